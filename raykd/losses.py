@@ -1,0 +1,60 @@
+"""Loss functions that several methods share: tensors in, tensors out. B batch, C classes.
+
+Half-precision inputs are computed in float32; float64 stays float64.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def full_precision(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, reduction: str = "batchmean") -> Tensor:
+    """T² KL(softmax(teacher/T) ‖ softmax(student/T)) of logits [..., C]; Hinton et al. 2015, section 2.
+
+    reduction "batchmean" averages over all but the class dimension, "none" returns [...].
+    Gradients flow into the teacher's logits where they ask for them.
+    """
+    log_p = F.log_softmax(full_precision(teacher) / temperature, dim=-1)
+    log_q = F.log_softmax(full_precision(student) / temperature, dim=-1)
+    divergence = (log_p.exp() * (log_p - log_q)).sum(-1) * temperature**2
+    if reduction == "none":
+        return divergence
+    if reduction == "batchmean":
+        return divergence.mean()
+    raise ValueError(f"reduction must be 'batchmean' or 'none', not {reduction!r}")
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross-entropy of logits [B, C] against classes [B] or distributions [B, C]; reduction "mean" or "none"."""
+    logits = full_precision(logits)
+    return F.cross_entropy(logits, labels.to(logits.dtype) if labels.is_floating_point() else labels, reduction=reduction)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Shannon entropy in nats of softmax(logits), [..., C] → [...]; 0 where one class has all."""
+    log_p = F.log_softmax(full_precision(logits), dim=-1)
+    return -(log_p.exp() * log_p).sum(-1)
+
+
+def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
+    """Z-score over classes, [..., C]; "Logit Standardization in Knowledge Distillation", Sun et al. 2024, eq. 9."""
+    logits = full_precision(logits)
+    centred = logits - logits.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True).sqrt() + eps)
+
+
+def ramp_up(epoch: float, length: float) -> float:
+    """exp(−5 (1 − min(e, length)/length)²) of the whole epochs e passed; 1 for length 0.
+
+    The sigmoid-shaped ramp-up of "Temporal Ensembling" (Laine & Aila 2017), on whole epochs as OKDDip's authors do.
+    """
+    if length <= 0:
+        return 1.0
+    passed = min(float(math.floor(epoch)), length)
+    return math.exp(-5.0 * (1.0 - passed / length) ** 2)
