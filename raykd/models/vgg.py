@@ -1,0 +1,72 @@
+"""VGG with BatchNorm for small images: Simonyan & Zisserman 2015, in RepDistiller's shape and in OKDDip's."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import nn
+
+from raykd.models.initial import normal_by_fan_out, small_linear
+from raykd.models.parts import Parts, average_pool, named
+
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+def block(in_channels: int, channels: int, depth: int) -> nn.Sequential:
+    """`depth` times 3×3 convolution with bias, BN, and ReLU; the last ReLU is left to the caller."""
+    layers: list[nn.Module] = []
+    for i in range(depth):
+        layers += [nn.Conv2d(in_channels if i == 0 else channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def vgg(num_classes: int, image_size: int, *, depths: Sequence[int], pools: int = 0) -> Parts:
+    """Five blocks, max pooling between them, one linear layer behind global average pooling.
+
+    The stem is the first block, stage k is pooling and block k + 1. RepDistiller leaves the pooling before the last
+    block out at 32 pixels (the last two maps are equally large) and keeps it at 64: so here below 64 pixels, unless
+    pools=4 asks for all four.
+    """
+    modules: dict[str, nn.Module] = {}
+    channels = 3
+    for i, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True)):
+        if i > 0:
+            kept = i < 4 or image_size >= 64 or pools == 4
+            modules[f"pool{i - 1}"] = nn.MaxPool2d(2) if kept else nn.Identity()
+        modules |= {f"block{i}": block(channels, width, depth), f"relu{i}": nn.ReLU()}
+        channels = width
+    model = named(**modules, **average_pool(), classifier=nn.Linear(channels, num_classes))
+    normal_by_fan_out(model)
+    small_linear(model)
+    stages = tuple((f"pool{i - 1}", f"block{i}", f"relu{i}") for i in range(1, 5))
+    return Parts(model, ("block0", "relu0"), stages, ("pool", "flatten"), ("classifier",))
+
+
+def okddip_vgg16(num_classes: int, image_size: int, *, dropout: float) -> Parts:
+    """Thirteen convolutions, four poolings between the blocks, a fifth behind, and three linear layers of 512."""
+    first = {"conv1": nn.Conv2d(3, 64, 3, padding=1), "bn1": nn.BatchNorm2d(64), "relu1": nn.ReLU()}
+    first |= {"conv2": nn.Conv2d(64, 64, 3, padding=1), "bn2": nn.BatchNorm2d(64), "relu2": nn.ReLU()}
+    modules: dict[str, nn.Module] = dict(first)
+    for i, depth in enumerate((2, 3, 3, 3)):
+        layer = block(WIDTHS[i], WIDTHS[i + 1], depth).append(nn.ReLU())
+        modules |= {f"pool{i}": nn.MaxPool2d(2), f"layer{i + 1}": layer}
+    modules |= {"pool": nn.AdaptiveMaxPool2d(1), "flatten": nn.Flatten()}
+    hidden = [nn.Linear(512, 512), nn.ReLU(), nn.Dropout(dropout), nn.Linear(512, 512), nn.ReLU(), nn.Dropout(dropout)]
+    model = named(**modules, classifier=nn.Sequential(*hidden, nn.Linear(512, num_classes)))
+    normal_by_fan_out(model)
+    small_linear(model)
+    stages = tuple((f"pool{i}", f"layer{i + 1}") for i in range(4))
+    return Parts(model, tuple(first), stages, ("pool", "flatten"), ("classifier",))
+
+
+DEPTHS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+NETWORKS = {
+    **{f"vgg{n}": (f"CIFAR VGG-{n} with BN, one linear layer", partial(vgg, depths=d)) for n, d in DEPTHS.items()},
+    **{
+        f"cifar_vgg{n}": (f"VGG-{n} with BN whose four stages halve the map each", partial(vgg, depths=d, pools=4))
+        for n, d in DEPTHS.items()
+        if n != 8
+    },
+    "okddip_vgg16": ("OKDDip's VGG-16, three linear layers, no dropout", partial(okddip_vgg16, dropout=0.0)),
+    "okddip_vgg16_dropout": ("OKDDip's VGG-16 with dropout 0.5, as in its branches", partial(okddip_vgg16, dropout=0.5)),
+}
