@@ -1,0 +1,54 @@
+"""DenseNet-BC for images of 32 pixels: Huang et al. 2017, section 4; bottlenecks of 4k channels, compression 0.5."""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raykd.models.initial import normal_by_fan_in, zero_linear_bias
+from raykd.models.parts import Parts, average_pool, conv, named
+
+
+class DenseLayer(nn.Module):
+    """BN-ReLU-1×1, BN-ReLU-3×3, concatenated to its input: [B, D, h, w] → [B, D + growth, h, w]."""
+
+    def __init__(self, channels: int, growth: int):
+        super().__init__()
+        self.norm1, self.conv1 = nn.BatchNorm2d(channels), conv(channels, 4 * growth, 1)
+        self.norm2, self.conv2 = nn.BatchNorm2d(4 * growth), conv(4 * growth, growth, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.relu(self.norm1(x)))
+        return torch.cat([x, self.conv2(F.relu(self.norm2(y)))], 1)
+
+
+def transition(channels: int) -> nn.Sequential:
+    pieces = {"norm": nn.BatchNorm2d(channels), "relu": nn.ReLU(), "conv": conv(channels, channels // 2, 1)}
+    return named(**pieces, pool=nn.AvgPool2d(2))
+
+
+def densenet_bc(num_classes: int, image_size: int, *, depth: int, growth: int) -> Parts:
+    """Three dense blocks of (depth − 4) / 6 layers.
+
+    A stage ends with the transition that follows its block, as OKDDip cuts: branches own the last block, not the
+    transition before it.
+    """
+    channels, features = 2 * growth, {"conv0": conv(3, 2 * growth, 3)}
+    for i in range(1, 4):
+        layers = {f"denselayer{j + 1}": DenseLayer(channels + j * growth, growth) for j in range((depth - 4) // 6)}
+        channels += len(layers) * growth
+        features[f"denseblock{i}"] = named(**layers)
+        if i < 3:
+            features[f"transition{i}"] = transition(channels)
+            channels //= 2
+    features |= {"norm_final": nn.BatchNorm2d(channels), "relu_final": nn.ReLU()}
+    model = named(features=named(**features), **average_pool(), classifier=nn.Linear(channels, num_classes))
+    normal_by_fan_in(model)
+    zero_linear_bias(model)
+    first, second = (tuple(f"features.{part}{i}" for part in ("denseblock", "transition")) for i in (1, 2))
+    last = ("features.denseblock3", "features.norm_final", "features.relu_final")
+    return Parts(model, ("features.conv0",), (first, second, last), ("pool", "flatten"), ("classifier",))
+
+
+NETWORKS = {"densenet_bc_40_12": ("CIFAR DenseNet-BC, 40 layers, growth 12", partial(densenet_bc, depth=40, growth=12))}
