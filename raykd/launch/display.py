@@ -1,0 +1,107 @@
+"""What a person sees of a run: a live bar in a terminal, plain lines in a log."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from raykd.recipe import Recipe
+
+
+class Display:
+    """Shows the newest progress of one run at a time."""
+
+    def __init__(self, console: Console, label: str = ""):
+        self.console, self._label = console, label
+        self._seen_epoch, self._phase, self._told = -1.0, "", set()
+        self._bar: Progress | None = None
+        self._task: Any = None
+
+    @contextmanager
+    def run(self, name: str, recipe: Recipe) -> Iterator[None]:
+        """While inside, `show` belongs to this run."""
+        self._label, self._seen_epoch, self._phase, self._began = name, -1.0, "", time.monotonic()
+        self.console.print(f"[bold]{escape(name)}[/]: {_what(recipe)}", highlight=False)
+        if not self.console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as self._bar:
+            self._task = self._bar.add_task("starting workers", total=None, values="")
+            yield
+        self._bar = None
+
+    def show(self, progress: dict[str, Any]) -> None:
+        """Bring the display up to date with a worker's progress."""
+        if "warning" in progress and progress["warning"] not in self._told:
+            self._told.add(progress["warning"])
+            self.console.print(f"[yellow]warning:[/] {escape(progress['warning'])}")
+        if "line" in progress and progress["epoch"] > self._seen_epoch:
+            self._seen_epoch = progress["epoch"]
+            self.console.print(_epoch_line(progress), highlight=False)
+        if self._bar is not None:
+            self._update_bar(progress)
+        elif progress.get("phase", "") not in ("", self._phase, "training", "evaluating"):
+            self._phase = progress["phase"]
+            self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {self._phase}", highlight=False)
+        if "stopped" in progress and "stopped" not in self._told:
+            self._told.add("stopped")
+            self.console.print(f"  stopped at step {progress['stopped']}; the same command goes on from there")
+
+    def _update_bar(self, progress: dict[str, Any]) -> None:
+        description = progress.get("phase", "starting workers")
+        values = _terms(progress["values"]) if "values" in progress else ""
+        total, done = progress.get("steps"), progress.get("step", 0)
+        self._bar.update(self._task, description=description, completed=done, total=total, values=values)
+
+
+def _what(recipe: Recipe) -> str:
+    method = type(recipe.method).__qualname__.split(".")[0]
+    source = type(recipe.data.source).__name__
+    workers = recipe.workers if isinstance(recipe.workers, int) else "–".join(map(str, recipe.workers))
+    return f"{method}, {recipe.student.name} on {source}, {recipe.epochs:g} epochs, {workers} worker(s), seed {recipe.seed}"
+
+
+def _terms(values: dict[str, Any]) -> str:
+    shown = {name.removeprefix("terms/"): value for name, value in values.items() if name.startswith("terms/")}
+    return "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
+
+
+def _epoch_line(progress: dict[str, Any]) -> str:
+    line, deployed = progress["line"], progress["deployed"]
+    figures = line["evaluation"][deployed]
+    terms = "  ".join(f"{name} {value:.3f}" for name, value in line["terms"].items())
+    others = "".join(
+        f"  {name} {100 * other['top1']:.2f}" for name, other in line["evaluation"].items() if name != deployed
+    )
+    return (
+        f"  epoch {progress['epoch']:>5.4g}  top-1 [bold]{100 * figures['top1']:.2f} %[/]  loss {figures['loss']:.3f}{others}"
+        f"  │  {terms}  │  {line['images_per_second']:.0f} images/s"
+    )
+
+
+def table_of(console: Console, rows: list[dict[str, Any]]) -> None:
+    """The closing table: what was trained, how good it is, how large, how long it took, where it is."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, side in (("", "left"), ("network", "left"), ("top-1", "right"), ("best", "right")):
+        table.add_column(title, justify=side)
+    for title in ("parameters", "time"):
+        table.add_column(title, justify="right")
+    table.add_column("files", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in ("role", "network", "top1", "best", "parameters", "time", "place")))
+    console.print(table)
+
+

@@ -1,0 +1,270 @@
+"""One run from the driver's side: its directory, its teachers, its workers by TorchTrainer, and what the user sees of it."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raykd import UserError
+from raykd.launch import cluster, rundir
+from raykd.launch.display import Display
+from raykd.launch.stop import StopRequested
+from raykd.recipe import Recipe
+from raykd.recipe.load import Loaded
+from raykd.recipe.serial import fingerprint, to_dict
+from raykd.train.storage import Folder
+
+
+class RunFailed(RuntimeError):
+    """A run ended without its result; one line says why."""
+
+
+class Interrupted(Exception):
+    """Asked to stop by a signal, and stopped in order."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Where a finished run is and what came of it."""
+
+    place: str
+    result: dict[str, Any]
+    trained: bool  # False: it had been finished before
+
+
+def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list[str], display: Display) -> Finished:
+    """Train one recipe whose teachers are there, or go on with it, or find it finished.
+
+    trained: run directories of the teachers that the recipe's `Train` sources stand for.
+    """
+    run = Folder(storage) / name
+    check(recipe)
+    with only_one(run):
+        rundir.open_run(run, loaded, recipe)
+        result = rundir.result_of(run)
+        if result is not None and result["status"] == "finished":
+            return Finished(run.place, result, trained=False)
+        job = {
+            "recipe": to_dict(recipe),
+            "sources": loaded.sources,
+            "run": run.place,
+            "name": name,
+            "trained": trained,
+            "fingerprint": fingerprint(recipe),
+            "git": git_commit(loaded.path.parent),
+        }
+        with display.run(name, recipe):
+            _work(job, recipe, display)
+    return Finished(run.place, run.read_json("result.json"), trained=True)
+
+
+def check(recipe: Recipe) -> None:
+    """Raise UserError for values that no run can have."""
+    least, most = cluster.workers_of(recipe)
+    if least > most or least < 0 or (least == 0 and most > 0):
+        raise UserError(f"workers: {recipe.workers} is no number of workers and no (least, most)")
+    if recipe.batch_size < max(1, most):
+        raise UserError(f"batch_size: {recipe.batch_size} is less than one image for each of {most} worker(s)")
+    if recipe.gpus_per_worker > 1:
+        raise UserError("gpus_per_worker: a worker uses one GPU at most; raise --workers instead")
+    positive = {"epochs": recipe.epochs, "evaluate_every": recipe.evaluate_every, "log_every": recipe.log_every}
+    positive |= {"accumulate": recipe.accumulate, "checkpoint.keep": recipe.checkpoint.keep}
+    for field, value in positive.items():
+        if value <= 0:
+            raise UserError(f"{field}: {value} must be above 0")
+    _check_interval(recipe.checkpoint.every)
+    if not recipe.method.uses_teachers and recipe.teachers.sources:
+        raise UserError(f"teachers: {type(recipe.method).__qualname__.split('.')[0]} has no use for teachers; remove them")
+
+
+def _check_interval(text: str) -> None:
+    number, _, unit = text.partition(" ")
+    units = ("step", "steps", "minute", "minutes")
+    if text == "never" or (unit in units and number.replace(".", "", 1).isdigit() and float(number) > 0):
+        return
+    raise UserError(f'checkpoint.every: {text!r} is not like "500 steps", "10 minutes" or "never"')
+
+
+@contextmanager
+def only_one(run: Folder) -> Iterator[None]:
+    """Hold the run's name; raises UserError where another process of this machine trains under it."""
+    if run.local is None:
+        yield
+        return
+    import fcntl
+
+    run.create()
+    with open(run.local / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another process is training {run.place} right now: wait for it, or give another --name") from None
+        yield
+
+
+def git_commit(folder: Path) -> str:
+    """The commit of the recipe's checkout, with "+" where files differ from it; empty where there is none."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _work(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
+    if recipe.workers == 0:
+        _in_this_process(job, display)
+    else:
+        with cluster.connected():
+            cluster.check_room(recipe)
+            _on_ray(job, recipe, display)
+
+
+def _in_this_process(job: dict[str, Any], display: Display) -> None:
+    import torch
+
+    from raykd.launch.worker import work
+
+    messenger = _LocalMessenger(display)
+    with _signals() as caught:
+        messenger.stop_wanted = caught.event
+        try:
+            work(job, 0, 1, torch.device("cpu"), lambda metrics: None, messenger)
+        except StopRequested:
+            raise Interrupted(caught.number) from None
+
+
+class _LocalMessenger:
+    """The messenger of a worker that is the driver itself."""
+
+    def __init__(self, display: Display):
+        self.stop_wanted = threading.Event()
+        self._display, self._latest = display, {}
+
+    def tell(self, **progress: Any) -> None:
+        self._latest = self._latest | progress
+        self._display.show(self._latest)
+
+    def close(self) -> None:
+        self._display.show(self._latest)
+
+
+def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
+    """Run the workers from a thread; this one shows progress and hears signals."""
+    import ray
+
+    from raykd.launch.board import Board
+
+    board = Board.remote()
+    outcome: dict[str, BaseException] = {}
+
+    def fit() -> None:
+        try:
+            trainer(job | {"board": board}, recipe).fit()
+        except Exception as error:  # whatever it is, it is raised again in the main thread, below
+            outcome["error"] = error
+
+    thread = threading.Thread(target=fit, name="train", daemon=True)
+    with _signals() as caught:
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.3)
+            progress = ray.get(board.look.remote())
+            display.show(progress)
+            if caught.event.is_set():
+                _wait_for_stop(board, caught, display, thread)
+    display.show(ray.get(board.look.remote()))
+    if "error" in outcome:
+        raise RunFailed(reason(outcome["error"])) from outcome["error"]
+
+
+def _wait_for_stop(board: Any, caught: "_Caught", display: Display, thread: threading.Thread, seconds: float = 60) -> None:
+    """Ask rank 0 for a checkpoint, wait for it, and leave; a second signal leaves at once."""
+    import ray
+
+    first = caught.count
+    board.ask_to_stop.remote()
+    for _ in range(int(seconds / 0.2)):
+        progress = ray.get(board.look.remote())
+        if "stopped" in progress or not thread.is_alive() or caught.count > first or "step" not in progress:
+            break
+        thread.join(0.2)
+    display.show(progress)
+    raise Interrupted(caught.number)
+
+
+def trainer(job: dict[str, Any], recipe: Recipe) -> Any:
+    """The TorchTrainer of a run. raykd keeps checkpoints itself (see train/checkpoint.py), so Ray's storage is scratch."""
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from raykd.launch.worker import in_ray_worker
+
+    resources = cluster.per_worker(recipe)
+    return TorchTrainer(
+        in_ray_worker,
+        train_loop_config=job,
+        torch_config=TorchConfig(backend="nccl" if recipe.gpus_per_worker else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=recipe.workers, use_gpu=recipe.gpus_per_worker > 0, resources_per_worker=resources
+        ),
+        run_config=RunConfig(
+            name=job["name"].replace("/", "-"),
+            storage_path=tempfile.mkdtemp(prefix="raykd-train-"),
+            failure_config=FailureConfig(max_failures=recipe.max_failures),
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    )
+
+
+def reason(error: BaseException) -> str:
+    """The innermost cause of a failed run in one line; a user's error in a worker is raised again as what it is."""
+    failures = getattr(error, "worker_failures", {})
+    for cause in failures.values():
+        original = getattr(cause, "cause", None) or cause
+        if isinstance(original, UserError) or type(original).__name__ == "UserError":
+            raise UserError(str(original).strip().splitlines()[-1]) from None
+        return f"worker {next(iter(failures))}: {str(original).strip().splitlines()[-1]}"
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}"
+
+
+@dataclass
+class _Caught:
+    event: threading.Event
+    number: int = 0
+    count: int = 0
+
+
+@contextmanager
+def _signals() -> Iterator[_Caught]:
+    """Turn SIGINT and SIGTERM into an event, in the main thread."""
+    caught = _Caught(threading.Event())
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def catch(number: int, frame: Any) -> None:
+        caught.number, caught.count = number, caught.count + 1
+        caught.event.set()
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def default_storage() -> str:
+    """$RAYKD_STORAGE, else ./runs."""
+    return os.environ.get("RAYKD_STORAGE", "runs")

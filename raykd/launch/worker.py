@@ -1,0 +1,157 @@
+"""What runs in each Ray worker (or, with `workers=0`, in the driver): one run from its recipe to its result."""
+
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from raykd.launch.stop import StopRequested
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def in_ray_worker(job: dict[str, Any]) -> None:
+    """The train function of TorchTrainer: `work` with this worker's place in the group."""
+    import ray.train
+    import ray.train.torch
+
+    from raykd.launch.board import Messenger
+
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    messenger = Messenger(job["board"]) if rank == 0 else None
+    try:
+        work(job, rank, context.get_world_size(), ray.train.torch.get_device(), ray.train.report, messenger)
+    except StopRequested:
+        # Raised on rank 0 alone: the others wait for it in a collective. An error here would make Ray restart the group,
+        # so it waits for the driver, which ends the whole group now.
+        threading.Event().wait(120)
+
+
+def work(job: dict[str, Any], rank: int, world: int, device: Any, report: Report, messenger: Any) -> None:
+    """Train the job's recipe from its newest checkpoint to its end.
+
+    job: recipe (plain), sources, run (place), name, trained (teachers' run directories), git, fingerprint.
+    report: told the metrics of every evaluation, on every rank. messenger: rank 0's line to the driver.
+    """
+    from raykd.recipe.load import materialize
+    from raykd.recipe.serial import from_dict
+
+    with ExitStack() as stack:
+        if job["sources"]:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="raykd-source-"))
+            materialize(job["sources"], Path(folder))
+        recipe = from_dict(job["recipe"])
+        set_threads(recipe.cpus_per_worker)
+        worker = Worker(job, recipe, rank, world, device, report, messenger)
+        stack.callback(worker.close)
+        worker.run()
+
+
+def set_threads(cpus: int) -> None:
+    """As many threads as the worker owns CPUs, so that workers on one machine don't fight."""
+    import torch
+
+    torch.set_num_threads(max(1, cpus))
+
+
+class Worker:
+    """One worker's share of a run; rank 0 also writes everything that the run leaves."""
+
+    def __init__(self, job: dict, recipe: Any, rank: int, world: int, device: Any, report: Report, messenger: Any):
+        from raykd.data import TestLoader, TrainLoader, prepare
+        from raykd.train.assemble import build_distiller, load_teachers
+        from raykd.train.loop import autocast, new_state
+        from raykd.train.storage import Folder
+
+        self.job, self.recipe, self.rank, self.world = job, recipe, rank, world
+        self.device, self.report, self.messenger = device, report, messenger
+        self.folder = Folder(job["run"])
+        self.tell(phase="preparing data and networks")
+        self.prepared = prepare(recipe.data)
+        place = {"rank": rank, "world": world, "device": device, "threads": max(1, recipe.cpus_per_worker)}
+        size = {"batch_size": recipe.batch_size}
+        self.train_data = TrainLoader(recipe.data, self.prepared, seed=recipe.seed, **size, **place)
+        self.test_data = TestLoader(recipe.data, self.prepared, **size, **place)
+        self.autocast = autocast(recipe, device)
+        classes = len(self.prepared.classes)
+        self.teachers = load_teachers(recipe.teachers, recipe.data, classes, job["trained"])
+        distiller = build_distiller(recipe, self.teachers, classes, recipe.seed)
+        for teacher in self.teachers:
+            teacher.network.to(device)
+        self.state = new_state(recipe, distiller, device)
+        self.figures: dict[str, Any] = {}
+
+    def tell(self, **progress: Any) -> None:
+        if self.messenger is not None:
+            self.messenger.tell(**progress)
+
+    def close(self) -> None:
+        for loader in ("train_data", "test_data"):
+            if hasattr(self, loader):
+                getattr(self, loader).close()
+        if self.messenger is not None:
+            self.messenger.close()
+
+    def run(self) -> None:
+        """Train to the end; rank 0 records on the way."""
+        from raykd.launch.record import Record
+        from raykd.train.loop import Epoch, Progress, Save, fit
+
+        found = self._resume()
+        self._ask_teachers()
+        record = Record(self, found) if self.rank == 0 else None
+        due = record.save_due if record is not None else lambda step: False
+        events = fit(
+            self.recipe, self.state, self.teachers, self.train_data, self.evaluate, self.device, due, self.rank, self.world
+        )
+        for event in events:
+            if record is not None:
+                record(event)
+            if isinstance(event, Epoch):
+                self.report({"epoch": event.epoch, "step": event.step, **event.line["evaluation"][self.deployed]})
+        if record is not None:
+            record.finish()
+
+    def _resume(self) -> Any:
+        """Restore the newest checkpoint that reads; its stamp, or None."""
+        from raykd.train.checkpoint import newest
+
+        found = newest(self.folder, lambda line: self.tell(warning=line))
+        if found is None:
+            return None
+        snapshot, stamp = found
+        self.state.restore(snapshot)
+        return stamp
+
+    def _ask_teachers(self) -> None:
+        """Each teacher's logits on the evaluation split, once: its own accuracy, and what agreement is measured against."""
+        from raykd.train.evaluate import collect, evaluate
+
+        self.tell(phase="measuring teachers" if self.teachers else "starting")
+        kept = {t.name: collect(t.network, self.test_data.batches(), self.autocast) for t in self.teachers}
+        self.teacher_logits = kept
+
+        def replay(batches: list):
+            logits = iter(zip(*kept.values()))
+            return evaluate(lambda images: dict(zip(kept, next(logits))), batches, self.autocast, {})[0]
+
+        self.teacher_figures = replay(self.test_data.batches()) if kept else {}
+
+    def evaluate(self, distiller: Any) -> dict[str, Any]:
+        """Figures of all networks over all workers, as a line of metrics.jsonl has them."""
+        from raykd.train.evaluate import evaluate
+
+        distiller.eval()
+        self.tell(phase="evaluating")
+        batches = self.test_data.batches()
+        self.figures, measures = evaluate(distiller.predict, batches, self.autocast, self.teacher_logits, distiller.measure)
+        distiller.train()
+        self.tell(phase="training")
+        return {"evaluation": {name: figures.line() for name, figures in self.figures.items()}, "measures": measures}
+
+    @property
+    def deployed(self) -> str:
+        return next(iter(self.figures))

@@ -1,0 +1,240 @@
+"""A recipe names one experiment: data, networks, teachers, method, schedule. Frozen dataclasses, nothing that runs."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tyro
+
+from raykd.contract import MethodConfig
+from raykd.data.config import Data
+from raykd.models.config import Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    learning_rate: float = 0.1
+    """Peak learning rate."""
+    weight_decay: float = 5e-4
+    """Weight decay."""
+    decay_vectors: bool = True
+    """Decay one-dimensional parameters (norms, biases) as well, as the CIFAR papers do."""
+    clip_norm: float = 0.0
+    """Clip the global gradient norm to this; 0: never."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+    momentum: float = 0.9
+    """Momentum."""
+    nesterov: bool = True
+    """Nesterov's momentum."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(Optimizer):
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    weight_decay: float = 1e-4
+    """Weight decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the gradient's running mean and square."""
+    decay: Literal["times-rate", "schedule-only"] = "times-rate"
+    """times-rate: a step decays by rate × decay (torch); schedule-only: by (rate / peak rate) × decay (FunMatch)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shampoo(Optimizer):
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    momentum: float = 0.9
+    """Momentum."""
+    preconditioning_every: int = 10
+    """Steps between two updates of the preconditioner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    warmup_steps: int = 0
+    """Steps of linear warm-up from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Half a cosine from the peak to `final`, per step."""
+
+    final: float = 0.0
+    """Last learning rate, as a share of the peak."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Schedule):
+    """The learning rate times `factor` at each milestone."""
+
+    milestones: tuple[float, ...] = ()
+    """Epochs at which the rate drops."""
+    factor: float = 0.1
+    """What it drops by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Where teachers come from; one of `Run`, `Train`, `Pretrained`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Teacher):
+    """A finished raykd run."""
+
+    path: str
+    """Its run directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Teacher):
+    """A recipe to train first; one teacher for each seed. A present one is found by the recipe's content."""
+
+    recipe: "Recipe"
+    seeds: tuple[int, ...] = (0,)
+    """Seeds, a teacher each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(Teacher):
+    """A network with its library's weights or with a weights file."""
+
+    network: Network
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Per-channel mean that the network was trained with."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Per-channel standard deviation that the network was trained with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teachers:
+    sources: tuple[Teacher, ...] = ()
+    """Teachers, in order."""
+    max_parallel: int = 0
+    """Teachers trained at once; 0: as many as the cluster has room for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    autocast: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of the forward passes; parameters, losses and updates stay float32."""
+    channels_last: bool = True
+    """Memory layout NHWC, which convolutions run faster in."""
+    compile: bool = False
+    """torch.compile the distiller."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    every: str = "10 minutes"
+    """Between two checkpoints within an evaluation interval, e.g. "500 steps" or "10 minutes"; "never": none."""
+    keep: int = 2
+    """Newest checkpoints kept; the best by top-1 is kept besides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WandB:
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """auto: online where there is a key and the server answers, else offline."""
+    project: str = "raykd"
+    """Project."""
+    entity: str = ""
+    """Entity; empty: the key's default."""
+    group: str = ""
+    """Group; empty: none."""
+    tags: tuple[str, ...] = ()
+    """Tags besides method, data set, student and seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Debug:
+    nan_dump: str = ""
+    """Folder for a file that reproduces the step at which a loss is not finite; empty: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A figure quoted as published."""
+
+    metric: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A search over the recipe's fields by Ray Tune."""
+
+    space: dict[str, Any]
+    """Dotted field name to a `ray.tune` search space."""
+    samples: int = 16
+    """Trials."""
+    metric: str = "top1"
+    """What is compared."""
+    mode: Literal["max", "min"] = "max"
+    """Whether more or less of it is better."""
+    scheduler: Any = None
+    """A `ray.tune` scheduler; None: every trial runs to its end."""
+    searcher: Any = None
+    """A `ray.tune` searcher; None: random and grid."""
+    max_concurrent: int = 0
+    """Trials at once; 0: as many as the cluster has room for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    method: MethodConfig
+    """The distillation method and its settings."""
+    student: Network
+    """The network that is trained and deployed."""
+    data: Data
+    """The data set, its augmentation and its reading."""
+    epochs: float
+    """Passes over the training split."""
+    batch_size: int
+    """Images of one update, over all workers."""
+    optimizer: Optimizer = SGD()
+    """The optimizer."""
+    schedule: Schedule = Cosine()
+    """The learning rate over time."""
+    teachers: Teachers = Teachers()
+    """Frozen teachers."""
+    seed: int = 0
+    """Seed of initialisation, order and augmentation."""
+    accumulate: int = 1
+    """Parts that a worker's share of a batch is computed in, to save memory."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, which is then evaluated and deployed; 0: none."""
+    sync_batchnorm: bool = False
+    """Batch statistics over all workers."""
+    precision: Precision = Precision()
+    """Numbers, layout and compilation."""
+    evaluate_every: int = 1
+    """Epochs between two evaluations, metric lines and checkpoints."""
+    log_every: int = 20
+    """Steps between two logged lines of loss terms and notes."""
+    workers: int | tuple[int, int] = 1
+    """Ray Train workers, or the least and the most of an elastic run; 0: this process, without Ray."""
+    cpus_per_worker: int = 1
+    """CPUs of each worker."""
+    gpus_per_worker: int = 0
+    """GPUs of each worker, 0 or 1."""
+    accelerator_type: str = ""
+    """Ray's name of the GPU that workers need, e.g. A100; empty: any."""
+    max_failures: int = 3
+    """Restarts after a lost worker or node before the run is given up; -1: for ever."""
+    checkpoint: Checkpoint = Checkpoint()
+    """When checkpoints are written and which are kept."""
+    wandb: WandB = WandB()
+    """Weights & Biases."""
+    debug: Debug = Debug()
+    """What to leave behind when training goes wrong."""
+    search: tyro.conf.Suppress[Search | None] = None
+    """What `raykd tune` searches."""
+    published: tyro.conf.Suppress[tuple[Published, ...]] = ()
+    """Figures of the same experiment, quoted as published."""

@@ -1,0 +1,149 @@
+"""Recipes from files, and overrides from the command line. A recipe is code: loading one runs it."""
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from raykd import UserError
+from raykd.recipe import Recipe
+from raykd.recipe.serial import from_dict, to_dict
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe with the source of its file and of the user's own modules that it imports."""
+
+    recipe: Recipe
+    path: Path
+    sources: dict[str, str]  # path below the recipe's root → text
+    docstring: str
+
+
+def load(path: str | Path) -> Loaded:
+    """The `recipe` of a Python file; raises UserError where there is none."""
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise UserError(f"no recipe at {path}: give the path of a Python file with a module-level `recipe`")
+    root, module_name = _root(path)
+    before = set(sys.modules)
+    for folder in (str(path.parent), str(root)):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    module = _import(path, module_name)
+    recipe = getattr(module, "recipe", None)
+    if not isinstance(recipe, Recipe):
+        raise UserError(f"{path} has no module-level `recipe = Recipe(...)`")
+    check_types(recipe, path)
+    return Loaded(recipe, path, _sources(root, set(sys.modules) - before | {module_name}), module.__doc__ or "")
+
+
+def _root(path: Path) -> tuple[Path, str]:
+    """The folder that the recipe is imported from and its module name: the current folder's where it lies below."""
+    here = Path.cwd().resolve()
+    inside = path.is_relative_to(here)
+    parts = path.relative_to(here).with_suffix("").parts if inside else ()
+    if len(parts) > 1 and all(part.isidentifier() for part in parts):
+        return here, ".".join(parts)
+    if not path.stem.isidentifier():
+        raise UserError(f"{path}: a recipe's file name must be a Python name, like my_recipe.py")
+    return path.parent, path.stem
+
+
+def _import(path: Path, name: str) -> Any:
+    loaded = sys.modules.get(name)
+    if loaded is not None and Path(getattr(loaded, "__file__", "") or "").resolve() == path:
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the recipe is the user's code: whatever it raises is the user's to see, in one line
+        del sys.modules[name]
+        line = _line_of(error, path)
+        raise UserError(f"{path}{line} fails to import: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _line_of(error: Exception, path: Path) -> str:
+    trace, line = error.__traceback__, ""
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = f", line {trace.tb_lineno},"
+        trace = trace.tb_next
+    return line
+
+
+def _sources(root: Path, names: set[str]) -> dict[str, str]:
+    """Text of the modules below root that the recipe brought in; installed packages and raykd itself stay out."""
+    found = {}
+    for name in names:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if not file or not file.endswith(".py") or name.split(".")[0] == "raykd":
+            continue
+        file = Path(file).resolve()
+        if file.is_relative_to(root) and not {"site-packages", ".venv"} & set(file.parts):
+            found[str(file.relative_to(root))] = file.read_text()
+    return found
+
+
+def materialize(sources: Mapping[str, str], folder: Path) -> None:
+    """Write a recipe's sources below `folder` and make them importable there, as `load` did where they came from."""
+    for name, text in sources.items():
+        file = folder / name
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"the source {name!r} of a recipe lies outside its folder")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    for place in sorted({str((folder / name).parent) for name in sources} | {str(folder)}):
+        if place not in sys.path:
+            sys.path.insert(0, place)
+    importlib.invalidate_caches()
+
+
+def check_types(recipe: Recipe, path: Path) -> None:
+    """Raise UserError where a field's value is not of its type, which dataclasses themselves let pass."""
+    plain = to_dict(recipe)
+    plain["search"] = None
+    try:
+        from_dict(plain)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, description: str) -> Any:
+    """tyro's parse, with its errors as one line; `--help` prints and exits with status 0."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(kind, default=default, args=list(arguments), prog=program, description=description)
+    except SystemExit as exit:
+        if not exit.code:
+            raise
+        raise UserError(_one_line(complaint.getvalue())) from None
+
+
+def _one_line(box: str) -> str:
+    text = " ".join(line.strip("│╭╮╰╯─ \t") for line in box.splitlines())
+    text = re.sub(r"[─╭╮╰╯│]+", " ", text)
+    text = re.sub(r"For full helptext,? \w+ .*", "", text)
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """A recipe with dotted fields changed, by the same rules as the command line's: {"method.alpha": 0.3}."""
+    arguments = []
+    for name, value in values.items():
+        many = isinstance(value, (tuple, list))
+        arguments += [f"--{name}", *map(str, value if many else [value])]
+    return parse(Recipe, recipe, arguments, "override", "")

@@ -1,0 +1,131 @@
+"""Evaluation: sums over samples on each worker, added over workers, so that every sample counts once. B batch, C classes."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raykd.contract import Batch, Distiller, global_sum
+from raykd.losses import cross_entropy, full_precision, kl_divergence
+
+BINS = 15  # of the expected calibration error, as Guo et al. 2017
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a network does on a split; accuracies in [0, 1]."""
+
+    top1: float
+    top5: float
+    loss: float
+    ece: float
+    per_class: list[float]
+    per_class_count: list[int]
+    calibration: list[tuple[int, float, float]]  # count, mean confidence, accuracy of each bin of confidence
+    agreement: dict[str, dict[str, float]]  # by teacher: share of equal top-1 classes, mean KL(teacher ‖ network)
+
+    def line(self) -> dict:
+        """The scalars alone, as a line of metrics.jsonl has them."""
+        return {"top1": self.top1, "top5": self.top5, "loss": self.loss, "ece": self.ece, "agreement": self.agreement}
+
+
+def sums(logits: Tensor, labels: Tensor, teachers: Sequence[Tensor]) -> Tensor:
+    """All that an evaluation adds up over samples, as one float64 vector; `figures` reads it.
+
+    [top1, top5, loss, per class correct C, per class count C, bin counts, bin confidences, bin hits, per teacher agree, KL].
+    """
+    logits, classes = full_precision(logits), logits.shape[1]
+    ranked = logits.topk(min(5, classes)).indices
+    hits = ranked == labels[:, None]
+    right = hits[:, 0].double()
+    confidence = F.softmax(logits, dim=1).amax(1).double()
+    bins = (confidence * BINS).long().clamp_(max=BINS - 1)
+    scalars = torch.stack([right.sum(), hits.any(1).double().sum(), cross_entropy(logits, labels, "none").double().sum()])
+    by_class = [_histogram(labels, right, classes), _histogram(labels, torch.ones_like(right), classes)]
+    by_bin = [_histogram(bins, values, BINS) for values in (torch.ones_like(right), confidence, right)]
+    agreement = [_agreement(logits, teacher, ranked[:, 0]) for teacher in teachers]
+    return torch.cat([scalars, *by_class, *by_bin, *agreement])
+
+
+def _histogram(positions: Tensor, values: Tensor, length: int) -> Tensor:
+    return torch.zeros(length, dtype=torch.float64, device=values.device).index_add_(0, positions, values)
+
+
+def _agreement(logits: Tensor, teacher: Tensor, predicted: Tensor) -> Tensor:
+    equal = (teacher.argmax(1) == predicted).double().sum()
+    return torch.stack([equal, kl_divergence(logits, teacher, reduction="none").double().sum()])
+
+
+def figures(total: Tensor, classes: int, teacher_names: Sequence[str]) -> Figures:
+    """Figures from the sums over the whole split."""
+    values = total.tolist()
+    top1, top5, loss = values[:3]
+    correct, count = values[3 : 3 + classes], values[3 + classes : 3 + 2 * classes]
+    at = 3 + 2 * classes
+    counts, confidences, hits = (values[at + i * BINS : at + (i + 1) * BINS] for i in range(3))
+    pairs = values[at + 3 * BINS :]
+    samples = sum(count)
+    bins = [(int(n), c / n if n else 0.0, h / n if n else 0.0) for n, c, h in zip(counts, confidences, hits)]
+    return Figures(
+        top1=top1 / samples,
+        top5=top5 / samples,
+        loss=loss / samples,
+        ece=sum(abs(c - h) for c, h in zip(confidences, hits)) / samples,
+        per_class=[c / n if n else 0.0 for c, n in zip(correct, count)],
+        per_class_count=[int(n) for n in count],
+        calibration=bins,
+        agreement={
+            name: {"top1": pairs[2 * i] / samples, "kl": pairs[2 * i + 1] / samples} for i, name in enumerate(teacher_names)
+        },
+    )
+
+
+@torch.inference_mode()
+def evaluate(
+    predict: Callable[[Tensor], dict[str, Tensor]],
+    batches: Iterable[Batch],
+    autocast: Callable,
+    teacher_logits: dict[str, list[Tensor]],
+    measure: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda logits: {},
+) -> tuple[dict[str, Figures], dict[str, float]]:
+    """Figures of every network that `predict` names over all workers' batches, and the means of `measure`.
+
+    teacher_logits: each teacher's logits of the same batches in the same order (see `collect`).
+    """
+    totals: dict[str, Tensor] = {}
+    measured: dict[str, Tensor] = {}
+    classes = 0
+    for i, batch in enumerate(batches):
+        with autocast():
+            logits = predict(batch.images)
+        logits = {name: full_precision(value) for name, value in logits.items()}
+        classes = next(iter(logits.values())).shape[1]
+        taught = [kept[i].to(batch.labels.device) for kept in teacher_logits.values()]
+        for name, value in logits.items():
+            _add(totals, name, sums(value, batch.labels, taught))
+        for name, value in measure(logits).items():
+            _add(measured, name, torch.stack([value.double().sum(), value.new_tensor(len(value), dtype=torch.float64)]))
+    found = {name: figures(global_sum(total), classes, list(teacher_logits)) for name, total in totals.items()}
+    means = {name: (lambda pair: pair[0] / pair[1])(global_sum(total).tolist()) for name, total in measured.items()}
+    return found, means
+
+
+def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:
+    totals[name] = totals[name] + value if name in totals else value
+
+
+@torch.inference_mode()
+def collect(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], autocast: Callable) -> list[Tensor]:
+    """A frozen network's logits of every batch of this worker, on the CPU."""
+    found = []
+    for batch in batches:
+        with autocast():
+            found.append(full_precision(network(batch.images)).cpu())
+    return found
+
+
+def deployed(distiller: Distiller) -> tuple[str, torch.nn.Module]:
+    """Name and network that a run leaves behind."""
+    return next(iter(distiller.networks().items()))

@@ -1,0 +1,264 @@
+"""The one training loop of every method: a generator, without Ray. Each worker runs it in lockstep with the others."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from raykd.contract import Batch, Distiller, Output, Step, global_sum
+from raykd.recipe import Recipe
+from raykd.train import optim
+from raykd.train.assemble import FrozenTeacher
+from raykd.train.finite import FiniteCheck
+from raykd.train.meters import Meter, Stopwatch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is, every `log_every` steps; values of this worker's last step."""
+
+    step: int
+    steps: int
+    epoch: float
+    values: dict[str, float | list[float]]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The end of an evaluation interval: means over it and over all workers; a checkpoint is due after it."""
+
+    step: int
+    epoch: float
+    line: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Save:
+    """A checkpoint is due within an evaluation interval."""
+
+    step: int
+    epoch: float
+
+
+Event = Progress | Epoch | Save
+
+
+@dataclass
+class State:
+    """All that changes while training, and so all that a checkpoint holds. Randomness is no state: see `seed_step`."""
+
+    distiller: Distiller
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: torch.optim.swa_utils.AveragedModel | None
+    step: int = 0
+    meter: Meter = field(default_factory=Meter)
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy on the CPU that further steps don't change."""
+        parts = {"distiller": self.distiller, "optimizer": self.optimizer, "scaler": self.scaler, "meter": self.meter}
+        state = {name: part.state_dict() for name, part in parts.items()}
+        state["ema"] = self.ema.state_dict() if self.ema is not None else {}
+        return {"step": self.step, **_copy(state)}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        self.step = snapshot["step"]
+        for name in ("distiller", "optimizer", "scaler", "meter"):
+            getattr(self, name).load_state_dict(snapshot[name])
+        if self.ema is not None:
+            self.ema.load_state_dict(snapshot["ema"])
+
+    @property
+    def evaluated(self) -> Distiller:
+        """The distiller whose networks are evaluated and deployed: the averaged one where there is one."""
+        return self.ema.module if self.ema is not None else self.distiller
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> State:
+    """The state before the first step, on the device."""
+    layout = torch.channels_last if recipe.precision.channels_last else torch.preserve_format
+    distiller = distiller.to(device, memory_format=layout)
+    if recipe.sync_batchnorm:
+        distiller = nn.SyncBatchNorm.convert_sync_batchnorm(distiller)
+    scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision.autocast == "float16")
+    ema = None
+    if recipe.ema:
+        average = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema)
+        ema = torch.optim.swa_utils.AveragedModel(distiller, multi_avg_fn=average, use_buffers=True)
+    return State(distiller, optim.build(recipe.optimizer, distiller), scaler, ema)
+
+
+def autocast(recipe: Recipe, device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
+    """A factory of autocast contexts of the recipe's precision."""
+    kind = getattr(torch, recipe.precision.autocast)
+    return lambda: torch.autocast(device.type, dtype=kind, enabled=kind is not torch.float32)
+
+
+def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Module:
+    """What the loop calls: the distiller, compiled where the recipe says so, in DDP where there are workers.
+
+    `find_unused_parameters`: a method may leave modules out for a while (CA-MKD's features in the first epoch), and DDP then
+    never rebuilds its buckets, so a resumed run adds gradients up in the same order as an uninterrupted one.
+    """
+    module: Any = distiller
+    if recipe.precision.compile:
+        module = torch.compile(module)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        devices = [device.index] if device.type == "cuda" else None
+        options = {"find_unused_parameters": True, "gradient_as_bucket_view": True}
+        return DistributedDataParallel(module, device_ids=devices, **options)
+    return module
+
+
+def fit(
+    recipe: Recipe,
+    state: State,
+    teachers: Sequence[FrozenTeacher],
+    data: Any,
+    evaluate: Callable[[Distiller], dict[str, Any]],
+    device: torch.device,
+    save_due: Callable[[int], bool],
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Event]:
+    """Train from `state.step` to the end of the recipe, yielding what happened.
+
+    data: a TrainLoader, whose `batches(start, stop)` gives this worker's part of each global batch.
+    evaluate: the figures of a distiller's networks as plain numbers, over all workers.
+    save_due: asked after each step with the number of steps done; True yields `Save`.
+    """
+    model = wrap(recipe, state.distiller, device)
+    steps = optim.total_steps(recipe, data.size)
+    while state.step < steps:
+        stop = _interval_end(recipe, state.step, data.size)
+        yield from _interval(recipe, state, model, teachers, data, device, save_due, rank, world, stop, steps)
+        passed = stop * recipe.batch_size / data.size
+        line = {"epoch": round(passed, 6), "step": stop, **state.meter.means(global_sum, device)}
+        state.meter = Meter()
+        yield Epoch(stop, passed, line | evaluate(state.evaluated))
+
+
+def _interval_end(recipe: Recipe, step: int, size: int) -> int:
+    """The first evaluation step past `step`."""
+    passed = step * recipe.batch_size / size
+    epoch = (int(passed) // recipe.evaluate_every + 1) * recipe.evaluate_every
+    end = optim.epoch_end(epoch, recipe, size)
+    return end if end > step else optim.epoch_end(epoch + recipe.evaluate_every, recipe, size)
+
+
+def _interval(recipe, state, model, teachers, data, device, save_due, rank, world, stop, steps) -> Iterator[Event]:
+    """Steps state.step … stop−1."""
+    context, check = autocast(recipe, device), FiniteCheck(recipe, state, rank)
+    watch = Stopwatch(device)
+    model.train()
+    for batch in data.batches(state.step, stop):
+        logged = (state.step + 1) % recipe.log_every == 0 or state.step + 1 == stop
+        watch.start(logged)
+        rate = optim.learning_rate(recipe, state.step, data.size)
+        step, norm = update(recipe, state, model, teachers, batch, context, check, watch, rate, rank, world, data.size)
+        state.step += 1
+        state.meter.add(step, norm, len(batch.index), recipe.batch_size)
+        passed = state.step * recipe.batch_size / data.size
+        if logged:
+            timing = watch.stop()
+            state.meter.timed(timing, rate)
+            yield Progress(state.step, steps, passed, _values(step, norm, rate, timing))
+        if state.step < stop and save_due(state.step):
+            yield Save(state.step, passed)
+    check.last()
+
+
+def update(recipe, state, model, teachers, batch, context, check, watch, rate, rank, world, size) -> tuple[Step, Tensor]:
+    """One optimizer step on this worker's part of a global batch; returns its terms and the gradient's norm."""
+    epoch = state.step * recipe.batch_size / size
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    seed_step(recipe.seed, state.step, rank)
+    state.optimizer.zero_grad(set_to_none=True)
+    parts = list(_split(batch, recipe.accumulate))
+    found = []
+    for i, part in enumerate(parts):
+        # DDP averages over workers: each worker's mean counts by its share of the global batch.
+        share = len(part.index) * world / recipe.batch_size
+        waits = contextlib.nullcontext() if i == len(parts) - 1 or world == 1 else model.no_sync()
+        with waits:
+            outputs = ask(teachers, state.distiller.teacher_features, part.images, context)
+            watch.lap("teacher")
+            with context():
+                step = model(part, outputs, epoch)
+            check(step, part)
+            loss = torch.stack([term.float() if term.dtype.itemsize < 4 else term for term in step.terms.values()]).sum()
+            watch.lap("student")
+            state.scaler.scale(loss * share).backward()
+            watch.lap("backward")
+        found.append((len(part.index), step))
+    norm = _clip(recipe, state)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    if state.ema is not None:
+        state.ema.update_parameters(state.distiller)
+    watch.lap("optimizer")
+    return _mean(found), norm
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch for one step (dropout): randomness is a function of seed, step and rank, so no checkpoint holds any."""
+    torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)
+
+
+@torch.no_grad()
+def ask(teachers: Sequence[FrozenTeacher], features: Sequence, images: Tensor, context) -> list[Output]:
+    """What each frozen teacher says of the images, with the features that the method reads of it."""
+    with context():
+        wanted = [features[k] if features else () for k in range(len(teachers))]
+        return [teacher.network.output(images, names) for teacher, names in zip(teachers, wanted)]
+
+
+def _split(batch: Batch, parts: int) -> Iterator[Batch]:
+    if parts == 1:
+        yield batch
+        return
+    for chunk in zip(*(tensor.tensor_split(parts) for tensor in batch)):
+        if len(chunk[0]):
+            yield Batch(*chunk)
+
+
+def _clip(recipe: Recipe, state: State) -> Tensor:
+    """The global norm of the gradient, which is clipped where the recipe says so."""
+    state.scaler.unscale_(state.optimizer)
+    limit = recipe.optimizer.clip_norm or float("inf")
+    gradients = [p.grad for p in state.distiller.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if recipe.optimizer.clip_norm:
+        nn.utils.clip_grads_with_norm_(state.distiller.parameters(), limit, norm)
+    return norm
+
+
+def _mean(found: list[tuple[int, Step]]) -> Step:
+    """One Step of the parts of an accumulated batch, each by its share of it; detached."""
+    if len(found) == 1:
+        step = found[0][1]
+        return Step({k: v.detach() for k, v in step.terms.items()}, {k: v.detach() for k, v in step.notes.items()})
+    size = sum(n for n, _ in found)
+    mean = [{k: sum(n / size * s[i][k].detach() for n, s in found) for k in found[0][1][i]} for i in (0, 1)]
+    return Step(*mean)
+
+
+def _values(step: Step, norm: Tensor, rate: float, timing: dict[str, float]) -> dict[str, float | list[float]]:
+    """Plain numbers of one step; the device syncs here."""
+    terms = {f"terms/{name}": value.item() for name, value in step.terms.items()}
+    notes = {f"notes/{name}": value.tolist() for name, value in step.notes.items()}
+    times = {f"time/{name}": value for name, value in timing.items()}
+    return {"loss": sum(terms.values()), "learning_rate": rate, "gradient_norm": norm.item(), **terms, **notes, **times}

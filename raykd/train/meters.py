@@ -1,0 +1,111 @@
+"""Running means that never make the device wait, and a stopwatch for the steps that are logged."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raykd.contract import Step
+
+
+class Meter:
+    """Sums of an evaluation interval: they stay on the device until `means` reads them."""
+
+    def __init__(self):
+        self.terms: dict[str, Tensor] = {}
+        self.notes: dict[str, Tensor] = {}
+        self.norm: Tensor | None = None
+        self.steps = 0
+        self.images = 0
+        self.seconds = 0.0
+        self.times: dict[str, float] = {}
+        self.timed_steps = 0
+        self.rate = 0.0
+        self._since = time.perf_counter()
+
+    def add(self, step: Step, norm: Tensor, local: int, batch_size: int) -> None:
+        """Count one step; terms and notes weigh by the worker's share of the global batch."""
+        share = local / batch_size
+        for kept, values in ((self.terms, step.terms), (self.notes, step.notes)):
+            for name, value in values.items():
+                value = value.double() * share
+                kept[name] = kept[name] + value if name in kept else value
+        self.norm = norm if self.norm is None else self.norm + norm
+        self.steps += 1
+        self.images += batch_size
+
+    def timed(self, times: dict[str, float], rate: float) -> None:
+        """Count the parts of one logged step, in seconds."""
+        self.times = {name: self.times.get(name, 0.0) + value for name, value in times.items()}
+        self.timed_steps += 1
+        self.rate = rate
+
+    def means(self, add_up: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, Any]:
+        """Means over the interval and all workers, as a line of metrics.jsonl has them; the device syncs here."""
+        terms = {name: add_up(value).item() / self.steps for name, value in sorted(self.terms.items())}
+        notes = {name: (add_up(value) / self.steps).tolist() for name, value in sorted(self.notes.items())}
+        seconds = self.seconds + time.perf_counter() - self._since
+        timed = max(1, self.timed_steps)
+        return {
+            "seconds": seconds,
+            "images_per_second": self.images / seconds,
+            "learning_rate": self.rate,
+            "gradient_norm": float(self.norm) / self.steps,
+            "loss": sum(terms.values()),
+            "terms": terms,
+            "notes": notes,
+            "time": {name: value / timed for name, value in self.times.items()},
+            "memory": peak_memory(device),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors, so that a run resumed within an interval still reports all of it."""
+        plain = {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        return plain | {"seconds": self.seconds + time.perf_counter() - self._since}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that the device's allocator held, or on the CPU the most that the process had resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class Stopwatch:
+    """Times the parts of a logged step; does nothing, and never syncs, on any other."""
+
+    def __init__(self, device: torch.device):
+        self._device, self._on = device, False
+        self._laps: dict[str, float] = {}
+        self._last = self._ready = time.perf_counter()
+
+    def start(self, on: bool) -> None:
+        """A batch has come; the time since the last step's end was spent waiting for it."""
+        self._on, self._laps = on, {}
+        if on:
+            self._sync()
+            waited = time.perf_counter() - self._ready
+            self._laps["data"] = waited
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        if self._on:
+            self._sync()
+            now = time.perf_counter()
+            self._laps[name] = self._laps.get(name, 0.0) + now - self._last
+            self._last = now
+        self._ready = time.perf_counter()
+
+    def stop(self) -> dict[str, float]:
+        return self._laps
+
+    def _sync(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)

@@ -1,0 +1,77 @@
+"""Optimizers from their configs, and the learning rate as a pure function of the step."""
+
+import math
+
+import torch
+from torch import nn
+
+from raykd import UserError
+from raykd.recipe import SGD, AdamW, Cosine, Optimizer, Recipe, Schedule, Shampoo, Steps
+
+
+def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of all of a module's parameters that train."""
+    groups = parameter_groups(module, decay(config), config.decay_vectors)
+    if isinstance(config, SGD):
+        momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
+        return torch.optim.SGD(groups, lr=config.learning_rate, fused=True, **momentum)
+    if isinstance(config, AdamW):
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    if isinstance(config, Shampoo):
+        return _shampoo(config, groups)
+    raise UserError(f"optimizer: {type(config).__name__} is not one of SGD, AdamW, Shampoo")
+
+
+def decay(config: Optimizer) -> float:
+    """torch's weight_decay; FunMatch's official code decays by schedule × decay, which is torch's decay ÷ peak rate."""
+    if isinstance(config, AdamW) and config.decay == "schedule-only":
+        return config.weight_decay / config.learning_rate
+    return config.weight_decay
+
+
+def parameter_groups(module: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict]:
+    """One group, or two where one-dimensional parameters (norms, biases) don't decay."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if decay_vectors:
+        return [{"params": parameters, "weight_decay": weight_decay}]
+    vectors = [p for p in parameters if p.ndim <= 1]
+    tensors = [p for p in parameters if p.ndim > 1]
+    return [{"params": tensors, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _shampoo(config: Shampoo, groups: list[dict]) -> torch.optim.Optimizer:
+    from pytorch_optimizer import ScalableShampoo
+
+    return ScalableShampoo(
+        groups,
+        lr=config.learning_rate,
+        betas=(config.momentum, 0.999),
+        preconditioning_compute_steps=config.preconditioning_every,
+    )
+
+
+def learning_rate(recipe: Recipe, step: int, size: int) -> float:
+    """The rate of update number `step` (from 0) with `size` training samples."""
+    peak, schedule = recipe.optimizer.learning_rate, recipe.schedule
+    if step < schedule.warmup_steps:
+        return peak * step / schedule.warmup_steps
+    return peak * _factor(schedule, step, step * recipe.batch_size / size, total_steps(recipe, size))
+
+
+def _factor(schedule: Schedule, step: int, epoch: float, total: int) -> float:
+    if isinstance(schedule, Cosine):
+        passed = (step - schedule.warmup_steps) / max(1, total - schedule.warmup_steps)
+        return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
+    if isinstance(schedule, Steps):
+        return schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
+    return 1.0
+
+
+def total_steps(recipe: Recipe, size: int) -> int:
+    """Updates of a whole run: full global batches in `epochs` passes."""
+    return max(1, int(recipe.epochs * size // recipe.batch_size))
+
+
+def epoch_end(epoch: int, recipe: Recipe, size: int) -> int:
+    """The first step that lies at or past the end of `epoch` passes, or the run's last."""
+    return min(total_steps(recipe, size), -(-epoch * size // recipe.batch_size))

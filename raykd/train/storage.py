@@ -1,0 +1,115 @@
+"""A folder on any file system that pyarrow or fsspec knows: local paths and s3://, gs://, … URIs."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from raykd import UserError
+
+
+def absolute(place: str | Path) -> str:
+    """A URI as it is; a local path made absolute, ~ expanded."""
+    place = str(place)
+    return place if "://" in place else str(Path(place).expanduser().absolute())
+
+
+class Folder:
+    """Whole files below one place; a write replaces a file at once or not at all."""
+
+    def __init__(self, place: str | Path):
+        self.place = absolute(place)
+        self.local = Path(self.place) if "://" not in self.place else None
+        self._fs, self._root = _file_system(self.place)
+
+    def __truediv__(self, name: str) -> "Folder":
+        return Folder(f"{self.place}/{name}")
+
+    def exists(self, name: str = "") -> bool:
+        return self._fs.get_file_info(self._at(name)).type != pafs.FileType.NotFound
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes; raises FileNotFoundError."""
+        with self._fs.open_input_stream(self._at(name), compression=None) as stream:
+            return stream.read()
+
+    def write(self, name: str, content: bytes | str) -> None:
+        content = content.encode() if isinstance(content, str) else content
+        if self.local is not None:
+            _write_local(self.local / name, content)
+            return
+        with self._fs.open_output_stream(self._at(name), compression=None) as stream:
+            stream.write(content)
+
+    def append(self, name: str, line: str) -> None:
+        """Add a line; object stores have no append, so there the file is written again."""
+        if self.local is not None:
+            with open(self.local / name, "a") as file:
+                file.write(line + "\n")
+            return
+        before = self.read(name) if self.exists(name) else b""
+        self.write(name, before + line.encode() + b"\n")
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file's content; raises FileNotFoundError, and UserError naming a file that is not JSON."""
+        try:
+            return json.loads(self.read(name))
+        except ValueError:
+            raise UserError(f"{self.place}/{name} is not valid JSON: remove it or restore it from a copy") from None
+
+    def names(self, below: str = "") -> list[str]:
+        """Names of the files and folders directly below, sorted; none where there is no such folder."""
+        selector = pafs.FileSelector(self._at(below), allow_not_found=True)
+        return sorted(info.base_name for info in self._fs.get_file_info(selector))
+
+    def delete(self, name: str) -> None:
+        """Remove a file or a folder with all below it, if it is there."""
+        info = self._fs.get_file_info(self._at(name))
+        if info.type == pafs.FileType.Directory:
+            self._fs.delete_dir(info.path)
+        elif info.type == pafs.FileType.File:
+            self._fs.delete_file(info.path)
+
+    def create(self) -> None:
+        """Make the folder; raises UserError where it can't be written to."""
+        try:
+            self._fs.create_dir(self._root, recursive=True)
+            self.write(".writable", b"")
+            self.delete(".writable")
+        except OSError as error:
+            raise UserError(f"can't write to {self.place}: {error}; choose another --storage") from None
+
+    def _at(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+
+def _file_system(place: str) -> tuple[pafs.FileSystem, str]:
+    if "://" not in place:
+        return pafs.LocalFileSystem(), place
+    try:
+        return pafs.FileSystem.from_uri(place)
+    except (pafs.pa.ArrowInvalid, pafs.pa.ArrowNotImplementedError):
+        return _fsspec(place)
+
+
+def _fsspec(place: str) -> tuple[pafs.FileSystem, str]:
+    import fsspec
+
+    try:
+        file_system, path = fsspec.core.url_to_fs(place)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"can't use {place} as storage: {error}") from None
+    return pafs.PyFileSystem(pafs.FSSpecHandler(file_system)), path
+
+
+def _write_local(path: Path, content: bytes) -> None:
+    """Through a temporary name and a rename, so that a reader or a crash sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
