@@ -58,4 +58,5 @@ class KD(SingleStudent):
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         logits = self.student(batch.images)
-        return Step(kd_loss(logits, teachers[0].logits, batch.labels, c.temperature, c.gamma, c.alpha, c.standardize), {})
+        target = teachers[0].logits
+        return Step(kd_loss(logits, target, batch.labels, c.temperature, c.gamma, c.alpha, c.standardize), {})

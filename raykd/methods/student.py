@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Distiller, MethodConfig
+from raykd.contract import Distiller, MethodConfig, Output
 from raykd.models.staged import Staged
 
 
@@ -36,3 +37,15 @@ def expect_positive(method: str, **fields: float) -> None:
     for name, value in fields.items():
         if not value > 0:
             raise UserError(f"`method.{name}` of {method} must be above 0, not {value}")
+
+
+def expect_stage(method: str, field: str, stage: str, network: Staged) -> None:
+    """Raise UserError unless the network has the stage that the method's field names."""
+    if stage not in network.stages:
+        known = ", ".join(network.stages)
+        raise UserError(f"`method.{field}` of {method} is {stage!r}, but {network.name} has only {known}")
+
+
+def stack_teachers(teachers: Sequence[Output]) -> Tensor:
+    """Logits of K teachers, [K, B, C]."""
+    return torch.stack([teacher.logits for teacher in teachers])

@@ -1,0 +1,88 @@
+"""Collaborative Learning for Deep Neural Networks (Song & Chai, NeurIPS 2018), as OKDDip (Chen et al. 2020) compares it.
+
+Branches from a stage on; the target of each is the mean of the others' logits; intermediate-level representation
+sharing (ILR) divides the gradient that enters the shared trunk by the number of branches. Nothing is detached.
+Deviation: OKDDip's code adds 1e-7 to the target's probabilities; this KL is clean.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.losses import full_precision, ramp_up
+from raykd.methods.peers import (
+    PeerDistiller,
+    build_peers,
+    diversity,
+    peer_cross_entropy,
+    peer_divergence,
+    scalar_note,
+    split_stage,
+    stack_logits,
+)
+from raykd.methods.student import expect_positive
+from raykd.models.staged import Staged
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.scale, None
+
+
+def scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """x itself, whose gradient is multiplied by `scale` on its way back."""
+    return _ScaleGradient.apply(x, scale)
+
+
+def mean_of_others(peers: Tensor) -> Tensor:
+    """[m, B, C] → [m, B, C]: for each peer the mean of the others' logits."""
+    others = [[logits for j, logits in enumerate(peers) if j != i] for i in range(len(peers))]
+    return torch.stack([torch.stack(rest).mean(0) for rest in others])
+
+
+def cl_ilr_loss(branches: Tensor, labels: Tensor, temperature: float, weight: float) -> dict[str, Tensor]:
+    """Σ CE(z_i) and weight · Σ T² KL(mean of the others ‖ z_i); branches [m, B, C], labels [B] or [B, C]."""
+    branches = full_precision(branches)
+    divergence = peer_divergence(branches, mean_of_others(branches), temperature)
+    return {"ce": peer_cross_entropy(branches, labels), "kd": weight * divergence}
+
+
+class CLILR(PeerDistiller):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        uses_teachers: ClassVar[bool] = False
+
+        branches: int = 4
+        """Number of branches; branch0 is deployed."""
+        branch_from: str = "last"
+        """First stage that every branch has for itself: "last", or a stage's name such as "stage2"."""
+        temperature: float = 3.0
+        """Temperature T of both softmaxes."""
+        alpha: float = 1.0
+        """Weight of the divergences (T² is part of them)."""
+        ramp_up_epochs: float = 80.0
+        """Epochs over which that weight rises from exp(-5) of itself; 0: at once."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CLILR":
+            expect_teachers("cl_ilr", teachers, 0, 0)
+            expect_positive("cl_ilr", temperature=self.temperature)
+            networks = build_peers("cl_ilr", new_student, self.branches, "branches")
+            return CLILR(self, networks, split_stage("cl_ilr", networks[0], self.branch_from))
+
+    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        c = self.config
+        trunk = scale_gradient(self.branches[0].trunk(batch.images, self.start), 1 / len(self.branches))
+        logits = stack_logits([branch.run_from(self.start, trunk, ()) for branch in self.branches])
+        weight = c.alpha * ramp_up(epoch, c.ramp_up_epochs)
+        notes = {"kd_weight": scalar_note(weight, logits), "diversity": diversity(logits.detach())}
+        return Step(cl_ilr_loss(logits, batch.labels, c.temperature, weight), notes)

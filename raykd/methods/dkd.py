@@ -1,0 +1,90 @@
+"""Decoupled Knowledge Distillation (Zhao, Cui, Song, Qiu, Liang, CVPR 2022).
+
+The divergence is split into that of target against all others, α · TCKD, and that among the others, β · NCKD.
+The published CIFAR-100 settings have γ 1, α 1, β 2 to 8 by the pair of networks, T 4; the warm-up raises the weight
+linearly over whole epochs counted from 1, as in the authors' code: 1/20 in the first epoch, 1 in the twentieth.
+Both parts are computed from the log-odds of the target, where the authors' code takes the log of a summed softmax
+(infinite or NaN for large logits) and masks the target by −1000.
+`standardize` z-scores both logits first (Sun et al., CVPR 2024), as in `kd`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.losses import standardize as z_score
+from raykd.methods.peers import scalar_note
+from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes
+from raykd.models.staged import Staged
+
+
+def split_target(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [B, C] → those of the labels [B, 1] and those of the other classes [B, C − 1]."""
+    others = torch.arange(1, logits.shape[1], device=labels.device)
+    others = (labels.unsqueeze(1) + others) % logits.shape[1]
+    return logits.gather(1, labels.unsqueeze(1)), logits.gather(1, others)
+
+
+def dkd_loss(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, alpha: float, beta: float
+) -> dict[str, Tensor]:
+    """Weighted terms "tckd" and "nckd", T² included; logits [B, C], labels [B] int64. Eq. 5 to 7."""
+    target_s, others_s = split_target(full_precision(student) / temperature, labels)
+    target_t, others_t = split_target(full_precision(teacher) / temperature, labels)
+    odds_s = (target_s - others_s.logsumexp(1, keepdim=True)).squeeze(1)
+    odds_t = (target_t - others_t.logsumexp(1, keepdim=True)).squeeze(1)
+    yes = odds_t.sigmoid() * (F.logsigmoid(odds_t) - F.logsigmoid(odds_s))
+    no = (-odds_t).sigmoid() * (F.logsigmoid(-odds_t) - F.logsigmoid(-odds_s))
+    scale = temperature**2
+    return {"tckd": alpha * scale * (yes + no).mean(), "nckd": beta * scale * kl_divergence(others_s, others_t)}
+
+
+class DKD(SingleStudent):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        hard_labels: ClassVar[bool] = True
+
+        gamma: float = 1.0
+        """Weight of the cross-entropy with the labels."""
+        alpha: float = 1.0
+        """Weight of the divergence of target against non-target."""
+        beta: float = 8.0
+        """Weight of the divergence among the non-target classes (published: 8 for resnet32x4 → resnet8x4)."""
+        temperature: float = 4.0
+        """Temperature T of all softmaxes."""
+        warm_up_epochs: float = 20.0
+        """Epochs over which the weight of both divergences rises linearly to 1; 0: at once."""
+        standardize: bool = False
+        """Z-score teacher's and student's logits per sample before the divergences (Sun et al. 2024: T 2)."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DKD":
+            expect_teachers("dkd", teachers, 1, 1)
+            expect_positive("dkd", temperature=self.temperature)
+            student = new_student()
+            expect_same_classes("dkd", student, teachers)
+            return DKD(self, student, teachers)
+
+    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
+        super().__init__(config, student)
+        self.teacher_features = ((),) * len(teachers)
+
+    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        c = self.config
+        logits, target = self.student(batch.images), teachers[0].logits
+        weight = warm_up(epoch, c.warm_up_epochs)
+        soft, target = (z_score(logits), z_score(target)) if c.standardize else (logits, target)
+        terms = dkd_loss(soft, target, batch.labels, c.temperature, weight * c.alpha, weight * c.beta)
+        notes = {"kd_weight": scalar_note(weight, logits)}
+        return Step({"ce": c.gamma * cross_entropy(logits, batch.labels)} | terms, notes)
+
+
+def warm_up(epoch: float, length: float) -> float:
+    """min(n / length, 1) in the n-th epoch, n from 1; 1 for length 0."""
+    return min((math.floor(epoch) + 1) / length, 1.0) if length > 0 else 1.0

@@ -1,0 +1,46 @@
+"""Knowledge distillation: A good teacher is patient and consistent (Beyer et al., CVPR 2022): function matching.
+
+Only the KL from the teacher, on strongly mixed images that teacher and student share; labels are never read.
+big_vision's code multiplies by T²; the TensorFlow re-implementation behind the small-data results does not.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.losses import kl_divergence
+from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
+from raykd.models.staged import Staged
+
+
+def funmatch_loss(student: Tensor, teachers: Tensor, temperature: float, scale_by_t2: bool) -> Tensor:
+    """Σ_k KL(softmax(teacher_k/T) ‖ softmax(student/T)), a batch mean, times T² if asked; [B, C] and [K, B, C]."""
+    divergence = kl_divergence(student.expand_as(teachers), teachers, temperature, reduction="none").mean(1).sum()
+    return divergence if scale_by_t2 else divergence / temperature**2
+
+
+class FunMatch(SingleStudent):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        temperature: float = 1.0
+        """Temperature T of both softmaxes."""
+        scale_by_t2: bool = True
+        """Multiply the divergence by T², as the official code does."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FunMatch":
+            expect_teachers("funmatch", teachers, 1)
+            expect_positive("funmatch", temperature=self.temperature)
+            student = new_student()
+            expect_same_classes("funmatch", student, teachers)
+            return FunMatch(self, student, teachers)
+
+    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
+        super().__init__(config, student)
+        self.teacher_features = ((),) * len(teachers)
+
+    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        c = self.config
+        loss = funmatch_loss(self.student(batch.images), stack_teachers(teachers), c.temperature, c.scale_by_t2)
+        return Step({"kd": loss}, {})

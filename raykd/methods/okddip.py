@@ -1,0 +1,147 @@
+"""Online Knowledge Distillation with Diverse Peers (Chen, Mei, Wang, Feng, Chen, AAAI 2020).
+
+Every peer has its own target, an attention-weighted mix of all peers' logits; the group leader, which is deployed,
+learns from the plain mean of the peers. Nothing is detached. Losses are sums over the peers.
+With `leader=False` all students are peers and the ensemble is deployed (the paper's Table 4).
+Deviations: the authors' code adds 1e-7 to the targets' probabilities, this KL is clean; a width below 8, where their
+D // 8 would be 0, attends in one dimension.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.losses import cross_entropy, full_precision, kl_divergence, ramp_up
+from raykd.methods.peers import (
+    WHOLE,
+    Ensemble,
+    PeerDistiller,
+    build_peers,
+    diversity,
+    peer_cross_entropy,
+    peer_divergence,
+    run_together,
+    scalar_note,
+    split_stage,
+    stack_logits,
+)
+from raykd.methods.student import expect_positive
+from raykd.models.staged import Staged
+
+__all__ = ["OKDDip", "attention", "diversity", "okddip_loss", "peer_targets"]
+
+
+def attention(queries: Tensor, keys: Tensor) -> Tensor:
+    """softmax_b(q_a · k_b): [p, B, d] twice → [p (a), p (b), B]; section "Two-level distillation", eq. 5."""
+    # Products and sums, not a matmul: autocast would compute that in half precision.
+    scores = (full_precision(queries).unsqueeze(1) * full_precision(keys).unsqueeze(0)).sum(-1)
+    return F.softmax(scores, dim=1)
+
+
+def peer_targets(logits: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+    """Target logits Σ_b att_ab z_b of each of p peers: [p, B, C], [p, B, d], [p, B, d] → [p, B, C]; eq. 4."""
+    return (attention(queries, keys).unsqueeze(-1) * full_precision(logits).unsqueeze(0)).sum(1)
+
+
+def okddip_loss(
+    peers: Tensor, targets: Tensor, leader: Tensor | None, labels: Tensor, temperature: float, weight: float
+) -> dict[str, Tensor]:
+    """Terms "ce", "kd" of the peers and, where there is a leader, "leader_ce", "leader_kd"; the KLs are weighted.
+
+    peers, targets [p, B, C], leader [B, C] or None, labels [B] or [B, C]. weight: alpha times the ramp-up.
+    """
+    peers = full_precision(peers)
+    terms = {
+        "ce": peer_cross_entropy(peers, labels),
+        "kd": weight * peer_divergence(peers, targets, temperature),
+    }
+    if leader is None:
+        return terms
+    return terms | {
+        "leader_ce": cross_entropy(leader, labels),
+        "leader_kd": weight * kl_divergence(leader, peers.mean(0), temperature),
+    }
+
+
+class OKDDip(PeerDistiller):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        uses_teachers: ClassVar[bool] = False
+
+        branches: int = 4
+        """Number of students; the last one is the leader, unless `leader` is off."""
+        shared_trunk: bool = True
+        """True: one trunk with branches ("branch-based"); False: whole networks ("network-based")."""
+        branch_from: str = "last"
+        """With a shared trunk, the first stage that every branch has for itself: "last", or a name such as "stage2"."""
+        leader: bool = True
+        """False: all students are peers, and the ensemble is what is evaluated and deployed."""
+        temperature: float = 3.0
+        """Temperature T of both softmaxes."""
+        alpha: float = 1.0
+        """Weight of the divergences (T² is part of them)."""
+        ramp_up_epochs: float = 80.0
+        """Epochs over which that weight rises from exp(-5) of itself; 0: at once."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "OKDDip":
+            expect_teachers("okddip", teachers, 0, 0)
+            expect_positive("okddip", temperature=self.temperature)
+            if not self.shared_trunk and self.branch_from != "last":
+                raise UserError(
+                    "`method.branch_from` of okddip needs `method.shared_trunk`: drop one of the two settings"
+                )
+            networks = build_peers("okddip", new_student, self.branches, "branches")
+            start = split_stage("okddip", networks[0], self.branch_from) if self.shared_trunk else WHOLE
+            return OKDDip(self, networks, start)
+
+    def __init__(self, config: Config, networks: Sequence[Staged], start: str):
+        super().__init__(config, networks, start)
+        width = networks[0].width("pooled")
+        self.query = nn.Linear(width, max(width // 8, 1), bias=False)
+        self.key = nn.Linear(width, max(width // 8, 1), bias=False)
+
+    @property
+    def names(self) -> list[str]:
+        return [*super().names[:-1], "leader"] if self.config.leader else super().names
+
+    @property
+    def peers(self) -> list[str]:
+        return self.names[:-1] if self.config.leader else self.names
+
+    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        c = self.config
+        outputs = run_together(list(self.branches), self.start, batch.images, ("pooled",))
+        peers, leader = (outputs[:-1], outputs[-1].logits) if c.leader else (outputs, None)
+        logits = stack_logits(peers)
+        queries, keys = self._project(torch.stack([peer.features["pooled"] for peer in peers]))
+        weight = c.alpha * ramp_up(epoch, c.ramp_up_epochs)
+        terms = okddip_loss(logits, peer_targets(logits, queries, keys), leader, batch.labels, c.temperature, weight)
+        notes = {
+            "kd_weight": scalar_note(weight, logits),
+            "attention": attention(queries.detach(), keys.detach()).mean((0, 2)),
+            "diversity": diversity(logits.detach()),
+        }
+        return Step(terms, notes)
+
+    def _project(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys [p, B, d] of pooled features [p, B, D], in full precision under autocast too."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.query(full_precision(pooled)), self.key(full_precision(pooled))
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The leader first, then the peers; without a leader the ensemble first."""
+        students = super().networks()
+        if self.config.leader:
+            return {"leader": students["leader"]} | students
+        return {"ensemble": Ensemble(list(self.branches), self.start)} | students
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        logits = super().predict(images)
+        deployed = "leader" if self.config.leader else "ensemble"
+        return {deployed: logits[deployed]} | logits

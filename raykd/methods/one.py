@@ -1,0 +1,108 @@
+"""Knowledge Distillation by On-the-Fly Native Ensemble (Lan, Zhu, Gong, NeurIPS 2018), as compared in OKDDip.
+
+A gate on the trunk's pooled output weighs the branches' logits into an ensemble that is trained by the labels and
+teaches every branch: Σ CE(z_i) + CE(z_E) + weight · Σ T² KL(z_E ‖ z_i). Nothing is detached.
+Deviations: the pool before the gate is global, where OKDDip's code pools 16×16 (the same on its map); that code adds
+1e-7 to the target's probabilities, this KL is clean. The gate's BatchNorm takes its statistics from the batch like any
+other: with several workers they are global only under SyncBatchNorm, and one sample alone can't be trained on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.losses import cross_entropy, full_precision, ramp_up
+from raykd.methods.peers import (
+    PeerDistiller,
+    build_peers,
+    diversity,
+    peer_cross_entropy,
+    peer_divergence,
+    scalar_note,
+    split_stage,
+    stack_logits,
+)
+from raykd.methods.student import expect_positive
+from raykd.models.staged import Staged
+
+
+def gated_ensemble(branches: Tensor, gates: Tensor) -> Tensor:
+    """Σ_i gate_i z_i: [m, B, C] and [B, m] → [B, C]."""
+    return (full_precision(branches) * full_precision(gates).t().unsqueeze(-1)).sum(0)
+
+
+def one_loss(branches: Tensor, gates: Tensor, labels: Tensor, temperature: float, weight: float) -> dict[str, Tensor]:
+    """Terms "ce" of the branches, "ensemble_ce", weighted "kd"; branches [m, B, C], gates [B, m], labels [B] or [B, C]."""
+    branches = full_precision(branches)
+    ensemble = gated_ensemble(branches, gates)
+    return {
+        "ce": peer_cross_entropy(branches, labels),
+        "ensemble_ce": cross_entropy(ensemble, labels),
+        "kd": weight * peer_divergence(branches, ensemble.expand_as(branches), temperature),
+    }
+
+
+class Gate(nn.Module):
+    """softmax(ReLU(BN(Linear(global average)))): a trunk's map [B, D, h, w] → weights of m branches [B, m]."""
+
+    def __init__(self, width: int, branches: int):
+        super().__init__()
+        self.linear = nn.Linear(width, branches)
+        self.norm = nn.BatchNorm1d(branches)
+
+    def forward(self, trunk: Tensor) -> Tensor:
+        return F.softmax(full_precision(F.relu(self.norm(self.linear(trunk.mean((2, 3)))))), dim=1)
+
+
+class ONE(PeerDistiller):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        uses_teachers: ClassVar[bool] = False
+
+        branches: int = 4
+        """Number of branches; branch0 is deployed."""
+        branch_from: str = "last"
+        """First stage that every branch has for itself: "last", or a stage's name such as "stage2"."""
+        temperature: float = 3.0
+        """Temperature T of both softmaxes."""
+        alpha: float = 1.0
+        """Weight of the divergences (T² is part of them)."""
+        ramp_up_epochs: float = 80.0
+        """Epochs over which that weight rises from exp(-5) of itself; 0: at once."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ONE":
+            expect_teachers("one", teachers, 0, 0)
+            expect_positive("one", temperature=self.temperature)
+            networks = build_peers("one", new_student, self.branches, "branches")
+            return ONE(self, networks, split_stage("one", networks[0], self.branch_from))
+
+    def __init__(self, config: Config, networks: Sequence[Staged], start: str):
+        super().__init__(config, networks, start)
+        features = list(networks[0].shapes)
+        self.gate = Gate(networks[0].width(features[features.index(start) - 1]), len(networks))
+
+    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        c = self.config
+        logits, gates = self._gated(batch.images)
+        weight = c.alpha * ramp_up(epoch, c.ramp_up_epochs)
+        notes = {
+            "kd_weight": scalar_note(weight, logits),
+            "gates": gates.detach().mean(0),
+            "diversity": diversity(logits.detach()),
+        }
+        return Step(one_loss(logits, gates, batch.labels, c.temperature, weight), notes)
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Every branch, the "ensemble" of mean logits, and the "gated" ensemble that teaches."""
+        logits, gates = self._gated(images)
+        ensembles = {"ensemble": logits.mean(0), "gated": gated_ensemble(logits, gates)}
+        return dict(zip(self.names, logits, strict=True)) | ensembles
+
+    def _gated(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        trunk = self.branches[0].trunk(images, self.start)
+        logits = stack_logits([branch.run_from(self.start, trunk, ()) for branch in self.branches])
+        return logits, self.gate(trunk)

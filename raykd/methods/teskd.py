@@ -1,0 +1,136 @@
+"""Distilling a Powerful Student Model via Online Knowledge Distillation / TESKD (Li et al. 2021): students help the teacher.
+
+A backbone of four stages, which is deployed, and three student sub-networks that read its stages top-down (a feature
+pyramid). The loss is ce · Σ CE + kd · Σ T² KL(backbone ‖ student_i) + feature · a masked squared distance of pooled
+features; the backbone's logits are not detached (that is how the students help it), its features are.
+The feature term is a sum over the batch: over the global batch, however many workers share it.
+Deviation: the authors' code adds 1e-7 to the target's probabilities; this KL is clean.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.contract import Batch, Distiller, MethodConfig, Output, Step, expect_teachers, global_sum
+from raykd.losses import full_precision
+from raykd.methods.peers import peer_cross_entropy, peer_divergence
+from raykd.methods.student import expect_positive
+from raykd.models.staged import Staged
+
+
+def teskd_loss(
+    backbone: Tensor,
+    students: Tensor,
+    backbone_feature: Tensor,
+    student_features: Tensor,
+    labels: Tensor,
+    temperature: float,
+) -> dict[str, Tensor]:
+    """The unweighted sums "ce", "kd" (batch means, summed over the networks), "feature" (summed over the batch too).
+
+    backbone [B, C], students [3, B, C], backbone_feature [B, d], student_features [3, B, d], labels [B] or [B, C].
+    A dimension counts in "feature" where the student's or the backbone's value is above 0.
+    """
+    students = full_precision(students)
+    target = full_precision(backbone)
+    features, goal = full_precision(student_features), full_precision(backbone_feature).detach()
+    active = (features > 0) | (goal > 0)
+    return {
+        "ce": peer_cross_entropy([target, *students], labels),
+        "kd": peer_divergence(students, target.expand_as(students), temperature),
+        "feature": torch.where(active, (features - goal).square(), 0.0).sum(),
+    }
+
+
+def unit(inside: int, outside: int, kernel: int = 1, bias: bool = False) -> nn.Sequential:
+    """Convolution k×k of stride k, BN, ReLU."""
+    conv = nn.Conv2d(inside, outside, kernel, stride=kernel, bias=bias)
+    return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU())
+
+
+class Pyramid(nn.Module):
+    """Three student sub-networks on the four stages of a backbone: maps, first stage first → logits and features.
+
+    Lists run from student 1, which reads down to stage 1, to student 3.
+    """
+
+    def __init__(self, widths: Sequence[int], num_classes: int):
+        super().__init__()
+        d = widths[-1]
+        self.laterals = nn.ModuleList(unit(width, d) for width in widths)
+        self.upsample = nn.ModuleList(unit(d, d) for _ in range(3))
+        self.fuse = nn.ModuleList(unit(2 * d, d) for _ in range(3))
+        self.heads = nn.ModuleList(
+            nn.Sequential(*unit(d, d, kernel, bias=True), *unit(d, d, bias=True)) for kernel in (8, 4, 2)
+        )
+        self.classifiers = nn.ModuleList(nn.Linear(d, num_classes) for _ in range(3))
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits [3, B, C] and pooled features [3, B, d]."""
+        logits, features = [], []
+        top = self.laterals[3](maps[3])
+        for i in (2, 1, 0):
+            side = self.laterals[i](maps[i])
+            top = F.interpolate(top, size=side.shape[2:], mode="bilinear", align_corners=True)
+            top = self.upsample[i](top)
+            top = self.fuse[i](torch.cat([top + side, top], dim=1))
+            features.insert(0, self.heads[i](top).mean((2, 3)))
+            logits.insert(0, self.classifiers[i](features[0]))
+        return torch.stack(logits), torch.stack(features)
+
+
+class TESKD(Distiller):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        uses_teachers: ClassVar[bool] = False
+
+        ce: float = 0.2
+        """Weight of the cross-entropies of backbone and students."""
+        kd: float = 0.8
+        """Weight of the students' divergences from the backbone (T² is part of them)."""
+        feature: float = 1e-7
+        """Weight of the distances of pooled features, which are summed over the global batch."""
+        temperature: float = 4.0
+        """Temperature T of both softmaxes."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "TESKD":
+            expect_teachers("teskd", teachers, 0, 0)
+            expect_positive("teskd", temperature=self.temperature)
+            backbone = new_student()
+            if len(backbone.stages) != 4:
+                raise UserError(
+                    f"teskd needs a network of four stages, {backbone.name} has {len(backbone.stages)}: "
+                    "change the recipe's student"
+                )
+            return TESKD(self, backbone)
+
+    def __init__(self, config: Config, backbone: Staged):
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.students = Pyramid([backbone.width(stage) for stage in backbone.stages], backbone.num_classes)
+
+    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        c = self.config
+        logits, features = self.backbone.output(batch.images, (*self.backbone.stages, "pooled"))
+        students, pooled = self.students([features[stage] for stage in self.backbone.stages])
+        sums = teskd_loss(logits, students, features["pooled"], pooled, batch.labels, c.temperature)
+        # Workers' losses are averaged: the global batch's sum is the mean per sample times its size.
+        size = global_sum(torch.full((), float(len(batch.images)), device=logits.device))
+        feature = sums["feature"] / len(batch.images) * size
+        return Step({"ce": c.ce * sums["ce"], "kd": c.kd * sums["kd"], "feature": c.feature * feature}, {})
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The backbone alone: the students stand on it and are never deployed."""
+        return {"backbone": self.backbone}
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits of the backbone and of the students, which end at "student1" on all four stages."""
+        logits, features = self.backbone.output(images, self.backbone.stages)
+        students, _ = self.students([features[stage] for stage in self.backbone.stages])
+        return {"backbone": logits} | {f"student{i}": students[i - 1] for i in (3, 2, 1)}
