@@ -28,6 +28,9 @@ class Block(NamedTuple):
         return 4 if self.bottleneck else 1
 
 
+BASIC, BOTTLENECK = Block(), Block(bottleneck=True)
+
+
 class SqueezeExcitation(nn.Module):
     """Channel attention; Hu et al. 2018, section 3, reduction 16. [B, D, h, w] → [B, D, h, w]."""
 
@@ -87,7 +90,7 @@ def resnet(num_classes: int, image_size: int, *, depths: Sequence[int], widths: 
     return Parts(model, stem, tuple(stages), ("pool", "flatten"), ("fc",))
 
 
-def small_resnet(num_classes: int, image_size: int, *, depth: int, widths: Sequence[int], block: Block = Block()) -> Parts:
+def small_resnet(num_classes: int, image_size: int, *, depth: int, widths: Sequence[int], block: Block) -> Parts:
     """Three equal stages, `depth` weighted layers in all: 6n + 2 of basic blocks, 9n + 2 of bottlenecks."""
     blocks = (depth - 2) // (9 if block.bottleneck else 6)
     parts = resnet(num_classes, image_size, depths=(blocks,) * 3, widths=widths, block=block)
@@ -95,7 +98,7 @@ def small_resnet(num_classes: int, image_size: int, *, depth: int, widths: Seque
     return parts
 
 
-def _small(depth: int, widths: Sequence[int] = (16, 16, 32, 64), block: Block = Block()) -> partial:
+def _small(depth: int, widths: Sequence[int] = (16, 16, 32, 64), block: Block = BASIC) -> partial:
     return partial(small_resnet, depth=depth, widths=widths, block=block)
 
 
@@ -104,7 +107,6 @@ def _wide_stem(depths: Sequence[int], block: Block) -> partial:
 
 
 TIMES_FOUR = (32, 64, 128, 256)
-BOTTLENECK = Block(bottleneck=True)
 
 NETWORKS = {
     **{f"resnet{d}": (f"CIFAR ResNet-{d}, basic blocks, 16-32-64", _small(d)) for d in (8, 14, 20, 32, 44, 56, 110)},
@@ -114,8 +116,8 @@ NETWORKS = {
         "OKDDip's WRN-20-8 of bottlenecks, 2 a stage",
         _small(20, block=Block(bottleneck=True, base_width=64 * 8)),
     ),
-    "cifar_resnet18": ("TESKD's ResNet-18 with a 3×3 stem", _wide_stem((2, 2, 2, 2), Block())),
-    "cifar_resnet34": ("TESKD's ResNet-34 with a 3×3 stem", _wide_stem((3, 4, 6, 3), Block())),
+    "cifar_resnet18": ("TESKD's ResNet-18 with a 3×3 stem", _wide_stem((2, 2, 2, 2), BASIC)),
+    "cifar_resnet34": ("TESKD's ResNet-34 with a 3×3 stem", _wide_stem((3, 4, 6, 3), BASIC)),
     "cifar_resnet50": ("TESKD's ResNet-50 with a 3×3 stem", _wide_stem((3, 4, 6, 3), BOTTLENECK)),
     "cifar_resnext50_32x4d": (
         "ResNeXt-50 32×4d with a 3×3 stem",
@@ -123,5 +125,8 @@ NETWORKS = {
     ),
     "cifar_seresnet18": ("SE-ResNet-18 with a 3×3 stem", _wide_stem((2, 2, 2, 2), Block(squeeze=True))),
     "cifar_seresnet34": ("SE-ResNet-34 with a 3×3 stem", _wide_stem((3, 4, 6, 3), Block(squeeze=True))),
-    "cifar_seresnet50": ("SE-ResNet-50 with a 3×3 stem", _wide_stem((3, 4, 6, 3), Block(bottleneck=True, squeeze=True))),
+    "cifar_seresnet50": (
+        "SE-ResNet-50 with a 3×3 stem",
+        _wide_stem((3, 4, 6, 3), Block(bottleneck=True, squeeze=True)),
+    ),
 }

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from raykd.models.staged import Part
 
@@ -31,3 +31,37 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, grou
 def average_pool() -> dict[str, nn.Module]:
     """Global average pooling, [B, D, h, w] → [B, D]."""
     return {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+
+
+def flatten(x: Tensor) -> Tensor:
+    """[B, D, ...] → [B, …]."""
+    return x.flatten(1)
+
+
+def as_map(x: Tensor) -> Tensor:
+    """[B, D] → [B, D, 1, 1], for heads that are 1×1 convolutions."""
+    return x[:, :, None, None]
+
+
+def mean_pool(x: Tensor) -> Tensor:
+    """[B, D, h, w] → [B, D]."""
+    return x.mean((2, 3))
+
+
+STRIDING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+
+
+def strides(module: nn.Module) -> bool:
+    """Does this module make the map smaller?"""
+    found = (getattr(part, "stride", 1) for part in module.modules() if isinstance(part, STRIDING))
+    return any(max(stride) > 1 if isinstance(stride, tuple) else stride > 1 for stride in found)
+
+
+def split(model: nn.Module, name: str) -> list[tuple[str, ...]]:
+    """The children of a Sequential in groups that each begin with a module that makes the map smaller."""
+    groups: list[tuple[str, ...]] = [()]
+    for child, module in model.get_submodule(name).named_children():
+        if strides(module) and groups[-1]:
+            groups.append(())
+        groups[-1] += (f"{name}.{child}",)
+    return groups

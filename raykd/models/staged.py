@@ -1,6 +1,6 @@
 """One view on any classifier: stem, stages, pooling, head, by the dotted names of its own modules."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ class Staged(nn.Module):
     Registers the plain network once, as `model`: `staged.model.state_dict()` has the network's own keys.
     Running stem, stages, pool and head in order must equal `model(images)`.
     Feature names: "stem", the stages' names ("stage1" …; the last one includes the final norm and activation), "pooled".
+    `width` and `shapes` are measured at image_size: shapes maps a feature's name to (D, h, w), "pooled" to (D,).
+    Raises UserError where images of that size are too small for the network.
     """
 
     def __init__(
@@ -46,10 +48,20 @@ class Staged(nn.Module):
     def last_stage(self) -> str:
         return self.stages[-1]
 
+    @property
+    def classifier(self) -> str:
+        """Dotted name, in `model`, of the layer that makes the logits."""
+        layers = [
+            f"{part}.{name}".strip(".")
+            for part, module in self.modules_of("head").items()
+            for name, layer in module.named_modules()
+            if isinstance(layer, nn.Linear | nn.Conv2d)
+        ]
+        return layers[-1]
+
     def width(self, feature: str) -> int:
         """Channels of a feature; raises UserError where the network has no such feature."""
-        if feature not in self.shapes:
-            raise UserError(f"{self.name} has no feature {feature!r}; it has {', '.join(self.shapes)}")
+        self._expect((feature,))
         return self.shapes[feature][0]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -57,7 +69,7 @@ class Staged(nn.Module):
         return self.model(images)
 
     def output(self, images: Tensor, features: Collection[str]) -> Output:
-        """Logits and the named features of images."""
+        """Logits and the named features of images; raises UserError where the network has no such feature."""
         return self.run_from("stem", images, features)
 
     def trunk(self, images: Tensor, before: str) -> Tensor:
@@ -69,7 +81,8 @@ class Staged(nn.Module):
         raise UserError(f"{self.name} has no stage {before!r}; it has {', '.join(self.stages)}")
 
     def run_from(self, start: str, x: Tensor, features: Collection[str]) -> Output:
-        """The rest of the network, from what enters section `start`."""
+        """The rest of the network, from what enters section `start`: the inverse of `trunk`."""
+        self._expect(features)
         names = list(self.sections)
         kept = {}
         for name in names[names.index(start) :]:
@@ -100,12 +113,24 @@ class Staged(nn.Module):
             x = self.model.get_submodule(part)(x) if isinstance(part, str) else part(x)
         return x
 
+    def _expect(self, features: Collection[str]) -> None:
+        for feature in features:
+            if feature not in self.shapes:
+                raise UserError(f"{self.name} has no feature {feature!r}; it has {', '.join(self.shapes)}")
+
     @torch.no_grad()
     def _measure(self) -> dict[str, tuple[int, ...]]:
         training = self.model.training
         self.model.eval()
-        device = next(self.model.parameters())
-        images = torch.zeros(1, 3, self.image_size, self.image_size, device=device.device, dtype=device.dtype)
-        features: Mapping[str, Tensor] = self.output(images, set(self.sections)).features
+        parameter = next(self.model.parameters())
+        x = parameter.new_zeros(1, 3, self.image_size, self.image_size)
+        shapes = {}
+        try:
+            for name, parts in self.sections.items():
+                x = self._run(parts, x)
+                shapes[name] = tuple(x.shape[1:])
+        except RuntimeError as error:
+            size = f"{self.image_size}×{self.image_size}"
+            raise UserError(f"{self.name} can't take images of {size} pixels ({error}): change image_size") from error
         self.model.train(training)
-        return {name: tuple(x.shape[1:]) for name, x in features.items() if name != "head"}
+        return {name: shape for name, shape in shapes.items() if name != "head"}

@@ -15,7 +15,11 @@ def block(in_channels: int, channels: int, depth: int) -> nn.Sequential:
     """`depth` times 3×3 convolution with bias, BN, and ReLU; the last ReLU is left to the caller."""
     layers: list[nn.Module] = []
     for i in range(depth):
-        layers += [nn.Conv2d(in_channels if i == 0 else channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU()]
+        layers += [
+            nn.Conv2d(in_channels if i == 0 else channels, channels, 3, padding=1),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        ]
     return nn.Sequential(*layers[:-1])
 
 
@@ -68,5 +72,8 @@ NETWORKS = {
         if n != 8
     },
     "okddip_vgg16": ("OKDDip's VGG-16, three linear layers, no dropout", partial(okddip_vgg16, dropout=0.0)),
-    "okddip_vgg16_dropout": ("OKDDip's VGG-16 with dropout 0.5, as in its branches", partial(okddip_vgg16, dropout=0.5)),
+    "okddip_vgg16_dropout": (
+        "OKDDip's VGG-16 with dropout 0.5, as in its branches",
+        partial(okddip_vgg16, dropout=0.5),
+    ),
 }

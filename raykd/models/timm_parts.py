@@ -1,0 +1,155 @@
+"""timm's classifiers as stem, stages, pooling, head, by their own module names: `timm:NAME`.
+
+A stage begins where the map becomes smaller; what comes before the last four such places is the stem.
+"""
+
+import timm
+from timm.models.byobnet import ByobNet
+from timm.models.convnext import ConvNeXt
+from timm.models.densenet import DenseNet
+from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
+from timm.models.regnet import RegNet
+from timm.models.resnet import ResNet
+from timm.models.resnetv2 import ResNetV2
+from timm.models.senet import SENet
+from timm.models.vgg import VGG
+from torch import nn
+
+from raykd import UserError
+from raykd.models.parts import Parts, as_map, flatten, split, strides
+
+
+def names() -> list[str]:
+    """Every architecture of the installed timm, staged or not."""
+    return timm.list_models()
+
+
+def build(name: str, num_classes: int) -> Parts:
+    """A fresh network with timm's own initialisation; raises UserError where its family can't be staged."""
+    return stage(timm.create_model(name, pretrained=False, num_classes=num_classes), name)
+
+
+def pretrained(name: str, num_classes: int) -> Parts:
+    """With timm's weights (NAME.TAG picks which); for other than their number of classes, with a fresh last layer.
+
+    Raises UserError where there are none, or where they can't be downloaded.
+    """
+    try:
+        model = timm.create_model(name, pretrained=True, num_classes=num_classes)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"the weights of timm:{name} could not be loaded ({error}); give a file") from error
+    return stage(model, name)
+
+
+def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the pixels that the pretrained weights expect."""
+    config = timm.get_pretrained_cfg(name)
+    return tuple(config.mean), tuple(config.std)
+
+
+def stage(model: nn.Module, name: str) -> Parts:
+    sections = FAMILIES.get(type(model))
+    if sections is None:
+        known = ", ".join(family.__name__ for family in FAMILIES)
+        raise UserError(f"timm:{name} has no stages that raykd knows; its families with stages are {known}")
+    return sections(model)
+
+
+def layers(model: nn.Module) -> tuple[tuple[str, ...], ...]:
+    return tuple((f"layer{i}",) for i in range(1, 5))
+
+
+def resnet(model: nn.Module) -> Parts:
+    """ResNet, ResNeXt, Wide-ResNet, SE-ResNet, SENet-154, ResNeSt, Res2Net …"""
+    return Parts(model, ("conv1", "bn1", "act1", "maxpool"), layers(model), ("global_pool",), ("fc",))
+
+
+def senet(model: nn.Module) -> Parts:
+    return Parts(model, ("layer0", "pool0"), layers(model), ("global_pool",), ("last_linear",))
+
+
+def vgg(model: nn.Module) -> Parts:
+    """The two wide layers before the logits, convolutions in timm, count as pooling."""
+    first, *stages, last = split(model, "features")
+    return Parts(model, first, tuple(stages), (*last, "pre_logits", "head.global_pool"), ("head.drop", "head.fc"))
+
+
+def densenet(model: nn.Module) -> Parts:
+    children = [f"features.{child}" for child, _ in model.features.named_children()]
+    starts = [i for i, name in enumerate(children) if "transition" in name]
+    first = children.index("features.denseblock1")
+    bounds = zip((first, *starts), (*starts, len(children)), strict=True)
+    stages = tuple(tuple(children[start:end]) for start, end in bounds)
+    return Parts(model, tuple(children[:first]), stages, ("global_pool",), ("head_drop", "classifier"))
+
+
+def blocks(model: nn.Module) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Stem and stages of the inverted-residual families, whose blocks without a stride may begin before the first."""
+    groups = split(model, "blocks")
+    stem = ("conv_stem", "bn1")
+    if not strides(model.get_submodule(groups[0][0])):
+        stem += groups.pop(0)
+    return stem, groups
+
+
+def efficientnet(model: nn.Module) -> Parts:
+    """EfficientNet, MobileNetV2, MnasNet: the last 1×1 convolution belongs to the last stage."""
+    stem, stages = blocks(model)
+    stages[-1] += ("conv_head", "bn2")
+    return Parts(model, stem, tuple(stages), ("global_pool",), ("classifier",))
+
+
+def mobilenetv3(model: nn.Module) -> Parts:
+    """The last 1×1 convolution comes behind the pooling and counts as it."""
+    stem, stages = blocks(model)
+    pool = ("global_pool", "conv_head", "norm_head", "act2", "flatten")
+    return Parts(model, stem, tuple(stages), pool, ("classifier",))
+
+
+def head(model: nn.Module) -> tuple[tuple, tuple]:
+    """Pooling and head of timm's two kinds of classifier heads; a head that is a 1×1 convolution gets its map back."""
+    if hasattr(model.head, "pre_logits"):
+        return ("head.global_pool", "head.norm", "head.flatten", "head.pre_logits"), ("head.drop", "head.fc")
+    if isinstance(model.head.fc, nn.Conv2d):
+        return ("head.global_pool", flatten), (as_map, "head.drop", "head.fc", "head.flatten")
+    return ("head.global_pool",), ("head.drop", "head.fc", "head.flatten")
+
+
+def numbered(model: nn.Module, last: str) -> Parts:
+    """A stem, numbered stages, one module behind them, a head."""
+    *stages, final = [(f"stages.{child}",) for child, _ in model.stages.named_children()]
+    return Parts(model, ("stem",), (*stages, (*final, last)), *head(model))
+
+
+def convnext(model: nn.Module) -> Parts:
+    return numbered(model, "norm_pre")
+
+
+def resnetv2(model: nn.Module) -> Parts:
+    """Pre-activation ResNets, BiT among them."""
+    return numbered(model, "norm")
+
+
+def byobnet(model: nn.Module) -> Parts:
+    """GENet, RepVGG, ResNet variants of timm's build-your-own-blocks; ByobNet."""
+    return numbered(model, "final_conv")
+
+
+def regnet(model: nn.Module) -> Parts:
+    stages = (("s1",), ("s2",), ("s3",), ("s4", "final_conv"))
+    return Parts(model, ("stem",), stages, *head(model))
+
+
+FAMILIES = {
+    ResNet: resnet,
+    SENet: senet,
+    VGG: vgg,
+    EfficientNet: efficientnet,
+    MobileNetV3: mobilenetv3,
+    DenseNet: densenet,
+    ConvNeXt: convnext,
+    ResNetV2: resnetv2,
+    RegNet: regnet,
+    ByobNet: byobnet,
+}
