@@ -1,0 +1,73 @@
+"""What a recipe says of its data. Importing this module costs nothing: no torch, no ffcv."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from raykd.data.examples import Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where images and labels come from; subclasses in `sources` name one data set each."""
+
+    name: ClassVar[str] = ""
+    """Short name, as in `raykd list datasets`, and the stem of the files written from it."""
+    description: ClassVar[str] = ""
+    """One line for `raykd list datasets`."""
+
+    def open(self, root: "Path", download: bool) -> "Splits":
+        """The images, labels, and class names; raises UserError where they are missing and may not be downloaded."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How images are stored in the .beton files."""
+
+    mode: Literal["smart", "raw", "jpeg", "proportion"] = "smart"
+    """raw pixels, jpeg, smart (raw up to 64×64 pixels, jpeg above), or a fixed proportion of raw images."""
+    quality: int = 90
+    """Quality of JPEG, 1 to 100."""
+    max_resolution: int = 0
+    """Images whose longer side exceeds this are shrunk to it; 0: kept as they are."""
+    raw_share: float = 0.5
+    """Share of the images stored raw; only for mode proportion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform:
+    """One augmentation or geometry step; subclasses in `transforms`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing:
+    """How the images of a global batch are mixed on the device; this base class: not at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    source: Source
+    """The data set."""
+    image_size: int
+    """Side in pixels of the square images that the networks get."""
+    mean: tuple[float, float, float]
+    """Per-channel mean of the pixels scaled to [0, 1], for normalisation."""
+    std: tuple[float, float, float]
+    """Per-channel standard deviation of the pixels scaled to [0, 1]."""
+    train: tuple[Transform, ...] = ()
+    """Augmentation of training images, in order."""
+    test: tuple[Transform, ...] = ()
+    """Geometry of evaluation images, in order."""
+    mixing: Mixing = Mixing()
+    """Mixup or CutMix of every training batch."""
+    validation: float = 0.0
+    """Share of the training split held out (stratified, fixed); above 0, evaluation uses it, not the test split."""
+    root: str = "~/.cache/raykd"
+    """Folder of the .beton files and downloads."""
+    encoding: Encoding = Encoding()
+    """How the images are stored there."""
+    loader: Literal["ffcv", "torch"] = "ffcv"
+    """ffcv, or PyTorch's DataLoader where FFCV can't be built (much slower)."""

@@ -1,0 +1,147 @@
+"""FFCV's Loader with one operation, raykd's kernel, in place of its decoders and augmentations.
+
+Samples travel as index | pass << 40, so that the kernel knows which of an image's augmentations to draw.
+"""
+
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numba
+import numpy as np
+
+from raykd import UserError
+from raykd.data import order
+from raykd.data.beton import JPEG, Header
+from raykd.data.order import INDEX_MASK, PASS_SHIFT
+
+# While it is imported, FFCV compiles a table of two strings, for seconds in every process.
+numba.config.DISABLE_JIT = True
+try:
+    from ffcv.fields.rgb_image import SimpleRGBImageDecoder
+    from ffcv.loader import Loader
+    from ffcv.loader.epoch_iterator import EpochIterator
+    from ffcv.pipeline.allocation_query import AllocationQuery
+    from ffcv.pipeline.compiler import Compiler
+except ImportError as error:
+    raise UserError(
+        f"FFCV can't be imported ({error}): install it (Debian: apt install libopencv-dev libturbojpeg0-dev pkg-config "
+        "g++, then pip install ffcv), or use --data.loader torch"
+    ) from None
+finally:
+    numba.config.DISABLE_JIT = False
+
+from raykd.data import kernels  # noqa: E402 - numba has to be switched on again before it
+
+SEGMENT = 1 << 22  # samples handed to FFCV at once: it wants the whole order of an epoch in memory
+
+
+class Decode(SimpleRGBImageDecoder):
+    """FFCV operation: bytes in the file → augmented uint8 [B, S, S, 3], and a status for each image."""
+
+    def __init__(self, header: Header, plan: np.ndarray, seed: int, size: int, threads: int):
+        super().__init__()
+        self.header, self.plan, self.seed, self.size, self.threads = header, plan, seed, size, threads
+
+    def declare_state_and_memory(self, previous_state):
+        shape, byte = (self.size, self.size, 3), np.dtype("u1")
+        state = replace(previous_state, jit_mode=True, shape=shape, dtype=byte)
+        return state, (AllocationQuery(shape, byte), AllocationQuery((1,), byte))
+
+    def generate_code(self):
+        mask, shift, sizes = np.int64(INDEX_MASK), np.int64(PASS_SHIFT), self.header.sizes
+
+        def decode(tags, buffers, metadata, storage):
+            out, status = buffers
+            index = tags & mask
+            sample = metadata[index]
+            shapes = np.stack([sample["height"], sample["width"], sample["mode"] == JPEG], 1).astype(np.int64)
+            keys = order.keys(self.seed, tags >> shift, index)
+            offsets = sample["data_ptr"].astype(np.int64)
+            memory = np.asarray(storage[0])
+            kernels.read_batch(self.threads, memory, offsets, sizes[index], shapes, keys, self.plan, out, status[:, 0])
+            return out, status[:, 0]
+
+        return decode
+
+
+@contextmanager
+def _no_code_generation():
+    """FFCV compiles each pipeline anew in every process; ours only calls a kernel that is compiled and cached."""
+    Compiler.set_enabled(False)
+    try:
+        yield
+    finally:
+        Compiler.set_enabled(True)
+
+
+class Engine:
+    """Decoded batches of one .beton file, a few ahead of whoever reads them."""
+
+    def __init__(self, header: Header, plan: np.ndarray, *, seed: int, size: int, rows: int, threads: int):
+        self.header = header
+        threads = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
+        with _no_code_generation():
+            self.loader = Loader(
+                str(header.path),
+                batch_size=rows,
+                num_workers=threads,
+                os_cache=True,
+                drop_last=False,
+                pipelines={"image": [Decode(header, plan, seed, size, threads)], "label": None},
+            )
+
+    def read(self, tags: np.ndarray) -> Iterator[np.ndarray]:
+        """Images uint8 [B, S, S, 3] of tags [n], B at a time; each array is valid until the next one is asked for."""
+        step = max(SEGMENT // self.loader.batch_size, 1) * self.loader.batch_size
+        for first in range(0, len(tags), step):
+            yield from self._segment(tags[first : first + step])
+
+    def _segment(self, tags: np.ndarray) -> Iterator[np.ndarray]:
+        epoch = EpochIterator(self.loader, tags)
+        try:
+            for first in range(0, len(tags), self.loader.batch_size):
+                images, status = _take(epoch)
+                if status.any():
+                    worst = int(np.argmax(status))
+                    self._report(int(tags[first + worst]) & INDEX_MASK, int(status[worst]))
+                yield images
+        finally:
+            _close(epoch)
+
+    def close(self) -> None:
+        """Nothing runs between two reads; what is left is the map of the file."""
+        self.loader = None
+
+    def _report(self, index: int, status: int) -> None:
+        height, width = self.header.shapes[index]
+        if status == kernels.CORRUPT:
+            raise UserError(f"{self.header.path}: image {index} is corrupt: delete the file and run raykd data prepare")
+        raise UserError(
+            f"{self.header.path}: image {index} is {width}×{height}, which the transforms can't bring to the "
+            "image size: add a Resize or a crop, or change data.image_size"
+        )
+
+
+def _take(epoch: EpochIterator) -> tuple[np.ndarray, np.ndarray]:
+    """The next batch; FFCV's own __next__ would wait for ever for a thread that has died."""
+    while True:
+        try:
+            slot, (result,) = epoch.output_queue.get(timeout=1.0)
+            return result
+        except queue.Empty:
+            if not epoch.is_alive() and epoch.output_queue.empty():
+                raise RuntimeError("FFCV's loading thread died; its traceback stands above") from None
+
+
+def _close(epoch: EpochIterator) -> None:
+    """End the thread for certain: it may be waiting for room in its queue, which FFCV's close() does not make."""
+    epoch.close()
+    epoch.closed = True
+    while epoch.is_alive():
+        try:
+            epoch.output_queue.get(timeout=0.01)
+        except queue.Empty:
+            continue
+    epoch.join()

@@ -1,0 +1,145 @@
+"""Batches on the device: what the training loop and the evaluation read."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd import UserError
+from raykd.contract import Batch
+from raykd.data import order, plan
+from raykd.data.beton import Header
+from raykd.data.config import Data, Mixing
+from raykd.data.mixing import mix
+from raykd.data.prepare import Prepared
+
+
+class Finisher:
+    """From uint8 images in the host's memory to normalised floats on the device."""
+
+    def __init__(self, data: Data, device: torch.device | str, channels_last: bool):
+        self.device = torch.device(device)
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        scale = torch.tensor(data.std, device=self.device) * 255.0
+        self.factor = (1.0 / scale).view(1, 3, 1, 1)
+        self.offset = (torch.tensor(data.mean, device=self.device) * 255.0 / scale).view(1, 3, 1, 1)
+
+    def images(self, pixels: np.ndarray) -> Tensor:
+        """uint8 [B, S, S, 3] → float32 [B, 3, S, S]; on return `pixels` may be overwritten."""
+        moved = torch.from_numpy(pixels).to(self.device, non_blocking=True)
+        result = (moved.permute(0, 3, 1, 2) * self.factor - self.offset).contiguous(memory_format=self.format)
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        return result
+
+
+class TrainLoader:
+    """This worker's part of every global batch of training."""
+
+    def __init__(
+        self,
+        data: Data,
+        prepared: Prepared,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world: int,
+        device: torch.device | str,
+        threads: int,
+        channels_last: bool = False,
+    ):
+        """`batch_size` counts the whole global batch; `threads` are for decoding."""
+        header = _header(prepared.train, prepared)
+        self.subset = np.flatnonzero(~order.held_out(header.labels, data.validation))
+        self.size, self.classes = len(self.subset), len(prepared.classes)
+        self.batch_size, self.seed, self.mixing = batch_size, seed, data.mixing
+        self.labels = torch.from_numpy(header.labels)
+        self.mixes = type(data.mixing) is not Mixing
+        first, last = order.part(rank, world, batch_size)
+        if first == last:
+            raise UserError(
+                f"a global batch of {batch_size} has no row for worker {rank} of {world}: use fewer workers"
+            )
+        # With mixing, a worker also reads the row before its own: that row's image is its first image's partner.
+        self.rows = np.arange(first - self.mixes, last) % batch_size
+        self.finish = Finisher(data, device, channels_last)
+        pixels = plan.geometry(data.train, data.image_size)
+        self.engine = _engine(data, header, pixels, seed=seed, rows=len(self.rows), threads=threads)
+
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        """Batches of global steps start … stop − 1."""
+        where = order.positions(start, stop, self.rows, self.batch_size)
+        tags = order.tagged(where, self.subset, self.seed)
+        for step, (row, pixels) in enumerate(zip(tags, self.engine.read(tags.reshape(-1)), strict=True), start):
+            yield self._batch(step, torch.from_numpy(row & order.INDEX_MASK), pixels)
+
+    def _batch(self, step: int, index: Tensor, pixels: np.ndarray) -> Batch:
+        device = self.finish.device
+        images, labels = self.finish.images(pixels), self.labels[index].to(device, non_blocking=True)
+        if self.mixes:
+            labels = torch.nn.functional.one_hot(labels, self.classes).float()
+            images, labels = mix(self.mixing, images, labels, self.seed, step)
+            index = index[1:]
+        return Batch(images, labels, index.to(device, non_blocking=True))
+
+    def close(self) -> None:
+        """Free threads and the file."""
+        self.engine.close()
+
+
+class TestLoader:
+    """This worker's part of the evaluation split: over all workers every sample exactly once."""
+
+    __test__ = False  # pytest: not a test
+
+    def __init__(
+        self,
+        data: Data,
+        prepared: Prepared,
+        *,
+        batch_size: int,
+        rank: int,
+        world: int,
+        device: torch.device | str,
+        threads: int,
+        channels_last: bool = False,
+    ):
+        """`batch_size` counts the images that all workers together hold at once."""
+        header = _header(prepared.train if data.validation else prepared.test, prepared)
+        everything = np.arange(len(header.labels))
+        self.subset = everything[order.held_out(header.labels, data.validation)] if data.validation else everything
+        self.size = len(self.subset)
+        self.mine = self.subset[rank::world]
+        self.rows = -(-batch_size // world)
+        self.labels = torch.from_numpy(header.labels)
+        self.finish = Finisher(data, device, channels_last)
+        plan.check_fixed(data.test)
+        pixels = plan.geometry(data.test, data.image_size)
+        self.engine = _engine(data, header, pixels, seed=0, rows=self.rows, threads=threads)
+
+    def batches(self) -> Iterator[Batch]:
+        """The worker's samples in order; the last batch may be smaller."""
+        device = self.finish.device
+        for number, pixels in enumerate(self.engine.read(self.mine)):
+            index = torch.from_numpy(self.mine[number * self.rows : (number + 1) * self.rows])
+            yield Batch(self.finish.images(pixels), self.labels[index].to(device), index.to(device))
+
+    def close(self) -> None:
+        """Free threads and the file."""
+        self.engine.close()
+
+
+def _header(path, prepared: Prepared) -> Header:
+    header = Header(path)
+    header.check_labels(len(prepared.classes))
+    return header
+
+
+def _engine(data: Data, header: Header, pixels: np.ndarray, *, seed: int, rows: int, threads: int):
+    if data.loader == "torch":
+        raise UserError("data.loader torch is not there")
+    from raykd.data.engine import Engine
+
+    return Engine(header, pixels, seed=seed, size=data.image_size, rows=rows, threads=threads)

@@ -1,0 +1,68 @@
+"""Mixup and CutMix: what recipes name, and what happens on the device. Importing this module costs nothing."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from raykd.data.config import Mixing
+from raykd.data.order import uniform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LAMBDA, BOX = 0x4C414D, 0x424F58  # what a number is drawn for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixup(Mixing):
+    """λ·image + (1 − λ)·previous image of the global batch, labels alike (Zhang et al. 2018); one λ per global step."""
+
+    variant: Literal["official", "uniform"] = "official"
+    """official: λ from Beta(alpha, alpha), then max(λ, 1 − λ) (big_vision); uniform: λ from U(0, 1)."""
+    alpha: float = 1.0
+    """Parameter of the Beta distribution; the uniform variant takes none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutMix(Mixing):
+    """A box of the previous image pasted in, labels by its area (Yun et al. 2019); one box per global step."""
+
+    alpha: float = 1.0
+    """Parameter of the Beta distribution of the share that stays."""
+
+
+def beta(alpha: float, *parts: int) -> float:
+    """A draw from Beta(alpha, alpha), the same wherever it is drawn: its quantile at a hashed uniform number."""
+    from scipy.special import betaincinv
+
+    return float(betaincinv(alpha, alpha, uniform(*parts)[0]))
+
+
+def share(mixing: Mixing, seed: int, step: int) -> float:
+    """λ of a global step: the share of the sample's own image."""
+    if isinstance(mixing, Mixup) and mixing.variant == "uniform":
+        return float(uniform(LAMBDA, seed, step)[0])
+    drawn = beta(mixing.alpha, LAMBDA, seed, step)
+    return max(drawn, 1.0 - drawn) if isinstance(mixing, Mixup) else drawn
+
+
+def cut(lam: float, size: int, seed: int, step: int) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right of CutMix's box: area 1 − λ around a uniform centre, clipped to the image."""
+    half = size * (1.0 - lam) ** 0.5 / 2
+    y, x = (float(uniform(BOX, seed, step, axis)[0]) * size for axis in (0, 1))
+    edges = (y - half, y + half, x - half, x + half)
+    return tuple(min(max(round(edge), 0), size) for edge in edges)
+
+
+def mix(mixing: Mixing, images: "Tensor", labels: "Tensor", seed: int, step: int) -> "tuple[Tensor, Tensor]":
+    """Images [B + 1, 3, S, S] and one-hot labels [B + 1, C], each row after its partner → mixed [B, …]."""
+    lam = share(mixing, seed, step)
+    own, partner = images[1:], images[:-1]
+    if isinstance(mixing, Mixup):
+        mixed = own * lam + partner * (1.0 - lam)
+    else:
+        size = images.shape[-1]
+        top, bottom, left, right = cut(lam, size, seed, step)
+        mixed = own.clone()
+        mixed[:, :, top:bottom, left:right] = partner[:, :, top:bottom, left:right]
+        lam = 1.0 - (bottom - top) * (right - left) / size**2
+    return mixed, labels[1:] * lam + labels[:-1] * (1.0 - lam)

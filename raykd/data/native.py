@@ -1,0 +1,35 @@
+"""libjpeg-turbo's functions as symbols that cached numba code can call; ctypes pointers would forbid the cache."""
+
+import ctypes
+import ctypes.util
+
+import llvmlite.binding
+from numba.core import types
+
+from raykd import UserError
+
+
+def turbojpeg() -> ctypes.CDLL:
+    """The TurboJPEG library, which FFCV itself is linked to."""
+    path = ctypes.util.find_library("turbojpeg") or "libturbojpeg.so.0"
+    try:
+        return ctypes.CDLL(path)
+    except OSError:
+        raise UserError(
+            "libturbojpeg is missing: install it (Debian: apt install libturbojpeg0), or use --data.loader torch"
+        ) from None
+
+
+def _external(library: ctypes.CDLL, name: str, result, *arguments) -> types.ExternalFunction:
+    symbol = f"raykd_{name}"
+    llvmlite.binding.add_symbol(symbol, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
+    return types.ExternalFunction(symbol, result(*arguments))
+
+
+_library = turbojpeg()
+_int, _long, _pointer = types.int32, types.uint64, types.uintp
+init_decompress = _external(_library, "tjInitDecompress", _pointer)
+destroy = _external(_library, "tjDestroy", _int, _pointer)
+decompress = _external(
+    _library, "tjDecompress2", _int, _pointer, _pointer, _long, _pointer, _int, _int, _int, _int, _int
+)

@@ -1,0 +1,73 @@
+"""Which sample stands where in the stream of training: pure functions of the seed.
+
+Training reads one continuous stream, the concatenation of the epochs' permutations, cut into full global batches;
+step s covers positions [s·B, (s+1)·B). Nothing is dropped or padded, and any step can be entered at once.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+PASS_SHIFT = 40
+INDEX_MASK = (1 << PASS_SHIFT) - 1
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def splitmix64(x: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection of uint64 that looks random."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def keys(*parts) -> np.ndarray:
+    """One uint64 array of keys from integers and integer arrays that broadcast; the order of the parts matters."""
+    with np.errstate(over="ignore"):
+        key = np.zeros(1, np.uint64)
+        for part in parts:
+            part = np.atleast_1d(np.asarray(part)).astype(np.uint64)
+            key = splitmix64(key + GOLDEN + splitmix64(part + GOLDEN))
+        return key
+
+
+def uniform(*parts) -> np.ndarray:
+    """Numbers in [0, 1) from keys of the same parts."""
+    return (keys(*parts) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+@lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
+    """Epoch's order [size], the same on every machine: an argsort of hashes, not of a generator's stream."""
+    order = np.argsort(keys(seed, epoch, np.arange(size)), kind="stable")
+    order.setflags(write=False)
+    return order
+
+
+def part(rank: int, world: int, batch_size: int) -> tuple[int, int]:
+    """First and last row (exclusive) of a worker in every global batch; parts may differ by one row."""
+    return rank * batch_size // world, (rank + 1) * batch_size // world
+
+
+def positions(start: int, stop: int, rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """Stream positions [stop − start, len(rows)] of these rows of global steps start … stop − 1."""
+    return np.arange(start, stop, dtype=np.int64)[:, None] * batch_size + rows[None, :]
+
+
+def tagged(where: np.ndarray, subset: np.ndarray, seed: int, order=permutation) -> np.ndarray:
+    """Samples at stream positions, as index | pass << 40, the form in which they travel through FFCV."""
+    passes, slots = where // len(subset), where % len(subset)
+    tags = np.empty_like(where)
+    for epoch in np.unique(passes):
+        here = passes == epoch
+        tags[here] = subset[order(seed, int(epoch), len(subset))[slots[here]]] | (epoch << PASS_SHIFT)
+    return tags
+
+
+def held_out(labels: np.ndarray, share: float) -> np.ndarray:
+    """Mask [N] of the validation samples: of every class the same share, the same ones in every run."""
+    mask = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        chosen = np.argsort(keys(0x56414C, members), kind="stable")[: round(share * len(members))]
+        mask[members[chosen]] = True
+    return mask
