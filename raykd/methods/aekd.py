@@ -32,8 +32,8 @@ def min_norm_weights(gram: Tensor, upper: float) -> Tensor:
 
     Every weight is at 0, at `upper`, or free: the equations of optimality of all these cases are solved together, and
     the best solution within the bounds is taken. Proximal steps, whose pull vanishes at the solution, keep singular
-    cases solvable and lead to the optimum that is nearest to equal weights. An `upper` that leaves no solution is raised
-    to 1/K.
+    cases solvable and lead to the optimum that is nearest to equal weights. An `upper` below 1/K, which leaves no
+    solution, is taken for 1/K.
     """
     count = len(gram)
     gram = gram.double()

@@ -1,4 +1,4 @@
-"""Collaborative Learning for Deep Neural Networks (Song & Chai, NeurIPS 2018), as OKDDip (Chen et al. 2020) compares it.
+"""Collaborative Learning for Deep Neural Networks (Song & Chai, NeurIPS 2018), as compared in OKDDip (AAAI 2020).
 
 Branches from a stage on; the target of each is the mean of the others' logits; intermediate-level representation
 sharing (ILR) divides the gradient that enters the shared trunk by the number of branches. Nothing is detached.

@@ -49,7 +49,7 @@ def per_class(p: Tensor, q: Tensor) -> Tensor:
 
 
 def dist_loss(student: Tensor, teacher: Tensor, temperature: float, beta: float, gamma: float) -> dict[str, Tensor]:
-    """Weighted terms "inter" (per sample) and "intra" (per class over the batch), T² included; logits [B, C]. Eq. 8, 9."""
+    """Weighted terms "inter" (per sample), "intra" (per class over the batch), T² included; logits [B, C]; eq. 8, 9."""
     p = F.softmax(full_precision(student) / temperature, dim=1)
     q = F.softmax(full_precision(teacher) / temperature, dim=1)
     scale = temperature**2

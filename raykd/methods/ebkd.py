@@ -1,6 +1,7 @@
-"""EBKD: teachers weighted per sample by the entropy of their predictions (Kwon et al., ICASSP 2020), as CA-MKD compares it.
+"""EBKD: teachers weighted per sample by the entropy of their predictions (Kwon et al., ICASSP 2020).
 
-w_k = 1 − H_k / Σ_j H_j, with H the entropy at temperature 1; the loss is Σ_b Σ_k w_kb KL_kb / (B K).
+As CA-MKD compares it: w_k = 1 − H_k / Σ_j H_j, with H the entropy at temperature 1; the loss is
+Σ_b Σ_k w_kb KL_kb / (B K).
 Deviation: a class of probability 0 adds 0 to the entropy, where CA-MKD's code gives NaN; if all teachers are certain
 (all entropies 0), the weights are equal.
 """
@@ -28,9 +29,8 @@ def entropy_weights(teachers: Tensor) -> Tensor:
 
 def ebkd_loss(student: Tensor, teachers: Tensor, temperature: float) -> Tensor:
     """Mean over batch and K teachers of w_kb T² KL(teacher_k ‖ student); [B, C] and [K, B, C]."""
-    return (
-        entropy_weights(teachers) * kl_divergence(student.expand_as(teachers), teachers, temperature, "none")
-    ).mean()
+    divergences = kl_divergence(student.expand_as(teachers), teachers, temperature, reduction="none")
+    return (entropy_weights(teachers) * divergences).mean()
 
 
 class EBKD(SingleStudent):

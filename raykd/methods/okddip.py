@@ -93,9 +93,7 @@ class OKDDip(PeerDistiller):
             expect_teachers("okddip", teachers, 0, 0)
             expect_positive("okddip", temperature=self.temperature)
             if not self.shared_trunk and self.branch_from != "last":
-                raise UserError(
-                    "`method.branch_from` of okddip needs `method.shared_trunk`: drop one of the two settings"
-                )
+                raise UserError("`method.branch_from` of okddip needs `method.shared_trunk`: change one of them")
             networks = build_peers("okddip", new_student, self.branches, "branches")
             start = split_stage("okddip", networks[0], self.branch_from) if self.shared_trunk else WHOLE
             return OKDDip(self, networks, start)

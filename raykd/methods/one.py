@@ -36,7 +36,7 @@ def gated_ensemble(branches: Tensor, gates: Tensor) -> Tensor:
 
 
 def one_loss(branches: Tensor, gates: Tensor, labels: Tensor, temperature: float, weight: float) -> dict[str, Tensor]:
-    """Terms "ce" of the branches, "ensemble_ce", weighted "kd"; branches [m, B, C], gates [B, m], labels [B] or [B, C]."""
+    """Terms "ce" of the branches, "ensemble_ce", "kd" (weighted); branches [m, B, C], gates [B, m]."""
     branches = full_precision(branches)
     ensemble = gated_ensemble(branches, gates)
     return {

@@ -1,9 +1,9 @@
-"""Distilling a Powerful Student Model via Online Knowledge Distillation / TESKD (Li et al. 2021): students help the teacher.
+"""TESKD: Distilling a Powerful Student Model via Online Knowledge Distillation (Li et al. 2021).
 
-A backbone of four stages, which is deployed, and three student sub-networks that read its stages top-down (a feature
-pyramid). The loss is ce · Σ CE + kd · Σ T² KL(backbone ‖ student_i) + feature · a masked squared distance of pooled
-features; the backbone's logits are not detached (that is how the students help it), its features are.
-The feature term is a sum over the batch: over the global batch, however many workers share it.
+Students help the teacher: a backbone of four stages, which is deployed, and three student sub-networks that read its
+stages top-down (a feature pyramid). The loss is ce · Σ CE + kd · Σ T² KL(backbone ‖ student_i) + feature · a masked
+squared distance of pooled features; the backbone's logits are not detached (that is how the students help it), its
+features are. The feature term is a sum over the batch: over the global batch, however many workers share it.
 Deviation: the authors' code adds 1e-7 to the target's probabilities; this KL is clean.
 """
 
@@ -21,6 +21,8 @@ from raykd.losses import full_precision
 from raykd.methods.peers import peer_cross_entropy, peer_divergence
 from raykd.methods.student import expect_positive
 from raykd.models.staged import Staged
+
+HEAD_KERNELS = (8, 4, 2)  # of the students that end at stage 1, 2, 3; each also the stride
 
 
 def teskd_loss(
@@ -66,7 +68,7 @@ class Pyramid(nn.Module):
         self.upsample = nn.ModuleList(unit(d, d) for _ in range(3))
         self.fuse = nn.ModuleList(unit(2 * d, d) for _ in range(3))
         self.heads = nn.ModuleList(
-            nn.Sequential(*unit(d, d, kernel, bias=True), *unit(d, d, bias=True)) for kernel in (8, 4, 2)
+            nn.Sequential(*unit(d, d, kernel, bias=True), *unit(d, d, bias=True)) for kernel in HEAD_KERNELS
         )
         self.classifiers = nn.ModuleList(nn.Linear(d, num_classes) for _ in range(3))
 
@@ -107,6 +109,12 @@ class TESKD(Distiller):
                     f"teskd needs a network of four stages, {backbone.name} has {len(backbone.stages)}: "
                     "change the recipe's student"
                 )
+            for stage, kernel in zip(backbone.stages, HEAD_KERNELS, strict=False):
+                if min(backbone.shapes[stage][1:]) < kernel:
+                    raise UserError(
+                        f"teskd needs maps of at least {kernel}x{kernel} at {stage}, those of {backbone.name} are "
+                        f"{backbone.shapes[stage][1:]}: change the recipe's student or its image size"
+                    )
             return TESKD(self, backbone)
 
     def __init__(self, config: Config, backbone: Staged):
