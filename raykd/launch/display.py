@@ -46,8 +46,8 @@ class Display:
         if "warning" in progress and progress["warning"] not in self._told:
             self._told.add(progress["warning"])
             self.console.print(f"[yellow]warning:[/] {escape(progress['warning'])}")
-        if "line" in progress and progress["epoch"] > self._seen_epoch:
-            self._seen_epoch = progress["epoch"]
+        if "line" in progress and progress["line"]["epoch"] > self._seen_epoch:
+            self._seen_epoch = progress["line"]["epoch"]
             self.console.print(_epoch_line(progress), highlight=False)
         if self._bar is not None:
             self._update_bar(progress)
@@ -85,7 +85,7 @@ def _epoch_line(progress: dict[str, Any]) -> str:
         f"  {name} {100 * other['top1']:.2f}" for name, other in line["evaluation"].items() if name != deployed
     )
     return (
-        f"  epoch {progress['epoch']:>5.4g}  top-1 [bold]{100 * figures['top1']:.2f} %[/]  loss {figures['loss']:.3f}{others}"
+        f"  epoch {line['epoch']:>5.4g}  top-1 [bold]{100 * figures['top1']:.2f} %[/]  loss {figures['loss']:.3f}{others}"
         f"  │  {terms}  │  {line['images_per_second']:.0f} images/s"
     )
 
@@ -99,9 +99,11 @@ def table_of(console: Console, rows: list[dict[str, Any]]) -> None:
         table.add_column(title, justify=side)
     for title in ("parameters", "time"):
         table.add_column(title, justify="right")
-    table.add_column("files", overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[key]) for key in ("role", "network", "top1", "best", "parameters", "time", "place")))
+        table.add_row(*(str(row[key]) for key in ("role", "network", "top1", "best", "parameters", "time")))
     console.print(table)
+    console.print()
+    for row in rows:
+        console.print(f"{row['role']}: {row['place']}", highlight=False, soft_wrap=True)
 
 

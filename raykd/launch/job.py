@@ -50,7 +50,7 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
     run = Folder(storage) / name
     check(recipe)
     with only_one(run):
-        rundir.open_run(run, loaded, recipe)
+        rundir.open_run(run, loaded, recipe, trained)
         result = rundir.result_of(run)
         if result is not None and result["status"] == "finished":
             return Finished(run.place, result, trained=False)

@@ -11,12 +11,13 @@ from raykd.recipe.serial import differences, essence, from_dict, to_dict
 from raykd.train.storage import Folder
 
 
-def open_run(run: Folder, loaded: Loaded, recipe: Recipe) -> None:
+def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> None:
     """Make the directory with its recipe and the recipe's source, or check that the one there is of the same recipe."""
     run.create()
     if run.exists("recipe.json"):
         refuse_other(run, recipe)
     run.write("recipe.json", json.dumps(to_dict(recipe), indent=1))
+    run.write("teachers.json", json.dumps(trained))
     for name, text in loaded.sources.items():
         run.write(f"source/{name}", text)
 

@@ -61,7 +61,8 @@ class Worker:
     """One worker's share of a run; rank 0 also writes everything that the run leaves."""
 
     def __init__(self, job: dict, recipe: Any, rank: int, world: int, device: Any, report: Report, messenger: Any):
-        from raykd.data import TestLoader, TrainLoader, prepare
+        from raykd.data.loader import TestLoader, TrainLoader
+        from raykd.data.prepare import prepare
         from raykd.train.assemble import build_distiller, load_teachers
         from raykd.train.loop import autocast, new_state
         from raykd.train.storage import Folder
@@ -71,7 +72,9 @@ class Worker:
         self.folder = Folder(job["run"])
         self.tell(phase="preparing data and networks")
         self.prepared = prepare(recipe.data)
-        place = {"rank": rank, "world": world, "device": device, "threads": max(1, recipe.cpus_per_worker)}
+        threads = max(1, recipe.cpus_per_worker)
+        place = {"rank": rank, "world": world, "device": device, "threads": threads}
+        place["channels_last"] = recipe.precision.channels_last
         size = {"batch_size": recipe.batch_size}
         self.train_data = TrainLoader(recipe.data, self.prepared, seed=recipe.seed, **size, **place)
         self.test_data = TestLoader(recipe.data, self.prepared, **size, **place)

@@ -1,0 +1,76 @@
+"""The command line: the only reader of argv. Heavy modules are imported by the command that needs them."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from raykd import UserError, __version__
+
+COMMANDS = {
+    "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train; missing teachers first; same name again: go on",
+    "eval": "RUN  evaluate every network of a finished run",
+    "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
+    "list": "[methods|models|datasets|recipes]  what there is, a line each",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0 done, 1 the run failed, 2 the input is wrong."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"raykd {__version__}")
+        return 0
+    return guarded(lambda: _command(arguments[0])(arguments[1:]))
+
+
+def guarded(command: Callable[[], int | None]) -> int:
+    """A command's exit status, with errors that a user can mend as one line."""
+    try:
+        return command() or 0
+    except UserError as error:
+        return _complain(error, 2)
+    except KeyboardInterrupt:
+        return 130
+    except RuntimeError as error:
+        if type(error).__name__ != "RunFailed":
+            raise
+        return _complain(error, 1)
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"raykd: {error}", file=sys.stderr)
+    return status
+
+
+def usage() -> str:
+    lines = [f"raykd {__version__}: knowledge distillation of image classifiers on Ray", ""]
+    lines += [f"  raykd {name} {about}" for name, about in COMMANDS.items()]
+    lines += ["", "raykd train RECIPE --help shows every field of a recipe."]
+    return "\n".join(lines)
+
+
+def _command(name: str) -> Callable[[Sequence[str]], int | None]:
+    import difflib
+    import importlib
+
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(COMMANDS)}"
+        raise UserError(f"no command {name!r}{hint}")
+    return importlib.import_module(f"raykd.commands.{name}").run
+
+
+def console() -> None:
+    """The `raykd` command."""
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # numba and FFCV leave finalizers that complain at exit; everything that matters is on disk by now.
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    console()

@@ -1,0 +1,89 @@
+"""raykd export: the deployed network alone, as a file for other programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from raykd import UserError
+from raykd.recipe.load import parse
+
+
+@dataclass(frozen=True)
+class Options:
+    run: Annotated[str, tyro.conf.Positional]
+    """Run directory."""
+    to: Path
+    """File to write: .safetensors (weights), .onnx or .pt2 (whole network; batch size free, images normalised)."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write the file; returns the exit status."""
+    description = "Write the deployed network of a run, without anything of raykd's training code."
+    chosen = parse(Options, Options(run=tyro.MISSING, to=tyro.MISSING), arguments, "raykd export", description)
+    writers = {".safetensors": _safetensors, ".onnx": _onnx, ".pt2": _pt2}
+    if chosen.to.suffix not in writers:
+        raise UserError(f"--to {chosen.to}: the suffix must be one of {', '.join(writers)}")
+    from raykd.train.storage import Folder
+
+    chosen.to.parent.mkdir(parents=True, exist_ok=True)
+    said = writers[chosen.to.suffix](Folder(chosen.run), chosen.to)
+    Console().print(f"{chosen.to}: {said}, {chosen.to.stat().st_size:,} bytes", highlight=False)
+    return 0
+
+
+def _safetensors(folder, path: Path) -> str:
+    from raykd.train.student import FILE, read_student
+
+    read_student(folder)  # refuses a damaged file
+    path.write_bytes(folder.read(FILE))
+    return "weights under the network's own keys"
+
+
+def _network(folder):
+    """The plain network of a run, ready to export, and images to trace it with."""
+    import torch
+
+    from raykd.train.student import read_student
+
+    network, about = read_student(folder)
+    images = torch.randn(2, 3, about.image_size, about.image_size, generator=torch.Generator().manual_seed(0))
+    return network.model.eval(), images
+
+
+def _pt2(folder, path: Path) -> str:
+    import torch
+
+    model, images = _network(folder)
+    program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    torch.export.save(program, path)
+    return _checked(torch.export.load(path).module()(images), model(images))
+
+
+def _onnx(folder, path: Path) -> str:
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401  torch's exporter needs it
+    except ImportError:
+        raise UserError("ONNX needs the packages onnx, onnxscript and onnxruntime: pip install 'raykd[export]'") from None
+    import torch
+
+    model, images = _network(folder)
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    options = {"input_names": ["images"], "output_names": ["logits"], "dynamo": True, "verbose": False}
+    torch.onnx.export(model, (images,), path, dynamic_shapes=shapes, external_data=False, **options)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    one_more = torch.cat([images, images[:1]])  # another batch size than the traced one
+    (logits,) = session.run(None, {"images": one_more.numpy()})
+    return _checked(torch.from_numpy(logits), model(one_more))
+
+
+def _checked(exported, original) -> str:
+    """Say how far an exported network is from the original; raises RuntimeError where it is another network."""
+    difference = (exported - original).abs().max().item()
+    if difference > 1e-3 * max(1.0, original.abs().max().item()):
+        raise RuntimeError(f"the exported network's logits differ from the original's by {difference:.2e}")
+    return f"logits within {difference:.0e} of the original's"

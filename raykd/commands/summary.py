@@ -1,0 +1,54 @@
+"""The end of `raykd train`: teacher, student alone, student distilled, side by side."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from raykd.launch import rundir
+from raykd.launch.display import table_of
+from raykd.launch.job import Finished
+from raykd.train.storage import Folder
+
+if TYPE_CHECKING:
+    from raykd.commands.train import Options
+
+
+def summary(console: Console, finished: Finished, trained: list[str], chosen: "Options") -> None:
+    """Print the closing table of a run with its teachers and, where there is one, its supervised sibling."""
+    if not finished.trained:
+        console.print(f"{chosen.name} is finished already; remove {finished.place} or give another --name to train again")
+    run = Folder(finished.place)
+    rows = [_teacher_row(name, about) for name, about in run.read_json("evaluation.json")["teachers"].items()]
+    sibling = Folder(chosen.storage) / f"{chosen.name.rpartition('/')[0]}/supervised"
+    alone = rundir.result_of(sibling)
+    if alone is not None and alone["status"] == "finished" and sibling.place != run.place:
+        rows.append(_row("student alone", sibling, alone))
+    role = "student alone" if finished.result["method"] == "Supervised" else "student distilled"
+    rows.append(_row(role, run, finished.result))
+    console.print()
+    table_of(console, rows)
+    if alone is None and role == "student distilled":
+        console.print("(no student trained alone to compare with: train the sibling recipe supervised.py)", style="dim")
+
+
+def _row(role: str, run: Folder, result: dict[str, Any]) -> dict[str, Any]:
+    network = run.read_json("recipe.json")["student"]["name"]
+    return {
+        "role": role,
+        "network": network,
+        "top1": f"{100 * result['top1']:.2f} %",
+        "best": f"{100 * result['top1_best']:.2f} %",
+        "parameters": f"{result['parameters']:,}",
+        "time": f"{result['seconds']:.0f} s",
+        "place": run.place,
+    }
+
+
+def _teacher_row(name: str, about: dict[str, Any]) -> dict[str, Any]:
+    run = Folder(about["path"]) if "/" in about["path"] else None
+    result = rundir.result_of(run) if run is not None else None
+    if result is not None:
+        return _row("teacher", run, result)
+    parameters, top1 = f"{about['parameters']:,}", f"{100 * about['top1']:.2f} %"
+    place = about["path"]
+    return {"role": "teacher", "network": name, "top1": top1, "best": "", "parameters": parameters, "time": "", "place": place}

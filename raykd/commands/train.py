@@ -1,0 +1,60 @@
+"""raykd train: teachers first, then the run, then what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from raykd import UserError
+from raykd.recipe import Recipe
+from raykd.recipe.load import Loaded, load, parse
+
+
+@dataclass(frozen=True)
+class Options:
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    name: str
+    """Name of the run; the same name again goes on where it stopped."""
+    storage: str
+    """Folder or URI (s3://, gs://, …) under which runs stand."""
+
+
+def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:
+    """RECIPE and what follows it, read against the recipe's own fields."""
+    from raykd.launch.job import default_storage
+
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(f"raykd {command} needs a recipe: raykd {command} recipes/digits/kd.py [--field VALUE …]")
+    loaded = load(arguments[0])
+    default = Options(loaded.recipe, default_name(loaded.path), default_storage())
+    program = f"raykd {command} {arguments[0]}"
+    return loaded, parse(Options, default, arguments[1:], program, loaded.docstring)
+
+
+def default_name(path: Path) -> str:
+    """A recipe's folder and file: recipes/digits/kd.py is digits/kd."""
+    return f"{path.parent.name}/{path.stem}"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train a recipe; returns the exit status."""
+    loaded, chosen = options(arguments, "train")
+    from raykd.launch import ensemble, job
+    from raykd.launch.display import Display
+
+    display = Display(Console())
+    try:
+        job.check(chosen.recipe)
+        trained = ensemble.ensure(loaded, chosen.recipe, chosen.storage, display)
+        finished = job.train(loaded, chosen.recipe, chosen.name, chosen.storage, trained, display)
+    except job.Interrupted as stop:
+        return 128 + stop.number
+    from raykd.commands.summary import summary
+
+    summary(display.console, finished, trained, chosen)
+    return 0
+
+

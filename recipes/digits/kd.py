@@ -1,0 +1,13 @@
+"""Classic knowledge distillation on scikit-learn's digits: the main job, a few minutes on two cores.
+
+    raykd train recipes/digits/kd.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.kd import KD
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(supervised, method=KD.Config(), teachers=Teachers(sources=(Train(recipe=teacher),)))

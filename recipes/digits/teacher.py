@@ -1,0 +1,11 @@
+"""The teacher of the digits recipes; they train it themselves where it is missing.
+
+    raykd train recipes/digits/teacher.py
+"""
+
+from dataclasses import replace
+
+from raykd.models.config import Network
+from recipes.digits.supervised import recipe as supervised
+
+recipe = replace(supervised, student=Network(name="resnet20"))
