@@ -22,7 +22,7 @@ from raykd.methods.student import SingleStudent, expect_positive, expect_same_cl
 from raykd.models.staged import Staged
 
 MOST_TEACHERS = 8  # 3^K systems of K + 1 unknowns are solved at once
-PULL = 1e-9  # of each proximal step towards the last solution, relative to the mean squared length of the gradients
+PULL = 1e-9  # of each proximal step towards the last solution, relative to each gradient's squared length
 PROXIMAL_STEPS = 4
 
 
@@ -40,31 +40,31 @@ def min_norm_weights(gram: Tensor, upper: float) -> Tensor:
     upper = min(max(upper, 1 / count), 1.0)
     scale = gram.diagonal().mean()
     gram = gram / torch.where(scale > 0, scale, 1.0)
+    pull = PULL * gram.diagonal().clamp_min(PULL)
     weights = torch.full((count,), 1 / count, dtype=gram.dtype, device=gram.device)
     for _ in range(PROXIMAL_STEPS):
-        weights = _best_case(gram, upper, weights)
+        weights = _best_case(gram, upper, weights, pull)
     return weights
 
 
-def _best_case(gram: Tensor, upper: float, centre: Tensor) -> Tensor:
-    """The weights that minimise aᵀ G a + PULL |a − centre|² within the bounds."""
+def _best_case(gram: Tensor, upper: float, centre: Tensor, pull: Tensor) -> Tensor:
+    """The weights that minimise aᵀ G a + Σ_k pull_k (a_k − centre_k)² within the bounds."""
     count = len(gram)
-    pulled = gram + PULL * torch.eye(count, dtype=gram.dtype, device=gram.device)
+    pulled = gram + torch.diag(pull)
     place = torch.arange(count, device=gram.device)
     # The last case has no free weight and can't meet Σ a = 1 by itself; others contain it.
     case = torch.arange(3**count - 1, device=gram.device).unsqueeze(1) // 3**place % 3  # 0 free, 1 at 0, 2 at upper
     free = (case == 0).unsqueeze(-1)
-    bound = torch.where(case == 2, upper, 0.0).to(gram.dtype)
+    bound = upper * (case == 2).to(gram.dtype)
     system = gram.new_zeros(len(case), count + 1, count + 1)
     system[:, :count, :count] = torch.where(free, pulled, torch.eye(count, dtype=gram.dtype, device=gram.device))
     system[:, :count, count] = free.squeeze(-1).to(gram.dtype)
     system[:, count, :count] = 1.0
-    right = torch.cat([torch.where(case == 0, PULL * centre, bound), gram.new_ones(len(case), 1)], dim=1)
+    right = torch.cat([torch.where(case == 0, pull * centre, bound), gram.new_ones(len(case), 1)], dim=1)
     weights = torch.linalg.solve_ex(system, right.unsqueeze(-1))[0].squeeze(-1)[:, :count]
     inside = ((weights > -1e-10) & (weights < upper + 1e-10)).all(1) & ((weights.sum(1) - 1).abs() < 1e-9)
     weights = torch.where(inside.unsqueeze(1), weights.clamp(0.0, upper), centre)
-    away = weights - centre
-    cost = ((weights @ gram) * weights).sum(1) + PULL * away.square().sum(1)
+    cost = ((weights @ gram) * weights).sum(1) + (weights - centre).square() @ pull
     return weights.index_select(0, torch.where(inside, cost, torch.inf).argmin().reshape(1)).squeeze(0)
 
 

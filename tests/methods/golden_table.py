@@ -1,0 +1,40 @@
+"""Prints how far every method is from the authors' own numbers: python -m tests.methods.golden_table FOLDER …"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.methods.golden import Row, rows
+
+
+def folder_rows(folder: Path) -> list[Row]:
+    loaded: dict[str, dict[str, np.ndarray]] = {}
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        if name not in loaded:
+            with np.load(folder / f"{name}.npz") as arrays:
+                loaded[name] = {key: arrays[key] for key in arrays.files}
+        return loaded[name]
+
+    return list(rows(load))
+
+
+def table(found: list[Row]) -> list[str]:
+    """A line per method: cases, largest relative difference of outputs, and of each gradient."""
+    lines = ["| method | cases | loss and outputs | gradients |", "| --- | --- | --- | --- |"]
+    for method in dict.fromkeys(row.method for row in found):
+        own = [row for row in found if row.method == method]
+        outputs = [row.difference for row in own if not row.what.startswith("d ")]
+        gradients: dict[str, float] = {}
+        for row in own:
+            if row.what.startswith("d "):
+                name = row.what[2:].rstrip("0123456789")
+                gradients[name] = max(gradients.get(name, 0.0), row.difference)
+        listed = ", ".join(f"{name} {value:.0e}" for name, value in gradients.items())
+        lines.append(f"| {method} | {len({row.case for row in own})} | {max(outputs):.0e} | {listed or 'none'} |")
+    return lines
+
+
+if __name__ == "__main__":
+    print("\n".join(table([row for folder in sys.argv[1:] for row in folder_rows(Path(folder))])))
