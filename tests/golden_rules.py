@@ -1,7 +1,7 @@
 """The rules by which golden numbers set parameters and images: a hash of the position, so nothing has to be stored.
 
-u(i, s) in [0, 1) is a 32-bit integer hash of the flat index i and the stream s. Under rule B a parameter depends only on
-its shape, its kind, and its stream; images likewise.
+u(i, s) in [0, 1) is a 32-bit integer hash of the flat index i and the stream s. Under rule B a parameter depends only
+on its shape, its kind, and its stream; images likewise.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
-"""ResNets with a 3×3 stem for images of 32 pixels: He et al. 2016, section 4.2, and its descendants in three code bases.
+"""ResNets with a 3×3 stem for images of 32 pixels: He et al. 2016, section 4.2, and descendants in three code bases.
 
-Three-stage: RepDistiller's resnet8 … resnet110 and the four times wider resnetAx4; OKDDip's bottleneck ResNet-110 and WRN-20-8.
-Four-stage: ImageNet's widths behind a 3×3 stem without max pooling (TESKD), with groups (ResNeXt) or squeeze-excitation too.
+Three stages: RepDistiller's resnet8 … resnet110 and the four times wider resnetAx4; OKDDip's ResNet-110 and WRN-20-8 of
+bottlenecks (its ResNet-32 is RepDistiller's).
+Four stages: ImageNet's widths behind a 3×3 stem without max pooling (TESKD), also with groups or squeeze-excitation.
 """
 
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions, or 1×1, 3×3, 1×1 (the 3×3 strides), around a shortcut; [B, in, h, w] → [B, out, h/s, w/s]."""
+    """Two 3×3 convolutions, or 1×1, 3×3, 1×1 (the 3×3 strides), around a shortcut: [B, D, h, w] → [B, D', h/s, w/s]."""
 
     def __init__(self, block: Block, in_channels: int, planes: int, stride: int):
         super().__init__()
@@ -72,7 +73,7 @@ class Residual(nn.Module):
 
 
 def resnet(num_classes: int, image_size: int, *, depths: Sequence[int], widths: Sequence[int], block: Block) -> Parts:
-    """A ResNet of len(depths) stages; widths gives the stem's channels and every stage's planes. Any image size fits."""
+    """A ResNet of len(depths) stages; widths gives the stem's channels and every stage's planes."""
     modules: dict[str, nn.Module] = {
         "conv1": conv(3, widths[0], 3),
         "bn1": nn.BatchNorm2d(widths[0]),

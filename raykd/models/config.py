@@ -10,4 +10,5 @@ class Network:
     name: str
     """A name of `raykd list models`, `torchvision:NAME`, or `timm:NAME`."""
     weights: str = ""
-    """Nothing: a fresh network. "pretrained": the library's own weights. Else the path of a .safetensors, .pth, or BiT .npz file."""
+    """Empty: a fresh network. "pretrained": the library's own weights, with a fresh last layer for other numbers of
+    classes. Else a .safetensors, .pth, or BiT .npz file; PATH#backbone takes all but its last layer."""

@@ -14,7 +14,7 @@ from raykd.models.staged import Staged
 from raykd.models.weights import load_weights
 
 LIBRARIES = {
-    "torchvision": "ResNet, ResNeXt, Wide-ResNet, VGG, MobileNetV2/V3, ShuffleNetV2, DenseNet, EfficientNet, ConvNeXt, RegNet",
+    "torchvision": "ResNet, ResNeXt, Wide-ResNet, VGG, MobileNet, ShuffleNet, DenseNet, EfficientNet, ConvNeXt, RegNet",
     "timm": "the same except ShuffleNet, and SE-ResNet, SENet, BiT (resnetv2_*_bit), ResNeSt, RepVGG",
 }
 
@@ -35,7 +35,8 @@ def create(name: str, num_classes: int, image_size: int, weights: str = "") -> S
 
 def names() -> list[tuple[str, str]]:
     """See `raykd.models.names`."""
-    own = [(name, line) for name, (line, _) in catalogue.NETWORKS.items()]
+    also = {name: f"; also {alias}" for alias, name in catalogue.ALIASES.items()}
+    own = [(name, line + also.get(name, "")) for name, (line, _) in catalogue.NETWORKS.items()]
     return own + [(f"{library}:NAME", line) for library, line in LIBRARIES.items()]
 
 

@@ -1,4 +1,4 @@
-"""Initialisations of the CIFAR networks, each as its authors' code does it; anything not named keeps torch's default."""
+"""Initialisations of the CIFAR networks, as their authors' code does it; what isn't named keeps torch's default."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""MobileNetV2 of half width for small images: Sandler et al. 2018, as RepDistiller shapes it (expansion 6, width 0.5)."""
+"""MobileNetV2 of half width for small images: Sandler et al. 2018, as RepDistiller shapes it (expansion 6)."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from raykd.models.initial import normal_by_fan_out, small_linear
 from raykd.models.parts import Parts, average_pool, conv, named
 
-# Output channels at full width, blocks, stride of the first; a stage ends where the next entry strides (or the network ends).
+# Output channels at full width, blocks, stride of the first block; STAGES groups them by the size of their map.
 SETTING = ((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
 STAGES = ((0, 1), (2,), (3, 4), (5, 6))
 

@@ -16,7 +16,8 @@ class Staged(nn.Module):
 
     Registers the plain network once, as `model`: `staged.model.state_dict()` has the network's own keys.
     Running stem, stages, pool and head in order must equal `model(images)`.
-    Feature names: "stem", the stages' names ("stage1" …; the last one includes the final norm and activation), "pooled".
+    Feature names: "stem", the stages' names ("stage1" …; the last one includes the final norm and activation, and in
+    most families that have one the last 1×1 convolution), "pooled".
     `width` and `shapes` are measured at image_size: shapes maps a feature's name to (D, h, w), "pooled" to (D,).
     Raises UserError where images of that size are too small for the network.
     """
@@ -74,15 +75,17 @@ class Staged(nn.Module):
 
     def trunk(self, images: Tensor, before: str) -> Tensor:
         """The map that enters stage `before`: [B, D, h, w]."""
+        self._expect_section(before)
         for name, parts in self.sections.items():
             if name == before:
-                return images
+                break
             images = self._run(parts, images)
-        raise UserError(f"{self.name} has no stage {before!r}; it has {', '.join(self.stages)}")
+        return images
 
     def run_from(self, start: str, x: Tensor, features: Collection[str]) -> Output:
         """The rest of the network, from what enters section `start`: the inverse of `trunk`."""
         self._expect(features)
+        self._expect_section(start)
         names = list(self.sections)
         kept = {}
         for name in names[names.index(start) :]:
@@ -99,9 +102,13 @@ class Staged(nn.Module):
         return {part: self.model.get_submodule(part) for part in self.sections[section] if isinstance(part, str)}
 
     def share_trunk(self, other: "Staged", before: str) -> None:
-        """Use `other`'s very modules for everything that comes before stage `before`; both stay whole networks."""
-        if before not in self.stages:
-            raise UserError(f"{self.name} has no stage {before!r}; it has {', '.join(self.stages)}")
+        """Use `other`'s very modules for everything that comes before stage `before`; both stay whole networks.
+
+        Raises UserError where the two are not the same network.
+        """
+        self._expect_section(before)
+        if (self.name, self.shapes) != (other.name, other.shapes):
+            raise UserError(f"{self.name} can't share the trunk of another network, {other.name}")
         for section in self.sections:
             if section == before:
                 return
@@ -112,6 +119,10 @@ class Staged(nn.Module):
         for part in parts:
             x = self.model.get_submodule(part)(x) if isinstance(part, str) else part(x)
         return x
+
+    def _expect_section(self, name: str) -> None:
+        if name not in self.sections:
+            raise UserError(f"{self.name} has no stage {name!r}; it has {', '.join(self.stages)}")
 
     def _expect(self, features: Collection[str]) -> None:
         for feature in features:

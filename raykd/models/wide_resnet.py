@@ -25,7 +25,7 @@ class PreactivationBlock(nn.Module):
 
 
 def wide_resnet(num_classes: int, image_size: int, *, depth: int, width: int) -> Parts:
-    """(depth − 4) / 6 blocks a stage. The last stage includes the final BN and ReLU; the others are raw sums of blocks."""
+    """(depth − 4) / 6 blocks a stage; the last stage includes the final BN and ReLU, the others are raw sums."""
     modules: dict[str, nn.Module] = {"conv1": conv(3, 16, 3)}
     channels = 16
     for i, planes in enumerate((16 * width, 32 * width, 64 * width)):

@@ -1,0 +1,189 @@
+"""Weights files: what is written is read back; what does not fit, or is no such file, is one clear line."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from raykd import UserError
+from raykd.models import create
+from raykd.models.weights import load_weights, save_student
+
+
+def network(name="resnet8", num_classes=5, seed=0):
+    torch.manual_seed(seed)
+    made = create(name, num_classes, 16)
+    for buffer in made.buffers():  # statistics as of a trained network
+        buffer.add_(torch.rand(buffer.shape).to(buffer.dtype))
+    return made
+
+
+def equal(a, b, except_for="nothing"):
+    a, b = a.model.state_dict(), b.model.state_dict()
+    return all(torch.equal(a[key], b[key]) for key in a if not key.startswith(except_for))
+
+
+def test_a_saved_student_is_read_back(tmp_path):
+    saved, path = network(), tmp_path / "student.safetensors"
+    save_student(saved, path, {"network": "resnet8"})
+    with safe_open(path, "pt") as file:
+        assert list(sorted(file.keys())) == sorted(saved.model.state_dict())
+        assert file.metadata() == {"network": "resnet8"}
+    assert equal(create("resnet8", 5, 16, weights=str(path)), saved)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_student_with_a_shared_trunk_is_saved_whole(tmp_path):
+    leader, peer, path = network(seed=0), network(seed=1), tmp_path / "peer.safetensors"
+    peer.share_trunk(leader, before="stage3")
+    save_student(peer, path, {})
+    assert equal(create("resnet8", 5, 16, weights=str(path)), peer)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": state, "best_acc": torch.tensor(0.7), "optimizer": {"state": {}}},
+        lambda state: {"model_state": state},
+        lambda state: {f"module.{key}": tensor for key, tensor in state.items()},
+        lambda state: {"model": {f"module._orig_mod.{key}": tensor for key, tensor in state.items()}},
+        lambda state: {f"model.{key}": tensor for key, tensor in state.items()},
+        lambda state: {key: tensor for key, tensor in state.items() if "num_batches" not in key},
+    ],
+)
+def test_checkpoints_of_training_scripts_are_understood(tmp_path, wrap):
+    saved, path = network(), tmp_path / "checkpoint.pth"
+    torch.save(wrap(dict(saved.model.state_dict())), path)
+    assert equal(create("resnet8", 5, 16, weights=str(path)), saved, except_for="nothing")
+
+
+def test_all_but_the_classifier(tmp_path):
+    saved, path = network(num_classes=9), tmp_path / "other.safetensors"
+    save_student(saved, path, {})
+    with pytest.raises(UserError, match=r"other.safetensors.*9 classes.*resnet8.*5: .*#backbone"):
+        create("resnet8", 5, 16, weights=str(path))
+    torch.manual_seed(3)
+    fresh = create("resnet8", 5, 16)
+    torch.manual_seed(3)
+    adapted = create("resnet8", 5, 16, weights=f"{path}#backbone")
+    assert equal(adapted, saved, except_for="fc")
+    assert torch.equal(adapted.model.fc.weight, fresh.model.fc.weight)
+
+
+def test_differences_are_named(tmp_path):
+    path, other = tmp_path / "other.safetensors", network("resnet14")
+    save_student(other, path, {})
+    with pytest.raises(UserError, match=r"other.safetensors does not fit resnet8: .*unexpected: layer1\.1\.\S+, .* …"):
+        load_weights(network(), path)
+    save_student(network(), path, {})
+    with pytest.raises(UserError, match=r"does not fit resnet14: .*missing: layer1\.1\."):
+        load_weights(network("resnet14"), path)
+    save_student(network("resnet8x4"), path, {})
+    with pytest.raises(
+        UserError, match=r"of another shape: conv1\.weight is \[32, 3, 3, 3\] instead of \[16, 3, 3, 3\]"
+    ):
+        load_weights(network().model, path)
+
+
+def test_a_refused_file_changes_nothing(tmp_path):
+    path, kept, before = tmp_path / "other.safetensors", network(), network()
+    save_student(network("resnet8x4", seed=5), path, {})
+    with pytest.raises(UserError):
+        load_weights(kept, path)
+    assert equal(kept, before)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".npz"])
+def test_cut_off_and_foreign_files_are_one_clear_line(tmp_path, suffix):
+    whole = tmp_path / f"whole{suffix}"
+    if suffix == ".safetensors":
+        save_student(network(), whole, {})
+    elif suffix == ".pth":
+        torch.save(network().model.state_dict(), whole)
+    else:
+        np.savez(whole, **{"resnet/head/conv2d/bias": np.zeros(1000)})
+    content = whole.read_bytes()
+    for name, bad in (("cut", content[: len(content) // 2]), ("foreign", b"<!DOCTYPE html>" * 99), ("empty", b"")):
+        path = tmp_path / f"{name}{suffix}"
+        path.write_bytes(bad)
+        with pytest.raises(UserError, match=f"{name}{suffix}.*(cut off|safely)") as caught:
+            load_weights(network(), path)
+        assert "\n" not in str(caught.value)
+
+
+class Surprise:
+    """Unpickling it would touch a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_nothing_is_unpickled(tmp_path):
+    torch.save({"state_dict": Surprise(tmp_path / "touched")}, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match="evil.pth can't be loaded safely"):
+        load_weights(network(), tmp_path / "evil.pth")
+    np.savez(tmp_path / "evil.npz", a=np.array([Surprise(tmp_path / "touched")], dtype=object))
+    with pytest.raises(UserError, match="evil.npz"):
+        load_weights(network(), tmp_path / "evil.npz")
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [({"epoch": 3}, "no state_dict in it"), ([1, 2], "no state_dict in it"), ({}, "no state_dict")],
+)
+def test_a_file_without_a_network(tmp_path, content, message):
+    torch.save(content, tmp_path / "log.pth")
+    with pytest.raises(UserError, match=message):
+        load_weights(network(), tmp_path / "log.pth")
+
+
+def test_missing_files_and_other_suffixes():
+    with pytest.raises(UserError, match="no such weights file"):
+        create("resnet8", 5, 16, weights="nowhere.pth")
+    with pytest.raises(UserError, match=r"\.onnx"):
+        create("resnet8", 5, 16, weights="model.onnx")
+
+
+def bit_arrays(num_classes, seed=0):
+    """Random arrays under the names and in the layout (HWIO) of the published BiT-R50x1 files."""
+    rng = np.random.default_rng(seed)
+    arrays = {"root_block/standardized_conv2d/kernel": rng.normal(size=(7, 7, 3, 64))}
+
+    def norm(where, channels):
+        arrays[f"{where}group_norm/gamma"], arrays[f"{where}group_norm/beta"] = rng.normal(size=(2, channels))
+
+    inside = 64
+    for block, (depth, planes) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), start=1):
+        for unit in range(1, depth + 1):
+            where = f"block{block}/unit{unit:02d}"
+            widths = {"a": (inside, planes, 1), "b": (planes, planes, 3), "c": (planes, 4 * planes, 1)}
+            for branch, (i, o, k) in widths.items():
+                arrays[f"{where}/{branch}/standardized_conv2d/kernel"] = rng.normal(size=(k, k, i, o))
+                norm(f"{where}/{branch}/", i)
+            if unit == 1:
+                arrays[f"{where}/a/proj/standardized_conv2d/kernel"] = rng.normal(size=(1, 1, inside, 4 * planes))
+            inside = 4 * planes
+    norm("", inside)
+    arrays["head/conv2d/kernel"] = rng.normal(size=(1, 1, inside, num_classes))
+    arrays["head/conv2d/bias"] = rng.normal(size=num_classes)
+    return {f"resnet/{name}": array.astype(np.float32) for name, array in arrays.items()}
+
+
+def test_bit_files_equal_timms_own_reading(tmp_path):
+    path = tmp_path / "BiT-R50x1.npz"
+    np.savez(path, **bit_arrays(21))
+    name = "timm:resnetv2_50x1_bit"
+    reference = create(name, 21, 32)
+    reference.model.load_pretrained(str(path))
+    assert equal(create(name, 21, 32, weights=str(path)), reference)
+    with pytest.raises(UserError, match=r"BiT-R50x1.npz.*21 classes.*5"):
+        create(name, 5, 32, weights=str(path))
+    assert equal(create(name, 5, 32, weights=f"{path}#backbone"), reference, except_for="head.fc")
+    with pytest.raises(UserError, match="does not fit resnet8"):
+        load_weights(network(), path)
