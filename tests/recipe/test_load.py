@@ -1,0 +1,92 @@
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from raykd import UserError
+from raykd.recipe import Recipe
+from raykd.recipe.load import check_types, load, override
+from recipes.digits.kd import recipe as kd
+
+GOOD = "from dataclasses import replace\nfrom recipes.digits.kd import recipe as kd\nrecipe = replace(kd, seed=7)\n"
+
+
+def test_a_recipe_of_the_checkout_brings_the_sources_it_imports():
+    loaded = load("recipes/digits/kd.py")
+    assert isinstance(loaded.recipe, Recipe)
+    assert set(loaded.sources) >= {"recipes/digits/kd.py"}
+    assert not any(name.startswith("raykd") for name in loaded.sources)
+    assert "raykd train recipes/digits/kd.py" in loaded.docstring
+
+
+def test_a_recipe_elsewhere_brings_the_modules_beside_it(tmp_path):
+    (tmp_path / "my_method.py").write_text("from raykd.methods.kd import KD\nclass Mine(KD):\n    pass\n")
+    (tmp_path / "mine.py").write_text("from my_method import Mine\n" + GOOD)
+    loaded = load(tmp_path / "mine.py")
+    assert loaded.recipe.seed == 7
+    assert {"mine.py", "my_method.py"} <= set(loaded.sources)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import no_such_module_anywhere\n", "no_such_module_anywhere"),
+        ("x = 1\nraise ValueError('too bad')\n", "line 2.*too bad"),
+        ("recipe = 3\n", "module-level"),
+        ("", "module-level"),
+        ("recipe = (\n", "SyntaxError"),
+        (GOOD.replace("seed=7", "seed='x'"), "recipe.seed"),
+        (GOOD.replace("seed=7", "sead=7"), "sead"),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path, text, says):
+    path = tmp_path / "bad_recipe.py"
+    path.write_text(text)
+    with pytest.raises(UserError, match=says):
+        load(path)
+
+
+def test_a_missing_file_and_a_name_that_python_cant_import(tmp_path):
+    with pytest.raises(UserError, match="no recipe at"):
+        load(tmp_path / "none.py")
+    (tmp_path / "two-words.py").write_text(GOOD)
+    with pytest.raises(UserError, match="file name"):
+        load(tmp_path / "two-words.py")
+
+
+def test_dotted_overrides():
+    changed = override(kd, {"method.alpha": 0.25, "optimizer.learning-rate": 1e-3, "workers": (1, 4)})
+    assert (changed.method.alpha, changed.optimizer.learning_rate, changed.workers) == (0.25, 1e-3, (1, 4))
+    assert type(changed.method) is type(kd.method) and changed.data == kd.data
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"method.alhpa": 1}, "method.alpha"),
+        ({"epochs": "x"}, "epochs"),
+        ({"precision.autocast": "float8"}, "autocast"),
+        ({"teachers.sources.0.recipe.epoch": 1}, "teachers.sources.0.recipe.epochs"),
+    ],
+)
+def test_a_wrong_override_is_one_line_with_a_suggestion(values, says):
+    with pytest.raises(UserError, match=says) as raised:
+        override(kd, values)
+    assert "\n" not in str(raised.value)
+
+
+def test_recipes_are_frozen_and_pickle():
+    with pytest.raises(AttributeError):
+        kd.seed = 1
+    assert pickle.loads(pickle.dumps(kd)) == kd
+
+
+def test_loading_needs_no_ray():
+    code = "import sys; from raykd.recipe.load import load; load('recipes/digits/kd.py'); print('ray' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert answer.strip() == "False"
+
+
+def test_types_are_checked(tmp_path):
+    check_types(kd, tmp_path)

@@ -1,0 +1,115 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from raykd import UserError
+from raykd.methods.dkd import DKD
+from raykd.methods.kd import KD
+from raykd.recipe import SGD, Published, Recipe, Shampoo, Steps, Teachers, Train
+from raykd.recipe.serial import differences, essence, fingerprint, from_dict, to_dict
+from recipes.digits.kd import recipe as kd
+from recipes.digits.supervised import recipe as supervised
+
+RICH = dataclasses.replace(
+    kd,
+    optimizer=Shampoo(learning_rate=3e-4),
+    schedule=Steps(milestones=(150, 225)),
+    teachers=Teachers(sources=(Train(recipe=supervised, seeds=(0, 1, 2)),)),
+    workers=(1, 4),
+    published=(Published(metric="top1", value=0.7, source="a paper, table 2"),),
+)
+
+
+@pytest.mark.parametrize("recipe", [supervised, kd, RICH], ids=["supervised", "kd", "rich"])
+def test_json_and_back_is_the_same_recipe(recipe):
+    assert from_dict(json.loads(json.dumps(to_dict(recipe)))) == recipe
+
+
+def test_fingerprint_is_the_same_in_another_process():
+    code = "from recipes.digits.kd import recipe; from raykd.recipe.serial import fingerprint; print(fingerprint(recipe))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert answer == fingerprint(kd)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"epochs": 21},
+        {"method": KD.Config(alpha=0.8)},
+        {"method": DKD.Config()},
+        {"data": dataclasses.replace(kd.data, train=())},
+        {"optimizer": SGD(learning_rate=0.2)},
+        {"teachers": Teachers(sources=(Train(recipe=dataclasses.replace(supervised, epochs=3)),))},
+        {"teachers": Teachers(sources=(Train(recipe=supervised, seeds=(1,)),))},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_determines_the_result_changes_the_fingerprint(change):
+    assert fingerprint(dataclasses.replace(kd, **change)) != fingerprint(kd)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"workers": 8},
+        {"log_every": 1},
+        {"max_failures": 9},
+        {"data": dataclasses.replace(kd.data, root="elsewhere")},
+        {"teachers": Teachers(sources=(dataclasses.replace(kd.teachers.sources[0], recipe=dataclasses.replace(
+            kd.teachers.sources[0].recipe, workers=1)),))},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_circumstances_do_not(change):
+    assert fingerprint(dataclasses.replace(kd, **change)) == fingerprint(kd)
+
+
+def test_differences_name_the_field_and_both_values():
+    other = dataclasses.replace(kd, method=KD.Config(temperature=2.0))
+    (found,) = differences(essence(kd), essence(other))
+    assert "method.temperature" in found and "4.0" in found and "2.0" in found
+
+
+def changed(path: str, value):
+    plain = json.loads(json.dumps(to_dict(kd)))
+    *parents, last = path.split(".")
+    place = plain
+    for name in parents:
+        place = place[int(name)] if isinstance(place, list) else place[name]
+    if value is KeyError:
+        del place[last]
+    else:
+        place[last] = value
+    return plain
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("epochs", "many", "recipe.epochs"),
+        ("batch_size", 1.5, "recipe.batch_size"),
+        ("batch_size", True, "recipe.batch_size"),
+        ("method.temperature", None, "recipe.method.temperature"),
+        ("method.unheard_of", 1, "unheard_of"),
+        ("student", KeyError, "student"),
+        ("method.class", "os:system", "not a MethodConfig"),
+        ("method.class", "raykd.nowhere:KD", "raykd.nowhere"),
+        ("method.class", "raykd.methods.kd", "module:Class"),
+        ("data.mean", [0.1, 0.2], "recipe.data.mean"),
+        ("precision.autocast", "float8", "recipe.precision.autocast"),
+        ("teachers.sources.0.recipe.epochs", [], "recipe.teachers.sources.0.recipe.epochs"),
+        ("workers", [1, 2, 3], "recipe.workers"),
+    ],
+)
+def test_what_does_not_fit_is_named(path, value, says):
+    with pytest.raises(UserError, match=says.replace(".", r"\.")):
+        from_dict(changed(path, value))
+
+
+def test_the_class_must_be_a_recipe():
+    with pytest.raises(UserError, match="not a Recipe"):
+        from_dict(to_dict(kd.method), Recipe)

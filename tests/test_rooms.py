@@ -1,0 +1,66 @@
+"""The rooms of the design: who may import whom, read from the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "raykd"
+ORDER = ["contract", "losses", "models", "data", "methods", "recipe", "train", "launch", "commands"]
+OUTSIDE = {"ray": {"launch"}, "wandb": {"track"}, "ffcv": {"data"}}
+
+
+def modules():
+    return sorted(ROOT.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names that a module imports anywhere, those for type checkers alone left out."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    here = room(path)
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] in OUTSIDE:
+            assert here in OUTSIDE[parts[0]], f"only {OUTSIDE[parts[0]]} may import {parts[0]}"
+        if parts[0] != "raykd" or len(parts) == 1 or here in ("__main__", "__init__"):
+            continue
+        there = parts[1]
+        if there == here or there in ("UserError", "__version__"):
+            continue
+        if here == "track":
+            assert there in ("contract", "recipe"), f"track imports {name}"
+        elif there == "track":
+            assert here in ("launch", "commands"), f"{here} imports track"
+        elif there == "losses":
+            assert here in ("methods", "train"), f"{here} imports losses"
+        else:
+            assert ORDER.index(there) < ORDER.index(here), f"{here} imports {name}"
+
+
+def test_no_room_is_missing():
+    rooms = {room(path) for path in modules()} - {"__init__", "__main__"}
+    assert rooms == {*ORDER, "track"}
