@@ -43,9 +43,10 @@ class Display:
 
     def show(self, progress: dict[str, Any]) -> None:
         """Bring the display up to date with a worker's progress."""
-        if "warning" in progress and progress["warning"] not in self._told:
-            self._told.add(progress["warning"])
-            self.console.print(f"[yellow]warning:[/] {escape(progress['warning'])}")
+        for line in progress.get("notices", ()):
+            if line not in self._told:
+                self._told.add(line)
+                self.console.print(f"  [yellow]note[/] {escape(line)}", highlight=False)
         if "line" in progress and progress["line"]["epoch"] > self._seen_epoch:
             self._seen_epoch = progress["line"]["epoch"]
             self.console.print(_epoch_line(progress), highlight=False)

@@ -1,15 +1,18 @@
 """What rank 0 leaves of a run: metric lines, checkpoints, W&B, the student, the result."""
 
 import json
+import tempfile
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raykd.launch import rundir
 from raykd.launch.stop import StopRequested
+from raykd.train.assemble import parameters
 from raykd.train.checkpoint import Stamp, Writer
 from raykd.train.loop import Epoch, Event, Progress, Save
-from raykd.train.student import write_student
+from raykd.train.student import FILE, write_student
 
 if TYPE_CHECKING:
     from raykd.launch.worker import Worker
@@ -17,9 +20,9 @@ if TYPE_CHECKING:
 
 def interval(text: str) -> tuple[int, float]:
     """Steps and seconds of a checkpoint.every such as "500 steps" or "10 minutes"; 0 where it is not counted so."""
-    number, _, unit = text.partition(" ")
     if text == "never":
         return 0, 0.0
+    number, _, unit = text.partition(" ")
     return (int(number), 0.0) if unit.startswith("step") else (0, 60.0 * float(number))
 
 
@@ -35,6 +38,24 @@ class Record:
         self.every_steps, self.every_seconds = interval(worker.recipe.checkpoint.every)
         self.saved_step, self.saved_at = step, time.monotonic()
         self.stopping = False
+        self.tracked = self._track(step)
+
+    def _track(self, step: int) -> Any:
+        """The W&B run, with what is known before the first step."""
+        from raykd.track.run import start
+
+        worker, job = self.worker, self.worker.job
+        recipe = dict(job["recipe"])
+        recipe["wandb"] = recipe["wandb"] | {"group": job.get("group") or recipe["wandb"]["group"]}
+        # W&B writes local files; beside the run where it is local, so that `raykd sync` finds them.
+        directory = self.run.local or Path(tempfile.mkdtemp(prefix="raykd-wandb-"))
+        role = job.get("job_type", "student")
+        tracked = start(recipe, name=job["name"], directory=directory, job_type=role, resume_step=step, say=worker.notice)
+        for teacher in worker.teachers:
+            tracked.use_teacher(Path(teacher.path).name)
+        tracked.summary({"teachers": {name: figures.line() for name, figures in worker.teacher_figures.items()}})
+        worker.tell(wandb_url=tracked.url)
+        return tracked
 
     def save_due(self, step: int) -> bool:
         """Whether the loop should yield Save after this step."""
@@ -47,13 +68,14 @@ class Record:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):
             self.worker.tell(step=event.step, steps=event.steps, epoch=event.epoch, values=event.values)
+            self.tracked.log(event.step, {"epoch": event.epoch, "step": event.values}, thin=True)
         elif isinstance(event, Epoch):
             self._line(event)
             self._save(event.step, event.epoch, event.line["evaluation"][self.worker.deployed]["top1"])
         elif isinstance(event, Save):
             self._save(event.step, event.epoch, None)
         if self.stopping:
-            self.writer.wait()
+            self.close("stopped")
             self.worker.tell(stopped=event.step)
             raise StopRequested(event.step)
 
@@ -62,10 +84,16 @@ class Record:
         self.run.append("metrics.jsonl", json.dumps(event.line))
         best = max(line["evaluation"][self.worker.deployed]["top1"] for line in self.lines)
         self.worker.tell(step=event.step, epoch=event.epoch, line=event.line, deployed=self.worker.deployed, best=best)
+        self.tracked.log(event.step, event.line)
 
     def _save(self, step: int, epoch: float, top1: float | None) -> None:
         self.writer.save(self.worker.state.snapshot(), step, epoch, top1)
         self.saved_step, self.saved_at = step, time.monotonic()
+
+    def close(self, status: str) -> None:
+        """Wait for the checkpoint that is being written, and end the W&B run."""
+        self.writer.wait()
+        self.tracked.finish(status)
 
     def finish(self) -> None:
         """Write the student, the evaluation and the result, which says that the run is finished and so comes last."""
@@ -75,11 +103,20 @@ class Record:
             worker.evaluate(worker.state.evaluated)
         network = worker.state.evaluated.networks()[worker.deployed]
         write_student(self.run, network, worker.recipe, worker.prepared.classes)
-        self.run.write("evaluation.json", json.dumps(self.evaluation()))
-        self.run.write("result.json", json.dumps(self.result("finished", network), indent=1))
+        evaluation = self.evaluation(network)
+        result = self.result("finished", network)
+        self.run.write("evaluation.json", json.dumps(evaluation))
+        self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": self.gpu_hours(result)})
+        if self.run.local is not None:
+            self.tracked.artifact(self.run.local / FILE, {"top1": result["top1"], "parameters": result["parameters"]})
+        self.run.write("result.json", json.dumps(result, indent=1))
+        self.tracked.finish("finished")
         worker.tell(phase="finished")
 
-    def evaluation(self) -> dict[str, Any]:
+    def gpu_hours(self, result: dict[str, Any]) -> float:
+        return result["seconds"] / 3600 * self.worker.world * self.worker.recipe.gpus_per_worker
+
+    def evaluation(self, network: Any) -> dict[str, Any]:
         """The last evaluation in full."""
         worker = self.worker
         return {
@@ -88,9 +125,10 @@ class Record:
             "networks": {name: asdict(figures) for name, figures in worker.figures.items()},
             "teachers": {
                 teacher.name: asdict(worker.teacher_figures[teacher.name])
-                | {"parameters": sum(p.numel() for p in teacher.network.parameters()), "path": teacher.path}
+                | {"parameters": parameters(teacher.network), "path": teacher.path}
                 for teacher in worker.teachers
             },
+            "flops": flops(network, worker.recipe.data.image_size, worker.device),
         }
 
     def result(self, status: str, network: Any) -> dict[str, Any]:
@@ -113,7 +151,17 @@ class Record:
             "networks": {name: {"top1": f.top1, "top5": f.top5} for name, f in worker.figures.items()},
             "seconds": seconds,
             "images_per_second": images / seconds,
-            "parameters": sum(p.numel() for p in network.parameters()),
+            "parameters": parameters(network),
             "git": worker.job["git"],
-            "wandb_url": "",
+            "wandb_url": self.tracked.url,
         }
+
+
+def flops(network: Any, image_size: int, device: Any) -> int:
+    """Multiply-adds of the forward pass of one image, counted by torch."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
+    return counter.get_total_flops() // 2

@@ -69,7 +69,7 @@ class Worker:
 
         self.job, self.recipe, self.rank, self.world = job, recipe, rank, world
         self.device, self.report, self.messenger = device, report, messenger
-        self.folder = Folder(job["run"])
+        self.folder, self.notices = Folder(job["run"]), []
         self.tell(phase="preparing data and networks")
         self.prepared = prepare(recipe.data)
         threads = max(1, recipe.cpus_per_worker)
@@ -90,6 +90,11 @@ class Worker:
     def tell(self, **progress: Any) -> None:
         if self.messenger is not None:
             self.messenger.tell(**progress)
+
+    def notice(self, line: str) -> None:
+        """Tell the user one line, besides the progress."""
+        self.notices.append(line)
+        self.tell(notices=tuple(self.notices))
 
     def close(self) -> None:
         for loader in ("train_data", "test_data"):
@@ -122,7 +127,7 @@ class Worker:
         """Restore the newest checkpoint that reads; its stamp, or None."""
         from raykd.train.checkpoint import newest
 
-        found = newest(self.folder, lambda line: self.tell(warning=line))
+        found = newest(self.folder, self.notice)
         if found is None:
             return None
         snapshot, stamp = found
