@@ -48,13 +48,10 @@ def mean_pool(x: Tensor) -> Tensor:
     return x.mean((2, 3))
 
 
-STRIDING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
-
-
 def strides(module: nn.Module) -> bool:
     """Does this module make the map smaller?"""
-    found = (getattr(part, "stride", 1) for part in module.modules() if isinstance(part, STRIDING))
-    return any(max(stride) > 1 if isinstance(stride, tuple) else stride > 1 for stride in found)
+    found = (getattr(part, "stride", 1) for part in module.modules())
+    return any(stride not in (1, (1, 1)) for stride in found)
 
 
 def split(model: nn.Module, name: str) -> list[tuple[str, ...]]:

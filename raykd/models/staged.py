@@ -140,8 +140,8 @@ class Staged(nn.Module):
             for name, parts in self.sections.items():
                 x = self._run(parts, x)
                 shapes[name] = tuple(x.shape[1:])
-        except RuntimeError as error:
-            size = f"{self.image_size}×{self.image_size}"
-            raise UserError(f"{self.name} can't take images of {size} pixels ({error}): change image_size") from error
+        except (RuntimeError, AssertionError) as error:  # what convolutions and attention blocks raise
+            size, reason = f"{self.image_size}×{self.image_size}", " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{self.name} can't take images of {size} pixels ({reason}): change image_size") from error
         self.model.train(training)
         return {name: shape for name, shape in shapes.items() if name != "head"}

@@ -4,6 +4,7 @@ A stage begins where the map becomes smaller; what comes before the last four su
 """
 
 import timm
+from timm.layers import ClassifierHead, NormMlpClassifierHead
 from timm.models.byobnet import ByobNet
 from timm.models.convnext import ConvNeXt
 from timm.models.densenet import DenseNet
@@ -109,8 +110,12 @@ def mobilenetv3(model: nn.Module) -> Parts:
 
 def head(model: nn.Module) -> tuple[tuple, tuple]:
     """Pooling and head of timm's two kinds of classifier heads; a head that is a 1×1 convolution gets its map back."""
-    if hasattr(model.head, "pre_logits"):
+    if isinstance(model.head, NormMlpClassifierHead):
         return ("head.global_pool", "head.norm", "head.flatten", "head.pre_logits"), ("head.drop", "head.fc")
+    if not isinstance(model.head, ClassifierHead):
+        raise UserError(
+            f"timm's {type(model.head).__name__} head (CLIP's, for example) can't be staged: take a variant without"
+        )
     if isinstance(model.head.fc, nn.Conv2d):
         return ("head.global_pool", flatten), (as_map, "head.drop", "head.fc", "head.flatten")
     return ("head.global_pool",), ("head.drop", "head.fc", "head.flatten")

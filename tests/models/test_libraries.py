@@ -26,6 +26,7 @@ FAMILIES = {
     "timm:mobilenetv3_small_050": 32,
     "timm:densenet121": 32,
     "timm:efficientnet_b0": 32,
+    "timm:efficientnet_blur_b0": 32,
     "timm:convnext_atto": 32,
     "timm:resnetv2_50x1_bit": 32,
     "timm:regnety_002": 32,
@@ -103,6 +104,8 @@ def test_four_stages_halve_the_map(name):
         ("timm:resnetv2_50x1_bitt", "did you mean .*resnetv2_50x1_bit"),
         ("keras:resnet50", "unknown library 'keras'"),
         ("torchvision:squeezenet1_1", "torchvision:squeezenet1_1 has no stages.*ResNet, VGG"),
+        ("timm:resnet50_clip", "AttentionPool2d head"),
+        ("timm:eca_botnext26ts_256", "can't take images of 32×32 pixels"),
         ("timm:vit_tiny_patch16_224", "timm:vit_tiny_patch16_224 has no stages.*ResNet, SENet"),
     ],
 )
