@@ -10,14 +10,16 @@ from dataclasses import replace
 
 import numba
 import numpy as np
+import torch
 
 from raykd import UserError
 from raykd.data import order
-from raykd.data.beton import JPEG, Header
+from raykd.data.beton import Header
+from raykd.data.geometry import Geometry, boxes
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
 
-# While it is imported, FFCV compiles a table of two strings, for seconds in every process.
-numba.config.DISABLE_JIT = True
+# While it is imported, FFCV compiles a table of two strings, for seconds, and sets PyTorch to one thread.
+_torch_threads, numba.config.DISABLE_JIT = torch.get_num_threads(), True
 try:
     from ffcv.fields.rgb_image import SimpleRGBImageDecoder
     from ffcv.loader import Loader
@@ -31,6 +33,16 @@ except ImportError as error:
     ) from None
 finally:
     numba.config.DISABLE_JIT = False
+    torch.set_num_threads(_torch_threads)
+
+
+def _set_threads(cls, threads: int) -> None:
+    cls.num_threads = threads
+    numba.set_num_threads(threads)
+
+
+# FFCV's own would also set PyTorch's number of threads, from a thread of its own, behind the training loop's back.
+Compiler.set_num_threads = classmethod(_set_threads)
 
 from raykd.data import kernels  # noqa: E402 - numba has to be switched on again before it
 
@@ -40,27 +52,30 @@ SEGMENT = 1 << 22  # samples handed to FFCV at once: it wants the whole order of
 class Decode(SimpleRGBImageDecoder):
     """FFCV operation: bytes in the file → augmented uint8 [B, S, S, 3], and a status for each image."""
 
-    def __init__(self, header: Header, plan: np.ndarray, seed: int, size: int, threads: int):
+    def __init__(self, header: Header, geometry: Geometry, seed: int, threads: int):
         super().__init__()
-        self.header, self.plan, self.seed, self.size, self.threads = header, plan, seed, size, threads
+        self.header, self.geometry, self.seed, self.threads = header, geometry, seed, threads
 
     def declare_state_and_memory(self, previous_state):
-        shape, byte = (self.size, self.size, 3), np.dtype("u1")
+        shape, byte = (self.geometry.size, self.geometry.size, 3), np.dtype("u1")
         state = replace(previous_state, jit_mode=True, shape=shape, dtype=byte)
         return state, (AllocationQuery(shape, byte), AllocationQuery((1,), byte))
 
     def generate_code(self):
-        mask, shift, sizes = np.int64(INDEX_MASK), np.int64(PASS_SHIFT), self.header.sizes
+        header, geometry, seed, threads = self.header, self.geometry, self.seed, self.threads
+        any_jpeg = bool(header.jpeg.any())
 
         def decode(tags, buffers, metadata, storage):
             out, status = buffers
-            index = tags & mask
-            sample = metadata[index]
-            shapes = np.stack([sample["height"], sample["width"], sample["mode"] == JPEG], 1).astype(np.int64)
-            keys = order.keys(self.seed, tags >> shift, index)
-            offsets = sample["data_ptr"].astype(np.int64)
-            memory = np.asarray(storage[0])
-            kernels.read_batch(self.threads, memory, offsets, sizes[index], shapes, keys, self.plan, out, status[:, 0])
+            index = tags & INDEX_MASK
+            keys = order.keys(seed, tags >> PASS_SHIFT, index)
+            edges, flips = boxes(geometry, keys, header.shapes[index])
+            stored = np.asarray(storage[0]), header.offsets[index], header.sizes[index], header.shapes[index]
+            how = edges, flips, geometry.fill, geometry.resamples, geometry.crops_first, out, status[:, 0]
+            if any_jpeg:
+                kernels.jpeg_batch(threads, *stored, header.jpeg[index], *how)
+            else:
+                kernels.raw_batch(*stored, *how)
             return out, status[:, 0]
 
         return decode
@@ -79,7 +94,7 @@ def _no_code_generation():
 class Engine:
     """Decoded batches of one .beton file, a few ahead of whoever reads them."""
 
-    def __init__(self, header: Header, plan: np.ndarray, *, seed: int, size: int, rows: int, threads: int):
+    def __init__(self, header: Header, geometry: Geometry, *, seed: int, rows: int, threads: int):
         self.header = header
         threads = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
         with _no_code_generation():
@@ -89,7 +104,7 @@ class Engine:
                 num_workers=threads,
                 os_cache=True,
                 drop_last=False,
-                pipelines={"image": [Decode(header, plan, seed, size, threads)], "label": None},
+                pipelines={"image": [Decode(header, geometry, seed, threads)], "label": None},
             )
 
     def read(self, tags: np.ndarray) -> Iterator[np.ndarray]:
@@ -104,8 +119,10 @@ class Engine:
             for first in range(0, len(tags), self.loader.batch_size):
                 images, status = _take(epoch)
                 if status.any():
-                    worst = int(np.argmax(status))
-                    self._report(int(tags[first + worst]) & INDEX_MASK, int(status[worst]))
+                    index = int(tags[first + int(np.argmax(status))]) & INDEX_MASK
+                    raise UserError(
+                        f"{self.header.path}: image {index} is corrupt: delete the file and prepare it again"
+                    )
                 yield images
         finally:
             _close(epoch)
@@ -113,15 +130,6 @@ class Engine:
     def close(self) -> None:
         """Nothing runs between two reads; what is left is the map of the file."""
         self.loader = None
-
-    def _report(self, index: int, status: int) -> None:
-        height, width = self.header.shapes[index]
-        if status == kernels.CORRUPT:
-            raise UserError(f"{self.header.path}: image {index} is corrupt: delete the file and run raykd data prepare")
-        raise UserError(
-            f"{self.header.path}: image {index} is {width}×{height}, which the transforms can't bring to the "
-            "image size: add a Resize or a crop, or change data.image_size"
-        )
 
 
 def _take(epoch: EpochIterator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,112 +1,23 @@
-"""The one compiled kernel that reads a batch: decode, crop, resize, flip, each drawn from a hash of the sample's key.
+"""The compiled kernel that reads a batch: decode only what the crop needs, resize, flip.
 
 numba's cache watches this file alone, so everything that the kernel calls stands here; it is compiled once per
 machine, not once per process. Arithmetic is strict (no fastmath), so that other machines get the same pixels.
 """
 
-import math
-
 import numpy as np
 from numba import njit, prange
 
-from raykd.data.native import decompress, destroy, init_decompress
-from raykd.data.plan import (
-    AREA_HIGH,
-    AREA_LOW,
-    ASPECT_HIGH,
-    ASPECT_LOW,
-    CENTER,
-    CROP,
-    FILL,
-    FLIP,
-    KEEP_ASPECT,
-    PADDING,
-    RESIZE,
-    RESIZED,
-    WHOLE,
-)
+from raykd.data.native import decompress, decompress_planes, destroy, find_byte, init_decompress
 
-# What a draw is for: every use has its own numbers of the sample's key.
-DRAW_CROP, DRAW_FLIP = 0, 64
-
-OK, CORRUPT, MISFIT = 0, 1, 2
-_GOLDEN, _M1, _M2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+OK, CORRUPT = 0, 1
 _STRICT = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(**_STRICT)
-def mix(x):
-    """splitmix64's finaliser; see order.splitmix64."""
-    x = (x ^ (x >> _S30)) * _M1
-    x = (x ^ (x >> _S27)) * _M2
-    return x ^ (x >> _S31)
-
-
-@njit(**_STRICT)
-def sample_key(seed, passed, index):
-    """The key of one sample in one pass; equals order.keys(seed, passed, index)."""
-    key = mix(_GOLDEN + mix(np.uint64(seed) + _GOLDEN))
-    key = mix(key + _GOLDEN + mix(np.uint64(passed) + _GOLDEN))
-    return mix(key + _GOLDEN + mix(np.uint64(index) + _GOLDEN))
-
-
-@njit(**_STRICT)
-def draw(key, which):
-    """Number `which` in [0, 1) of a key."""
-    return (mix(key + _GOLDEN * np.uint64(which + 1)) >> _S11) * 2.0**-53
-
-
-@njit(**_STRICT)
-def random_box(key, plan, height, width):
-    """Top, left, height, width of a random-resized crop: Szegedy et al. 2015, as torchvision draws it (10 tries)."""
-    for attempt in range(10):
-        first = DRAW_CROP + 4 * attempt
-        area = height * width * (plan[AREA_LOW] + (plan[AREA_HIGH] - plan[AREA_LOW]) * draw(key, first))
-        low, high = math.log(plan[ASPECT_LOW]), math.log(plan[ASPECT_HIGH])
-        aspect = math.exp(low + (high - low) * draw(key, first + 1))
-        w, h = int(round(math.sqrt(area * aspect))), int(round(math.sqrt(area / aspect)))
-        if 0 < w <= width and 0 < h <= height:
-            return int((height - h + 1) * draw(key, first + 2)), int((width - w + 1) * draw(key, first + 3)), h, w
-    aspect = min(max(width / height, plan[ASPECT_LOW]), plan[ASPECT_HIGH])
-    w, h = min(width, int(round(height * aspect))), min(height, int(round(width / aspect)))
-    return (height - h) // 2, (width - w) // 2, h, w
-
-
-@njit(**_STRICT)
-def resized_shape(plan, height, width):
-    """Height and width after the plan's resizing of the whole image."""
-    size = int(plan[RESIZE])
-    if size == 0:
-        return height, width
-    if plan[KEEP_ASPECT] == 0.0:
-        return size, size
-    return (size, int(size * width / height)) if height <= width else (int(size * height / width), size)
-
-
-@njit(**_STRICT)
-def box(key, plan, height, width, size):
-    """Top, left, height, width in source pixels of what becomes the size × size output; may exceed the image."""
-    if plan[CROP] == RESIZED:
-        top, left, h, w = random_box(key, plan, height, width)
-        return float(top), float(left), float(h), float(w)
-    tall, wide = resized_shape(plan, height, width)
-    if plan[CROP] == WHOLE:
-        return 0.0, 0.0, float(height), float(width)
-    if plan[CROP] == CENTER:  # torchvision rounds halves to even, too
-        top, left = int(round((tall - size) / 2.0)), int(round((wide - size) / 2.0))
-    else:
-        padding = int(plan[PADDING])
-        top = int((tall + 2 * padding - size + 1) * draw(key, DRAW_CROP)) - padding
-        left = int((wide + 2 * padding - size + 1) * draw(key, DRAW_CROP + 1)) - padding
-    down, across = height / tall, width / wide
-    return top * down, left * across, size * down, size * across
-
-
-@njit(**_STRICT)
-def copy_box(image, top, left, fill, flip, out):
-    """out = the size × size box of image at whole pixels, `fill` outside it, mirrored where flip."""
+def copy_box(image, box, fill, flip, out):
+    """out = the box of image at whole pixels, `fill` outside the image, mirrored where flip."""
     size, height, width = out.shape[0], image.shape[0], image.shape[1]
+    top, left = int(box[0]), int(box[1])
     for y in range(size):
         for x in range(size):
             row, column = top + y, left + (size - 1 - x if flip else x)
@@ -135,82 +46,300 @@ def taps(start, length, size, low, high, first, count, weights):
 
 
 @njit(**_STRICT)
-def resize_box(image, top, left, h, w, inner, flip, out):
-    """out = the box of image, resized; inner: pixels outside the box don't count, as after a crop."""
-    size, height, width = out.shape[0], image.shape[0], image.shape[1]
-    rows, columns = int(max(h / size, 1.0) * 2) + 3, int(max(w / size, 1.0) * 2) + 3
-    first_y, count_y, weights_y = np.empty(size, np.int64), np.empty(size, np.int64), np.empty((size, rows), np.float32)
-    first_x, count_x = np.empty(size, np.int64), np.empty(size, np.int64)
-    weights_x = np.empty((size, columns), np.float32)
-    taps(top, h, size, int(top) if inner else 0, int(top + h) if inner else height, first_y, count_y, weights_y)
-    taps(left, w, size, int(left) if inner else 0, int(left + w) if inner else width, first_x, count_x, weights_x)
-    begin, end = first_x[0], first_x[size - 1] + count_x[size - 1]
-    line = np.empty((end - begin) * 3, np.float32)
+def axis(start, length, size, limit, shrink, inner):
+    """`taps` of one axis of a plane that holds one sample for `shrink` pixels, `limit` samples in all."""
+    low, high = 0, limit
+    if inner:  # what lies outside the box was cut away
+        low, high = int(np.floor(start / shrink)), min(int(np.ceil((start + length) / shrink)), limit)
+    width = int(2 * max(length / shrink / size, 1.0)) + 3
+    first, count, weights = np.empty(size, np.int64), np.empty(size, np.int64), np.zeros((size, width), np.float32)
+    taps(start / shrink, length / shrink, size, low, high, first, count, weights)
+    return first, count, weights
+
+
+@njit(**_STRICT)
+def squeeze(flat, stride, rows, y, begin, line):
+    """line = the weighted sum of the source rows that make output row y, from flat[begin …] of each row on."""
+    first, count, weights = rows
+    line[:] = np.float32(0.0)
+    for k in range(count[y]):
+        weight, start = weights[y, k], (first[y] + k) * stride + begin
+        source = flat[start : start + len(line)]
+        for j in range(len(line)):
+            line[j] += weight * np.float32(source[j])
+
+
+@njit(**_STRICT)
+def byte(value):
+    """A float, rounded and clamped to 0–255."""
+    return np.uint8(min(max(value + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))
+
+
+@njit(**_STRICT)
+def resize_pixels(image, box, inner, flip, out):
+    """out = the box of an RGB image [H, W, 3], resized; inner: pixels outside the box don't count."""
+    size, (height, width, _) = out.shape[0], image.shape
+    rows, columns = axis(box[0], box[2], size, height, 1, inner), axis(box[1], box[3], size, width, 1, inner)
+    first, count, weights = columns
+    begin, end = first[0], first[size - 1] + count[size - 1]
+    line, flat = np.empty((end - begin) * 3, np.float32), image.reshape(-1)
     for y in range(size):
-        line[:] = np.float32(0.0)
-        for k in range(count_y[y]):
-            weight, source = weights_y[y, k], image[first_y[y] + k].reshape(-1)[begin * 3 : end * 3]
-            for j in range(len(line)):
-                line[j] += weight * np.float32(source[j])
+        squeeze(flat, width * 3, rows, y, begin * 3, line)
         for x in range(size):
-            red, green, blue = np.float32(0.5), np.float32(0.5), np.float32(0.5)
-            j = (first_x[x] - begin) * 3
-            for k in range(count_x[x]):
-                weight = weights_x[x, k]
+            red, green, blue, j = np.float32(0.0), np.float32(0.0), np.float32(0.0), (first[x] - begin) * 3
+            for k in range(count[x]):
+                weight = weights[x, k]
                 red += weight * line[j + 3 * k]
                 green += weight * line[j + 3 * k + 1]
                 blue += weight * line[j + 3 * k + 2]
             column = size - 1 - x if flip else x
-            out[y, column, 0], out[y, column, 1], out[y, column, 2] = np.uint8(red), np.uint8(green), np.uint8(blue)
+            out[y, column, 0], out[y, column, 1], out[y, column, 2] = byte(red), byte(green), byte(blue)
 
 
 @njit(**_STRICT)
-def place(image, key, plan, out):
-    """One image through the plan's geometry; MISFIT where it has the wrong size for it."""
-    height, width, size = image.shape[0], image.shape[1], out.shape[0]
-    top, left, h, w = box(key, plan, height, width, size)
-    flip = draw(key, DRAW_FLIP) < plan[FLIP]
-    if plan[CROP] == RESIZED or plan[RESIZE] != 0.0:
-        if plan[CROP] != WHOLE and (top < 0 or left < 0):
-            return MISFIT
-        resize_box(image, top, left, h, w, plan[CROP] == RESIZED, flip, out)
-        return OK
-    if (plan[CROP] == WHOLE and (height != size or width != size)) or min(height, width) + 2 * plan[PADDING] < size:
-        return MISFIT
-    copy_box(image, int(top), int(left), np.uint8(plan[FILL]), flip, out)
+def widen(line, columns, result):
+    """One row of one plane, resized along x."""
+    first, count, weights = columns
+    begin = first[0]
+    for x in range(len(result)):
+        total, j = np.float32(0.0), first[x] - begin
+        for k in range(count[x]):
+            total += weights[x, k] * line[j + k]
+        result[x] = total
+
+
+@njit(**_STRICT)
+def resize_planes(luma, blue, red, box, down, across, inner, flip, out):
+    """As resize_pixels, from YCbCr planes [h, w]; a chroma sample stands for down × across luma samples.
+
+    Resizing is linear and so is the change of colours: the result differs from decoding to RGB first only by rounding,
+    and by how chroma is brought to full size (here by the same filter, there by libjpeg's own).
+    """
+    size = out.shape[0]
+    rows = axis(box[0], box[2], size, luma.shape[0], 1, inner)
+    columns = axis(box[1], box[3], size, luma.shape[1], 1, inner)
+    rows_c = axis(box[0], box[2], size, blue.shape[0], down, inner)
+    columns_c = axis(box[1], box[3], size, blue.shape[1], across, inner)
+    begin, begin_c = columns[0][0], columns_c[0][0]
+    line = np.empty(columns[0][size - 1] + columns[1][size - 1] - begin, np.float32)
+    line_c = np.empty(columns_c[0][size - 1] + columns_c[1][size - 1] - begin_c, np.float32)
+    y_, cb, cr = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+    flat, flat_b, flat_r = luma.reshape(-1), blue.reshape(-1), red.reshape(-1)
+    for y in range(size):
+        squeeze(flat, luma.shape[1], rows, y, begin, line)
+        widen(line, columns, y_)
+        squeeze(flat_b, blue.shape[1], rows_c, y, begin_c, line_c)
+        widen(line_c, columns_c, cb)
+        squeeze(flat_r, red.shape[1], rows_c, y, begin_c, line_c)
+        widen(line_c, columns_c, cr)
+        for x in range(size):  # JFIF's conversion
+            b, r, column = cb[x] - np.float32(128.0), cr[x] - np.float32(128.0), size - 1 - x if flip else x
+            out[y, column, 0] = byte(y_[x] + np.float32(1.402) * r)
+            out[y, column, 1] = byte(y_[x] - np.float32(0.344136) * b - np.float32(0.714136) * r)
+            out[y, column, 2] = byte(y_[x] + np.float32(1.772) * b)
+
+
+@njit(**_STRICT)
+def word(data, at):
+    """A big-endian 16-bit number."""
+    return (np.int64(data[at]) << 8) | np.int64(data[at + 1])
+
+
+@njit(**_STRICT)
+def parse(data):
+    """Where a JPEG keeps its height, where its scan starts, MCUs between restarts, MCU height and width in blocks.
+
+    All zero for what the partial decoder doesn't take: anything but three components in one baseline scan.
+    """
+    at, frame, interval, down, across = 2, 0, 0, 0, 0
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], word(data, at + 2)
+        if marker == 0xC0 and data[at + 9] == 3 and data[at + 14] == 0x11 and data[at + 17] == 0x11:
+            frame, across, down = at + 5, np.int64(data[at + 11] >> 4), np.int64(data[at + 11] & 15)
+        elif marker == 0xDD:
+            interval = word(data, at + 4)
+        elif marker == 0xDA and frame and data[at + 4] == 3:
+            return frame, at + 2 + length, interval, down, across
+        at += 2 + length
+    return 0, 0, 0, 0, 0
+
+
+@njit(**_STRICT)
+def restart(data, at, count):
+    """Position after the count-th restart marker from `at` on; −1 where there are fewer."""
+    base = np.uintp(data.ctypes.data)
+    while count > 0:
+        found = find_byte(base + np.uintp(at), np.int32(0xFF), np.uint64(len(data) - at))
+        if found == 0:
+            return -1
+        at = np.int64(found - base) + 2
+        if at <= len(data) and 0xD0 <= data[at - 1] <= 0xD7:
+            count -= 1
+    return at
+
+
+@njit(**_STRICT)
+def crop_rows(data, frame, scan, first, last, height, buffer):
+    """A JPEG of the restart intervals first … last − 1 of data, `height` pixels high; its length, −1 where damaged."""
+    begin = restart(data, scan, first)
+    if begin < 0:
+        return -1
+    buffer[:scan] = data[:scan]
+    buffer[frame], buffer[frame + 1] = np.uint8(height >> 8), np.uint8(height & 255)
+    length = scan
+    for interval in range(last - first):
+        end = restart(data, begin, 1)
+        final = end < 0
+        if final:
+            end = len(data)
+        buffer[length : length + end - begin] = data[begin:end]
+        length, begin = length + end - begin, end
+        if interval == last - first - 1:
+            break
+        if final:
+            return -1
+        buffer[length - 1] = np.uint8(0xD0 | (interval & 7))
+    buffer[length - 2], buffer[length - 1] = np.uint8(0xFF), np.uint8(0xD9)
+    return length
+
+
+@njit(**_STRICT)
+def shrinkage(box, size):
+    """By how much the decoder itself can shrink: 1, 2, 4, or 8.
+
+    It shrinks by a sharper filter than ours, so the box keeps at least twice the output's size for ours.
+    """
+    factor = 8
+    while factor > 1 and min(box[2], box[3]) < 2 * factor * size:
+        factor //= 2
+    return factor
+
+
+@njit(**_STRICT)
+def resize_jpeg(decoder, data, height, width, box, inner, flip, buffers, out):
+    """As resize_pixels, from a JPEG: decodes only the rows that the box needs, shrunk where it is much larger than out.
+
+    Returns OK or CORRUPT, or −1 for a JPEG that has to be decoded whole.
+    """
+    scratch, part, planes, strides = buffers  # held by the caller: C code gets only their addresses
+    frame, scan, interval, down, across = parse(data)
+    factor, size = shrinkage(box, out.shape[0]), out.shape[0]
+    if not 1 <= down <= 2 or not 1 <= across <= 2 or word(data, frame) != height or word(data, frame + 2) != width:
+        return -1
+    mcus, top, length = -(-width // (8 * across)), 0, len(data)
+    address = np.uintp(data.ctypes.data)
+    if interval and interval % mcus == 0:
+        unit, margin = interval // mcus * 8 * down, 0.0 if inner else max(box[2] / size, 2.0) + 2.0 * factor
+        first = int(max(box[0] - margin, 0.0)) // unit
+        last = int(-(-min(box[0] + box[2] + margin, float(height)) // unit))
+        top = first * unit
+        height = min(last * unit, height) - top
+        length = crop_rows(data, frame, scan, first, last, height, part)
+        if length < 0:
+            return CORRUPT
+        address = np.uintp(part.ctypes.data)
+    tall, wide = -(-height // factor), -(-width // factor)
+    tall_c, wide_c = -(-tall // down), -(-wide // across)
+    luma_size, chroma_size = tall_c * down * wide_c * across, tall_c * wide_c
+    planes[0] = np.uintp(scratch.ctypes.data)
+    planes[1], planes[2] = planes[0] + np.uintp(luma_size), planes[0] + np.uintp(luma_size + chroma_size)
+    strides[0], strides[1], strides[2] = wide_c * across, wide_c, wide_c
+    failed = decompress_planes(
+        decoder, address, np.uint64(length), np.uintp(planes.ctypes.data), np.int32(wide),
+        np.uintp(strides.ctypes.data), np.int32(tall), np.int32(0),
+    )  # fmt: skip
+    if failed:
+        return CORRUPT
+    local = np.empty(4, np.float64)
+    local[0], local[1], local[2], local[3] = box[0] - top, box[1], box[2], box[3]
+    local /= factor
+    luma = scratch[:luma_size].reshape(tall_c * down, wide_c * across)[:tall]
+    blue = scratch[luma_size : luma_size + chroma_size].reshape(tall_c, wide_c)
+    red = scratch[luma_size + chroma_size : luma_size + 2 * chroma_size].reshape(tall_c, wide_c)
+    resize_planes(luma, blue, red, local, down, across, inner, flip, out)
     return OK
 
 
 @njit(**_STRICT)
-def read_rows(first, last, memory, offsets, sizes, shapes, keys, plan, out, status):
-    """Rows first … last − 1 of a batch, on one thread."""
-    decoder, scratch = np.uintp(0), np.empty(0, np.uint8)
+def decode_whole(decoder, data, height, width, scratch):
+    """A JPEG as RGB [height, width, 3] in scratch, and whether that failed."""
+    pixels = np.uintp(scratch.ctypes.data)
+    failed = decompress(
+        decoder, np.uintp(data.ctypes.data), np.uint64(len(data)), pixels,
+        np.int32(width), np.int32(0), np.int32(height), np.int32(0), np.int32(0),
+    )  # fmt: skip
+    return scratch[: height * width * 3].reshape(height, width, 3), failed != 0
+
+
+@njit(**_STRICT)
+def place(image, box, flip, fill, resample, inner, out):
+    """The box of a decoded image, brought to out's size."""
+    if resample:
+        resize_pixels(image, box, inner, flip, out)
+    else:
+        copy_box(image, box, fill, flip, out)
+
+
+@njit(**_STRICT)
+def read_raw(data, height, width, box, flip, fill, resample, inner, out):
+    """One image that is stored as pixels; OK or CORRUPT."""
+    if len(data) != height * width * 3:
+        return CORRUPT
+    place(data.reshape(height, width, 3), box, flip, fill, resample, inner, out)
+    return OK
+
+
+@njit(**_STRICT)
+def read_jpeg(decoder, data, height, width, box, flip, fill, resample, inner, buffers, out):
+    """One image that is stored as JPEG; OK or CORRUPT."""
+    if resample:
+        status = resize_jpeg(decoder, data, height, width, box, inner, flip, buffers, out)
+        if status >= 0:
+            return status
+    image, failed = decode_whole(decoder, data, height, width, buffers[0])
+    if failed:
+        return CORRUPT
+    place(image, box, flip, fill, resample, inner, out)
+    return OK
+
+
+@njit(**_STRICT)
+def read_rows(first, last, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status):
+    """Rows first … last − 1 of a batch that has JPEGs, on one thread."""
+    decoder, scratch, part = init_decompress(), np.empty(0, np.uint8), np.empty(0, np.uint8)
+    planes, strides = np.empty(3, np.uintp), np.empty(3, np.int32)
     for i in range(first, last):
-        height, width, jpeg = shapes[i, 0], shapes[i, 1], shapes[i, 2] != 0
-        data, area = memory[offsets[i] : offsets[i] + sizes[i]], height * width * 3
-        if jpeg:
-            if decoder == 0:
-                decoder = init_decompress()
-            if len(scratch) < area:
-                scratch = np.empty(area, np.uint8)
-            pixels = np.uintp(scratch.ctypes.data)
-            failed = decompress(
-                decoder, np.uintp(data.ctypes.data), np.uint64(len(data)), pixels,
-                np.int32(width), np.int32(0), np.int32(height), np.int32(0), np.int32(0),
-            )  # fmt: skip
-            status[i] = CORRUPT if failed else place(scratch[:area].reshape(height, width, 3), keys[i], plan, out[i])
-        elif len(data) != area:
-            status[i] = CORRUPT
-        else:
-            status[i] = place(data.reshape(height, width, 3), keys[i], plan, out[i])
-    if decoder != 0:
-        destroy(decoder)
+        height, width, how = shapes[i, 0], shapes[i, 1], (boxes[i], flips[i], fill, resample, inner)
+        data = memory[offsets[i] : offsets[i] + sizes[i]]
+        if not jpeg[i]:
+            status[i] = read_raw(data, height, width, *how, out[i])
+            continue
+        if len(scratch) < (height + 1) * (width + 1) * 3:
+            scratch = np.empty((height + 1) * (width + 1) * 3, np.uint8)
+        if len(part) < sizes[i] + 2:
+            part = np.empty(sizes[i] + 2, np.uint8)
+        buffers = scratch, part, planes, strides
+        status[i] = read_jpeg(decoder, data, height, width, *how, buffers, out[i])
+    destroy(decoder)
 
 
 @njit(parallel=True, **_STRICT)
-def read_batch(threads, memory, offsets, sizes, shapes, keys, plan, out, status):
-    """Bytes memory[offsets[i] : + sizes[i]], shapes [B, 3] of (height, width, is JPEG) → out [B, S, S, 3]."""
-    rows = len(keys)
+def raw_batch(memory, offsets, sizes, shapes, boxes, flips, fill, resample, inner, out, status):
+    """As jpeg_batch, where no image is a JPEG: the quicker to compile."""
+    for i in prange(len(offsets)):
+        data = memory[offsets[i] : offsets[i] + sizes[i]]
+        height, width = shapes[i, 0], shapes[i, 1]
+        status[i] = read_raw(data, height, width, boxes[i], flips[i], fill, resample, inner, out[i])
+
+
+@njit(parallel=True, **_STRICT)
+def jpeg_batch(threads, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status):
+    """A batch, to out [B, S, S, 3] and status [B].
+
+    Image i is memory[offsets[i] : + sizes[i]], height and width shapes[i], a JPEG or raw; its box becomes the output,
+    by the antialiased linear filter where `resample`, else copied with `fill` around; see resize_pixels for `inner`.
+    """
+    rows = len(offsets)
     for t in prange(threads):
         first, last = t * rows // threads, (t + 1) * rows // threads
-        read_rows(first, last, memory, offsets, sizes, shapes, keys, plan, out, status)
+        read_rows(first, last, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status)

@@ -1,4 +1,4 @@
-"""libjpeg-turbo's functions as symbols that cached numba code can call; ctypes pointers would forbid the cache."""
+"""Functions of libjpeg-turbo and libc as symbols that cached numba code can call; ctypes pointers forbid the cache."""
 
 import ctypes
 import ctypes.util
@@ -26,10 +26,12 @@ def _external(library: ctypes.CDLL, name: str, result, *arguments) -> types.Exte
     return types.ExternalFunction(symbol, result(*arguments))
 
 
-_library = turbojpeg()
-_int, _long, _pointer = types.int32, types.uint64, types.uintp
-init_decompress = _external(_library, "tjInitDecompress", _pointer)
-destroy = _external(_library, "tjDestroy", _int, _pointer)
-decompress = _external(
-    _library, "tjDecompress2", _int, _pointer, _pointer, _long, _pointer, _int, _int, _int, _int, _int
+_turbo, _libc = turbojpeg(), ctypes.CDLL(None)
+_int, _size, _pointer = types.int32, types.uint64, types.uintp
+init_decompress = _external(_turbo, "tjInitDecompress", _pointer)
+destroy = _external(_turbo, "tjDestroy", _int, _pointer)
+decompress = _external(_turbo, "tjDecompress2", _int, _pointer, _pointer, _size, _pointer, _int, _int, _int, _int, _int)
+decompress_planes = _external(
+    _turbo, "tjDecompressToYUVPlanes", _int, _pointer, _pointer, _size, _pointer, _int, _pointer, _int, _int
 )
+find_byte = _external(_libc, "memchr", _pointer, _pointer, _int, _size)

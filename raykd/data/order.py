@@ -35,6 +35,13 @@ def uniform(*parts) -> np.ndarray:
     return (keys(*parts) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def numbers(key: np.ndarray, which: int | np.ndarray) -> np.ndarray:
+    """Draw number `which` of each key, in [0, 1): a counter, not a generator, so any draw can be made at any time."""
+    with np.errstate(over="ignore"):
+        bits = splitmix64(key + GOLDEN * (np.asarray(which, np.uint64) + np.uint64(1)))
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 @lru_cache(maxsize=4)
 def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
     """Epoch's order [size], the same on every machine: an argsort of hashes, not of a generator's stream."""
