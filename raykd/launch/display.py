@@ -86,7 +86,7 @@ def _epoch_line(progress: dict[str, Any]) -> str:
         f"  {name} {100 * other['top1']:.2f}" for name, other in line["evaluation"].items() if name != deployed
     )
     return (
-        f"  epoch {line['epoch']:>5.4g}  top-1 [bold]{100 * figures['top1']:.2f} %[/]  loss {figures['loss']:.3f}{others}"
+        f"  epoch {round(line['epoch']):>4}  top-1 [bold]{100 * figures['top1']:.2f} %[/]  loss {figures['loss']:.3f}{others}"
         f"  │  {terms}  │  {line['images_per_second']:.0f} images/s"
     )
 

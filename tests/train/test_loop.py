@@ -1,0 +1,256 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from raykd.contract import Batch
+from raykd.methods.kd import KD
+from raykd.recipe import SGD, AdamW, Cosine, Debug, Precision, Steps
+from raykd.train import loop, optim
+from raykd.train.assemble import FrozenTeacher
+from raykd.train.finite import NotFiniteError
+from tests.train import tiny
+
+
+def run(recipe, distiller=None, teachers=(), state=None, stop=None, save_due=lambda step: False):
+    """Train to the end, or to step `stop`; returns the state, all events, and snapshots at `Save`."""
+    train, test = tiny.data(recipe)
+    state = state or loop.new_state(recipe, distiller or tiny.distiller(), tiny.CPU)
+    events, snapshots = [], {}
+    for event in loop.fit(recipe, state, teachers, train, lambda d: {"evaluation": {}}, tiny.CPU, save_due):
+        events.append(event)
+        if isinstance(event, loop.Save):
+            snapshots[event.step] = state.snapshot()
+        if stop is not None and event.step >= stop:
+            break
+    train.close()
+    test.close()
+    return state, events, snapshots
+
+
+def weights(state):
+    return {name: value.clone() for name, value in state.distiller.state_dict().items()}
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def teacher(seed=5):
+    torch.manual_seed(seed)
+    return FrozenTeacher("tiny", tiny.network().eval().requires_grad_(False), "")
+
+
+class InFloat64:
+    """A loader whose images are float64."""
+
+    def __init__(self, loader):
+        self.loader, self.size = loader, loader.size
+
+    def batches(self, start, stop):
+        for batch in self.loader.batches(start, stop):
+            yield batch._replace(images=batch.images.double())
+
+
+def test_steps_are_those_of_a_plain_loop_in_float64():
+    """Two epochs of SGD (nesterov, decay, cosine with warm-up) against an independent loop over the same batches."""
+    recipe = tiny.recipe(epochs=2, optimizer=SGD(learning_rate=0.05, weight_decay=1e-3), schedule=Cosine(warmup_steps=5))
+    train, _ = tiny.data(recipe)
+    state = loop.new_state(recipe, tiny.distiller(seed=3).double(), tiny.CPU)
+    for _ in loop.fit(recipe, state, (), InFloat64(train), lambda d: {}, tiny.CPU, lambda step: False):
+        pass
+
+    model = tiny.distiller(seed=3).student.model.double()
+    velocity = {name: None for name, _ in model.named_parameters()}
+    total = 2 * train.size // recipe.batch_size
+    for step, batch in enumerate(train.batches(0, total)):
+        F.cross_entropy(model(batch.images.double()), batch.labels).backward()
+        rate = 0.05 * (step / 5 if step < 5 else 0.5 * (1 + math.cos(math.pi * (step - 5) / (total - 5))))
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                gradient = p.grad + 1e-3 * p
+                velocity[name] = gradient if velocity[name] is None else 0.9 * velocity[name] + gradient
+                p -= rate * (gradient + 0.9 * velocity[name])
+                p.grad = None
+    train.close()
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(state.distiller.student.model.get_parameter(name), p, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": SGD(learning_rate=0.05)},
+        {"optimizer": AdamW(), "ema": 0.9},
+        {"optimizer": SGD(clip_norm=0.1), "accumulate": 3, "precision": Precision(autocast="bfloat16")},
+    ],
+    ids=["sgd", "adamw-ema", "clip-accumulate-bfloat16"],
+)
+def test_a_run_resumed_within_an_epoch_ends_bit_for_bit_the_same(changes):
+    recipe = tiny.recipe(epochs=2, **changes)
+    build = {"config": KD.Config(), "teachers": [teacher().network], "dropout": 0.3}
+    whole, events, snapshots = run(recipe, tiny.distiller(**build), [teacher()], save_due=lambda s: s in (9, 30))
+    for step, snapshot in snapshots.items():
+        state = loop.new_state(recipe, tiny.distiller(seed=99, **build), tiny.CPU)
+        state.restore(snapshot)
+        state, again, _ = run(recipe, teachers=[teacher()], state=state)
+        assert equal(weights(state), weights(whole)), step
+        if whole.ema is not None:
+            assert equal(state.ema.state_dict(), whole.ema.state_dict())
+        whole_lines = [e.line["terms"] for e in events if isinstance(e, loop.Epoch) and e.step > step]
+        assert whole_lines == [e.line["terms"] for e in again if isinstance(e, loop.Epoch)]
+
+
+def test_kd_without_the_teachers_weight_is_supervised_bit_for_bit():
+    recipe = tiny.recipe()
+    alone, _, _ = run(recipe, tiny.distiller())
+    taught, _, _ = run(
+        recipe, tiny.distiller(KD.Config(gamma=1.0, alpha=0.0), [teacher().network]), [teacher()]
+    )
+    assert equal(weights(alone), weights(taught))
+
+
+def test_events_come_at_their_steps():
+    recipe = tiny.recipe(epochs=3, evaluate_every=2, log_every=10)
+    state, events, _ = run(recipe, save_due=lambda step: step == 7)
+    size, batch = 1347, recipe.batch_size
+    last = 3 * size // batch
+    assert state.step == last
+    assert [e.step for e in events if isinstance(e, loop.Epoch)] == [math.ceil(2 * size / batch), last]
+    assert [e.step for e in events if isinstance(e, loop.Save)] == [7]
+    ends = [math.ceil(2 * size / batch), last]
+    assert [e.step for e in events if isinstance(e, loop.Progress)] == sorted({*range(10, last + 1, 10), *ends})
+
+
+def test_an_epochs_line_has_the_mean_of_each_term():
+    recipe = tiny.recipe(log_every=1)
+    _, events, _ = run(recipe)
+    steps = [e.values["terms/ce"] for e in events if isinstance(e, loop.Progress)]
+    (line,) = [e.line for e in events if isinstance(e, loop.Epoch)]
+    assert line["terms"]["ce"] == pytest.approx(np.mean(steps), rel=1e-6) == pytest.approx(line["loss"])
+    assert line["step"] == len(steps) and line["images_per_second"] > 0
+
+
+def test_ema_is_the_moving_average_of_the_weights():
+    recipe = tiny.recipe(ema=0.8, log_every=1)
+    state = loop.new_state(recipe, tiny.distiller(), tiny.CPU)
+    # AveragedModel starts as a copy of the weights after the first step.
+    average, seen = None, lambda: state.distiller.student.model.fc.weight.detach().double().clone()
+    train, _ = tiny.data(recipe)
+    for event in loop.fit(recipe, state, (), train, lambda d: {}, tiny.CPU, lambda s: False):
+        if isinstance(event, loop.Progress):
+            average = seen() if average is None else 0.8 * average + 0.2 * seen()
+    train.close()
+    found = state.evaluated.student.model.fc.weight.double()
+    torch.testing.assert_close(found, average, rtol=1e-5, atol=1e-7)
+    assert state.evaluated is not state.distiller
+
+
+def test_accumulated_parts_make_the_same_update():
+    results = [run(tiny.recipe(accumulate=parts, epochs=1))[0] for parts in (1, 4)]
+    for a, b in zip(*(weights(state).values() for state in results)):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def poisoned(network, at):
+    """The network's forward pass, NaN at call number `at`."""
+    calls = iter(range(1, 1000))
+    return lambda images: network(images) * (float("nan") if next(calls) == at else 1.0)
+
+
+def test_a_loss_that_is_not_finite_stops_at_its_step_and_leaves_what_reproduces_it(tmp_path):
+    from safetensors.torch import load_file
+
+    recipe = tiny.recipe(debug=Debug(nan_dump=str(tmp_path)))
+    distiller = tiny.distiller()
+    distiller.student.forward = poisoned(distiller.student.model, 4)
+    state = loop.new_state(recipe, distiller, tiny.CPU)
+    train, _ = tiny.data(recipe)
+    expected = [batch for batch in train.batches(3, 4)][0]
+    with pytest.raises(NotFiniteError, match="step 3.*ce is not finite"):
+        list(loop.fit(recipe, state, (), train, lambda d: {}, tiny.CPU, lambda s: False))
+    assert state.step == 3
+    train.close()
+    (dump,) = tmp_path.iterdir()
+    kept = load_file(dump)
+    assert torch.equal(kept["batch.index"], expected.index) and torch.equal(kept["batch.images"], expected.images)
+    assert all(torch.isfinite(value).all() for name, value in kept.items() if name.startswith("distiller."))
+
+
+def test_compiled_distillers_train_the_same():
+    plain = run(tiny.recipe(epochs=0.2))[0]
+    compiled = run(tiny.recipe(epochs=0.2, precision=Precision(channels_last=False, compile=True)))[0]
+    for a, b in zip(weights(plain).values(), weights(compiled).values()):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def worker(rank, world, folder, results):
+    """One of `world` gloo workers: 20 steps of the BatchNorm-free network."""
+    torch.set_num_threads(1)
+    place = f"file://{folder}/rendezvous-{world}"
+    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=world)
+    recipe = tiny.recipe(batch_size=63)  # no multiple of 2: shares differ
+    train, _ = tiny.data(recipe, rank, world)
+    state = loop.new_state(recipe, tiny.distiller(), tiny.CPU)
+    for event in loop.fit(
+        recipe, state, (), train, lambda d: {}, tiny.CPU, lambda step: step == 20, rank=rank, world=world
+    ):
+        if isinstance(event, (loop.Save, loop.Epoch)):
+            break
+    assert state.step == 20
+    if rank == 0:
+        torch.save(weights(state), f"{folder}/{world}.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def test_one_and_two_workers_make_the_same_updates(tmp_path):
+    for world in (1, 2):
+        torch.multiprocessing.spawn(worker, (world, str(tmp_path), None), nprocs=world)
+    one, two = (torch.load(tmp_path / f"{world}.pt", weights_only=True) for world in (1, 2))
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("parts", "sizes"), [(1, [7]), (3, [3, 2, 2]), (9, [1] * 7)])
+def test_accumulation_splits_every_sample_once(parts, sizes):
+    batch = Batch(torch.randn(7, 3, 2, 2), torch.arange(7), torch.arange(7))
+    found = list(loop._split(batch, parts))
+    assert [len(part.index) for part in found] == sizes
+    assert torch.equal(torch.cat([part.index for part in found]), batch.index)
+
+
+def test_schedules():
+    recipe = tiny.recipe(epochs=300, batch_size=128, optimizer=SGD(learning_rate=0.1), schedule=Steps(milestones=(150, 225)))
+    size = 50_000
+    rates = [optim.learning_rate(recipe, step, size) for step in range(0, optim.total_steps(recipe, size), 97)]
+    epochs = np.arange(len(rates)) * 97 * 128 / size
+    np.testing.assert_allclose(rates, 0.1 * 0.1 ** ((epochs >= 150).astype(int) + (epochs >= 225)), rtol=1e-12)
+    warm = replace(recipe, schedule=Cosine(warmup_steps=1500, final=0.1))
+    total = optim.total_steps(warm, size)
+    step = np.arange(0, total, 331)
+    passed = (step - 1500) / (total - 1500)
+    wanted = np.where(step < 1500, 0.1 * step / 1500, 0.1 * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * passed))))
+    np.testing.assert_allclose([optim.learning_rate(warm, int(s), size) for s in step], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+def test_norms_and_biases_decay_only_where_the_recipe_says_so(vectors):
+    module = tiny.network()
+    groups = optim.parameter_groups(module, 0.1, vectors)
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {id(p) for p in module.parameters() if vectors or p.ndim > 1}
+    assert sum(len(group["params"]) for group in groups) == len(list(module.parameters()))
+
+
+def test_funmatch_decay_is_independent_of_the_rate():
+    """big_vision: p ← p − schedule · wd · p, whatever the peak rate."""
+    config = AdamW(learning_rate=0.02, weight_decay=1e-3, decay="schedule-only")
+    p = torch.nn.Parameter(torch.ones(3, 3))
+    optimizer = optim.build(config, torch.nn.ParameterList([p]))
+    p.grad = torch.zeros_like(p)
+    optimizer.step()
+    torch.testing.assert_close(p.detach(), torch.full((3, 3), 1 - 1e-3))
