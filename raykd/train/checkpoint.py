@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import pickle
 import threading
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -63,7 +64,10 @@ def read(run: Folder, stamp: Stamp) -> dict[str, Any]:
         raise UserError(f"{run.place}/{name} is missing") from None
     if len(content) != stamp.size or hashlib.sha256(content).hexdigest() != stamp.sha256:
         raise UserError(f"{run.place}/{name} is damaged: its hash is not the one that was written")
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+        raise UserError(f"{run.place}/{name} is no checkpoint of raykd's: it holds more than tensors and numbers") from None
 
 
 def newest(run: Folder, complain) -> tuple[dict[str, Any], Stamp] | None:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pyarrow.fs as pafs
 
 from raykd import UserError
@@ -12,7 +13,7 @@ from raykd import UserError
 
 def absolute(place: str | Path) -> str:
     """A URI as it is; a local path made absolute, ~ expanded."""
-    place = str(place)
+    place = str(place).removeprefix("file://")
     return place if "://" in place else str(Path(place).expanduser().absolute())
 
 
@@ -40,6 +41,13 @@ class Folder:
         if self.local is not None:
             _write_local(self.local / name, content)
             return
+        try:
+            self._put(name, content)
+        except FileNotFoundError:  # a file system with real folders; object stores have none
+            self._fs.create_dir(self._at(name).rpartition("/")[0], recursive=True)
+            self._put(name, content)
+
+    def _put(self, name: str, content: bytes) -> None:
         with self._fs.open_output_stream(self._at(name), compression=None) as stream:
             stream.write(content)
 
@@ -90,7 +98,7 @@ def _file_system(place: str) -> tuple[pafs.FileSystem, str]:
         return pafs.LocalFileSystem(), place
     try:
         return pafs.FileSystem.from_uri(place)
-    except (pafs.pa.ArrowInvalid, pafs.pa.ArrowNotImplementedError):
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
         return _fsspec(place)
 
 
