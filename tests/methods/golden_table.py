@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.methods import trajectories
 from tests.methods.golden import Row, rows
 
 
@@ -17,7 +18,9 @@ def folder_rows(folder: Path) -> list[Row]:
                 loaded[name] = {key: arrays[key] for key in arrays.files}
         return loaded[name]
 
-    return list(rows(load))
+    steps = load("08_trajectories") if (folder / "08_trajectories.npz").exists() else {}
+    whole = [row for case in trajectories.CASES if steps for row in trajectories.rows(steps, case)]
+    return [*rows(load), *(row._replace(method=f"{row.method}, five steps") for row in whole)]
 
 
 def table(found: list[Row]) -> list[str]:

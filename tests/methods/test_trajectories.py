@@ -1,0 +1,57 @@
+"""Five SGD steps of whole methods (networks, wiring, losses, weights) against the authors' own runs, in float64."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch.nn.functional as F
+from torch import Tensor
+
+from raykd.methods import kd, okddip, peers
+from tests.methods.golden import Row
+from tests.methods.trajectories import CASES, SATURATED, rows
+
+with np.load(Path(__file__).parent.parent / "golden" / "trajectories.npz") as extract:
+    GOLDEN = {key: extract[key] for key in extract.files}
+
+CLEAN = ("individual", "ca_mkd_cal", "aver_mkd_cal", "ebkd_cal", "aekd_cal", "fitnet_mkd_cal")
+ADDING = ("okddip", "okddip_net", "one", "cl_ilr", "dml2_pairwise", "dml3_pairwise", "dml3_ensemble_first", "kd_cal")
+slow = [pytest.param(case, marks=pytest.mark.slow) for case in SATURATED if case != "kd"]
+
+
+def kl_of_the_original(student: Tensor, teacher: Tensor, temperature: float = 1.0, reduction: str = "batchmean"):
+    """T² KL with 1e-7 added to the target's probabilities, as OKDDip's and TESKD's authors have it."""
+    p = F.softmax(teacher / temperature, dim=-1) + 1e-7
+    divergence = temperature**2 * (p * (p.log() - F.log_softmax(student / temperature, dim=-1))).sum(-1)
+    return divergence if reduction == "none" else divergence.mean()
+
+
+@pytest.fixture
+def as_original(monkeypatch: pytest.MonkeyPatch):
+    for module in (kd, okddip, peers):
+        monkeypatch.setattr(module, "kl_divergence", kl_of_the_original)
+
+
+def far(found: list[Row], tolerance: float) -> list[Row]:
+    assert len(found) >= 2
+    return [row for row in found if not row.difference <= tolerance]
+
+
+@pytest.mark.parametrize("case", [*CLEAN, *slow])
+def test_where_the_original_is_clean_every_step_is_exact(case: str):
+    assert far(list(rows(GOLDEN, case)), 1e-10) == []
+
+
+@pytest.mark.usefixtures("as_original")
+@pytest.mark.parametrize("case", [*ADDING, "teskd", pytest.param("kd", marks=pytest.mark.slow)])
+def test_with_the_originals_constant_every_step_is_exact(case: str):
+    assert far(list(rows(GOLDEN, case)), 1e-10) == []
+
+
+@pytest.mark.parametrize("case", ADDING)
+def test_without_it_the_losses_stay_within_1e_4(case: str):
+    assert far([row for row in rows(GOLDEN, case) if not row.what.startswith("eval")], 1e-4) == []
+
+
+def test_every_case_is_run():
+    assert {*CLEAN, *ADDING, "teskd", *SATURATED} == set(CASES)
