@@ -1,0 +1,23 @@
+"""How a run is called in tables: its data set, student and method, read off the resolved recipe."""
+
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+
+class Labels(NamedTuple):
+    data: str
+    student: str
+    method: str
+    seed: int
+
+
+def labels(recipe: dict[str, Any]) -> Labels:
+    """Labels of a recipe as `to_dict` gives it; raises KeyError naming the first field that is missing."""
+    method = recipe["method"]["class"].split(":")[0].rsplit(".", 1)[-1]
+    return Labels(_data(recipe["data"]["source"]), recipe["student"]["name"], method, recipe["seed"])
+
+
+def _data(source: dict[str, Any]) -> str:
+    """The source's class; and which one, where the class reads any folder or takes a name."""
+    which = [PurePath(value).name for key, value in source.items() if key in ("name", "path", "folder") and value]
+    return " ".join([source["class"].rsplit(":", 1)[-1].lower(), *which])

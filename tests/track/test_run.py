@@ -1,0 +1,245 @@
+"""W&B's wire against a loopback stub: what a run uploads, and what is left to bring later when the server goes away."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import wandb
+
+from raykd import UserError
+from raykd.track import run as track
+from raykd.track.run import start
+from raykd.track.upload import HEADER, read_log, sync, write_log
+from tests.track.wandb_stub import Stub
+
+KEY = "planted0key0that0must0never0be0written0x"
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    stub = Stub().start()
+    monkeypatch.setenv("WANDB_BASE_URL", stub.url)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.2")
+    monkeypatch.setattr(track, "PROBE_SECONDS", 2.0)
+    monkeypatch.setattr(track, "FINISH_SECONDS", 3)
+    yield stub
+    if stub.alive:
+        stub.kill()
+    with contextlib.suppress(ConnectionError):  # of the service that a test killed
+        wandb.teardown()
+
+
+@pytest.fixture
+def directory(tmp_path):
+    path = tmp_path / "kd-seed0"
+    path.mkdir()
+    (path / "student.safetensors").write_bytes(b"weights")
+    (path / "recipe.json").write_text("{}")
+    (path / "result.json").write_text('{"status": "finished"}')
+    return path
+
+
+def log(run, steps):
+    for step in steps:
+        run.log(step, {"epoch": step / 10, "terms": {"ce": 1.0 / (step + 1)}, "notes": {"teacher_weights": [0.25, 0.75]}})
+
+
+def until(condition, seconds=20.0):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "the server did not get what it should"
+        time.sleep(0.05)
+
+
+def steps(server, run_id):
+    return [row["_step"] for row in server.history(run_id)]
+
+
+def test_upload(server, directory, recipe):
+    said = []
+    settings = {"mode": "auto", "project": "raykd", "entity": "", "group": "digits", "tags": ["mine"]}
+    run = start(recipe(wandb=settings), name="kd-seed0", directory=directory, job_type="student", say=said.append)
+    log(run, range(3))
+    run.artifact(directory / "student.safetensors", {"top1": 0.75, "parameters": 100})
+    run.summary({"top1": 0.75, "networks": {"student": {"top1": 0.75}}})
+    run.finish("finished")
+
+    sent = server.runs[run.id]
+    assert said == [] and server.unknown == []
+    assert (sent["displayName"], sent["groupName"], sent["jobType"], sent["exit"]) == ("kd-seed0", "digits", "student", 0)
+    assert set(sent["tags"]) == {"kd", "digits", "resnet8x4", "seed 0", "mine"}
+    assert server.config(run.id)["method"]["temperature"] == 4
+    assert [row["terms/ce"] for row in server.history(run.id)] == [1, 1 / 2, 1 / 3]
+    assert server.history(run.id)[0]["notes/teacher_weights/1"] == 0.75
+    assert server.summary(run.id)["networks/student/top1"] == 0.75
+    (artifact,) = server.artifacts.values()
+    assert (artifact["artifactCollectionName"], artifact["state"]) == ("student-kd-seed0", "COMMITTED")
+    assert json.loads(artifact["metadata"])["parameters"] == 100
+    assert server.uploads["artifact0/student.safetensors"] == b"weights"
+    assert json.loads(server.uploads[f"{run.id}/result.json"]) == {"status": "finished"}
+    assert run.url == f"{server.url}/someone/raykd/runs/{run.id}"
+
+
+def test_teacher_is_an_input(server, directory, recipe, tmp_path):
+    other = tmp_path / "teacher"
+    other.mkdir()
+    (other / "student.safetensors").write_bytes(b"teacher")
+    student = start(recipe(), name="early", directory=directory)
+    student.use_teacher("teacher")  # not uploaded yet
+    student.finish("finished")
+    assert server.used == []
+    teacher = start(recipe("supervised"), name="teacher", directory=other, job_type="teacher")
+    teacher.artifact(other / "student.safetensors", {})
+    teacher.finish("finished")
+    sync([str(directory)])
+    assert server.used == [(student.id, "student-teacher")]
+
+
+def test_resumed_run_has_each_step_once(server, directory, recipe):
+    first = start(recipe(), name="a", directory=directory)
+    log(first, range(8))
+    first.finish("stopped")
+    second = start(recipe(), name="a", directory=directory, resume_step=4)  # its checkpoint was of step 4
+    log(second, range(5, 12))
+    second.finish("finished")
+    assert second.id == first.id and steps(server, first.id) == list(range(12))
+
+
+def test_offline_parts_are_one_run_after_sync(server, directory, recipe):
+    settings = {"mode": "offline", "project": "raykd", "entity": "", "group": "", "tags": []}
+    for began, steps_of_part in ((0, range(6)), (3, range(4, 9))):
+        run = start(recipe(wandb=settings), name="a", directory=directory, resume_step=began)
+        log(run, steps_of_part)
+        run.finish("stopped")
+    assert server.runs == {} and run.url == ""
+    (line,) = sync([str(directory.parent)])
+    assert run.id in line and steps(server, run.id) == list(range(9))
+    sync([str(directory)])
+    assert steps(server, run.id) == list(range(9)), "a second sync sends nothing twice"
+
+
+@pytest.mark.parametrize("part", ["first", "later"])
+def test_server_dies_in_mid_run(server, directory, recipe, part):
+    said, begin = [], 0
+    if part == "later":
+        run = start(recipe(), name="a", directory=directory)
+        log(run, range(4))
+        run.finish("stopped")
+        begin = 4
+    run = start(recipe(), name="a", directory=directory, resume_step=begin - 1 if begin else 0, say=said.append)
+    log(run, range(begin, 10))
+    until(lambda: len(steps(server, run.id)) >= 8)
+    server.kill()
+    log(run, range(10, 15))
+    run.artifact(directory / "student.safetensors", {})
+    run.finish("finished")
+    assert len(said) == 1 and "raykd sync" in said[0]
+    assert len(steps(server, run.id)) < 15
+
+    with pytest.raises(UserError, match="does not answer"):
+        sync([str(directory)])
+    server.start()
+    (line,) = sync([str(directory)])
+    assert "uploaded" in line
+    assert steps(server, run.id) == list(range(15)) and server.runs[run.id]["exit"] == 0
+    assert server.uploads["artifact0/student.safetensors"] == b"weights"
+
+
+def test_later_part_waits_for_the_earlier(server, directory, recipe):
+    run = start(recipe(), name="a", directory=directory)
+    log(run, range(3))
+    server.kill()
+    run.finish("failed")
+    server.start()
+    run = start(recipe(), name="a", directory=directory, resume_step=2)
+    log(run, range(3, 6))
+    run.finish("finished")
+    assert steps(server, run.id) == list(range(6))
+
+
+@pytest.mark.parametrize("trouble", ["no server", "no key"])
+def test_goes_offline_and_says_so_once(server, directory, recipe, trouble, monkeypatch, tmp_path, capfd):
+    if trouble == "no server":
+        server.kill()
+    else:
+        monkeypatch.delenv("WANDB_API_KEY")
+        monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    said = []
+    run = start(recipe(), name="a", directory=directory, say=said.append)
+    log(run, range(3))
+    run.finish("finished")
+    assert len(said) == 1 and "offline" in said[0] and capfd.readouterr() == ("", "")
+
+
+def test_service_dies(server, directory, recipe):
+    said = []
+    run = start(recipe(), name="a", directory=directory, say=said.append)
+    log(run, range(3))
+    for child in psutil.Process().children(recursive=True):
+        if "wandb-core" in child.name():
+            os.kill(child.pid, signal.SIGKILL)
+    until(lambda: log(run, range(3, 2000)) or said)
+    run.summary({"a": 1})
+    run.finish("finished")
+    assert len(said) == 1 and "the training goes on" in said[0]
+
+
+def test_disabled_leaves_nothing(directory, recipe):
+    settings = {"mode": "disabled", "project": "raykd", "entity": "", "group": "", "tags": []}
+    run = start(recipe(wandb=settings), name="a", directory=directory)
+    log(run, range(3))
+    run.finish("finished")
+    assert not (directory / "wandb.json").exists() and not (directory / "wandb").exists()
+
+
+def test_key_is_nowhere(server, directory, recipe, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("sys.argv", ["raykd", "--token", "another0secret"])
+    said = []
+    run = start(recipe(), name="a", directory=directory, say=said.append)
+    log(run, range(3))
+    run.artifact(directory / "student.safetensors", {})
+    server.kill()
+    run.finish("finished")
+    server.start()
+    said += sync([str(directory)])
+    written = b"".join(path.read_bytes() for path in Path(tmp_path).rglob("*") if path.is_file())
+    shown = "".join(capfd.readouterr()) + "".join(said)
+    for secret in (KEY, "another0secret"):
+        assert secret.encode() not in written + b"".join(server.bodies) and secret not in shown
+
+
+def test_thin_lines_keep_to_their_share(server, directory, recipe, monkeypatch):
+    run = start(recipe(), name="a", directory=directory)
+    clock = [0.0]
+    run.began = 0.0
+    monkeypatch.setattr(track.time, "monotonic", lambda: clock[0])
+    run.wandb_run, real = Slow(clock, run.wandb_run), run.wandb_run
+    for step in range(1000):
+        clock[0] += 0.1
+        run.log(step, {"loss": 1.0}, thin=True)
+    assert 0.005 < run.spent / clock[0] <= 0.0101
+    monkeypatch.undo()
+    real.finish()
+
+
+class Slow:
+    """A W&B run of which every line takes 50 ms."""
+
+    def __init__(self, clock, run):
+        self.clock, self.run, self.step = clock, run, 0
+
+    def log(self, values, step):
+        self.clock[0] += 0.05
+
+
+def test_transaction_log_round_trip():
+    records = [bytes([i % 256]) * size for i, size in enumerate([0, 1, 32768 - 7 - 7 - 3, 5, 100_000, 32761, 32762, 7])]
+    content = write_log(b":W&B\xe1\xbe\x00", records)
+    assert len(content) > HEADER and list(read_log(content)) == records
+    assert list(read_log(content[:-3])) == records[:-1], "a torn end loses the last record alone"
