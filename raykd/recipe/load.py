@@ -1,11 +1,13 @@
 """Recipes from files, and overrides from the command line. A recipe is code: loading one runs it."""
 
 import contextlib
+import dataclasses
 import importlib
 import importlib.util
 import io
 import re
 import sys
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +143,33 @@ def _one_line(box: str) -> str:
 
 
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """A recipe with dotted fields changed, by the same rules as the command line's: {"method.alpha": 0.3}."""
+    """A recipe with dotted fields changed, by the same rules as the command line's: {"method.alpha": 0.3}.
+
+    A dataclass replaces a whole section ({"method": DKD.Config()}), before the other values count.
+    """
     arguments = []
     for name, value in values.items():
-        many = isinstance(value, (tuple, list))
-        arguments += [f"--{name}", *map(str, value if many else [value])]
+        if dataclasses.is_dataclass(value):
+            recipe = _put(recipe, name.replace("-", "_").split("."), value, name)
+        elif isinstance(value, bool):
+            section, dot, field = name.rpartition(".")
+            arguments.append(f"--{section}{dot}{'' if value else 'no-'}{field}")
+        else:
+            many = isinstance(value, (tuple, list))
+            arguments += [f"--{name}", *map(str, value if many else [value])]
     return parse(Recipe, recipe, arguments, "override", "")
+
+
+def _put(section: Any, path: list[str], value: Any, name: str) -> Any:
+    """A copy of a section in which what stands at the path is replaced by a value of the same kind."""
+    if isinstance(section, tuple) and path[0].isdigit() and int(path[0]) < len(section):
+        at = int(path[0])
+        new = value if len(path) == 1 else _put(section[at], path[1:], value, name)
+        return (*section[:at], new, *section[at + 1 :])
+    if not dataclasses.is_dataclass(section) or path[0] not in (field.name for field in dataclasses.fields(section)):
+        raise UserError(f"there is no {name} to put {type(value).__qualname__} in")
+    if len(path) > 1:
+        return dataclasses.replace(section, **{path[0]: _put(getattr(section, path[0]), path[1:], value, name)})
+    kind = typing.get_type_hints(type(section), include_extras=True)[path[0]]
+    from_dict(to_dict(value), kind, name)
+    return dataclasses.replace(section, **{path[0]: value})

@@ -1,0 +1,185 @@
+"""What a search may pick: flat `ray.tune` domains for any searcher, and the recipe's values that a pick stands for."""
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from ray import tune
+from ray.tune.search.sample import Categorical, Domain, Function, Quantized
+
+from raykd import UserError
+from raykd.recipe import Search, Simplex, When
+
+# Fields that say where and how a run is carried out: a search sets them for all of its trials.
+FIXED = ("workers", "cpus_per_worker", "gpus_per_worker", "accelerator_type", "node_labels", "max_failures")
+FIXED += ("search", "wandb", "checkpoint", "debug", "log_every", "published", "data.validation")
+
+PLAIN = (str, int, float, bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A pick is a flat dict of plain values by field; `domains` and `grids` say which."""
+
+    domains: dict[str, Domain]
+    grids: dict[str, list]
+    objects: dict[str, dict[str, Any]]  # field → label in a pick → the object it stands for
+    simplexes: tuple[tuple[tuple[str, ...], float], ...]
+    conditions: dict[str, When]
+
+    @property
+    def fields(self) -> list[str]:
+        return [*self.grids, *self.domains]
+
+
+def read(search: Search) -> Space:
+    """The space of a search; raises UserError for an entry that is none."""
+    found = Space(domains={}, grids={}, objects={}, simplexes=(), conditions={})
+    for key, entry in search.space.items():
+        found = _enter(found, key.replace("-", "_"), entry)
+    for field, condition in found.conditions.items():
+        if condition.field.replace("-", "_") not in found.fields:
+            raise UserError(f"search: {field} depends on {condition.field}, which is not searched")
+    for field in found.fields:
+        if any(field == fixed or field.startswith(f"{fixed}.") for fixed in FIXED):
+            raise UserError(f"search: {field} is the same for all trials; set it in the recipe")
+    return found
+
+
+def _enter(space: Space, key: str, entry: Any) -> Space:
+    if isinstance(entry, When):
+        space = replace(space, conditions=space.conditions | {key: entry})
+        if not isinstance(entry.space, Domain):
+            raise UserError(f"search: {key} depends on {entry.field}, so it needs a space such as tune.uniform(0, 1)")
+        entry = entry.space
+    if isinstance(entry, Simplex):
+        fields = tuple(name.strip() for name in key.split(","))
+        if len(fields) < 2 or entry.total <= 0:
+            raise UserError(f"search: a Simplex needs two field names or more, joined by commas, and a total above 0: {key}")
+        latent = {field: tune.uniform(1e-9, 1.0) for field in fields}
+        return replace(space, domains=space.domains | latent, simplexes=(*space.simplexes, (fields, entry.total)))
+    if isinstance(entry, dict) and set(entry) == {"grid_search"}:
+        labels, objects = _labelled(key, list(entry["grid_search"]))
+        return replace(space, grids=space.grids | {key: labels}, objects=space.objects | objects)
+    if isinstance(entry, Categorical):
+        labels, objects = _labelled(key, list(entry.categories))
+        if objects:
+            entry = Categorical(labels).uniform()
+        return replace(space, domains=space.domains | {key: entry}, objects=space.objects | objects)
+    if not isinstance(entry, Domain) or isinstance(entry, Function):
+        raise UserError(
+            f"search: {key} is {entry!r}, which is no space: use tune.uniform, loguniform, choice, grid_search …"
+        )
+    return replace(space, domains=space.domains | {key: entry})
+
+
+def _labelled(field: str, values: list) -> tuple[list, dict[str, dict[str, Any]]]:
+    """Values as a searcher may see them: plain ones as they are, others by a short text that stands for them."""
+    if all(isinstance(value, PLAIN) for value in values):
+        return values, {}
+    labels = {label(value): value for value in values}
+    if len(labels) < len(values):
+        raise UserError(f"search: {field} has two choices that read the same: {', '.join(map(label, values))}")
+    return list(labels), {field: labels}
+
+
+def label(value: Any) -> str:
+    """A choice in words: KD.Config(alpha=0.5) is "KD(alpha=0.5)"; fields at their defaults are left out."""
+    if not dataclasses.is_dataclass(value):
+        return str(value)
+    shown = [
+        f"{field.name}={label(getattr(value, field.name))}"
+        for field in dataclasses.fields(value)
+        if field.default is dataclasses.MISSING or getattr(value, field.name) != field.default
+    ]
+    name = type(value).__qualname__.removesuffix(".Config")
+    return f"{name}({', '.join(shown)})" if shown else name
+
+
+def values(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
+    """The dotted overrides that a pick stands for; fields whose condition does not hold are left out."""
+    found = {field: _plain(value) for field, value in pick.items() if _holds(space, field, pick)}
+    for fields, total in space.simplexes:
+        # Exponential variates, divided by their sum, are uniform on the simplex.
+        parts = {field: -math.log(pick[field]) for field in fields}
+        found |= {field: total * part / sum(parts.values()) for field, part in parts.items()}
+    return found
+
+
+def overrides(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with the objects that the labels stand for, sections before their fields."""
+    found = {k: space.objects[k][v] if k in space.objects else v for k, v in values(space, pick).items()}
+    return dict(sorted(found.items(), key=lambda item: item[0].count(".")))
+
+
+def _holds(space: Space, field: str, pick: Mapping[str, Any]) -> bool:
+    condition = space.conditions.get(field)
+    if condition is None:
+        return True
+    other = condition.field.replace("-", "_")
+    wanted = {value if isinstance(value, PLAIN) else label(value) for value in condition.one_of}
+    return pick[other] in wanted and _holds(space, other, pick)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def random_pick(space: Space, seed: int, number: int) -> dict[str, Any]:
+    """The pick of a random trial, a pure function of seed and number, so that a search can go on where it stopped."""
+    random = np.random.RandomState([seed % 2**32, number])
+    points = list(itertools.product(*space.grids.values()))
+    grid = dict(zip(space.grids, points[number % len(points)]))
+    return grid | {field: _plain(domain.sample(random_state=random)) for field, domain in space.domains.items()}
+
+
+def grid_points(space: Space) -> int:
+    return math.prod(len(grid) for grid in space.grids.values())
+
+
+def examples(space: Space, seed: int) -> Iterator[dict[str, Any]]:
+    """Picks that show every field and every choice at least once, to check them before anything starts."""
+    for number in range(8):
+        yield random_pick(space, seed, number)
+    drawn = random_pick(space, seed, 0)
+    for field, choices in finite(space).items():
+        for choice in choices:
+            yield drawn | {field: choice}
+    for condition in space.conditions.values():
+        for value in condition.one_of:
+            yield drawn | {condition.field.replace("-", "_"): value if isinstance(value, PLAIN) else label(value)}
+
+
+def finite(space: Space) -> dict[str, list]:
+    """The fields that have a list of choices."""
+    listed = {name: domain for name, domain in space.domains.items() if isinstance(domain, Categorical)}
+    return dict(space.grids) | {name: list(domain.categories) for name, domain in listed.items()}
+
+
+def describe(search: Search, space: Space) -> dict[str, str]:
+    """Each searched field in words: "loguniform(0.001, 1.0)", "choice(2, 4)", "simplex, sums to 1"."""
+    found = {field: f"grid({', '.join(map(str, grid))})" for field, grid in space.grids.items()}
+    found |= {field: _words(domain) for field, domain in space.domains.items()}
+    for fields, total in space.simplexes:
+        found |= {field: f"simplex({', '.join(fields)}; sum {total:g})" for field in fields}
+    for field, condition in space.conditions.items():
+        wanted = " or ".join(value if isinstance(value, str) else label(value) for value in condition.one_of)
+        found[field] += f" when {condition.field} is {wanted}"
+    return found
+
+
+def _words(domain: Domain) -> str:
+    if isinstance(domain, Categorical):
+        return f"choice({', '.join(map(str, domain.categories))})"
+    sampler, step = domain.get_sampler(), ""
+    if isinstance(sampler, Quantized):
+        step, sampler = f" in steps of {sampler.q:g}", sampler.get_sampler()
+    kind = re.sub(r"[^a-z]", "", type(sampler).__name__.lower())
+    if kind == "normal":
+        return f"normal({sampler.mean:g}, {sampler.sd:g}){step}"
+    return f"{kind}({domain.lower:g}, {domain.upper:g}){step}"

@@ -1,0 +1,57 @@
+"""A recipe as the Python file that makes it."""
+
+import dataclasses
+from typing import Any
+
+from raykd.recipe import Recipe
+
+
+def to_source(recipe: Recipe, docstring: str) -> str:
+    """Python that builds an equal recipe (without its search), fields at their defaults left out."""
+    names: dict[str, str] = {}
+    body = _expression(dataclasses.replace(recipe, search=None), names, 0)
+    quoted = docstring.replace("\\", "\\\\").replace('"""', "'''")
+    return f'"""{quoted}"""\n\n{_imports(names)}\n\nrecipe = {body}\n'
+
+
+def _imports(names: dict[str, str]) -> str:
+    lines = [f"import {module}" for name, module in names.items() if name == module]
+    for module in set(names.values()):
+        wanted = sorted(name for name, home in names.items() if home == module != name)
+        lines += [f"from {module} import {', '.join(wanted)}"] if wanted else []
+    return "\n".join(sorted(lines))
+
+
+def _expression(value: Any, names: dict[str, str], depth: int) -> str:
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if not _is_default(value, f)}
+        parts = [f"{name}={_expression(item, names, depth + 1)}" for name, item in fields.items()]
+        return _call(_name(type(value), names) + "(", parts, ")", depth)
+    if isinstance(value, tuple):
+        parts = [_expression(item, names, depth + 1) for item in value]
+        return _call("(", parts, ",)" if len(parts) == 1 else ")", depth)
+    return repr(value)
+
+
+def _call(opening: str, parts: list[str], closing: str, depth: int) -> str:
+    """On one line where it is short, else a line for each part."""
+    line = opening + ", ".join(parts) + closing
+    if len(line) + 4 * depth < 100 and "\n" not in line:
+        return line
+    indent = "    " * (depth + 1)
+    return opening + "\n" + "".join(f"{indent}{part},\n" for part in parts) + "    " * depth + ")"
+
+
+def _is_default(value: Any, field: dataclasses.Field) -> bool:
+    """Equal to the default and of its class: a subclass without fields of its own may compare equal."""
+    here = getattr(value, field.name)
+    return field.default is not dataclasses.MISSING and type(here) is type(field.default) and here == field.default
+
+
+def _name(cls: type, names: dict[str, str]) -> str:
+    """How the file calls a class; two modules' classes of one name are told apart by their modules."""
+    top = cls.__qualname__.split(".")[0]
+    if names.setdefault(top, cls.__module__) == cls.__module__:
+        return cls.__qualname__
+    names[cls.__module__] = cls.__module__
+    return f"{cls.__module__}.{cls.__qualname__}"
