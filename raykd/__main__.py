@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train; missing teachers first; same name again: go on",
     "eval": "RUN  evaluate every network of a finished run",
     "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
+    "submit": "RECIPE --address URL [--no-wait] [--command tune] [--field VALUE …]  train or tune as a Ray job",
     "list": "[methods|models|datasets|recipes]  what there is, a line each",
 }
 
@@ -41,7 +42,7 @@ def guarded(command: Callable[[], int | None]) -> int:
 
 
 def _complain(error: Exception, status: int) -> int:
-    print(f"raykd: {error}", file=sys.stderr)
+    print("raykd:", " ".join(str(error).split()), file=sys.stderr)
     return status
 
 

@@ -1,5 +1,6 @@
 """raykd train: teachers first, then the run, then what came of it."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from rich.console import Console
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, load, parse
+
+LOG_WIDTH = 160  # a log, unlike a terminal, has no width: rich would break lines at 80
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,16 @@ class Options:
 
 def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:
     """RECIPE and what follows it, read against the recipe's own fields."""
-    from raykd.launch.job import default_storage
+    from raykd.launch.job import default_storage, lasting
 
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"raykd {command} needs a recipe: raykd {command} recipes/digits/kd.py [--field VALUE …]")
     loaded = load(arguments[0])
     default = Options(loaded.recipe, default_name(loaded.path), default_storage())
     program = f"raykd {command} {arguments[0]}"
-    return loaded, parse(Options, default, arguments[1:], program, loaded.docstring)
+    chosen = parse(Options, default, arguments[1:], program, loaded.docstring)
+    lasting(chosen.storage)
+    return loaded, chosen
 
 
 def default_name(path: Path) -> str:
@@ -45,7 +50,8 @@ def run(arguments: Sequence[str]) -> int:
     from raykd.launch import ensemble, job
     from raykd.launch.display import Display
 
-    display = Display(Console())
+    display = Display(Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
+    job.say_storage(chosen.storage, display)
     try:
         job.check(chosen.recipe)
         trained = ensemble.ensure(loaded, chosen.recipe, chosen.storage, display)

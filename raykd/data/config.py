@@ -67,6 +67,8 @@ class Data:
     """Share of the training split held out (stratified, fixed); above 0, evaluation uses it, not the test split."""
     root: str = "~/.cache/raykd"
     """Folder of the .beton files and downloads."""
+    shared: str = ""
+    """Folder or URI (s3://, gs://, …) that the .beton files are kept in for all nodes, which copy them to root; empty: none."""
     encoding: Encoding = Encoding()
     """How the images are stored there."""
     loader: Literal["ffcv", "torch"] = "ffcv"

@@ -1,4 +1,4 @@
-"""What a run's driver and its first worker tell each other: progress one way, the wish to stop the other."""
+"""What a run's driver and its workers tell each other: progress one way, the wish to stop and W&B's key the other."""
 
 import threading
 from typing import Any
@@ -8,11 +8,19 @@ import ray
 
 @ray.remote(num_cpus=0)
 class Board:
-    """A tiny actor on the driver's node; it holds the newest progress and whether the run should stop."""
+    """A tiny actor on the driver's node; it holds the newest progress, whether the run should stop, and W&B's key."""
 
     def __init__(self):
         self._progress: dict[str, Any] = {}
         self._stop = False
+        self._key = ""
+
+    def keep_key(self, key: str) -> None:
+        """Hold W&B's key for the worker that logs. Constructor arguments would stand in the cluster's tables."""
+        self._key = key
+
+    def key(self) -> str:
+        return self._key
 
     def post(self, progress: dict[str, Any]) -> bool:
         """Take the worker's progress; answers whether it should stop."""

@@ -1,10 +1,13 @@
-"""Ray itself: started quietly where there is none, joined where there is; and whether it can ever place a run."""
+"""Ray itself: started quietly where there is none, joined where there is; whether it can place a run, now or ever."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from raykd import UserError
+from raykd.launch.autoscaler import Limits, Node
 from raykd.recipe import Recipe
 
 # Read by Ray when it is imported or when Train starts; what a user sets himself stays.
@@ -15,7 +18,6 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AUTH_MODE": "token",
 }
 
 
@@ -24,16 +26,18 @@ def connected() -> Iterator[None]:
     """Inside: a Ray cluster. One that was started here ends with it."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    joining = inside_cluster()
+    if not joining or has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     if ray.is_initialized():
         yield
         return
-    joining = inside_cluster()
     options = {} if joining else {"include_dashboard": False}
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(f"can't join the Ray cluster at {os.environ.get('RAY_ADDRESS', 'auto')}: {error}") from None
     tighten_token()
     try:
@@ -44,16 +48,39 @@ def connected() -> Iterator[None]:
 
 def inside_cluster() -> bool:
     """Whether Ray will join a cluster rather than start one: named by RAY_ADDRESS, or running on this machine."""
-    from ray._private.utils import read_ray_address
+    # Not through Ray's own function: Ray reads its environment when it is imported, and what to put there depends on this.
+    address = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    return bool(os.environ.get("RAY_ADDRESS")) or address.is_file()
 
-    return bool(os.environ.get("RAY_ADDRESS") or read_ray_address())
+
+def inside_job() -> bool:
+    """Whether this process is the driver of a Ray job, whose current folder is a copy that is thrown away."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def token_file() -> str:
+    """Where Ray keeps this user's token."""
+    return os.path.expanduser(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token"))
+
+
+def has_token() -> bool:
+    """Whether there is a token to show to a cluster."""
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or os.path.isfile(token_file())
 
 
 def tighten_token() -> None:
     """Ray writes its token readable by everyone; make it the user's own."""
-    path = os.path.expanduser(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token"))
+    path = token_file()
     if os.path.isfile(path) and os.stat(path).st_uid == os.getuid():
         os.chmod(path, 0o600)
+
+
+def on_this_node() -> Any:
+    """Scheduling strategy of an actor that must outlive the worker nodes: it stays on the driver's node."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def workers_of(recipe: Recipe) -> tuple[int, int]:
@@ -71,44 +98,77 @@ def per_worker(recipe: Recipe) -> dict[str, float]:
     return resources
 
 
+def labels_of(recipe: Recipe) -> dict[str, str]:
+    """Ray's label selector of the nodes that a recipe's workers need; raises UserError."""
+    for label in recipe.node_labels:
+        if label.count("=") != 1 or not all(label.split("=")):
+            raise UserError(f"node_labels: {label!r} is not of the form KEY=VALUE")
+    return dict(label.split("=") for label in recipe.node_labels)
+
+
 def check_room(recipe: Recipe) -> None:
     """Raise UserError where the cluster, an autoscaler's limits included, can never place the recipe's least workers.
 
     Ray itself would wait for ever without a word.
     """
-    least, most = workers_of(recipe)
-    wanted = per_worker(recipe)
-    room = sum(_fit(node, wanted) for node in nodes_possible())
+    least, _ = workers_of(recipe)
+    limits = Limits.read()
+    if not limits.known:
+        return
+    room = sum(fit(node, recipe) for node in limits.most(nodes(), lambda node: fit(node, recipe)))
     if room >= least:
         return
-    needs = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())
+    grown = " even when the autoscaler has added all it may" if limits.types else ""
     raise UserError(
-        f"workers: {least} worker(s) of {needs} each can never run here, there is room for {int(room)}; "
+        f"workers: {least} worker(s) of {needs(recipe)} each can never run here, there is room for {room}{grown}; "
         "lower --workers, --cpus-per-worker or --gpus-per-worker, or use a larger cluster"
     )
 
 
-def nodes_possible() -> list[dict[str, float]]:
-    """Resources of every node that there is or that the autoscaler may add."""
+def needs(recipe: Recipe) -> str:
+    """One worker's resources and labels in words."""
+    amounts = [name if ":" in name else f"{amount:g} {name}" for name, amount in per_worker(recipe).items()]
+    return ", ".join(amounts + [f"label {label}" for label in recipe.node_labels])
+
+
+def nodes() -> list[Node]:
+    """The nodes that are alive, with what they have in all."""
     import ray
 
-    here = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return here + _nodes_to_come(here)
+    return [_node(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
-def _nodes_to_come(here: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Nodes that the autoscaler's configuration allows for besides those alive."""
-    from ray._private.state import state
-
-    config = state.get_cluster_config()
-    if config is None:
-        return []
-    found = []
-    for group in config.node_group_configs:
-        limit = group.max_count if group.max_count >= 0 else 1000
-        found += [dict(group.resources)] * min(limit, 1000)
-    return found
+def _node(entry: dict[str, Any], resources: dict[str, float]) -> Node:
+    return Node(resources, entry.get("Labels") or {}, "node:__internal_head__" in entry["Resources"])
 
 
-def _fit(node: dict[str, float], wanted: dict[str, float]) -> int:
-    return int(min(node.get(name, 0.0) // amount for name, amount in wanted.items()))
+def fit(node: Node, recipe: Recipe) -> int:
+    """How many of the recipe's workers a node has room for."""
+    if any(node.labels.get(key) != value for key, value in labels_of(recipe).items()):
+        return 0
+    return int(min(node.resources.get(name, 0.0) // amount for name, amount in per_worker(recipe).items()))
+
+
+def waiting(recipe: Recipe) -> str:
+    """What the recipe's workers wait for, in a line; empty where they don't."""
+    import ray
+    from ray._private.state import available_resources_per_node
+
+    least, _ = workers_of(recipe)
+    alive = nodes()
+    if not _pending(recipe) and sum(fit(node, recipe) for node in alive) >= least:
+        return ""
+    free = available_resources_per_node()
+    entries = [node for node in ray.nodes() if node["Alive"]]
+    room = sum(fit(_node(entry, free.get(entry["NodeID"], {})), recipe) for entry in entries)
+    coming = Limits.read().in_words(alive)
+    return f"waiting for {least} worker(s) of {needs(recipe)}: {len(alive)} node(s), room for {room} now{coming}"
+
+
+def _pending(recipe: Recipe) -> bool:
+    """Whether a placement group of such workers has no place yet."""
+    from ray.util import placement_group_table
+
+    wanted = per_worker(recipe)
+    groups = [group for group in placement_group_table().values() if group["state"] in ("PENDING", "RESCHEDULING")]
+    return any(bundle == wanted for group in groups for bundle in group["bundles"].values())

@@ -17,7 +17,7 @@ class Display:
 
     def __init__(self, console: Console, label: str = ""):
         self.console, self._label = console, label
-        self._seen_epoch, self._phase, self._told = -1.0, "", set()
+        self._seen_epoch, self._phase, self._said, self._told = -1.0, "", "", set()
         self._bar: Progress | None = None
         self._task: Any = None
 
@@ -41,8 +41,18 @@ class Display:
             yield
         self._bar = None
 
+    def say(self, line: str) -> None:
+        """Print a line of the run's own, once for as long as it stays the same; empty: nothing."""
+        if line and line != self._said:
+            self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {escape(line)}", highlight=False)
+        self._said = line
+
     def show(self, progress: dict[str, Any]) -> None:
         """Bring the display up to date with a worker's progress."""
+        for node, line in progress.items():
+            if node.startswith("staging ") and (node, line) not in self._told:
+                self._told.add((node, line))
+                self.console.print(f"  {escape(node.removeprefix('staging '))}: {escape(line)}", highlight=False)
         for line in progress.get("notices", ()):
             if line not in self._told:
                 self._told.add(line)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
-from raykd.launch import cluster, rundir
+from raykd.launch import cluster, key, rundir
 from raykd.launch.display import Display
+from raykd.launch.stage import publish
 from raykd.launch.stop import StopRequested
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
@@ -64,6 +66,7 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
             "git": git_commit(loaded.path.parent),
         }
         with display.run(name, recipe):
+            publish(recipe.data, display.say)
             _work(job, recipe, display)
     return Finished(run.place, run.read_json("result.json"), trained=True)
 
@@ -83,6 +86,7 @@ def check(recipe: Recipe) -> None:
         if value <= 0:
             raise UserError(f"{field}: {value} must be above 0")
     _check_interval(recipe.checkpoint.every)
+    cluster.labels_of(recipe)
     if not recipe.method.uses_teachers and recipe.teachers.sources:
         raise UserError(f"teachers: {type(recipe.method).__qualname__.split('.')[0]} has no use for teachers; remove them")
 
@@ -122,6 +126,8 @@ def git_commit(folder: Path) -> str:
 
 
 def _work(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
+    if cluster.inside_job():
+        key.adopt(Path.cwd())
     if recipe.workers == 0:
         _in_this_process(job, display)
     else:
@@ -165,7 +171,8 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
 
     from raykd.launch.board import Board
 
-    board = Board.remote()
+    board = Board.options(scheduling_strategy=cluster.on_this_node()).remote()
+    ray.get(board.keep_key.remote(key.own()))
     outcome: dict[str, BaseException] = {}
 
     def fit() -> None:
@@ -175,17 +182,37 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
             outcome["error"] = error
 
     thread = threading.Thread(target=fit, name="train", daemon=True)
+    silence = Silence()
     with _signals() as caught:
         thread.start()
         while thread.is_alive():
             thread.join(0.3)
             progress = ray.get(board.look.remote())
             display.show(progress)
+            if silence.long(progress):
+                display.say(cluster.waiting(recipe))
             if caught.event.is_set():
                 _wait_for_stop(board, caught, display, thread)
     display.show(ray.get(board.look.remote()))
     if "error" in outcome:
         raise RunFailed(reason(outcome["error"])) from outcome["error"]
+
+
+class Silence:
+    """Whether the workers have said nothing new for some seconds; then it may be that they wait for room."""
+
+    def __init__(self, seconds: float = 4.0):
+        self._seconds, self._last, self._since = seconds, None, time.monotonic()
+
+    def long(self, progress: dict[str, Any]) -> bool:
+        """True once every so many seconds of silence."""
+        now = time.monotonic()
+        if progress != self._last:
+            self._last, self._since = progress, now
+        elif now - self._since > self._seconds:
+            self._since = now
+            return True
+        return False
 
 
 def _wait_for_stop(board: Any, caught: "_Caught", display: Display, thread: threading.Thread, seconds: float = 60) -> None:
@@ -216,7 +243,11 @@ def trainer(job: dict[str, Any], recipe: Recipe) -> Any:
         train_loop_config=job,
         torch_config=TorchConfig(backend="nccl" if recipe.gpus_per_worker else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=recipe.workers, use_gpu=recipe.gpus_per_worker > 0, resources_per_worker=resources
+            num_workers=recipe.workers,
+            use_gpu=recipe.gpus_per_worker > 0,
+            resources_per_worker=resources,
+            placement_strategy="PACK",
+            label_selector=cluster.labels_of(recipe) or None,
         ),
         run_config=RunConfig(
             name=job["name"].replace("/", "-"),
@@ -266,5 +297,17 @@ def _signals() -> Iterator[_Caught]:
 
 
 def default_storage() -> str:
-    """$RAYKD_STORAGE, else ./runs."""
-    return os.environ.get("RAYKD_STORAGE", "runs")
+    """$RAYKD_STORAGE, else ./runs; in a Ray job ~/raykd/runs, as its current folder is a copy that is thrown away."""
+    return os.environ.get("RAYKD_STORAGE") or ("~/raykd/runs" if cluster.inside_job() else "runs")
+
+
+def lasting(storage: str) -> None:
+    """Raise UserError for a storage that would be lost with a Ray job's copy of the working directory."""
+    if cluster.inside_job() and "://" not in storage and not Path(storage).expanduser().is_absolute():
+        raise UserError(f"storage: {storage!r} would be lost with the job's copy of its folder; give an absolute path or a URI")
+
+
+def say_storage(storage: str, display: Display) -> None:
+    """In a Ray job, where nobody sees the folder that the run's name stands in: say it."""
+    if cluster.inside_job():
+        display.console.print(f"storage: {Folder(storage).place}", highlight=False, soft_wrap=True)

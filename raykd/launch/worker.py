@@ -1,5 +1,7 @@
 """What runs in each Ray worker (or, with `workers=0`, in the driver): one run from its recipe to its result."""
 
+import os
+import socket
 import tempfile
 import threading
 from collections.abc import Callable
@@ -7,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from raykd import UserError
 from raykd.launch.stop import StopRequested
 
 Report = Callable[[dict[str, Any]], None]
@@ -22,6 +25,8 @@ def in_ray_worker(job: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank = context.get_world_rank()
     messenger = Messenger(job["board"]) if rank == 0 else None
+    if rank == 0:
+        take_key(ray.get(job["board"].key.remote()))
     try:
         work(job, rank, context.get_world_size(), ray.train.torch.get_device(), ray.train.report, messenger)
     except StopRequested:
@@ -50,6 +55,12 @@ def work(job: dict[str, Any], rank: int, world: int, device: Any, report: Report
         worker.run()
 
 
+def take_key(key: str) -> None:
+    """Let W&B find the driver's key where this node has none."""
+    if key:
+        os.environ.setdefault("WANDB_API_KEY", key)
+
+
 def set_threads(cpus: int) -> None:
     """As many threads as the worker owns CPUs, so that workers on one machine don't fight."""
     import torch
@@ -63,6 +74,7 @@ class Worker:
     def __init__(self, job: dict, recipe: Any, rank: int, world: int, device: Any, report: Report, messenger: Any):
         from raykd.data.loader import TestLoader, TrainLoader
         from raykd.data.prepare import prepare
+        from raykd.launch.stage import stage
         from raykd.train.assemble import build_distiller, load_teachers
         from raykd.train.loop import autocast, new_state
         from raykd.train.storage import Folder
@@ -70,7 +82,13 @@ class Worker:
         self.job, self.recipe, self.rank, self.world = job, recipe, rank, world
         self.device, self.report, self.messenger = device, report, messenger
         self.folder, self.notices = Folder(job["run"]), []
+        if not self.folder.exists("recipe.json"):
+            raise UserError(
+                f"storage: node {socket.gethostname()} can't see {job['run']}, which the driver has written; "
+                "with several nodes give a --storage that all share, such as NFS, s3:// or gs://"
+            )
         self.tell(phase="preparing data and networks")
+        stage(recipe.data, self._tell_staging)
         self.prepared = prepare(recipe.data)
         threads = max(1, recipe.cpus_per_worker)
         place = {"rank": rank, "world": world, "device": device, "threads": threads}
@@ -95,6 +113,14 @@ class Worker:
         """Tell the user one line, besides the progress."""
         self.notices.append(line)
         self.tell(notices=tuple(self.notices))
+
+    def _tell_staging(self, line: str) -> None:
+        """Every node's copying is worth a line, also where rank 0, which else does all the telling, is elsewhere."""
+        progress = {f"staging {socket.gethostname()}": line}
+        if self.messenger is not None:
+            self.messenger.tell(**progress)
+        else:
+            self.job["board"].post.remote(progress)
 
     def close(self) -> None:
         for loader in ("train_data", "test_data"):

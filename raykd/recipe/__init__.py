@@ -167,21 +167,43 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Simplex:
+    """Weights ≥ 0 that sum to `total`, every such set equally likely; its key names the fields, joined by commas."""
+
+    total: float = 1.0
+    """What the weights sum to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class When:
+    """A space that counts only in the trials in which another searched field has one of some values."""
+
+    field: str
+    """Dotted name of the other field."""
+    one_of: tuple[Any, ...]
+    """Its values in those trials."""
+    space: Any
+    """A `ray.tune` search space."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Search:
     """A search over the recipe's fields by Ray Tune."""
 
     space: dict[str, Any]
-    """Dotted field name to a `ray.tune` search space."""
+    """Dotted field name to a `ray.tune` search space, a `When`, or (names joined by commas) a `Simplex`."""
     samples: int = 16
-    """Trials."""
-    metric: str = "top1"
-    """What is compared."""
+    """Trials; with grids, times the points of the grid."""
+    metric: Literal["top1", "top5", "loss", "ece"] = "top1"
+    """What is compared: of the deployed network, on the held-out part of the training split."""
     mode: Literal["max", "min"] = "max"
     """Whether more or less of it is better."""
+    validation: float = 0.1
+    """Share of the training split that the metric is measured on; a recipe's own `data.validation` goes before it."""
     scheduler: Any = None
-    """A `ray.tune` scheduler; None: every trial runs to its end."""
+    """A `ray.tune` scheduler without metric and mode; None: every trial runs to its end."""
     searcher: Any = None
-    """A `ray.tune` searcher; None: random and grid."""
+    """A `ray.tune` searcher without metric, mode and space; None: random and grid."""
     max_concurrent: int = 0
     """Trials at once; 0: as many as the cluster has room for."""
 
@@ -226,6 +248,8 @@ class Recipe:
     """GPUs of each worker, 0 or 1."""
     accelerator_type: str = ""
     """Ray's name of the GPU that workers need, e.g. A100; empty: any."""
+    node_labels: tuple[str, ...] = ()
+    """Ray labels of the nodes that workers need, each KEY=VALUE, e.g. ray.io/market-type=on-demand."""
     max_failures: int = 3
     """Restarts after a lost worker or node before the run is given up; -1: for ever."""
     checkpoint: Checkpoint = Checkpoint()

@@ -14,9 +14,10 @@ from raykd.recipe import Recipe
 
 # Fields that change how a run is carried out or shown, and not what it computes.
 CIRCUMSTANCES = (
-    "workers cpus_per_worker gpus_per_worker accelerator_type max_failures log_every checkpoint wandb debug search published"
+    "workers cpus_per_worker gpus_per_worker accelerator_type node_labels max_failures log_every checkpoint wandb debug "
+    "search published"
 ).split()
-DATA_CIRCUMSTANCES = ("root", "loader")
+DATA_CIRCUMSTANCES = ("root", "shared", "loader")
 
 
 def to_dict(value: Any) -> Any:

@@ -51,6 +51,21 @@ class Folder:
         with self._fs.open_output_stream(self._at(name), compression=None) as stream:
             stream.write(content)
 
+    def open_read(self, name: str) -> Any:
+        """A binary stream of a file too large to hold; raises FileNotFoundError."""
+        return self._fs.open_input_stream(self._at(name), compression=None)
+
+    def open_write(self, name: str) -> Any:
+        """A binary stream to a file. Unlike `write`, a reader may see half of it."""
+        return self._fs.open_output_stream(self._at(name), compression=None)
+
+    def size(self, name: str) -> int:
+        """A file's size in bytes; raises FileNotFoundError."""
+        info = self._fs.get_file_info(self._at(name))
+        if info.type != pafs.FileType.File:
+            raise FileNotFoundError(f"{self.place}/{name}")
+        return info.size
+
     def append(self, name: str, line: str) -> None:
         """Add a line; object stores have no append, so there the file is written again."""
         if self.local is not None:

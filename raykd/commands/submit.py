@@ -1,0 +1,105 @@
+"""raykd submit: a recipe as a Ray job; its log, its addresses, and its exit status."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+from raykd import UserError
+from raykd.recipe import Recipe
+from raykd.recipe.load import Loaded, load, parse
+
+
+@dataclass(frozen=True)
+class Options:
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    name: str
+    """Name of the run; the same name again goes on where it stopped."""
+    storage: str
+    """Folder or URI (s3://, gs://, …) under which runs stand; empty: $RAYKD_STORAGE or ~/raykd/runs on the cluster."""
+    address: str
+    """The Ray dashboard's URL, e.g. http://127.0.0.1:8265; default: $RAY_API_SERVER_ADDRESS."""
+    wait: bool = True
+    """Follow the log and end with the job's exit status; else return once it is submitted."""
+    command: Literal["train", "tune"] = "train"
+    """What the job does with the recipe."""
+    wandb_key: Literal["send", "cluster"] = "send"
+    """send: this machine's W&B key goes along, hidden; cluster: the head node has one of its own."""
+
+
+OWN = ("--address", "--command", "--wandb-key", "--wandb_key", "--storage")
+FLAGS = ("--wait", "--no-wait")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Submit a recipe; returns the job's exit status, or 0 at once with --no-wait."""
+    loaded, chosen = options(arguments)
+    from raykd.launch import submit
+
+    console = Console(soft_wrap=True, highlight=False)
+    kept = [word for word in submit.arguments_without(arguments[1:], OWN) if word not in FLAGS]
+    kept += ["--storage", chosen.storage] if chosen.storage else []
+    root = submit.root_of(loaded)
+    job = submit.Job(chosen.command, str(loaded.path.relative_to(root)), tuple(kept), chosen.name)
+    client = submit.connect(chosen.address)
+    with tempfile.TemporaryDirectory(prefix="raykd-job-") as folder:
+        size = submit.pack(root, Path(folder))
+        told = add_key(Path(folder), chosen)
+        job_id = submit.submit(client, job, Path(folder))
+    console.print(f"job {job_id}: {escape(job.entrypoint)}")
+    console.print(f"  sent {submit.in_words(size)} of {root}; W&B key: {told}")
+    console.print(f"  dashboard {chosen.address.rstrip('/')}/#/jobs/{job_id}")
+    controls = f"ray job logs -f {job_id}, stop it with ray job stop {job_id} (RAY_API_SERVER_ADDRESS={chosen.address})"
+    if not chosen.wait:
+        console.print(f"  follow it with {controls}")
+        return 0
+    try:
+        wandb = submit.follow(client, job_id, lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        console.print(f"\nthe job goes on; follow it with {controls}")
+        return 130
+    status = submit.exit_status(client, job_id)
+    console.print(f"job {job_id}: {client.get_job_status(job_id).lower()}, exit status {status}")
+    if wandb:
+        console.print(f"  W&B run {wandb}")
+    return status
+
+
+def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
+    """RECIPE and what follows it, read here so that a mistake shows before anything is sent."""
+    from raykd.commands.train import default_name
+
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError("raykd submit needs a recipe: raykd submit recipes/digits/kd.py --address URL")
+    loaded = load(arguments[0])
+    address = os.environ.get("RAY_API_SERVER_ADDRESS", "")
+    default = Options(loaded.recipe, default_name(loaded.path), "", address)
+    chosen = parse(Options, default, arguments[1:], f"raykd submit {arguments[0]}", loaded.docstring)
+    if not chosen.address:
+        raise UserError("address: where is the cluster? Give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
+    if chosen.storage and "://" not in chosen.storage and not chosen.storage.startswith(("/", "~")):
+        raise UserError(f"storage: {chosen.storage!r} is relative; on the cluster only an absolute path or a URI lasts")
+    return loaded, chosen
+
+
+def add_key(folder: Path, chosen: Options) -> str:
+    """Put this machine's W&B key beside the code where that is wanted and safe; says what was done."""
+    from raykd.launch import key, submit
+
+    if chosen.recipe.wandb.mode in ("offline", "disabled"):
+        return "not needed"
+    if chosen.wandb_key == "cluster":
+        return "the cluster's own"
+    found = key.own()
+    if not found:
+        return "none here, the cluster's own if it has one"
+    if not submit.private(chosen.address):
+        return "not sent over plain http to another machine; use a tunnel or https, or store it on the head node"
+    key.put(folder, found)
+    return "sent as a file of mode 0600"
