@@ -4,6 +4,7 @@ FFCV's writer forks processes, hangs for ever where one fails, and scatters the 
 keeps the samples in order (so that a quasi-random order reads the file in runs), and tells which image is corrupt.
 """
 
+import io
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from PIL import Image
 from raykd import UserError
 from raykd.data.config import Encoding
 from raykd.data.examples import Examples
-from raykd.data.order import uniform
+from raykd.data.order import INDEX_MASK, uniform
 
 VERSION, PAGE = 2, 8 << 20
 JPEG, RAW = 0, 1
@@ -55,12 +56,10 @@ def encode(image: np.ndarray, encoding: Encoding, position: int) -> Encoded:
 
 
 def _jpeg(image: np.ndarray, quality: int) -> bytes:
-    import cv2
-
     # A restart marker after every row of 16-pixel blocks lets the reader start at the first row that a crop needs.
-    blocks = -(-image.shape[1] // 16)
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, blocks]
-    return cv2.imencode(".jpg", image[..., ::-1], options)[1].tobytes()
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:2:0", restart_marker_rows=1)
+    return file.getvalue()
 
 
 def _bounded(image: np.ndarray, longest: int) -> np.ndarray:
@@ -182,6 +181,11 @@ class Header:
         self.offsets: np.ndarray = samples["f0"]["data_ptr"].astype(np.int64)
         self.jpeg: np.ndarray = samples["f0"]["mode"] == JPEG
         self.shapes: np.ndarray = np.stack([samples["f0"]["height"], samples["f0"]["width"]], 1).astype(np.int64)
+
+    def check_status(self, tags: np.ndarray, status: np.ndarray) -> None:
+        """Raise UserError if any of these samples could not be decoded."""
+        for tag in tags[status != 0][:1]:
+            raise UserError(f"{self.path}: image {tag & INDEX_MASK} is corrupt: delete the file and prepare it again")
 
     def check_labels(self, classes: int) -> None:
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < classes:

@@ -15,8 +15,10 @@ import torch
 from raykd import UserError
 from raykd.data import order
 from raykd.data.beton import Header
-from raykd.data.geometry import Geometry, boxes
+from raykd.data.colour import program
+from raykd.data.geometry import boxes
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
+from raykd.data.pipeline import Pipeline
 
 # While it is imported, FFCV compiles a table of two strings, for seconds, and sets PyTorch to one thread.
 _torch_threads, numba.config.DISABLE_JIT = torch.get_num_threads(), True
@@ -52,33 +54,40 @@ SEGMENT = 1 << 22  # samples handed to FFCV at once: it wants the whole order of
 class Decode(SimpleRGBImageDecoder):
     """FFCV operation: bytes in the file → augmented uint8 [B, S, S, 3], and a status for each image."""
 
-    def __init__(self, header: Header, geometry: Geometry, seed: int, threads: int):
+    def __init__(self, header: Header, pipeline: Pipeline, threads: int):
         super().__init__()
-        self.header, self.geometry, self.seed, self.threads = header, geometry, seed, threads
+        self.header, self.pipeline, self.threads = header, pipeline, threads
 
     def declare_state_and_memory(self, previous_state):
-        shape, byte = (self.geometry.size, self.geometry.size, 3), np.dtype("u1")
+        shape, byte = (self.pipeline.geometry.size, self.pipeline.geometry.size, 3), np.dtype("u1")
         state = replace(previous_state, jit_mode=True, shape=shape, dtype=byte)
         return state, (AllocationQuery(shape, byte), AllocationQuery((1,), byte))
 
     def generate_code(self):
-        header, geometry, seed, threads = self.header, self.geometry, self.seed, self.threads
-        any_jpeg = bool(header.jpeg.any())
-
         def decode(tags, buffers, metadata, storage):
-            out, status = buffers
-            index = tags & INDEX_MASK
-            keys = order.keys(seed, tags >> PASS_SHIFT, index)
-            edges, flips = boxes(geometry, keys, header.shapes[index])
-            stored = np.asarray(storage[0]), header.offsets[index], header.sizes[index], header.shapes[index]
-            how = edges, flips, geometry.fill, geometry.resamples, geometry.crops_first, out, status[:, 0]
-            if any_jpeg:
-                kernels.jpeg_batch(threads, *stored, header.jpeg[index], *how)
-            else:
-                kernels.raw_batch(*stored, *how)
-            return out, status[:, 0]
+            out, status = buffers[0], buffers[1][:, 0]
+            self.run(tags, np.asarray(storage[0]), out, status)
+            return out, status
 
         return decode
+
+    def run(self, tags: np.ndarray, memory: np.ndarray, out: np.ndarray, status: np.ndarray) -> None:
+        """Fill out and status from the file's bytes."""
+        header, pipeline, index = self.header, self.pipeline, tags & INDEX_MASK
+        keys = order.keys(pipeline.seed, tags >> PASS_SHIFT, index)
+        edges, flips = boxes(pipeline.geometry, keys, header.shapes[index])
+        stored = memory, header.offsets[index], header.sizes[index], header.shapes[index]
+        geometry = pipeline.geometry
+        how = edges, flips, geometry.fill, geometry.resamples, geometry.crops_first, out, status
+        if header.jpeg.any():
+            kernels.jpeg_batch(self.threads, *stored, header.jpeg[index], *how)
+        else:
+            kernels.raw_batch(*stored, *how)
+        if pipeline.colours:
+            from raykd.data.colour_kernels import recolour
+
+            operations = program(pipeline.colours, keys, geometry.size)
+            recolour(out, operations, pipeline.side, np.array(pipeline.fill, np.uint8))
 
 
 @contextmanager
@@ -94,7 +103,7 @@ def _no_code_generation():
 class Engine:
     """Decoded batches of one .beton file, a few ahead of whoever reads them."""
 
-    def __init__(self, header: Header, geometry: Geometry, *, seed: int, rows: int, threads: int):
+    def __init__(self, header: Header, pipeline: Pipeline, *, rows: int, threads: int):
         self.header = header
         threads = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
         with _no_code_generation():
@@ -104,7 +113,7 @@ class Engine:
                 num_workers=threads,
                 os_cache=True,
                 drop_last=False,
-                pipelines={"image": [Decode(header, geometry, seed, threads)], "label": None},
+                pipelines={"image": [Decode(header, pipeline, threads)], "label": None},
             )
 
     def read(self, tags: np.ndarray) -> Iterator[np.ndarray]:
@@ -118,18 +127,14 @@ class Engine:
         try:
             for first in range(0, len(tags), self.loader.batch_size):
                 images, status = _take(epoch)
-                if status.any():
-                    index = int(tags[first + int(np.argmax(status))]) & INDEX_MASK
-                    raise UserError(
-                        f"{self.header.path}: image {index} is corrupt: delete the file and prepare it again"
-                    )
+                self.header.check_status(tags[first : first + len(status)], status)
                 yield images
         finally:
             _close(epoch)
 
     def close(self) -> None:
-        """Nothing runs between two reads; what is left is the map of the file."""
-        self.loader = None
+        """Let go of the file; nothing runs between two reads."""
+        self.loader.memory_manager.context.mmap = None
 
 
 def _take(epoch: EpochIterator) -> tuple[np.ndarray, np.ndarray]:

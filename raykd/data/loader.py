@@ -1,6 +1,6 @@
 """Batches on the device: what the training loop and the evaluation read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from raykd import UserError
 from raykd.contract import Batch
 from raykd.data import order
 from raykd.data.beton import Header
-from raykd.data.config import Data, Mixing, Transform
-from raykd.data.geometry import Geometry, geometry, misfits
+from raykd.data.config import Data, Mixing
+from raykd.data.geometry import misfits
 from raykd.data.mixing import mix
+from raykd.data.pipeline import Pipeline, evaluation, training
 from raykd.data.prepare import Prepared
-from raykd.data.transforms import CenterCrop, Resize
 
 
 class Finisher:
@@ -67,8 +67,8 @@ class TrainLoader:
         # With mixing, a worker also reads the row before its own: that row's image is its first image's partner.
         self.rows = np.arange(first - self.mixes, last) % batch_size
         self.finish = Finisher(data, device, channels_last)
-        shape = _geometry(data.train, data, header, self.subset)
-        self.engine = _engine(data, header, shape, seed=seed, rows=len(self.rows), threads=threads)
+        pipeline = training(data, seed)
+        self.engine = _engine(data, header, self.subset, pipeline, rows=len(self.rows), threads=threads)
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches of global steps start … stop − 1."""
@@ -117,11 +117,7 @@ class TestLoader:
         self.rows = -(-batch_size // world)
         self.labels = torch.from_numpy(header.labels)
         self.finish = Finisher(data, device, channels_last)
-        for transform in data.test:
-            if not isinstance(transform, Resize | CenterCrop):
-                raise UserError(f"data.test takes Resize and CenterCrop only, not {type(transform).__name__}")
-        shape = _geometry(data.test, data, header, self.subset)
-        self.engine = _engine(data, header, shape, seed=0, rows=self.rows, threads=threads)
+        self.engine = _engine(data, header, self.subset, evaluation(data), rows=self.rows, threads=threads)
 
     def batches(self) -> Iterator[Batch]:
         """The worker's samples in order; the last batch may be smaller."""
@@ -141,20 +137,17 @@ def _header(path, prepared: Prepared) -> Header:
     return header
 
 
-def _geometry(transforms: Sequence[Transform], data: Data, header: Header, subset: np.ndarray) -> Geometry:
-    result = geometry(transforms, data.image_size)
-    for position in subset[misfits(result, header.shapes[subset])][:1]:
+def _engine(data: Data, header: Header, subset: np.ndarray, pipeline: Pipeline, *, rows: int, threads: int):
+    for position in subset[misfits(pipeline.geometry, header.shapes[subset])][:1]:
         height, width = header.shapes[position]
         raise UserError(
             f"{header.path}: image {position} is {width}×{height}, which the transforms can't bring to image_size "
             f"{data.image_size}: add a Resize or a crop"
         )
-    return result
-
-
-def _engine(data: Data, header: Header, shape: Geometry, *, seed: int, rows: int, threads: int):
     if data.loader == "torch":
-        raise UserError("data.loader torch is not there")
+        from raykd.data.torch_engine import TorchEngine
+
+        return TorchEngine(header, pipeline, rows=rows, threads=threads)
     from raykd.data.engine import Engine
 
-    return Engine(header, shape, seed=seed, rows=rows, threads=threads)
+    return Engine(header, pipeline, rows=rows, threads=threads)

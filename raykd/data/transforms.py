@@ -46,3 +46,35 @@ class Flip(Transform):
 
     probability: float = 0.5
     """How often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorJitter(Transform):
+    """Brightness, contrast, saturation, and hue changed by random factors in random order, as torchvision does."""
+
+    brightness: float = 0.0
+    """Factors from 1 − this (at least 0) to 1 + this."""
+    contrast: float = 0.0
+    """Likewise."""
+    saturation: float = 0.0
+    """Likewise."""
+    hue: float = 0.0
+    """Shift by up to this share of the colour circle either way, at most 0.5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandAugment(Transform):
+    """A few of 14 operations, each at one strength (Cubuk et al. 2020), as torchvision has them."""
+
+    operations: int = 2
+    """How many are applied to each image."""
+    magnitude: int = 9
+    """Their strength, 0 to 30."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutout(Transform):
+    """A square at a random place replaced by the data's mean (DeVries and Taylor 2017); it may stick out."""
+
+    side: int
+    """Pixels."""

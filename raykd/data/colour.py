@@ -1,0 +1,72 @@
+"""What happens to the colours of each image: drawn as lists of (operation, value), the same for both engines."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from raykd import UserError
+from raykd.data import transforms as t
+from raykd.data.config import Transform
+from raykd.data.order import numbers
+
+IDENTITY, SHEAR_X, SHEAR_Y, TRANSLATE_X, TRANSLATE_Y, ROTATE, BRIGHTNESS, SATURATION = range(8)
+CONTRAST, SHARPNESS, POSTERIZE, SOLARIZE, AUTOCONTRAST, EQUALIZE, HUE, CUTOUT = range(8, 16)
+RANDAUGMENT = EQUALIZE + 1  # operations 0 … 13 are RandAugment's
+WIDTH = 3  # numbers of one entry: operation and value; Cutout has a corner instead of a value
+STEP = 64  # draws below are the geometry's; each further step of a pipeline has as many of its own
+
+
+def colours(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
+    """The steps of a pipeline that change colours; raises UserError for a value out of range."""
+    steps = tuple(step for step in transforms if isinstance(step, t.ColorJitter | t.RandAugment | t.Cutout))
+    for step in steps:
+        match step:
+            case t.RandAugment(operations=count, magnitude=strength) if not (0 < count <= 16 and 0 <= strength <= 30):
+                raise UserError(f"RandAugment takes 1–16 operations and a magnitude of 0–30, not {step}")
+            case t.ColorJitter(hue=hue) if not 0 <= hue <= 0.5:
+                raise UserError(f"ColorJitter.hue is at most 0.5, not {hue}")
+            case t.Cutout(side=side) if side < 1:
+                raise UserError(f"Cutout.side is at least 1 pixel, not {side}")
+    return steps
+
+
+def program(steps: Sequence[Transform], keys: np.ndarray, size: int) -> np.ndarray:
+    """What to do to each of the images of these keys [B], in order: float64 [B, operations, WIDTH]."""
+    parts = [np.zeros((len(keys), 0, WIDTH))]
+    for position, step in enumerate(steps, 1):
+        draws = numbers(keys[:, None], STEP * position + np.arange(STEP))
+        match step:
+            case t.ColorJitter():
+                parts.append(_jitter(step, draws))
+            case t.RandAugment():
+                parts.append(_rand_augment(step, draws, size))
+            case t.Cutout(side=side):
+                corner = np.floor(draws[:, :2] * size) - side // 2
+                parts.append(np.concatenate([np.full((len(keys), 1), CUTOUT), corner], 1)[:, None])
+    return np.concatenate(parts, 1)
+
+
+def _jitter(step: t.ColorJitter, draws: np.ndarray) -> np.ndarray:
+    ranges = [(BRIGHTNESS, step.brightness), (CONTRAST, step.contrast), (SATURATION, step.saturation), (HUE, step.hue)]
+    result = np.zeros((len(draws), 4, WIDTH))
+    for k, (operation, extent) in enumerate(ranges):
+        if extent == 0:
+            continue
+        low, high = (-extent, extent) if operation == HUE else (max(0.0, 1.0 - extent), 1.0 + extent)
+        result[:, k, 0], result[:, k, 1] = operation, low + (high - low) * draws[:, k]
+    order = np.argsort(draws[:, 4:8], axis=1, kind="stable")
+    return np.take_along_axis(result, order[..., None], 1)
+
+
+def _rand_augment(step: t.RandAugment, draws: np.ndarray, size: int) -> np.ndarray:
+    operation = np.floor(draws[:, : 2 * step.operations : 2] * RANDAUGMENT).astype(np.int64)
+    sign = np.where(draws[:, 1 : 2 * step.operations : 2] < 0.5, -1.0, 1.0)
+    strength = step.magnitude / 30
+    value = np.zeros(RANDAUGMENT)
+    value[[SHEAR_X, SHEAR_Y]], value[[TRANSLATE_X, TRANSLATE_Y]] = 0.3 * strength, 150 / 331 * size * strength
+    value[ROTATE], value[[BRIGHTNESS, SATURATION, CONTRAST, SHARPNESS]] = 30 * strength, 0.9 * strength
+    value[POSTERIZE], value[SOLARIZE] = 8 - np.rint(4 * strength), 255 * (1 - strength)
+    values = np.where((operation >= SHEAR_X) & (operation <= SHARPNESS), sign, 1.0) * value[operation]
+    values = np.where((operation >= BRIGHTNESS) & (operation <= SHARPNESS), 1.0 + values, values)
+    values = np.where((operation == TRANSLATE_X) | (operation == TRANSLATE_Y), np.trunc(values), values)
+    return np.stack([operation.astype(np.float64), values, np.zeros_like(values)], 2)

@@ -1,0 +1,128 @@
+"""The same batches from PyTorch's DataLoader, PIL, and torchvision, where FFCV can't be built: much slower."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import functional as F
+
+from raykd.data import colour, order
+from raykd.data.beton import Header
+from raykd.data.colour import program
+from raykd.data.geometry import Geometry, boxes
+from raykd.data.order import INDEX_MASK, PASS_SHIFT
+from raykd.data.pipeline import Pipeline
+
+
+class Samples(Dataset):
+    """Tag → augmented uint8 [S, S, 3], and whether the stored image was corrupt."""
+
+    def __init__(self, header: Header, pipeline: Pipeline, tags: np.ndarray):
+        self.header, self.pipeline, self.tags = header, pipeline, tags
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        tag, size = self.tags[position], self.pipeline.geometry.size
+        index = tag & INDEX_MASK
+        try:
+            image = decode(self.header, index)
+        except (OSError, ValueError, SyntaxError):
+            return torch.zeros(size, size, 3, dtype=torch.uint8), 1
+        key = order.keys(self.pipeline.seed, tag >> PASS_SHIFT, index)
+        edges, flips = boxes(self.pipeline.geometry, key, self.header.shapes[index][None])
+        image = cut(image, self.pipeline.geometry, edges[0], bool(flips[0]))
+        for entry in program(self.pipeline.colours, key, size)[0]:
+            image = recolour(image, entry, self.pipeline)
+        return image.permute(1, 2, 0), 0
+
+
+def decode(header: Header, index: int) -> Tensor:
+    """The stored image, uint8 [3, H, W]; raises OSError or ValueError where it is corrupt."""
+    height, width = header.shapes[index]
+    data = np.fromfile(header.path, np.uint8, header.sizes[index], offset=header.offsets[index])
+    if header.jpeg[index]:
+        data = np.array(Image.open(io.BytesIO(data.tobytes())).convert("RGB"))
+    return torch.from_numpy(data.reshape(height, width, 3)).permute(2, 0, 1)
+
+
+def cut(image: Tensor, geometry: Geometry, edges: np.ndarray, flip: bool) -> Tensor:
+    """The box of an image, brought to the geometry's size."""
+    size, (_, height, width) = geometry.size, image.shape
+    if geometry.crops_first:
+        image = F.resized_crop(image, *(int(edge) for edge in edges), [size, size], antialias=True)
+    elif geometry.resize:
+        short = geometry.resize.size
+        image = F.resize(image, [short] if geometry.resize.keep_aspect else [short, short], antialias=True)
+        top, left = round(edges[0] * image.shape[1] / height), round(edges[1] * image.shape[2] / width)
+        image = F.crop(image, top, left, size, size)
+    elif geometry.crop:
+        padding = geometry.padding
+        padded = F.pad(image, [padding] * 4, fill=geometry.fill)
+        image = F.crop(padded, int(edges[0]) + padding, int(edges[1]) + padding, size, size)
+    return F.hflip(image) if flip else image
+
+
+def recolour(image: Tensor, entry: np.ndarray, pipeline: Pipeline) -> Tensor:
+    """One operation of a colour program on an image [3, S, S]."""
+    operation, value, size = int(entry[0]), float(entry[1]), image.shape[-1]
+    shear = float(np.degrees(np.arctan(value)))
+    match operation:
+        case colour.SHEAR_X:
+            return F.affine(image, 0.0, [0, 0], 1.0, [shear, 0.0], center=[0, 0])
+        case colour.SHEAR_Y:
+            return F.affine(image, 0.0, [0, 0], 1.0, [0.0, shear], center=[0, 0])
+        case colour.TRANSLATE_X:
+            return F.affine(image, 0.0, [int(value), 0], 1.0, [0.0, 0.0])
+        case colour.TRANSLATE_Y:
+            return F.affine(image, 0.0, [0, int(value)], 1.0, [0.0, 0.0])
+        case colour.ROTATE:
+            return F.rotate(image, value)
+        case colour.BRIGHTNESS:
+            return F.adjust_brightness(image, value)
+        case colour.SATURATION:
+            return F.adjust_saturation(image, value)
+        case colour.CONTRAST:
+            return F.adjust_contrast(image, value)
+        case colour.SHARPNESS:
+            return F.adjust_sharpness(image, value)
+        case colour.POSTERIZE:
+            return F.posterize(image, int(value))
+        case colour.SOLARIZE:
+            return F.solarize(image, value)
+        case colour.AUTOCONTRAST:
+            return F.autocontrast(image)
+        case colour.EQUALIZE:
+            return F.equalize(image)
+        case colour.HUE:
+            return F.adjust_hue(image, value)
+        case colour.CUTOUT:
+            edges = (value, value + pipeline.side, entry[2], entry[2] + pipeline.side)
+            top, bottom, left, right = (min(max(int(edge), 0), size) for edge in edges)
+            image = image.clone()
+            image[:, top:bottom, left:right] = torch.tensor(pipeline.fill, dtype=torch.uint8)[:, None, None]
+    return image
+
+
+class TorchEngine:
+    """Decoded batches of one .beton file, by worker processes."""
+
+    def __init__(self, header: Header, pipeline: Pipeline, *, rows: int, threads: int):
+        self.header, self.pipeline, self.rows = header, pipeline, rows
+        self.workers = threads if threads > 1 else 0
+
+    def read(self, tags: np.ndarray) -> Iterator[np.ndarray]:
+        """Images uint8 [B, S, S, 3] of tags [n], B at a time."""
+        samples = Samples(self.header, self.pipeline, tags)
+        loader = DataLoader(samples, batch_size=self.rows, num_workers=self.workers)
+        for number, (images, status) in enumerate(loader):
+            self.header.check_status(tags[number * self.rows : (number + 1) * self.rows], status.numpy())
+            yield images.contiguous().numpy()
+
+    def close(self) -> None:
+        """Nothing runs between two reads."""

@@ -1,0 +1,55 @@
+"""The stream of training: permutations, parts of workers, tags."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raykd.data import order
+
+
+def test_hash_is_splitmix64():
+    # First outputs of Vigna's reference splitmix64.c for state 1234567.
+    with np.errstate(over="ignore"):
+        states = np.uint64(1234567) + order.GOLDEN * np.arange(1, 4, dtype=np.uint64)
+    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert [int(x) for x in order.splitmix64(states)] == expected
+
+
+@given(st.integers(-5, 1 << 62), st.integers(0, 1 << 20), st.integers(1, 300))
+def test_permutation_holds_every_sample_once(seed, epoch, size):
+    assert sorted(order.permutation(seed, epoch, size)) == list(range(size))
+
+
+def test_permutations_differ_between_epochs_and_seeds():
+    base = order.permutation(0, 0, 100)
+    assert (base != order.permutation(0, 1, 100)).mean() > 0.9
+    assert (base != order.permutation(1, 0, 100)).mean() > 0.9
+
+
+def test_every_position_is_equally_likely():
+    counts = np.zeros((5, 5))
+    for seed in range(4000):
+        counts[np.arange(5), order.permutation(seed, 3, 5)] += 1
+    # χ² with 16 degrees of freedom: 39.3 is its 99.9 % point.
+    assert ((counts - 800) ** 2 / 800).sum() < 39.3
+
+
+@given(st.integers(1, 70), st.integers(1, 9), st.integers(1, 50), st.integers(0, 20))
+def test_stream_is_the_concatenated_epochs_whoever_reads_it(batch, world, size, start):
+    subset = np.arange(size) * 3 + 1
+    whole = np.concatenate(
+        [subset[order.permutation(7, e, size)] | (e << 40) for e in range((start + 3) * batch // size + 1)]
+    )
+    parts = []
+    for rank in range(world):
+        first, last = order.part(rank, world, batch)
+        parts.append(order.tagged(order.positions(start, start + 3, np.arange(first, last), batch), subset, 7))
+    assert (np.concatenate(parts, 1).reshape(-1) == whole[start * batch : (start + 3) * batch]).all()
+
+
+def test_hold_out_is_stratified_and_fixed():
+    labels = np.repeat([0, 1, 2], [100, 50, 10])
+    mask = order.held_out(labels, 0.2)
+    assert np.bincount(labels[mask]).tolist() == [20, 10, 2]
+    assert (mask == order.held_out(labels, 0.2)).all()
+    assert not order.held_out(labels, 0.0).any()
