@@ -73,7 +73,8 @@ class MethodConfig:
 
 def expect_teachers(method: str, teachers: Sequence, at_least: int, at_most: int | None = None) -> None:
     """Raise UserError unless the number of teachers is one that the method can use."""
-    wanted = str(at_least) if at_most == at_least else f"at least {at_least}" if at_most is None else f"at most {at_most}"
+    several = f"at least {at_least}" if at_most is None else f"{at_least} to {at_most}"
+    wanted = str(at_least) if at_most == at_least else several
     if len(teachers) < at_least or (at_most is not None and len(teachers) > at_most):
         raise UserError(f"{method} takes {wanted} teacher(s), the recipe gives {len(teachers)}: change `teachers`")
 

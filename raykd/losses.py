@@ -49,7 +49,9 @@ def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
     """Z-score over classes, [..., C]; "Logit Standardization in Knowledge Distillation", Sun et al. 2024, eq. 9."""
     logits = full_precision(logits)
     centred = logits - logits.mean(-1, keepdim=True)
-    return centred / (centred.square().mean(-1, keepdim=True).sqrt() + eps)
+    # vector_norm, unlike sqrt, has a finite gradient (0) where all logits are equal, as a zero-initialised head's are.
+    deviation = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / math.sqrt(centred.shape[-1])
+    return centred / (deviation + eps)
 
 
 def ramp_up(epoch: float, length: float) -> float:

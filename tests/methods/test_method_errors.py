@@ -1,0 +1,106 @@
+"""Recipes that a method can't serve are refused with a line that names the field; odd but sound ones just work."""
+
+import pytest
+
+from raykd import UserError
+from raykd.methods.aekd import AEKD
+from raykd.methods.cl_ilr import CLILR
+from raykd.methods.dkd import DKD
+from raykd.methods.dml import DML
+from raykd.methods.fitnet_mkd import FitNetMKD
+from raykd.methods.individual import Individual
+from raykd.methods.kd import KD
+from raykd.methods.okddip import OKDDip
+from raykd.methods.one import ONE
+from raykd.methods.teskd import TESKD
+from tests.methods.tiny import EVERY, data, distiller_for, new_tiny, run, teachers_for, tiny
+
+TAUGHT = [name for name, config in EVERY.items() if config.uses_teachers]
+ALONE = [name for name, config in EVERY.items() if not config.uses_teachers]
+WEIGHTED = ("ebkd", "aekd", "ca_mkd")
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_needs_teachers(name: str):
+    with pytest.raises(UserError, match="`teachers`"):
+        EVERY[name].build(new_tiny, [])
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_takes_no_teachers(name: str):
+    with pytest.raises(UserError, match="`teachers`"):
+        EVERY[name].build(new_tiny, [tiny()])
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_one_teacher_has_no_weights(name: str):
+    with pytest.raises(UserError, match="(at least 2|2 to 8).*`teachers`"):
+        EVERY[name].build(new_tiny, [tiny()])
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_teachers_of_other_classes_are_refused(name: str):
+    teachers = teachers_for(name)[:-1] + [tiny(classes=7)]
+    with pytest.raises(UserError, match=rf"teachers\[{len(teachers) - 1}\].*7.*5.*`teachers`"):
+        EVERY[name].build(new_tiny, teachers)
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_a_student_as_large_as_its_teachers_works(name: str):
+    teachers = [tiny().double().eval().requires_grad_(False) for _ in teachers_for(name)]
+    distiller = distiller_for(name, teachers).double()
+    assert sum(run(distiller, teachers, data(4)).terms.values()) > 0
+
+
+@pytest.mark.parametrize(
+    "config, field",
+    [
+        (OKDDip.Config(branches=1), "method.branches"),
+        (ONE.Config(branches=1), "method.branches"),
+        (CLILR.Config(branches=1), "method.branches"),
+        (Individual.Config(branches=1), "method.branches"),
+        (DML.Config(networks=1), "method.networks"),
+        (OKDDip.Config(branch_from="stage9"), "method.branch_from.*stage4"),
+        (ONE.Config(branch_from="stem"), "method.branch_from.*stage1"),
+        (OKDDip.Config(shared_trunk=False, branch_from="stage2"), "method.branch_from.*method.shared_trunk"),
+        (DML.Config(temperature=0.0), "method.temperature"),
+        (TESKD.Config(temperature=-1.0), "method.temperature"),
+    ],
+)
+def test_fields_that_make_no_sense_are_named(config, field: str):
+    with pytest.raises(UserError, match=field):
+        config.build(new_tiny, [])
+
+
+@pytest.mark.parametrize(
+    "config, teachers, field",
+    [
+        (KD.Config(temperature=0.0), 1, "method.temperature"),
+        (DKD.Config(), 2, "`teachers`"),
+        (AEKD.Config(tolerance=0.2), 3, "method.tolerance"),
+        (AEKD.Config(tolerance=1.5), 3, "method.tolerance"),
+        (AEKD.Config(), 9, "2 to 8.*`teachers`"),
+        (FitNetMKD.Config(stage="stage7"), 1, "method.stage.*stage4"),
+        (FitNetMKD.Config(stage="pooled"), 1, "method.stage"),
+    ],
+)
+def test_fields_that_do_not_fit_the_teachers_are_named(config, teachers: int, field: str):
+    with pytest.raises(UserError, match=field):
+        config.build(new_tiny, [tiny() for _ in range(teachers)])
+
+
+def test_teskd_needs_four_stages_large_enough():
+    with pytest.raises(UserError, match="four stages.*tiny has 3.*student"):
+        TESKD.Config().build(lambda: tiny(stages=3), [])
+    with pytest.raises(UserError, match="8x8 at stage1"):
+        TESKD.Config().build(lambda: tiny(first_stride=4), [])
+
+
+def test_fitnet_and_ca_mkd_take_teachers_of_other_widths_and_sizes():
+    for name in ("fitnet_mkd", "ca_mkd"):
+        teachers = [tiny(6, 1), tiny(8, 2), tiny(10, 4)]
+        for teacher in teachers:
+            teacher.double().eval().requires_grad_(False)
+        for student in (lambda: tiny(8, 1), lambda: tiny(8, 2), lambda: tiny(8, 4)):
+            distiller = distiller_for(name, teachers, student).double()
+            assert sum(run(distiller, teachers, data(4)).terms.values()) > 0

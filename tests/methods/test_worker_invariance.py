@@ -1,0 +1,72 @@
+"""One global batch gives one update: the averaged gradients of two workers are those of one."""
+
+import os
+import tempfile
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from raykd.contract import Batch, Distiller
+from tests.methods.tiny import EVERY, data, distiller_for, run, teachers_for
+
+GLOBAL, FIRST = 7, 3  # the workers' shares differ
+
+
+def gradients(name: str, share: slice) -> tuple[dict[str, torch.Tensor], float]:
+    """Gradients and loss of this worker's share, weighted so that the mean over workers is the global mean."""
+    teachers = teachers_for(name)
+    distiller = distiller_for(name, teachers).double().train()
+    settle(distiller)
+    whole = data(GLOBAL)
+    batch = Batch(*(x[share] for x in whole))
+    step = run(distiller, teachers, batch)
+    workers = dist.get_world_size() if dist.is_initialized() else 1
+    loss = sum(step.terms.values()) * (len(batch.labels) * workers / GLOBAL)
+    loss.backward()
+    return {key: p.grad.clone() for key, p in distiller.named_parameters()}, loss.item()
+
+
+def settle(distiller: Distiller) -> None:
+    """BatchNorm's batch statistics are outside the rule: use the running ones."""
+    for module in distiller.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+
+
+def worker(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    share = slice(0, FIRST) if rank == 0 else slice(FIRST, GLOBAL)
+    averaged = {}
+    for name in EVERY:
+        own, loss = gradients(name, share)
+        for value in own.values():
+            dist.all_reduce(value)
+            value /= 2
+        total = torch.tensor(loss, dtype=torch.float64)
+        dist.all_reduce(total)
+        averaged[name] = (own, float(total) / 2)
+    if rank == 0:
+        torch.save(averaged, os.path.join(folder, "averaged.pt"))
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def of_two_workers() -> dict[str, tuple[dict[str, torch.Tensor], float]]:
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(worker, args=(folder,), nprocs=2)
+        return torch.load(os.path.join(folder, "averaged.pt"), weights_only=True)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_two_workers_get_the_gradients_of_one(name: str, of_two_workers):
+    alone, loss = gradients(name, slice(0, GLOBAL))
+    together, mean_loss = of_two_workers[name]
+    largest = max(float(g.abs().max()) for g in alone.values())
+    assert largest > 0
+    assert mean_loss == pytest.approx(loss, rel=1e-9)
+    for key, expected in alone.items():
+        assert float((together[key] - expected).abs().max()) <= 1e-7 * largest, key

@@ -1,0 +1,126 @@
+"""Tiny networks and batches for the tests of methods: four stages, no BatchNorm in the network itself."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from raykd.contract import Batch, Distiller, MethodConfig, Output, Step
+from raykd.methods.aekd import AEKD
+from raykd.methods.aver_mkd import AverMKD
+from raykd.methods.ca_mkd import CAMKD
+from raykd.methods.cl_ilr import CLILR
+from raykd.methods.dist import DIST
+from raykd.methods.dkd import DKD
+from raykd.methods.dml import DML
+from raykd.methods.ebkd import EBKD
+from raykd.methods.fitnet_mkd import FitNetMKD
+from raykd.methods.funmatch import FunMatch
+from raykd.methods.individual import Individual
+from raykd.methods.kd import KD
+from raykd.methods.okddip import OKDDip
+from raykd.methods.one import ONE
+from raykd.methods.supervised import Supervised
+from raykd.methods.teskd import TESKD
+from raykd.models.staged import Staged
+
+SIZE, CLASSES = 16, 5
+
+EVERY: dict[str, MethodConfig] = {
+    "supervised": Supervised.Config(),
+    "kd": KD.Config(),
+    "kd standardised": KD.Config(standardize=True, temperature=2.0, alpha=9.0),
+    "dkd": DKD.Config(warm_up_epochs=0.0),
+    "dkd standardised": DKD.Config(standardize=True, temperature=2.0),
+    "dist": DIST.Config(temperature=4.0),
+    "funmatch": FunMatch.Config(temperature=2.0),
+    "aver_mkd": AverMKD.Config(),
+    "fitnet_mkd": FitNetMKD.Config(),
+    "ebkd": EBKD.Config(),
+    "aekd": AEKD.Config(),
+    "aekd normalised": AEKD.Config(normalize=True),
+    "ca_mkd": CAMKD.Config(),
+    "okddip": OKDDip.Config(),
+    "okddip without leader": OKDDip.Config(leader=False, branches=3),
+    "okddip of networks": OKDDip.Config(shared_trunk=False, branches=3),
+    "okddip from stage2": OKDDip.Config(branch_from="stage2"),
+    "one": ONE.Config(),
+    "cl_ilr": CLILR.Config(),
+    "individual": Individual.Config(),
+    "dml": DML.Config(),
+    "dml ensemble first": DML.Config(networks=3, ensemble_first=True),
+    "teskd": TESKD.Config(),
+}
+ONE_TEACHER = ("kd", "kd standardised", "dkd", "dkd standardised", "dist")
+
+
+class Net(nn.Module):
+    """Four strided convolutions and a linear head; `width` and `first_stride` make networks of different shapes."""
+
+    def __init__(self, width: int, first_stride: int, classes: int):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, padding=1)
+        strides = (first_stride, 2, 2, 1)
+        self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, stride=s, padding=1) for s in strides)
+        self.fc = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = bend(block(x))
+        return self.fc(pooled(x))
+
+
+def bend(x: Tensor) -> Tensor:
+    return torch.nn.functional.softplus(x)
+
+
+def pooled(x: Tensor) -> Tensor:
+    return x.mean((2, 3))
+
+
+def tiny(width: int = 8, first_stride: int = 1, classes: int = CLASSES, stages: int = 4) -> Staged:
+    net = Net(width, first_stride, classes)
+    groups = [[f"blocks.{i}", bend] for i in range(4)]
+    if stages == 3:
+        groups = [groups[0], groups[1], groups[2] + groups[3]]
+    return Staged(
+        net, stem=["stem"], stages=groups, pool=[pooled], head=["fc"], name="tiny", num_classes=classes, image_size=SIZE
+    )
+
+
+def new_tiny() -> Staged:
+    """A student with a BatchNorm-free network whose maps are 16, 8, 4, 4 pixels high."""
+    return tiny()
+
+
+def teachers_for(name: str) -> list[Staged]:
+    """Frozen teachers of other widths and map sizes, as many as the case takes; reproducible."""
+    if not EVERY[name].uses_teachers:
+        return []
+    torch.manual_seed(90)
+    made = [tiny(width=6), tiny(width=8, first_stride=2), tiny(width=10)]
+    for network in made:
+        network.double().eval().requires_grad_(False)
+    return made[:1] if name in ONE_TEACHER else made
+
+
+def distiller_for(name: str, teachers: Sequence[Staged], new_student: Callable[[], Staged] = new_tiny) -> Distiller:
+    torch.manual_seed(7)
+    return EVERY[name].build(new_student, teachers)
+
+
+def data(batch: int, seed: int = 1) -> Batch:
+    torch.manual_seed(seed)
+    images = torch.randn(batch, 3, SIZE, SIZE, dtype=torch.float64)
+    return Batch(images, torch.randint(CLASSES, (batch,)), torch.arange(batch))
+
+
+@torch.no_grad()
+def outputs_of(distiller: Distiller, teachers: Sequence[Staged], images: Tensor) -> list[Output]:
+    wanted = distiller.teacher_features
+    return [teacher.output(images, names) for teacher, names in zip(teachers, wanted, strict=True)]
+
+
+def run(distiller: Distiller, teachers: Sequence[Staged], batch: Batch, epoch: float = 40.0) -> Step:
+    return distiller(batch, outputs_of(distiller, teachers, batch.images), epoch)
