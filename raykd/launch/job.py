@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from raykd import UserError
 from raykd.launch import cluster, key, rundir
@@ -20,6 +20,7 @@ from raykd.launch.stop import StopRequested
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import fingerprint, to_dict
+from raykd.track import run as track
 from raykd.train.storage import Folder
 
 
@@ -172,7 +173,8 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     from raykd.launch.board import Board
 
     board = Board.options(scheduling_strategy=cluster.on_this_node()).remote()
-    ray.get(board.keep_key.remote(key.own()))
+    if recipe.wandb.mode in ("auto", "online"):
+        ray.get(board.keep_key.remote(track.key()))
     outcome: dict[str, BaseException] = {}
 
     def fit() -> None:
@@ -189,6 +191,8 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
             thread.join(0.3)
             progress = ray.get(board.look.remote())
             display.show(progress)
+            if "hopeless" in progress:
+                _give_up(*progress["hopeless"])
             if silence.long(progress):
                 display.say(cluster.waiting(recipe))
             if caught.event.is_set():
@@ -196,6 +200,13 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     display.show(ray.get(board.look.remote()))
     if "error" in outcome:
         raise RunFailed(reason(outcome["error"])) from outcome["error"]
+
+
+def _give_up(kind: str, line: str) -> NoReturn:
+    """End a run that a restart can't mend; leaving the driver ends its workers."""
+    if kind == "input":
+        raise UserError(line)
+    raise RunFailed(line)
 
 
 class Silence:

@@ -122,13 +122,14 @@ def connect(address: str) -> Any:
         raise UserError(f"address: {address!r} is no http(s) URL of a Ray dashboard, like http://127.0.0.1:8265")
     if cluster.has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray").setLevel(logging.ERROR)  # importing ray sets it to INFO
+    logging.disable(logging.INFO)  # Ray's loggers for jobs set their own level, and talk
     try:
         client = JobSubmissionClient(address)
         client.list_jobs()
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, RayError) as error:
         line = str(error).strip().splitlines()[0][:200]
         hint = "Is the tunnel open, and RAY_AUTH_TOKEN the cluster's?"
         raise UserError(f"no Ray job server to use at {address}: {line}. {hint}") from None

@@ -4,6 +4,7 @@ import os
 import socket
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,11 @@ from raykd import UserError
 from raykd.launch.stop import StopRequested
 
 Report = Callable[[dict[str, Any]], None]
+
+# What a restart would only meet again (NotFiniteError is an ArithmeticError); lost workers and broken connections, which it
+# mends, are other errors.
+HOPELESS = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError)
+HOPELESS += (NameError, NotImplementedError, TypeError, ValueError)
 
 
 def in_ray_worker(job: dict[str, Any]) -> None:
@@ -32,6 +38,10 @@ def in_ray_worker(job: dict[str, Any]) -> None:
     except StopRequested:
         # Raised on rank 0 alone: the others wait for it in a collective. An error here would make Ray restart the group,
         # so it waits for the driver, which ends the whole group now.
+        threading.Event().wait(120)
+    except HOPELESS as error:
+        kind = "input" if isinstance(error, UserError) else "failure"
+        ray.get(job["board"].post.remote({"hopeless": (kind, f"worker {rank}: {explain(error)}")}))
         threading.Event().wait(120)
 
 
@@ -55,10 +65,18 @@ def work(job: dict[str, Any], rank: int, world: int, device: Any, report: Report
         worker.run()
 
 
+def explain(error: BaseException) -> str:
+    """One line: the error, and for one that nobody meant to raise the place where it was."""
+    if isinstance(error, UserError) or type(error).__name__ == "NotFiniteError":
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+
+
 def take_key(key: str) -> None:
-    """Let W&B find the driver's key where this node has none."""
+    """Let W&B find the driver's key here, if it has one."""
     if key:
-        os.environ.setdefault("WANDB_API_KEY", key)
+        os.environ["WANDB_API_KEY"] = key
 
 
 def set_threads(cpus: int) -> None:
