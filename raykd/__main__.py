@@ -8,6 +8,7 @@ from raykd import UserError, __version__
 
 COMMANDS = {
     "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train; missing teachers first; same name again: go on",
+    "tune": "RECIPE [--field VALUE …] [--name N] [--storage DIR] [--samples N]  its search, or its teachers as an ensemble",
     "eval": "RUN  evaluate every network of a finished run",
     "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
     "submit": "RECIPE --address URL [--no-wait] [--command tune] [--field VALUE …]  train or tune as a Ray job",

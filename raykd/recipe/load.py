@@ -37,7 +37,8 @@ def load(path: str | Path) -> Loaded:
         raise UserError(f"no recipe at {path}: give the path of a Python file with a module-level `recipe`")
     root, module_name = _root(path)
     before = set(sys.modules)
-    for folder in (str(path.parent), str(root)):
+    roots = (root, Path.cwd().resolve())
+    for folder in (str(roots[1]), str(path.parent), str(root)):
         if folder not in sys.path:
             sys.path.insert(0, folder)
     importlib.invalidate_caches()
@@ -46,7 +47,7 @@ def load(path: str | Path) -> Loaded:
     if not isinstance(recipe, Recipe):
         raise UserError(f"{path} has no module-level `recipe = Recipe(...)`")
     check_types(recipe, path)
-    return Loaded(recipe, path, _sources(root, set(sys.modules) - before | {module_name}), module.__doc__ or "")
+    return Loaded(recipe, path, _sources(roots, set(sys.modules) - before | {module_name}), module.__doc__ or "")
 
 
 def _root(path: Path) -> tuple[Path, str]:
@@ -86,16 +87,17 @@ def _line_of(error: Exception, path: Path) -> str:
     return line
 
 
-def _sources(root: Path, names: set[str]) -> dict[str, str]:
-    """Text of the modules below root that the recipe brought in; installed packages and raykd itself stay out."""
+def _sources(roots: Sequence[Path], names: set[str]) -> dict[str, str]:
+    """Text of the user's own modules that the recipe brought in: below its root or the current folder, not installed."""
     found = {}
     for name in names:
         file = getattr(sys.modules.get(name), "__file__", None)
         if not file or not file.endswith(".py") or name.split(".")[0] == "raykd":
             continue
         file = Path(file).resolve()
-        if file.is_relative_to(root) and not {"site-packages", ".venv"} & set(file.parts):
-            found[str(file.relative_to(root))] = file.read_text()
+        homes = [root for root in roots if file.is_relative_to(root)]
+        if homes and not {"site-packages", ".venv"} & set(file.parts):
+            found[str(file.relative_to(homes[0]))] = file.read_text()
     return found
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from raykd.train.loop import State
 
 
-class NotFiniteError(RuntimeError):
+class NotFiniteError(ArithmeticError):
     """A loss term became NaN or infinite."""
 
 

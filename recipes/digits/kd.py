@@ -1,4 +1,4 @@
-"""Classic knowledge distillation on scikit-learn's digits: the main job, a few minutes on two cores.
+"""Classic knowledge distillation (Hinton et al. 2015) on scikit-learn's digits: the main job.
 
     raykd train recipes/digits/kd.py
 """
@@ -10,4 +10,8 @@ from raykd.recipe import Teachers, Train
 from recipes.digits.supervised import recipe as supervised
 from recipes.digits.teacher import recipe as teacher
 
-recipe = replace(supervised, method=KD.Config(), teachers=Teachers(sources=(Train(recipe=teacher),)))
+recipe = replace(
+    supervised,
+    method=KD.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)

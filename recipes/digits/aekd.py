@@ -1,0 +1,17 @@
+"""Three teachers weighed by their gradients (AEKD, Du et al. 2020) on digits.
+
+    raykd train recipes/digits/aekd.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.aekd import AEKD
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=AEKD.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher, seeds=(0, 1, 2)),)),
+)

@@ -1,0 +1,17 @@
+"""Confidence-aware multi-teacher distillation (CA-MKD, Zhang et al. 2022) on digits.
+
+    raykd train recipes/digits/ca_mkd.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.ca_mkd import CAMKD
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=CAMKD.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher, seeds=(0, 1, 2)),)),
+)

@@ -1,0 +1,11 @@
+"""Collaborative learning (CL-ILR, Song and Chai 2018) on digits.
+
+    raykd train recipes/digits/cl_ilr.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.cl_ilr import CLILR
+from recipes.digits.supervised import recipe as supervised
+
+recipe = replace(supervised, method=CLILR.Config(ramp_up_epochs=5))

@@ -1,0 +1,17 @@
+"""DIST (Huang et al. 2022) on digits.
+
+    raykd train recipes/digits/dist.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.dist import DIST
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=DIST.Config(temperature=4.0),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)

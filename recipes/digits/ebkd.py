@@ -1,0 +1,17 @@
+"""Three teachers weighed by their entropy (EBKD) on digits.
+
+    raykd train recipes/digits/ebkd.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.ebkd import EBKD
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=EBKD.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher, seeds=(0, 1, 2)),)),
+)

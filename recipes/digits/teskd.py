@@ -1,0 +1,16 @@
+"""Students help the teacher (TESKD, Li et al. 2021) on digits, with a small network of four stages.
+
+    raykd train recipes/digits/teskd.py
+
+Its baseline is the same network alone:
+
+    raykd train recipes/digits/supervised.py --student.name timm:resnet10t --name digits/supervised-resnet10t
+"""
+
+from dataclasses import replace
+
+from raykd.methods.teskd import TESKD
+from raykd.models.config import Network
+from recipes.digits.supervised import recipe as supervised
+
+recipe = replace(supervised, method=TESKD.Config(), student=Network(name="timm:resnet10t"))
