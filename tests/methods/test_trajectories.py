@@ -1,5 +1,10 @@
-"""Five SGD steps of whole methods (networks, wiring, losses, weights) against the authors' own runs, in float64."""
+"""Five SGD steps of whole methods (networks, wiring, losses, weights) against the authors' own runs, in float64.
 
+With the constant that OKDDip's and TESKD's authors add to their targets, the runs agree to rounding; without it (as
+raykd has it) to 1e-4, but for TESKD, where a ReLU switches at the fourth step: its losses differ by 3e-3 from there.
+"""
+
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +21,10 @@ with np.load(Path(__file__).parent.parent / "golden" / "trajectories.npz") as ex
 
 CLEAN = ("individual", "ca_mkd_cal", "aver_mkd_cal", "ebkd_cal", "aekd_cal", "fitnet_mkd_cal")
 ADDING = ("okddip", "okddip_net", "one", "cl_ilr", "dml2_pairwise", "dml3_pairwise", "dml3_ensemble_first", "kd_cal")
-slow = [pytest.param(case, marks=pytest.mark.slow) for case in SATURATED if case != "kd"]
+
+
+def some_slow(cases: Iterable[str], slow: Collection[str]) -> list:
+    return [pytest.param(case, marks=pytest.mark.slow) if case in slow else case for case in cases]
 
 
 def kl_of_the_original(student: Tensor, teacher: Tensor, temperature: float = 1.0, reduction: str = "batchmean"):
@@ -37,20 +45,30 @@ def far(found: list[Row], tolerance: float) -> list[Row]:
     return [row for row in found if not row.difference <= tolerance]
 
 
-@pytest.mark.parametrize("case", [*CLEAN, *slow])
+@pytest.mark.parametrize("case", some_slow([*CLEAN, *SATURATED[1:]], slow=("aver_mkd_cal", "ebkd_cal", *SATURATED)))
 def test_where_the_original_is_clean_every_step_is_exact(case: str):
     assert far(list(rows(GOLDEN, case)), 1e-10) == []
 
 
 @pytest.mark.usefixtures("as_original")
-@pytest.mark.parametrize("case", [*ADDING, "teskd", pytest.param("kd", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("case", some_slow([*ADDING, "kd", "teskd"], slow=("dml2_pairwise", "kd", "teskd")))
 def test_with_the_originals_constant_every_step_is_exact(case: str):
     assert far(list(rows(GOLDEN, case)), 1e-10) == []
 
 
-@pytest.mark.parametrize("case", ADDING)
+@pytest.mark.usefixtures("as_original")
+def test_two_steps_of_teskd_are_exact():
+    assert far(list(rows(GOLDEN, "teskd", steps=2)), 1e-10) == []
+
+
+@pytest.mark.parametrize("case", some_slow(ADDING, slow=("okddip_net", "cl_ilr", "dml2_pairwise", "dml3_pairwise")))
 def test_without_it_the_losses_stay_within_1e_4(case: str):
     assert far([row for row in rows(GOLDEN, case) if not row.what.startswith("eval")], 1e-4) == []
+
+
+@pytest.mark.slow
+def test_teskd_without_it_stays_within_1e_4_up_to_the_switch():
+    assert far(list(rows(GOLDEN, "teskd", steps=3)), 1e-4) == []
 
 
 def test_every_case_is_run():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
 from raykd.contract import Batch, Distiller
 from raykd.losses import ramp_up
@@ -284,3 +285,17 @@ def test_batches_of_one_sample_work_where_there_is_no_batch_norm():
         batch: Batch = data(1)
         sum(run(distiller, teachers, batch).terms.values()).backward()
         assert all(torch.isfinite(p.grad).all() for p in distiller.parameters()), name
+
+
+@every
+def test_no_step_waits_for_the_device(name: str):
+    """Fake tensors have no values: whatever would copy one to the host (`item`, a mask's indices) raises."""
+    teachers = teachers_for(name)
+    real = distiller_for(name, teachers).double().train(), teachers
+    fake = FakeTensorMode()
+    with FakeCopyMode(fake):
+        distiller, teachers = copy.deepcopy(real)
+    with fake:
+        images = torch.empty(4, 3, SIZE, SIZE, dtype=torch.float64)
+        batch = Batch(images, torch.zeros(4, dtype=torch.int64), torch.arange(4))
+        sum(run(distiller, teachers, batch).terms.values()).backward()
