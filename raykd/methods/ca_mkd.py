@@ -22,8 +22,13 @@ from raykd.models.staged import Staged
 
 
 def confidence_weights(logits: Sequence[Tensor] | Tensor, labels: Tensor) -> Tensor:
-    """(1 − softmax_k(CE(z_k, y))) / (K − 1): logits [K, B, C] → weights [K, B] that sum to 1 per sample; eq. 3."""
+    """(1 − softmax_k(CE(z_k, y))) / (K − 1): logits [K, B, C] → weights [K, B] that sum to 1 per sample; eq. 3.
+
+    A single teacher, for which the formula is 0/0, has weight 1.
+    """
     doubt = torch.stack([cross_entropy(z, labels, reduction="none") for z in logits])
+    if len(doubt) == 1:
+        return torch.ones_like(doubt)
     return (1 - F.softmax(doubt, dim=0)) / (len(doubt) - 1)
 
 

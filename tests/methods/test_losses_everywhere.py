@@ -255,6 +255,12 @@ def test_certain_teachers_are_weighted_equally():
     assert torch.allclose(ebkd.entropy_weights(teachers), torch.full((3, 2), 2 / 3, dtype=torch.float64))
 
 
+def test_a_single_teacher_counts_fully():
+    x = inputs(Shape(4, 5, 1))
+    loss = ca_mkd.logit_loss(x["student"], x["many"], x["labels"], T)
+    assert loss.item() == pytest.approx(formulas.kl(x["student"].numpy(), x["many"][0].numpy(), T).mean(), rel=1e-12)
+
+
 def test_a_constant_vector_correlates_with_nothing():
     student = torch.zeros(1, 4, requires_grad=True)
     terms = dist.dist_loss(student, torch.randn(1, 4), 4.0, 1.0, 1.0)
