@@ -68,7 +68,7 @@ class Data:
     root: str = "~/.cache/raykd"
     """Folder of the .beton files and downloads."""
     shared: str = ""
-    """Folder or URI (s3://, gs://, …) that keeps the .beton files for all nodes, which copy them to root; empty: none."""
+    """Folder or URI (s3://, gs://, …) that keeps the .beton files for all nodes, which copy them; empty: none."""
     encoding: Encoding = Encoding()
     """How the images are stored there."""
     loader: Literal["ffcv", "torch"] = "ffcv"

@@ -193,16 +193,16 @@ def test_nothing_is_left_running_and_memory_stays(toy):
     import psutil
 
     data, process = toy(), psutil.Process()
-    loader = train(data)
+    loader = train(data, batch_size=2048)  # FFCV's buffers of an epoch take 8 MB: 50 leaked ones could not be missed
     list(loader.batches(0, 4))
     sizes = []
     for epoch in range(60):
-        for number, _ in enumerate(loader.batches(4 * epoch, 4 * epoch + 40)):
-            if number == 2 + epoch % 3:  # most epochs are left in the middle
+        for number, _ in enumerate(loader.batches(4 * epoch, 4 * epoch + 4)):
+            if number == 1 + epoch % 4:  # most epochs are left in the middle
                 break
         sizes.append(process.memory_info().rss)
     assert [t for t in threading.enumerate() if type(t).__name__ == "EpochIterator"] == []
-    assert sizes[-1] - sizes[9] < 8 << 20
+    assert sizes[-1] - sizes[9] < 64 << 20
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         read(train(data), 0, 1)

@@ -1,5 +1,27 @@
 """Data sets, one dataclass each; importing them costs nothing."""
 
+from raykd.data.sources.arrays import Npz, TFRecord
 from raykd.data.sources.digits import Digits
+from raykd.data.sources.fine_grained import CUB200, MIT67, Stanford40, StanfordDogs
+from raykd.data.sources.folders import ImageFolder, ImageNet, TinyImageNet
+from raykd.data.sources.libraries import CIFAR10, CIFAR100, Flowers102, Food101, HuggingFace, Pet37, Torchvision
 
-ALL = (Digits,)
+ALL = (
+    Digits,
+    CIFAR10,
+    CIFAR100,
+    TinyImageNet,
+    ImageNet,
+    Flowers102,
+    Pet37,
+    Food101,
+    CUB200,
+    StanfordDogs,
+    MIT67,
+    Stanford40,
+    ImageFolder,
+    Torchvision,
+    HuggingFace,
+    Npz,
+    TFRecord,
+)
