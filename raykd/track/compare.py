@@ -146,7 +146,9 @@ def gain(values: list[float], baseline: list[float]) -> Gain:
 def find_baseline(rows: list[Row], row: Row, wanted: str) -> Row | None:
     """The row that a row's gain is over: same data set, student and split; None for the baseline itself and where none is."""
     same = [r for r in rows if (r.data, r.student, r.split) == (row.data, row.student, row.split)]
-    found = [r for r in same if wanted in (r.label, r.name)] or [r for r in same if r.method == wanted]
+    wanted = wanted.casefold()
+    found = [r for r in same if wanted in (r.label.casefold(), r.name.casefold())]
+    found = found or [r for r in same if r.method.casefold() == wanted]
     if len(found) > 1:
         names = ", ".join(r.name for r in found)
         raise UserError(f"{wanted} is more than one row of {row.data}, {row.student}: choose one with --baseline ({names})")
@@ -155,6 +157,6 @@ def find_baseline(rows: list[Row], row: Row, wanted: str) -> Row | None:
 
 def check_baseline(rows: list[Row], wanted: str) -> None:
     """Raise UserError where no row is called as --baseline says."""
-    if not any(wanted in (row.method, row.label, row.name) for row in rows):
+    if not any(wanted.casefold() in (name.casefold() for name in (row.method, row.label, row.name)) for row in rows):
         known = ", ".join(sorted({name for row in rows for name in (row.method, row.name)}))
         raise UserError(f"no finished run of the baseline {wanted!r}: --baseline takes one of {known}")

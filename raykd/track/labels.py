@@ -13,7 +13,7 @@ class Labels(NamedTuple):
 
 def labels(recipe: dict[str, Any]) -> Labels:
     """Labels of a recipe as `to_dict` gives it; raises KeyError naming the first field that is missing."""
-    method = recipe["method"]["class"].split(":")[0].rsplit(".", 1)[-1]
+    method = recipe["method"]["class"].split(":")[1].split(".")[0]
     return Labels(_data(recipe["data"]["source"]), recipe["student"]["name"], method, recipe["seed"])
 
 

@@ -41,7 +41,7 @@ def start(
     """
     wish = recipe["wandb"]
     note = Notebook(directory, run_id, wish)
-    run = Run(note, say)
+    run = Run(note, name, say)
     mode = _mode(wish["mode"], say)
     if mode == "disabled":
         return run
@@ -59,7 +59,7 @@ class Notebook:
     def __init__(self, directory: Path, run_id: str = "", wish: Mapping[str, Any] | None = None):
         self.directory, self.path = directory, directory / "wandb.json"
         self.id, self.project, self.entity, self.url = run_id, "", "", ""
-        self.last_step, self.parts, self.teachers = -1, [], []
+        self.last_step, self.parts, self.artifacts, self.teachers = -1, [], [], []
         if wish:
             self.project, self.entity = wish["project"], wish["entity"]
         if self.path.exists():
@@ -67,7 +67,7 @@ class Notebook:
 
     def write(self) -> None:
         """In place and padded, so that a note of a step costs microseconds; blanks after JSON are JSON."""
-        keys = ("id", "project", "entity", "url", "last_step", "parts", "teachers")
+        keys = ("id", "project", "entity", "url", "last_step", "parts", "artifacts", "teachers")
         text = json.dumps({key: getattr(self, key) for key in keys}).encode()
         with open(self.path, "r+b" if self.path.exists() else "wb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -96,8 +96,8 @@ def _never_fatal(method: Callable) -> Callable:
 class Run:
     """What rank 0 logs to; a disabled or broken one swallows everything."""
 
-    def __init__(self, note: Notebook, say: Callable[[str], None]):
-        self.note, self.say = note, say
+    def __init__(self, note: Notebook, name: str, say: Callable[[str], None]):
+        self.note, self.name, self.say = note, name, say
         self.wandb_run: Any = None
         self.troubled = False
         self.began, self.spent = time.monotonic(), 0.0
@@ -176,15 +176,14 @@ class Run:
 
     @_never_fatal
     def artifact(self, path: Path, metadata: Mapping[str, Any]) -> None:
-        """Upload the deployed network as an artifact of type model."""
-        import wandb
-
-        model = wandb.Artifact(artifact_name(self.note.directory.name), type="model", metadata=dict(metadata))
-        model.add_file(str(path), name=path.name, policy="mutable")
-        recipe = self.note.directory / "recipe.json"
-        if recipe.exists():
-            model.add_file(str(recipe), policy="mutable")
-        self.wandb_run.log_artifact(model)
+        """Upload the deployed network (a file of the run directory) as an artifact of type model."""
+        self.note.artifacts.append({"file": path.name, "metadata": dict(metadata)})
+        self.note.write()
+        server = quiet_wandb().setup().settings.base_url
+        if not self.wandb_run.offline and not in_time(lambda: _answers(server), PROBE_SECONDS):
+            self._trouble(f"W&B: {server} does not answer any more")
+        elif not in_time(lambda: log_artifacts(self.note, self.wandb_run, self.name), FINISH_SECONDS):
+            self._trouble(f"W&B did not take the student in {FINISH_SECONDS} s")
 
     @_never_fatal
     def use_teacher(self, name: str) -> None:
@@ -211,6 +210,39 @@ class Run:
             self.note.parts[-1]["uploaded"] = True
             self.note.write()
             link_teachers(self.note)
+
+
+def log_artifacts(note: Notebook, run: Any, name: str) -> bool:
+    """Hand the noted networks over to W&B. This asks the server of an online run, for ever where it does not answer."""
+    import wandb
+
+    for item in list(note.artifacts):
+        model = wandb.Artifact(artifact_name(name), type="model", metadata=item["metadata"])
+        for file in (item["file"], "recipe.json"):
+            if (note.directory / file).exists():
+                model.add_file(str(note.directory / file))
+        run.log_artifact(model)
+        note.artifacts.remove(item)
+        note.write()
+    return True
+
+
+def in_time(call: Callable[[], bool], seconds: float) -> bool:
+    """What `call` returns, False where it takes longer (it is left to itself); what it raises is raised here."""
+    answers: list[Any] = []
+
+    def answer() -> None:
+        try:
+            answers.append(call())
+        except Exception as error:  # handed over to the caller's thread
+            answers.append(error)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if answers and isinstance(answers[0], Exception):
+        raise answers[0]
+    return bool(answers) and answers[0]
 
 
 def link_teachers(note: Notebook) -> None:
@@ -258,19 +290,8 @@ def quiet_wandb() -> Any:
 
 
 def _settings(wandb: Any, note: Notebook, mode: str, recipe: dict, name: str, job_type: str) -> dict:
-    """Arguments of wandb.init. x_disable_meta: the command line and the host's name are nobody's business."""
+    """Arguments of wandb.init."""
     about, wish = labels(recipe), recipe["wandb"]
-    quiet = wandb.Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        x_disable_meta=True,
-        x_save_requirements=False,
-        init_timeout=20,
-        finish_timeout=FINISH_SECONDS,
-        finish_timeout_raises=True,
-    )
     tags = [about.method, about.data, about.student, f"seed {about.seed}", *wish["tags"]]
     return {
         "project": note.project,
@@ -281,12 +302,27 @@ def _settings(wandb: Any, note: Notebook, mode: str, recipe: dict, name: str, jo
         "group": wish["group"] or None,
         "job_type": job_type,
         "tags": [tag[:64] for tag in dict.fromkeys(tags)],
-        "config": {**recipe, "labels": about._asdict(), "run_directory": note.directory.name},
+        "config": {**recipe, "labels": about._asdict(), "name": name},
         "mode": mode,
         "resume": "allow",
         "reinit": "create_new",
-        "settings": quiet,
+        "settings": private_settings(wandb),
     }
+
+
+def private_settings(wandb: Any) -> Any:
+    """Quiet, bounded in time, and without the command line, the host's name and the git remote."""
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        disable_git=True,
+        disable_code=True,
+        x_disable_meta=True,
+        x_save_requirements=False,
+        init_timeout=20,
+        finish_timeout=FINISH_SECONDS,
+        finish_timeout_raises=True,
+    )
 
 
 def _mode(wanted: str, say: Callable[[str], None]) -> str:
@@ -307,12 +343,7 @@ def unreachable() -> str:
     server = quiet_wandb().setup().settings.base_url
     if not has_key(server):
         return "no key (wandb login, or WANDB_API_KEY)"
-    found: list[bool] = []
-    # In a thread, because looking up a host's name heeds no timeout.
-    thread = threading.Thread(target=lambda: found.append(_answers(server)), daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return "" if found and found[0] else f"{server} does not answer"
+    return "" if in_time(lambda: _answers(server), PROBE_SECONDS) else f"{server} does not answer"
 
 
 def has_key(server: str) -> bool:
@@ -322,7 +353,17 @@ def has_key(server: str) -> bool:
     return bool({"WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"} & set(os.environ)) or get_netrc_auth(server) is not None
 
 
-def _answers(server: str) -> bool:
+def key() -> str:
+    """The key from W&B's own places, to hand it to a run on another machine; "" where there is none."""
+    from requests.utils import get_netrc_auth
+
+    if "WANDB_API_KEY" in os.environ:
+        return os.environ["WANDB_API_KEY"]
+    login = get_netrc_auth(quiet_wandb().setup().settings.base_url)
+    return login[1] if login else ""
+
+
+def _answers(server: str) -> bool:  # to be called through in_time: looking up a host's name heeds no timeout
     try:
         urllib.request.urlopen(server, timeout=PROBE_SECONDS).close()
     except urllib.error.HTTPError:

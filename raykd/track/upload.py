@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
-from raykd.track.run import Notebook, link_teachers, quiet_wandb, unreachable
+from raykd.track.run import Notebook, link_teachers, log_artifacts, private_settings, quiet_wandb, unreachable
 
 BLOCK, HEADER = 32768, 7  # W&B's transaction log is LevelDB's log format after 7 bytes that say so
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
@@ -57,6 +57,8 @@ def upload(note: Notebook, seconds: float = 3600.0) -> str:
     _find(note)
     note.url = quiet_wandb().Api(timeout=20).run(f"{note.entity}/{note.project}/{note.id}").url
     note.write()
+    if note.artifacts:
+        _send_artifacts(note)
     link_teachers(note)
     return ""
 
@@ -74,6 +76,22 @@ def _wandb_sync(log: Path, seconds: float) -> str:
         return ""
     lines = (done.stderr or done.stdout).strip().splitlines()
     return f"W&B did not take the upload ({lines[-1] if lines else 'no word why'}); nothing is lost, try again"
+
+
+def _send_artifacts(note: Notebook) -> None:
+    """Networks that a run could not hand over while it ran."""
+    wandb = quiet_wandb()
+    run = wandb.init(
+        project=note.project,
+        entity=note.entity,
+        id=note.id,
+        resume="must",
+        dir=tempfile.mkdtemp(prefix="raykd-wandb-"),
+        reinit="create_new",
+        settings=private_settings(wandb),
+    )
+    log_artifacts(note, run, run.name)
+    run.finish()
 
 
 def _find(note: Notebook) -> None:

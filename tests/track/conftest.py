@@ -3,10 +3,10 @@ import pytest
 
 @pytest.fixture
 def recipe():
-    def make(method="kd", seed=0, mode="auto", **fields):
+    def make(method="KD", seed=0, mode="auto", **fields):
         return {
             "class": "raykd.recipe:Recipe",
-            "method": {"class": f"raykd.methods.{method}:{method.upper()}.Config", "temperature": 4.0},
+            "method": {"class": f"raykd.methods.{method.lower()}:{method}.Config", "temperature": 4.0},
             "student": {"class": "raykd.models.config:Network", "name": "resnet8x4", "weights": ""},
             "data": {"source": {"class": "raykd.data.sources.digits:Digits"}, "image_size": 32, "root": "~", "loader": "ffcv"},
             "teachers": {"class": "raykd.recipe:Teachers", "sources": [], "max_parallel": 0},

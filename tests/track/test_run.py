@@ -25,7 +25,9 @@ def server(monkeypatch, tmp_path):
     stub = Stub().start()
     monkeypatch.setenv("WANDB_BASE_URL", stub.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.2")
+    private = track.private_settings
+    hasty = wandb.Settings(x_file_stream_transmit_interval=0.1, x_transaction_log_flush_interval=0.1)
+    monkeypatch.setattr(track, "private_settings", lambda wandb: merged(private(wandb), hasty))
     monkeypatch.setattr(track, "PROBE_SECONDS", 2.0)
     monkeypatch.setattr(track, "FINISH_SECONDS", 3)
     yield stub
@@ -33,6 +35,10 @@ def server(monkeypatch, tmp_path):
         stub.kill()
     with contextlib.suppress(ConnectionError):  # of the service that a test killed
         wandb.teardown()
+
+
+def merged(settings, more):
+    return settings.model_copy(update={name: getattr(more, name) for name in more.model_fields_set})
 
 
 @pytest.fixture
@@ -73,7 +79,7 @@ def test_upload(server, directory, recipe):
     sent = server.runs[run.id]
     assert said == [] and server.unknown == []
     assert (sent["displayName"], sent["groupName"], sent["jobType"], sent["exit"]) == ("kd-seed0", "digits", "student", 0)
-    assert set(sent["tags"]) == {"kd", "digits", "resnet8x4", "seed 0", "mine"}
+    assert set(sent["tags"]) == {"KD", "digits", "resnet8x4", "seed 0", "mine"}
     assert server.config(run.id)["method"]["temperature"] == 4
     assert [row["terms/ce"] for row in server.history(run.id)] == [1, 1 / 2, 1 / 3]
     assert server.history(run.id)[0]["notes/teacher_weights/1"] == 0.75
@@ -94,7 +100,7 @@ def test_teacher_is_an_input(server, directory, recipe, tmp_path):
     student.use_teacher("teacher")  # not uploaded yet
     student.finish("finished")
     assert server.used == []
-    teacher = start(recipe("supervised"), name="teacher", directory=other, job_type="teacher")
+    teacher = start(recipe("Supervised"), name="teacher", directory=other, job_type="teacher")
     teacher.artifact(other / "student.safetensors", {})
     teacher.finish("finished")
     sync([str(directory)])

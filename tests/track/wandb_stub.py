@@ -1,4 +1,4 @@
-"""A loopback server that speaks as much of W&B's wire as uploading a run, syncing, reading it back and a report need."""
+"""A loopback server that speaks as much of W&B's wire as a run, a sync and a report need."""
 
 import gzip
 import json
@@ -233,12 +233,11 @@ class Stub:
         node |= {"metadata": artifact["metadata"], "ttlDurationSeconds": -1, "ttlIsInherited": True, "tags": []}
         node |= {"historyStep": None, "size": 1, "digest": artifact["digest"], "commitHash": "c", "fileCount": 1}
         node |= {"createdAt": "2030-01-01T00:00:00Z", "updatedAt": None, "aliases": []}
-        membership = {"__typename": "ArtifactCollectionMembership", "id": "m", "versionIndex": 0, "createdAt": "2030-01-01T00:00:00Z"}
-        membership |= {"aliases": [], "artifact": node}
+        membership = {"__typename": "ArtifactCollectionMembership", "id": "m", "versionIndex": 0}
+        membership |= {"createdAt": "2030-01-01T00:00:00Z", "aliases": [], "artifact": node}
         membership |= {"artifactCollection": {"__typename": "ArtifactSequence", **source}}
         return {"project": {"artifactCollectionMembership": membership}}
 
     def UseArtifact(self, v):
-        use = v["input"]
-        self.used.append((use["runName"], self.artifacts[use["artifactID"]]["artifactCollectionName"]))
-        return {"useArtifact": {"artifact": {"id": use["artifactID"]}}}
+        self.used.append((v["runName"], self.artifacts[v["artifactID"]]["artifactCollectionName"]))
+        return {"useArtifact": {"artifact": {"id": v["artifactID"], "digest": "d", "state": "COMMITTED"}}}
