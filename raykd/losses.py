@@ -37,12 +37,14 @@ def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Te
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Shannon entropy in nats of softmax(logits), [..., C] → [...]; exact to rounding even where one class has all."""
-    gaps = full_precision(logits)
-    gaps = gaps - gaps.amax(-1, keepdim=True)
-    # −log p of the likeliest class is log1p(odds of the others): taking its probability for 1 would lose what is left.
-    others = gaps.exp().scatter(-1, gaps.argmax(-1, keepdim=True), 0.0).sum(-1)
-    return torch.log1p(others) - (F.softmax(gaps, dim=-1) * gaps).sum(-1)
+    """Shannon entropy in nats of softmax(logits), [..., C] → [...]; 0 where one class has all.
+
+    Computed in float64: what is left beside a confident class is lost in float32.
+    """
+    p = F.softmax(logits.double(), dim=-1)
+    # A probability of 0 adds 0; the logarithm of a subnormal one would have an infinite gradient.
+    log_p = torch.where(p > torch.finfo(p.dtype).tiny, p, 1.0).log()
+    return -(p * log_p).sum(-1).to(full_precision(logits).dtype)
 
 
 def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
