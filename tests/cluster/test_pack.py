@@ -1,0 +1,109 @@
+"""What `raykd submit` sends, and how it reads what comes back."""
+
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from raykd import UserError
+from raykd.launch import key, submit
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "project"
+    names = ["mine.py", "parts/more.py", "data/images.bin", "runs/a/result.json", ".env", ".venv/lib.py", "parts/wandb/x"]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    return folder
+
+
+def packed(folder, into):
+    into.mkdir()
+    submit.pack(folder, into)
+    return {str(path.relative_to(into)) for path in into.rglob("*") if path.is_file()}
+
+
+def test_ignored_hidden_and_run_files_stay_out(project, tmp_path):
+    subprocess.run(["git", "init", "-q", project], check=True)
+    (project / ".gitignore").write_text("data/\n")
+    sent = packed(project, tmp_path / "sent")
+    assert {name for name in sent if not name.startswith("raykd/")} == {"mine.py", "parts/more.py"}
+    assert "raykd/__main__.py" in sent  # this version, whatever the image has
+    assert not any("__pycache__" in name for name in sent)
+
+
+def test_without_git(project, tmp_path):
+    sent = packed(project, tmp_path / "sent")
+    assert {name for name in sent if not name.startswith("raykd/")} == {"mine.py", "parts/more.py", "data/images.bin"}
+
+
+def test_a_checkout_of_raykd_is_not_overlaid(project, tmp_path):
+    (project / "raykd").mkdir()
+    (project / "raykd" / "__init__.py").write_text("")
+    assert "raykd/__main__.py" not in packed(project, tmp_path / "sent")
+
+
+def test_too_large_is_named_and_not_copied(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(submit, "MOST", 4_000_000)
+    with open(project / "data" / "images.bin", "wb") as file:
+        file.truncate(9_000_000)
+    (tmp_path / "sent").mkdir()
+    with pytest.raises(UserError, match=r"largest: data 9 MB.*\.gitignore"):
+        submit.pack(project, tmp_path / "sent")
+    assert not list((tmp_path / "sent").iterdir())
+
+
+def test_the_key_file_is_its_owners_alone(tmp_path):
+    key.put(tmp_path, "secret")
+    assert (tmp_path / key.FILE).stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        key.put(tmp_path, "other")
+
+
+@pytest.mark.parametrize(
+    "address, expected",
+    [("http://127.0.0.1:8265", True), ("http://localhost:1", True), ("https://ray.example.org", True),
+     ("http://ray.example.org:8265", False), ("http://10.0.0.4:8265", False)],
+)  # fmt: skip
+def test_a_key_goes_only_where_nobody_reads_along(address, expected):
+    assert submit.private(address) is expected
+
+
+def test_options_of_submit_do_not_reach_the_job():
+    words = ["--address", "http://x", "--epochs", "3", "--storage=/a b", "--name", "it's"]
+    kept = submit.arguments_without(words, ("--address", "--storage"))
+    assert kept == ("--epochs", "3", "--name", "it's")
+    job = submit.Job("train", "recipes/digits/kd.py", kept, "digits/kd")
+    assert job.entrypoint == """python -m raykd train recipes/digits/kd.py --epochs 3 --name 'it'"'"'s'"""
+    assert job.new_id() != job.new_id()
+
+
+@pytest.mark.parametrize(
+    "status, code, expected",
+    [("SUCCEEDED", 0, 0), ("FAILED", 2, 2), ("FAILED", -9, 137), ("STOPPED", -15, 143), ("STOPPED", None, 143),
+     ("FAILED", None, 1)],
+)  # fmt: skip
+def test_exit_status(status, code, expected):
+    from ray.job_submission import JobStatus
+
+    info = SimpleNamespace(status=JobStatus(status), driver_exit_code=code)
+    assert submit.exit_status(SimpleNamespace(get_job_info=lambda job: info), "x") == expected
+
+
+def test_storage_in_a_job(monkeypatch):
+    from raykd.launch import job
+
+    monkeypatch.delenv("RAYKD_STORAGE", raising=False)
+    monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
+    assert job.default_storage() == "runs"
+    job.lasting("runs")
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert job.default_storage() == "~/raykd/runs"
+    for place in ("~/raykd/runs", "/shared/runs", "s3://bucket/runs"):
+        job.lasting(place)
+    with pytest.raises(UserError, match="storage: 'runs' would be lost"):
+        job.lasting("runs")
+    monkeypatch.setenv("RAYKD_STORAGE", "s3://bucket/runs")
+    assert job.default_storage() == "s3://bucket/runs"
