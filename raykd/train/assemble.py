@@ -1,7 +1,7 @@
 """From a recipe to what trains: data prepared, frozen teachers loaded, the distiller built."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from raykd import UserError
 from raykd.contract import Distiller
 from raykd.data.config import Data
 from raykd.models import create
+from raykd.models.frozen import freeze
 from raykd.models.renormalize import renormalize
 from raykd.models.staged import Staged
 from raykd.recipe import Pretrained, Recipe, Run, Teachers, Train
@@ -21,8 +22,9 @@ from raykd.train.student import read_student
 @dataclass(frozen=True)
 class FrozenTeacher:
     name: str
-    network: Staged
+    network: Staged  # in the form that costs least: see raykd.models.frozen
     path: str  # of its run, or its weights' name
+    parameters: int  # of the network as it was trained
 
 
 def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: int, seed: int) -> Distiller:
@@ -60,22 +62,23 @@ def load_teachers(teachers: Teachers, data: Data, classes: int, trained: Sequenc
 def _renamed(teacher: FrozenTeacher, i: int, all_of_them: list[FrozenTeacher]) -> FrozenTeacher:
     """Names are unique: the second resnet32x4 is resnet32x4-1."""
     twin = sum(other.name == teacher.name for other in all_of_them[:i])
-    return FrozenTeacher(f"{teacher.name}-{twin}", teacher.network, teacher.path) if twin else teacher
+    return replace(teacher, name=f"{teacher.name}-{twin}") if twin else teacher
 
 
 def _from_run(path: str, data: Data) -> FrozenTeacher:
     network, about = read_student(Folder(path))
-    return FrozenTeacher(network.name, _freeze(renormalize(network, data.mean, data.std, about.mean, about.std)), path)
+    return _frozen(renormalize(network, data.mean, data.std, about.mean, about.std), path)
 
 
 def _pretrained(source: Pretrained, data: Data, classes: int) -> FrozenTeacher:
     wanted = source.network
     network = create(wanted.name, classes, image_size=data.image_size, weights=wanted.weights)
-    return FrozenTeacher(wanted.name, _freeze(renormalize(network, data.mean, data.std, source.mean, source.std)), wanted.weights)
+    return _frozen(renormalize(network, data.mean, data.std, source.mean, source.std), wanted.weights)
 
 
-def _freeze(network: Staged) -> Staged:
-    return network.eval().requires_grad_(False)
+def _frozen(network: Staged, path: str) -> FrozenTeacher:
+    size = parameters(network)
+    return FrozenTeacher(network.name, freeze(network), path, size)
 
 
 def recipe_of(run: Folder) -> Recipe:

@@ -10,7 +10,7 @@ from raykd.contract import Batch
 from raykd.methods.kd import KD
 from raykd.recipe import SGD, AdamW, Cosine, Debug, Precision, Steps
 from raykd.train import loop, optim
-from raykd.train.assemble import FrozenTeacher
+from raykd.train.assemble import FrozenTeacher, parameters
 from raykd.train.finite import NotFiniteError
 from tests.train import tiny
 
@@ -41,7 +41,8 @@ def equal(a, b):
 
 def teacher(seed=5):
     torch.manual_seed(seed)
-    return FrozenTeacher("tiny", tiny.network().eval().requires_grad_(False), "")
+    network = tiny.network().eval().requires_grad_(False)
+    return FrozenTeacher("tiny", network, "", parameters(network))
 
 
 class InFloat64:

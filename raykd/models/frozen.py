@@ -1,0 +1,89 @@
+"""Frozen networks in the form that costs least: BatchNorm folded into convolutions, channels last, no gradients."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from raykd.models.staged import Staged
+
+
+def freeze(staged: Staged) -> Staged:
+    """`staged` itself, for inference alone: it computes the same logits and features, to rounding, in less time.
+
+    BatchNorm goes into the convolution before it wherever nothing else reads that convolution's output; it leaves an
+    identity behind, so stages, features and the head keep their names and shapes. Weights lie channels last.
+    """
+    staged.eval().requires_grad_(False)
+    for conv, norm in foldable(staged):
+        _fold(conv, norm)
+        for name, module in list(staged.model.named_modules(remove_duplicate=False)):
+            if module is norm:
+                staged.model.set_submodule(name, _what_stays(norm))
+    return staged.to(memory_format=torch.channels_last)
+
+
+def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.Module]]:
+    """Convolutions and the BatchNorms that are their only readers, found in the autograd graph of one forward pass."""
+    made: dict[nn.Conv2d, list] = {}
+    read: dict[nn.Module, list] = {}
+    hooks = [m.register_forward_hook(lambda m, x, y: made.setdefault(m, []).append(y.grad_fn)) for m in _plain(staged)]
+    hooks += [m.register_forward_pre_hook(lambda m, x: read.setdefault(m, []).append(x[0].grad_fn)) for m in _norms(staged)]
+    weight = next(staged.parameters())
+    images = torch.zeros(1, 3, staged.image_size, staged.image_size, dtype=weight.dtype, device=weight.device)
+    try:
+        with torch.enable_grad():
+            logits, features = staged.output(images.requires_grad_(), tuple(staged.shapes))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    readers = _readers([logits, *features.values()])
+    by_node = {nodes[0]: conv for conv, nodes in made.items() if len(nodes) == 1 and readers[nodes[0]] == 1}
+    return [(by_node[nodes[0]], norm) for norm, nodes in read.items() if len(nodes) == 1 and nodes[0] in by_node]
+
+
+def _readers(outputs: list[Tensor]) -> Counter:
+    """How often each node of the autograd graph is read, a returned output counting as a reader."""
+    readers = Counter(output.grad_fn for output in outputs)
+    todo = list(readers)
+    while todo:
+        for node, _ in todo.pop().next_functions:
+            if node is not None:
+                if node not in readers:
+                    todo.append(node)
+                readers[node] += 1
+    return readers
+
+
+def _plain(staged: Staged) -> Iterator[nn.Conv2d]:
+    """Convolutions whose output is that of their own weight: no subclass, no parametrization, no hook."""
+    for module in staged.modules():
+        if type(module) is nn.Conv2d and not module._forward_pre_hooks and not module._forward_hooks:
+            yield module
+
+
+def _norms(staged: Staged) -> Iterator[nn.Module]:
+    """BatchNorms with running statistics, timm's, which go on with an activation, among them."""
+    for module in staged.modules():
+        known = type(module) is nn.BatchNorm2d or type(module).__name__ == "BatchNormAct2d"
+        if known and module.running_var is not None:
+            yield module
+
+
+def _what_stays(norm: nn.Module) -> nn.Module:
+    return nn.Identity() if type(norm) is nn.BatchNorm2d else norm.act
+
+
+@torch.no_grad()
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """w ← w γ/σ, b ← β + (b − μ) γ/σ, in float64 whatever the weights' own type."""
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    gamma = norm.weight.double() if norm.affine else torch.ones_like(mean)
+    beta = norm.bias.double() if norm.affine else torch.zeros_like(mean)
+    scale = gamma / (variance + norm.eps).sqrt()
+    bias = conv.bias.double() if conv.bias is not None else torch.zeros_like(mean)
+    weight = conv.weight.double() * scale.view(-1, 1, 1, 1)
+    kind = conv.weight.dtype
+    conv.weight = nn.Parameter(weight.to(kind), requires_grad=False)
+    conv.bias = nn.Parameter((beta + (bias - mean) * scale).to(kind), requires_grad=False)
