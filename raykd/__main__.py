@@ -12,6 +12,7 @@ COMMANDS = {
     "eval": "RUN  evaluate every network of a finished run",
     "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
     "submit": "RECIPE --address URL [--no-wait] [--command tune] [--field VALUE …]  train or tune as a Ray job",
+    "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write a data set's .beton files",
     "list": "[methods|models|datasets|recipes]  what there is, a line each",
 }
 

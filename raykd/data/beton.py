@@ -121,7 +121,7 @@ def write(
 
 
 def _finish(file, metadata: np.ndarray, allocations: np.ndarray, pointer: int) -> None:
-    table = -(-pointer // PAGE) * PAGE
+    table = -(-pointer // 8) * 8
     file.seek(table)
     file.write(allocations.tobytes())
     fields = np.zeros(2, FIELD)

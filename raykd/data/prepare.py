@@ -46,7 +46,7 @@ def prepare(data: Data, *, download: bool = False, skip_corrupt: bool = False, p
             with FileLock(f"{folder}.lock"):
                 if not (folder / "manifest.json").exists():
                     _write(folder, data, download, skip_corrupt, progress)
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        except OSError as error:  # no permission, no space, no such device: corrupt images are told apart before
             raise UserError(f"data.root {data.root}: {error.strerror}: {error.filename}; choose another") from None
     return _read(folder, data)
 

@@ -30,7 +30,9 @@ def folder(source, path: str, *needed: str) -> Path:
         raise UserError(f"{source.name}: say where it is with --data.source.path")
     for name in needed:
         if not (base / name).exists():
-            raise UserError(f"{source.name}: {base / name} is missing; data.source.path is the folder with {needed}")
+            raise UserError(
+                f"{source.name}: {base / name} is missing; data.source.path is the folder with {', '.join(needed)}"
+            )
     return base
 
 

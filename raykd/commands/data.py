@@ -1,0 +1,101 @@
+"""raykd data prepare: a data set's .beton files, written ahead of any run."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, make_dataclass, replace
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+from tyro import MISSING_NONPROP
+
+from raykd import UserError
+from raykd.data.config import Data, Encoding
+from raykd.data.prepare import Tick, prepare
+from raykd.recipe.load import load, parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    to: str = ""
+    """Folder to write to; empty: the recipe's data.root."""
+    download: bool = False
+    """Download what is missing, where the source can."""
+    skip_corrupt: bool = False
+    """Leave corrupt images out instead of stopping at the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfRecipe(Options):
+    data: Data
+    """The recipe's data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfSource(Options):
+    encoding: Encoding = Encoding()
+    """How the images are stored."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write the files of a recipe's data set, or of a source given by name; returns the exit status."""
+    if len(arguments) < 2 or arguments[0] != "prepare":
+        raise UserError("raykd data prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt] [--field VALUE …]")
+    chosen, data = _of_recipe(arguments) if arguments[1].endswith(".py") else _of_source(arguments)
+    console = Console()
+    with _bars(console) as progress:
+        done = prepare(data, download=chosen.download, skip_corrupt=chosen.skip_corrupt, progress=progress)
+    for split, path, size in (("train", done.train, done.train_size), ("test", done.test, done.test_size)):
+        console.print(f"{split}: {size:,} images, {path.stat().st_size / 1e6:,.1f} MB, {path}", soft_wrap=True)
+    console.print(f"{len(done.classes)} classes")
+    return 0
+
+
+def _of_recipe(arguments: Sequence[str]) -> tuple[Options, Data]:
+    default = OfRecipe(data=load(arguments[1]).recipe.data)
+    chosen = parse(OfRecipe, default, arguments[2:], "raykd data prepare", "Write the files of a recipe's data set.")
+    return chosen, replace(chosen.data, root=chosen.to or chosen.data.root)
+
+
+def _of_source(arguments: Sequence[str]) -> tuple[Options, Data]:
+    from raykd.data.sources import ALL
+
+    known = {source.name: source for source in ALL}
+    if arguments[1] not in known:
+        raise UserError(f"no recipe and no source {arguments[1]!r}; sources are {', '.join(known)}")
+    source = known[arguments[1]]
+    kind = make_dataclass("OfThisSource", [("source", source, field())], bases=(OfSource,), frozen=True, kw_only=True)
+    chosen: Any = parse(kind, MISSING_NONPROP, arguments[2:], "raykd data prepare", source.description)
+    places = {"root": chosen.to} if chosen.to else {}
+    nothing = {"image_size": 1, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # what reading needs; writing doesn't
+    return chosen, Data(source=chosen.source, encoding=chosen.encoding, **nothing, **places)
+
+
+class Rate(ProgressColumn):
+    """Images a second, and the size that the file is going to have."""
+
+    def render(self, task: Task) -> Text:
+        size = task.fields["size"] * (task.total or 0) / max(task.completed, 1)
+        return Text(
+            f"{task.finished_speed or task.speed or 0:,.0f} images/s, {size / 1e6:,.1f} MB in all", no_wrap=True
+        )
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Tick]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    bars, tasks = Progress(*columns, console=console), {}
+
+    def tick(split: str, total: int, size: int) -> None:
+        if not tasks:
+            bars.start()
+        if split not in tasks:
+            tasks[split] = bars.add_task(split, total=total, size=0)
+        bars.update(tasks[split], advance=1, size=bars.tasks[tasks[split]].fields["size"] + size)
+
+    try:
+        yield tick
+    finally:
+        if tasks:
+            bars.stop()

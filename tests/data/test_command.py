@@ -1,0 +1,47 @@
+"""raykd data prepare, through the real command line."""
+
+import pytest
+
+from raykd.__main__ import main
+
+
+def test_a_source_and_a_recipe_share_their_files(tmp_path, capsys):
+    assert main(["data", "prepare", "digits", "--to", str(tmp_path)]) == 0
+    first = capsys.readouterr().out
+    assert "train: 1,347 images" in first and "10 classes" in first
+    before = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*.beton"))
+    assert main(["data", "prepare", "recipes/digits/kd.py", "--to", str(tmp_path)]) == 0
+    assert before == sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*.beton"))
+    assert len(before) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "no recipe and no source 'nothing'; sources are digits, cifar10"),
+        (["imagefolder"], "--source.path"),
+        (["imagefolder", "--source.path", "/nowhere"], "/nowhere/train is missing"),
+        (["cifar10", "--source.path", "/nowhere"], "CIFAR10 is not in /nowhere .*"),
+        (["digits", "--encoding.mode", "gif"], "encoding.mode"),
+        (["digits", "--to", "/proc/nowhere"], "data.root /proc/nowhere"),
+        ([], "raykd data prepare RECIPE|SOURCE"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):
+    if arguments and "--to" not in arguments:
+        arguments = [*arguments, "--to", str(tmp_path)]
+    assert main(["data", "prepare", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message.rstrip(".*") in error
+
+
+def test_corrupt_images_are_skipped_on_request(tmp_path, capsys):
+    from test_sources import imagefolder
+
+    imagefolder(tmp_path / "source", None)
+    (tmp_path / "source" / "val" / "cat" / "bad.jpg").write_text("no image")
+    common = ["data", "prepare", "imagefolder", "--source.path", str(tmp_path / "source"), "--to", str(tmp_path / "to")]
+    assert main(common) == 2
+    assert "val/cat/bad.jpg can't be read" in capsys.readouterr().err
+    assert main([*common, "--skip-corrupt"]) == 0
+    assert "test: 3 images" in capsys.readouterr().out
