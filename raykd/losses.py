@@ -33,7 +33,8 @@ def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, re
 def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
     """Cross-entropy of logits [B, C] against classes [B] or distributions [B, C]; reduction "mean" or "none"."""
     logits = full_precision(logits)
-    return F.cross_entropy(logits, labels.to(logits.dtype) if labels.is_floating_point() else labels, reduction=reduction)
+    labels = labels.to(logits.dtype) if labels.is_floating_point() else labels
+    return F.cross_entropy(logits, labels, reduction=reduction)
 
 
 def entropy(logits: Tensor) -> Tensor:

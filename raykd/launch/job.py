@@ -6,21 +6,25 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from raykd import UserError
-from raykd.launch import cluster, key, rundir
+from raykd.data.config import Mixing
+from raykd.launch import cluster, key, lease, rundir
 from raykd.launch.display import Display
+from raykd.launch.failure import cause_of, explain
+from raykd.launch.rundir import Superseded
 from raykd.launch.stage import publish
 from raykd.launch.stop import StopRequested
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import fingerprint, to_dict
 from raykd.track import run as track
+from raykd.train.checkpoint import FOLDER as CHECKPOINTS
 from raykd.train.storage import Folder
 
 
@@ -52,7 +56,7 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
     """
     run = Folder(storage) / name
     check(recipe)
-    with only_one(run):
+    with only_one(run, display.console.print), _undone(run):
         rundir.open_run(run, loaded, recipe, trained)
         result = rundir.result_of(run)
         if result is not None and result["status"] == "finished":
@@ -72,6 +76,19 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
     return Finished(run.place, run.read_json("result.json"), trained=True)
 
 
+@contextmanager
+def _undone(run: Folder) -> Iterator[None]:
+    """Where a new run is refused for its input, leave nothing of it behind: a corrected recipe may take the name."""
+    new = not run.exists("recipe.json")
+    try:
+        yield
+    except UserError:
+        if new and not run.exists(CHECKPOINTS):
+            for name in rundir.OPENED:
+                run.delete(name)
+        raise
+
+
 def check(recipe: Recipe) -> None:
     """Raise UserError for values that no run can have."""
     least, most = cluster.workers_of(recipe)
@@ -83,37 +100,35 @@ def check(recipe: Recipe) -> None:
         raise UserError("gpus_per_worker: a worker uses one GPU at most; raise --workers instead")
     positive = {"epochs": recipe.epochs, "evaluate_every": recipe.evaluate_every, "log_every": recipe.log_every}
     positive |= {"accumulate": recipe.accumulate, "checkpoint.keep": recipe.checkpoint.keep}
+    positive |= {"cpus_per_worker": recipe.cpus_per_worker, "collective_timeout": recipe.collective_timeout}
     for field, value in positive.items():
-        if value <= 0:
+        if not 0 < value < float("inf"):
             raise UserError(f"{field}: {value} must be above 0")
     _check_interval(recipe.checkpoint.every)
     cluster.labels_of(recipe)
+    if recipe.method.hard_labels and type(recipe.data.mixing) is not Mixing:
+        raise UserError(f"data.mixing: {_method(recipe)} needs whole labels, and mixing makes shares of them; remove it")
     if not recipe.method.uses_teachers and recipe.teachers.sources:
-        raise UserError(f"teachers: {type(recipe.method).__qualname__.split('.')[0]} has no use for teachers; remove them")
+        raise UserError(f"teachers: {_method(recipe)} has no use for teachers; remove them")
+
+
+def _method(recipe: Recipe) -> str:
+    return type(recipe.method).__qualname__.split(".")[0]
 
 
 def _check_interval(text: str) -> None:
     number, _, unit = text.partition(" ")
-    units = ("step", "steps", "minute", "minutes")
-    if text == "never" or (unit in units and number.replace(".", "", 1).isdigit() and float(number) > 0):
+    decimal = number.replace(".", "", 1) if unit in ("minute", "minutes") else number
+    known = unit in ("step", "steps", "minute", "minutes")
+    if text == "never" or (known and decimal.isascii() and decimal.isdigit() and float(number) > 0):
         return
     raise UserError(f'checkpoint.every: {text!r} is not like "500 steps", "10 minutes" or "never"')
 
 
 @contextmanager
-def only_one(run: Folder) -> Iterator[None]:
-    """Hold the run's name; raises UserError where another process of this machine trains under it."""
-    if run.local is None:
-        yield
-        return
-    import fcntl
-
-    run.create()
-    with open(run.local / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another process is training {run.place} right now: wait for it, or give another --name") from None
+def only_one(run: Folder, say: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold the run's name; raises UserError where another process trains under it, on this machine or another."""
+    with lease.held(run, say):
         yield
 
 
@@ -149,18 +164,24 @@ def _in_this_process(job: dict[str, Any], display: Display) -> None:
             work(job, 0, 1, torch.device("cpu"), lambda metrics: None, messenger)
         except StopRequested:
             raise Interrupted(caught.number) from None
+        except (OSError, Superseded) as error:
+            raise RunFailed(str(error)) from error
 
 
 class _LocalMessenger:
     """The messenger of a worker that is the driver itself."""
 
     def __init__(self, display: Display):
-        self.stop_wanted = threading.Event()
+        self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
         self._display, self._latest = display, {}
 
     def tell(self, **progress: Any) -> None:
         self._latest = self._latest | progress
         self._display.show(self._latest)
+
+    def fail(self, kind: str, line: str) -> NoReturn:
+        """End the run; the error itself is the new one's cause."""
+        _give_up(kind, line)
 
     def close(self) -> None:
         self._display.show(self._latest)
@@ -172,7 +193,7 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
 
     from raykd.launch.board import Board
 
-    board = Board.options(scheduling_strategy=cluster.on_this_node()).remote()
+    board = Board.options(scheduling_strategy=cluster.on_this_node()).remote(watched=True)
     if recipe.wandb.mode in ("auto", "online"):
         ray.get(board.keep_key.remote(track.key()))
     outcome: dict[str, BaseException] = {}
@@ -184,7 +205,7 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
             outcome["error"] = error
 
     thread = threading.Thread(target=fit, name="train", daemon=True)
-    silence = Silence()
+    silence, drains = Silence(), cluster.Drains()
     with _signals() as caught:
         thread.start()
         while thread.is_alive():
@@ -195,11 +216,13 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
                 _give_up(*progress["hopeless"])
             if silence.long(progress):
                 display.say(cluster.waiting(recipe))
+            if drains.new():
+                board.ask_to_save.remote()
             if caught.event.is_set():
                 _wait_for_stop(board, caught, display, thread)
     display.show(ray.get(board.look.remote()))
     if "error" in outcome:
-        raise RunFailed(reason(outcome["error"])) from outcome["error"]
+        raise RunFailed(reason(outcome["error"], ray.get(board.places.remote()), recipe)) from outcome["error"]
 
 
 def _give_up(kind: str, line: str) -> NoReturn:
@@ -244,15 +267,19 @@ def _wait_for_stop(board: Any, caught: "_Caught", display: Display, thread: thre
 def trainer(job: dict[str, Any], recipe: Recipe) -> Any:
     """The TorchTrainer of a run. raykd keeps checkpoints itself (see train/checkpoint.py), so Ray's storage is scratch."""
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
 
+    from raykd.launch import preemption
+    from raykd.launch.board import Losses
     from raykd.launch.worker import in_ray_worker
 
     resources = cluster.per_worker(recipe)
     return TorchTrainer(
         in_ray_worker,
         train_loop_config=job,
-        torch_config=TorchConfig(backend="nccl" if recipe.gpus_per_worker else "gloo"),
+        torch_config=preemption.Config(
+            backend="nccl" if recipe.gpus_per_worker else "gloo", timeout_s=recipe.collective_timeout
+        ),
         scaling_config=ScalingConfig(
             num_workers=recipe.workers,
             use_gpu=recipe.gpus_per_worker > 0,
@@ -265,19 +292,21 @@ def trainer(job: dict[str, Any], recipe: Recipe) -> Any:
             storage_path=tempfile.mkdtemp(prefix="raykd-train-"),
             failure_config=FailureConfig(max_failures=recipe.max_failures),
             logging_config=LoggingConfig(log_level="ERROR"),
+            callbacks=[Losses(job["board"], recipe)],
         ),
     )
 
 
-def reason(error: BaseException) -> str:
-    """The innermost cause of a failed run in one line; a user's error in a worker is raised again as what it is."""
+def reason(error: BaseException, places: dict[int, dict[str, Any]], recipe: Recipe) -> str:
+    """Why a run failed, in one line; a user's error in a worker is raised again as what it is."""
     failures = getattr(error, "worker_failures", {})
-    for cause in failures.values():
-        original = getattr(cause, "cause", None) or cause
-        if isinstance(original, UserError) or type(original).__name__ == "UserError":
-            raise UserError(str(original).strip().splitlines()[-1]) from None
-        return f"worker {next(iter(failures))}: {str(original).strip().splitlines()[-1]}"
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}"
+    for cause in map(cause_of, failures.values()):
+        if isinstance(cause, UserError) or type(cause).__name__ == "UserError":
+            raise UserError(str(cause).strip().splitlines()[-1]) from None
+    if failures:
+        return explain(failures, places, recipe)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
 
 
 @dataclass

@@ -95,18 +95,17 @@ class CAMKD(SingleStudent):
         c = self.config
         logits, features = self.student.output(batch.images, (self.student.last_stage,))
         targets = stack_teachers(teachers)
-        maps = [output.features[name] for output, (name,) in zip(teachers, self.teacher_features, strict=True)]
-        embedded, projected = self._embed(features[self.student.last_stage], maps)
-        beta = c.beta if epoch >= c.logits_only_epochs else 0.0
         terms = {
             "ce": c.gamma * cross_entropy(logits, batch.labels),
             "kd": c.alpha * logit_loss(logits, targets, batch.labels, c.temperature),
-            "feature": beta * feature_loss(embedded, maps, projected, batch.labels),
         }
-        notes = {
-            "teacher_weights": confidence_weights(targets, batch.labels).mean(1).detach(),
-            "feature_weights": confidence_weights(projected, batch.labels).mean(1).detach(),
-        }
+        notes = {"teacher_weights": confidence_weights(targets, batch.labels).mean(1).detach()}
+        if epoch < c.logits_only_epochs:  # left out, not multiplied by 0: weight decay must not touch the embeddings yet
+            return Step(terms, notes)
+        maps = [output.features[name] for output, (name,) in zip(teachers, self.teacher_features, strict=True)]
+        embedded, projected = self._embed(features[self.student.last_stage], maps)
+        terms["feature"] = c.beta * feature_loss(embedded, maps, projected, batch.labels)
+        notes["feature_weights"] = confidence_weights(projected, batch.labels).mean(1).detach()
         return Step(terms, notes)
 
     def _embed(self, student_map: Tensor, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

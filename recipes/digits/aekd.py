@@ -1,6 +1,6 @@
 """Three teachers weighed by their gradients (AEKD, Du et al. 2020) on digits.
 
-    raykd train recipes/digits/aekd.py
+raykd train recipes/digits/aekd.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Three teachers averaged (AVER-MKD) on digits.
 
-    raykd train recipes/digits/aver_mkd.py
+raykd train recipes/digits/aver_mkd.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Confidence-aware multi-teacher distillation (CA-MKD, Zhang et al. 2022) on digits.
 
-    raykd train recipes/digits/ca_mkd.py
+raykd train recipes/digits/ca_mkd.py
 """
 
 from dataclasses import replace

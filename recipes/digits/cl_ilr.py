@@ -1,6 +1,6 @@
 """Collaborative learning (CL-ILR, Song and Chai 2018) on digits.
 
-    raykd train recipes/digits/cl_ilr.py
+raykd train recipes/digits/cl_ilr.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """DIST (Huang et al. 2022) on digits.
 
-    raykd train recipes/digits/dist.py
+raykd train recipes/digits/dist.py
 """
 
 from dataclasses import replace

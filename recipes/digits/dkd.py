@@ -1,6 +1,6 @@
 """Decoupled KD (Zhao et al. 2022) on digits.
 
-    raykd train recipes/digits/dkd.py
+raykd train recipes/digits/dkd.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Deep mutual learning (Zhang et al. 2018) on digits.
 
-    raykd train recipes/digits/dml.py
+raykd train recipes/digits/dml.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Three teachers weighed by their entropy (EBKD) on digits.
 
-    raykd train recipes/digits/ebkd.py
+raykd train recipes/digits/ebkd.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Three teachers with hints (FitNet-MKD) on digits.
 
-    raykd train recipes/digits/fitnet_mkd.py
+raykd train recipes/digits/fitnet_mkd.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """A patient and consistent teacher (FunMatch, Beyer et al. 2022) on digits: mixup on every batch, no labels at all.
 
-    raykd train recipes/digits/funmatch.py
+raykd train recipes/digits/funmatch.py
 """
 
 from dataclasses import replace

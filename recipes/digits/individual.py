@@ -1,6 +1,6 @@
 """Branches on one trunk without distillation on digits: OKDDip's own baseline.
 
-    raykd train recipes/digits/individual.py
+raykd train recipes/digits/individual.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Classic knowledge distillation (Hinton et al. 2015) on scikit-learn's digits: the main job.
 
-    raykd train recipes/digits/kd.py
+raykd train recipes/digits/kd.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """KD with standardised logits (Sun et al. 2024) on digits.
 
-    raykd train recipes/digits/kd_standardized.py
+raykd train recipes/digits/kd_standardized.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Online distillation with diverse peers (OKDDip, Chen et al. 2020) on digits.
 
-    raykd train recipes/digits/okddip.py
+raykd train recipes/digits/okddip.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """On-the-fly native ensemble (ONE, Lan et al. 2018) on digits.
 
-    raykd train recipes/digits/one.py
+raykd train recipes/digits/one.py
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
-"""A small search on digits: the weights of KD on a simplex, its temperature, and the learning rate, with early stopping.
+"""A small search on digits: KD's weights on a simplex, its temperature, and the learning rate, with early stopping.
 
-    raykd tune recipes/digits/search.py
+raykd tune recipes/digits/search.py
 """
 
 from dataclasses import replace

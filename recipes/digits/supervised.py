@@ -1,6 +1,6 @@
 """The student of the digits recipes trained alone: the baseline that every other digits recipe is compared with.
 
-    raykd train recipes/digits/supervised.py
+raykd train recipes/digits/supervised.py
 """
 
 from raykd.data.config import Data

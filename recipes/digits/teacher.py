@@ -1,6 +1,6 @@
 """The teacher of the digits recipes; they train it themselves where it is missing.
 
-    raykd train recipes/digits/teacher.py
+raykd train recipes/digits/teacher.py
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """Three teachers of digits trained side by side, and a student distilled from all of them.
 
-    raykd tune recipes/digits/teachers.py     (the ensemble alone: each teacher's accuracy, and the ensemble's)
-    raykd train recipes/digits/teachers.py    (the same teachers, found or trained, then the student)
+raykd tune recipes/digits/teachers.py     (the ensemble alone: each teacher's accuracy, and the ensemble's)
+raykd train recipes/digits/teachers.py    (the same teachers, found or trained, then the student)
 """
 
 from dataclasses import replace

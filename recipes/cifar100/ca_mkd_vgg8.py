@@ -1,0 +1,22 @@
+"""Confidence-aware multi-teacher distillation (CA-MKD, Zhang et al. 2022): 3 × ResNet-32x4 → VGG-8 on CIFAR-100.
+
+    raykd train recipes/cifar100/ca_mkd_vgg8.py
+
+Cost: 240 epochs with three frozen teachers, which are trained first (three times 240 epochs) where they are missing.
+Published: none quoted.
+Measured: not run here.
+"""
+
+from dataclasses import replace
+
+from raykd.methods.ca_mkd import CAMKD
+from raykd.recipe import Teachers, Train
+from recipes.cifar100.supervised_vgg8 import recipe as supervised
+from recipes.cifar100.teacher_resnet32x4 import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=CAMKD.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher, seeds=(0, 1, 2)),)),
+    published=(),
+)

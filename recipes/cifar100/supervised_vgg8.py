@@ -1,0 +1,20 @@
+"""VGG-8 alone on CIFAR-100, on RepDistiller's schedule.
+
+    raykd train recipes/cifar100/supervised_vgg8.py
+
+Cost: 240 epochs; 187,000 steps of batch 64.
+Published: top-1 70.36 % (CRD, Tian et al. 2020, table 1).
+Measured: not run here.
+"""
+
+from dataclasses import replace
+
+from raykd.models.config import Network
+from raykd.recipe import Published
+from recipes.cifar100.teacher_resnet32x4 import recipe as teacher
+
+recipe = replace(
+    teacher,
+    student=Network(name="vgg8"),
+    published=(Published(metric="top1", value=0.7036, source="CRD, Tian et al. 2020, table 1"),),
+)

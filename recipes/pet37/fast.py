@@ -1,0 +1,34 @@
+"""FunMatch (Beyer et al. 2022) on Oxford-IIIT Pet, the fast schedule: BiT ResNet-101x3 → BiT ResNet-50 at 128 pixels.
+
+    raykd train recipes/pet37/fast.py
+
+Cost: 1,000 epochs; 7,187 steps of batch 512; the teacher is fine-tuned first where it is missing.
+Published: a re-implementation: teacher 90.92 %, student 81.3 % after 300 and 86 % after 1,000 epochs.
+Measured: not run here.
+"""
+
+from dataclasses import replace
+
+from raykd.data.mixing import Mixup
+from raykd.data.transforms import CenterCrop, Flip, RandomResizedCrop, Resize
+from raykd.methods.funmatch import FunMatch
+from raykd.models.config import Network
+from raykd.recipe import AdamW, Cosine, Teachers, Train
+from recipes.pet37.teacher import recipe as teacher
+
+recipe = replace(
+    teacher,
+    method=FunMatch.Config(temperature=5),
+    student=Network(name="timm:resnetv2_50x1_bit"),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+    data=replace(
+        teacher.data,
+        train=(RandomResizedCrop(area=(0.05, 1.0)), Flip()),
+        test=(Resize(size=160), CenterCrop()),
+        mixing=Mixup(),
+    ),
+    epochs=1_000,
+    optimizer=AdamW(learning_rate=0.01, weight_decay=0.001, decay="schedule-only", decay_vectors=False, clip_norm=1.0),
+    schedule=Cosine(warmup_steps=1500),
+    evaluate_every=10,
+)
