@@ -1,18 +1,34 @@
-"""What a run's driver and its workers tell each other: progress one way, the wish to stop and W&B's key the other."""
+"""What a run's driver and its workers tell each other: progress and failures one way, wishes and W&B's key the other."""
 
+import os
+import socket
+import sys
 import threading
+import time
 from typing import Any
 
 import ray
+from ray.train import UserCallback
+
+from raykd.launch import preemption
+from raykd.launch.failure import explain
+from raykd.recipe import Recipe
+
+# Frames of these are passed over when a worker's place is told; in those below them, a worker waits for the others.
+FOREIGN = ("torch", "numpy", "ray", "ffcv", "threading", "contextlib", "queue")
+WAITING = ("torch.autograd.graph", "torch.distributed", "torch.nn.parallel.distributed")
 
 
 @ray.remote(num_cpus=0)
 class Board:
-    """A tiny actor on the driver's node; it holds the newest progress, whether the run should stop, and W&B's key."""
+    """A tiny actor on the driver's node; it holds the newest progress, what the workers should do, and W&B's key."""
 
-    def __init__(self):
+    def __init__(self, watched: bool = False):
+        """watched: a driver looks at it all the time and ends the workers where one says that it can't go on."""
+        self._watched = watched
         self._progress: dict[str, Any] = {}
-        self._stop = False
+        self._ranks: dict[int, dict[str, Any]] = {}
+        self._stop, self._saves = False, 0
         self._key = ""
 
     def keep_key(self, key: str) -> None:
@@ -22,39 +38,108 @@ class Board:
     def key(self) -> str:
         return self._key
 
-    def post(self, progress: dict[str, Any]) -> bool:
-        """Take the worker's progress; answers whether it should stop."""
+    def post(self, rank: int, progress: dict[str, Any], place: dict[str, Any]) -> tuple[bool, int]:
+        """Take a worker's progress; answers whether it should stop, and how many checkpoints have been asked for."""
         self._progress |= progress
-        return self._stop
+        self._ranks[rank] = place | {"heard": time.monotonic()}
+        return self._stop, self._saves
 
     def look(self) -> dict[str, Any]:
         return self._progress
 
+    def places(self) -> dict[int, dict[str, Any]]:
+        """By rank: step, host, pid, where it stood, whether it waited for others there, seconds since it was heard of."""
+        now = time.monotonic()
+        return {rank: place | {"silent": now - place["heard"]} for rank, place in sorted(self._ranks.items())}
+
+    def fail(self, kind: str, line: str) -> bool:
+        """Note that trying again is of no use; answers whether the driver will end the workers."""
+        self._progress.setdefault("hopeless", (kind, line))
+        return self._watched
+
+    def note(self, line: str) -> None:
+        """Tell the user a line."""
+        self._progress["losses"] = (*self._progress.get("losses", ()), f"{time.strftime('%H:%M:%S')} {line}")
+
     def ask_to_stop(self) -> None:
         self._stop = True
 
+    def ask_to_save(self) -> None:
+        self._saves += 1
+
 
 class Messenger:
-    """The worker's side: posts the newest progress every second from a thread, and hears whether to stop."""
+    """The worker's side: posts the newest progress and its place every second from a thread, and hears what is wanted."""
 
-    def __init__(self, board: Any, seconds: float = 1.0):
-        self.stop_wanted = threading.Event()
-        self._board, self._seconds = board, seconds
+    def __init__(self, board: Any, rank: int, seconds: float = 1.0):
+        self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
+        self._board, self._rank, self._seconds = board, rank, seconds
         self._latest: dict[str, Any] = {}
+        self._saves, self._worker_thread = 0, threading.get_ident()
+        self._about = {"host": socket.gethostname(), "pid": os.getpid()}
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._post, name="board-messenger", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="board-messenger", daemon=True)
         self._thread.start()
 
     def tell(self, **progress: Any) -> None:
         self._latest = self._latest | progress
 
+    def fail(self, kind: str, line: str) -> None:
+        """Say that the run can't go on; returns only where nobody watches, and the error must be raised."""
+        if ray.get(self._board.fail.remote(kind, line)):
+            threading.Event().wait(120)  # raising it would make Ray start the workers again
+
     def close(self) -> None:
         """Post what is left and end the thread."""
         self._ended.set()
         self._thread.join()
-        ray.get(self._board.post.remote(self._latest))
+        self._post()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._seconds):
+            self._post()
+            if preemption.asked.is_set():
+                self._leave()
 
     def _post(self) -> None:
-        while not self._ended.wait(self._seconds):
-            if ray.get(self._board.post.remote(self._latest)):
-                self.stop_wanted.set()
+        frames, waits = place_of(self._worker_thread)
+        stop, saves = ray.get(self._board.post.remote(self._rank, self._latest, self._about | {"at": frames, "waits": waits}))
+        if stop:
+            self.stop_wanted.set()
+        if saves > self._saves:
+            self._saves = saves
+            self.save_wanted.set()
+
+    def _leave(self, seconds: float = 25.0) -> None:
+        """This process is about to be taken away: have a checkpoint written, then go. Ray starts the workers again."""
+        before = ray.get(self._board.look.remote()).get("saved", -1)
+        ray.get(self._board.note.remote(f"worker {self._rank} on {self._about['host']} was told to go (SIGTERM)"))
+        ray.get(self._board.ask_to_save.remote())
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and ray.get(self._board.look.remote()).get("saved", -1) <= before:
+            time.sleep(0.1)
+            self._post()
+        os._exit(preemption.STATUS)
+
+
+def place_of(thread: int) -> tuple[str, bool]:
+    """Where a thread of this process stands ("file, line n, in function"), and whether it waits for other workers there."""
+    frame = sys._current_frames().get(thread)
+    waits = False
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in FOREIGN:
+        waits = waits or frame.f_globals["__name__"].startswith(WAITING)
+        frame = frame.f_back
+    if frame is None:
+        return "nowhere", waits
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}, in {frame.f_code.co_name}", waits
+
+
+class Losses(UserCallback):
+    """Runs in Train's controller: tells the board which workers were lost, before they are started again."""
+
+    def __init__(self, board: Any, recipe: Recipe):
+        self.board, self.recipe = board, recipe
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        places = ray.get(self.board.places.remote())
+        self.board.note.remote(explain(worker_exceptions, places, self.recipe))

@@ -26,15 +26,14 @@ def connected() -> Iterator[None]:
     """Inside: a Ray cluster. One that was started here ends with it."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    joining = inside_cluster()
-    if not joining or has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     if ray.is_initialized():
         yield
         return
-    options = {} if joining else {"include_dashboard": False}
+    # Ray itself asks for a token where it starts a cluster, and shows one where there is one. RAY_AUTH_MODE=token would come
+    # too late here for the Ray that a recipe with a search has imported.
+    options = {} if inside_cluster() else {"include_dashboard": False}
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
@@ -172,3 +171,17 @@ def _pending(recipe: Recipe) -> bool:
     wanted = per_worker(recipe)
     groups = [group for group in placement_group_table().values() if group["state"] in ("PENDING", "RESCHEDULING")]
     return any(bundle == wanted for group in groups for bundle in group["bundles"].values())
+
+
+class Drains:
+    """Nodes that the cluster is about to take away (a spot machine's notice, an autoscaler going down)."""
+
+    def __init__(self):
+        self._known: set[str] = set()
+
+    def new(self) -> bool:
+        """Whether there is one that was not there before."""
+        from ray._private.state import state
+
+        known, self._known = self._known, set(state.get_draining_nodes())
+        return bool(self._known - known)

@@ -53,7 +53,7 @@ class Display:
             if node.startswith("staging ") and (node, line) not in self._told:
                 self._told.add((node, line))
                 self.console.print(f"  {escape(node.removeprefix('staging '))}: {escape(line)}", highlight=False)
-        for line in progress.get("notices", ()):
+        for line in (*progress.get("losses", ()), *progress.get("notices", ())):
             if line not in self._told:
                 self._told.add(line)
                 self.console.print(f"  [yellow]note[/] {escape(line)}", highlight=False)

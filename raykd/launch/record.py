@@ -1,5 +1,6 @@
 """What rank 0 leaves of a run: metric lines, checkpoints, W&B, the student, the result."""
 
+import contextlib
 import json
 import tempfile
 import time
@@ -12,6 +13,7 @@ from raykd.launch.stop import StopRequested
 from raykd.train.assemble import parameters
 from raykd.train.checkpoint import Stamp, Writer
 from raykd.train.loop import Epoch, Event, Progress, Save
+from raykd.train.retry import PATIENCE, patiently
 from raykd.train.student import FILE, write_student
 
 if TYPE_CHECKING:
@@ -29,16 +31,31 @@ def interval(text: str) -> tuple[int, float]:
 class Record:
     """Called with every event of the loop."""
 
-    def __init__(self, worker: "Worker", resumed: Stamp | None):
-        self.worker, self.run = worker, worker.folder
+    def __init__(self, worker: "Worker", attempt: str, resumed: Stamp | None):
+        """attempt: the token of `rundir.claim`; a later attempt's start ends this one's writing."""
+        self.worker, self.run, self.attempt = worker, worker.folder, attempt
         step = resumed.step if resumed else 0
-        self.lines = rundir.forget_after(self.run, step)
-        self.restarts = rundir.start_attempt(self.run, worker.world, step)
-        self.writer = Writer(self.run, worker.recipe.checkpoint.keep, worker.job["fingerprint"])
+        self.journal = rundir.Journal(self.run, step)
+        patiently(self.journal.flush, "writing metrics.jsonl", worker.notice)
+        self.restarts = len(rundir.attempts_of(self.run)) - 1
+        keep, fingerprint = worker.recipe.checkpoint.keep, worker.job["fingerprint"]
+        self.writer = Writer(self.run, keep, fingerprint, worker.notice, self._before_writing, self._saved)
         self.every_steps, self.every_seconds = interval(worker.recipe.checkpoint.every)
         self.saved_step, self.saved_at = step, time.monotonic()
         self.stopping = False
         self.tracked = self._track(step)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return self.journal.lines
+
+    def _before_writing(self) -> None:
+        """No checkpoint without the metric lines before it, and none by a worker that has been replaced."""
+        rundir.expect_mine(self.run, self.attempt)
+        self.journal.flush()
+
+    def _saved(self, step: int) -> None:
+        self.worker.tell(saved=step)
 
     def _track(self, step: int) -> Any:
         """The W&B run, with what is known before the first step."""
@@ -59,11 +76,13 @@ class Record:
 
     def save_due(self, step: int) -> bool:
         """Whether the loop should yield Save after this step."""
-        messenger = self.worker.messenger
-        self.stopping = messenger is not None and messenger.stop_wanted.is_set()
+        messenger, asked = self.worker.messenger, False
+        if messenger is not None:
+            self.stopping, asked = messenger.stop_wanted.is_set(), messenger.save_wanted.is_set()
+            messenger.save_wanted.clear()
         by_steps = self.every_steps and step - self.saved_step >= self.every_steps
         by_time = self.every_seconds and time.monotonic() - self.saved_at >= self.every_seconds
-        return bool(self.stopping or by_steps or by_time)
+        return bool(self.stopping or asked or by_steps or by_time)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):
@@ -75,13 +94,12 @@ class Record:
         elif isinstance(event, Save):
             self._save(event.step, event.epoch, None)
         if self.stopping:
-            self.close("stopped")
+            self.close("stopped", seconds=30)
             self.worker.tell(stopped=event.step)
             raise StopRequested(event.step)
 
     def _line(self, event: Epoch) -> None:
-        self.lines.append(event.line)
-        self.run.append("metrics.jsonl", json.dumps(event.line))
+        self.journal.add(event.line)
         best = max(line["evaluation"][self.worker.deployed]["top1"] for line in self.lines)
         self.worker.tell(step=event.step, epoch=event.epoch, line=event.line, deployed=self.worker.deployed, best=best)
         self.tracked.log(event.step, event.line)
@@ -90,28 +108,36 @@ class Record:
         self.writer.save(self.worker.state.snapshot(), step, epoch, top1)
         self.saved_step, self.saved_at = step, time.monotonic()
 
-    def close(self, status: str) -> None:
+    def close(self, status: str, seconds: float = PATIENCE) -> None:
         """Wait for the checkpoint that is being written, and end the W&B run."""
-        self.writer.wait()
+        self.writer.wait(seconds)
         self.tracked.finish(status)
+
+    def fail(self) -> None:
+        """Keep what there is of a run that ends with an error."""
+        with contextlib.suppress(OSError, rundir.Superseded):
+            self.writer.wait(30)
+        self.tracked.finish("failed")
 
     def finish(self) -> None:
         """Write the student, the evaluation and the result, which says that the run is finished and so comes last."""
         self.writer.wait()
         worker = self.worker
-        if not worker.figures:  # resumed after the last evaluation, before the result
-            worker.evaluate(worker.state.evaluated)
         network = worker.state.evaluated.networks()[worker.deployed]
-        write_student(self.run, network, worker.recipe, worker.prepared.classes)
         evaluation = self.evaluation(network)
         result = self.result("finished", network)
-        self.run.write("evaluation.json", json.dumps(evaluation))
+        patiently(lambda: self._leave(network, evaluation), "writing the student", worker.notice)
         self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": self.gpu_hours(result)})
         if self.run.local is not None:
             self.tracked.artifact(self.run.local / FILE, {"top1": result["top1"], "parameters": result["parameters"]})
-        self.run.write("result.json", json.dumps(result, indent=1))
+        patiently(lambda: self.run.write("result.json", json.dumps(result, indent=1)), "writing the result", worker.notice)
         self.tracked.finish("finished")
         worker.tell(phase="finished")
+
+    def _leave(self, network: Any, evaluation: dict[str, Any]) -> None:
+        rundir.expect_mine(self.run, self.attempt)
+        write_student(self.run, network, self.worker.recipe, self.worker.prepared.classes)
+        self.run.write("evaluation.json", json.dumps(evaluation))
 
     def gpu_hours(self, result: dict[str, Any]) -> float:
         return result["seconds"] / 3600 * self.worker.world * self.worker.recipe.gpus_per_worker
@@ -125,7 +151,7 @@ class Record:
             "networks": {name: asdict(figures) for name, figures in worker.figures.items()},
             "teachers": {
                 teacher.name: asdict(worker.teacher_figures[teacher.name])
-                | {"parameters": parameters(teacher.network), "path": teacher.path}
+                | {"parameters": teacher.parameters, "path": teacher.path}
                 for teacher in worker.teachers
             },
             "flops": flops(network, worker.recipe.data.image_size, worker.device),
@@ -145,12 +171,12 @@ class Record:
             "workers": worker.world,
             "restarts": self.restarts,
             "top1": last.top1,
-            "top1_best": max(line["evaluation"][worker.deployed]["top1"] for line in self.lines),
+            "top1_best": max((line["evaluation"][worker.deployed]["top1"] for line in self.lines), default=last.top1),
             "top5": last.top5,
             "loss": last.loss,
             "networks": {name: {"top1": f.top1, "top5": f.top5} for name, f in worker.figures.items()},
             "seconds": seconds,
-            "images_per_second": images / seconds,
+            "images_per_second": images / seconds if seconds else 0.0,
             "parameters": parameters(network),
             "git": worker.job["git"],
             "wandb_url": self.tracked.url,

@@ -1,14 +1,20 @@
 """A run directory: what stands in it, who writes what, and when a run may go on under its name."""
 
 import json
+import secrets
 import time
 from typing import Any
 
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
-from raykd.recipe.serial import differences, essence, from_dict, to_dict
+from raykd.recipe.serial import differences, essence, to_dict
+from raykd.train.assemble import recipe_of
 from raykd.train.storage import Folder
+
+
+# What `open_run` and `claim` write.
+OPENED = ("recipe.json", "teachers.json", "source", "attempts.json")
 
 
 def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> None:
@@ -24,7 +30,7 @@ def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) ->
 
 def refuse_other(run: Folder, recipe: Recipe) -> None:
     """Raise UserError, naming the fields that differ, where the run there was made by another recipe."""
-    there = from_dict(run.read_json("recipe.json"))
+    there = recipe_of(run)
     found = differences(essence(there), essence(recipe))
     if found:
         raise UserError(
@@ -38,29 +44,64 @@ def result_of(run: Folder) -> dict[str, Any] | None:
     return run.read_json("result.json") if run.exists("result.json") else None
 
 
-def start_attempt(run: Folder, workers: int, step: int) -> int:
-    """Note that workers start (again); returns how many times the run has been restarted."""
-    attempts = run.read_json("attempts.json") if run.exists("attempts.json") else []
-    attempts.append({"started": time.time(), "workers": workers, "step": step})
+class Superseded(RuntimeError):
+    """Another attempt has begun in this run directory, so this one must not write there any more."""
+
+
+def claim(run: Folder, workers: int) -> str:
+    """Note that workers start (again), before they read anything; gives the attempt's token."""
+    attempts = attempts_of(run)
+    attempts.append({"token": secrets.token_hex(8), "started": time.time(), "workers": workers})
     run.write("attempts.json", json.dumps(attempts))
-    return len(attempts) - 1
+    return attempts[-1]["token"]
+
+
+def attempts_of(run: Folder) -> list[dict[str, Any]]:
+    """A line for each time that workers started on the run."""
+    return run.read_json("attempts.json") if run.exists("attempts.json") else []
+
+
+def expect_mine(run: Folder, token: str) -> None:
+    """Raise Superseded where a later attempt than the token's has begun."""
+    if attempts_of(run)[-1:] and attempts_of(run)[-1]["token"] != token:
+        raise Superseded(f"another process has taken {run.place} over, so this one stops")
 
 
 def lines(run: Folder) -> list[dict[str, Any]]:
-    """metrics.jsonl; a last line that a crash cut off is left out."""
+    """metrics.jsonl up to a line that a crash cut off."""
     if not run.exists("metrics.jsonl"):
         return []
     found = []
-    for text in run.read("metrics.jsonl").decode().splitlines():
+    for text in run.read("metrics.jsonl").decode(errors="replace").splitlines():
         try:
-            found.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             break
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            break
+        found.append(line)
     return found
 
 
-def forget_after(run: Folder, step: int) -> list[dict[str, Any]]:
-    """Drop the metric lines past a step, which will be made again; returns those that stay."""
-    kept = [line for line in lines(run) if line["step"] <= step]
-    run.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
-    return kept
+class Journal:
+    """metrics.jsonl: kept in memory, written behind the training; a write that failed half way is mended by the next."""
+
+    def __init__(self, run: Folder, step: int):
+        """Lines past `step` will be made again, so they are dropped."""
+        self.run = run
+        self.lines = [line for line in lines(run) if line["step"] <= step]
+        self._written, self._sound = 0, False  # sound: the file holds these lines and nothing else
+
+    def add(self, line: dict[str, Any]) -> None:
+        self.lines.append(line)
+
+    def flush(self) -> None:
+        """Write what is not written yet; raises OSError."""
+        lines = list(self.lines)
+        if self._sound:
+            self._sound = False
+            for line in lines[self._written :]:
+                self.run.append("metrics.jsonl", json.dumps(line))
+        else:
+            self.run.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        self._written, self._sound = len(lines), True

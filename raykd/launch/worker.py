@@ -4,9 +4,8 @@ import os
 import socket
 import tempfile
 import threading
-import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,6 @@ from raykd import UserError
 from raykd.launch.stop import StopRequested
 
 Report = Callable[[dict[str, Any]], None]
-
-# What a restart would only meet again (NotFiniteError is an ArithmeticError); lost workers and broken connections, which it
-# mends, are other errors.
-HOPELESS = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError)
-HOPELESS += (NameError, NotImplementedError, TypeError, ValueError)
-
 
 def in_ray_worker(job: dict[str, Any]) -> None:
     """The train function of TorchTrainer: `work` with this worker's place in the group."""
@@ -29,19 +22,15 @@ def in_ray_worker(job: dict[str, Any]) -> None:
     from raykd.launch.board import Messenger
 
     context = ray.train.get_context()
-    rank = context.get_world_rank()
-    messenger = Messenger(job["board"]) if rank == 0 else None
+    rank, world = context.get_world_rank(), context.get_world_size()
+    messenger = Messenger(job["board"], rank)
     if rank == 0:
         take_key(ray.get(job["board"].key.remote()))
     try:
-        work(job, rank, context.get_world_size(), ray.train.torch.get_device(), ray.train.report, messenger)
+        work(job, rank, world, ray.train.torch.get_device(), ray.train.report, messenger)
     except StopRequested:
         # Raised on rank 0 alone: the others wait for it in a collective. An error here would make Ray restart the group,
         # so it waits for the driver, which ends the whole group now.
-        threading.Event().wait(120)
-    except HOPELESS as error:
-        kind = "input" if isinstance(error, UserError) else "failure"
-        ray.get(job["board"].post.remote({"hopeless": (kind, f"worker {rank}: {explain(error)}")}))
         threading.Event().wait(120)
 
 
@@ -49,8 +38,9 @@ def work(job: dict[str, Any], rank: int, world: int, device: Any, report: Report
     """Train the job's recipe from its newest checkpoint to its end.
 
     job: recipe (plain), sources, run (place), name, trained (teachers' run directories), git, fingerprint.
-    report: told the metrics of every evaluation, on every rank. messenger: rank 0's line to the driver.
+    report: told the metrics of every evaluation, on every rank. messenger: the worker's line to the driver, or None.
     """
+    from raykd.launch.failure import fatal
     from raykd.recipe.load import materialize
     from raykd.recipe.serial import from_dict
 
@@ -60,17 +50,16 @@ def work(job: dict[str, Any], rank: int, world: int, device: Any, report: Report
             materialize(job["sources"], Path(folder))
         recipe = from_dict(job["recipe"])
         set_threads(recipe.cpus_per_worker)
-        worker = Worker(job, recipe, rank, world, device, report, messenger)
-        stack.callback(worker.close)
-        worker.run()
-
-
-def explain(error: BaseException) -> str:
-    """One line: the error, and for one that nobody meant to raise the place where it was."""
-    if isinstance(error, UserError) or type(error).__name__ == "NotFiniteError":
-        return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+        if messenger is not None:
+            stack.callback(messenger.close)
+        try:
+            with closing(Worker(job, recipe, rank, world, device, report, messenger)) as worker:
+                worker.run()
+        except Exception as error:
+            found = fatal(error, recipe, rank, world)
+            if found is not None and messenger is not None:
+                messenger.fail(*found)
+            raise
 
 
 def take_key(key: str) -> None:
@@ -124,7 +113,8 @@ class Worker:
         self.figures: dict[str, Any] = {}
 
     def tell(self, **progress: Any) -> None:
-        if self.messenger is not None:
+        """Tell the driver how the run stands; only rank 0 does."""
+        if self.messenger is not None and self.rank == 0:
             self.messenger.tell(**progress)
 
     def notice(self, line: str) -> None:
@@ -134,27 +124,36 @@ class Worker:
 
     def _tell_staging(self, line: str) -> None:
         """Every node's copying is worth a line, also where rank 0, which else does all the telling, is elsewhere."""
-        progress = {f"staging {socket.gethostname()}": line}
         if self.messenger is not None:
-            self.messenger.tell(**progress)
-        else:
-            self.job["board"].post.remote(progress)
+            self.messenger.tell(**{f"staging {socket.gethostname()}": line})
 
     def close(self) -> None:
         for loader in ("train_data", "test_data"):
             if hasattr(self, loader):
                 getattr(self, loader).close()
-        if self.messenger is not None:
-            self.messenger.close()
 
     def run(self) -> None:
         """Train to the end; rank 0 records on the way."""
         from raykd.launch.record import Record
-        from raykd.train.loop import Epoch, Progress, Save, fit
+        from raykd.launch.rundir import claim
+        from raykd.train.retry import patiently
 
-        found = self._resume()
+        attempt = patiently(lambda: claim(self.folder, self.world), "opening the run", self.notice) if self.rank == 0 else ""
+        stamp = self._resume()
         self._ask_teachers()
-        record = Record(self, found) if self.rank == 0 else None
+        record = Record(self, attempt, stamp) if self.rank == 0 else None
+        try:
+            self._train(record)
+        except StopRequested:
+            raise
+        except Exception:
+            if record is not None:
+                record.fail()
+            raise
+
+    def _train(self, record: Any) -> None:
+        from raykd.train.loop import Epoch, fit
+
         due = record.save_due if record is not None else lambda step: False
         events = fit(
             self.recipe, self.state, self.teachers, self.train_data, self.evaluate, self.device, due, self.rank, self.world
@@ -164,18 +163,27 @@ class Worker:
                 record(event)
             if isinstance(event, Epoch):
                 self.report({"epoch": event.epoch, "step": event.step, **event.line["evaluation"][self.deployed]})
+        if not self.figures:  # resumed after the last evaluation, before the result
+            self.evaluate(self.state.evaluated)
         if record is not None:
             record.finish()
 
     def _resume(self) -> Any:
-        """Restore the newest checkpoint that reads; its stamp, or None."""
-        from raykd.train.checkpoint import newest
+        """Restore the newest checkpoint that reads, the same one on all workers; its stamp, or None."""
+        from raykd.train.checkpoint import resume
+        from raykd.train.retry import patiently
 
-        found = newest(self.folder, self.notice)
+        found = patiently(lambda: resume(self.folder, self.notice, self.device), "reading the checkpoint", self.notice)
         if found is None:
             return None
         snapshot, stamp = found
-        self.state.restore(snapshot)
+        try:
+            self.state.restore(snapshot)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise UserError(
+                f"{self.folder.place}: its checkpoints don't fit the recipe's networks or optimizer "
+                f"({str(error).splitlines()[0]}): give another --name"
+            ) from None
         return stamp
 
     def _ask_teachers(self) -> None:

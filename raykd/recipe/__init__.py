@@ -252,6 +252,8 @@ class Recipe:
     """Ray labels of the nodes that workers need, each KEY=VALUE, e.g. ray.io/market-type=on-demand."""
     max_failures: int = 3
     """Restarts after a lost worker or node before the run is given up; -1: for ever."""
+    collective_timeout: int = 900
+    """Seconds that workers wait for one of them that is stuck before all start again from the last checkpoint."""
     checkpoint: Checkpoint = Checkpoint()
     """When checkpoints are written and which are kept."""
     wandb: WandB = WandB()

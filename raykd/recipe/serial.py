@@ -14,8 +14,8 @@ from raykd.recipe import Recipe
 
 # Fields that change how a run is carried out or shown, and not what it computes.
 CIRCUMSTANCES = (
-    "workers cpus_per_worker gpus_per_worker accelerator_type node_labels max_failures log_every checkpoint wandb debug "
-    "search published"
+    "workers cpus_per_worker gpus_per_worker accelerator_type node_labels max_failures collective_timeout log_every "
+    "checkpoint wandb debug search published"
 ).split()
 DATA_CIRCUMSTANCES = ("root", "shared", "loader")
 

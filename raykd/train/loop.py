@@ -13,7 +13,7 @@ from raykd.contract import Batch, Distiller, Output, Step, global_sum
 from raykd.recipe import Recipe
 from raykd.train import optim
 from raykd.train.assemble import FrozenTeacher
-from raykd.train.finite import FiniteCheck
+from raykd.train.finite import FiniteCheck, skip
 from raykd.train.meters import Meter, Stopwatch
 
 
@@ -205,6 +205,9 @@ def update(recipe, state, model, teachers, batch, context, check, watch, rate, r
             watch.lap("backward")
         found.append((len(part.index), step))
     norm = _clip(recipe, state)
+    check.gradient(norm, batch)
+    if norm.device.type == "cuda" and not state.scaler.is_enabled():
+        skip(state.optimizer, norm)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     if state.ema is not None:

@@ -86,15 +86,6 @@ def test_the_newest_and_the_best_are_kept(run):
     assert [s.step for s in checkpoint.stamps(run)] == [2, 5, 6]
 
 
-def test_the_writer_passes_a_full_disk_on(run):
-    writer = checkpoint.Writer(run, 2, "f")
-    run.create()
-    (run.local / "checkpoints").write_text("a file where a folder should be")
-    writer.save({"step": 1}, 1, 0.1, None)
-    with pytest.raises(OSError):
-        writer.wait()
-
-
 def test_storage_on_any_file_system(tmp_path):
     for place in (str(tmp_path / "a"), f"file://{tmp_path}/b", "memory://c"):
         folder = Folder(place)

@@ -1,0 +1,100 @@
+"""What went wrong with a run, in one line that a person can act on."""
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+from raykd import UserError
+from raykd.launch.rundir import Superseded
+from raykd.recipe import Pretrained, Recipe, Run, Train
+from raykd.train.finite import NotFiniteError
+
+# What a restart would only meet again (NotFiniteError is an ArithmeticError); lost workers and broken connections, which it
+# mends, are other errors.
+HOPELESS = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError)
+HOPELESS += (NameError, NotImplementedError, Superseded, TypeError, ValueError)
+
+TIMED_OUT = ("Timed out waiting", "collective operation timeout", "Watchdog caught")
+NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
+
+
+def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> tuple[str, str] | None:
+    """Kind ("input" or "failure") and line of an error that would only come again; None where trying again may help."""
+    if is_out_of_memory(error):
+        return "failure", too_large(recipe, world)
+    if isinstance(error, HOPELESS):
+        return ("input" if isinstance(error, UserError) else "failure"), one_line(error, rank)
+    return None
+
+
+def one_line(error: BaseException, rank: int) -> str:
+    """The error, and for one that nobody meant to raise the place where it was."""
+    if isinstance(error, (UserError, NotFiniteError, Superseded)):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"worker {rank}: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, this process or (as Ray says of a worker that it killed) the node had no memory left."""
+    return isinstance(error, MemoryError) or any(mark in f"{type(error).__name__} {error}" for mark in NO_MEMORY)
+
+
+def too_large(recipe: Recipe, world: int) -> str:
+    """Batch, networks, and what to lower."""
+    share = -(-recipe.batch_size // max(1, world))
+    part = -(-share // recipe.accumulate)
+    return (
+        f"out of memory with {', '.join(networks(recipe))} and batch_size {recipe.batch_size} "
+        f"({part} images at once on each of {max(1, world)} worker(s)): lower --batch-size, raise --accumulate or --workers, "
+        "or use --precision.autocast bfloat16"
+    )
+
+
+def networks(recipe: Recipe) -> list[str]:
+    """The networks of a recipe in words."""
+    found = [f"student {recipe.student.name}"]
+    for source in recipe.teachers.sources:
+        if isinstance(source, Train):
+            found.append(f"{len(source.seeds)} teacher(s) {source.recipe.student.name}")
+        elif isinstance(source, Pretrained):
+            found.append(f"teacher {source.network.name}")
+        elif isinstance(source, Run):
+            found.append(f"the teacher of {source.path}")
+    return found
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What a worker raised, without Ray's wrapping."""
+    return getattr(error, "cause", None) or error
+
+
+def explain(failures: dict[int, BaseException], places: dict[int, dict[str, Any]], recipe: Recipe) -> str:
+    """Why workers were lost; failures and places by rank."""
+    causes = {rank: cause_of(error) for rank, error in sorted(failures.items())}
+    for cause in causes.values():
+        if is_out_of_memory(cause):
+            return too_large(recipe, max(1, len(places)))
+    for cause in causes.values():
+        if any(mark in str(cause) for mark in TIMED_OUT):
+            return f"a worker kept the others waiting for more than {recipe.collective_timeout:g} s: {stuck(places)}"
+    # A worker that is gone makes the others fail in their collectives; its own end says more than theirs.
+    rank, cause = min(causes.items(), key=lambda item: (type(item[1]).__name__ == "RuntimeError", item[0]))
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"worker {rank}{_home(places.get(rank))}: {type(cause).__name__}: {lines[-1] if lines else ''}"
+
+
+def stuck(places: dict[int, dict[str, Any]]) -> str:
+    """Who the others wait for: whoever has not been heard of, else whoever does not wait itself."""
+    silent = {rank: place for rank, place in places.items() if place["silent"] > 10}
+    busy = {rank: place for rank, place in places.items() if not place["waits"]}
+    found = silent or busy or places
+    return "; ".join(
+        f"worker {rank}{_home(place)}, "
+        + (f"silent for {place['silent']:.0f} s" if place["silent"] > 10 else f"stood at {place['at']}")
+        for rank, place in found.items()
+    )
+
+
+def _home(place: dict[str, Any] | None) -> str:
+    return f" ({place['host']}, process {place['pid']})" if place else ""
