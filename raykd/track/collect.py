@@ -76,7 +76,9 @@ def collect(sources: list[str]) -> tuple[list[RunRecord], list[SearchRecord]]:
             else:
                 runs[resolved] = read_run(path)
     if not runs and not searches:
-        raise UserError(f"no run in {', '.join(sources)}: give run directories, or folders of them (with recipe.json in each)")
+        raise UserError(
+            f"no run in {', '.join(sources)}: give run directories, or folders of them (with recipe.json in each)"
+        )
     return sorted(runs.values(), key=lambda run: (run.name, run.path)), list(searches.values())
 
 
@@ -101,14 +103,18 @@ def read_run(path: Path) -> RunRecord:
     try:
         about = labels(recipe)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path / 'recipe.json'} is not a raykd recipe (no {error}): leave this directory out") from None
+        raise UserError(
+            f"{path / 'recipe.json'} is not a raykd recipe (no {error}): leave this directory out"
+        ) from None
     result = _json(path / "result.json") if (path / "result.json").exists() else {}
     status = result.get("status") if result else "unfinished"
     if result and (status not in STATUSES or not {"name", "seconds", "workers"} <= result.keys()):
         raise UserError(f"{path / 'result.json'} is not a raykd result (status {status!r}): remove it or restore it")
     lines = _lines(path / "metrics.jsonl")
     if status == "finished" and not any(line.get("evaluation") for line in lines):
-        raise UserError(f"{path / 'metrics.jsonl'} has no evaluation, though the run is finished: restore it from a copy")
+        raise UserError(
+            f"{path / 'metrics.jsonl'} has no evaluation, though the run is finished: restore it from a copy"
+        )
     evaluation = _json(path / "evaluation.json") if (path / "evaluation.json").exists() else {}
     return RunRecord(
         path=path,
@@ -134,7 +140,9 @@ def read_search(path: Path) -> SearchRecord:
         reader = csv.DictReader(file)
         trials, columns = list(reader), list(reader.fieldnames or [])
     if columns[:5] != ["trial", "state", "metric", "seconds", "reason"]:
-        raise UserError(f"{table} does not begin with the columns trial,state,metric,seconds,reason: restore it from a copy")
+        raise UserError(
+            f"{table} does not begin with the columns trial,state,metric,seconds,reason: restore it from a copy"
+        )
     return SearchRecord(path=path, name=path.name, settings=settings, trials=trials, fields=columns[5:])
 
 

@@ -105,7 +105,9 @@ def plain(recipe: Any, prefix: str = "") -> dict[str, Any]:
         items = {str(i): value for i, value in enumerate(recipe)}
     else:
         return {prefix: recipe}
-    return {key: leaf for name, value in items.items() for key, leaf in plain(value, f"{prefix}.{name}".strip(".")).items()}
+    return {
+        key: leaf for name, value in items.items() for key, leaf in plain(value, f"{prefix}.{name}".strip(".")).items()
+    }
 
 
 def differences(a: dict, b: dict) -> list[str]:
@@ -151,7 +153,9 @@ def find_baseline(rows: list[Row], row: Row, wanted: str) -> Row | None:
     found = found or [r for r in same if r.method.casefold() == wanted]
     if len(found) > 1:
         names = ", ".join(r.name for r in found)
-        raise UserError(f"{wanted} is more than one row of {row.data}, {row.student}: choose one with --baseline ({names})")
+        raise UserError(
+            f"{wanted} is more than one row of {row.data}, {row.student}: choose one with --baseline ({names})"
+        )
     return found[0] if found and found[0] is not row else None
 
 

@@ -36,7 +36,11 @@ class Entry:
 
 
 def entries(rows: list[Row], baseline: str) -> list[Entry]:
-    return [entry(row, find_baseline(rows, row, baseline)) for row in rows]
+    """An entry a row: by data set and student, the baseline first, then by falling accuracy."""
+    found = [entry(row, find_baseline(rows, row, baseline)) for row in rows]
+    bases = {id(item.baseline) for item in found}
+    key = lambda item: (item.row.data, item.row.student, item.row.split, id(item.row) not in bases, -item.last.mean)  # noqa: E731
+    return sorted(found, key=key)
 
 
 def entry(row: Row, baseline: Row | None) -> Entry:
@@ -130,7 +134,10 @@ def curve(name: str, runs: list[list[tuple[float, float]]]) -> Curve:
 def accuracy_curves(row: Row) -> list[Curve]:
     """Top-1 of each network, the deployed one first."""
     names = dict.fromkeys(name for run in row.runs for _, nets in run.evaluations for name in nets)
-    return [curve(n, [[(e, nets[n]["top1"]) for e, nets in run.evaluations if n in nets] for run in row.runs]) for n in names]
+    return [
+        curve(n, [[(e, nets[n]["top1"]) for e, nets in run.evaluations if n in nets] for run in row.runs])
+        for n in names
+    ]
 
 
 def deployed_curve(row: Row) -> Curve:

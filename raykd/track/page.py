@@ -25,7 +25,9 @@ def page(made: Report) -> str:
     """The whole page."""
     import jinja2
 
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("raykd.track", "assets"), autoescape=True, trim_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("raykd.track", "assets"), autoescape=True, trim_blocks=True
+    )
     environment.globals |= {"text": text, "percent": svg.percent, "colour": svg.colour, "nan": lambda v: v != v}
     source = environment.loader.get_source
     style, script = source(environment, "style.css")[0], source(environment, "sort.js")[0]
@@ -41,7 +43,11 @@ def groups(made: Report) -> list[dict[str, Any]]:
         by_key.setdefault((item.row.data, item.row.student, item.row.split), []).append(item)
     return [
         {"data": data, "student": student, "split": split, "entries": items, "figures": overview(items)}
-        | {"details": [details(item, i) for i, item in enumerate(items)], "gains": gains(items), "teachers": teachers(items)}
+        | {
+            "details": [details(item, i) for i, item in enumerate(items)],
+            "gains": gains(items),
+            "teachers": teachers(items),
+        }
         for (data, student, split), items in by_key.items()
     ]
 
@@ -75,7 +81,9 @@ def details(item: Entry, index: int) -> dict[str, Any]:
     networks = accuracy_curves(row)
     figures = []
     if len(networks) > 1:
-        figures.append(figure("Top-1 of each network", svg.lines(networks, svg.percent, "top-1"), [c.name for c in networks]))
+        figures.append(
+            figure("Top-1 of each network", svg.lines(networks, svg.percent, "top-1"), [c.name for c in networks])
+        )
     terms = [curves[0] for curves in line_curves(row, "terms").values()]
     if terms:
         figures.append(figure("Loss terms", svg.lines(terms, y_label="loss"), [c.name for c in terms]))
@@ -85,7 +93,9 @@ def details(item: Entry, index: int) -> dict[str, Any]:
             figures.append(figure(name.replace("_", " "), svg.lines(curves, y_label=name), legend))
     bins = calibration(row)
     if bins:
-        note = f"Expected calibration error {svg.percent(item.ece.mean)}." if item.ece.n else ""
+        note = (
+            f"Expected calibration error {item.ece.mean:.3f}; a dot's area grows with its images." if item.ece.n else ""
+        )
         figures.append(figure("Calibration", svg.reliability(bins, index), note=note))
     return {"entry": item, "figures": figures, "runs": [run_cells(row, i) for i in range(len(row.runs))]}
 
@@ -116,7 +126,9 @@ def gains(items: list[Entry]) -> list[dict[str, Any]]:
         if hidden:
             classes = classes[: CLASSES // 2] + classes[-(CLASSES // 2) :]
         most = max(abs(change) for *_, change in classes) or 1.0
-        bars = [{"name": name, "top1": top1, "gain": change, "share": abs(change) / most} for name, top1, change in classes]
+        bars = [
+            {"name": name, "top1": top1, "gain": change, "share": abs(change) / most} for name, top1, change in classes
+        ]
         found.append({"entry": item, "bars": bars, "hidden": hidden})
     return found
 

@@ -65,7 +65,9 @@ def make(sources: list[str], baseline: str = "") -> Report:
     if baseline:
         check_baseline(rows, baseline)
     open_runs = [record for record in records if record.status != "finished"]
-    data = ", ".join(dict.fromkeys(row.data for row in rows)) or ", ".join(s.name for s in searches) or "unfinished runs"
+    data = (
+        ", ".join(dict.fromkeys(row.data for row in rows)) or ", ".join(s.name for s in searches) or "unfinished runs"
+    )
     return Report(
         title=f"Distillation on {data}" if rows else f"Distillation: {data}",
         made=f"{datetime.now():%Y-%m-%d %H:%M}",

@@ -46,7 +46,9 @@ def start(
     if mode == "disabled":
         return run
     if mode == "online" and note.pending() and not _catch_up(note):
-        say(f"W&B: an earlier part of this run waits for its upload, so this one is kept offline: raykd sync {directory}")
+        say(
+            f"W&B: an earlier part of this run waits for its upload, so this one is kept offline: raykd sync {directory}"
+        )
         mode = "offline"
     note.last_step = max(note.last_step, resume_step or -1)
     run.open(mode, recipe, name, job_type)

@@ -72,7 +72,9 @@ class Axes:
             parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
             parts.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{escape(y_format(tick))}</text>')
         for tick in self.x_ticks:
-            parts.append(f'<text class="tick middle" x="{self.x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}">{escape(x_format(tick))}</text>')
+            parts.append(
+                f'<text class="tick middle" x="{self.x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}">{escape(x_format(tick))}</text>'
+            )
         parts.append(f'<path class="axis" d="M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>')
         middle = (LEFT + WIDTH - RIGHT) / 2
         parts.append(f'<text class="name middle" x="{middle}" y="{HEIGHT - 6}">{escape(self.x_label)}</text>')
@@ -81,7 +83,9 @@ class Axes:
 
 def _log_ticks(low: float, high: float) -> list[float]:
     """1, 2, 5 × powers of ten around [low, high], thinned to at most six."""
-    ticks = [m * 10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for m in (1, 2, 5)]
+    ticks = [
+        m * 10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for m in (1, 2, 5)
+    ]
     first = max(i for i, tick in enumerate(ticks) if tick <= low * 1.001)
     last = min((i for i, tick in enumerate(ticks) if tick >= high * 0.999), default=len(ticks) - 1)
     ticks = ticks[first : last + 1]
@@ -119,7 +123,11 @@ def scatter(points: Sequence[tuple[str, float, float, float]], *, x_label: str, 
     spans = [d if d == d else 0.0 for *_, d in points]
     low, high = min(xs), max(xs)
     log = low > 0 and high > 10 * low
-    reach = [low / 1.6, high * 1.6] if log else [low - 0.15 * (high - low or low or 1), high + 0.15 * (high - low or low or 1)]
+    reach = (
+        [low / 1.6, high * 1.6]
+        if log
+        else [low - 0.15 * (high - low or low or 1), high + 0.15 * (high - low or low or 1)]
+    )
     edges = [y + s for y, s in zip(ys, spans, strict=True)] + [y - s for y, s in zip(ys, spans, strict=True)]
     axes = Axes(reach, edges, x_label=x_label, y_label=y_label, log_x=log)
     parts = []
@@ -154,16 +162,24 @@ def parallel(fields: Sequence[tuple[str, list[float], list[str], bool]], scores:
     places = [52 + i * (width - 104) / (len(columns) - 1) for i in range(len(columns))]
     axes = [_vertical(values, choices, log, top, height - bottom) for _, values, choices, log in columns]
     order = sorted(range(len(scores)), key=lambda i: scores[i] if maximize else -scores[i])
-    parts = [f'<svg viewBox="0 0 {width} {height}" style="width:{width}px" role="img" aria-label="parallel coordinates">']
+    parts = [
+        f'<svg viewBox="0 0 {width} {height}" style="width:{width}px" role="img" aria-label="parallel coordinates">'
+    ]
     for rank, i in enumerate(order):
-        track = "L".join(f"{x:.1f} {y(column[1][i]):.1f}" for x, column, (y, _) in zip(places, columns, axes, strict=True))
+        track = "L".join(
+            f"{x:.1f} {y(column[1][i]):.1f}" for x, column, (y, _) in zip(places, columns, axes, strict=True)
+        )
         look = "best" if rank == len(order) - 1 else ""
         share = (rank + 1) / len(order)
-        parts.append(f'<path class="trial {look}" style="opacity:{0.15 + 0.6 * share:.2f}" d="M{track}"><title>{short(scores[i])}</title></path>')
+        parts.append(
+            f'<path class="trial {look}" style="opacity:{0.15 + 0.6 * share:.2f}" d="M{track}"><title>{short(scores[i])}</title></path>'
+        )
     for k, (x, (name, *_), (_, labels)) in enumerate(zip(places, columns, axes, strict=True)):
         parts.append(f'<path class="axis" d="M{x:.1f} {top}V{height - bottom}"/>')
         shown = name.rsplit(".", 1)[-1]
-        parts.append(f'<text class="name middle" x="{x:.1f}" y="{18 + 14 * (k % 2)}">{escape(shown)}<title>{escape(name)}</title></text>')
+        parts.append(
+            f'<text class="name middle" x="{x:.1f}" y="{18 + 14 * (k % 2)}">{escape(shown)}<title>{escape(name)}</title></text>'
+        )
         for y, label in labels:
             parts.append(f'<text class="tick halo" x="{x + 4:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')
     return "".join([*parts, "</svg>"])
@@ -175,7 +191,9 @@ def _vertical(values: list[float], choices: list[str], log: bool, top: float, bo
     scale = math.log if log else float
 
     def place(value: float) -> float:
-        return bottom - (0.5 if high == low else (scale(value) - scale(low)) / (scale(high) - scale(low))) * (bottom - top)
+        return bottom - (0.5 if high == low else (scale(value) - scale(low)) / (scale(high) - scale(low))) * (
+            bottom - top
+        )
 
     if choices:
         return place, [(place(i), choice) for i, choice in enumerate(choices)]

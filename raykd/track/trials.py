@@ -98,7 +98,9 @@ def _importance(columns: list[tuple[list[float], list[str]]], scores: list[float
     for t, score in enumerate(scores):
         values = {str(i): columns[i][1][int(columns[i][0][t])] if columns[i][1] else columns[i][0][t] for i in varied}
         study.add_trial(optuna.create_trial(params=values, distributions=spaces, value=score))
-    weights = optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
+    weights = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )
     return [float(weights.get(str(i), 0.0)) for i in range(len(columns))]
 
 

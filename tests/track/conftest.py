@@ -1,4 +1,12 @@
+import contextlib
+
 import pytest
+import wandb
+
+from raykd.track import run as track
+from tests.track.wandb_stub import Stub
+
+KEY = "planted0key0that0must0never0be0written0x"
 
 
 @pytest.fixture
@@ -8,7 +16,12 @@ def recipe():
             "class": "raykd.recipe:Recipe",
             "method": {"class": f"raykd.methods.{method.lower()}:{method}.Config", "temperature": 4.0},
             "student": {"class": "raykd.models.config:Network", "name": "resnet8x4", "weights": ""},
-            "data": {"source": {"class": "raykd.data.sources.digits:Digits"}, "image_size": 32, "root": "~", "loader": "ffcv"},
+            "data": {
+                "source": {"class": "raykd.data.sources.digits:Digits"},
+                "image_size": 32,
+                "root": "~",
+                "loader": "ffcv",
+            },
             "teachers": {"class": "raykd.recipe:Teachers", "sources": [], "max_parallel": 0},
             "epochs": 4,
             "batch_size": 64,
@@ -22,3 +35,24 @@ def recipe():
         }
 
     return make
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    stub = Stub().start()
+    monkeypatch.setenv("WANDB_BASE_URL", stub.url)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    private = track.private_settings
+    hasty = wandb.Settings(x_file_stream_transmit_interval=0.1, x_transaction_log_flush_interval=0.1)
+    monkeypatch.setattr(track, "private_settings", lambda wandb: merged(private(wandb), hasty))
+    monkeypatch.setattr(track, "PROBE_SECONDS", 2.0)
+    monkeypatch.setattr(track, "FINISH_SECONDS", 3)
+    yield stub
+    if stub.alive:
+        stub.kill()
+    with contextlib.suppress(ConnectionError):  # of the service that a test killed
+        wandb.teardown()
+
+
+def merged(settings, more):
+    return settings.model_copy(update={name: getattr(more, name) for name in more.model_fields_set})

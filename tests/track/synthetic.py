@@ -8,7 +8,9 @@ CLASSES = 10
 BINS = 15
 
 
-def write_run(root, recipe, name, *, epochs=4, top1=0.9, status="finished", teachers=("teacher",), networks=("student",), **result):
+def write_run(
+    root, recipe, name, *, epochs=4, top1=0.9, status="finished", teachers=("teacher",), networks=("student",), **result
+):
     """One run directory; figures are drawn from its seed around `top1`."""
     folder = root / name
     folder.mkdir(parents=True)
@@ -17,7 +19,12 @@ def write_run(root, recipe, name, *, epochs=4, top1=0.9, status="finished", teac
     for epoch in range(1, epochs + 1):
         level = top1 * (1 - 0.5 ** (epoch + 1)) if epoch < epochs else top1
         evaluation = {n: figures(rng, level - 0.02 * i, teachers) for i, n in enumerate(networks)}
-        line = {"epoch": float(epoch), "step": 21 * epoch, "seconds": 3.0, "images_per_second": 800.0 + 10 * rng.random()}
+        line = {
+            "epoch": float(epoch),
+            "step": 21 * epoch,
+            "seconds": 3.0,
+            "images_per_second": 800.0 + 10 * rng.random(),
+        }
         line |= {"learning_rate": 0.05, "gradient_norm": 1.3, "loss": float(1.5 / epoch), "memory": 10**8}
         line |= {"terms": {"ce": 0.5 / epoch, "kl": 1.0 / epoch}, "measures": {"diversity": 0.1 * epoch}}
         weights = [0.2 + 0.1 * epoch, 0.8 - 0.1 * epoch]
@@ -30,7 +37,15 @@ def write_run(root, recipe, name, *, epochs=4, top1=0.9, status="finished", teac
     last = lines[-1]["evaluation"]
     (folder / "evaluation.json").write_text(json.dumps(evaluation_file(rng, last, teachers)))
     deployed = last[networks[0]]
-    values = {"name": name, "method": "KD", "status": status, "epochs": epochs, "seed": recipe["seed"], "workers": 2, "restarts": 0}
+    values = {
+        "name": name,
+        "method": "KD",
+        "status": status,
+        "epochs": epochs,
+        "seed": recipe["seed"],
+        "workers": 2,
+        "restarts": 0,
+    }
     values |= {"top1": deployed["top1"], "top1_best": max(line["evaluation"][networks[0]]["top1"] for line in lines)}
     values |= {"top5": deployed["top5"], "loss": deployed["loss"], "networks": {}, "seconds": 10.0 + rng.random()}
     values |= {"images_per_second": 800 + 50 * rng.random(), "parameters": 78_000, "git": "", "wandb_url": "", **result}
@@ -52,9 +67,19 @@ def evaluation_file(rng, last, teachers):
         confidence = (np.arange(BINS) + 0.5) / BINS
         count = rng.integers(0, 60, BINS)
         count[:3] = 0
-        calibration = [[int(n), float(c), float(np.clip(c - 0.05, 0, 1))] for n, c in zip(count, confidence, strict=True)]
-        networks[name] = {**figures_of, "per_class": per_class.tolist(), "per_class_count": [45] * CLASSES, "calibration": calibration}
-    known = {t: {"top1": 0.97 + 0.002 * i, "top5": 1.0, "loss": 0.1, "ece": 0.01, "parameters": 500_000} for i, t in enumerate(teachers)}
+        calibration = [
+            [int(n), float(c), float(np.clip(c - 0.05, 0, 1))] for n, c in zip(count, confidence, strict=True)
+        ]
+        networks[name] = {
+            **figures_of,
+            "per_class": per_class.tolist(),
+            "per_class_count": [45] * CLASSES,
+            "calibration": calibration,
+        }
+    known = {
+        t: {"top1": 0.97 + 0.002 * i, "top5": 1.0, "loss": 0.1, "ece": 0.01, "parameters": 500_000}
+        for i, t in enumerate(teachers)
+    }
     names = [f"digit {i}" for i in range(CLASSES)]
     return {"split": "test", "class_names": names, "networks": networks, "teachers": known, "flops": 12_000_000}
 
@@ -63,13 +88,17 @@ def write_search(root, name="search", trials=24):
     folder = root / name
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    (folder / "search.json").write_text(json.dumps({"name": name, "metric": "top1", "mode": "max", "space": {}, "best": "t3"}))
+    (folder / "search.json").write_text(
+        json.dumps({"name": name, "metric": "top1", "mode": "max", "space": {}, "best": "t3"})
+    )
     rows = ["trial,state,metric,seconds,reason,method.temperature,method.alpha,optimizer.learning_rate,schedule"]
     for i in range(trials):
         temperature, alpha, rate = rng.uniform(1, 8), rng.uniform(0, 1), 10 ** rng.uniform(-3, 0)
         kind = ["cosine", "steps"][i % 2]
         score = 0.9 - 0.01 * (temperature - 4) ** 2 + 0.002 * rng.standard_normal()
-        rows.append(f"t{i},finished,{score:.5f},{rng.uniform(5, 9):.1f},,{temperature:.4f},{alpha:.4f},{rate:.6f},{kind}")
+        rows.append(
+            f"t{i},finished,{score:.5f},{rng.uniform(5, 9):.1f},,{temperature:.4f},{alpha:.4f},{rate:.6f},{kind}"
+        )
     rows.append("t98,failed,,1.0,loss is not finite,9.0,0.1,0.9,steps")
     (folder / "trials.csv").write_text("\n".join(rows) + "\n")
     return folder

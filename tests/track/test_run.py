@@ -1,6 +1,5 @@
 """W&B's wire against a loopback stub: what a run uploads, and what is left to bring later when the server goes away."""
 
-import contextlib
 import json
 import os
 import signal
@@ -9,36 +8,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-import wandb
 
 from raykd import UserError
 from raykd.track import run as track
 from raykd.track.run import start
 from raykd.track.upload import HEADER, read_log, sync, write_log
-from tests.track.wandb_stub import Stub
-
-KEY = "planted0key0that0must0never0be0written0x"
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    stub = Stub().start()
-    monkeypatch.setenv("WANDB_BASE_URL", stub.url)
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    private = track.private_settings
-    hasty = wandb.Settings(x_file_stream_transmit_interval=0.1, x_transaction_log_flush_interval=0.1)
-    monkeypatch.setattr(track, "private_settings", lambda wandb: merged(private(wandb), hasty))
-    monkeypatch.setattr(track, "PROBE_SECONDS", 2.0)
-    monkeypatch.setattr(track, "FINISH_SECONDS", 3)
-    yield stub
-    if stub.alive:
-        stub.kill()
-    with contextlib.suppress(ConnectionError):  # of the service that a test killed
-        wandb.teardown()
-
-
-def merged(settings, more):
-    return settings.model_copy(update={name: getattr(more, name) for name in more.model_fields_set})
+from tests.track.conftest import KEY
 
 
 @pytest.fixture
@@ -53,7 +28,9 @@ def directory(tmp_path):
 
 def log(run, steps):
     for step in steps:
-        run.log(step, {"epoch": step / 10, "terms": {"ce": 1.0 / (step + 1)}, "notes": {"teacher_weights": [0.25, 0.75]}})
+        run.log(
+            step, {"epoch": step / 10, "terms": {"ce": 1.0 / (step + 1)}, "notes": {"teacher_weights": [0.25, 0.75]}}
+        )
 
 
 def until(condition, seconds=20.0):
@@ -78,7 +55,12 @@ def test_upload(server, directory, recipe):
 
     sent = server.runs[run.id]
     assert said == [] and server.unknown == []
-    assert (sent["displayName"], sent["groupName"], sent["jobType"], sent["exit"]) == ("kd-seed0", "digits", "student", 0)
+    assert (sent["displayName"], sent["groupName"], sent["jobType"], sent["exit"]) == (
+        "kd-seed0",
+        "digits",
+        "student",
+        0,
+    )
     assert set(sent["tags"]) == {"KD", "digits", "resnet8x4", "seed 0", "mine"}
     assert server.config(run.id)["method"]["temperature"] == 4
     assert [row["terms/ce"] for row in server.history(run.id)] == [1, 1 / 2, 1 / 3]

@@ -241,3 +241,35 @@ class Stub:
     def UseArtifact(self, v):
         self.used.append((v["runName"], self.artifacts[v["artifactID"]]["artifactCollectionName"]))
         return {"useArtifact": {"artifact": {"id": v["artifactID"], "digest": "d", "state": "COMMITTED"}}}
+
+    def RunFiles(self, v):
+        run = v.get("name") or v.get("run")
+        stored = {k.removeprefix(f"{run}/"): body for k, body in self.uploads.items() if k.startswith(f"{run}/")}
+        names = v.get("fileNames") or list(stored)
+        edges = []
+        for name in names:
+            if name in stored:
+                url = f"{self.url}/download/{run}/{name}"
+                node = {"id": name, "name": name, "url": url, "directUrl": url, "sizeBytes": len(stored[name])}
+                node |= {"mimetype": "application/json", "updatedAt": "2030-01-01T00:00:00Z", "md5": "x"}
+                edges.append({"node": node, "cursor": name})
+        files = {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}
+        return {"project": {"internalId": "1", "run": {"fileCount": len(edges), "files": files}}}
+
+    def upsertView(self, v):
+        inserted = not v.get("id")
+        key = v.get("id") or f"view{len(self.views)}"
+        self.views.setdefault(key, []).append(v)
+        view = {"id": key, "type": v["type"], "name": v["name"], "displayName": v["displayName"], "spec": v["spec"]}
+        project = {"id": "p", "name": v["projectName"], "entityName": v["entityName"]}
+        view |= {"description": v["description"], "project": project, "updatedAt": "2030-01-01T00:00:00Z"}
+        return {"upsertView": {"view": view, "inserted": inserted}}
+
+    def ProjectInternalId(self, v):
+        return {"project": {"id": "p", "internalId": "cDox"}}
+
+    def GetProjects(self, v):
+        node = {"__typename": "Project", "id": "p", "name": "raykd", "entityName": "someone", "isBenchmark": False}
+        node |= {"createdAt": "2030-01-01T00:00:00Z", "internalId": "1", "user": None, "entity": {"name": "someone"}}
+        page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+        return {"models": {"edges": [{"node": node, "cursor": "c"}], "pageInfo": page, "totalCount": 1}}

@@ -1,0 +1,45 @@
+"""Runs of a W&B project as run directories: the files that raykd uploaded with them, read like local ones."""
+
+import re
+from pathlib import Path
+
+from raykd import UserError
+from raykd.track.run import quiet_wandb, unreachable
+
+FILES = ("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")
+
+
+def download(place: str, to: Path) -> Path:
+    """Fetch the runs of ENTITY/PROJECT[/GROUP] into a folder; runs that are not raykd's are left out.
+
+    Raises UserError where there is no such project, or no run of raykd's in it.
+    """
+    parts = place.split("/")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise UserError(f"wandb:{place}: give wandb:ENTITY/PROJECT or wandb:ENTITY/PROJECT/GROUP")
+    trouble = unreachable()
+    if trouble:
+        raise UserError(f"can't read wandb:{place}: {trouble}")
+    wandb = quiet_wandb()
+    filters = {"group": parts[2]} if len(parts) == 3 else {}
+    try:
+        runs = list(wandb.Api(timeout=30).runs("/".join(parts[:2]), filters=filters))
+        for run in runs:
+            _fetch(run, to)
+    except (wandb.errors.CommError, ValueError) as error:
+        raise UserError(f"can't read wandb:{place}: {error}") from None
+    if not any(to.iterdir()):
+        raise UserError(f"wandb:{place} has {len(runs)} run(s), none with a recipe.json of raykd's")
+    return to
+
+
+def _fetch(run, to: Path) -> None:
+    found = {file.name: file for file in run.files(names=list(FILES))}
+    if "recipe.json" not in found:
+        return
+    folder = to / re.sub(r"[^\w.-]", "-", run.name)
+    if folder.exists():  # W&B's names need not be unique
+        folder = folder.with_name(f"{folder.name}-{run.id}")
+    for name in FILES:
+        if name in found:
+            found[name].download(root=str(folder), replace=True)

@@ -1,0 +1,63 @@
+"""The W&B Report and W&B as a source, against the loopback stub."""
+
+import json
+
+import pytest
+
+from raykd import UserError
+from raykd.track.report import make, report
+from raykd.track.run import start
+from tests.track.synthetic import write_run
+
+
+@pytest.fixture
+def runs(tmp_path, recipe):
+    root = tmp_path / "runs"
+    for seed in range(2):
+        write_run(root, recipe("Supervised", seed), f"supervised-seed{seed}", top1=0.92, teachers=())
+        write_run(root, recipe("KD", seed), f"kd-seed{seed}", top1=0.95)
+    write_run(root, recipe("KD", 2), "kd-seed2", status="failed")
+    return root
+
+
+def test_report_is_saved_as_a_draft_and_updated(server, runs, tmp_path):
+    out = tmp_path / "comparison.html"
+    first = report([str(runs)], out=out, wandb=True)
+    second = report([str(runs)], out=out, wandb=True)
+    assert server.unknown == []
+    ((key, saved),) = server.views.items()
+    assert first.url == second.url and first.url.startswith(f"{server.url}/someone/raykd/reports/")
+    assert [view["type"] for view in saved] == ["runs/draft"] * 2 and saved[1]["id"] == key
+    spec = json.dumps(json.loads(saved[1]["spec"]))
+    kd = next(item for item in first.report.entries if item.row.method == "KD")
+    for part in (
+        f"{100 * kd.last.mean:.2f} \\u00b1 {100 * kd.last.deviation:.2f}",
+        "kd-seed1",
+        "evaluation/student/top1",
+    ):
+        assert part in spec, part
+    assert "kd-seed2" in spec and "failed" in spec
+
+
+def test_runs_come_back_from_wandb(server, runs, recipe):
+    here = {item.row.method: item for item in make([str(runs)]).entries}
+    for folder in sorted(runs.iterdir()):
+        own = json.loads((folder / "recipe.json").read_text())
+        run = start(own | {"wandb": own["wandb"] | {"group": "digits"}}, name=folder.name, directory=folder)
+        run.finish(json.loads((folder / "result.json").read_text())["status"])
+    made = make(["wandb:someone/raykd/digits"])
+    assert [record.name for record in made.open_runs] == ["kd-seed2"]
+    assert {item.row.method: (item.last, item.best, item.gain) for item in made.entries} == {
+        method: (item.last, item.best, item.gain) for method, item in here.items()
+    }
+    with pytest.raises(UserError, match="none with a recipe.json"):
+        make(["wandb:someone/raykd/other"])
+    with pytest.raises(UserError, match="ENTITY/PROJECT"):
+        make(["wandb:raykd"])
+
+
+def test_unreachable_server_is_one_clear_line(server, runs, tmp_path):
+    server.kill()
+    with pytest.raises(UserError, match="does not answer; the report is in"):
+        report([str(runs)], out=tmp_path / "a.html", wandb=True)
+    assert (tmp_path / "a.html").exists()
