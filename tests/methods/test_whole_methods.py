@@ -152,8 +152,8 @@ def test_one_student_of_a_frozen_teacher_reads_only_what_it_needs():
 def test_ca_mkd_leaves_features_out_in_the_first_epoch_only():
     teachers = teachers_for("ca_mkd")
     distiller = distiller_for("ca_mkd", teachers).double()
-    values = [run(distiller, teachers, data(4), epoch).terms["feature"].item() for epoch in (0.0, 0.99, 1.0)]
-    assert values[:2] == [0.0, 0.0] and values[2] > 0
+    terms = [run(distiller, teachers, data(4), epoch).terms for epoch in (0.0, 0.99, 1.0)]
+    assert ["feature" in found for found in terms] == [False, False, True] and terms[2]["feature"].item() > 0
 
 
 @pytest.mark.parametrize("name", ("okddip", "one", "cl_ilr"))
