@@ -157,7 +157,9 @@ def _elements(row: Row, section: str, name: str) -> list[Curve]:
         return [curve(name, runs)]
     size = max(len(value) for value in present)
     element = lambda run, i: [(e, v[i]) for e, v in run if v is not None and len(v) > i]  # noqa: E731
-    return [curve(str(i + 1), [element(run, i) for run in runs]) for i in range(size)]
+    known = list(row.runs[0].evaluation.get("teachers", {}))
+    names = known if len(known) == size else [str(i + 1) for i in range(size)]
+    return [curve(names[i], [element(run, i) for run in runs]) for i in range(size)]
 
 
 def class_gains(item: Entry) -> list[tuple[str, float, float]]:

@@ -121,6 +121,7 @@ def test_curves_classes_and_calibration(runs):
     np.testing.assert_allclose([curve.mean, curve.low, curve.high], [series.mean(0), series.min(0), series.max(0)])
     weights = np.mean([[line["notes"]["teacher_weights"] for line in lines] for lines, *_ in loaded], axis=0)
     np.testing.assert_allclose(np.array([c.mean for c in line_curves(kd.row, "notes")["teacher_weights"]]).T, weights)
+    assert [c.name for c in line_curves(kd.row, "notes")["teacher_weights"]] == list(TEACHERS)
     kl = np.mean([[line["terms"]["kl"] for line in lines] for lines, *_ in loaded], axis=0)
     np.testing.assert_allclose(line_curves(kd.row, "terms")["kl"][0].mean, kl)
 
@@ -155,7 +156,7 @@ def test_page_shows_the_numbers_and_needs_nothing(runs, tmp_path):
         f"{100 * kd.last.mean:.2f} ± {100 * kd.last.deviation:.2f}",
         f"{100 * kd.best.mean:.2f} ± {100 * kd.best.deviation:.2f}",
         f"{100 * kd.gain.difference:+.2f} [{100 * kd.gain.low:+.2f}, {100 * kd.gain.high:+.2f}]",
-        "79.14 (Li et al. 2021, table 2)",
+        "79.14 Li et al. 2021, table 2",
         "2 runs are not finished and in no mean",
         "kd-seed3 unfinished 2 of 4",
         "kd-seed4 failed 4 of 4",
