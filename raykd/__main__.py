@@ -10,6 +10,8 @@ COMMANDS = {
     "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train; missing teachers first; same name again: go on",
     "tune": "RECIPE [--field VALUE …] [--name N] [--storage DIR] [--samples N]  its search, or its teachers as an ensemble",
     "eval": "RUN  evaluate every network of a finished run",
+    "report": "RUN… [--baseline METHOD] [--out FILE.html] [--wandb]  the comparison: tables, curves, gains",
+    "sync": "RUN…  upload runs that were tracked offline to W&B",
     "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
     "submit": "RECIPE --address URL [--no-wait] [--command tune] [--field VALUE …]  train or tune as a Ray job",
     "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write a data set's .beton files",

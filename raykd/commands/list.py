@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def run(arguments: Sequence[str]) -> int:
     for name in wanted:
         if name not in LISTS:
             raise UserError(f"nothing to list named {name!r}; there are {', '.join(LISTS)}")
-    console = Console()
+    # A line each, however long, where no terminal says how wide lines may be.
+    console = Console() if sys.stdout.isatty() else Console(width=400)
     for name in wanted:
         table = Table(box=None, pad_edge=False, show_header=False, title=name, title_justify="left", title_style="bold")
         table.add_column(no_wrap=True)

@@ -1,0 +1,40 @@
+"""raykd report: the comparison of runs, as a page, as tables, as a W&B Report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from raykd.recipe.load import parse
+
+
+@dataclass(frozen=True)
+class Options:
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Run directories, folders of them, searches, or wandb:ENTITY/PROJECT[/GROUP]."""
+    baseline: str = ""
+    """Method that gains are measured against; empty: supervised training of the same student."""
+    out: Path = Path("report.html")
+    """File to write: .html, .md or .csv."""
+    wandb: bool = False
+    """Also save the comparison as a draft W&B Report."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write the report and say where it is; returns the exit status."""
+    from raykd import UserError
+    from raykd.track.report import report
+
+    default = Options(runs=())
+    chosen = parse(Options, default, arguments, "raykd report", "Compare runs: tables, curves, gains over the baseline.")
+    if not chosen.runs:
+        raise UserError("raykd report needs runs: raykd report runs/digits [--out report.html]")
+    written = report(list(chosen.runs), baseline=chosen.baseline, out=chosen.out, wandb=chosen.wandb)
+    console = Console(soft_wrap=True)
+    console.print(f"{written.path}: {len(written.report.entries)} rows", highlight=False)
+    if written.url:
+        console.print(f"W&B draft: {written.url}", highlight=False)
+    return 0

@@ -1,0 +1,30 @@
+"""raykd sync: upload what W&B does not have yet of runs that were tracked offline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from raykd import UserError
+from raykd.recipe.load import parse
+
+
+@dataclass(frozen=True)
+class Options:
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Run directories, or folders of them."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Upload and say a line for each run; returns the exit status."""
+    from raykd.track.upload import sync
+
+    description = "Upload runs that W&B could not be reached for, with the key from W&B's own places."
+    chosen = parse(Options, Options(runs=()), arguments, "raykd sync", description)
+    if not chosen.runs:
+        raise UserError("raykd sync needs run directories: raykd sync runs")
+    for line in sync(list(chosen.runs)):
+        Console(soft_wrap=True).print(line, highlight=False)
+    return 0
