@@ -179,6 +179,7 @@ class Header:
         allocations = np.fromfile(path, ALLOCATION, count, offset=table)
         self.sizes[allocations["sample_id"].astype(np.int64)] = allocations["size"]
         self.offsets: np.ndarray = samples["f0"]["data_ptr"].astype(np.int64)
+        self.pages: np.ndarray = self.offsets // self.page_size
         self.jpeg: np.ndarray = samples["f0"]["mode"] == JPEG
         self.shapes: np.ndarray = np.stack([samples["f0"]["height"], samples["f0"]["width"]], 1).astype(np.int64)
 

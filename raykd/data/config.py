@@ -65,6 +65,8 @@ class Data:
     """Mixup or CutMix of every training batch."""
     validation: float = 0.0
     """Share of the training split held out (stratified, fixed); above 0, evaluation uses it, not the test split."""
+    order: Literal["random", "quasi-random"] = "random"
+    """quasi-random: shuffled within windows of the file's pages, for files larger than memory; reads each page once."""
     root: str = "~/.cache/raykd"
     """Folder of the .beton files and downloads."""
     shared: str = ""

@@ -1,52 +1,31 @@
-"""FFCV's Loader with one operation, raykd's kernel, in place of its decoders and augmentations.
+"""FFCV's pipeline with one operation, raykd's kernel, in place of its decoders and augmentations.
 
 Samples travel as index | pass << 40, so that the kernel knows which of an image's augmentations to draw.
 """
 
 import queue
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numba
 import numpy as np
-import torch
 
-from raykd import UserError
-from raykd.data import order
+from raykd.data import kernels, order
 from raykd.data.beton import Header
+from raykd.data.cache import Mapped, Paged
 from raykd.data.colour import program
+from raykd.data.ffcv_parts import (
+    AllocationQuery,
+    Compiler,
+    EpochIterator,
+    Graph,
+    PipelineSpec,
+    Reader,
+    SimpleRGBImageDecoder,
+)
 from raykd.data.geometry import boxes
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
 from raykd.data.pipeline import Pipeline
-
-# While it is imported, FFCV compiles a table of two strings, for seconds, and sets PyTorch to one thread.
-_torch_threads, numba.config.DISABLE_JIT = torch.get_num_threads(), True
-try:
-    from ffcv.fields.rgb_image import SimpleRGBImageDecoder
-    from ffcv.loader import Loader
-    from ffcv.loader.epoch_iterator import EpochIterator
-    from ffcv.pipeline.allocation_query import AllocationQuery
-    from ffcv.pipeline.compiler import Compiler
-except ImportError as error:
-    raise UserError(
-        f"FFCV can't be imported ({error}): install it (Debian: apt install libopencv-dev libturbojpeg0-dev pkg-config "
-        "g++, then pip install ffcv), or use --data.loader torch"
-    ) from None
-finally:
-    numba.config.DISABLE_JIT = False
-    torch.set_num_threads(_torch_threads)
-
-
-def _set_threads(cls, threads: int) -> None:
-    cls.num_threads = threads
-    numba.set_num_threads(threads)
-
-
-# FFCV's own would also set PyTorch's number of threads, from a thread of its own, behind the training loop's back.
-Compiler.set_num_threads = classmethod(_set_threads)
-
-from raykd.data import kernels  # noqa: E402 - numba has to be switched on again before it
 
 SEGMENT = 1 << 22  # samples handed to FFCV at once: it wants the whole order of an epoch in memory
 
@@ -66,17 +45,18 @@ class Decode(SimpleRGBImageDecoder):
     def generate_code(self):
         def decode(tags, buffers, metadata, storage):
             out, status = buffers[0], buffers[1][:, 0]
-            self.run(tags, np.asarray(storage[0]), out, status)
+            memory, where = storage
+            self.run(tags, memory, where(tags & INDEX_MASK), out, status)
             return out, status
 
         return decode
 
-    def run(self, tags: np.ndarray, memory: np.ndarray, out: np.ndarray, status: np.ndarray) -> None:
-        """Fill out and status from the file's bytes."""
+    def run(self, tags: np.ndarray, memory: np.ndarray, offsets: np.ndarray, out: np.ndarray, status: np.ndarray):
+        """Fill out and status from the images that lie in memory at these offsets."""
         header, pipeline, index = self.header, self.pipeline, tags & INDEX_MASK
         keys = order.keys(pipeline.seed, tags >> PASS_SHIFT, index)
         edges, flips = boxes(pipeline.geometry, keys, header.shapes[index])
-        stored = memory, header.offsets[index], header.sizes[index], header.shapes[index]
+        stored = memory, offsets, header.sizes[index], header.shapes[index]
         geometry = pipeline.geometry
         how = edges, flips, geometry.fill, geometry.resamples, geometry.crops_first, out, status
         if header.jpeg.any():
@@ -90,42 +70,44 @@ class Decode(SimpleRGBImageDecoder):
             recolour(out, operations, pipeline.side, np.array(pipeline.fill, np.uint8))
 
 
-@contextmanager
-def _no_code_generation():
-    """FFCV compiles each pipeline anew in every process; ours only calls a kernel that is compiled and cached."""
-    Compiler.set_enabled(False)
-    try:
-        yield
-    finally:
-        Compiler.set_enabled(True)
-
-
 class Engine:
-    """Decoded batches of one .beton file, a few ahead of whoever reads them."""
+    """Decoded batches of one .beton file, a few ahead of whoever reads them.
 
-    def __init__(self, header: Header, pipeline: Pipeline, *, rows: int, threads: int):
-        self.header = header
-        threads = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
-        with _no_code_generation():
-            self.loader = Loader(
-                str(header.path),
-                batch_size=rows,
-                num_workers=threads,
-                os_cache=True,
-                drop_last=False,
-                pipelines={"image": [Decode(header, pipeline, threads)], "label": None},
-            )
+    This is what FFCV's EpochIterator needs of a Loader. FFCV's own Loader would also compile its pipeline anew in every
+    process (ours only calls a kernel that is compiled and cached) and build tables of Python sets over all samples.
+    """
+
+    batches_ahead = 3
+    traversal_order = None
+
+    def __init__(self, header: Header, pipeline: Pipeline, *, rows: int, threads: int, paged: bool = False):
+        """`paged`: read whole pages ahead into the process, for files larger than memory; else map the file."""
+        self.header, self.batch_size = header, rows
+        self.num_workers = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
+        self.reader = Reader(str(header.path))
+        self.memory_manager = Paged(header) if paged else Mapped(header)
+        spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers)])
+        self.graph = Graph({"image": spec}, self.reader.handlers, {"image": 0, "label": 1}, self.reader.metadata, None)
+        self.code = self._assemble()
+
+    def _assemble(self):
+        _, code = self.graph.collect_requirements()
+        Compiler.set_enabled(False)
+        try:
+            return self.graph.codegen_all(code)
+        finally:
+            Compiler.set_enabled(True)
 
     def read(self, tags: np.ndarray) -> Iterator[np.ndarray]:
         """Images uint8 [B, S, S, 3] of tags [n], B at a time; each array is valid until the next one is asked for."""
-        step = max(SEGMENT // self.loader.batch_size, 1) * self.loader.batch_size
+        step = max(SEGMENT // self.batch_size, 1) * self.batch_size
         for first in range(0, len(tags), step):
             yield from self._segment(tags[first : first + step])
 
     def _segment(self, tags: np.ndarray) -> Iterator[np.ndarray]:
-        epoch = EpochIterator(self.loader, tags)
+        epoch = EpochIterator(self, tags)
         try:
-            for first in range(0, len(tags), self.loader.batch_size):
+            for first in range(0, len(tags), self.batch_size):
                 images, status = _take(epoch)
                 self.header.check_status(tags[first : first + len(status)], status)
                 yield images
@@ -133,8 +115,7 @@ class Engine:
             _close(epoch)
 
     def close(self) -> None:
-        """Let go of the file; nothing runs between two reads."""
-        self.loader.memory_manager.context.mmap = None
+        """Nothing runs, and no file is open, between two reads."""
 
 
 def _take(epoch: EpochIterator) -> tuple[np.ndarray, np.ndarray]:
@@ -158,3 +139,4 @@ def _close(epoch: EpochIterator) -> None:
         except queue.Empty:
             continue
     epoch.join()
+    epoch.memory_context.join()

@@ -1,6 +1,7 @@
 """Batches on the device: what the training loop and the evaluation read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from raykd.data import order
 from raykd.data.beton import Header
 from raykd.data.config import Data, Mixing
 from raykd.data.geometry import misfits
+from raykd.data.memory import fits_memory
 from raykd.data.mixing import mix
 from raykd.data.pipeline import Pipeline, evaluation, training
 from raykd.data.prepare import Prepared
@@ -58,6 +60,7 @@ class TrainLoader:
         self.size, self.classes = len(self.subset), len(prepared.classes)
         self.batch_size, self.seed, self.mixing = batch_size, seed, data.mixing
         self.labels = torch.from_numpy(header.labels)
+        self.order_of = _orders(data, header, self.subset, seed)
         self.mixes = type(data.mixing) is not Mixing
         first, last = order.part(rank, world, batch_size)
         if first == last:
@@ -73,7 +76,7 @@ class TrainLoader:
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches of global steps start … stop − 1."""
         where = order.positions(start, stop, self.rows, self.batch_size)
-        tags = order.tagged(where, self.subset, self.seed)
+        tags = order.tagged(where, self.subset, self.order_of)
         for step, (row, pixels) in enumerate(zip(tags, self.engine.read(tags.reshape(-1)), strict=True), start):
             yield self._batch(step, torch.from_numpy(row & order.INDEX_MASK), pixels)
 
@@ -137,6 +140,21 @@ def _header(path, prepared: Prepared) -> Header:
     return header
 
 
+def _orders(data: Data, header: Header, subset: np.ndarray, seed: int) -> Callable[[int], np.ndarray]:
+    """The training subset's order in each epoch, the last two kept."""
+    pages = header.pages[subset]
+
+    @lru_cache(maxsize=2)
+    def order_of(epoch: int) -> np.ndarray:
+        return order.windowed(pages, seed, epoch)
+
+    return order_of if data.order == "quasi-random" else partial(_random, seed, len(subset))
+
+
+def _random(seed: int, size: int, epoch: int) -> np.ndarray:
+    return order.permutation(seed, epoch, size)
+
+
 def _engine(data: Data, header: Header, subset: np.ndarray, pipeline: Pipeline, *, rows: int, threads: int):
     for position in subset[misfits(pipeline.geometry, header.shapes[subset])][:1]:
         height, width = header.shapes[position]
@@ -150,4 +168,5 @@ def _engine(data: Data, header: Header, subset: np.ndarray, pipeline: Pipeline, 
         return TorchEngine(header, pipeline, rows=rows, threads=threads)
     from raykd.data.engine import Engine
 
-    return Engine(header, pipeline, rows=rows, threads=threads)
+    paged = data.order == "quasi-random" and not fits_memory(header.bytes)
+    return Engine(header, pipeline, rows=rows, threads=threads, paged=paged)

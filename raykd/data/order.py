@@ -4,6 +4,7 @@ Training reads one continuous stream, the concatenation of the epochs' permutati
 step s covers positions [s·B, (s+1)·B). Nothing is dropped or padded, and any step can be entered at once.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -50,6 +51,19 @@ def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
     return order
 
 
+WINDOW = 32  # pages that are shuffled together, of 8 MiB each
+
+
+def windowed(pages: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """A quasi-random order of samples that lie on these pages [n]: windows of random pages, shuffled inside.
+
+    Reading the samples in this order needs each page during one window only. A function of the file, seed, and epoch.
+    """
+    present, place = np.unique(pages, return_inverse=True)
+    window = permutation(seed, epoch, len(present)).argsort()[place] // WINDOW
+    return np.lexsort((keys(seed, epoch, np.arange(len(pages))), window))
+
+
 def part(rank: int, world: int, batch_size: int) -> tuple[int, int]:
     """First and last row (exclusive) of a worker in every global batch; parts may differ by one row."""
     return rank * batch_size // world, (rank + 1) * batch_size // world
@@ -60,13 +74,16 @@ def positions(start: int, stop: int, rows: np.ndarray, batch_size: int) -> np.nd
     return np.arange(start, stop, dtype=np.int64)[:, None] * batch_size + rows[None, :]
 
 
-def tagged(where: np.ndarray, subset: np.ndarray, seed: int, order=permutation) -> np.ndarray:
-    """Samples at stream positions, as index | pass << 40, the form in which they travel through FFCV."""
+def tagged(where: np.ndarray, subset: np.ndarray, order_of: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Samples at stream positions, as index | pass << 40, the form in which they travel through FFCV.
+
+    `order_of` gives the order [n] of the subset [n] in an epoch.
+    """
     passes, slots = where // len(subset), where % len(subset)
     tags = np.empty_like(where)
     for epoch in np.unique(passes):
         here = passes == epoch
-        tags[here] = subset[order(seed, int(epoch), len(subset))[slots[here]]] | (epoch << PASS_SHIFT)
+        tags[here] = subset[order_of(int(epoch))[slots[here]]] | (epoch << PASS_SHIFT)
     return tags
 
 

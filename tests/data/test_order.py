@@ -43,7 +43,13 @@ def test_stream_is_the_concatenated_epochs_whoever_reads_it(batch, world, size, 
     parts = []
     for rank in range(world):
         first, last = order.part(rank, world, batch)
-        parts.append(order.tagged(order.positions(start, start + 3, np.arange(first, last), batch), subset, 7))
+        parts.append(
+            order.tagged(
+                order.positions(start, start + 3, np.arange(first, last), batch),
+                subset,
+                lambda epoch: order.permutation(7, epoch, size),
+            )
+        )
     assert (np.concatenate(parts, 1).reshape(-1) == whole[start * batch : (start + 3) * batch]).all()
 
 
@@ -53,3 +59,13 @@ def test_hold_out_is_stratified_and_fixed():
     assert np.bincount(labels[mask]).tolist() == [20, 10, 2]
     assert (mask == order.held_out(labels, 0.2)).all()
     assert not order.held_out(labels, 0.0).any()
+
+
+def test_windowed_order_needs_each_page_once():
+    pages = np.repeat(np.arange(5, 105), 7)
+    first = order.windowed(pages, 1, 0)
+    assert sorted(first) == list(range(700))
+    assert (first != order.windowed(pages, 1, 1)).any() and (first == order.windowed(pages, 1, 0)).all()
+    windows = [set(pages[first[i : i + 7 * order.WINDOW]]) for i in range(0, 700, 7 * order.WINDOW)]
+    assert [len(window) for window in windows] == [32, 32, 32, 4] and len(set.union(*windows)) == 100
+    assert len(set(pages[first[:20]])) > 10  # shuffled inside

@@ -193,12 +193,12 @@ def test_nothing_is_left_running_and_memory_stays(toy):
     import psutil
 
     data, process = toy(), psutil.Process()
-    loader = train(data, batch_size=2048)  # FFCV's buffers of an epoch take 8 MB: 50 leaked ones could not be missed
+    loader = train(data, batch_size=1024)  # an epoch has buffers of 4 MB: 50 leaked ones could not be missed
     list(loader.batches(0, 4))
     sizes = []
     for epoch in range(60):
-        for number, _ in enumerate(loader.batches(4 * epoch, 4 * epoch + 4)):
-            if number == 1 + epoch % 4:  # most epochs are left in the middle
+        for number, _ in enumerate(loader.batches(3 * epoch, 3 * epoch + 3)):
+            if number == epoch % 4:  # most epochs are left in the middle
                 break
         sizes.append(process.memory_info().rss)
     assert [t for t in threading.enumerate() if type(t).__name__ == "EpochIterator"] == []

@@ -1,0 +1,51 @@
+"""The parts of FFCV that raykd uses, imported without their side effects."""
+
+import numba
+import torch
+
+from raykd import UserError
+
+# While it is imported, FFCV compiles a table of two strings, for seconds, and sets PyTorch to one thread.
+_threads, _disabled, numba.config.DISABLE_JIT = torch.get_num_threads(), numba.config.DISABLE_JIT, True
+try:
+    from ffcv.fields.rgb_image import SimpleRGBImageDecoder
+    from ffcv.loader.epoch_iterator import EpochIterator
+    from ffcv.memory_managers import OSCacheManager, ProcessCacheManager
+    from ffcv.memory_managers.base import MemoryContext
+    from ffcv.memory_managers.process_cache import ProcessCacheContext
+    from ffcv.pipeline.allocation_query import AllocationQuery
+    from ffcv.pipeline.compiler import Compiler
+    from ffcv.pipeline.graph import Graph
+    from ffcv.pipeline.pipeline_spec import PipelineSpec
+    from ffcv.reader import Reader
+except ImportError as error:
+    raise UserError(
+        f"FFCV can't be imported ({error}): install it (Debian: apt install libopencv-dev libturbojpeg0-dev pkg-config "
+        "g++, then pip install ffcv), or use --data.loader torch"
+    ) from None
+finally:
+    numba.config.DISABLE_JIT = _disabled
+    torch.set_num_threads(_threads)
+
+
+def _set_threads(cls, threads: int) -> None:
+    cls.num_threads = threads
+    numba.set_num_threads(threads)
+
+
+# FFCV's own would also set PyTorch's number of threads, from a thread of its own, behind the training loop's back.
+Compiler.set_num_threads = classmethod(_set_threads)
+
+__all__ = [
+    "AllocationQuery",
+    "Compiler",
+    "EpochIterator",
+    "Graph",
+    "MemoryContext",
+    "OSCacheManager",
+    "PipelineSpec",
+    "ProcessCacheContext",
+    "ProcessCacheManager",
+    "Reader",
+    "SimpleRGBImageDecoder",
+]

@@ -1,0 +1,70 @@
+"""Files larger than memory: read page by page, each page once an epoch; the pixels are those of the mapped file."""
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Toy
+
+from raykd.data import loader, memory
+from raykd.data.beton import PAGE, Header
+from raykd.data.config import Encoding
+from raykd.data.examples import Splits, from_arrays
+from raykd.data.prepare import prepare
+from raykd.data.transforms import RandomCrop
+
+COUNT, SIDE = 1200, 400
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Large(Toy):
+    """1,200 raw images of 480,000 bytes, 17 to a page: 71 pages, 594 MB."""
+
+    name = "large"
+
+    def open(self, root: Path, download: bool) -> Splits:
+        noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+        images = [noise ^ np.uint8(i % 251) for i in range(4)]
+        train = from_arrays(np.empty(0), [i % 3 for i in range(COUNT)], "large")
+        return Splits(
+            ("a", "b", "c"), train._replace(read=lambda i: images[i % 4]), from_arrays(images, [0] * 4, "large")
+        )
+
+
+def bytes_read() -> int:
+    """Bytes that this process has asked the operating system for."""
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["rchar"])
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_each_page_is_read_once(toy, monkeypatch, world):
+    changes = {"source": Large(), "image_size": 64, "train": (RandomCrop(),), "encoding": Encoding(mode="raw")}
+    data = toy(order="quasi-random", **changes)
+    prepared, settings = prepare(data), {"batch_size": 48, "seed": 1, "world": world, "device": "cpu", "threads": 1}
+    expected = [loader.TrainLoader(data, prepared, rank=r, **settings) for r in range(world)]
+    monkeypatch.setattr(memory, "memory_limit", lambda: 100 << 20)
+    size = prepared.train.stat().st_size
+    for rank in range(world):
+        part, before = loader.TrainLoader(data, prepared, rank=rank, **settings), bytes_read()
+        steps = COUNT // 48
+        for ours, theirs in zip(part.batches(0, steps), expected[rank].batches(0, steps), strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert 0.95 < (bytes_read() - before) / size < 1.1
+    assert [t for t in threading.enumerate() if type(t).__name__ in ("PageReader", "EpochIterator")] == []
+    header = Header(prepared.train)
+    assert header.bytes > 5 * memory.memory_limit() and len(np.unique(header.pages)) == -(-COUNT // (PAGE // 480_000))
+
+
+def test_memory_limit_is_the_least_of_machine_and_container(tmp_path, monkeypatch):
+    whole = memory.memory_limit()
+    assert whole > 1 << 28
+    (tmp_path / "max").write_text("123456789\n")
+    monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / "max"),))
+    assert memory.memory_limit() == 123456789
+    (tmp_path / "max").write_text("max\n")
+    assert memory.memory_limit() >= whole
+    assert memory.fits_memory(0) and not memory.fits_memory(1 << 60)
