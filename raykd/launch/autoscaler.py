@@ -1,5 +1,6 @@
 """What Ray's autoscaler may still add. Ray publishes no limits: they are read where the head's own process has them."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Limits:
-    """known: False where there is an autoscaler whose limits can't be read, as on Kubernetes."""
+    """known: False where there is an autoscaler whose limits can't be read, as on Kubernetes.
+
+    There $RAYKD_NODE_TYPES may say them, as JSON in the form of `ray up`'s files: available_node_types and max_workers.
+    """
 
     known: bool = True
     types: tuple[tuple[Node, int], ...] = ()  # a node type's resources and labels, and how many there may be
@@ -26,6 +30,8 @@ class Limits:
     @staticmethod
     def read() -> "Limits":
         """Limits of the cluster that this process has joined; no types where it has no autoscaler."""
+        if os.environ.get("RAYKD_NODE_TYPES"):
+            return _limits(json.loads(os.environ["RAYKD_NODE_TYPES"]))
         if os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("RAY_CLUSTER_NAME"):
             return Limits(known=False)
         path = _config_path()

@@ -1,5 +1,6 @@
 """What cluster/ ships, checked by the tools that can check it without a cluster."""
 
+import json
 import os
 import re
 import shutil
@@ -94,6 +95,11 @@ def test_rays_autoscaler_takes_the_kuberay_cluster():
     assert (gpu["min_workers"], gpu["max_workers"], gpu["resources"]["GPU"]) == (0, 8, 1)
     assert config["available_node_types"]["headgroup"]["resources"]["CPU"] == 0
     assert config["idle_timeout_minutes"] == 5
+    (head,) = [group["template"]["spec"]["containers"][0] for group in [manifest("RayCluster")["spec"]["headGroupSpec"]]]
+    (told,) = [json.loads(one["value"]) for one in head["env"] if one["name"] == "RAYKD_NODE_TYPES"]
+    assert told["max_workers"] == config["max_workers"]
+    assert told["available_node_types"]["gpu"]["max_workers"] == gpu["max_workers"]
+    assert told["available_node_types"]["gpu"]["resources"].items() <= gpu["resources"].items()
 
 
 def test_the_job_makes_the_same_cluster():
