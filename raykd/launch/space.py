@@ -60,7 +60,7 @@ def _enter(space: Space, key: str, entry: Any) -> Space:
     if isinstance(entry, Simplex):
         fields = tuple(name.strip() for name in key.split(","))
         if len(fields) < 2 or entry.total <= 0:
-            raise UserError(f"search: a Simplex needs two field names or more, joined by commas, and a total above 0: {key}")
+            raise UserError(f"search: a Simplex needs two fields or more, joined by commas, and a total above 0: {key}")
         latent = {field: tune.uniform(1e-9, 1.0) for field in fields}
         return replace(space, domains=space.domains | latent, simplexes=(*space.simplexes, (fields, entry.total)))
     if isinstance(entry, dict) and set(entry) == {"grid_search"}:
