@@ -83,7 +83,7 @@ def open_finished(place: str, trust_source: bool = False):
         raise UserError(f"{folder.place} is no run directory: it has no recipe.json")
     if trust_source and folder.exists("source"):
         materialize(sources_of(folder), Path(tempfile.mkdtemp(prefix="raykd-source-")))
-    return folder, recipe_of(folder)
+    return folder, recipe_of(folder, trusted=trust_source)
 
 
 def sources_of(folder, below: str = "source") -> dict[str, str]:

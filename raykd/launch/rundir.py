@@ -10,6 +10,7 @@ from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import differences, essence, to_dict
 from raykd.train.assemble import recipe_of
+from raykd.train.checkpoint import stamps
 from raykd.train.storage import Folder
 
 
@@ -30,7 +31,10 @@ def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) ->
 
 def refuse_other(run: Folder, recipe: Recipe) -> None:
     """Raise UserError, naming the fields that differ, where the run there was made by another recipe."""
-    there = recipe_of(run)
+    try:
+        there = recipe_of(run)
+    except UserError as error:
+        raise UserError(f"can't go on with the run of that name: {error}; or give another --name") from None
     found = differences(essence(there), essence(recipe))
     if found:
         raise UserError(
@@ -50,8 +54,9 @@ class Superseded(RuntimeError):
 
 def claim(run: Folder, workers: int) -> str:
     """Note that workers start (again), before they read anything; gives the attempt's token."""
-    attempts = attempts_of(run)
-    attempts.append({"token": secrets.token_hex(8), "started": time.time(), "workers": workers})
+    attempts, found = attempts_of(run), stamps(run)
+    step = found[-1].step if found else 0  # the newest checkpoint; a damaged one is passed over later
+    attempts.append({"token": secrets.token_hex(8), "started": time.time(), "workers": workers, "step": step})
     run.write("attempts.json", json.dumps(attempts))
     return attempts[-1]["token"]
 

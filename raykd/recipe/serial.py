@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import sys
 import types
 import typing
 from typing import Any, Literal
@@ -93,6 +94,23 @@ def _class(path: Any, kind: type, where: str) -> type:
     if not (isinstance(found, type) and issubclass(found, kind)):
         raise UserError(f"{where}: {path} is not a {kind.__name__}")
     return found
+
+
+def refuse_foreign(data: Any, origin: str) -> None:
+    """Raise UserError where plain data from a file names a class that reading it would have to import: that runs code.
+
+    raykd's own classes are read, and those that are imported already, as the user's own recipe has done.
+    """
+    if isinstance(data, dict):
+        path = data.get("class", "raykd:")
+        module = str(path).partition(":")[0]
+        if module.split(".")[0] != "raykd" and module not in sys.modules:
+            raise UserError(f"{origin} names the class {path}, whose module isn't raykd's: run its code only if you trust it")
+        for item in data.values():
+            refuse_foreign(item, origin)
+    elif isinstance(data, list):
+        for item in data:
+            refuse_foreign(item, origin)
 
 
 def _name(kind: Any) -> str:

@@ -14,7 +14,7 @@ from raykd.models.frozen import freeze
 from raykd.models.renormalize import renormalize
 from raykd.models.staged import Staged
 from raykd.recipe import Pretrained, Recipe, Run, Teachers, Train
-from raykd.recipe.serial import from_dict
+from raykd.recipe.serial import from_dict, refuse_foreign
 from raykd.train.storage import Folder
 from raykd.train.student import read_student
 
@@ -81,12 +81,18 @@ def _frozen(network: Staged, path: str) -> FrozenTeacher:
     return FrozenTeacher(network.name, freeze(network), path, size)
 
 
-def recipe_of(run: Folder) -> Recipe:
-    """The resolved recipe of a run directory; raises UserError where there is none."""
+def recipe_of(run: Folder, trusted: bool = False) -> Recipe:
+    """The resolved recipe of a run directory; raises UserError where there is none.
+
+    trusted: its classes may be imported from anywhere, which runs their modules' code.
+    """
     try:
-        return from_dict(run.read_json("recipe.json"))
+        plain = run.read_json("recipe.json")
     except FileNotFoundError:
         raise UserError(f"{run.place} is no run directory: it has no recipe.json") from None
+    if not trusted:
+        refuse_foreign(plain, f"{run.place}/recipe.json")
+    return from_dict(plain)
 
 
 def parameters(network: nn.Module) -> int:

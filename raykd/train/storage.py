@@ -79,7 +79,7 @@ class Folder:
         """A JSON file's content; raises FileNotFoundError, and UserError naming a file that is not JSON."""
         try:
             return json.loads(self.read(name))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(f"{self.place}/{name} is not valid JSON: remove it or restore it from a copy") from None
 
     def names(self, below: str = "") -> list[str]:

@@ -1,0 +1,148 @@
+"""Runs that are broken on purpose: recipes beside `dying.py`, and `raykd train` in fresh processes that start at once."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from raykd.train import checkpoint
+from raykd.train.storage import Folder
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+PRELOAD = ["torch", "torch.utils.flop_counter", "raykd.__main__", "raykd.commands.train", "raykd.commands.summary"]
+PRELOAD += ["raykd.launch.worker", "raykd.launch.record", "raykd.data.engine", "raykd.train.loop", "recipes.digits.kd"]
+
+RECIPE = """
+from dataclasses import replace
+from dying import Dying
+from raykd.models.config import Network
+from raykd.recipe import *
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.{base} import recipe as base
+
+small = replace(supervised, epochs=0.2, workers=0, wandb=WandB(mode="disabled"))
+sources = tuple(replace(source, recipe=small) for source in base.teachers.sources)
+base = replace(base, teachers=replace(base.teachers, sources=sources), wandb=WandB(mode="disabled"), workers=0, epochs=1.0)
+base = replace(base, checkpoint=Checkpoint(every="2 steps"), schedule=Cosine(warmup_steps=3))
+base = replace(base, {changes})
+recipe = replace(base, method=Dying(inner=base.method, flags={flags!r}, {fate}))
+"""
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(PRELOAD)
+
+
+class Stage:
+    """One test's folder: recipes, flags, and runs below `storage`."""
+
+    def __init__(self, folder: Path, storage: Path):
+        self.folder, self.storage = folder, storage
+        shutil.copy(HERE / "dying.py", folder)
+
+    def recipe(self, base: str, changes: str = "", fate: str = "") -> str:
+        """A recipe file: digits/BASE in small with `changes`, and with what `fate` gives `Dying`."""
+        number = len(list(self.folder.glob("broken*.py")))
+        flags = self.folder / f"flags{number}"
+        flags.mkdir()
+        path = self.folder / f"broken{number}.py"
+        path.write_text(RECIPE.format(base=base, changes=changes, flags=str(flags), fate=fate))
+        return str(path)
+
+    def start(self, recipe: str, name: str, *more: str) -> "Process":
+        """`raykd train` in a process of its own."""
+        return Process(["train", recipe, "--name", name, "--storage", str(self.storage), *map(str, more)], self.folder)
+
+    def train(self, recipe: str, name: str, *more: str) -> "Process":
+        process = self.start(recipe, name, *more)
+        process.end()
+        return process
+
+    def run(self, name: str) -> Folder:
+        return Folder(self.storage / name)
+
+    def json(self, name: str, file: str = "result.json"):
+        return json.loads((self.storage / name / file).read_text())
+
+    def state(self, name: str) -> dict[str, torch.Tensor]:
+        """All tensors and numbers that a run ended with, its networks, optimizer and average; not its clocks."""
+        found, stamp = checkpoint.newest(self.run(name), print)
+        return dict(flat({key: found[key] for key in ("step", "distiller", "optimizer", "scaler", "ema")}))
+
+    def wait_for(self, name: str, step: int, seconds: float = 90) -> int:
+        """Until a run has a checkpoint of that step or a later one."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = checkpoint.stamps(self.run(name))
+            if found and found[-1].step >= step:
+                return found[-1].step
+            time.sleep(0.02)
+        raise AssertionError(f"no checkpoint of step {step} within {seconds} s")
+
+
+class Process:
+    """The command line in a forked process; its output is kept in a file."""
+
+    def __init__(self, arguments: list[str], folder: Path):
+        self.log = folder / f"log{len(list(folder.glob('log*')))}"
+        self.log.touch()
+        self.process = processes.Process(target=command, args=(arguments, str(self.log)), daemon=False)
+        self.process.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def end(self, seconds: float = 300) -> int:
+        """Exit status; negative: the signal that killed it."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+            raise AssertionError(f"still running after {seconds} s: {self.said}")
+        return self.process.exitcode
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+
+def command(arguments: list[str], log: str) -> None:
+    """What `console` does, with its output in a file."""
+    os.chdir(ROOT)
+    os.setpgid(0, 0)
+    file = os.open(log, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    torch.set_num_threads(1)
+    from raykd.__main__ import main
+
+    status = main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def flat(value, name=""):
+    """Leaves of nested dicts and lists, by path."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flat(item, f"{name}/{key}")
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from flat(item, f"{name}/{i}")
+    else:
+        yield name, value
+
+
+def same(a: dict, b: dict) -> list[str]:
+    """Paths at which two flat states differ in any bit."""
+    return [k for k in a.keys() | b.keys() if k not in a or k not in b or not equal(a[k], b[k])]
+
+
+def equal(x, y) -> bool:
+    return torch.equal(x, y) if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) else type(x) is type(y) and x == y

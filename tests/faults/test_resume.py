@@ -1,0 +1,58 @@
+"""A run that was killed ends bit for bit where an undisturbed one ends."""
+
+import random
+
+import pytest
+
+from tests.faults.stage import same
+
+METHODS = (
+    "supervised kd kd_standardized dkd dist funmatch aver_mkd fitnet_mkd ebkd aekd ca_mkd okddip one cl_ilr individual dml teskd"
+).split()
+AVERAGED = "optimizer=AdamW(), ema=0.9"
+
+
+def survives(stage, base, changes="", kills=2, seed=0):
+    """Train undisturbed, and again with SIGKILLs at random steps; compare all that the runs ended with."""
+    chance = random.Random(f"{base} {changes} {seed}")
+    deaths = tuple(sorted(chance.uniform(0.05, 0.95) for _ in range(kills)))
+    name = f"{base}-{chance.getrandbits(32):08x}"
+    undisturbed = stage.train(stage.recipe(base, changes), f"{name}-whole")
+    assert undisturbed.end() == 0, undisturbed.said
+    broken = stage.recipe(base, changes, f"deaths={deaths}")
+    for _ in deaths:
+        process = stage.train(broken, name)
+        assert process.end() == -9, process.said
+    process = stage.train(broken, name)
+    assert process.end() == 0, process.said
+    assert stage.json(name)["restarts"] == kills
+    assert same(stage.state(name), stage.state(f"{name}-whole")) == []
+    student = [(stage.storage / n / "student.safetensors").read_bytes() for n in (name, f"{name}-whole")]
+    assert student[0] == student[1]
+    whole, again = ([line["terms"] for line in lines(stage, n)] for n in (f"{name}-whole", name))
+    assert whole == again
+
+
+def lines(stage, name):
+    from raykd.launch import rundir
+
+    return rundir.lines(stage.run(name))
+
+
+def test_killed_twice_with_gates_adamw_and_an_average(stage):
+    survives(stage, "one", AVERAGED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", METHODS)
+def test_every_method(stage, base):
+    survives(stage, base, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["okddip", "fitnet_mkd", "teskd"])
+@pytest.mark.parametrize(
+    "changes", [AVERAGED, 'optimizer=SGD(clip_norm=0.1), accumulate=2, precision=Precision(autocast="bfloat16")']
+)
+def test_every_part_of_the_state(stage, base, changes):
+    survives(stage, base, changes, seed=2)
