@@ -69,7 +69,7 @@ class Record:
         role = job.get("job_type", "student")
         tracked = start(recipe, name=job["name"], directory=directory, job_type=role, resume_step=step, say=worker.notice)
         for teacher in worker.teachers:
-            tracked.use_teacher(Path(teacher.path).name)
+            tracked.use_teacher(teacher.path)
         tracked.summary({"teachers": {name: figures.line() for name, figures in worker.teacher_figures.items()}})
         worker.tell(wandb_url=tracked.url)
         return tracked

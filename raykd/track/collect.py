@@ -66,20 +66,23 @@ def collect(sources: list[str]) -> tuple[list[RunRecord], list[SearchRecord]]:
         if source.startswith("wandb:"):
             from raykd.track.remote import download
 
-            root = download(source.removeprefix("wandb:"), Path(tempfile.mkdtemp(prefix="raykd-report-")))
+            with tempfile.TemporaryDirectory(prefix="raykd-report-") as folder:
+                _read(download(source.removeprefix("wandb:"), Path(folder)), source, runs, searches)
         else:
-            root = Path(source).expanduser()
-        for path in _find(root, source):
-            resolved = path.resolve()
-            if (path / "search.json").exists():
-                searches[resolved] = read_search(path)
-            else:
-                runs[resolved] = read_run(path)
+            _read(Path(source).expanduser(), source, runs, searches)
     if not runs and not searches:
         raise UserError(
             f"no run in {', '.join(sources)}: give run directories, or folders of them (with recipe.json in each)"
         )
     return sorted(runs.values(), key=lambda run: (run.name, run.path)), list(searches.values())
+
+
+def _read(root: Path, source: str, runs: dict[Path, RunRecord], searches: dict[Path, SearchRecord]) -> None:
+    for path in _find(root, source):
+        if (path / "search.json").exists():
+            searches[path.resolve()] = read_search(path)
+        else:
+            runs[path.resolve()] = read_run(path, "" if path == root else str(path.relative_to(root)))
 
 
 def _find(root: Path, source: str) -> list[Path]:
@@ -97,12 +100,15 @@ def _find(root: Path, source: str) -> list[Path]:
     return found
 
 
-def read_run(path: Path) -> RunRecord:
-    """One run directory; raises UserError naming the file that is not what raykd writes."""
+def read_run(path: Path, name: str = "") -> RunRecord:
+    """One run directory, called `name` where no result.json says how.
+
+    Raises UserError naming the file that is not what raykd writes.
+    """
     recipe = _json(path / "recipe.json")
     try:
-        about = labels(recipe)
-    except (KeyError, TypeError, AttributeError) as error:
+        about, _ = labels(recipe), float(recipe["epochs"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise UserError(
             f"{path / 'recipe.json'} is not a raykd recipe (no {error}): leave this directory out"
         ) from None
@@ -118,7 +124,7 @@ def read_run(path: Path) -> RunRecord:
     evaluation = _json(path / "evaluation.json") if (path / "evaluation.json").exists() else {}
     return RunRecord(
         path=path,
-        name=result.get("name") or path.name,
+        name=result.get("name") or name or path.name,
         labels=about,
         recipe=recipe,
         status=status,

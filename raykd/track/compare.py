@@ -12,10 +12,10 @@ from raykd.track.collect import RunRecord
 
 CONFIDENCE = 0.95
 # Fields in which runs of one row may differ: the seed, and how and where a run is carried out and shown.
-FREE = set(
-    "seed seeds workers cpus_per_worker gpus_per_worker accelerator_type max_failures max_parallel "
-    "log_every checkpoint wandb debug search published root loader path".split()
-)
+FREE = {
+    *("seed", "seeds", "workers", "cpus_per_worker", "gpus_per_worker", "accelerator_type", "max_failures"),
+    *("max_parallel", "log_every", "checkpoint", "wandb", "debug", "search", "published", "root", "loader", "path"),
+}
 
 
 class Spread(NamedTuple):
@@ -146,7 +146,7 @@ def gain(values: list[float], baseline: list[float]) -> Gain:
 
 
 def find_baseline(rows: list[Row], row: Row, wanted: str) -> Row | None:
-    """The row that a row's gain is over: same data set, student and split; None for the baseline itself and where none is."""
+    """The row that a row's gain is over: of its data set, student and split; None for the baseline itself."""
     same = [r for r in rows if (r.data, r.student, r.split) == (row.data, row.student, row.split)]
     wanted = wanted.casefold()
     found = [r for r in same if wanted in (r.label.casefold(), r.name.casefold())]

@@ -1,4 +1,4 @@
-"""The numbers of the comparison: one entry a row, computed from metrics.jsonl, evaluation.json and result.json alone."""
+"""The numbers of the comparison, an entry a row: from metrics.jsonl, evaluation.json and result.json alone."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from raykd.track.compare import Gain, Row, Spread, find_baseline, gain, spread
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of the comparison table. Accuracies are fractions; `last` is of the last epoch, `best` of the best one."""
+    """One line of the comparison table. Accuracies are fractions; `last` is the last epoch's, `best` the best one's."""
 
     row: Row
     last: Spread
@@ -145,7 +145,7 @@ def deployed_curve(row: Row) -> Curve:
 
 
 def line_curves(row: Row, section: str) -> dict[str, list[Curve]]:
-    """By title: curves of "terms", "notes" or "measures"; a vector is one figure with a curve for each of its elements."""
+    """By title: curves of "terms", "notes" or "measures"; a vector is one figure with a curve for each element."""
     names = dict.fromkeys(name for run in row.runs for line in run.lines for name in line.get(section) or {})
     return {name: _elements(row, section, name) for name in names}
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
-from raykd.track.report import Report, explanation, markdown_tables, open_cells, _table
+from raykd.track.report import Report, _table, explanation, markdown_tables, open_cells
 from raykd.track.run import quiet_wandb, unreachable
 
 
 def publish(made: Report, out: Path) -> str:
-    """Save the draft and return its URL.
+    """Save the draft and return its URL; raises UserError where W&B does not take it.
 
-    Its identity lies beside the written report (report.html → report.wandb.json), so the same `out` updates the same one.
+    Its identity lies beside the written report (report.html, report.wandb.json): the same `out` updates the same one.
     """
     trouble = unreachable()
     if trouble:

@@ -38,9 +38,10 @@ class Written:
 
 
 def report(runs: list[str], *, baseline: str = "", out: Path | None = None, wandb: bool = False) -> Written:
-    """Compare runs (run directories, folders of them, searches, wandb:ENTITY/PROJECT[/GROUP]) and write the comparison.
+    """Compare runs and write the comparison.
 
-    The format is that of `out`'s suffix: .html, .md or .csv. Raises UserError for input that is missing, broken or mixed.
+    `runs` are run directories, folders of them, searches, or wandb:ENTITY/PROJECT[/GROUP]. The format is that of
+    `out`'s suffix: .html, .md or .csv. Raises UserError for input that is missing, broken or mixed.
     """
     out = out or Path("report.html")
     if out.suffix not in WRITERS:
@@ -85,9 +86,14 @@ def html(made: Report) -> str:
 
 
 COLUMNS = [
-    *"data student method runs_name n split last_epoch top1_last top1_last_std best_epochs top1_best top1_best_std".split(),
-    *"top5 loss ece baseline gain gain_low gain_high teacher_top1 gap_closed agreement_top1 agreement_kl".split(),
-    *"parameters multiply_adds hours hours_unit images_per_second published published_source".split(),
+    *("data", "student", "method", "runs_name", "n", "split", "last_epoch", "top1_last", "top1_last_std"),
+    *("best_epochs", "top1_best", "top1_best_std", "top5", "loss", "ece", "baseline", "gain", "gain_low", "gain_high"),
+    *("teacher_top1", "gap_closed", "agreement_top1", "agreement_kl", "parameters", "multiply_adds", "hours"),
+    *("hours_unit", "images_per_second", "published", "published_source"),
+]
+HEAD = [
+    *("method", "n", "last epoch", "best epoch", "gain", "gap closed", "agreement", "parameters", "cost", "images/s"),
+    "published",
 ]
 
 
@@ -138,7 +144,7 @@ def mean_agreement(item: Entry) -> tuple[float, float]:
 
 
 def _epochs(epochs: list[float]) -> str:
-    return ", ".join(f"{epoch:g}" for epoch in dict.fromkeys(sorted(epochs)))
+    return ", ".join(dict.fromkeys(f"{epoch:.3g}" for epoch in sorted(epochs)))
 
 
 def table_csv(made: Report) -> str:
@@ -181,7 +187,6 @@ def _quoted(figure: dict) -> str:
 
 def markdown_tables(made: Report) -> list[tuple[str, list[str], list[list[str]]]]:
     """(heading, column names, cells) of each (data set, student)."""
-    head = "method|n|last epoch|best epoch|gain|gap closed|agreement|parameters|cost|images/s|published".split("|")
     tables: dict[tuple[str, str, str], list[list[str]]] = {}
     for item in made.entries:
         cells = [
@@ -198,7 +203,7 @@ def markdown_tables(made: Report) -> list[tuple[str, list[str], list[list[str]]]
             published_text(item),
         ]
         tables.setdefault((item.row.data, item.row.student, item.row.split), []).append(cells)
-    return [(f"{data}: {student} ({split} split)", head, cells) for (data, student, split), cells in tables.items()]
+    return [(f"{data}: {student} ({split} split)", HEAD, cells) for (data, student, split), cells in tables.items()]
 
 
 def markdown(made: Report) -> str:
@@ -218,16 +223,16 @@ def markdown(made: Report) -> str:
 def open_cells(made: Report) -> list[list[str]]:
     rows = []
     for run in made.open_runs:
-        done = f"{run.lines[-1]['epoch']:g}" if run.lines else "0"
-        rows.append([run.name, run.status, f"{done} of {run.recipe.get('epochs', '?')}"])
+        done = f"{run.lines[-1]['epoch']:.3g}" if run.lines else "0"
+        rows.append([run.name, run.status, f"{done} of {run.recipe['epochs']:g}"])
     return rows
 
 
 def explanation(made: Report) -> str:
     """What the figures are, in two sentences."""
     return (
-        "Top-1 in % of the deployed network, mean ± sample standard deviation over n seeds, at the last epoch and at the "
-        "best one (chosen on the same split, so optimistic). Gain: percentage points of the last epoch's mean over "
+        "Top-1 in % of the deployed network, mean ± sample standard deviation over n seeds, at the last epoch and at "
+        "the best one (chosen on the same split, so optimistic). Gain: percentage points of the last epoch's mean over "
         f"{made.baseline} of the same student, with Welch's 95 % confidence interval."
     )
 

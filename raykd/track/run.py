@@ -21,6 +21,7 @@ from raykd.track.labels import labels
 SHARE = 0.01  # of the training's time that logged steps may take; epochs, evaluations and the end are always logged
 PROBE_SECONDS = 5.0
 FINISH_SECONDS = 60
+CATCH_UP_SECONDS = 60
 EXIT_CODES = {"finished": 0, "failed": 1, "stopped": 255}  # 255 is what W&B shows as killed
 
 
@@ -46,9 +47,7 @@ def start(
     if mode == "disabled":
         return run
     if mode == "online" and note.pending() and not _catch_up(note):
-        say(
-            f"W&B: an earlier part of this run waits for its upload, so this one is kept offline: raykd sync {directory}"
-        )
+        say(f"W&B: an earlier part of this run waits for its upload, so this one is offline: raykd sync {directory}")
         mode = "offline"
     note.last_step = max(note.last_step, resume_step or -1)
     run.open(mode, recipe, name, job_type)
@@ -60,7 +59,7 @@ class Notebook:
 
     def __init__(self, directory: Path, run_id: str = "", wish: Mapping[str, Any] | None = None):
         self.directory, self.path = directory, directory / "wandb.json"
-        self.id, self.project, self.entity, self.url = run_id, "", "", ""
+        self.id, self.name, self.project, self.entity, self.url = run_id, "", "", "", ""
         self.last_step, self.parts, self.artifacts, self.teachers = -1, [], [], []
         if wish:
             self.project, self.entity = wish["project"], wish["entity"]
@@ -69,7 +68,7 @@ class Notebook:
 
     def write(self) -> None:
         """In place and padded, so that a note of a step costs microseconds; blanks after JSON are JSON."""
-        keys = ("id", "project", "entity", "url", "last_step", "parts", "artifacts", "teachers")
+        keys = ("id", "name", "project", "entity", "url", "last_step", "parts", "artifacts", "teachers")
         text = json.dumps({key: getattr(self, key) for key in keys}).encode()
         with open(self.path, "r+b" if self.path.exists() else "wb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -89,7 +88,7 @@ def _never_fatal(method: Callable) -> Callable:
             return
         try:
             method(self, *args, **kwargs)
-        except Exception as error:  # a tracker's failure of whatever kind must not end the training
+        except Exception as error:  # noqa: BLE001 - a tracker's failure of whatever kind must not end the training
             self._trouble(f"W&B failed ({type(error).__name__}), the training goes on")
 
     return guarded
@@ -120,12 +119,13 @@ class Run:
 
     def open(self, mode: str, recipe: dict[str, Any], name: str, job_type: str) -> None:
         wandb = quiet_wandb()
+        self.note.name = name
         self.note.id = self.note.id or secrets.token_hex(4)
         for attempt in (mode, "offline"):
             try:
                 self.wandb_run = wandb.init(**_settings(wandb, self.note, attempt, recipe, name, job_type))
                 break
-            except Exception as error:  # a wrong key, a server that answers nonsense: W&B has no common error for them
+            except Exception as error:  # noqa: BLE001 - a wrong key, a server that answers nonsense: no common class
                 if attempt == "offline":
                     self.say(f"W&B can't start ({type(error).__name__}), this run is not tracked there")
                     return
@@ -188,8 +188,9 @@ class Run:
             self._trouble(f"W&B did not take the student in {FINISH_SECONDS} s")
 
     @_never_fatal
-    def use_teacher(self, name: str) -> None:
-        """Note the run called `name` as a teacher: its artifact becomes an input of this run, at the upload if offline."""
+    def use_teacher(self, run: str) -> None:
+        """Note the run of a directory as a teacher: its network becomes an input of this run once both are uploaded."""
+        name = Notebook(Path(run)).name or Path(run).name
         if name not in self.note.teachers:
             self.note.teachers.append(name)
             self.note.write()
@@ -236,7 +237,7 @@ def in_time(call: Callable[[], bool], seconds: float) -> bool:
     def answer() -> None:
         try:
             answers.append(call())
-        except Exception as error:  # handed over to the caller's thread
+        except Exception as error:  # noqa: BLE001 - handed over to the caller's thread
             answers.append(error)
 
     thread = threading.Thread(target=answer, daemon=True)
@@ -378,4 +379,4 @@ def _answers(server: str) -> bool:  # to be called through in_time: looking up a
 def _catch_up(note: Notebook) -> bool:
     from raykd.track.upload import upload
 
-    return upload(note, seconds=FINISH_SECONDS) == ""
+    return upload(note, seconds=CATCH_UP_SECONDS) == ""

@@ -72,9 +72,8 @@ class Axes:
             parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
             parts.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{escape(y_format(tick))}</text>')
         for tick in self.x_ticks:
-            parts.append(
-                f'<text class="tick middle" x="{self.x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}">{escape(x_format(tick))}</text>'
-            )
+            place = f'x="{self.x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}"'
+            parts.append(f'<text class="tick middle" {place}>{escape(x_format(tick))}</text>')
         parts.append(f'<path class="axis" d="M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>')
         middle = (LEFT + WIDTH - RIGHT) / 2
         parts.append(f'<text class="name middle" x="{middle}" y="{HEIGHT - 6}">{escape(self.x_label)}</text>')
@@ -113,7 +112,8 @@ def _curve(axes: Axes, curve: Curve, look: str, y_format: Callable) -> str:
         outline = f"M{path(curve.high, curve.epochs)}L{path(curve.low[::-1], curve.epochs[::-1])}Z"
         band = f'<path class="band {look}" d="{outline}"/>'
     tip = f"<title>{escape(curve.name)}: {escape(y_format(curve.mean[-1]))} at epoch {short(curve.epochs[-1])}</title>"
-    end = f'<circle class="dot {look}" cx="{axes.x(curve.epochs[-1]):.1f}" cy="{axes.y(curve.mean[-1]):.1f}" r="3">{tip}</circle>'
+    place = f'cx="{axes.x(curve.epochs[-1]):.1f}" cy="{axes.y(curve.mean[-1]):.1f}"'
+    end = f'<circle class="dot {look}" {place} r="3">{tip}</circle>'
     return f'{band}<path class="line {look}" d="M{path(curve.mean, curve.epochs)}">{tip}</path>{end}'
 
 
@@ -156,7 +156,7 @@ def reliability(bins: Sequence[tuple[int, float, float]], index: int) -> str:
 
 
 def parallel(fields: Sequence[tuple[str, list[float], list[str], bool]], scores: list[float], maximize: bool) -> str:
-    """Parallel coordinates: a line a trial over its fields, (name, values, choices, log), to its metric on the right."""
+    """Parallel coordinates: a line a trial over its fields (name, values, choices, log) to its metric."""
     columns = [*fields, ("metric", scores, [], False)]
     width, height, top, bottom = max(WIDTH, 124 * len(columns)), 280, 44, 26
     places = [52 + i * (width - 104) / (len(columns) - 1) for i in range(len(columns))]
@@ -171,15 +171,14 @@ def parallel(fields: Sequence[tuple[str, list[float], list[str], bool]], scores:
         )
         look = "best" if rank == len(order) - 1 else ""
         share = (rank + 1) / len(order)
-        parts.append(
-            f'<path class="trial {look}" style="opacity:{0.15 + 0.6 * share:.2f}" d="M{track}"><title>{short(scores[i])}</title></path>'
-        )
+        style = f"opacity:{0.15 + 0.6 * share:.2f}"
+        tip = f"<title>{short(scores[i])}</title>"
+        parts.append(f'<path class="trial {look}" style="{style}" d="M{track}">{tip}</path>')
     for k, (x, (name, *_), (_, labels)) in enumerate(zip(places, columns, axes, strict=True)):
         parts.append(f'<path class="axis" d="M{x:.1f} {top}V{height - bottom}"/>')
         shown = name.rsplit(".", 1)[-1]
-        parts.append(
-            f'<text class="name middle" x="{x:.1f}" y="{18 + 14 * (k % 2)}">{escape(shown)}<title>{escape(name)}</title></text>'
-        )
+        place = f'x="{x:.1f}" y="{18 + 14 * (k % 2)}"'
+        parts.append(f'<text class="name middle" {place}>{escape(shown)}<title>{escape(name)}</title></text>')
         for y, label in labels:
             parts.append(f'<text class="tick halo" x="{x + 4:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')
     return "".join([*parts, "</svg>"])

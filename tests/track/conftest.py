@@ -1,8 +1,8 @@
 import contextlib
 
 import pytest
-import wandb
 
+import wandb
 from raykd.track import run as track
 from tests.track.wandb_stub import Stub
 
@@ -46,7 +46,7 @@ def server(monkeypatch, tmp_path):
     hasty = wandb.Settings(x_file_stream_transmit_interval=0.1, x_transaction_log_flush_interval=0.1)
     monkeypatch.setattr(track, "private_settings", lambda wandb: merged(private(wandb), hasty))
     monkeypatch.setattr(track, "PROBE_SECONDS", 2.0)
-    monkeypatch.setattr(track, "FINISH_SECONDS", 3)
+    monkeypatch.setattr(track, "FINISH_SECONDS", 30)
     yield stub
     if stub.alive:
         stub.kill()

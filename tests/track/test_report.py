@@ -15,7 +15,9 @@ from raykd.track.report import COLUMNS, html, make, markdown, report
 from raykd.track.svg import Axes, nice_ticks
 from tests.track.synthetic import write_run, write_search
 
-PUBLISHED = [{"class": "raykd.recipe:Published", "metric": "top1", "value": 0.7914, "source": "Li et al. 2021, table 2"}]
+PUBLISHED = [
+    {"class": "raykd.recipe:Published", "metric": "top1", "value": 0.7914, "source": "Li et al. 2021, table 2"}
+]
 TEACHERS = ("big seed 0", "big seed 1")
 
 
@@ -80,7 +82,12 @@ def test_every_number_of_the_table(runs, tmp_path):
     for name, value in expected.items():
         assert float(row[name]) == pytest.approx(value, rel=1e-12), name
     best = sorted({float(np.argmax(s) + 1) for s in series})
-    texts = {"last_epoch": "4", "best_epochs": ", ".join(f"{e:g}" for e in best), "baseline": "Supervised", "hours_unit": "CPU-h"}
+    texts = {
+        "last_epoch": "4",
+        "best_epochs": ", ".join(f"{e:g}" for e in best),
+        "baseline": "Supervised",
+        "hours_unit": "CPU-h",
+    }
     texts |= {"published": "top1=0.7914", "published_source": PUBLISHED[0]["source"], "split": "test", "data": "digits"}
     assert {name: row[name] for name in texts} == texts and set(row) == set(COLUMNS)
 
@@ -93,7 +100,9 @@ def test_interval_against_the_formula(runs):
     va, vb = np.var(a, ddof=1) / 3, np.var(b, ddof=1) / 3
     freedom = (va + vb) ** 2 / (va**2 / 2 + vb**2 / 2)
     half = stats.t.ppf(0.975, freedom) * np.sqrt(va + vb)
-    assert (kd.gain.low, kd.gain.high) == pytest.approx((kd.gain.difference - half, kd.gain.difference + half), rel=1e-9)
+    assert (kd.gain.low, kd.gain.high) == pytest.approx(
+        (kd.gain.difference - half, kd.gain.difference + half), rel=1e-9
+    )
 
 
 def test_what_one_run_and_no_baseline_leave_open(runs, tmp_path):
@@ -126,7 +135,9 @@ def test_curves_classes_and_calibration(runs):
     np.testing.assert_allclose(line_curves(kd.row, "terms")["kl"][0].mean, kl)
 
     def per_class(method):
-        return np.mean([evaluation["networks"]["student"]["per_class"] for _, evaluation, _ in files(runs, method)], axis=0)
+        return np.mean(
+            [evaluation["networks"]["student"]["per_class"] for _, evaluation, _ in files(runs, method)], axis=0
+        )
 
     gains = class_gains(kd)
     assert gains[3][0] == "digit 3"
@@ -183,7 +194,9 @@ class Text(HTMLParser):
 
 def test_names_are_text_not_markup(tmp_path, recipe):
     evil = "<img src=x onerror=alert(1)>"
-    write_run(tmp_path, recipe("KD", 0), "a", networks=(evil, "peer"), teachers=(evil,), wandb_url="javascript:alert(1)")
+    write_run(
+        tmp_path, recipe("KD", 0), "a", networks=(evil, "peer"), teachers=(evil,), wandb_url="javascript:alert(1)"
+    )
     page = html(make([str(tmp_path)]))
     assert "<img" not in page and "javascript:" not in page and "&lt;img" in page
 

@@ -79,7 +79,7 @@ def test_teacher_is_an_input(server, directory, recipe, tmp_path):
     other.mkdir()
     (other / "student.safetensors").write_bytes(b"teacher")
     student = start(recipe(), name="early", directory=directory)
-    student.use_teacher("teacher")  # not uploaded yet
+    student.use_teacher(str(other))  # not uploaded yet
     student.finish("finished")
     assert server.used == []
     teacher = start(recipe("Supervised"), name="teacher", directory=other, job_type="teacher")
@@ -112,8 +112,9 @@ def test_offline_parts_are_one_run_after_sync(server, directory, recipe):
     assert steps(server, run.id) == list(range(9)), "a second sync sends nothing twice"
 
 
-@pytest.mark.parametrize("part", ["first", "later"])
-def test_server_dies_in_mid_run(server, directory, recipe, part):
+@pytest.mark.parametrize("part", ["first", pytest.param("later", marks=pytest.mark.slow)])
+def test_server_dies_in_mid_run(server, directory, recipe, part, monkeypatch):
+    monkeypatch.setattr(track, "FINISH_SECONDS", 6)
     said, begin = [], 0
     if part == "later":
         run = start(recipe(), name="a", directory=directory)
@@ -139,7 +140,8 @@ def test_server_dies_in_mid_run(server, directory, recipe, part):
     assert server.uploads["artifact0/student.safetensors"] == b"weights"
 
 
-def test_later_part_waits_for_the_earlier(server, directory, recipe):
+def test_later_part_waits_for_the_earlier(server, directory, recipe, monkeypatch):
+    monkeypatch.setattr(track, "FINISH_SECONDS", 6)
     run = start(recipe(), name="a", directory=directory)
     log(run, range(3))
     server.kill()
@@ -165,7 +167,8 @@ def test_goes_offline_and_says_so_once(server, directory, recipe, trouble, monke
     assert len(said) == 1 and "offline" in said[0] and capfd.readouterr() == ("", "")
 
 
-def test_service_dies(server, directory, recipe):
+def test_service_dies(server, directory, recipe, monkeypatch):
+    monkeypatch.setattr(track, "FINISH_SECONDS", 6)
     said = []
     run = start(recipe(), name="a", directory=directory, say=said.append)
     log(run, range(3))
@@ -187,6 +190,7 @@ def test_disabled_leaves_nothing(directory, recipe):
 
 
 def test_key_is_nowhere(server, directory, recipe, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(track, "FINISH_SECONDS", 6)
     monkeypatch.setattr("sys.argv", ["raykd", "--token", "another0secret"])
     said = []
     run = start(recipe(), name="a", directory=directory, say=said.append)
@@ -211,7 +215,7 @@ def test_thin_lines_keep_to_their_share(server, directory, recipe, monkeypatch):
     for step in range(1000):
         clock[0] += 0.1
         run.log(step, {"loss": 1.0}, thin=True)
-    assert 0.005 < run.spent / clock[0] <= 0.0101
+    assert 0.005 < run.spent / clock[0] <= 0.011
     monkeypatch.undo()
     real.finish()
 
