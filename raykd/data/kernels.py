@@ -10,6 +10,7 @@ from numba import njit, prange
 from raykd.data.native import decompress, decompress_planes, destroy, find_byte, init_decompress
 
 OK, CORRUPT = 0, 1
+BLOCK = 8  # output rows that are resized side by side, one in each lane of a vector register
 _STRICT = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -71,8 +72,72 @@ def squeeze(flat, stride, rows, y, begin, line):
 
 @njit(**_STRICT)
 def byte(value):
-    """A float, rounded and clamped to 0–255."""
-    return np.uint8(min(max(value + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))
+    """A float, rounded and clamped to 0–255; by way of int32, which vector units convert to."""
+    value += np.float32(0.5)
+    value = value if value > np.float32(0.0) else np.float32(0.0)
+    return np.uint8(np.int32(value if value < np.float32(255.0) else np.float32(255.0)))
+
+
+@njit(**_STRICT)
+def to_bytes(values, pixels):
+    """Round and clamp arrays of one shape."""
+    source, target = values.reshape(-1), pixels.reshape(-1)
+    for i in range(len(source)):
+        target[i] = byte(source[i])
+
+
+@njit(**_STRICT)
+def to_rgb(planes, pixels):
+    """YCbCr values [3, size, BLOCK] to RGB bytes of the same shape: JFIF's conversion."""
+    luma, blue, red = planes[0].reshape(-1), planes[1].reshape(-1), planes[2].reshape(-1)
+    r, g, b = pixels[0].reshape(-1), pixels[1].reshape(-1), pixels[2].reshape(-1)
+    for i in range(len(luma)):
+        y, u, v = luma[i], blue[i] - np.float32(128.0), red[i] - np.float32(128.0)
+        r[i] = byte(y + np.float32(1.402) * v)
+        g[i] = byte(y - np.float32(0.344136) * u - np.float32(0.714136) * v)
+        b[i] = byte(y + np.float32(1.772) * u)
+
+
+@njit(**_STRICT)
+def emit(pixels, y, flip, out):
+    """Bytes [3, size, BLOCK] to the rows from y on of out [size, size, 3]."""
+    size = len(out)
+    for r in range(min(BLOCK, size - y)):
+        row = out[y + r]
+        for x in range(size):
+            column = size - 1 - x if flip else x
+            row[column, 0], row[column, 1], row[column, 2] = pixels[0, x, r], pixels[1, x, r], pixels[2, x, r]
+
+
+@njit(**_STRICT)
+def squeeze_block(flat, stride, rows, y, begin, lines, block):
+    """Output rows y … y + BLOCK − 1 of a plane, still at full width, as block [width, BLOCK]: one row a vector lane."""
+    count = min(BLOCK, len(rows[0]) - y)
+    for r in range(count):
+        squeeze(flat, stride, rows, y + r, begin, lines[r])
+    for x in range(lines.shape[1]):
+        for r in range(BLOCK):
+            block[x, r] = lines[r, x]
+
+
+@njit(**_STRICT)
+def widen(block, columns, step, offset, result):
+    """result [size, BLOCK] = block resized along x; samples of this channel are `step` apart from `offset` on."""
+    first, count, weights = columns
+    for x in range(len(result)):
+        start = (first[x] - first[0]) * step + offset
+        for r in range(BLOCK):
+            result[x, r] = np.float32(0.0)
+        for k in range(count[x]):
+            weight, at = weights[x, k], start + k * step
+            for r in range(BLOCK):
+                result[x, r] += weight * block[at, r]
+
+
+@njit(**_STRICT)
+def extent(columns):
+    """How many source samples the columns need, from the first of the first to the last of the last."""
+    return columns[0][-1] + columns[1][-1] - columns[0][0]
 
 
 @njit(**_STRICT)
@@ -80,32 +145,15 @@ def resize_pixels(image, box, inner, flip, out):
     """out = the box of an RGB image [H, W, 3], resized; inner: pixels outside the box don't count."""
     size, (height, width, _) = out.shape[0], image.shape
     rows, columns = axis(box[0], box[2], size, height, 1, inner), axis(box[1], box[3], size, width, 1, inner)
-    first, count, weights = columns
-    begin, end = first[0], first[size - 1] + count[size - 1]
-    line, flat = np.empty((end - begin) * 3, np.float32), image.reshape(-1)
-    for y in range(size):
-        squeeze(flat, width * 3, rows, y, begin * 3, line)
-        for x in range(size):
-            red, green, blue, j = np.float32(0.0), np.float32(0.0), np.float32(0.0), (first[x] - begin) * 3
-            for k in range(count[x]):
-                weight = weights[x, k]
-                red += weight * line[j + 3 * k]
-                green += weight * line[j + 3 * k + 1]
-                blue += weight * line[j + 3 * k + 2]
-            column = size - 1 - x if flip else x
-            out[y, column, 0], out[y, column, 1], out[y, column, 2] = byte(red), byte(green), byte(blue)
-
-
-@njit(**_STRICT)
-def widen(line, columns, result):
-    """One row of one plane, resized along x."""
-    first, count, weights = columns
-    begin = first[0]
-    for x in range(len(result)):
-        total, j = np.float32(0.0), first[x] - begin
-        for k in range(count[x]):
-            total += weights[x, k] * line[j + k]
-        result[x] = total
+    lines = np.zeros((BLOCK, extent(columns) * 3), np.float32)
+    block = np.empty((lines.shape[1], BLOCK), np.float32)
+    result, pixels = np.empty((3, size, BLOCK), np.float32), np.empty((3, size, BLOCK), np.uint8)
+    for y in range(0, size, BLOCK):
+        squeeze_block(image.reshape(-1), width * 3, rows, y, columns[0][0] * 3, lines, block)
+        for c in range(3):
+            widen(block, columns, 3, c, result[c])
+        to_bytes(result, pixels)
+        emit(pixels, y, flip, out)
 
 
 @njit(**_STRICT)
@@ -120,23 +168,19 @@ def resize_planes(luma, blue, red, box, down, across, inner, flip, out):
     columns = axis(box[1], box[3], size, luma.shape[1], 1, inner)
     rows_c = axis(box[0], box[2], size, blue.shape[0], down, inner)
     columns_c = axis(box[1], box[3], size, blue.shape[1], across, inner)
-    begin, begin_c = columns[0][0], columns_c[0][0]
-    line = np.empty(columns[0][size - 1] + columns[1][size - 1] - begin, np.float32)
-    line_c = np.empty(columns_c[0][size - 1] + columns_c[1][size - 1] - begin_c, np.float32)
-    y_, cb, cr = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    flat, flat_b, flat_r = luma.reshape(-1), blue.reshape(-1), red.reshape(-1)
-    for y in range(size):
-        squeeze(flat, luma.shape[1], rows, y, begin, line)
-        widen(line, columns, y_)
-        squeeze(flat_b, blue.shape[1], rows_c, y, begin_c, line_c)
-        widen(line_c, columns_c, cb)
-        squeeze(flat_r, red.shape[1], rows_c, y, begin_c, line_c)
-        widen(line_c, columns_c, cr)
-        for x in range(size):  # JFIF's conversion
-            b, r, column = cb[x] - np.float32(128.0), cr[x] - np.float32(128.0), size - 1 - x if flip else x
-            out[y, column, 0] = byte(y_[x] + np.float32(1.402) * r)
-            out[y, column, 1] = byte(y_[x] - np.float32(0.344136) * b - np.float32(0.714136) * r)
-            out[y, column, 2] = byte(y_[x] + np.float32(1.772) * b)
+    lines = np.zeros((BLOCK, extent(columns)), np.float32)
+    lines_c = np.zeros((BLOCK, extent(columns_c)), np.float32)
+    block, block_c = np.empty((lines.shape[1], BLOCK), np.float32), np.empty((lines_c.shape[1], BLOCK), np.float32)
+    result, pixels = np.empty((3, size, BLOCK), np.float32), np.empty((3, size, BLOCK), np.uint8)
+    for y in range(0, size, BLOCK):
+        squeeze_block(luma.reshape(-1), luma.shape[1], rows, y, columns[0][0], lines, block)
+        widen(block, columns, 1, 0, result[0])
+        squeeze_block(blue.reshape(-1), blue.shape[1], rows_c, y, columns_c[0][0], lines_c, block_c)
+        widen(block_c, columns_c, 1, 0, result[1])
+        squeeze_block(red.reshape(-1), red.shape[1], rows_c, y, columns_c[0][0], lines_c, block_c)
+        widen(block_c, columns_c, 1, 0, result[2])
+        to_rgb(result, pixels)
+        emit(pixels, y, flip, out)
 
 
 @njit(**_STRICT)
