@@ -11,8 +11,7 @@ import ray
 from ray.train import UserCallback
 
 from raykd.launch import preemption
-from raykd.launch.failure import explain
-from raykd.recipe import Recipe
+from raykd.launch.failure import Size, explain
 
 # Frames of these are passed over when a worker's place is told; in those below them, a worker waits for the others.
 FOREIGN = ("torch", "numpy", "ray", "ffcv", "threading", "contextlib", "queue")
@@ -137,9 +136,9 @@ def place_of(thread: int) -> tuple[str, bool]:
 class Losses(UserCallback):
     """Runs in Train's controller: tells the board which workers were lost, before they are started again."""
 
-    def __init__(self, board: Any, recipe: Recipe):
-        self.board, self.recipe = board, recipe
+    def __init__(self, board: Any, size: Size):
+        self.board, self.size = board, size
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         places = ray.get(self.board.places.remote())
-        self.board.note.remote(explain(worker_exceptions, places, self.recipe))
+        self.board.note.remote(explain(worker_exceptions, places, self.size))

@@ -1,6 +1,7 @@
 """What went wrong with a run, in one line that a person can act on."""
 
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running l
 def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> tuple[str, str] | None:
     """Kind ("input" or "failure") and line of an error that would only come again; None where trying again may help."""
     if is_out_of_memory(error):
-        return "failure", too_large(recipe, world)
+        return "failure", Size.of(recipe).too_large(world)
     if isinstance(error, HOPELESS):
         return ("input" if isinstance(error, UserError) else "failure"), one_line(error, rank)
     return None
@@ -40,15 +41,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(mark in f"{type(error).__name__} {error}" for mark in NO_MEMORY)
 
 
-def too_large(recipe: Recipe, world: int) -> str:
-    """Batch, networks, and what to lower."""
-    share = -(-recipe.batch_size // max(1, world))
-    part = -(-share // recipe.accumulate)
-    return (
-        f"out of memory with {', '.join(networks(recipe))} and batch_size {recipe.batch_size} "
-        f"({part} images at once on each of {max(1, world)} worker(s)): lower --batch-size, raise --accumulate or --workers, "
-        "or use --precision.autocast bfloat16"
-    )
+@dataclass(frozen=True)
+class Size:
+    """What of a recipe its failures are explained by, in plain values: Train's controller can't import a user's classes."""
+
+    networks: tuple[str, ...]
+    batch_size: int
+    accumulate: int
+    timeout: float
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Size":
+        return cls(tuple(networks(recipe)), recipe.batch_size, recipe.accumulate, recipe.collective_timeout)
+
+    def too_large(self, world: int) -> str:
+        """Batch, networks, and what to lower."""
+        share = -(-self.batch_size // max(1, world))
+        return (
+            f"out of memory with {', '.join(self.networks)} and batch_size {self.batch_size} "
+            f"({-(-share // self.accumulate)} images at once on each of {max(1, world)} worker(s)): lower --batch-size, "
+            "raise --accumulate or --workers, or use --precision.autocast bfloat16"
+        )
 
 
 def networks(recipe: Recipe) -> list[str]:
@@ -69,15 +82,15 @@ def cause_of(error: BaseException) -> BaseException:
     return getattr(error, "cause", None) or error
 
 
-def explain(failures: dict[int, BaseException], places: dict[int, dict[str, Any]], recipe: Recipe) -> str:
+def explain(failures: dict[int, BaseException], places: dict[int, dict[str, Any]], size: Size) -> str:
     """Why workers were lost; failures and places by rank."""
     causes = {rank: cause_of(error) for rank, error in sorted(failures.items())}
     for cause in causes.values():
         if is_out_of_memory(cause):
-            return too_large(recipe, max(1, len(places)))
+            return size.too_large(len(places))
     for cause in causes.values():
         if any(mark in str(cause) for mark in TIMED_OUT):
-            return f"a worker kept the others waiting for more than {recipe.collective_timeout:g} s: {stuck(places)}"
+            return f"a worker kept the others waiting for more than {size.timeout:g} s: {stuck(places)}"
     # A worker that is gone makes the others fail in their collectives; its own end says more than theirs.
     rank, cause = min(causes.items(), key=lambda item: (type(item[1]).__name__ == "RuntimeError", item[0]))
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]

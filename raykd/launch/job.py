@@ -16,7 +16,7 @@ from raykd import UserError
 from raykd.data.config import Mixing
 from raykd.launch import cluster, key, lease, rundir
 from raykd.launch.display import Display
-from raykd.launch.failure import cause_of, explain
+from raykd.launch.failure import Size, cause_of, explain
 from raykd.launch.rundir import Superseded
 from raykd.launch.stage import publish
 from raykd.launch.stop import StopRequested
@@ -292,7 +292,7 @@ def trainer(job: dict[str, Any], recipe: Recipe) -> Any:
             storage_path=tempfile.mkdtemp(prefix="raykd-train-"),
             failure_config=FailureConfig(max_failures=recipe.max_failures),
             logging_config=LoggingConfig(log_level="ERROR"),
-            callbacks=[Losses(job["board"], recipe)],
+            callbacks=[Losses(job["board"], Size.of(recipe))],
         ),
     )
 
@@ -304,7 +304,7 @@ def reason(error: BaseException, places: dict[int, dict[str, Any]], recipe: Reci
         if isinstance(cause, UserError) or type(cause).__name__ == "UserError":
             raise UserError(str(cause).strip().splitlines()[-1]) from None
     if failures:
-        return explain(failures, places, recipe)
+        return explain(failures, places, Size.of(recipe))
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"
 

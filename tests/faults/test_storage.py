@@ -1,0 +1,256 @@
+"""Storage that is full, read-only or gone for a while, files that are damaged, and two that write at once."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+import torch
+
+from raykd import UserError
+from raykd.launch import lease, rundir
+from raykd.train import checkpoint, retry
+from raykd.train.storage import Folder
+from tests.faults.stage import same
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = Folder(tmp_path / "run")
+    folder.create()
+    return folder
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Pauses between two tries are short."""
+    monkeypatch.setattr(checkpoint, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.02)
+
+
+def state(value):
+    return {"step": 1, "w": torch.full((1000,), float(value))}
+
+
+def breaks(monkeypatch, error=FULL):
+    """Make every write fail until the event is set; returns the event."""
+    mended, write = threading.Event(), Folder.write
+
+    def broken(self, name, content):
+        if not mended.is_set():
+            raise error
+        write(self, name, content)
+
+    monkeypatch.setattr(Folder, "write", broken)
+    return mended
+
+
+def test_a_full_disk_holds_nobody_up_and_the_newest_state_is_written_when_it_can_be(run, monkeypatch, hasty):
+    mended, said = breaks(monkeypatch), []
+    writer = checkpoint.Writer(run, 2, "f", said.append)
+    for step in (1, 2, 3):
+        began = time.monotonic()
+        writer.save(state(step), step, step / 10, None)
+        assert time.monotonic() - began < 5, "a step waits for no storage"
+        time.sleep(0.05)
+    assert len(said) == 1 and "No space left" in said[0] and "training goes on" in said[0]
+    mended.set()
+    writer.wait()
+    found, stamp = checkpoint.newest(run, pytest.fail)
+    assert stamp.step == 3 and found["w"][0] == 3
+    assert len(said) == 2 and "written again" in said[1]
+
+
+def test_a_disk_that_stays_full_ends_the_run_after_a_while(run, monkeypatch, hasty):
+    breaks(monkeypatch)
+    writer = checkpoint.Writer(run, 2, "f", lambda line: None)
+    writer.save(state(1), 1, 0.1, None)
+    with pytest.raises(OSError, match="No space left"):
+        writer.wait(seconds=0.3)
+
+
+def test_a_file_is_tried_again_and_both_ends_are_said(run, monkeypatch, hasty):
+    mended, said = breaks(monkeypatch), []
+    threading.Timer(0.7, mended.set).start()
+    retry.patiently(lambda: run.write("result.json", "{}"), "writing the result", said.append)
+    assert run.read_json("result.json") == {} and len(said) == 2
+    mended.clear()
+    with pytest.raises(OSError):
+        retry.patiently(lambda: run.write("x", ""), "writing", said.append, seconds=0.1)
+
+
+def test_a_real_disk_that_fills_up_and_is_cleared(tmp_path, hasty):
+    """A file system of 400 KiB: the checkpoint that doesn't fit leaves the one before whole."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting needs root")
+    try:
+        run, said = Folder(place / "run"), []
+        run.create()
+        writer = checkpoint.Writer(run, 1, "f", said.append)
+        writer.save({"w": torch.zeros(20_000)}, 1, 0.1, None)
+        writer.wait()
+        (place / "ballast").write_bytes(bytes(280_000))
+        writer.save({"w": torch.ones(20_000)}, 2, 0.2, None)
+        while not said:
+            time.sleep(0.01)
+        assert "No space left" in said[0] and checkpoint.newest(run, pytest.fail)[1].step == 1
+        (place / "ballast").unlink()
+        writer.wait()
+        assert checkpoint.newest(run, pytest.fail)[1].step == 2
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_metric_lines_that_could_not_be_appended_come_later_and_once(run, monkeypatch):
+    journal = rundir.Journal(run, 0)
+    journal.flush()
+    append, calls = Folder.append, []
+
+    def torn(self, name, line):
+        calls.append(line)
+        if len(calls) == 2:
+            with open(run.local / name, "a") as file:
+                file.write(line[:5])
+            raise FULL
+        append(self, name, line)
+
+    monkeypatch.setattr(Folder, "append", torn)
+    for step in (1, 2, 3):
+        journal.add({"step": step})
+        try:
+            journal.flush()
+        except OSError:
+            assert step == 2
+    assert [line["step"] for line in rundir.lines(run)] == [1, 2, 3]
+    assert run.read("metrics.jsonl").count(b"\n") == 3
+
+
+def test_no_checkpoint_without_the_metric_lines_before_it(run):
+    order = []
+    writer = checkpoint.Writer(run, 2, "f", print, lambda: order.append("lines"), lambda step: order.append(step))
+    writer.save(state(1), 1, 0.1, None)
+    writer.wait()
+    assert order == ["lines", 1]
+
+
+def test_a_worker_that_was_replaced_writes_nothing_more(run):
+    run.write("recipe.json", "{}")
+    first = rundir.claim(run, 2)
+    writer = checkpoint.Writer(run, 2, "f", print, lambda: rundir.expect_mine(run, first))
+    writer.save(state(1), 1, 0.1, None)
+    writer.wait()
+    rundir.claim(run, 2)
+    writer.save(state(2), 2, 0.2, None)
+    with pytest.raises(rundir.Superseded, match="taken"):
+        writer.wait()
+    with pytest.raises(rundir.Superseded):
+        writer.save(state(3), 3, 0.3, None)
+    assert [stamp.step for stamp in checkpoint.stamps(run)] == [1]
+
+
+def test_what_a_crash_left_half_written_is_cleared(run):
+    (run.local / "checkpoints/step-000000003").mkdir(parents=True)
+    (run.local / "checkpoints/step-000000003/.state.pt.7.tmp").write_bytes(b"half")
+    for step in (2, 5):
+        checkpoint.write(run, state(step), step=step, epoch=0.1, top1=None, fingerprint="f")
+    checkpoint.prune(run, 2)
+    assert run.names("checkpoints") == ["step-000000002", "step-000000005"]
+
+
+@pytest.mark.parametrize("place", ["local", "memory://held"])
+def test_the_second_under_a_name_is_refused(tmp_path, place, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT", 0.1)
+    run = Folder(tmp_path if place == "local" else place)
+    run.create()
+    with lease.held(run, print):
+        monkeypatch.setattr(lease, "machine", lambda: "another machine")
+        with pytest.raises(UserError, match="--name"), lease.held(run, print):
+            pass
+    with lease.held(run, pytest.fail):
+        pass
+    assert not run.exists(lease.FILE)
+
+
+def test_a_dead_holder_elsewhere_is_waited_for_then_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "STALE", 1.5)
+    run, said = Folder(tmp_path), []
+    run.write(lease.FILE, json.dumps({"token": "t", "machine": "gone", "host": "node-7", "pid": 1, "beat": 4}))
+    with lease.held(run, said.append) as token:
+        assert run.read_json(lease.FILE)["token"] == token
+    assert "node-7" in said[0]
+
+
+def test_a_dead_holder_on_this_machine_is_replaced_at_once(tmp_path):
+    run = Folder(tmp_path)
+    about = {"token": "t", "machine": lease.machine(), "host": "here", "pid": 2**22 + 1, "beat": 4}
+    run.write(lease.FILE, json.dumps(about))
+    with lease.held(run, pytest.fail):
+        pass
+    remote = Folder("memory://dead")
+    remote.write(lease.FILE, json.dumps(about))
+    with lease.held(remote, pytest.fail):
+        pass
+
+
+def test_read_only_storage_is_refused_before_anything_starts(stage, tmp_path):
+    place = tmp_path / "fixed"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=100k", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        process = stage.train(stage.recipe("supervised"), "x", "--storage", place)
+        assert process.end() == 2 and "--storage" in process.said
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_run_goes_on_while_its_storage_is_away_and_ends_whole(stage):
+    """The run's folder is replaced by a file for a while, and comes back."""
+    name = "away"
+    process = stage.start(stage.recipe("supervised", "epochs=2.0", "sleep=0.1"), name)
+    stage.wait_for(name, 6)
+    place, aside = stage.storage / name, stage.storage / "aside"
+    place.rename(aside)
+    place.write_text("not a folder")
+    while "can't be written" not in process.said:
+        time.sleep(0.05)
+        assert process.process.is_alive(), process.said
+    time.sleep(1)
+    place.unlink()
+    aside.rename(place)
+    assert process.end() == 0 and "written again" in process.said
+    assert stage.train(stage.recipe("supervised", "epochs=2.0"), "stayed").end() == 0
+    assert same(stage.state(name), stage.state("stayed")) == []
+    assert len(rundir.lines(stage.run(name))) == 2
+
+
+def test_sigterm_leaves_a_checkpoint_of_the_next_step(stage):
+    recipe = stage.recipe("supervised", 'epochs=4.0, checkpoint=Checkpoint(every="never")', "sleep=0.05")
+    process = stage.start(recipe, "terminated")
+    first = stage.wait_for("terminated", 22)  # the first epoch's
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.end() == 143
+    assert checkpoint.stamps(stage.run("terminated"))[-1].step > first
+    assert "stopped at step" in process.said and "goes on from there" in process.said
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(stage):
+    recipe = stage.recipe("supervised", "", "deaths=(0.7,)")
+    assert stage.train(recipe, "damaged").end() == -9
+    newest = checkpoint.stamps(stage.run("damaged"))[-1]
+    path = stage.storage / f"damaged/checkpoints/step-{newest.step:09d}/state.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    process = stage.train(recipe, "damaged")
+    assert process.end() == 0 and path.parent.name in process.said.replace("\n", "") and "the one before" in process.said
+    assert stage.train(stage.recipe("supervised"), "undamaged").end() == 0
+    assert same(stage.state("damaged"), stage.state("undamaged")) == []

@@ -1,0 +1,96 @@
+"""Workers, drivers and whole machines that are lost while Ray trains."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.faults.stage import group, same
+
+BRANCHES = "method=replace(base.method, ramp_up_epochs=1.0)"
+
+
+def undisturbed(stage, base, name, changes=""):
+    """The same run by two workers without Ray."""
+    assert group(stage, stage.recipe(base, changes), name, 2) == [0, 0]
+    return stage.state(name)
+
+
+def test_a_killed_worker_is_replaced_and_changes_nothing(stage):
+    """SIGKILL of worker 1; Ray starts both again, and they go on from the newest checkpoint."""
+    recipe = stage.recipe("okddip", BRANCHES, "deaths=(0.47,), rank=1")
+    process = stage.train(recipe, "okddip-ray", "--workers", 2)
+    assert process.end() == 0, process.said
+    assert "worker 1" in process.said and stage.json("okddip-ray")["restarts"] == 1
+    assert stage.json("okddip-ray", "attempts.json")[1]["step"] >= 6, "at most one interval is lost"
+    assert same(stage.state("okddip-ray"), undisturbed(stage, "okddip", "okddip-pair", BRANCHES)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["one", "dml", "ca_mkd", "teskd"])
+def test_killed_pairs_of_workers(stage, base):
+    """Either worker is killed, both start again: without Ray, which the test above has."""
+    if base == "ca_mkd":
+        pytest.skip("its teachers are trained by the command line")
+    recipe = stage.recipe(base, "", "deaths=(0.3,), rank=0")
+    assert -signal.SIGKILL in group(stage, recipe, f"{base}-pair", 2)
+    assert group(stage, recipe, f"{base}-pair", 2) == [0, 0]
+    assert same(stage.state(f"{base}-pair"), undisturbed(stage, base, f"{base}-pair-whole")) == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_told_to_go_leaves_a_checkpoint_of_that_moment(stage):
+    recipe = stage.recipe("supervised", 'checkpoint=Checkpoint(every="never")', "terminated=0.5, rank=1, sleep=0.3")
+    process = stage.train(recipe, "told-to-go", "--workers", 2)
+    assert process.end() == 0, process.said
+    assert "SIGTERM" in process.said
+    assert stage.json("told-to-go", "attempts.json")[1]["step"] >= 10, "nothing was due before the signal"
+    whole = undisturbed(stage, "supervised", "told-to-go-pair")
+    assert same(stage.state("told-to-go"), whole) == []
+
+
+@pytest.mark.slow
+def test_a_stuck_worker_is_named_and_the_run_goes_on(stage):
+    recipe = stage.recipe("supervised", "", "stuck=0.5, rank=1")
+    process = stage.train(recipe, "stuck", "--workers", 2, "--collective-timeout", 15)
+    assert process.end() == 0, process.said
+    line = next(line for line in process.said.splitlines() if "waiting for more than 15 s" in line)
+    assert "worker 1" in line and "dying.py" in process.said.replace("\n", "")
+    assert stage.json("stuck")["restarts"] == 1
+    assert same(stage.state("stuck"), undisturbed(stage, "supervised", "stuck-pair")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("everything", [False, True], ids=["driver", "everything"])
+def test_the_driver_or_the_whole_machine_is_killed(stage, everything):
+    name = f"killed-{everything}"
+    recipe = stage.recipe("individual", "epochs=2.0", "sleep=0.2")
+    process = stage.start(recipe, name, "--workers", 2)
+    stage.wait_for(name, 6)
+    if everything:
+        kill_tree(process.pid)
+    else:
+        os.kill(process.pid, signal.SIGKILL)
+    assert process.end() == -9
+    time.sleep(3)
+    assert stage.train(recipe, name, "--workers", 2).end() == 0
+    assert stage.json(name, "attempts.json")[-1]["step"] >= 4
+    assert same(stage.state(name), undisturbed(stage, "individual", f"{name}-pair", "epochs=2.0")) == []
+
+
+def kill_tree(pid):
+    """SIGKILL of a process and of all that it has started."""
+    import psutil
+
+    for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
+        process.kill()
+
+
+@pytest.mark.slow
+def test_out_of_memory_names_what_to_lower_and_is_not_tried_again(stage):
+    process = stage.train(stage.recipe("supervised", "", "memory=0.3"), "memory", "--workers", 1)
+    assert process.end() == 1
+    for word in ("out of memory", "resnet8", "batch_size 64", "--batch-size", "--accumulate"):
+        assert word in process.said.replace("\n", " ")
+    assert len(stage.json("memory", "attempts.json")) == 1
