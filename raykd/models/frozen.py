@@ -28,8 +28,15 @@ def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.Module]]:
     """Convolutions and the BatchNorms that are their only readers, found in the autograd graph of one forward pass."""
     made: dict[nn.Conv2d, list] = {}
     read: dict[nn.Module, list] = {}
-    hooks = [m.register_forward_hook(lambda m, x, y: made.setdefault(m, []).append(y.grad_fn)) for m in _plain(staged)]
-    hooks += [m.register_forward_pre_hook(lambda m, x: read.setdefault(m, []).append(x[0].grad_fn)) for m in _norms(staged)]
+
+    def makes(conv: nn.Module, inputs: tuple, output: Tensor) -> None:
+        made.setdefault(conv, []).append(output.grad_fn)
+
+    def reads(norm: nn.Module, inputs: tuple) -> None:
+        read.setdefault(norm, []).append(inputs[0].grad_fn)
+
+    hooks = [conv.register_forward_hook(makes) for conv in _plain(staged)]
+    hooks += [norm.register_forward_pre_hook(reads) for norm in _norms(staged)]
     weight = next(staged.parameters())
     images = torch.zeros(1, 3, staged.image_size, staged.image_size, dtype=weight.dtype, device=weight.device)
     try:

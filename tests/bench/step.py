@@ -1,0 +1,174 @@
+"""Group step: one training step of every seed method, raykd's loop against the original's way of computing it.
+
+Same networks from the same weights, same batch, same precision (float32); data takes no time on either side.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raykd.contract import Batch, Distiller, MethodConfig
+from raykd.methods.aekd import AEKD
+from raykd.methods.aver_mkd import AverMKD
+from raykd.methods.ca_mkd import CAMKD
+from raykd.methods.cl_ilr import CLILR
+from raykd.methods.dml import DML
+from raykd.methods.ebkd import EBKD
+from raykd.methods.fitnet_mkd import FitNetMKD
+from raykd.methods.funmatch import FunMatch
+from raykd.methods.individual import Individual
+from raykd.methods.kd import KD
+from raykd.methods.okddip import OKDDip
+from raykd.methods.one import ONE
+from raykd.methods.supervised import Supervised
+from raykd.methods.teskd import TESKD
+from raykd.models import create
+from raykd.models.frozen import freeze
+from raykd.models.staged import Staged
+from raykd.recipe import AdamW, Precision, Recipe
+from raykd.train import loop
+from raykd.train.assemble import FrozenTeacher
+from recipes.digits.supervised import recipe as digits
+from tests.bench import originals
+from tests.bench.timing import in_turns, ratio, threads
+
+CLASSES, SIZE = 100, 32
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method, its networks, its batch; and the same thing the original's way."""
+
+    config: MethodConfig
+    student: str
+    teachers: tuple[str, ...]
+    batch: int
+    original: Callable[..., originals.Original]
+    modules: Callable[[Any], list[nn.Module]]  # of a distiller, in the order in which the original reads them
+    optimizer: Any = digits.optimizer
+
+
+def _student(distiller):
+    return [distiller.student]
+
+
+def _branches(distiller):
+    return [distiller.branches]
+
+
+THREE = ("resnet8x4",) * 3
+CASES = {
+    "supervised": Case(Supervised.Config(), "resnet20", (), 128, originals.Supervised, _student),
+    "kd": Case(KD.Config(), "resnet20", ("resnet56",), 64, originals.KD, _student),
+    "aver_mkd": Case(AverMKD.Config(), "vgg8", THREE, 64, originals.AverMKD, _student),
+    "ebkd": Case(EBKD.Config(), "vgg8", THREE, 64, originals.EBKD, _student),
+    "fitnet_mkd": Case(FitNetMKD.Config(), "vgg8", THREE, 64, originals.FitNetMKD, lambda d: [d.student, d.regressors]),
+    "ca_mkd": Case(CAMKD.Config(), "vgg8", THREE, 64, originals.CAMKD, lambda d: [d.student, d.embeddings]),
+    "aekd": Case(AEKD.Config(), "vgg8", THREE, 64, originals.AEKD, _student),
+    "individual": Case(Individual.Config(), "resnet32", (), 128, originals.Individual, _branches),
+    "cl_ilr": Case(CLILR.Config(), "resnet32", (), 128, originals.CLILR, _branches),
+    "one": Case(ONE.Config(), "resnet32", (), 128, originals.ONE, lambda d: [d.branches, d.gate]),
+    "okddip": Case(OKDDip.Config(), "resnet32", (), 128, originals.OKDDip, lambda d: [d.branches, d.query, d.key]),
+    "dml": Case(DML.Config(), "resnet20", (), 128, originals.DML, _branches),
+    "teskd": Case(TESKD.Config(), "cifar_resnet18", (), 16, originals.TESKD, lambda d: [d.backbone, d.students]),
+    "funmatch": Case(FunMatch.Config(), "resnet20", ("resnet56",), 64, originals.FunMatch, _student, AdamW()),
+}
+
+
+def rows(names=tuple(CASES), repetitions: int = 9, counts: tuple[int, ...] = (1, 2)) -> Iterator[dict]:
+    for name in names:
+        for count in counts:
+            with threads(count):
+                yield {"method": name, "threads": count, **_row(CASES[name], repetitions)}
+
+
+def _row(case: Case, repetitions: int) -> dict[str, Any]:
+    teachers, distiller, images, labels = prepared(case, CLASSES)
+    sides = {
+        "original": original(case, copy.deepcopy(distiller), teachers, images, labels),
+        "raykd": ours(case, distiller, teachers, images, labels),
+    }
+    timed = in_turns(sides, repetitions)
+    times = {f"{side} ms": found.milliseconds for side, found in timed.items()}
+    return {"networks": _networks(case), "batch": case.batch, **times, **ratio(timed["original"], timed["raykd"])}
+
+
+def prepared(case: Case, classes: int) -> tuple[list[Staged], Distiller, Tensor, Tensor]:
+    """Teachers, distiller, images and labels of a case."""
+    torch.manual_seed(0)
+    teachers = [create(name, classes, SIZE).to(DEVICE).eval().requires_grad_(False) for name in case.teachers]
+    for teacher in teachers:
+        calm(teacher)
+    distiller = case.config.build(lambda: create(case.student, classes, SIZE), teachers).to(DEVICE)
+    images = torch.randn(case.batch, 3, SIZE, SIZE, device=DEVICE)
+    return teachers, distiller, images, torch.randint(classes, (case.batch,), device=DEVICE)
+
+
+def only_ours(case: Case, classes: int) -> Callable[[], object]:
+    """One step of raykd's loop a call."""
+    teachers, distiller, images, labels = prepared(case, classes)
+    return ours(case, distiller, teachers, images, labels)
+
+
+def _networks(case: Case) -> str:
+    taught = f"{len(case.teachers)} × {case.teachers[0]} → " if case.teachers else ""
+    return taught + case.student
+
+
+@torch.no_grad()
+def calm(teacher: Staged) -> None:
+    """Make a fresh teacher's logits small, so that its entropies are those of a trained one, not 0 (EBKD's NaN)."""
+    for name, parameter in teacher.model.get_submodule(teacher.classifier).named_parameters():
+        parameter.mul_(0.1 if name == "weight" else 1.0)
+
+
+def original(case, distiller: Distiller, teachers, images, labels) -> Callable[[], None]:
+    if isinstance(case.config, CAMKD.Config):
+        distiller.teachers = teachers
+    side = case.original(case.modules(distiller), teachers)
+    side.start = getattr(distiller, "start", "")
+    if isinstance(case.optimizer, AdamW):
+        side.optimizer = torch.optim.Adam(side.parameters, lr=1e-4)
+    else:
+        for group in side.optimizer.param_groups:
+            group["lr"] = 1e-3
+    return lambda: side.step(images, labels)
+
+
+class OneBatch:
+    """A loader whose every batch is the same and takes no time."""
+
+    size = 50_000
+
+    def __init__(self, batch: Batch):
+        self.batch = batch
+
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        for _ in range(start, stop):
+            yield self.batch
+
+
+def ours(case: Case, distiller: Distiller, teachers, images, labels, **changes: Any) -> Callable[[], object]:
+    """raykd's real loop, entered again after every step."""
+    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0) for t in teachers]
+    recipe = recipe_of(case, **changes)
+    batch = Batch(images.contiguous(memory_format=torch.channels_last), labels, torch.arange(case.batch, device=DEVICE))
+    state = loop.new_state(recipe, distiller, DEVICE)
+    events = loop.fit(recipe, state, frozen, OneBatch(batch), lambda d: {}, DEVICE, lambda step: True)
+
+    def step() -> None:
+        while not isinstance(next(events), loop.Save):
+            pass
+
+    return step
+
+
+def recipe_of(case: Case, **changes: Any) -> Recipe:
+    changes = {"precision": Precision(), "workers": 1, **changes}
+    tamed = replace(case.optimizer, learning_rate=1e-3)
+    return replace(digits, method=case.config, batch_size=case.batch, epochs=300, optimizer=tamed, **changes)

@@ -1,0 +1,56 @@
+"""Group teachers: frozen teachers' pass of one step, raykd's against the original's (BatchNorms, NCHW, all features)."""
+
+import copy
+from collections.abc import Callable, Iterator
+
+import torch
+
+from raykd.models import create
+from raykd.models.frozen import freeze
+from raykd.models.staged import Staged
+from raykd.train.assemble import FrozenTeacher
+from raykd.train.loop import ask
+from tests.bench.step import CLASSES, DEVICE, SIZE
+from tests.bench.timing import in_turns, ratio, threads
+
+PASSES = (
+    ("resnet20", 1, 128),
+    ("resnet56", 1, 64),
+    ("resnet8x4", 3, 64),
+    ("resnet32x4", 1, 64),
+    ("vgg13", 1, 64),
+    ("wrn_40_2", 1, 64),
+)
+
+
+def rows(passes=PASSES, repetitions: int = 9, counts: tuple[int, ...] = (1, 2)) -> Iterator[dict]:
+    for name, k, batch in passes:
+        for count in counts:
+            with threads(count):
+                what = {"teachers": f"{k} × {name}", "batch": batch, "threads": count}
+                yield what | _row(name, k, batch, repetitions)
+
+
+def _row(name: str, k: int, batch: int, repetitions: int) -> dict:
+    torch.manual_seed(0)
+    teachers = [create(name, CLASSES, SIZE).to(DEVICE).eval().requires_grad_(False) for _ in range(k)]
+    images = torch.randn(batch, 3, SIZE, SIZE, device=DEVICE)
+    timed = in_turns({"original": original(teachers, images), "raykd": ours(teachers, images)}, repetitions)
+    times = {f"{side} ms": found.milliseconds for side, found in timed.items()}
+    return times | ratio(timed["original"], timed["raykd"])
+
+
+def original(teachers: list[Staged], images: torch.Tensor) -> Callable[[], None]:
+    @torch.no_grad()
+    def run() -> None:
+        for teacher in teachers:
+            teacher.output(images, tuple(teacher.shapes))
+
+    return run
+
+
+def ours(teachers: list[Staged], images: torch.Tensor) -> Callable[[], object]:
+    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0) for t in teachers]
+    images = images.contiguous(memory_format=torch.channels_last)
+    context = lambda: torch.autocast(DEVICE.type, enabled=False)  # noqa: E731
+    return lambda: ask(frozen, (), images, context)
