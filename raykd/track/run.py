@@ -202,17 +202,36 @@ class Run:
 
     @_never_fatal
     def _finish(self, status: str) -> None:
-        online = not self.wandb_run.offline
+        run = self.wandb_run
+        online = not run.offline
         self.save("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")
-        try:
-            self.wandb_run.finish(exit_code=EXIT_CODES[status])
-        except TimeoutError:
+        ended = in_time(lambda: _finished(run, EXIT_CODES[status]), FINISH_SECONDS + 5)
+        if not ended:
+            _end_service()
+        if ended != "uploaded":
             self._trouble(f"W&B did not take the whole run in {FINISH_SECONDS} s")
             return
         if online and not self.troubled:
             self.note.parts[-1]["uploaded"] = True
             self.note.write()
             link_teachers(self.note)
+
+
+def _finished(run: Any, exit_code: int) -> str:  # to be called through in_time: W&B's own timeout is not always kept
+    try:
+        run.finish(exit_code=exit_code)
+    except TimeoutError:
+        return "late"
+    return "uploaded"
+
+
+def _end_service() -> None:
+    """Kill this process's W&B service, which hangs in an upload and would hang the end of the process too."""
+    import psutil
+
+    for child in psutil.Process().children():
+        if child.name().startswith("wandb-core"):
+            child.kill()
 
 
 def log_artifacts(note: Notebook, run: Any, name: str) -> bool:
@@ -230,7 +249,7 @@ def log_artifacts(note: Notebook, run: Any, name: str) -> bool:
     return True
 
 
-def in_time(call: Callable[[], bool], seconds: float) -> bool:
+def in_time(call: Callable[[], Any], seconds: float) -> Any:
     """What `call` returns, False where it takes longer (it is left to itself); what it raises is raised here."""
     answers: list[Any] = []
 
