@@ -57,7 +57,7 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     classes = len(prepared.classes)
     teachers = load_teachers(recipe.teachers, recipe.data, classes, trained_teachers(folder))
     state = new_state(recipe, build_distiller(recipe, teachers, classes, recipe.seed), device)
-    found = newest(folder, lambda line: Console(stderr=True).print(f"warning: {line}"))
+    found = newest(folder, lambda line: Console(stderr=True, soft_wrap=True).print(f"warning: {line}"))
     if found is None:
         raise UserError(f"{folder.place} has no checkpoint to evaluate")
     state.restore(found[0])

@@ -100,18 +100,21 @@ def _read(folder: Path, data: Data) -> Prepared:
         manifest = json.loads(path.read_text())
     except ValueError:
         raise UserError(f"{path} is damaged: delete {folder} and run raykd data prepare again") from None
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path} is damaged: delete {folder} and run raykd data prepare again")
     wanted = {"format": FORMAT} | _settings(data.source, data.encoding)
     stale = [key for key, value in wanted.items() if manifest.get(key) != value]
     if stale:
         raise UserError(f"{folder} is stale (other {', '.join(stale)}): delete it and run raykd data prepare again")
-    for name in ("train", "test"):
-        _check_size(folder / f"{name}.beton", manifest[name]["bytes"])
+    try:
+        classes = tuple(manifest["classes"])
+        (train, train_bytes), (test, test_bytes) = ((manifest[k]["samples"], manifest[k]["bytes"]) for k in ("train", "test"))
+    except (KeyError, TypeError):
+        raise UserError(f"{path} is damaged: delete {folder} and run raykd data prepare again") from None
+    _check_size(folder / "train.beton", train_bytes)
+    _check_size(folder / "test.beton", test_bytes)
     return Prepared(
-        train=folder / "train.beton",
-        test=folder / "test.beton",
-        classes=tuple(manifest["classes"]),
-        train_size=manifest["train"]["samples"],
-        test_size=manifest["test"]["samples"],
+        train=folder / "train.beton", test=folder / "test.beton", classes=classes, train_size=train, test_size=test
     )
 
 

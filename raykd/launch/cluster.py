@@ -1,6 +1,7 @@
 """Ray itself: started quietly where there is none, joined where there is; whether it can place a run, now or ever."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ def connected() -> Iterator[None]:
     # Ray itself asks for a token where it starts a cluster, and shows one where there is one. RAY_AUTH_MODE=token would come
     # too late here for the Ray that a recipe with a search has imported.
     options = {} if inside_cluster() else {"include_dashboard": False}
+    _expect_head(os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
@@ -43,6 +45,17 @@ def connected() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _expect_head(address: str) -> None:
+    """Raise UserError where nobody listens at HOST:PORT; Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=15).close()
+    except OSError as error:
+        raise UserError(f"no Ray cluster answers at {address} ({error}): correct or unset RAY_ADDRESS") from None
 
 
 def inside_cluster() -> bool:

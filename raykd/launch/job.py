@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from raykd import UserError
-from raykd.data.config import Mixing
 from raykd.launch import cluster, key, lease, rundir
+from raykd.launch.checks import check, check_name
 from raykd.launch.display import Display
 from raykd.launch.failure import Size, cause_of, explain
 from raykd.launch.rundir import Superseded
@@ -54,8 +54,9 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
 
     trained: run directories of the teachers that the recipe's `Train` sources stand for.
     """
-    run = Folder(storage) / name
+    check_name(name)
     check(recipe)
+    run = Folder(storage) / name
     with only_one(run, display.console.print), _undone(run):
         rundir.open_run(run, loaded, recipe, trained)
         result = rundir.result_of(run)
@@ -87,42 +88,6 @@ def _undone(run: Folder) -> Iterator[None]:
             for name in rundir.OPENED:
                 run.delete(name)
         raise
-
-
-def check(recipe: Recipe) -> None:
-    """Raise UserError for values that no run can have."""
-    least, most = cluster.workers_of(recipe)
-    if least > most or least < 0 or (least == 0 and most > 0):
-        raise UserError(f"workers: {recipe.workers} is no number of workers and no (least, most)")
-    if recipe.batch_size < max(1, most):
-        raise UserError(f"batch_size: {recipe.batch_size} is less than one image for each of {most} worker(s)")
-    if recipe.gpus_per_worker > 1:
-        raise UserError("gpus_per_worker: a worker uses one GPU at most; raise --workers instead")
-    positive = {"epochs": recipe.epochs, "evaluate_every": recipe.evaluate_every, "log_every": recipe.log_every}
-    positive |= {"accumulate": recipe.accumulate, "checkpoint.keep": recipe.checkpoint.keep}
-    positive |= {"cpus_per_worker": recipe.cpus_per_worker, "collective_timeout": recipe.collective_timeout}
-    for field, value in positive.items():
-        if not 0 < value < float("inf"):
-            raise UserError(f"{field}: {value} must be above 0")
-    _check_interval(recipe.checkpoint.every)
-    cluster.labels_of(recipe)
-    if recipe.method.hard_labels and type(recipe.data.mixing) is not Mixing:
-        raise UserError(f"data.mixing: {_method(recipe)} needs whole labels, and mixing makes shares of them; remove it")
-    if not recipe.method.uses_teachers and recipe.teachers.sources:
-        raise UserError(f"teachers: {_method(recipe)} has no use for teachers; remove them")
-
-
-def _method(recipe: Recipe) -> str:
-    return type(recipe.method).__qualname__.split(".")[0]
-
-
-def _check_interval(text: str) -> None:
-    number, _, unit = text.partition(" ")
-    decimal = number.replace(".", "", 1) if unit in ("minute", "minutes") else number
-    known = unit in ("step", "steps", "minute", "minutes")
-    if text == "never" or (known and decimal.isascii() and decimal.isdigit() and float(number) > 0):
-        return
-    raise UserError(f'checkpoint.every: {text!r} is not like "500 steps", "10 minutes" or "never"')
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raykd.launch import rundir
+from raykd.launch.checks import interval
 from raykd.launch.stop import StopRequested
 from raykd.train.assemble import parameters
 from raykd.train.checkpoint import Stamp, Writer
@@ -18,14 +19,6 @@ from raykd.train.student import FILE, write_student
 
 if TYPE_CHECKING:
     from raykd.launch.worker import Worker
-
-
-def interval(text: str) -> tuple[int, float]:
-    """Steps and seconds of a checkpoint.every such as "500 steps" or "10 minutes"; 0 where it is not counted so."""
-    if text == "never":
-        return 0, 0.0
-    number, _, unit = text.partition(" ")
-    return (int(number), 0.0) if unit.startswith("step") else (0, 60.0 * float(number))
 
 
 class Record:

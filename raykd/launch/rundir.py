@@ -13,7 +13,6 @@ from raykd.train.assemble import recipe_of
 from raykd.train.checkpoint import stamps
 from raykd.train.storage import Folder
 
-
 # What `open_run` and `claim` write.
 OPENED = ("recipe.json", "teachers.json", "source", "attempts.json")
 
@@ -45,7 +44,12 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
 
 def result_of(run: Folder) -> dict[str, Any] | None:
     """result.json, if there is one."""
-    return run.read_json("result.json") if run.exists("result.json") else None
+    if not run.exists("result.json"):
+        return None
+    found = run.read_json("result.json")
+    if not isinstance(found, dict) or "status" not in found:
+        raise UserError(f"{run.place}/result.json is not what raykd wrote: remove it or restore it from a copy")
+    return found
 
 
 class Superseded(RuntimeError):
@@ -63,7 +67,10 @@ def claim(run: Folder, workers: int) -> str:
 
 def attempts_of(run: Folder) -> list[dict[str, Any]]:
     """A line for each time that workers started on the run."""
-    return run.read_json("attempts.json") if run.exists("attempts.json") else []
+    found = run.read_json("attempts.json") if run.exists("attempts.json") else []
+    if not isinstance(found, list) or not all(isinstance(attempt, dict) and "token" in attempt for attempt in found):
+        raise UserError(f"{run.place}/attempts.json is not what raykd wrote: remove it, or restore it from a copy")
+    return found
 
 
 def expect_mine(run: Folder, token: str) -> None:

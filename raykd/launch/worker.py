@@ -177,13 +177,7 @@ class Worker:
         if found is None:
             return None
         snapshot, stamp = found
-        try:
-            self.state.restore(snapshot)
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise UserError(
-                f"{self.folder.place}: its checkpoints don't fit the recipe's networks or optimizer "
-                f"({str(error).splitlines()[0]}): give another --name"
-            ) from None
+        self.state.restore(snapshot)
         return stamp
 
     def _ask_teachers(self) -> None:

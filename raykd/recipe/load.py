@@ -33,7 +33,7 @@ class Loaded:
 def load(path: str | Path) -> Loaded:
     """The `recipe` of a Python file; raises UserError where there is none."""
     path = Path(path).resolve()
-    if not path.is_file():
+    if not path.is_file() or path.suffix != ".py":
         raise UserError(f"no recipe at {path}: give the path of a Python file with a module-level `recipe`")
     root, module_name = _root(path)
     before = set(sys.modules)
@@ -71,14 +71,14 @@ def _import(path: Path, name: str) -> Any:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the recipe is the user's code: whatever it raises is the user's to see, in one line
+    except (Exception, SystemExit) as error:  # the user's code: whatever it raises is the user's to see, in one line
         del sys.modules[name]
         line = _line_of(error, path)
         raise UserError(f"{path}{line} fails to import: {type(error).__name__}: {error}") from error
     return module
 
 
-def _line_of(error: Exception, path: Path) -> str:
+def _line_of(error: BaseException, path: Path) -> str:
     trace, line = error.__traceback__, ""
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == str(path):

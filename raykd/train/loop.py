@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from raykd import UserError
 from raykd.contract import Batch, Distiller, Output, Step, global_sum
 from raykd.recipe import Recipe
 from raykd.train import optim
@@ -66,11 +67,18 @@ class State:
         return {"step": self.step, **_copy(state)}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        self.step = snapshot["step"]
-        for name in ("distiller", "optimizer", "scaler", "meter"):
-            getattr(self, name).load_state_dict(snapshot[name])
-        if self.ema is not None:
-            self.ema.load_state_dict(snapshot["ema"])
+        """Become what `snapshot` kept; raises UserError where that is of another recipe."""
+        try:
+            self.step = snapshot["step"]
+            for name in ("distiller", "optimizer", "scaler", "meter"):
+                getattr(self, name).load_state_dict(snapshot[name])
+            if self.ema is not None:
+                self.ema.load_state_dict(snapshot["ema"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"the checkpoint doesn't fit the recipe's networks or optimizer ({why}): give the run another --name"
+            ) from None
 
     @property
     def evaluated(self) -> Distiller:
