@@ -2,6 +2,8 @@
 
 import copy
 import json
+import logging
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -94,6 +96,7 @@ def _check_algorithms(base: Recipe, wanted: Search, places: space.Space) -> None
             raise UserError(f"search: leave metric and mode out of {type(part).__name__}; the recipe's search has them")
     if wanted.searcher is not None and places.grids:
         raise UserError(f"search: {next(iter(places.grids))} is a grid, which {type(wanted.searcher).__name__} can't walk; use tune.choice")
+    _check_length(base, wanted.scheduler)
     if not swaps(wanted):
         return
     kind = type(wanted.scheduler).__name__
@@ -101,6 +104,15 @@ def _check_algorithms(base: Recipe, wanted: Search, places: space.Space) -> None
         raise UserError(f"search: {kind} pauses and moves trials, which needs workers 1; or use ASHAScheduler")
     if wanted.max_concurrent:
         raise UserError(f"search: max_concurrent can't be lowered with {kind}, which pauses trials to let others run")
+
+
+def _check_length(base: Recipe, scheduler: Any) -> None:
+    """Raise UserError for a scheduler whose own end (100 by default) comes before that of every trial."""
+    most = getattr(scheduler, "_max_t", getattr(scheduler, "_max_t_attr", math.inf))
+    unit = getattr(scheduler, "_time_attr", "epoch")
+    lengths = {"epoch": base.epochs, "training_iteration": math.ceil(base.epochs / base.evaluate_every)}
+    if unit in lengths and most < lengths[unit]:
+        raise UserError(f"search: max_t {most:g} of {type(scheduler).__name__} ends every trial before its {lengths[unit]:g} {unit}s")
 
 
 def swaps(wanted: Search) -> bool:
@@ -196,6 +208,7 @@ def _run(standing: Standing, base: Recipe, plan: dict[str, Any], display: Displa
     wanted, together = standing.search, at_once(base)
     limit = min(together, wanted.max_concurrent or together)
     count = total(wanted, standing.space)
+    logging.getLogger("optuna").setLevel(logging.WARNING)
     inner = copy.deepcopy(wanted.searcher)
     # A scheduler that pauses trials starts others meanwhile; then the cluster's resources alone keep order.
     suggest = Suggest(standing, standing.space, inner, base.seed, count, 0 if swaps(wanted) else limit)
@@ -208,8 +221,8 @@ def _run(standing: Standing, base: Recipe, plan: dict[str, Any], display: Displa
         return
     groups.reap()
     watch = Watch(standing, display.console, count, error_of)
-    options = {"search_alg": suggest, "num_samples": left, "metric": wanted.metric, "mode": wanted.mode}
-    options["scheduler"] = copy.deepcopy(wanted.scheduler)
+    options = {"search_alg": suggest, "num_samples": left, "scheduler": copy.deepcopy(wanted.scheduler)}
+    options |= {"metric": wanted.metric, "mode": wanted.mode}
 
     def trainable(config: dict[str, Any]) -> None:
         trial_of_search(config, plan)

@@ -19,14 +19,17 @@ class Suggest(Searcher):
     """
 
     def __init__(self, standing: Standing, space: spaces.Space, inner: Searcher | None, seed: int, total: int, limit: int):
-        super().__init__()
+        wanted = standing.search
+        super().__init__(metric=wanted.metric, mode=wanted.mode)
+        if inner is not None and not inner.set_search_properties(wanted.metric, wanted.mode, dict(space.domains)):
+            raise UserError("search: leave metric, mode and space out of the searcher; the recipe's search has them")
         self._standing, self._space, self._inner = standing, space, inner
         self._seed, self._limit = seed, limit
         known = standing.trials
         self._unfinished = [trial for trial in known.values() if trial.state not in DONE]
         self._new = [name for name in map(number, range(total)) if name not in known]
         self._names: dict[str, str] = {}  # Tune's id of a live trial → ours
-        self._asked: set[str] = set()  # Tune's ids that the inner searcher knows
+        self._asked: dict[str, str] = {}  # Tune's id of a trial that the inner searcher picked → the id that it knows
         self._remembered = False
 
     @property
@@ -35,10 +38,7 @@ class Suggest(Searcher):
         return len(self._unfinished) + len(self._new)
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict, **spec: Any) -> bool:
-        self._metric, self._mode = metric, mode
-        if self._inner is not None and not self._inner.set_search_properties(metric, mode, dict(self._space.domains)):
-            raise UserError("search: leave metric, mode and space out of the searcher; the recipe's search has them")
-        return True
+        return True  # they are the search's own
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         self._remember()
@@ -61,20 +61,24 @@ class Suggest(Searcher):
     def _pick(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._inner is None:
             return spaces.random_pick(self._space, self._seed, int(self._new[0]))
-        self._asked.add(trial_id)
-        return self._fresh(self._inner.suggest(trial_id), trial_id)
+        pick = self._fresh(trial_id)
+        if pick is None or isinstance(pick, str):
+            self._asked.pop(trial_id)
+        return pick
 
-    def _fresh(self, pick: Any, trial_id: str) -> Any:
+    def _fresh(self, trial_id: str) -> dict[str, Any] | str | None:
         """A pick that no earlier start had. A seeded searcher begins as it did then: it is told what came of it."""
+        self._asked[trial_id] = trial_id
+        pick = self._inner.suggest(trial_id)
         for again in range(len(self._earlier)):
-            if not isinstance(pick, dict) or json.dumps(pick, sort_keys=True) not in self._earlier:
+            key = json.dumps(pick, sort_keys=True)
+            if key not in self._earlier:
                 break
-            metric = self._earlier[json.dumps(pick, sort_keys=True)]
-            before = trial_id if again == 0 else f"{trial_id}-{again}"
-            self._inner.on_trial_complete(before, {self._metric: metric}, error=metric is None)
-            self._asked.discard(before)
-            trial_id = f"{trial_id.split('-')[0]}-{again + 1}"
-            pick = self._inner.suggest(trial_id)
+            metric = self._earlier[key]
+            result = None if metric is None else {self._metric: metric}
+            self._inner.on_trial_complete(self._asked[trial_id], result, error=metric is None)
+            self._asked[trial_id] = f"{trial_id}-{again + 1}"
+            pick = self._inner.suggest(self._asked[trial_id])
         return pick
 
     def _remember(self) -> None:
@@ -92,13 +96,13 @@ class Suggest(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if trial_id in self._asked:
-            self._inner.on_trial_result(trial_id, result)
+            self._inner.on_trial_result(self._asked[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         name = self._names.pop(trial_id)
         if trial_id in self._asked:
             failed = error or not result or self._metric not in result or self._standing.failed(name)
-            self._inner.on_trial_complete(trial_id, None if failed else result, error=failed)
+            self._inner.on_trial_complete(self._asked[trial_id], None if failed else result, error=failed)
 
     def on_pause(self, trial_id: str) -> None:
         self._pass_on("on_pause", trial_id)
@@ -110,7 +114,7 @@ class Suggest(Searcher):
         """BOHB's scheduler tells its searcher; others have no ear for it."""
         hear: Callable[[str], None] | None = getattr(self._inner, event, None)
         if trial_id in self._asked and hear is not None:
-            hear(trial_id)
+            hear(self._asked[trial_id])
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the run directories say all that another start needs."""

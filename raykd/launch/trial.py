@@ -1,7 +1,9 @@
 """What runs in a Ray Tune trial's own process: one run, alone in it, or the driver of a run with several workers."""
 
+import atexit
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +29,7 @@ def train(job: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None
 
     report: told the metrics of every evaluation; only with one worker, as several report through Train.
     """
+    unpack(job["sources"])
     recipe = from_dict(job["recipe"])
     if recipe.workers == 1:
         _here(job, recipe, report)
@@ -41,14 +44,24 @@ def _here(job: dict[str, Any], recipe: Recipe, report: Callable[[dict[str, Any]]
 
     take_key(ray.get(job["board"].key.remote()))
     device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")
-    work(job, 0, 1, device, report, None)
+    work(job | {"sources": {}}, 0, 1, device, report, None)
+
+
+def unpack(sources: dict[str, str]) -> None:
+    """Make a recipe's sources importable for as long as this process lives: the next trial may run in it as well."""
+    if sources not in _unpacked:
+        folder = tempfile.mkdtemp(prefix="raykd-source-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        materialize(sources, Path(folder))
+        _unpacked.append(sources)
+
+
+_unpacked: list[dict[str, str]] = []
 
 
 def _by_workers(job: dict[str, Any], recipe: Recipe) -> None:
     """The inner run keeps no restarts for itself: what went wrong is judged once, by `lost`."""
     from dataclasses import replace
-
-    from ray.tune.integration.ray_train import TuneReportCallback
 
     from raykd.launch.board import Board
     from raykd.launch.job import trainer
@@ -56,8 +69,44 @@ def _by_workers(job: dict[str, Any], recipe: Recipe) -> None:
     board = Board.remote()
     ray.get(board.keep_key.remote(ray.get(job["board"].key.remote())))
     inner = trainer(job | {"board": board}, replace(recipe, max_failures=0))
-    inner.run_config.callbacks.append(TuneReportCallback())
+    inner.run_config.callbacks.append(_heard_to_the_end(recipe))
     inner.fit()
+
+
+def _heard_to_the_end(recipe: Recipe) -> Any:
+    """Ray's callback that tells Tune of each report, without the last one: see `tell_the_last`."""
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    every, epochs = recipe.evaluate_every, recipe.epochs
+
+    class Heard(TuneReportCallback):
+        def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+            if not at_end(metrics[0], epochs):
+                super().after_report(run_context, [told(metrics[0], every, epochs)], checkpoint)
+
+    return Heard()
+
+
+def at_end(metrics: dict[str, Any], epochs: float) -> bool:
+    """Whether an evaluation is a run's last one; its epoch is within a step of the recipe's."""
+    return metrics["epoch"] > epochs - metrics["epoch"] / metrics["step"]
+
+
+def told(metrics: dict[str, Any], every: int, epochs: float) -> dict[str, Any]:
+    """What Tune hears of an evaluation: the figures, evaluations so far, and the epoch that it stands for.
+
+    Evaluations come after whole steps, so at epoch 0.998 or 1.002 for 1; a scheduler that waits for epoch 1 would miss that.
+    Tune itself counts the reports of a process, and a trial may go on in another one.
+    """
+    plain = {key: value for key, value in metrics.items() if isinstance(value, (int, float))}
+    count = max(1, math.ceil((plain["epoch"] - plain["epoch"] / plain["step"]) / every + 1e-9))
+    return plain | {"training_iteration": count, "epoch": min(float(count * every), epochs)}
+
+
+def tell_the_last(run: Folder, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Tell Tune of a run's last evaluation once the run has left its result: a scheduler may end the trial at that."""
+    line = rundir.lines(run)[-1]
+    tell({"epoch": line["epoch"], "step": line["step"], **next(iter(line["evaluation"].values()))})
 
 
 def lost(error: BaseException) -> bool:
@@ -80,22 +129,23 @@ def trial_of_search(pick: dict[str, Any], plan: dict[str, Any]) -> None:
     plan: base (plain recipe), sources, space (as bytes, since it may hold classes of the user's own modules), place, name,
     storage, board, metric, git, swaps (whether a scheduler pauses trials or moves them on to another's checkpoint).
     """
-    with tempfile.TemporaryDirectory(prefix="raykd-source-") as folder:
-        materialize(plan["sources"], Path(folder))
-        name = tune.get_context().get_trial_name()
-        run = Folder(plan["place"]) / f"trials/{name}"
-        run.create()
-        picked = {field: value for field, value in pick.items() if field != "id"}
-        if plan["swaps"]:
-            _take_over(run, name, picked)
-        run.write("trial.json", json.dumps(picked))
-        try:
-            job = _job(run, name, picked, plan)
-            train(job, reporter(run, name, plan, job["recipe"]["evaluate_every"]))
-        except Exception as error:  # a trial may fail in any way: the others go on, and the reason is kept
-            if lost(error):
-                raise
-            run.write("outcome.json", json.dumps({"state": "failed", "reason": why(error)}))
+    unpack(plan["sources"])
+    name = tune.get_context().get_trial_name()
+    run = Folder(plan["place"]) / f"trials/{name}"
+    run.create()
+    picked = {field: value for field, value in pick.items() if field != "id"}
+    if plan["swaps"]:
+        _take_over(run, name, picked)
+    run.write("trial.json", json.dumps(picked))
+    try:
+        job = _job(run, name, picked, plan)
+        tell = reporter(run, name, plan, from_dict(job["recipe"]))
+        train(job, lambda metrics: None if at_end(metrics, job["recipe"]["epochs"]) else tell(metrics))
+        tell_the_last(run, tell)
+    except Exception as error:  # a trial may fail in any way: the others go on, and the reason is kept
+        if lost(error):
+            raise
+        run.write("outcome.json", json.dumps({"state": "failed", "reason": why(error)}))
 
 
 def _job(run: Folder, name: str, picked: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
@@ -122,15 +172,11 @@ def _job(run: Folder, name: str, picked: dict[str, Any], plan: dict[str, Any]) -
     }
 
 
-def reporter(run: Folder, name: str, plan: dict[str, Any], every: int) -> Callable[[dict[str, Any]], None]:
-    """What tells Tune of an evaluation: its figures, and for schedulers that swap trials also the checkpoint.
-
-    Tune counts reports of a process; a trial that goes on in another one counts its evaluations from the first.
-    """
+def reporter(run: Folder, name: str, plan: dict[str, Any], recipe: Recipe) -> Callable[[dict[str, Any]], None]:
+    """What tells Tune of an evaluation: its figures, and for schedulers that swap trials also the checkpoint."""
 
     def report(metrics: dict[str, Any]) -> None:
-        plain = {key: value for key, value in metrics.items() if isinstance(value, (int, float))}
-        plain["training_iteration"] = math.ceil(plain["epoch"] / every - 1e-6)
+        plain = told(metrics, recipe.evaluate_every, recipe.epochs)
         if not math.isfinite(plain[plan["metric"]]):
             raise NotFiniteError(f"epoch {plain['epoch']:g}: {plan['metric']} is {plain[plan['metric']]}")
         if not plan["swaps"]:

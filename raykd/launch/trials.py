@@ -18,6 +18,8 @@ from raykd.train.storage import Folder
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for a stopped trial to leave its process to the next
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial may fail before its first figures
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are told in one line
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `stopping` has its own
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
@@ -60,7 +62,13 @@ def run(trials: Trials) -> None:
     tuner = tune.Tuner(
         tune.with_resources(trials.trainable, resources(trials.recipe)),
         param_space=trials.space,
-        tune_config=tune.TuneConfig(trial_name_creator=name_of, trial_dirname_creator=name_of, **trials.options),
+        tune_config=tune.TuneConfig(
+            trial_name_creator=name_of,
+            trial_dirname_creator=name_of,
+            # The next trial in the same process saves its start. A GPU's errors and memory would go on with it, though.
+            reuse_actors=trials.recipe.workers == 1 and not trials.recipe.gpus_per_worker,
+            **trials.options,
+        ),
         run_config=tune.RunConfig(
             name=".tune",
             storage_path=trials.scratch.place,

@@ -1,0 +1,94 @@
+"""Ensembles: the maths against NumPy, and teachers side by side on one Ray session of two CPUs."""
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from raykd.recipe.load import load
+from raykd.train.ensemble import mean_of_probabilities, votes
+from tests.launch import tiny
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def test_the_mean_of_probabilities():
+    logits = np.random.default_rng(0).normal(size=(3, 5, 4)) * 3
+    expected = softmax(logits).mean(0)
+    found = mean_of_probabilities(torch.from_numpy(logits)).exp().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_votes_count_and_a_tie_goes_to_the_more_probable():
+    chosen = np.array([[[5, 0, 0], [0, 1, 0]], [[5, 0, 0], [0, 0, 9]], [[0, 9, 0], [1, 0, 0]]], dtype=float)
+    found = votes(torch.from_numpy(chosen))
+    assert found.argmax(-1).tolist() == [0, 2]  # two against one; one each, and class 2 is the surest
+    assert found.floor().tolist() == [[2, 1, 0], [1, 1, 1]]
+
+
+@pytest.fixture(scope="module")
+def ray():
+    import ray
+
+    os.environ["WANDB_MODE"] = "disabled"
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+TEACHERS = (
+    "replace(base, teachers=Teachers(sources=(Train(recipe=base, seeds=(0, 1)), "
+    "Train(recipe=replace(base, student=Network(name='resnet14'), method=Fragile.Config(bad='{bad}')), seeds=(2,)))))"
+)
+
+
+def ensure(folder, name, bad, data):
+    from raykd.launch import ensemble
+    from raykd.launch.display import Display
+
+    path = tiny.write(folder, name, TEACHERS.format(bad=bad), data)
+    sys.modules.pop(name, None)
+    loaded = load(path)
+    text = io.StringIO()
+    display = Display(Console(file=text, width=400))
+    return loaded, lambda: ensemble.ensure(loaded, loaded.recipe, str(folder / "runs"), display), text
+
+
+def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
+    from raykd.launch import ensemble
+    from raykd.launch.job import RunFailed
+
+    loaded, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")
+    with pytest.raises(RunFailed, match=r"1 of 3 teachers failed \(teachers/resnet14-.*not finite.*2 trained"):
+        run()
+    assert "2 at once" in text.getvalue()
+    kept = sorted((tmp_path / "runs/teachers").glob("resnet8-*/result.json"))
+    times = [path.stat().st_mtime_ns for path in kept]
+    assert len(kept) == 2
+    failed = [p for p in (tmp_path / "runs/teachers").glob("resnet14-*/attempts.json")]
+    assert len(json.loads(failed[0].read_text())) == 2  # tried again once: max_failures=1
+
+    loaded, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
+    places = run()
+    assert text.getvalue().count("found") == 2 and [path.stat().st_mtime_ns for path in kept] == times
+    assert [Path(place).name.split("-")[0] for place in places] == ["resnet8", "resnet8", "resnet14"]
+    loaded, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
+    assert run() == places and text.getvalue().count("found") == 3
+
+    found = ensemble.report(loaded.recipe, "trio", str(tmp_path / "runs"), places)
+    assert found == json.loads((tmp_path / "runs/trio/ensemble.json").read_text())
+    for member, place in zip(found["members"], places):
+        result = json.loads(Path(place, "result.json").read_text())
+        assert member["top1"] == pytest.approx(result["top1"], abs=1e-9)
+        assert member["loss"] == pytest.approx(result["loss"], rel=1e-5)
+    assert set(found["vote"]) == {"top1"} and 0 <= found["mean"]["top1"] <= 1
