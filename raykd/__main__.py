@@ -12,6 +12,7 @@ COMMANDS = {
     "eval": "RUN  evaluate every network of a finished run",
     "report": "RUN… [--baseline METHOD] [--out FILE.html] [--wandb]  the comparison: tables, curves, gains",
     "sync": "RUN…  upload runs that were tracked offline to W&B",
+    "bench": "RECIPE [--field VALUE …]  what a step costs here, part by part, what bounds it and what to change",
     "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
     "submit": "RECIPE --address URL [--no-wait] [--command tune] [--field VALUE …]  train or tune as a Ray job",
     "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write a data set's .beton files",

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-
 from raykd.methods.aver_mkd import AverMKD
 from raykd.methods.okddip import OKDDip
 from tests.bench import step
@@ -25,7 +24,7 @@ def rows() -> Iterator[dict]:
 
 
 def workers(turns: int = 3) -> Iterator[dict]:
-    """Images a second of the last epochs of real runs: without Ray, with one Ray worker, with two (the batch doubled)."""
+    """Images a second of real runs: without Ray, with one Ray worker, with two (and the batch doubled)."""
     found: dict[str, list[float]] = {"no Ray": [], "1 worker": [], "2 workers": []}
     for _ in range(turns):
         for name, count, batch in (("no Ray", 0, BATCH), ("1 worker", 1, BATCH), ("2 workers", 2, 2 * BATCH)):

@@ -1,4 +1,4 @@
-"""Group teachers: frozen teachers' pass of one step, raykd's against the original's (BatchNorms, NCHW, all features)."""
+"""Group teachers: frozen teachers' pass of one step, raykd's against the original's (BatchNorm, NCHW, all features)."""
 
 import copy
 from collections.abc import Callable, Iterator

@@ -1,0 +1,90 @@
+"""raykd bench: what a recipe's step costs on this machine, what bounds it, and what to change."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from raykd import UserError
+from raykd.recipe import Recipe
+
+if TYPE_CHECKING:
+    from raykd.train.speed import Speed
+
+SECONDS = 5.0  # of measuring, for each part
+WIDTH = 100
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the parts of a step and advice; returns the exit status."""
+    from raykd.commands.train import options
+
+    _, chosen = options(arguments, "bench")
+    recipe = chosen.recipe
+    import torch
+
+    from raykd.launch.job import check
+    from raykd.train.speed import measure
+
+    check(recipe)
+    most = recipe.workers if isinstance(recipe.workers, int) else recipe.workers[1]
+    if recipe.gpus_per_worker and not torch.cuda.is_available():
+        raise UserError(
+            "gpus_per_worker: this machine has no GPU; measure with --gpus-per-worker 0, or run it on a node that has"
+        )
+    device = torch.device("cuda" if recipe.gpus_per_worker else "cpu")
+    speed = measure(recipe, max(1, most), device, max(1, recipe.cpus_per_worker), SECONDS)
+    console = Console(highlight=False, width=WIDTH)
+    console.print(table(speed, recipe, max(1, most)))
+    for line in advice(speed, recipe):
+        console.print(line, soft_wrap=True)
+    return 0
+
+
+def table(speed: "Speed", recipe: Recipe, workers: int) -> Table:
+    """Milliseconds and images/s of each part, for one worker's share of a batch."""
+    title = f"one of {workers} worker(s): {speed.images} images a step, {recipe.cpus_per_worker} CPU(s)"
+    found = Table("part", "ms a step", "images/s", title=title, title_justify="left", box=None, pad_edge=False)
+    rows = {"loader alone": speed.loader, "teachers alone": speed.teachers, "whole step": speed.whole}
+    rows |= {f"  {name}": value for name, value in speed.parts.items()}
+    for name, seconds in rows.items():
+        if seconds:
+            found.add_row(name, f"{1e3 * seconds:.2f}", f"{speed.images / seconds:,.0f}")
+    found.add_row("first step", f"{1e3 * speed.first:.0f}", "")
+    return found
+
+
+def advice(speed: "Speed", recipe: Recipe) -> list[str]:
+    """What bounds the step, and what to change, most important first."""
+    whole, teachers = speed.whole, speed.teachers
+    waiting = speed.parts.get("data", 0.0)
+    if waiting > 0.1 * whole:
+        raw = (
+            "" if recipe.data.encoding.mode == "raw" else ", --data.encoding.mode raw (larger files, nothing to decode)"
+        )
+        return [f"Bound by the loader ({_share(waiting, whole)} of a step waits for it): more --cpus-per-worker{raw}"]
+    lines = []
+    if teachers > 0.4 * whole:
+        lines.append(
+            f"Bound by the teachers ({_share(teachers, whole)} of a step): fewer or smaller ones{_faster(recipe)}"
+        )
+    else:
+        lines.append(
+            f"Bound by the students ({_share(whole - teachers, whole)} of a step): more --workers{_faster(recipe)}"
+        )
+    if not recipe.precision.channels_last:
+        lines.append("--precision.channels-last makes convolutions faster")
+    if speed.loader > 0.7 * speed.computing:
+        lines.append(f"The loader ({1e3 * speed.loader:.1f} ms a step) would bound a step a little faster than this")
+    return lines
+
+
+def _faster(recipe: Recipe) -> str:
+    options = [] if recipe.precision.autocast != "float32" else ["--precision.autocast bfloat16"]
+    options += [] if recipe.precision.compile else ["--precision.compile (minutes once, then faster steps)"]
+    return "".join(f", {option}" for option in options)
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * min(1.0, part / whole):.0f} %"

@@ -1,0 +1,135 @@
+"""What one worker's step of a recipe costs here: the loader, the teachers and the whole, measured apart."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from raykd.contract import Batch
+from raykd.data.loader import TrainLoader
+from raykd.data.prepare import prepare
+from raykd.models import create
+from raykd.models.frozen import freeze
+from raykd.recipe import Recipe, Train
+from raykd.train import loop
+from raykd.train.assemble import FrozenTeacher, build_distiller, load_teachers, parameters
+
+WARM = 3  # first steps, which allocate, choose algorithms and compile, are timed apart
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds a step of one worker, medians; `parts` are those of the whole step: data, teacher, student, …"""
+
+    images: int  # of one step of this worker
+    loader: float  # reading alone, nothing else running
+    teachers: float  # their forward pass alone on one batch
+    first: float  # the first whole step
+    whole: float  # real steps, the loader running ahead of them
+    parts: dict[str, float]
+
+    @property
+    def computing(self) -> float:
+        """Seconds of a step without waiting for data."""
+        return self.whole - self.parts.get("data", 0.0)
+
+
+def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, seconds: float) -> Speed:
+    """Time one of `workers` workers' share of the recipe's steps for about `seconds` a part, in this process.
+
+    No gradients are exchanged. Teachers that would be trained first are taken untrained: they cost the same.
+    """
+    torch.set_num_threads(threads)
+    ready = prepare(recipe.data)
+    classes = len(ready.classes)
+    place = {"rank": 0, "world": workers, "device": device, "threads": threads}
+    place["channels_last"] = recipe.precision.channels_last
+    data = TrainLoader(recipe.data, ready, batch_size=recipe.batch_size, seed=recipe.seed, **place)
+    try:
+        teachers = stand_ins(recipe, classes)
+        distiller = build_distiller(recipe, teachers, classes, recipe.seed)
+        for teacher in teachers:
+            teacher.network.to(device)
+        batch = next(data.batches(0, 1))
+        steps = loop.optim.total_steps(recipe, data.size)
+        reading = _often(_reader(data, steps), seconds, device)
+        asking = _often(_asker(recipe, distiller, teachers, batch, device), seconds, device) if teachers else 0.0
+        first, whole, parts = _train(recipe, distiller, teachers, data, device, seconds)
+        return Speed(len(batch.index), reading, asking, first, whole, parts)
+    finally:
+        data.close()
+
+
+def stand_ins(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
+    """The recipe's teachers; those that it would train first are fresh networks of the same shape."""
+    found = []
+    for source in recipe.teachers.sources:
+        if not isinstance(source, Train):
+            found += load_teachers(replace(recipe.teachers, sources=(source,)), recipe.data, classes, [])
+            continue
+        for seed in source.seeds:
+            name = source.recipe.student.name
+            network = create(name, classes, image_size=recipe.data.image_size)
+            found.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", parameters(network)))
+    return found
+
+
+def _often(call: Callable[[], Any], seconds: float, device: torch.device) -> float:
+    """The median time of a call that is repeated for some seconds, at least three times."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    for i in range(1_000_000):
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if i >= WARM:
+            times.append(time.perf_counter() - start)
+        if len(times) >= 3 and time.perf_counter() > end:
+            break
+    return statistics.median(times)
+
+
+def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:
+    def stream() -> Iterator[Batch]:
+        while True:
+            yield from data.batches(0, steps)
+
+    batches = stream()
+    return lambda: next(batches)
+
+
+def _asker(recipe, distiller, teachers, batch: Batch, device: torch.device) -> Callable[[], Any]:
+    context = loop.autocast(recipe, device)
+    return lambda: loop.ask(teachers, distiller.teacher_features, batch.images, context)
+
+
+def _train(recipe, distiller, teachers, data, device, seconds: float) -> tuple[float, float, dict[str, float]]:
+    """The first step, the median of whole steps, and the median of each part; real steps of the real loop."""
+    recipe = replace(recipe, log_every=2**31, epochs=max(recipe.epochs, 1000))
+    state = loop.new_state(recipe, distiller, device)
+    events = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: True)
+    start = time.perf_counter()
+    next(events)
+    first = time.perf_counter() - start
+    whole = _often(lambda: next(events), seconds, device)
+    events.close()
+    return first, whole, _laps(recipe, state, teachers, data, device, seconds)
+
+
+def _laps(recipe, state, teachers, data, device, seconds: float) -> dict[str, float]:
+    """The median of each part of a step, by the loop's own stopwatch, which waits for the device after each part."""
+    recipe, laps = replace(recipe, log_every=1), []
+    events = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: False)
+    _often(lambda: laps.append(_times(next(events))), seconds, device)
+    events.close()
+    laps = [lap for lap in laps[WARM:] if lap]  # the end of an interval has none
+    return {name: statistics.median(lap[name] for lap in laps) for name in laps[-1]}
+
+
+def _times(event: loop.Event) -> dict[str, float]:
+    values = event.values if isinstance(event, loop.Progress) else {}
+    return {name.removeprefix("time/"): value for name, value in values.items() if name.startswith("time/")}
