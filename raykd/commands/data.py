@@ -1,5 +1,6 @@
 """raykd data prepare: a data set's .beton files, written ahead of any run."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass, replace
@@ -49,6 +50,9 @@ def run(arguments: Sequence[str]) -> int:
     for split, path, size in (("train", done.train, done.train_size), ("test", done.test, done.test_size)):
         console.print(f"{split}: {size:,} images, {path.stat().st_size / 1e6:,.1f} MB, {path}", soft_wrap=True)
     console.print(f"{len(done.classes)} classes")
+    for split in ("train", "test"):
+        for line in json.loads((done.train.parent / "manifest.json").read_text())[split]["skipped"]:
+            console.print(f"left out of {split}: {line}", soft_wrap=True, markup=False)
     return 0
 
 
