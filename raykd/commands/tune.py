@@ -59,7 +59,9 @@ def _search(loaded: Loaded, chosen: Options, display: Any) -> int:
     for trial in found.standing.trials.values():
         if trial.state == "failed":
             console.print(f"trial {trial.name} failed: {trial.reason}", style="red", highlight=False, markup=False)
-    console.print(f"best: trial {best}, {summary['metric']} {summary['best_metric']:.4f} on the held-out part", highlight=False)
+    console.print(
+        f"best: trial {best}, {summary['metric']} {summary['best_metric']:.4f} on the held-out part", highlight=False
+    )
     for field, value in summary["values"].items():
         console.print(f"  {field} {value}", highlight=False, markup=False)
     console.print(f"its network on the test split: top-1 {100 * summary['test']['top1']:.2f} %", highlight=False)

@@ -31,8 +31,8 @@ def run_name(recipe: Recipe) -> str:
 def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> list[str]:
     """Run directories of the recipe's teachers; those that are missing are trained, half-trained ones go on.
 
-    Several are trained side by side where there is room for two at least. Raises RunFailed naming those that failed; the
-    others are kept.
+    Several are trained side by side where there is room for two at least. Raises RunFailed naming those that failed;
+    the others are kept.
     """
     teachers = wanted(recipe)
     missing = {}
@@ -42,7 +42,8 @@ def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> li
         if result is None or result["status"] != "finished":
             missing[name] = teacher
         elif name not in missing:
-            display.console.print(f"teacher {name}: found, top-1 {100 * result['top1']:.2f} %", highlight=False)
+            top1 = f"{100 * result['top1']:.2f} %"
+            display.console.print(f"teacher {name}: found, top-1 {top1}", highlight=False)
     for teacher in missing.values():
         job.check(teacher)
         if wanted(teacher):
@@ -53,7 +54,11 @@ def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> li
 
 
 def _train(loaded: Loaded, recipe: Recipe, missing: dict[str, Recipe], storage: str, display: Display) -> None:
-    if len(missing) > 1 and recipe.teachers.max_parallel != 1 and all(teacher.workers != 0 for teacher in missing.values()):
+    if (
+        len(missing) > 1
+        and recipe.teachers.max_parallel != 1
+        and all(teacher.workers != 0 for teacher in missing.values())
+    ):
         with cluster.connected():
             for teacher in missing.values():
                 cluster.check_room(teacher)
@@ -110,7 +115,10 @@ def _trials(
     from raykd.launch.watch import Teachers
 
     board = board_for(next(iter(recipes.values())))
-    jobs = {name: _job(loaded, teacher, name, storage) | {"group": group, "board": board} for name, teacher in recipes.items()}
+    jobs = {
+        name: _job(loaded, teacher, name, storage) | {"group": group, "board": board}
+        for name, teacher in recipes.items()
+    }
     display.console.print(f"[bold]{len(jobs)} teachers[/], {together} at once: {', '.join(jobs)}", highlight=False)
     groups.reap()
     watch = Teachers({name: Folder(job["run"]) for name, job in jobs.items()}, display.console)

@@ -18,7 +18,9 @@ class Suggest(Searcher):
     limit: trials at once, 0 for as many as Tune can place.
     """
 
-    def __init__(self, standing: Standing, space: spaces.Space, inner: Searcher | None, seed: int, total: int, limit: int):
+    def __init__(
+        self, standing: Standing, space: spaces.Space, inner: Searcher | None, seed: int, total: int, limit: int
+    ):
         wanted = standing.search
         super().__init__(metric=wanted.metric, mode=wanted.mode)
         if inner is not None and not inner.set_search_properties(wanted.metric, wanted.mode, dict(space.domains)):

@@ -95,8 +95,8 @@ def at_end(metrics: dict[str, Any], epochs: float) -> bool:
 def told(metrics: dict[str, Any], every: int, epochs: float) -> dict[str, Any]:
     """What Tune hears of an evaluation: the figures, evaluations so far, and the epoch that it stands for.
 
-    Evaluations come after whole steps, so at epoch 0.998 or 1.002 for 1; a scheduler that waits for epoch 1 would miss that.
-    Tune itself counts the reports of a process, and a trial may go on in another one.
+    Evaluations come after whole steps, so at epoch 2.998 or 1.002; a scheduler that waits for epoch 3 would miss the
+    first. Tune itself counts the reports of a process, and a trial may go on in another one.
     """
     plain = {key: value for key, value in metrics.items() if isinstance(value, (int, float))}
     count = max(1, math.ceil((plain["epoch"] - plain["epoch"] / plain["step"]) / every + 1e-9))
@@ -126,7 +126,7 @@ def why(error: BaseException) -> str:
 def trial_of_search(pick: dict[str, Any], plan: dict[str, Any]) -> None:
     """One trial: a recipe from its pick, trained in STORAGE/NAME/trials/ID; a failure is left there with its reason.
 
-    plan: base (plain recipe), sources, space (as bytes, since it may hold classes of the user's own modules), place, name,
+    plan: base (plain recipe), sources, space (as bytes: it may hold classes of the user's own modules), place, name,
     storage, board, metric, git, swaps (whether a scheduler pauses trials or moves them on to another's checkpoint).
     """
     unpack(plan["sources"])
@@ -156,7 +156,9 @@ def _job(run: Folder, name: str, picked: dict[str, Any], plan: dict[str, Any]) -
     trained = [(Folder(plan["storage"]) / ensemble.run_name(teacher)).place for teacher in ensemble.wanted(recipe)]
     loaded = Loaded(recipe, Path(), plan["sources"], "")
     rundir.open_run(run, loaded, recipe, trained)
-    shown = {field: space.label(value) if not isinstance(value, space.PLAIN) else value for field, value in chosen.items()}
+    shown = {
+        field: space.label(value) if not isinstance(value, space.PLAIN) else value for field, value in chosen.items()
+    }
     return {
         "recipe": to_dict(recipe),
         "sources": plan["sources"],
@@ -190,7 +192,7 @@ def reporter(run: Folder, name: str, plan: dict[str, Any], recipe: Recipe) -> Ca
 
 
 def _copy_out(run: Folder, step: int, name: str, folder: Path, seconds: float = 120.0) -> None:
-    """The checkpoint of a step as Tune keeps it. It is written by a thread of its own, so it may take a moment to appear."""
+    """The checkpoint of a step as Tune keeps it. A thread of its own writes it, so it may take a moment to appear."""
     until = time.monotonic() + seconds
     while all(stamp.step != step for stamp in stamps(run)):
         if time.monotonic() > until:

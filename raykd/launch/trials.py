@@ -91,8 +91,10 @@ def name_of(trial: Any) -> str:
 
 
 def resources(recipe: Recipe) -> Any:
-    """A trial of one worker holds that worker's resources. One of several holds next to nothing: its workers are a placement
-    group of their own, and the number of trials at once is what keeps room for them.
+    """A trial of one worker holds that worker's resources.
+
+    One of several holds next to nothing: its workers are a placement group of their own, and the number of trials at
+    once is what keeps room for them.
     """
     from ray.tune import PlacementGroupFactory
 

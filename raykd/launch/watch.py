@@ -52,11 +52,15 @@ class Watch(Callback):
 
     def _say(self, line: str) -> None:
         if not self.console.is_terminal:
-            self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {escape(line)}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"  {time.monotonic() - self._began:5.0f} s  {escape(line)}", highlight=False, soft_wrap=True
+            )
 
     def _values(self, name: str) -> str:
         found = self.standing.values(name)
-        return "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in found.items())
+        return "  ".join(
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in found.items()
+        )
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -140,7 +144,9 @@ class Teachers(Callback):
         if not self.console.is_terminal:
             shown = f", top-1 {100 * top1:.2f} %" if state == "finished" and top1 is not None else ""
             seconds = time.monotonic() - self._began
-            self.console.print(f"  {seconds:5.0f} s  {escape(name)} {escape(state)}{shown}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"  {seconds:5.0f} s  {escape(name)} {escape(state)}{shown}", highlight=False, soft_wrap=True
+            )
 
     @contextmanager
     def shown(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What several networks say together: the mean of their probabilities, and their vote. K members, B batch, C classes."""
+"""What several networks say together: the mean of their probabilities, their vote. K members, B batch, C classes."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -13,7 +13,9 @@ from raykd.train.evaluate import evaluate
 
 def mean_of_probabilities(logits: Tensor) -> Tensor:
     """Log of the members' mean probabilities: [K, B, C] → [B, C], logits of the ensemble."""
-    return torch.logsumexp(F.log_softmax(full_precision(logits), dim=-1), dim=0) - torch.tensor(float(len(logits))).log()
+    return (
+        torch.logsumexp(F.log_softmax(full_precision(logits), dim=-1), dim=0) - torch.tensor(float(len(logits))).log()
+    )
 
 
 def votes(logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A small search on digits: KD's weights on a simplex, its temperature, and the learning rate, with early stopping.
+"""A small search on digits: KD's weights on a simplex, its temperature, the learning rate; with early stopping.
 
 raykd tune recipes/digits/search.py
 """

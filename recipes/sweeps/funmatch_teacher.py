@@ -3,7 +3,7 @@
     raykd tune recipes/sweeps/funmatch_teacher.py
 
 Cost: 24 times fine-tuning the teacher at most; a trial outside the better half at epoch 10, 20, 40 or 80 ends there.
-The best rate is for recipes/pet37/teacher.py. A fine-tuned teacher this large depends on its rate, so it is searched first.
+The best rate is for recipes/pet37/teacher.py. A fine-tuned teacher this large depends on its rate: search it first.
 Measured: not run here.
 """
 

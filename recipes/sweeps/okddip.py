@@ -2,7 +2,7 @@
 
     raykd tune recipes/sweeps/okddip.py
 
-Cost: 32 times recipes/cifar100/okddip_resnet32.py at most; no trial ends before epoch 100, as the ramp-up is searched too.
+Cost: 32 times recipes/cifar100/okddip_resnet32.py at most; no trial ends before epoch 100: the ramp-up is searched too.
 Measured: not run here.
 """
 

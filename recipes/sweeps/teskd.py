@@ -1,8 +1,8 @@
-"""TESKD's loss weights on CIFAR-100: cross-entropy and divergence sum to 1 as in the paper, the feature term beside them.
+"""TESKD's loss weights on CIFAR-100: cross-entropy and divergence sum to 1, the feature term beside them.
 
     raykd tune recipes/sweeps/teskd.py
 
-Cost: 32 times recipes/cifar100/teskd_resnet18.py at most; a trial outside the better third at epoch 20, 60 or 180 ends there.
+Cost: 32 times recipes/cifar100/teskd_resnet18.py at most; a trial may end at epoch 20, 60 or 180.
 Measured: not run here.
 """
 

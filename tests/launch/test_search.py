@@ -246,7 +246,9 @@ def test_a_wrong_space_fails_before_anything_starts(data, tmp_path, space, says)
 
 
 def test_a_scheduler_that_would_end_every_trial(data, tmp_path):
-    with pytest.raises(UserError, match="max_t 1 of AsyncHyperBandScheduler ends every trial before its 3 training_iterations"):
+    with pytest.raises(
+        UserError, match="max_t 1 of AsyncHyperBandScheduler ends every trial before its 3 training_iterations"
+    ):
         search(tmp_path, "tiny_short", ASHA.replace("max_t=3", "max_t=1"), data)
 
 
@@ -265,7 +267,10 @@ def test_another_search_under_the_same_name(ray, data, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_driver_goes_on_and_repeats_nothing(data, tmp_path):
-    expression = "replace(base, epochs=3, search=Search(samples=6, space={'optimizer.learning_rate': tune.loguniform(1e-3, 0.1)}))"
+    expression = (
+        "replace(base, epochs=3, search=Search(samples=6, "
+        "space={'optimizer.learning_rate': tune.loguniform(1e-3, 0.1)}))"
+    )
     path = tiny.write(tmp_path, "tiny_driver", expression, data)
     command = [sys.executable, "-m", "raykd", "tune", str(path), "--name", "s", "--storage", str(tmp_path / "runs")]
     environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(ROOT)}
