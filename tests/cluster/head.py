@@ -68,12 +68,12 @@ def netrc_hosts() -> set[str]:
 
 
 @contextmanager
-def head(cpus: int, *options: str, **env: str) -> Iterator[Head]:
+def head(cpus: int, *options: str, port: int = 0, **env: str) -> Iterator[Head]:
     """A head on loopback with a token; everything that it started is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="rkd", dir="/tmp"))  # short: sockets' paths are limited
-    dashboard, agent, client = (_free_port() for _ in range(3))
+    dashboard, agent, client = (free_port() for _ in range(3))
     command = [BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
-    command += [f"--num-cpus={cpus}", f"--temp-dir={folder / 'ray'}", "--port=0", f"--dashboard-port={dashboard}"]
+    command += [f"--num-cpus={cpus}", f"--temp-dir={folder / 'ray'}", f"--port={port}", f"--dashboard-port={dashboard}"]
     command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
     command += ["--object-store-memory=150000000", *options]
     one = Head(folder, f"http://127.0.0.1:{dashboard}", environment(folder) | env)
@@ -100,7 +100,7 @@ def stop(process: subprocess.Popen) -> None:
     process.wait(10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]

@@ -1,24 +1,24 @@
 """Ray's own autoscaler with its fake machines: 0 nodes, as many as the work needs, 0 nodes again."""
 
 import json
+import shutil
 import time
 from contextlib import contextmanager
 
 import pytest
 
-from tests.cluster.head import Head, head
+from tests.cluster.head import ROOT, Head, free_port, head
 
 CONFIG = {
     "cluster_name": "fake",
     "max_workers": 2,
     "upscaling_speed": 10.0,
     "idle_timeout_minutes": 0.1,
-    "provider": {"type": "fake_multinode"},
     "auth": {},
     "docker": {},
-    "head_node_type": "head",
+    "head_node_type": "ray.head.default",  # the fake machines' name for it
     "available_node_types": {
-        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "cpu": {
             "resources": {"CPU": 1, "object_store_memory": 100_000_000},
             "node_config": {},
@@ -40,20 +40,40 @@ CONFIG = {
 }
 
 
+EMPTY = "worker(s) of 1 CPU: 1 node(s), room for 0 now; the autoscaler may add 2 node(s)"
+
+SEARCH = """
+from dataclasses import replace
+from ray import tune
+from raykd.recipe import Search
+from supervised import recipe
+space = {"optimizer.learning_rate": tune.grid_search([0.01, 0.03, 0.1, 0.3])}
+recipe = replace(recipe, epochs=2, workers=1, search=Search(space=space, samples=1))
+"""
+
+
 @contextmanager
 def autoscaled(tmp_path):
-    path = tmp_path / "autoscaling.json"
-    path.write_text(json.dumps(CONFIG))
-    with head(0, f"--autoscaling-config={path}", RAY_FAKE_CLUSTER="1", AUTOSCALER_UPDATE_INTERVAL_S="1") as one:
+    from ray._private.services import get_node_ip_address
+
+    path, port = tmp_path / "autoscaling.json", free_port()
+    address = f"{get_node_ip_address()}:{port}"  # Ray makes this of the loopback address that it was given
+    path.write_text(json.dumps(CONFIG | {"provider": {"type": "fake_multinode", "gcs_address": address}}))
+    fast = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    with head(0, f"--autoscaling-config={path}", port=port, **fast) as one:
         yield one
 
 
 def nodes(one: Head) -> int:
     """Nodes alive besides the head."""
-    words = ("list", "nodes", "--format", "json", "--filter", "state=ALIVE", "--address", one.dashboard)
-    listed = one.run("ray", *words)
-    assert listed.returncode == 0, listed.stderr
-    return sum(not node["is_head_node"] for node in json.loads(listed.stdout))
+    for _ in range(20):
+        listed = one.run("ray", "list", "nodes", "--format", "json", "--address", one.dashboard)
+        found = json.loads(listed.stdout) if listed.stdout.startswith("[") else []
+        alive = [node for node in found if node["state"] == "ALIVE"]
+        if any(node["is_head_node"] for node in alive):  # before the dashboard knows the head it knows nothing
+            return sum(not node["is_head_node"] for node in alive)
+        time.sleep(1)
+    raise AssertionError(listed.stdout + listed.stderr)
 
 
 def until(one: Head, count: int, seconds: int = 240) -> None:
@@ -67,13 +87,30 @@ def until(one: Head, count: int, seconds: int = 240) -> None:
 def test_a_run_makes_nodes_come_and_go(tmp_path):
     with autoscaled(tmp_path) as one:
         assert nodes(one) == 0
-        words = ("recipes/digits/supervised.py", "--epochs", "3", "--wandb.mode", "disabled", "--address", one.dashboard)
-        done = one.run("raykd", "submit", *words)
+        words = ("recipes/digits/supervised.py", "--epochs", "3", "--wandb.mode", "disabled")
+        done = one.run("raykd", "submit", *words, "--address", one.dashboard)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "waiting for 2 worker(s) of 1 CPU: 1 node(s), room for 0 now; the autoscaler may add 2 node(s)" in done.stdout
+        assert f"waiting for 2 {EMPTY}" in done.stdout
         result = json.loads((one.folder / "raykd/runs/digits/supervised/result.json").read_text())
         assert result["status"] == "finished" and result["workers"] == 2 and result["restarts"] == 0
         until(one, 0)
-        never = one.run("raykd", "submit", *words, "--workers", "3", "--name", "never")
+        never = one.run("raykd", "submit", *words, "--workers", "3", "--name", "never", "--address", one.dashboard)
         assert never.returncode == 2
         assert "can never run here, there is room for 2 even when the autoscaler has added all it may" in never.stdout
+
+
+@pytest.mark.slow
+def test_a_search_makes_nodes_come_and_go(tmp_path):
+    """Four trials on at most two nodes of one CPU: none fails for want of a node, both nodes are used, none stays."""
+    shutil.copy(ROOT / "recipes/digits/supervised.py", tmp_path)
+    (tmp_path / "rates.py").write_text(SEARCH)
+    with autoscaled(tmp_path) as one:
+        words = (str(tmp_path / "rates.py"), "--command", "tune", "--wandb.mode", "disabled", "--name", "rates")
+        sweep = one.start("raykd", "submit", *words, "--address", one.dashboard)
+        until(one, 2)
+        log = sweep.communicate(timeout=400)[0]
+        assert sweep.returncode == 0, log
+        assert f"waiting for 1 {EMPTY}" in log
+        summary = json.loads((one.folder / "raykd/runs/rates/search.json").read_text())
+        assert summary["status"] == "finished" and summary["states"] == {"finished": 4}, summary
+        until(one, 0)

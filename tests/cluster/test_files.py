@@ -95,7 +95,7 @@ def test_rays_autoscaler_takes_the_kuberay_cluster():
     assert (gpu["min_workers"], gpu["max_workers"], gpu["resources"]["GPU"]) == (0, 8, 1)
     assert config["available_node_types"]["headgroup"]["resources"]["CPU"] == 0
     assert config["idle_timeout_minutes"] == 5
-    (head,) = [group["template"]["spec"]["containers"][0] for group in [manifest("RayCluster")["spec"]["headGroupSpec"]]]
+    head = manifest("RayCluster")["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     (told,) = [json.loads(one["value"]) for one in head["env"] if one["name"] == "RAYKD_NODE_TYPES"]
     assert told["max_workers"] == config["max_workers"]
     assert told["available_node_types"]["gpu"]["max_workers"] == gpu["max_workers"]

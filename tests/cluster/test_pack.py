@@ -12,8 +12,8 @@ from raykd.launch import key, submit
 @pytest.fixture
 def project(tmp_path):
     folder = tmp_path / "project"
-    names = ["mine.py", "parts/more.py", "data/images.bin", "runs/a/result.json", ".env", ".venv/lib.py", "parts/wandb/x"]
-    for name in names:
+    kept = ["mine.py", "parts/more.py", "data/images.bin"]
+    for name in [*kept, "runs/a/result.json", ".env", ".venv/lib.py", "parts/wandb/x"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
     return folder
