@@ -20,9 +20,9 @@ recipe = Recipe(
         std=(0.3758, 0.3758, 0.3758),
         train=(RandomCrop(padding=4),),
     ),
-    epochs=20,
+    epochs=12,
     batch_size=64,
-    optimizer=SGD(learning_rate=0.1, weight_decay=5e-4),
+    optimizer=SGD(learning_rate=0.05, weight_decay=5e-4),
     schedule=Cosine(warmup_steps=20),
     workers=2,
 )
