@@ -32,7 +32,8 @@ class Finisher:
     def images(self, pixels: np.ndarray) -> Tensor:
         """uint8 [B, S, S, 3] → float32 [B, 3, S, S]; on return `pixels` may be overwritten."""
         moved = torch.from_numpy(pixels).to(self.device, non_blocking=True)
-        result = (moved.permute(0, 3, 1, 2) * self.factor - self.offset).contiguous(memory_format=self.format)
+        result = moved.permute(0, 3, 1, 2).to(torch.float32, memory_format=self.format)
+        result.mul_(self.factor).sub_(self.offset)
         if self.device.type == "cuda":
             torch.cuda.current_stream(self.device).synchronize()
         return result

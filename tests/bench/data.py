@@ -26,6 +26,7 @@ from raykd.data.examples import Examples, Splits
 from raykd.data.loader import TrainLoader
 from raykd.data.prepare import Prepared, prepare
 from raykd.data.transforms import Flip, RandomCrop, RandomResizedCrop
+from tests.bench.timing import threads
 
 MEAN, STD, BATCH, ROUNDS = (0.48, 0.46, 0.41), (0.23, 0.22, 0.23), 128, 3
 
@@ -85,7 +86,8 @@ def rows() -> Iterator[dict[str, Any]]:
         for case in CASES:
             prepared = prepare(case.data(root))
             for cores in sorted({1, min(2, os.cpu_count() or 1)}):
-                yield from _compare(case, prepared, root, cores)
+                with threads(cores):  # PyTorch's, as in a worker of so many CPUs: raykd normalises with it
+                    yield from _compare(case, prepared, root, cores)
         yield from _first_batches(root)
 
 
