@@ -154,6 +154,20 @@ def _encoded(examples: Examples, encoding: Encoding) -> Iterator[tuple[int, Enco
             pool.shutdown(cancel_futures=True)
 
 
+def _inside(images: np.ndarray, allocations: np.ndarray, size: int, page: int) -> bool:
+    """Whether every image lies in one page of the file and raw ones are as large as they say: the decoders trust this."""
+    sizes = np.zeros(len(images), np.uint64)
+    known = allocations["sample_id"] < len(images)
+    sizes[allocations["sample_id"][known].astype(np.int64)] = allocations["size"][known]
+    starts = images["data_ptr"]
+    fits = known.all() and (sizes > 0).all() and (starts < size).all() and (sizes <= size).all()
+    if not fits or (starts + sizes > size).any() or (starts // page != (starts + sizes - np.uint64(1)) // page).any():
+        return False
+    shape = images["height"].astype(np.uint64), images["width"].astype(np.uint64)
+    raw, pixels = images["mode"] == RAW, shape[0] * shape[1]
+    return bool((pixels > 0).all() and (pixels * 3 == sizes)[raw].all() and np.isin(images["mode"], (RAW, JPEG)).all())
+
+
 class Header:
     """What a .beton says of its samples, read and checked: any damage is a UserError that names the file."""
 
@@ -167,16 +181,19 @@ class Header:
             raise UserError(f"{path} is not a .beton file of version {VERSION} with images and labels: delete it")
         header = header[0]
         count, table = int(header["num_samples"]), int(header["alloc_table_ptr"])
-        if table == 0 or table + count * ALLOCATION.itemsize > size:
+        start = HEADER.itemsize + 2 * FIELD.itemsize
+        if header["page_size"] == 0 or table < start + count * SAMPLE.itemsize or table + count * ALLOCATION.itemsize > size:
             raise UserError(f"{path} is truncated: delete it and run raykd data prepare again")
         fields = np.fromfile(path, FIELD, 2, offset=HEADER.itemsize)
         if fields["type_id"].tolist() != [IMAGE_FIELD, INT_FIELD]:
             raise UserError(f"{path} holds other fields than an image and a label: delete it")
-        samples = np.fromfile(path, SAMPLE, count, offset=HEADER.itemsize + fields.nbytes)
+        samples = np.fromfile(path, SAMPLE, count, offset=start)
+        allocations = np.fromfile(path, ALLOCATION, count, offset=table)
+        if not _inside(samples["f0"], allocations, size, int(header["page_size"])):
+            raise UserError(f"{path} is damaged: its samples lie outside the file; delete it and run raykd data prepare again")
         self.path, self.bytes, self.page_size = path, size, int(header["page_size"])
         self.labels: np.ndarray = samples["f1"].copy()
         self.sizes: np.ndarray = np.zeros(count, np.int64)
-        allocations = np.fromfile(path, ALLOCATION, count, offset=table)
         self.sizes[allocations["sample_id"].astype(np.int64)] = allocations["size"]
         self.offsets: np.ndarray = samples["f0"]["data_ptr"].astype(np.int64)
         self.pages: np.ndarray = self.offsets // self.page_size

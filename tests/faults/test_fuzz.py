@@ -1,0 +1,144 @@
+"""Readers of files that anybody may have written: any bytes are read or refused with one clear line, and nothing is run."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raykd import UserError
+from raykd.data.beton import Header
+from raykd.data.prepare import prepare
+from raykd.launch import rundir
+from raykd.recipe.serial import to_dict
+from raykd.train import checkpoint
+from raykd.train.assemble import recipe_of
+from raykd.train.storage import Folder
+from recipes.digits.funmatch import recipe as funmatch
+
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=6), st.just([]), st.just({}),
+    st.sampled_from(["os:system", "raykd.recipe:Run", "raykd:UserError", "builtins:dict", ":", "raykd.recipe:Recipe.x", "..a:b"]),
+)
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3))
+PLAIN = json.loads(json.dumps(to_dict(funmatch)))
+
+
+def clear(action):
+    """The action's value; a UserError must be one line."""
+    try:
+        return action()
+    except UserError as error:
+        assert str(error).strip() and "\n" not in str(error).strip()
+        return None
+
+
+def places(plain, path=()):
+    """Paths of all values in plain data."""
+    yield path
+    items = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+PATHS = sorted(places(PLAIN), key=str)
+
+
+@QUICK
+@given(st.lists(st.tuples(st.sampled_from(PATHS), LEAVES), min_size=1, max_size=3))
+def test_recipes_with_other_values(tmp_path_factory, changes):
+    plain = copy.deepcopy(PLAIN)
+    for path, value in changes:
+        place = plain
+        try:
+            for key in path[:-1]:
+                place = place[key]
+            if path:
+                place[path[-1]] = value
+            else:
+                plain = value
+        except (KeyError, TypeError, IndexError):
+            continue
+    run = Folder(tmp_path_factory.getbasetemp() / "recipes")
+    run.write("recipe.json", json.dumps(plain))
+    found = clear(lambda: recipe_of(run))
+    if found is not None and not any(isinstance(v, float) and math.isnan(v) for _, v in changes):
+        assert clear(lambda: to_dict(found)) is not None
+
+
+@QUICK
+@given(st.one_of(st.binary(max_size=200), JSON.map(lambda value: json.dumps(value).encode())))
+def test_any_bytes_as_the_files_of_a_run(tmp_path_factory, content):
+    run = Folder(tmp_path_factory.getbasetemp() / "any")
+    for name in ("recipe.json", "attempts.json", "result.json", "metrics.jsonl"):
+        run.write(name, content)
+    run.write("checkpoints/step-000000003/state.pt", content)
+    run.write("checkpoints/step-000000003/stamp.json", content)
+    for read in (recipe_of, rundir.attempts_of, rundir.result_of, rundir.lines, checkpoint.stamps):
+        clear(lambda read=read: read(run))
+    assert checkpoint.newest(run, str) is None
+    clear(lambda: rundir.claim(run, 1))
+
+
+@QUICK
+@given(st.dictionaries(st.sampled_from(["step", "epoch", "top1", "fingerprint", "sha256", "size"]), LEAVES), st.binary(max_size=50))
+def test_stamps_with_other_values(tmp_path_factory, changes, content):
+    run = Folder(tmp_path_factory.getbasetemp() / "stamps")
+    good = {"step": 3, "epoch": 0.1, "top1": None, "fingerprint": "f", "sha256": "0", "size": len(content)}
+    run.write("checkpoints/step-000000003/stamp.json", json.dumps(good | changes))
+    run.write("checkpoints/step-000000003/state.pt", content)
+    assert checkpoint.newest(run, str) is None
+    clear(lambda: checkpoint.prune(run, 2))
+
+
+@pytest.fixture(scope="module")
+def beton(tmp_path_factory):
+    """A file to change in place, and its bytes."""
+    path = tmp_path_factory.mktemp("beton") / "fuzz.beton"
+    path.write_bytes(prepare(funmatch.data).test.read_bytes())
+    return path, path.read_bytes()
+
+
+AT = st.one_of(st.integers(0, 60), st.integers(1000, 3200), st.integers(16 << 20, (16 << 20) + 200))
+NEW = st.one_of(st.binary(min_size=1, max_size=9), st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\x80" + b"\0" * 7]))
+
+
+@QUICK
+@given(st.lists(st.tuples(AT, NEW), min_size=1, max_size=4))
+def test_headers_of_beton_files(beton, changes):
+    """Bytes changed in the header, the fields, the samples or the table: read, or refused; every sample is in the file."""
+    path, content = beton
+    with path.open("r+b") as file:
+        for at, new in changes:
+            file.seek(at)
+            file.write(new)
+    try:
+        header = clear(lambda: Header(path))
+        if header is not None:
+            clear(lambda: header.check_labels(10))
+            inside(header, path.stat().st_size)
+    finally:
+        with path.open("r+b") as file:
+            for at, new in changes:
+                file.seek(at)
+                file.write(content[at : at + len(new)])
+            file.truncate(len(content))
+
+
+def inside(header, size):
+    ends = header.offsets + header.sizes
+    assert np.all(header.offsets >= 0) and np.all(header.sizes >= 0) and np.all(ends <= size)
+    raw = ~header.jpeg
+    assert np.all(header.shapes[raw].prod(1) * 3 <= header.sizes[raw])
+
+
+@pytest.mark.parametrize("length", [0, 1, 23, 24, 1000, 2106, 3000, 8 << 20, 16 << 20])
+def test_beton_files_cut_off(beton, tmp_path, length):
+    path = tmp_path / "cut.beton"
+    path.write_bytes(beton[1][:length])
+    with pytest.raises(UserError, match="cut.beton"):
+        Header(path)
