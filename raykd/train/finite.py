@@ -69,7 +69,7 @@ class FiniteCheck:
         folder = Path(self._recipe.debug.nan_dump).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"step-{number:09d}-rank-{self._rank}.safetensors"
-        weights = {f"distiller.{k}": v.detach().cpu().clone() for k, v in self._state.distiller.state_dict().items()}
+        weights = {f"distiller.{k}": v.detach().cpu().contiguous().clone() for k, v in self._state.distiller.state_dict().items()}
         save_file({f"batch.{k}": v.cpu().contiguous() for k, v in batch._asdict().items()} | weights, path)
         return path
 

@@ -1,0 +1,206 @@
+"""Training that goes wrong is said; workers that come and go leave the result alone; nothing piles up."""
+
+import json
+import os
+import time
+
+import pytest
+import torch
+
+from raykd.launch import failure
+from raykd.launch.board import place_of
+from raykd.recipe import Debug
+from raykd.train import loop
+from raykd.train.finite import NotFiniteError
+from tests.faults.stage import group, processes
+from tests.train import tiny
+
+
+def fit(recipe, state, spoil=lambda step: None):
+    train, _ = tiny.data(recipe)
+    try:
+        for event in loop.fit(recipe, state, (), train, lambda d: {"evaluation": {}}, tiny.CPU, lambda step: True):
+            spoil(event.step)
+    finally:
+        train.close()
+
+
+def test_a_gradient_that_is_not_finite_is_said_before_the_update(tmp_path):
+    """A finite loss whose gradient overflows: the weights in the dump are those before it."""
+    recipe = tiny.recipe(debug=Debug(nan_dump=str(tmp_path)))
+    state = loop.new_state(recipe, tiny.distiller(), tiny.CPU)
+    parameter = state.distiller.student.model.fc.bias
+
+    def spoil(step):
+        if step == 3:
+            parameter.register_hook(lambda gradient: gradient * float("inf"))
+
+    with pytest.raises(NotFiniteError, match=r"step 3, worker 0: the gradient is not finite.*samples \["):
+        fit(recipe, state, spoil)
+    assert all(torch.isfinite(value).all() for value in state.distiller.state_dict().values())
+    (dump,) = tmp_path.iterdir()
+    assert dump.name == "step-000000003-rank-0.safetensors"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_a_gpu_skips_the_spoiled_update_without_waiting(tmp_path, optimizer):
+    import raykd.recipe
+
+    device = torch.device("cuda")
+    recipe = tiny.recipe(debug=Debug(nan_dump=str(tmp_path)), optimizer=getattr(raykd.recipe, optimizer)())
+    state = loop.new_state(recipe, tiny.distiller(), device)
+    train, _ = tiny.data(recipe)
+    kept, calls, forward = {}, [], state.distiller.student.forward
+
+    def poisoned(images):
+        calls.append(1)
+        if len(calls) == 4:
+            kept.update({name: p.detach().clone() for name, p in state.distiller.named_parameters()})
+        return forward(images) * (float("nan") if len(calls) == 4 else 1.0)
+
+    state.distiller.student.forward = poisoned
+
+    class OnGpu:
+        size = train.size
+
+        def batches(self, start, stop):
+            for batch in train.batches(start, stop):
+                yield type(batch)(*(tensor.to(device) for tensor in batch))
+
+    with pytest.raises(NotFiniteError, match="step 3.*ce"):
+        list(loop.fit(recipe, state, (), OnGpu(), lambda d: {}, device, lambda step: False))
+    train.close()
+    assert all(torch.equal(p, kept[name]) for name, p in state.distiller.named_parameters())
+    assert len(calls) == 5, "judged one step later"
+
+
+def test_a_nan_in_a_run_ends_it_with_status_1_and_what_reproduces_it(stage, tmp_path):
+    recipe = stage.recipe("supervised", "optimizer=SGD(learning_rate=1e30)")
+    process = stage.train(recipe, "nan", "--debug.nan-dump", tmp_path / "dump")
+    assert process.end() == 1
+    said = " ".join(process.said.split())
+    assert "is not finite" in said and "samples [" in said and "Traceback" not in said
+    assert len(list((tmp_path / "dump").iterdir())) == 1
+
+
+def test_who_the_others_wait_for_is_named():
+    places = {
+        0: {"host": "a", "pid": 1, "at": "loop.py, line 3, in update", "waits": True, "silent": 0.5},
+        1: {"host": "b", "pid": 2, "at": "mine.py, line 7, in forward", "waits": False, "silent": 0.5},
+    }
+    size = failure.Size(("student resnet8",), 64, 1, 15)
+    timeout = {0: RuntimeError("[gloo] Timed out waiting 15000ms for recv operation to complete")}
+    line = failure.explain(timeout, places, size)
+    assert "worker 1 (b, process 2), stood at mine.py, line 7" in line and "15 s" in line and "worker 0" not in line
+    places[0]["silent"] = 60.0
+    assert "worker 0 (a, process 1), silent for 60 s" in failure.explain(timeout, places, size)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+        type("OutOfMemoryError", (Exception,), {})("Task was killed due to the node running low on memory."),
+    ],
+)
+def test_no_memory_names_batch_networks_and_what_to_lower(error):
+    from recipes.digits.kd import recipe
+
+    for line in (failure.fatal(error, recipe, 0, 2)[1], failure.explain({0: error}, {}, failure.Size.of(recipe))):
+        for word in ("resnet8", "resnet20", "batch_size 64", "--batch-size", "--accumulate", "bfloat16"):
+            assert word in line
+
+
+def test_the_place_of_a_thread_is_that_of_the_users_code():
+    import threading
+
+    began = threading.Event()
+
+    def mine():
+        began.set()
+        time.sleep(1)
+
+    thread = threading.Thread(target=mine)
+    thread.start()
+    began.wait()
+    time.sleep(0.05)
+    at, waits = place_of(thread.ident)
+    thread.join()
+    assert "test_training.py" in at and at.endswith("in mine") and not waits
+
+
+TINY = """
+import sys
+sys.path.insert(0, {root!r})
+from dataclasses import dataclass
+from raykd.contract import MethodConfig
+from raykd.methods.supervised import Supervised
+from tests.train.tiny import network
+class Tiny(Supervised):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        def build(self, new_student, teachers):
+            return Tiny(self, network())
+"""
+
+
+def test_workers_that_come_and_go_leave_the_result_alone(stage):
+    """20 steps by one worker, against 1, then 2, then 1 again, each going on from the checkpoint of those before."""
+    from tests.faults.stage import ROOT
+
+    (stage.folder / "small.py").write_text(TINY.format(root=str(ROOT)))
+    method = "epochs=0.96, method=__import__('small').Tiny.Config()"
+    whole = stage.recipe("supervised", method)
+    assert group(stage, whole, "elastic-1", 1) == [0]
+    changing = stage.recipe("supervised", method, "deaths=(0.3, 0.6)")
+    for world in (1, 2, 1):
+        statuses = group(stage, changing, "elastic-121", world)
+    assert statuses == [0]
+    assert [a["workers"] for a in stage.json("elastic-121", "attempts.json")] == [1, 2, 1]
+    one, changed = stage.state("elastic-1"), stage.state("elastic-121")
+    assert one["/step"] == changed["/step"] == 20
+    for name, value in one.items():
+        if name.startswith("/distiller"):
+            torch.testing.assert_close(changed[name], value, rtol=1e-5, atol=1e-5)
+
+
+def watched(recipe: str, storage: str, out: str) -> None:
+    """A run in this process that notes its memory, threads and open files at every epoch."""
+    from raykd.__main__ import main
+    from raykd.launch import record
+
+    seen, line = [], record.Record._line
+
+    def look(self, event):
+        line(self, event)
+        threads = len(os.listdir("/proc/self/task"))
+        rss = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        seen.append((rss, threads, len(os.listdir("/proc/self/fd"))))
+
+    record.Record._line = look
+    status = main(["train", recipe, "--storage", storage, "--name", "long"])
+    with open(out, "w") as file:
+        json.dump({"status": status, "seen": seen}, file)
+    os._exit(0)
+
+
+@pytest.mark.slow
+def test_300_epochs_leave_nothing_behind(stage, tmp_path):
+    from tests.faults.stage import ROOT
+
+    (stage.folder / "small.py").write_text(TINY.format(root=str(ROOT)))
+    changes = "method=__import__('small').Tiny.Config(), epochs=300, batch_size=449, checkpoint=Checkpoint(every='1 steps')"
+    recipe = stage.recipe("supervised", changes)
+    process = processes.Process(target=watched, args=(recipe, str(stage.storage), str(tmp_path / "seen.json")))
+    process.start()
+    process.join(500)
+    told = json.loads((tmp_path / "seen.json").read_text())
+    assert told["status"] == 0 and len(told["seen"]) == 300
+    early, late = told["seen"][30], told["seen"][-1]
+    print("epoch 30 (bytes, threads, files):", early, "epoch 300:", late)
+    assert late[0] - early[0] < 20e6, "memory"
+    assert late[1] <= early[1] + 1 and late[2] <= early[2] + 1, "threads, files"
+    assert len(stage.run("long").names("checkpoints")) <= 3
