@@ -78,7 +78,7 @@ def _ensemble(loaded: Loaded, chosen: Options, display: Any) -> int:
     most = chosen.max_concurrent or chosen.recipe.teachers.max_parallel
     recipe = replace(chosen.recipe, teachers=replace(chosen.recipe.teachers, max_parallel=most))
     places = ensemble.ensure(loaded, recipe, chosen.storage, display)
-    found = ensemble.report(recipe, chosen.name, chosen.storage, places)
+    found = ensemble.report(loaded, recipe, chosen.name, chosen.storage, places)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "top-1", "top-5", "loss", ""):
         table.add_column(title)

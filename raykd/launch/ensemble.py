@@ -158,7 +158,7 @@ def _job(loaded: Loaded, teacher: Recipe, name: str, storage: str) -> dict[str, 
     }
 
 
-def report(recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[str, Any]:
+def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[str, Any]:
     """ensemble.json: each member's figures on the recipe's evaluation split, and the ensemble's by mean and by vote.
 
     Measured where a worker would run, or here with `workers=0`.
@@ -166,14 +166,14 @@ def report(recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[s
     from raykd.launch.trials import of_task, settled
 
     if recipe.workers == 0:
-        figures = measure(to_dict(recipe), places)
+        figures = measure(to_dict(recipe), places, {})
     else:
         import ray
 
         fixed = settled(recipe)
         with cluster.connected():
             task = ray.remote(**of_task(fixed))(measure)
-            figures = ray.get(task.remote(to_dict(fixed), places))
+            figures = ray.get(task.remote(to_dict(fixed), places, loaded.sources))
     found = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
     place = Folder(storage) / name
     place.create()
@@ -181,18 +181,20 @@ def report(recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[s
     return found
 
 
-def measure(recipe: dict[str, Any], places: list[str]) -> dict[str, Any]:
+def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:
     """The figures of `report` as plain numbers; `places` are the trained teachers' run directories."""
     import torch
 
     from raykd.data.loader import TestLoader
     from raykd.data.prepare import prepare
+    from raykd.launch.trial import unpack
     from raykd.launch.worker import set_threads
     from raykd.recipe.serial import from_dict
     from raykd.train.assemble import load_teachers
     from raykd.train.ensemble import evaluate_members
     from raykd.train.loop import autocast
 
+    unpack(sources)
     wanted = from_dict(recipe)
     set_threads(wanted.cpus_per_worker)
     device = torch.device("cuda" if wanted.gpus_per_worker else "cpu")

@@ -27,7 +27,7 @@ def check(base: Recipe, wanted: Search, places: space.Space) -> None:
     for field, choices in space.finite(places).items():
         if not choices:
             raise UserError(f"search: {field} has nothing to choose from")
-    mutated = list(getattr(wanted.scheduler, "_hyperparam_mutations", {}))
+    mutated = mutated_by(wanted)
     if not places.fields and not mutated:
         raise UserError("search: the space is empty")
     for pick in space.examples(places, base.seed):
@@ -56,6 +56,8 @@ def _check_algorithms(base: Recipe, wanted: Search, places: space.Space) -> None
     kind = type(wanted.scheduler).__name__
     if base.workers > 1:
         raise UserError(f"search: {kind} pauses and moves trials, which needs workers 1; or use ASHAScheduler")
+    if wanted.searcher is not None and mutated_by(wanted):
+        raise UserError(f"search: {kind} takes no searcher; remove it")
     if wanted.max_concurrent:
         raise UserError(f"search: max_concurrent can't be lowered with {kind}, which pauses trials to let others run")
 
@@ -68,6 +70,11 @@ def _check_length(base: Recipe, scheduler: Any) -> None:
     if unit in lengths and most < lengths[unit]:
         kind = type(scheduler).__name__
         raise UserError(f"search: max_t {most:g} of {kind} ends every trial before its {lengths[unit]:g} {unit}s")
+
+
+def mutated_by(wanted: Search) -> list[str]:
+    """The fields that Population Based Training changes on the way."""
+    return list(getattr(wanted.scheduler, "_hyperparam_mutations", {}))
 
 
 def swaps(wanted: Search) -> bool:

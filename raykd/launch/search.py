@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ray.tune.schedulers import PopulationBasedTraining
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
 from raykd import UserError
 from raykd.launch import best as best_trial
 from raykd.launch import cluster, ensemble, groups, job, space
@@ -139,12 +142,17 @@ def _run(standing: Standing, base: Recipe, plan: dict[str, Any], display: Displa
     watch = Watch(standing, display.console, count, error_of)
     options = {"search_alg": suggest, "num_samples": left, "scheduler": copy.deepcopy(wanted.scheduler)}
     options |= {"metric": wanted.metric, "mode": wanted.mode}
+    domains: dict[str, Any] = {}
+    if isinstance(wanted.scheduler, PopulationBasedTraining):
+        points, domains = suggest.population()
+        options["search_alg"] = BasicVariantGenerator(points_to_evaluate=points)
 
     def trainable(config: dict[str, Any]) -> None:
         trial_of_search(config, plan)
 
+    place = standing.place
     with watch.shown():
-        run(Trials(trainable=trainable, recipe=base, space={}, options=options, callback=watch, scratch=standing.place))
+        run(Trials(trainable=trainable, recipe=base, space=domains, options=options, callback=watch, scratch=place))
     standing.read()
 
 

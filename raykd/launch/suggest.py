@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ray import tune
 from ray.tune.search import Searcher
 
 from raykd import UserError
@@ -38,6 +39,15 @@ class Suggest(Searcher):
     def left(self) -> int:
         """Trials that are still to be run."""
         return len(self._unfinished) + len(self._new)
+
+    def population(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """All trials at once, and the space that they are points of: Population Based Training takes no searcher."""
+        points = [{"id": trial.name, **trial.pick} for trial in self._unfinished]
+        points += [{"id": name, **spaces.random_pick(self._space, self._seed, int(name))} for name in self._new]
+        for point in points:
+            self._standing.begin(point["id"], {k: v for k, v in point.items() if k != "id"}, "waiting")
+        grids = {field: tune.choice(grid) for field, grid in self._space.grids.items()}
+        return points, {"id": tune.choice([point["id"] for point in points]), **grids, **self._space.domains}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict, **spec: Any) -> bool:
         return True  # they are the search's own

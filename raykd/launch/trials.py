@@ -64,7 +64,7 @@ def run(trials: Trials) -> None:
         param_space=trials.space,
         tune_config=tune.TuneConfig(
             trial_name_creator=name_of,
-            trial_dirname_creator=name_of,
+            trial_dirname_creator=lambda trial: name_of(trial).replace("/", "-"),
             # The next trial in the same process saves its start. A GPU's errors and memory would go on with it, though.
             reuse_actors=trials.recipe.workers == 1 and not trials.recipe.gpus_per_worker,
             **trials.options,

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from raykd.recipe.load import load
+from raykd.recipe.load import load, override
 from raykd.train.ensemble import mean_of_probabilities, votes
 from tests.launch import tiny
 
@@ -48,7 +47,7 @@ def ray():
 
 TEACHERS = (
     "replace(base, teachers=Teachers(sources=(Train(recipe=base, seeds=(0, 1)), "
-    "Train(recipe=replace(base, student=Network(name='resnet14'), method=Fragile.Config(bad='{bad}')), seeds=(2,)))))"
+    "Train(recipe=replace(base, student=Network(name='resnet14'), method=Fragile.Config(bad='nan')), seeds=(2,)))))"
 )
 
 
@@ -56,19 +55,18 @@ def ensure(folder, name, bad, data):
     from raykd.launch import ensemble
     from raykd.launch.display import Display
 
-    path = tiny.write(folder, name, TEACHERS.format(bad=bad), data)
-    sys.modules.pop(name, None)
-    loaded = load(path)
+    loaded = load(tiny.write(folder, name, TEACHERS, data))
+    recipe = override(loaded.recipe, {"teachers.sources.1.recipe.method.bad": bad})
     text = io.StringIO()
     display = Display(Console(file=text, width=400))
-    return loaded, lambda: ensemble.ensure(loaded, loaded.recipe, str(folder / "runs"), display), text
+    return (loaded, recipe), lambda: ensemble.ensure(loaded, recipe, str(folder / "runs"), display), text
 
 
 def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
     from raykd.launch import ensemble
     from raykd.launch.job import RunFailed
 
-    loaded, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")
+    recipe, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")
     with pytest.raises(RunFailed, match=r"1 of 3 teachers failed \(teachers/resnet14-.*not finite.*2 trained"):
         run()
     assert "2 at once" in text.getvalue()
@@ -78,14 +76,14 @@ def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
     failed = [p for p in (tmp_path / "runs/teachers").glob("resnet14-*/attempts.json")]
     assert len(json.loads(failed[0].read_text())) == 2  # tried again once: max_failures=1
 
-    loaded, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
+    recipe, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
     places = run()
     assert text.getvalue().count("found") == 2 and [path.stat().st_mtime_ns for path in kept] == times
     assert [Path(place).name.split("-")[0] for place in places] == ["resnet8", "resnet8", "resnet14"]
-    loaded, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
+    recipe, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
     assert run() == places and text.getvalue().count("found") == 3
 
-    found = ensemble.report(loaded.recipe, "trio", str(tmp_path / "runs"), places)
+    found = ensemble.report(*recipe, "trio", str(tmp_path / "runs"), places)
     assert found == json.loads((tmp_path / "runs/trio/ensemble.json").read_text())
     for member, place in zip(found["members"], places):
         result = json.loads(Path(place, "result.json").read_text())

@@ -190,7 +190,7 @@ def test_bohb(ray, data, tmp_path):
 
 NESTED = (
     "replace(base, workers=2, search=Search(samples=3, max_concurrent=4, "
-    "space={'optimizer.learning_rate': tune.loguniform(1e-3, 0.1), 'method.bad': tune.choice({bad})}))"
+    "space={{'optimizer.learning_rate': tune.loguniform(1e-3, 0.1), 'method.bad': tune.choice({bad})}}))"
 )
 
 
