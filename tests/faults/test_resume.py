@@ -6,16 +6,16 @@ import pytest
 
 from tests.faults.stage import same
 
-METHODS = (
-    "supervised kd kd_standardized dkd dist funmatch aver_mkd fitnet_mkd ebkd aekd ca_mkd okddip one cl_ilr individual dml teskd"
-).split()
+METHODS = ["supervised", "kd", "kd_standardized", "dkd", "dist", "funmatch", "aver_mkd", "fitnet_mkd", "ebkd", "aekd"]
+METHODS += ["ca_mkd", "okddip", "one", "cl_ilr", "individual", "dml", "teskd"]
 AVERAGED = "optimizer=AdamW(), ema=0.9"
 
 
 def survives(stage, base, changes="", kills=2, seed=0):
     """Train undisturbed, and again with SIGKILLs at random steps; compare all that the runs ended with."""
     chance = random.Random(f"{base} {changes} {seed}")
-    deaths = tuple(sorted(chance.uniform(0.05, 0.95) for _ in range(kills)))
+    length = 0.5 if "epochs=0.5" in changes else 1.0
+    deaths = tuple(sorted(length * chance.uniform(0.05, 0.9) for _ in range(kills)))
     name = f"{base}-{chance.getrandbits(32):08x}"
     undisturbed = stage.train(stage.recipe(base, changes), f"{name}-whole")
     assert undisturbed.end() == 0, undisturbed.said
@@ -46,11 +46,11 @@ def test_killed_twice_with_gates_adamw_and_an_average(stage):
 @pytest.mark.slow
 @pytest.mark.parametrize("base", METHODS)
 def test_every_method(stage, base):
-    survives(stage, base, seed=1)
+    survives(stage, base, "epochs=0.5" if base == "teskd" else "", seed=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", ["okddip", "fitnet_mkd", "teskd"])
+@pytest.mark.parametrize("base", ["okddip", "fitnet_mkd"])
 @pytest.mark.parametrize(
     "changes", [AVERAGED, 'optimizer=SGD(clip_norm=0.1), accumulate=2, precision=Precision(autocast="bfloat16")']
 )
