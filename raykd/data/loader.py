@@ -76,10 +76,14 @@ class TrainLoader:
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches of global steps start … stop − 1."""
-        where = order.positions(start, stop, self.rows, self.batch_size)
-        tags = order.tagged(where, self.subset, self.order_of)
+        tags = self.tags(start, stop)
         for step, (row, pixels) in enumerate(zip(tags, self.engine.read(tags.reshape(-1)), strict=True), start):
             yield self._batch(step, torch.from_numpy(row & order.INDEX_MASK), pixels)
+
+    def tags(self, start: int, stop: int) -> np.ndarray:
+        """Which samples, in which passes: index | pass << 40 of every row read at global steps start … stop − 1."""
+        where = order.positions(start, stop, self.rows, self.batch_size)
+        return order.tagged(where, self.subset, self.order_of)
 
     def _batch(self, step: int, index: Tensor, pixels: np.ndarray) -> Batch:
         device = self.finish.device

@@ -83,6 +83,7 @@ class Worker:
         from raykd.data.prepare import prepare
         from raykd.launch.stage import stage
         from raykd.train.assemble import build_distiller, load_teachers
+        from raykd.train.kept import keep
         from raykd.train.loop import autocast, new_state
         from raykd.train.storage import Folder
 
@@ -107,6 +108,7 @@ class Worker:
         classes = len(self.prepared.classes)
         self.teachers = load_teachers(recipe.teachers, recipe.data, classes, job["trained"])
         distiller = build_distiller(recipe, self.teachers, classes, recipe.seed)
+        self.teachers = keep(self.teachers, recipe, distiller.teacher_features, self.train_data, self.notice)
         for teacher in self.teachers:
             teacher.network.to(device)
         self.state = new_state(recipe, distiller, device)

@@ -125,6 +125,8 @@ def essence(recipe: Recipe) -> dict:
     for name in DATA_CIRCUMSTANCES:
         del data["data"][name]
     data["teachers"].pop("max_parallel")
+    if data["teachers"]["cache"] != "float16":  # float32 keeps the live teachers' own numbers
+        data["teachers"].pop("cache")
     for source in data["teachers"]["sources"]:
         if "recipe" in source:
             source["recipe"] = fingerprint(from_dict(source["recipe"]))

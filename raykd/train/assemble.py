@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -18,6 +19,9 @@ from raykd.recipe.serial import from_dict, refuse_foreign
 from raykd.train.storage import Folder
 from raykd.train.student import read_student
 
+if TYPE_CHECKING:
+    from raykd.train.kept import Kept
+
 
 @dataclass(frozen=True)
 class FrozenTeacher:
@@ -25,6 +29,7 @@ class FrozenTeacher:
     network: Staged  # in the form that costs least: see raykd.models.frozen
     path: str  # of its run, or its weights' name
     parameters: int  # of the network as it was trained
+    kept: "Kept | None" = None  # its logits in files, where the recipe says so
 
 
 def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: int, seed: int) -> Distiller:

@@ -1,10 +1,12 @@
 """The one training loop of every method: a generator, without Ray. Each worker runs it in lockstep with the others."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -175,7 +177,10 @@ def _interval(recipe, state, model, teachers, data, device, save_due, rank, worl
         logged = (state.step + 1) % recipe.log_every == 0 or state.step + 1 == stop
         watch.start(logged)
         rate = optim.learning_rate(recipe, state.step, data.size)
-        step, norm = update(recipe, state, model, teachers, batch, context, check, watch, rate, rank, world, data.size)
+        tags = data.tags(state.step, state.step + 1)[0] if any(teacher.kept for teacher in teachers) else None
+        step, norm = update(
+            recipe, state, model, teachers, batch, tags, context, check, watch, rate, rank, world, data.size
+        )
         state.step += 1
         state.meter.add(step, norm, len(batch.index), recipe.batch_size)
         passed = state.step * recipe.batch_size / data.size
@@ -188,7 +193,9 @@ def _interval(recipe, state, model, teachers, data, device, save_due, rank, worl
     check.last()
 
 
-def update(recipe, state, model, teachers, batch, context, check, watch, rate, rank, world, size) -> tuple[Step, Tensor]:
+def update(
+    recipe, state, model, teachers, batch, tags, context, check, watch, rate, rank, world, size
+) -> tuple[Step, Tensor]:
     """One optimizer step on this worker's part of a global batch; returns its terms and the gradient's norm."""
     epoch = state.step * recipe.batch_size / size
     for group in state.optimizer.param_groups:
@@ -196,13 +203,14 @@ def update(recipe, state, model, teachers, batch, context, check, watch, rate, r
     seed_step(recipe.seed, state.step, rank)
     state.optimizer.zero_grad(set_to_none=True)
     parts = list(_split(batch, recipe.accumulate))
+    tags = [None] * len(parts) if tags is None else np.array_split(tags, len(parts))
     found = []
     for i, part in enumerate(parts):
         # DDP averages over workers: each worker's mean counts by its share of the global batch.
         share = len(part.index) * world / recipe.batch_size
         waits = contextlib.nullcontext() if i == len(parts) - 1 or world == 1 else model.no_sync()
         with waits:
-            outputs = ask(teachers, state.distiller.teacher_features, part.images, context)
+            outputs = ask(teachers, state.distiller.teacher_features, part.images, context, tags[i])
             watch.lap("teacher")
             with context():
                 step = model(part, outputs, epoch)
@@ -230,11 +238,22 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 
 
 @torch.no_grad()
-def ask(teachers: Sequence[FrozenTeacher], features: Sequence, images: Tensor, context) -> list[Output]:
-    """What each frozen teacher says of the images, with the features that the method reads of it."""
+def ask(
+    teachers: Sequence[FrozenTeacher], features: Sequence, images: Tensor, context, tags: np.ndarray | None = None
+) -> list[Output]:
+    """What each frozen teacher says of the images, with the features that the method reads of it.
+
+    tags: which sample in which pass each image is; a teacher whose logits are kept is then read, not run.
+    """
+    outputs = []
     with context():
-        wanted = [features[k] if features else () for k in range(len(teachers))]
-        return [teacher.network.output(images, names) for teacher, names in zip(teachers, wanted)]
+        for k, teacher in enumerate(teachers):
+            run = functools.partial(teacher.network.output, images, features[k] if features else ())
+            if teacher.kept is None or tags is None:
+                outputs.append(run())
+            else:
+                outputs.append(Output(teacher.kept.logits(tags, images.device, lambda run=run: run().logits), {}))
+    return outputs
 
 
 def _split(batch: Batch, parts: int) -> Iterator[Batch]:

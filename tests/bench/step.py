@@ -80,7 +80,7 @@ CASES = {
 }
 
 
-def rows(names=tuple(CASES), repetitions: int = 9, counts: tuple[int, ...] = (1, 2)) -> Iterator[dict]:
+def rows(names=tuple(CASES), repetitions: int = 5, counts: tuple[int, ...] = (1, 2)) -> Iterator[dict]:
     for name in names:
         for count in counts:
             with threads(count):

@@ -23,7 +23,7 @@ PASSES = (
 )
 
 
-def rows(passes=PASSES, repetitions: int = 9, counts: tuple[int, ...] = (1, 2)) -> Iterator[dict]:
+def rows(passes=PASSES, repetitions: int = 5, counts: tuple[int, ...] = (1, 2)) -> Iterator[dict]:
     for name, k, batch in passes:
         for count in counts:
             with threads(count):
