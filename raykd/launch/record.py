@@ -55,7 +55,7 @@ class Record:
         from raykd.track.run import start
 
         worker, job = self.worker, self.worker.job
-        recipe = dict(job["recipe"])
+        recipe = job["recipe"] | {"overrides": job.get("overrides", {})}
         recipe["wandb"] = recipe["wandb"] | {"group": job.get("group") or recipe["wandb"]["group"]}
         # W&B writes local files; beside the run where it is local, so that `raykd sync` finds them.
         directory = self.run.local or Path(tempfile.mkdtemp(prefix="raykd-wandb-"))
