@@ -17,8 +17,7 @@ def survives(stage, base, changes="", kills=2, seed=0):
     length = 0.5 if "epochs=0.5" in changes else 1.0
     deaths = tuple(sorted(length * chance.uniform(0.05, 0.9) for _ in range(kills)))
     name = f"{base}-{chance.getrandbits(32):08x}"
-    undisturbed = stage.train(stage.recipe(base, changes), f"{name}-whole")
-    assert undisturbed.end() == 0, undisturbed.said
+    undisturbed = stage.whole(base, changes)
     broken = stage.recipe(base, changes, f"deaths={deaths}")
     for _ in deaths:
         process = stage.train(broken, name)
@@ -26,10 +25,10 @@ def survives(stage, base, changes="", kills=2, seed=0):
     process = stage.train(broken, name)
     assert process.end() == 0, process.said
     assert stage.json(name)["restarts"] == kills
-    assert same(stage.state(name), stage.state(f"{name}-whole")) == []
-    student = [(stage.storage / n / "student.safetensors").read_bytes() for n in (name, f"{name}-whole")]
+    assert same(stage.state(name), stage.state(undisturbed)) == []
+    student = [(stage.storage / n / "student.safetensors").read_bytes() for n in (name, undisturbed)]
     assert student[0] == student[1]
-    whole, again = ([line["terms"] for line in lines(stage, n)] for n in (f"{name}-whole", name))
+    whole, again = ([line["terms"] for line in lines(stage, n)] for n in (undisturbed, name))
     assert whole == again
 
 
