@@ -15,7 +15,7 @@ from raykd.train.finite import NotFiniteError
 HOPELESS = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError)
 HOPELESS += (NameError, NotImplementedError, Superseded, TypeError, ValueError)
 
-TIMED_OUT = ("Timed out waiting", "collective operation timeout", "Watchdog caught")
+TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective operation timeout", "Watchdog caught")  # gloo, NCCL
 NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
 
 

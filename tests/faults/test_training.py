@@ -90,7 +90,7 @@ def test_who_the_others_wait_for_is_named():
         1: {"host": "b", "pid": 2, "at": "mine.py, line 7, in forward", "waits": False, "silent": 0.5},
     }
     size = failure.Size(("student resnet8",), 64, 1, 15)
-    timeout = {0: RuntimeError("[gloo] Timed out waiting 15000ms for recv operation to complete")}
+    timeout = {0: RuntimeError("Application timeout caused pair closure")}
     line = failure.explain(timeout, places, size)
     assert "worker 1 (b, process 2), stood at mine.py, line 7" in line and "15 s" in line and "worker 0" not in line
     places[0]["silent"] = 60.0
