@@ -1,4 +1,4 @@
-"""Bad input, through the command line in this process: status 2, one line that says what and what to do, nothing written."""
+"""Bad input, through the command line in this process: status 2, one line that says what to do, nothing written."""
 
 import dataclasses
 import json
@@ -16,7 +16,8 @@ from recipes.digits.supervised import recipe as digits
 
 SUPERVISED = "recipes/digits/supervised.py"
 QUICK = ("--workers", "0", "--epochs", "0.1", "--wandb.mode", "disabled")
-START = "from dataclasses import replace\nfrom raykd.recipe import *\nfrom recipes.digits.supervised import recipe as base\n"
+START = "from dataclasses import replace\nfrom raykd.recipe import *\n"
+START += "from recipes.digits.supervised import recipe as base\n"
 
 
 @pytest.fixture(autouse=True)
@@ -245,7 +246,9 @@ def test_data(capsys, tmp_path, case):
     source = folder_of(digits.data.source, digits.data.encoding, Path(digits.data.root).expanduser())
     folder = shutil.copytree(source, tmp_path / "data" / source.name)
     damage(folder)
-    refused(capsys, tmp_path, ["train", SUPERVISED, *QUICK, "--storage", tmp_path, "--data.root", tmp_path / "data"], says)
+    refused(
+        capsys, tmp_path, ["train", SUPERVISED, *QUICK, "--storage", tmp_path, "--data.root", tmp_path / "data"], says
+    )
 
 
 class Bomb:

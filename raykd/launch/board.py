@@ -1,4 +1,4 @@
-"""What a run's driver and its workers tell each other: progress and failures one way, wishes and W&B's key the other."""
+"""What a run's driver and its workers tell each other: progress and failures, wishes and W&B's key."""
 
 import os
 import socket
@@ -47,7 +47,7 @@ class Board:
         return self._progress
 
     def places(self) -> dict[int, dict[str, Any]]:
-        """By rank: step, host, pid, where it stood, whether it waited for others there, seconds since it was heard of."""
+        """By rank: host, pid, where it stood, whether it waited for others there, seconds since it was heard of."""
         now = time.monotonic()
         return {rank: place | {"silent": now - place["heard"]} for rank, place in sorted(self._ranks.items())}
 
@@ -68,7 +68,7 @@ class Board:
 
 
 class Messenger:
-    """The worker's side: posts the newest progress and its place every second from a thread, and hears what is wanted."""
+    """The worker's side: posts its progress and place every second from a thread, and hears what is wanted."""
 
     def __init__(self, board: Any, rank: int, seconds: float = 1.0):
         self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
@@ -102,7 +102,9 @@ class Messenger:
 
     def _post(self) -> None:
         frames, waits = place_of(self._worker_thread)
-        stop, saves = ray.get(self._board.post.remote(self._rank, self._latest, self._about | {"at": frames, "waits": waits}))
+        stop, saves = ray.get(
+            self._board.post.remote(self._rank, self._latest, self._about | {"at": frames, "waits": waits})
+        )
         if stop:
             self.stop_wanted.set()
         if saves > self._saves:
@@ -122,7 +124,7 @@ class Messenger:
 
 
 def place_of(thread: int) -> tuple[str, bool]:
-    """Where a thread of this process stands ("file, line n, in function"), and whether it waits for other workers there."""
+    """Where a thread stands ("file, line n, in function"), and whether it waits for other workers there."""
     frame = sys._current_frames().get(thread)
     waits = False
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in FOREIGN:

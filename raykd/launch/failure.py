@@ -10,12 +10,12 @@ from raykd.launch.rundir import Superseded
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.train.finite import NotFiniteError
 
-# What a restart would only meet again (NotFiniteError is an ArithmeticError); lost workers and broken connections, which it
-# mends, are other errors.
+# What a restart would only meet again (NotFiniteError is an ArithmeticError); lost workers and broken connections,
+# which it mends, are other errors.
 HOPELESS = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError)
 HOPELESS += (NameError, NotImplementedError, Superseded, TypeError, ValueError)
 
-TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective operation timeout", "Watchdog caught")  # gloo, NCCL
+TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective operation timeout", "Watchdog caught")
 NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
 
 
@@ -43,7 +43,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Size:
-    """What of a recipe its failures are explained by, in plain values: Train's controller can't import a user's classes."""
+    """What explains failures of a recipe, in plain values: Train's controller can't import a user's classes."""
 
     networks: tuple[str, ...]
     batch_size: int
@@ -59,8 +59,8 @@ class Size:
         share = -(-self.batch_size // max(1, world))
         return (
             f"out of memory with {', '.join(self.networks)} and batch_size {self.batch_size} "
-            f"({-(-share // self.accumulate)} images at once on each of {max(1, world)} worker(s)): lower --batch-size, "
-            "raise --accumulate or --workers, or use --precision.autocast bfloat16"
+            f"({-(-share // self.accumulate)} images at once on each of {max(1, world)} worker(s)): "
+            "lower --batch-size, raise --accumulate or --workers, or use --precision.autocast bfloat16"
         )
 
 

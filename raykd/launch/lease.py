@@ -1,4 +1,4 @@
-"""A run's name, held by one driver at a time: a lock on this machine, and on any storage a file that its holder keeps touching.
+"""A run's name, held by one driver at a time: a lock on this machine, and on any storage a file that is kept touched.
 
 Machines' clocks are never compared: who finds a lease watches whether it is touched.
 """
@@ -114,7 +114,7 @@ def _beat(run: Folder, token: str, ended: threading.Event) -> None:
 
 
 def holds(run: Folder, token: str) -> bool:
-    """Whether the lease is the token's; raises FileNotFoundError where there is none, and OSError where storage fails."""
+    """Whether the lease is the token's; raises OSError where there is none or the storage fails."""
     run.read(FILE)
     return _holder(run).get("token") == token
 

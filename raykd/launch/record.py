@@ -60,7 +60,9 @@ class Record:
         # W&B writes local files; beside the run where it is local, so that `raykd sync` finds them.
         directory = self.run.local or Path(tempfile.mkdtemp(prefix="raykd-wandb-"))
         role = job.get("job_type", "student")
-        tracked = start(recipe, name=job["name"], directory=directory, job_type=role, resume_step=step, say=worker.notice)
+        tracked = start(
+            recipe, name=job["name"], directory=directory, job_type=role, resume_step=step, say=worker.notice
+        )
         for teacher in worker.teachers:
             tracked.use_teacher(teacher.path)
         tracked.summary({"teachers": {name: figures.line() for name, figures in worker.teacher_figures.items()}})
@@ -123,7 +125,9 @@ class Record:
         self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": self.gpu_hours(result)})
         if self.run.local is not None:
             self.tracked.artifact(self.run.local / FILE, {"top1": result["top1"], "parameters": result["parameters"]})
-        patiently(lambda: self.run.write("result.json", json.dumps(result, indent=1)), "writing the result", worker.notice)
+        patiently(
+            lambda: self.run.write("result.json", json.dumps(result, indent=1)), "writing the result", worker.notice
+        )
         self.tracked.finish("finished")
         worker.tell(phase="finished")
 

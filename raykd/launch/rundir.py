@@ -96,7 +96,7 @@ def lines(run: Folder) -> list[dict[str, Any]]:
 
 
 class Journal:
-    """metrics.jsonl: kept in memory, written behind the training; a write that failed half way is mended by the next."""
+    """metrics.jsonl: kept in memory, written behind the training; a write that failed is mended by the next."""
 
     def __init__(self, run: Folder, step: int):
         """Lines past `step` will be made again, so they are dropped."""

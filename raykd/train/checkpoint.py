@@ -121,7 +121,11 @@ def broadcast(message: bytes, device: torch.device) -> bytes:
     if not int(length):
         return b""
     first = torch.distributed.get_rank() == 0
-    data = torch.frombuffer(bytearray(message), dtype=torch.uint8) if first else torch.empty(int(length), dtype=torch.uint8)
+    data = (
+        torch.frombuffer(bytearray(message), dtype=torch.uint8)
+        if first
+        else torch.empty(int(length), dtype=torch.uint8)
+    )
     data = data.to(device)
     torch.distributed.broadcast(data, 0)
     return data.cpu().numpy().tobytes()
@@ -135,7 +139,9 @@ def prune(run: Folder, keep: int) -> None:
         if name not in whole and found and name < f"step-{found[-1].step:09d}":
             run.delete(f"{FOLDER}/{name}")
     scored = [stamp for stamp in found if stamp.top1 is not None]
-    kept = {stamp.step for stamp in found[-keep:]} | {max(scored, key=lambda s: (s.top1, s.step)).step for _ in scored[:1]}
+    kept = {stamp.step for stamp in found[-keep:]} | {
+        max(scored, key=lambda s: (s.top1, s.step)).step for _ in scored[:1]
+    }
     for stamp in found:
         if stamp.step not in kept:
             run.delete(f"{FOLDER}/step-{stamp.step:09d}")
@@ -165,7 +171,7 @@ class Writer:
         first: Callable[[], None] = lambda: None,
         wrote: Callable[[int], None] = lambda step: None,
     ):
-        """say: hears that writing fails or works again. first, wrote: called in the thread before and after each one."""
+        """say: hears that writing fails or works again. first, wrote: called in the thread before, after each."""
         self._run, self._keep, self._fingerprint, self._say = run, keep, fingerprint, say
         self._first, self._done = first, wrote
         self._lock, self._given_up = threading.Lock(), threading.Event()

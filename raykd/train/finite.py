@@ -19,9 +19,9 @@ class NotFiniteError(ArithmeticError):
 
 
 class FiniteCheck:
-    """Looks at each step's terms and gradient: at once on the CPU; on a GPU one step later, when the answer has come.
+    """Looks at each step's terms and gradient: at once on the CPU; on a GPU one step later, when the answer is there.
 
-    A GPU's update with a gradient that is not finite is skipped on the device (see `skip`), so the dump has weights that are.
+    A GPU skips the update of a gradient that is not finite (see `skip`), so the dump has weights that are.
     """
 
     def __init__(self, recipe: Recipe, state: "State", rank: int):
@@ -34,7 +34,7 @@ class FiniteCheck:
         self._look(torch.stack([term.detach().float() for term in step.terms.values()]), list(step.terms), batch)
 
     def gradient(self, norm: Tensor, batch: Batch) -> None:
-        """Judge the gradient's norm before the update; with float16 the scaler does, as its gradients overflow at times."""
+        """Judge the gradient's norm before the update; with float16 the scaler does, as gradients overflow there."""
         if not self._state.scaler.is_enabled():
             self._look(norm.detach()[None], ["the gradient"], batch)
 
@@ -69,13 +69,16 @@ class FiniteCheck:
         folder = Path(self._recipe.debug.nan_dump).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"step-{number:09d}-rank-{self._rank}.safetensors"
-        weights = {f"distiller.{k}": v.detach().cpu().contiguous().clone() for k, v in self._state.distiller.state_dict().items()}
+        weights = {
+            f"distiller.{k}": v.detach().cpu().contiguous().clone()
+            for k, v in self._state.distiller.state_dict().items()
+        }
         save_file({f"batch.{k}": v.cpu().contiguous() for k, v in batch._asdict().items()} | weights, path)
         return path
 
 
 def skip(optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
-    """Have a fused optimizer on a GPU leave everything as it is where the gradient is not finite, without asking the device.
+    """Have a fused optimizer on a GPU leave all as it is where the gradient is not finite, without asking the device.
 
     The same flag that GradScaler sets; the other workers hold the same gradient, and so skip too.
     """

@@ -1,4 +1,4 @@
-"""Runs that are broken on purpose: recipes beside `dying.py`, and `raykd train` in fresh processes that start at once."""
+"""Runs that are broken on purpose: recipes beside `dying.py`, and `raykd train` in processes that start at once."""
 
 import json
 import multiprocessing
@@ -29,7 +29,8 @@ from recipes.digits.{base} import recipe as base
 
 small = replace(supervised, epochs=0.2, workers=0, wandb=WandB(mode="disabled"))
 sources = tuple(replace(source, recipe=small) for source in base.teachers.sources)
-base = replace(base, teachers=replace(base.teachers, sources=sources), wandb=WandB(mode="disabled"), workers=0, epochs=1.0)
+base = replace(base, teachers=replace(base.teachers, sources=sources))
+base = replace(base, wandb=WandB(mode="disabled"), workers=0, epochs=1.0)
 base = replace(base, checkpoint=Checkpoint(every="2 steps"), schedule=Cosine(warmup_steps=3))
 base = replace(base, {changes})
 recipe = replace(base, method=Dying(inner=base.method, flags={flags!r}, {fate}))
@@ -154,7 +155,11 @@ def same(a: dict, b: dict) -> list[str]:
 
 
 def equal(x, y) -> bool:
-    return torch.equal(x, y) if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) else type(x) is type(y) and x == y
+    return (
+        torch.equal(x, y)
+        if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor)
+        else type(x) is type(y) and x == y
+    )
 
 
 def group(stage: Stage, recipe: str, name: str, world: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Readers of files that anybody may have written: any bytes are read or refused with one clear line, and nothing is run."""
+"""Readers of files that anybody may have written: any bytes are read or refused in one clear line; nothing is run."""
 
 import copy
 import json
@@ -21,10 +21,20 @@ from recipes.digits.funmatch import recipe as funmatch
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=6), st.just([]), st.just({}),
-    st.sampled_from(["os:system", "raykd.recipe:Run", "raykd:UserError", "builtins:dict", ":", "raykd.recipe:Recipe.x", "..a:b"]),
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=6),
+    st.just([]),
+    st.just({}),
+    st.sampled_from(
+        ["os:system", "raykd.recipe:Run", "raykd:UserError", "builtins:dict", ":", "raykd.recipe:Recipe.x", "..a:b"]
+    ),
 )
-JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3))
+JSON = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+)
 PLAIN = json.loads(json.dumps(to_dict(funmatch)))
 
 
@@ -85,7 +95,10 @@ def test_any_bytes_as_the_files_of_a_run(tmp_path_factory, content):
 
 
 @QUICK
-@given(st.dictionaries(st.sampled_from(["step", "epoch", "top1", "fingerprint", "sha256", "size"]), LEAVES), st.binary(max_size=50))
+@given(
+    st.dictionaries(st.sampled_from(["step", "epoch", "top1", "fingerprint", "sha256", "size"]), LEAVES),
+    st.binary(max_size=50),
+)
 def test_stamps_with_other_values(tmp_path_factory, changes, content):
     run = Folder(tmp_path_factory.getbasetemp() / "stamps")
     good = {"step": 3, "epoch": 0.1, "top1": None, "fingerprint": "f", "sha256": "0", "size": len(content)}
@@ -110,7 +123,7 @@ NEW = st.one_of(st.binary(min_size=1, max_size=9), st.sampled_from([b"\xff" * 8,
 @QUICK
 @given(st.lists(st.tuples(AT, NEW), min_size=1, max_size=4))
 def test_headers_of_beton_files(beton, changes):
-    """Bytes changed in the header, the fields, the samples or the table: read, or refused; every sample is in the file."""
+    """Bytes changed in header, fields, samples or table: read, or refused; every sample is in the file."""
     path, content = beton
     with path.open("r+b") as file:
         for at, new in changes:

@@ -250,5 +250,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(stage):
     path = stage.storage / f"damaged/checkpoints/step-{newest.step:09d}/state.pt"
     path.write_bytes(path.read_bytes()[:-100])
     process = stage.train(recipe, "damaged")
-    assert process.end() == 0 and path.parent.name in process.said.replace("\n", "") and "the one before" in process.said
+    assert (
+        process.end() == 0 and path.parent.name in process.said.replace("\n", "") and "the one before" in process.said
+    )
     assert same(stage.state("damaged"), stage.state(stage.whole("supervised"))) == []

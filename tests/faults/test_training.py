@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -177,7 +178,7 @@ def watched(recipe: str, storage: str, out: str) -> None:
     def look(self, event):
         line(self, event)
         threads = len(os.listdir("/proc/self/task"))
-        rss = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        rss = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         seen.append((rss, threads, len(os.listdir("/proc/self/fd"))))
 
     record.Record._line = look
@@ -192,7 +193,9 @@ def test_300_epochs_leave_nothing_behind(stage, tmp_path):
     from tests.faults.stage import ROOT
 
     (stage.folder / "small.py").write_text(TINY.format(root=str(ROOT)))
-    changes = "method=__import__('small').Tiny.Config(), epochs=300, batch_size=449, checkpoint=Checkpoint(every='1 steps')"
+    changes = (
+        "method=__import__('small').Tiny.Config(), epochs=300, batch_size=449, checkpoint=Checkpoint(every='1 steps')"
+    )
     recipe = stage.recipe("supervised", changes)
     process = processes.Process(target=watched, args=(recipe, str(stage.storage), str(tmp_path / "seen.json")))
     process.start()
