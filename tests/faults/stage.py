@@ -84,7 +84,7 @@ class Stage:
         found, stamp = checkpoint.newest(self.run(name), print)
         return dict(flat({key: found[key] for key in ("step", "distiller", "optimizer", "scaler", "ema")}))
 
-    def wait_for(self, name: str, step: int, seconds: float = 90) -> int:
+    def wait_for(self, name: str, step: int, seconds: float = 240) -> int:
         """Until a run has a checkpoint of that step or a later one."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
