@@ -171,7 +171,7 @@ class AEKD(MultiTeacher):
         svm = OneClassSVM(kernel="linear", nu=1 / (0.6 * len(kds))).fit(rows)
         scale = torch.zeros(len(kds))
         scale[torch.from_numpy(svm.support_).long()] = torch.from_numpy(svm.dual_coef_[0]).float()
-        return torch.dot((scale / scale.sum()).to(logits.device), torch.stack(kds)), logits.new_zeros(())
+        return torch.dot((scale / scale.sum()).to(logits), torch.stack(kds)), logits.new_zeros(())
 
 
 class Peers(Original):

@@ -4,10 +4,11 @@ Same networks from the same weights, same batch, same precision (float32); data 
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +33,7 @@ from raykd.models.staged import Staged
 from raykd.recipe import AdamW, Precision, Recipe
 from raykd.train import loop
 from raykd.train.assemble import FrozenTeacher
+from raykd.train.kept import Kept
 from recipes.digits.supervised import recipe as digits
 from tests.bench import originals
 from tests.bench.timing import in_turns, ratio, threads
@@ -109,10 +111,10 @@ def prepared(case: Case, classes: int) -> tuple[list[Staged], Distiller, Tensor,
     return teachers, distiller, images, torch.randint(classes, (case.batch,), device=DEVICE)
 
 
-def only_ours(case: Case, classes: int) -> Callable[[], object]:
-    """One step of raykd's loop a call."""
+def only_ours(case: Case, classes: int, kept: Sequence[Kept | None] = ()) -> Callable[[], object]:
+    """One step of raykd's loop a call; `kept` are stores of the teachers' logits."""
     teachers, distiller, images, labels = prepared(case, classes)
-    return ours(case, distiller, teachers, images, labels)
+    return ours(case, distiller, teachers, images, labels, kept)
 
 
 def _networks(case: Case) -> str:
@@ -152,11 +154,15 @@ class OneBatch:
         for _ in range(start, stop):
             yield self.batch
 
+    def tags(self, start: int, stop: int) -> np.ndarray:
+        return np.tile(self.batch.index.numpy(force=True), (stop - start, 1))
 
-def ours(case: Case, distiller: Distiller, teachers, images, labels, **changes: Any) -> Callable[[], object]:
+
+def ours(case: Case, distiller: Distiller, teachers, images, labels, kept=()) -> Callable[[], object]:
     """raykd's real loop, entered again after every step."""
-    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0) for t in teachers]
-    recipe = recipe_of(case, **changes)
+    stores = kept or [None] * len(teachers)
+    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, store) for t, store in zip(teachers, stores)]
+    recipe = recipe_of(case)
     batch = Batch(images.contiguous(memory_format=torch.channels_last), labels, torch.arange(case.batch, device=DEVICE))
     state = loop.new_state(recipe, distiller, DEVICE)
     events = loop.fit(recipe, state, frozen, OneBatch(batch), lambda d: {}, DEVICE, lambda step: True)
@@ -168,7 +174,6 @@ def ours(case: Case, distiller: Distiller, teachers, images, labels, **changes: 
     return step
 
 
-def recipe_of(case: Case, **changes: Any) -> Recipe:
-    changes = {"precision": Precision(), "workers": 1, **changes}
-    tamed = replace(case.optimizer, learning_rate=1e-3)
-    return replace(digits, method=case.config, batch_size=case.batch, epochs=300, optimizer=tamed, **changes)
+def recipe_of(case: Case) -> Recipe:
+    changes = {"precision": Precision(), "optimizer": replace(case.optimizer, learning_rate=1e-3)}
+    return replace(digits, method=case.config, batch_size=case.batch, epochs=300, workers=1, **changes)

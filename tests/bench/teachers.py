@@ -1,16 +1,21 @@
 """Group teachers: frozen teachers' pass of one step, raykd's against the original's (BatchNorm, NCHW, all features)."""
 
 import copy
+import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
+from raykd.methods.supervised import Supervised
 from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged
 from raykd.train.assemble import FrozenTeacher
+from raykd.train.kept import Kept
 from raykd.train.loop import ask
-from tests.bench.step import CLASSES, DEVICE, SIZE
+from tests.bench.step import CASES, CLASSES, DEVICE, SIZE, only_ours
 from tests.bench.timing import in_turns, ratio, threads
 
 PASSES = (
@@ -29,6 +34,23 @@ def rows(passes=PASSES, repetitions: int = 5, counts: tuple[int, ...] = (1, 2)) 
             with threads(count):
                 what = {"teachers": f"{k} × {name}", "batch": batch, "threads": count}
                 yield what | _row(name, k, batch, repetitions)
+    for count in counts:
+        with threads(count):
+            yield {"teachers": "3 × resnet32x4 kept in files, → vgg8", "batch": 64, "threads": count} | _kept(
+                repetitions
+            )
+
+
+def _kept(repetitions: int) -> dict:
+    """A whole step that reads the teachers' logits; as "original" the supervised step that it should come near to."""
+    taught = replace(CASES["aver_mkd"], teachers=("resnet32x4",) * 3)
+    alone = replace(taught, config=Supervised.Config(), teachers=())
+    with tempfile.TemporaryDirectory() as folder:
+        stores = [Kept(Path(folder) / str(k), 50_000, CLASSES, "float16") for k in range(3)]
+        sides = {"original": only_ours(alone, CLASSES), "raykd": only_ours(taught, CLASSES, stores)}
+        timed = in_turns(sides, repetitions)
+    times = {f"{side} ms": found.milliseconds for side, found in timed.items()}
+    return times | ratio(timed["original"], timed["raykd"])
 
 
 def _row(name: str, k: int, batch: int, repetitions: int) -> dict:
