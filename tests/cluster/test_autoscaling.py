@@ -40,7 +40,9 @@ CONFIG = {
 }
 
 
-UPDATERS = {"disable_node_updaters": True}  # nothing is to be set up on them by ssh
+# The machines share one address, and nothing is to be set up on them by ssh.
+FAKE = {"type": "fake_multinode", "use_node_id_as_ip": True, "disable_node_updaters": True}
+FAKE |= {"disable_launch_config_check": True}
 EMPTY = "worker(s) of 1 CPU: 1 node(s), room for 0 now; the autoscaler may add 2 node(s)"
 
 SEARCH = """
@@ -59,7 +61,7 @@ def autoscaled(tmp_path):
 
     path, port = tmp_path / "autoscaling.json", free_port()
     address = f"{get_node_ip_address()}:{port}"  # Ray makes this of the loopback address that it was given
-    path.write_text(json.dumps(CONFIG | {"provider": {"type": "fake_multinode", "gcs_address": address} | UPDATERS}))
+    path.write_text(json.dumps(CONFIG | {"provider": FAKE | {"gcs_address": address}}))
     fast = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
     with head(0, f"--autoscaling-config={path}", port=port, **fast) as one:
         yield one
