@@ -25,10 +25,6 @@ class Head:
     dashboard: str
     env: dict[str, str]  # with the cluster's token
 
-    @property
-    def address(self) -> str:
-        return (self.folder / "ray" / "ray_current_cluster").read_text().strip()
-
     def run(self, *words: str, timeout: float = 300, **env: str) -> subprocess.CompletedProcess:
         """A command of the environment's bin folder, from the project's root."""
         command = [str(BIN / words[0]), *words[1:]]

@@ -64,7 +64,7 @@ def autoscaled(tmp_path):
     path.write_text(json.dumps(CONFIG | {"provider": FAKE | {"gcs_address": address}}))
     fast = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
     with head(0, f"--autoscaling-config={path}", port=port, **fast) as one:
-        yield one
+        yield one, address
 
 
 def nodes(one: Head) -> int:
@@ -88,7 +88,7 @@ def until(one: Head, count: int, seconds: int = 240) -> None:
 
 @pytest.mark.slow
 def test_a_run_makes_nodes_come_and_go(tmp_path):
-    with autoscaled(tmp_path) as one:
+    with autoscaled(tmp_path) as (one, _):
         assert nodes(one) == 0
         words = ("recipes/digits/supervised.py", "--epochs", "3", "--wandb.mode", "disabled")
         done = one.run("raykd", "submit", *words, "--address", one.dashboard)
@@ -107,13 +107,14 @@ def test_a_search_makes_nodes_come_and_go(tmp_path):
     """Four trials on at most two nodes of one CPU: none fails for want of a node, both nodes are used, none stays."""
     shutil.copy(ROOT / "recipes/digits/supervised.py", tmp_path)
     (tmp_path / "rates.py").write_text(SEARCH)
-    with autoscaled(tmp_path) as one:
-        words = (str(tmp_path / "rates.py"), "--command", "tune", "--wandb.mode", "disabled", "--name", "rates")
-        sweep = one.start("raykd", "submit", *words, "--address", one.dashboard)
+    with autoscaled(tmp_path) as (one, address):
+        # Not as a job: the fake machines share one folder, where each unpacks a job's code anew, under its feet.
+        words = (str(tmp_path / "rates.py"), "--wandb.mode", "disabled", "--storage", str(one.folder / "runs"))
+        sweep = one.start("raykd", "tune", *words, "--name", "rates", RAY_ADDRESS=address)
         until(one, 2)
         log = sweep.communicate(timeout=400)[0]
         assert sweep.returncode == 0, log
         assert f"waiting for 1 {EMPTY}" in log
-        summary = json.loads((one.folder / "raykd/runs/rates/search.json").read_text())
+        summary = json.loads((one.folder / "runs/rates/search.json").read_text())
         assert summary["status"] == "finished" and summary["states"] == {"finished": 4}, summary
         until(one, 0)
