@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from raykd import UserError, __version__
 
 COMMANDS = {
-    "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train; missing teachers first; same name again: go on",
-    "tune": "RECIPE [--field VALUE …] [--name N] [--storage DIR] [--samples N]  its search, or its teachers as an ensemble",
+    "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train, missing teachers first, or go on",
+    "tune": "RECIPE [--field VALUE …] [--name N] [--storage DIR] [--samples N]  search, or an ensemble",
     "eval": "RUN  evaluate every network of a finished run",
     "report": "RUN… [--baseline METHOD] [--out FILE.html] [--wandb]  the comparison: tables, curves, gains",
     "sync": "RUN…  upload runs that were tracked offline to W&B",

@@ -55,7 +55,7 @@ class Distiller(nn.Module):
         return {name: network(images) for name, network in self.networks().items()}
 
     def measure(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Further figures of an evaluation, each [B], from what `predict` returned; they are averaged over the split."""
+        """Further figures of an evaluation, each [B], from what `predict` returned; averaged over the split."""
         return {}
 
 

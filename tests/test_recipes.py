@@ -44,7 +44,14 @@ def test_help_shows_every_field_with_its_docstring(path, capsys):
         main(["train", str(path), "--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    for said in ("--method.", "--optimizer.learning-rate", "Peak learning rate", "--workers", "--data.image-size", "--name"):
+    for said in (
+        "--method.",
+        "--optimizer.learning-rate",
+        "Peak learning rate",
+        "--workers",
+        "--data.image-size",
+        "--name",
+    ):
         assert said in shown
 
 

@@ -68,7 +68,10 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     distiller = state.evaluated.eval()
     figures, measures = evaluate(distiller.predict, data.batches(), autocast(recipe, device), {}, distiller.measure)
     data.close()
-    rows = [(n, f"{100 * f.top1:.2f} %", f"{100 * f.top5:.2f} %", f"{f.loss:.4f}", f"{f.ece:.4f}") for n, f in figures.items()]
+    rows = [
+        (n, f"{100 * f.top1:.2f} %", f"{100 * f.top5:.2f} %", f"{f.loss:.4f}", f"{f.ece:.4f}")
+        for n, f in figures.items()
+    ]
     rows += [(name, f"{value:.4f}", "", "", "") for name, value in measures.items()]
     return ("network", "top-1", "top-5", "loss", "calibration error"), rows
 
@@ -107,5 +110,3 @@ def trained_teachers(folder) -> list[str]:
     if not count:
         return []
     return folder.read_json("teachers.json")
-
-

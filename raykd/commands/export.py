@@ -68,7 +68,9 @@ def _onnx(folder, path: Path) -> str:
         import onnxruntime
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError:
-        raise UserError("ONNX needs the packages onnx, onnxscript and onnxruntime: pip install 'raykd[export]'") from None
+        raise UserError(
+            "ONNX needs the packages onnx, onnxscript and onnxruntime: pip install 'raykd[export]'"
+        ) from None
     import torch
 
     model, images = _network(folder)

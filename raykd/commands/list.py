@@ -41,7 +41,12 @@ def methods() -> list[tuple[str, str]]:
     for module in pkgutil.iter_modules(raykd.methods.__path__):
         loaded = importlib.import_module(f"raykd.methods.{module.name}")
         for name, cls in vars(loaded).items():
-            if isinstance(cls, type) and issubclass(cls, Distiller) and cls.__module__ == loaded.__name__ and "Config" in vars(cls):
+            if (
+                isinstance(cls, type)
+                and issubclass(cls, Distiller)
+                and cls.__module__ == loaded.__name__
+                and "Config" in vars(cls)
+            ):
                 found.append((f"{module.name}.{name}", (loaded.__doc__ or "").split("\n")[0]))
     return found
 
@@ -64,7 +69,9 @@ def recipes() -> list[tuple[str, str]]:
     found = []
     for path in sorted(folder.rglob("*.py")):
         tree = ast.parse(path.read_text(), str(path))
-        if any(isinstance(n, ast.Assign) and any(getattr(t, "id", "") == "recipe" for t in n.targets) for n in tree.body):
+        if any(
+            isinstance(n, ast.Assign) and any(getattr(t, "id", "") == "recipe" for t in n.targets) for n in tree.body
+        ):
             found.append((str(path), (ast.get_docstring(tree) or "").split("\n")[0]))
     return found
 

@@ -29,7 +29,9 @@ def run(arguments: Sequence[str]) -> int:
     from raykd.track.report import report
 
     default = Options(runs=())
-    chosen = parse(Options, default, arguments, "raykd report", "Compare runs: tables, curves, gains over the baseline.")
+    chosen = parse(
+        Options, default, arguments, "raykd report", "Compare runs: tables, curves, gains over the baseline."
+    )
     if not chosen.runs:
         raise UserError("raykd report needs runs: raykd report runs/digits [--out report.html]")
     written = report(list(chosen.runs), baseline=chosen.baseline, out=chosen.out, wandb=chosen.wandb)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def summary(console: Console, finished: Finished, trained: list[str], chosen: "Options") -> None:
     """Print the closing table of a run with its teachers and, where there is one, its supervised sibling."""
     if not finished.trained:
-        console.print(f"{chosen.name} is finished already; remove {finished.place} or give another --name to train again")
+        console.print(
+            f"{chosen.name} is finished already; remove {finished.place} or give another --name to train again"
+        )
     run = Folder(finished.place)
     rows = [_teacher_row(name, about) for name, about in run.read_json("evaluation.json")["teachers"].items()]
     sibling = Folder(chosen.storage) / f"{chosen.name.rpartition('/')[0]}/supervised"
@@ -51,4 +53,12 @@ def _teacher_row(name: str, about: dict[str, Any]) -> dict[str, Any]:
         return _row("teacher", run, result)
     parameters, top1 = f"{about['parameters']:,}", f"{100 * about['top1']:.2f} %"
     place = about["path"]
-    return {"role": "teacher", "network": name, "top1": top1, "best": "", "parameters": parameters, "time": "", "place": place}
+    return {
+        "role": "teacher",
+        "network": name,
+        "top1": top1,
+        "best": "",
+        "parameters": parameters,
+        "time": "",
+        "place": place,
+    }

@@ -62,5 +62,3 @@ def run(arguments: Sequence[str]) -> int:
 
     summary(display.console, finished, trained, chosen)
     return 0
-
-

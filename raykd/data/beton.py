@@ -155,7 +155,7 @@ def _encoded(examples: Examples, encoding: Encoding) -> Iterator[tuple[int, Enco
 
 
 def _inside(images: np.ndarray, allocations: np.ndarray, size: int, page: int) -> bool:
-    """Whether every image lies in one page of the file and raw ones are as large as they say: the decoders trust this."""
+    """Whether every image lies in one page of the file and raw ones are as large as they say; decoders trust this."""
     sizes = np.zeros(len(images), np.uint64)
     known = allocations["sample_id"] < len(images)
     sizes[allocations["sample_id"][known].astype(np.int64)] = allocations["size"][known]
@@ -182,7 +182,11 @@ class Header:
         header = header[0]
         count, table = int(header["num_samples"]), int(header["alloc_table_ptr"])
         start = HEADER.itemsize + 2 * FIELD.itemsize
-        if header["page_size"] == 0 or table < start + count * SAMPLE.itemsize or table + count * ALLOCATION.itemsize > size:
+        if (
+            header["page_size"] == 0
+            or table < start + count * SAMPLE.itemsize
+            or table + count * ALLOCATION.itemsize > size
+        ):
             raise UserError(f"{path} is truncated: delete it and run raykd data prepare again")
         fields = np.fromfile(path, FIELD, 2, offset=HEADER.itemsize)
         if fields["type_id"].tolist() != [IMAGE_FIELD, INT_FIELD]:
@@ -190,7 +194,9 @@ class Header:
         samples = np.fromfile(path, SAMPLE, count, offset=start)
         allocations = np.fromfile(path, ALLOCATION, count, offset=table)
         if not _inside(samples["f0"], allocations, size, int(header["page_size"])):
-            raise UserError(f"{path} is damaged: its samples lie outside the file; delete it and run raykd data prepare again")
+            raise UserError(
+                f"{path} is damaged: its samples lie outside the file; delete it and run raykd data prepare again"
+            )
         self.path, self.bytes, self.page_size = path, size, int(header["page_size"])
         self.labels: np.ndarray = samples["f1"].copy()
         self.sizes: np.ndarray = np.zeros(count, np.int64)

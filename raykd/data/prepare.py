@@ -108,7 +108,9 @@ def _read(folder: Path, data: Data) -> Prepared:
         raise UserError(f"{folder} is stale (other {', '.join(stale)}): delete it and run raykd data prepare again")
     try:
         classes = tuple(manifest["classes"])
-        (train, train_bytes), (test, test_bytes) = ((manifest[k]["samples"], manifest[k]["bytes"]) for k in ("train", "test"))
+        (train, train_bytes), (test, test_bytes) = (
+            (manifest[k]["samples"], manifest[k]["bytes"]) for k in ("train", "test")
+        )
     except (KeyError, TypeError):
         raise UserError(f"{path} is damaged: delete {folder} and run raykd data prepare again") from None
     _check_size(folder / "train.beton", train_bytes)

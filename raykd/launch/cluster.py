@@ -32,8 +32,8 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Ray itself asks for a token where it starts a cluster, and shows one where there is one. RAY_AUTH_MODE=token would come
-    # too late here for the Ray that a recipe with a search has imported.
+    # Ray itself asks for a token where it starts a cluster, and shows one where there is one. RAY_AUTH_MODE=token would
+    # come too late here for the Ray that a recipe with a search has imported.
     options = {} if inside_cluster() else {"include_dashboard": False}
     _expect_head(os.environ.get("RAY_ADDRESS", ""))
     try:
@@ -60,7 +60,7 @@ def _expect_head(address: str) -> None:
 
 def inside_cluster() -> bool:
     """Whether Ray will join a cluster rather than start one: named by RAY_ADDRESS, or running on this machine."""
-    # Not through Ray's own function: Ray reads its environment when it is imported, and what to put there depends on this.
+    # Not through Ray's own function: Ray reads its environment when imported, and what to put there depends on this.
     address = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
     return bool(os.environ.get("RAY_ADDRESS")) or address.is_file()
 

@@ -80,7 +80,8 @@ def _what(recipe: Recipe) -> str:
     method = type(recipe.method).__qualname__.split(".")[0]
     source = type(recipe.data.source).__name__
     workers = recipe.workers if isinstance(recipe.workers, int) else "–".join(map(str, recipe.workers))
-    return f"{method}, {recipe.student.name} on {source}, {recipe.epochs:g} epochs, {workers} worker(s), seed {recipe.seed}"
+    length = f"{recipe.epochs:g} epochs, {workers} worker(s), seed {recipe.seed}"
+    return f"{method}, {recipe.student.name} on {source}, {length}"
 
 
 def _terms(values: dict[str, Any]) -> str:
@@ -96,7 +97,8 @@ def _epoch_line(progress: dict[str, Any]) -> str:
         f"  {name} {100 * other['top1']:.2f}" for name, other in line["evaluation"].items() if name != deployed
     )
     return (
-        f"  epoch {round(line['epoch']):>4}  top-1 [bold]{100 * figures['top1']:.2f} %[/]  loss {figures['loss']:.3f}{others}"
+        f"  epoch {round(line['epoch']):>4}  top-1 [bold]{100 * figures['top1']:.2f} %[/]  loss {figures['loss']:.3f}"
+        f"{others}"
         f"  │  {terms}  │  {line['images_per_second']:.0f} images/s"
     )
 
@@ -116,5 +118,3 @@ def table_of(console: Console, rows: list[dict[str, Any]]) -> None:
     console.print()
     for row in rows:
         console.print(f"{row['role']}: {row['place']}", highlight=False, soft_wrap=True)
-
-

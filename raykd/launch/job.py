@@ -1,4 +1,4 @@
-"""One run from the driver's side: its directory, its teachers, its workers by TorchTrainer, and what the user sees of it."""
+"""One run from the driver's side: its directory, its workers by TorchTrainer, and what the user sees of it."""
 
 import os
 import signal
@@ -166,7 +166,7 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     def fit() -> None:
         try:
             trainer(job | {"board": board}, recipe).fit()
-        except Exception as error:  # whatever it is, it is raised again in the main thread, below
+        except Exception as error:  # noqa: BLE001  whatever it is, the main thread raises it again, below
             outcome["error"] = error
 
     thread = threading.Thread(target=fit, name="train", daemon=True)
@@ -214,7 +214,9 @@ class Silence:
         return False
 
 
-def _wait_for_stop(board: Any, caught: "_Caught", display: Display, thread: threading.Thread, seconds: float = 60) -> None:
+def _wait_for_stop(
+    board: Any, caught: "_Caught", display: Display, thread: threading.Thread, seconds: float = 60
+) -> None:
     """Ask rank 0 for a checkpoint, wait for it, and leave; a second signal leaves at once."""
     import ray
 
@@ -230,7 +232,7 @@ def _wait_for_stop(board: Any, caught: "_Caught", display: Display, thread: thre
 
 
 def trainer(job: dict[str, Any], recipe: Recipe) -> Any:
-    """The TorchTrainer of a run. raykd keeps checkpoints itself (see train/checkpoint.py), so Ray's storage is scratch."""
+    """The TorchTrainer of a run. raykd keeps checkpoints itself (train/checkpoint.py): Ray's storage is scratch."""
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -309,7 +311,9 @@ def default_storage() -> str:
 def lasting(storage: str) -> None:
     """Raise UserError for a storage that would be lost with a Ray job's copy of the working directory."""
     if cluster.inside_job() and "://" not in storage and not Path(storage).expanduser().is_absolute():
-        raise UserError(f"storage: {storage!r} would be lost with the job's copy of its folder; give an absolute path or a URI")
+        raise UserError(
+            f"storage: {storage!r} would be lost with the job's copy of its folder; give an absolute path or a URI"
+        )
 
 
 def say_storage(storage: str, display: Display) -> None:

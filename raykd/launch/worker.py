@@ -14,6 +14,7 @@ from raykd.launch.stop import StopRequested
 
 Report = Callable[[dict[str, Any]], None]
 
+
 def in_ray_worker(job: dict[str, Any]) -> None:
     """The train function of TorchTrainer: `work` with this worker's place in the group."""
     import ray.train
@@ -29,8 +30,8 @@ def in_ray_worker(job: dict[str, Any]) -> None:
     try:
         work(job, rank, world, ray.train.torch.get_device(), ray.train.report, messenger)
     except StopRequested:
-        # Raised on rank 0 alone: the others wait for it in a collective. An error here would make Ray restart the group,
-        # so it waits for the driver, which ends the whole group now.
+        # Raised on rank 0 alone: the others wait for it in a collective. An error here would make Ray restart the
+        # group, so it waits for the driver, which ends the whole group now.
         threading.Event().wait(120)
 
 
@@ -140,7 +141,9 @@ class Worker:
         from raykd.launch.rundir import claim
         from raykd.train.retry import patiently
 
-        attempt = patiently(lambda: claim(self.folder, self.world), "opening the run", self.notice) if self.rank == 0 else ""
+        attempt = (
+            patiently(lambda: claim(self.folder, self.world), "opening the run", self.notice) if self.rank == 0 else ""
+        )
         stamp = self._resume()
         self._ask_teachers()
         record = Record(self, attempt, stamp) if self.rank == 0 else None
@@ -158,7 +161,15 @@ class Worker:
 
         due = record.save_due if record is not None else lambda step: False
         events = fit(
-            self.recipe, self.state, self.teachers, self.train_data, self.evaluate, self.device, due, self.rank, self.world
+            self.recipe,
+            self.state,
+            self.teachers,
+            self.train_data,
+            self.evaluate,
+            self.device,
+            due,
+            self.rank,
+            self.world,
         )
         for event in events:
             if record is not None:
@@ -183,7 +194,7 @@ class Worker:
         return stamp
 
     def _ask_teachers(self) -> None:
-        """Each teacher's logits on the evaluation split, once: its own accuracy, and what agreement is measured against."""
+        """Each teacher's logits on the evaluation split, once: for its own accuracy and for the agreement with it."""
         from raykd.train.evaluate import collect, evaluate
 
         self.tell(phase="measuring teachers" if self.teachers else "starting")
@@ -203,7 +214,9 @@ class Worker:
         distiller.eval()
         self.tell(phase="evaluating")
         batches = self.test_data.batches()
-        self.figures, measures = evaluate(distiller.predict, batches, self.autocast, self.teacher_logits, distiller.measure)
+        self.figures, measures = evaluate(
+            distiller.predict, batches, self.autocast, self.teacher_logits, distiller.measure
+        )
         distiller.train()
         self.tell(phase="training")
         return {"evaluation": {name: figures.line() for name, figures in self.figures.items()}, "measures": measures}

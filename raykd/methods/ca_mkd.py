@@ -100,7 +100,9 @@ class CAMKD(SingleStudent):
             "kd": c.alpha * logit_loss(logits, targets, batch.labels, c.temperature),
         }
         notes = {"teacher_weights": confidence_weights(targets, batch.labels).mean(1).detach()}
-        if epoch < c.logits_only_epochs:  # left out, not multiplied by 0: weight decay must not touch the embeddings yet
+        if (
+            epoch < c.logits_only_epochs
+        ):  # left out, not multiplied by 0: weight decay must not touch the embeddings yet
             return Step(terms, notes)
         maps = [output.features[name] for output, (name,) in zip(teachers, self.teacher_features, strict=True)]
         embedded, projected = self._embed(features[self.student.last_stage], maps)

@@ -118,8 +118,8 @@ class Teachers:
     max_parallel: int = 0
     """Teachers trained at once; 0: as many as the cluster has room for."""
     cache: Literal["none", "float32", "float16"] = "none"
-    """Keep the teachers' logits of every training crop below `data.root`, in this type; later runs on the same data with
-    the same seed read them and run no teacher."""
+    """Keep the teachers' logits of every training crop below `data.root`, in this type; later runs on the same data
+    with the same seed read them and run no teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ def _line_of(error: BaseException, path: Path) -> str:
 
 
 def _sources(roots: Sequence[Path], names: set[str]) -> dict[str, str]:
-    """Text of the user's own modules that the recipe brought in: below its root or the current folder, not installed."""
+    """Text of the user's own modules that the recipe brought in: below its root or the current folder."""
     found = {}
     for name in names:
         file = getattr(sys.modules.get(name), "__file__", None)

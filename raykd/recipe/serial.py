@@ -105,7 +105,9 @@ def refuse_foreign(data: Any, origin: str) -> None:
         path = data.get("class", "raykd:")
         module = str(path).partition(":")[0]
         if module.split(".")[0] != "raykd" and module not in sys.modules:
-            raise UserError(f"{origin} names the class {path}, whose module isn't raykd's: run its code only if you trust it")
+            raise UserError(
+                f"{origin} names the class {path}, whose module isn't raykd's: run its code only if you trust it"
+            )
         for item in data.values():
             refuse_foreign(item, origin)
     elif isinstance(data, list):

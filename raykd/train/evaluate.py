@@ -1,4 +1,4 @@
-"""Evaluation: sums over samples on each worker, added over workers, so that every sample counts once. B batch, C classes."""
+"""Evaluation: sums over samples, added over workers, so that every sample counts once. B batch, C classes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,8 @@ class Figures:
 def sums(logits: Tensor, labels: Tensor, teachers: Sequence[Tensor]) -> Tensor:
     """All that an evaluation adds up over samples, as one float64 vector; `figures` reads it.
 
-    [top1, top5, loss, per class correct C, per class count C, bin counts, bin confidences, bin hits, per teacher agree, KL].
+    [top1, top5, loss, per class correct C, per class count C, bin counts, bin confidences, bin hits,
+    per teacher agree, KL].
     """
     logits, classes = full_precision(logits), logits.shape[1]
     ranked = logits.topk(min(5, classes)).indices
@@ -42,7 +43,9 @@ def sums(logits: Tensor, labels: Tensor, teachers: Sequence[Tensor]) -> Tensor:
     right = hits[:, 0].double()
     confidence = F.softmax(logits, dim=1).amax(1).double()
     bins = (confidence * BINS).long().clamp_(max=BINS - 1)
-    scalars = torch.stack([right.sum(), hits.any(1).double().sum(), cross_entropy(logits, labels, "none").double().sum()])
+    scalars = torch.stack(
+        [right.sum(), hits.any(1).double().sum(), cross_entropy(logits, labels, "none").double().sum()]
+    )
     by_class = [_histogram(labels, right, classes), _histogram(labels, torch.ones_like(right), classes)]
     by_bin = [_histogram(bins, values, BINS) for values in (torch.ones_like(right), confidence, right)]
     agreement = [_agreement(logits, teacher, ranked[:, 0]) for teacher in teachers]
@@ -77,7 +80,8 @@ def figures(total: Tensor, classes: int, teacher_names: Sequence[str]) -> Figure
         per_class_count=[int(n) for n in count],
         calibration=bins,
         agreement={
-            name: {"top1": pairs[2 * i] / samples, "kl": pairs[2 * i + 1] / samples} for i, name in enumerate(teacher_names)
+            name: {"top1": pairs[2 * i] / samples, "kl": pairs[2 * i + 1] / samples}
+            for i, name in enumerate(teacher_names)
         },
     )
 

@@ -119,8 +119,8 @@ def autocast(recipe: Recipe, device: torch.device) -> Callable[[], contextlib.Ab
 def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Module:
     """What the loop calls: the distiller, compiled where the recipe says so, in DDP where there are workers.
 
-    `find_unused_parameters`: a method may leave modules out for a while (CA-MKD's features in the first epoch), and DDP then
-    never rebuilds its buckets, so a resumed run adds gradients up in the same order as an uninterrupted one.
+    `find_unused_parameters`: a method may leave modules out for a while (CA-MKD's features in the first epoch), and DDP
+    then never rebuilds its buckets, so a resumed run adds gradients up in the same order as an uninterrupted one.
     """
     module: Any = distiller
     if recipe.precision.compile:
@@ -215,7 +215,9 @@ def update(
             with context():
                 step = model(part, outputs, epoch)
             check(step, part)
-            loss = torch.stack([term.float() if term.dtype.itemsize < 4 else term for term in step.terms.values()]).sum()
+            loss = torch.stack(
+                [term.float() if term.dtype.itemsize < 4 else term for term in step.terms.values()]
+            ).sum()
             watch.lap("student")
             state.scaler.scale(loss * share).backward()
             watch.lap("backward")
@@ -233,7 +235,7 @@ def update(
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed torch for one step (dropout): randomness is a function of seed, step and rank, so no checkpoint holds any."""
+    """Seed torch for one step (dropout): randomness is a function of seed, step and rank; no checkpoint holds it."""
     torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)
 
 

@@ -14,7 +14,12 @@ class CommandLine:
 
     def __init__(self, storage: Path):
         self.storage = storage
-        self.environment = {**os.environ, "RAYKD_STORAGE": str(storage), "WANDB_MODE": "disabled", "PYTHONPATH": str(ROOT)}
+        self.environment = {
+            **os.environ,
+            "RAYKD_STORAGE": str(storage),
+            "WANDB_MODE": "disabled",
+            "PYTHONPATH": str(ROOT),
+        }
 
     def start(self, *arguments, cwd=ROOT, **options):
         command = [sys.executable, "-m", "raykd", *map(str, arguments)]

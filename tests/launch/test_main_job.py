@@ -38,7 +38,9 @@ def test_the_run_directory_holds_what_the_design_says(raykd, first):
     run = raykd.storage / "digits/kd"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [round(line["epoch"]) for line in lines] == [1, 2, 3, 4]
-    assert set(lines[-1]["terms"]) == {"ce", "kd"} and lines[-1]["loss"] == pytest.approx(sum(lines[-1]["terms"].values()))
+    assert set(lines[-1]["terms"]) == {"ce", "kd"} and lines[-1]["loss"] == pytest.approx(
+        sum(lines[-1]["terms"].values())
+    )
     assert lines[-1]["evaluation"]["student"]["top1"] == raykd.json("digits/kd/result.json")["top1"]
     assert (run / "source/recipes/digits/kd.py").is_file()
     assert raykd.json("digits/kd/recipe.json")["epochs"] == 4
@@ -117,7 +119,7 @@ def test_a_recipe_in_the_users_own_folder_with_a_method_beside_it(raykd, first, 
         "from dataclasses import replace\n"
         "from my_method import Doubled\n"
         "from raykd.recipe.load import load\n"
-        f"base = load({str((raykd.storage / 'digits/kd/source/recipes/digits/supervised.py'))!r}).recipe\n"
+        f"base = load({str(raykd.storage / 'digits/kd/source/recipes/digits/supervised.py')!r}).recipe\n"
         "recipe = replace(base, method=Doubled.Config(), epochs=1, workers=2)\n"
     )
     raykd("train", "mine.py", "--method.factor", 3, "--name", "mine", cwd=tmp_path)

@@ -29,7 +29,9 @@ def test_json_and_back_is_the_same_recipe(recipe):
 
 
 def test_fingerprint_is_the_same_in_another_process():
-    code = "from recipes.digits.kd import recipe; from raykd.recipe.serial import fingerprint; print(fingerprint(recipe))"
+    code = (
+        "from recipes.digits.kd import recipe; from raykd.recipe.serial import fingerprint; print(fingerprint(recipe))"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert answer == fingerprint(kd)
 
@@ -59,8 +61,15 @@ def test_what_determines_the_result_changes_the_fingerprint(change):
         {"log_every": 1},
         {"max_failures": 9},
         {"data": dataclasses.replace(kd.data, root="elsewhere")},
-        {"teachers": Teachers(sources=(dataclasses.replace(kd.teachers.sources[0], recipe=dataclasses.replace(
-            kd.teachers.sources[0].recipe, workers=1)),))},
+        {
+            "teachers": Teachers(
+                sources=(
+                    dataclasses.replace(
+                        kd.teachers.sources[0], recipe=dataclasses.replace(kd.teachers.sources[0].recipe, workers=1)
+                    ),
+                )
+            )
+        },
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -24,7 +24,11 @@ def test_what_was_written_is_read(run):
     state = save(run, 7, top1=0.5)
     found, stamp = checkpoint.newest(run, pytest.fail)
     assert stamp.step == 7 and stamp.top1 == 0.5
-    assert found["step"] == 7 and torch.equal(found["weights"]["w"], state["weights"]["w"]) and found["groups"] == state["groups"]
+    assert (
+        found["step"] == 7
+        and torch.equal(found["weights"]["w"], state["weights"]["w"])
+        and found["groups"] == state["groups"]
+    )
 
 
 def test_no_checkpoint_is_no_checkpoint(run):

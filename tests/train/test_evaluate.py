@@ -21,7 +21,9 @@ def reference(z, y, t):
     confidence = p.max(1)
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     ece = sum(
-        abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in range(BINS) if (bins == b).any()
+        abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean()
+        for b in range(BINS)
+        if (bins == b).any()
     )
     return {
         "top1": right.mean(),
@@ -72,7 +74,11 @@ def test_every_sample_counts_once_whatever_the_batches():
     for name in ("a", "b"):
         assert whole[0][name].top1 == parts[0][name].top1 and whole[0][name].per_class == parts[0][name].per_class
         assert whole[0][name].loss == pytest.approx(parts[0][name].loss, rel=1e-9)
-    assert whole[1]["distance"] == pytest.approx(parts[1]["distance"]) == pytest.approx((2 * images).norm(dim=1).mean().item())
+    assert (
+        whole[1]["distance"]
+        == pytest.approx(parts[1]["distance"])
+        == pytest.approx((2 * images).norm(dim=1).mean().item())
+    )
 
 
 def uneven_worker(rank, folder):

@@ -58,7 +58,9 @@ class InFloat64:
 
 def test_steps_are_those_of_a_plain_loop_in_float64():
     """Two epochs of SGD (nesterov, decay, cosine with warm-up) against an independent loop over the same batches."""
-    recipe = tiny.recipe(epochs=2, optimizer=SGD(learning_rate=0.05, weight_decay=1e-3), schedule=Cosine(warmup_steps=5))
+    recipe = tiny.recipe(
+        epochs=2, optimizer=SGD(learning_rate=0.05, weight_decay=1e-3), schedule=Cosine(warmup_steps=5)
+    )
     train, _ = tiny.data(recipe)
     state = loop.new_state(recipe, tiny.distiller(seed=3).double(), tiny.CPU)
     for _ in loop.fit(recipe, state, (), InFloat64(train), lambda d: {}, tiny.CPU, lambda step: False):
@@ -108,9 +110,7 @@ def test_a_run_resumed_within_an_epoch_ends_bit_for_bit_the_same(changes):
 def test_kd_without_the_teachers_weight_is_supervised_bit_for_bit():
     recipe = tiny.recipe()
     alone, _, _ = run(recipe, tiny.distiller())
-    taught, _, _ = run(
-        recipe, tiny.distiller(KD.Config(gamma=1.0, alpha=0.0), [teacher().network]), [teacher()]
-    )
+    taught, _, _ = run(recipe, tiny.distiller(KD.Config(gamma=1.0, alpha=0.0), [teacher().network]), [teacher()])
     assert equal(weights(alone), weights(taught))
 
 
@@ -225,7 +225,9 @@ def test_accumulation_splits_every_sample_once(parts, sizes):
 
 
 def test_schedules():
-    recipe = tiny.recipe(epochs=300, batch_size=128, optimizer=SGD(learning_rate=0.1), schedule=Steps(milestones=(150, 225)))
+    recipe = tiny.recipe(
+        epochs=300, batch_size=128, optimizer=SGD(learning_rate=0.1), schedule=Steps(milestones=(150, 225))
+    )
     size = 50_000
     rates = [optim.learning_rate(recipe, step, size) for step in range(0, optim.total_steps(recipe, size), 97)]
     epochs = np.arange(len(rates)) * 97 * 128 / size

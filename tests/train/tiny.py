@@ -42,5 +42,3 @@ def data(chosen, rank: int = 0, world: int = 1):
 def distiller(config=None, teachers=(), seed: int = 0, **options):
     torch.manual_seed(seed)
     return (config or Supervised.Config()).build(lambda: network(**options), teachers)
-
-
