@@ -252,6 +252,7 @@ def trainer(job: dict[str, Any], recipe: Recipe) -> Any:
             use_gpu=recipe.gpus_per_worker > 0,
             resources_per_worker=resources,
             placement_strategy="PACK",
+            elastic_resize_monitor_interval_s=10,
             label_selector=cluster.labels_of(recipe) or None,
         ),
         run_config=RunConfig(

@@ -14,7 +14,7 @@ import ray
 from ray import tune
 
 from raykd import UserError
-from raykd.launch import rundir
+from raykd.launch import cluster, rundir
 from raykd.launch.failure import cause_of
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, materialize, override
@@ -66,7 +66,7 @@ def _by_workers(job: dict[str, Any], recipe: Recipe) -> None:
     from raykd.launch.board import Board
     from raykd.launch.job import trainer
 
-    board = Board.remote()
+    board = Board.options(scheduling_strategy=cluster.on_this_node()).remote()
     ray.get(board.keep_key.remote(ray.get(job["board"].key.remote())))
     inner = trainer(job | {"board": board}, replace(recipe, max_failures=0))
     inner.run_config.callbacks.append(_heard_to_the_end(recipe))
