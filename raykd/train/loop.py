@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raykd import UserError
 from raykd.contract import Batch, Distiller, Output, Step, global_sum
+from raykd.losses import full_precision
 from raykd.recipe import Recipe
 from raykd.train import optim
 from raykd.train.assemble import FrozenTeacher
@@ -132,6 +133,31 @@ def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Modul
     return module
 
 
+@dataclass
+class Running:
+    """What a run's steps share, on this worker."""
+
+    recipe: Recipe
+    state: State
+    model: nn.Module  # the distiller as the loop calls it, see `wrap`
+    teachers: Sequence[FrozenTeacher]
+    data: Any  # a TrainLoader
+    device: torch.device
+    rank: int
+    world: int
+
+    def __post_init__(self):
+        self.steps = optim.total_steps(self.recipe, self.data.size)
+        self.context = autocast(self.recipe, self.device)
+        self.check = FiniteCheck(self.recipe, self.state, self.rank)
+        self.watch = Stopwatch(self.device)
+        self.reads_kept = any(teacher.kept for teacher in self.teachers)
+
+    def epoch(self, step: int) -> float:
+        """Passes over the training split before a step."""
+        return step * self.recipe.batch_size / self.data.size
+
+
 def fit(
     recipe: Recipe,
     state: State,
@@ -149,15 +175,13 @@ def fit(
     evaluate: the figures of a distiller's networks as plain numbers, over all workers.
     save_due: asked after each step with the number of steps done; True yields `Save`.
     """
-    model = wrap(recipe, state.distiller, device)
-    steps = optim.total_steps(recipe, data.size)
-    while state.step < steps:
+    run = Running(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world)
+    while state.step < run.steps:
         stop = _interval_end(recipe, state.step, data.size)
-        yield from _interval(recipe, state, model, teachers, data, device, save_due, rank, world, stop, steps)
-        passed = stop * recipe.batch_size / data.size
-        line = {"epoch": round(passed, 6), "step": stop, **state.meter.means(global_sum, device)}
+        yield from _interval(run, stop, save_due)
+        line = {"epoch": round(run.epoch(stop), 6), "step": stop, **state.meter.means(global_sum, device)}
         state.meter = Meter()
-        yield Epoch(stop, passed, line | evaluate(state.evaluated))
+        yield Epoch(stop, run.epoch(stop), line | evaluate(state.evaluated))
 
 
 def _interval_end(recipe: Recipe, step: int, size: int) -> int:
@@ -168,70 +192,68 @@ def _interval_end(recipe: Recipe, step: int, size: int) -> int:
     return end if end > step else optim.epoch_end(epoch + recipe.evaluate_every, recipe, size)
 
 
-def _interval(recipe, state, model, teachers, data, device, save_due, rank, world, stop, steps) -> Iterator[Event]:
-    """Steps state.step … stop−1."""
-    context, check = autocast(recipe, device), FiniteCheck(recipe, state, rank)
-    watch = Stopwatch(device)
-    model.train()
-    for batch in data.batches(state.step, stop):
-        logged = (state.step + 1) % recipe.log_every == 0 or state.step + 1 == stop
-        watch.start(logged)
-        rate = optim.learning_rate(recipe, state.step, data.size)
-        tags = data.tags(state.step, state.step + 1)[0] if any(teacher.kept for teacher in teachers) else None
-        step, norm = update(
-            recipe, state, model, teachers, batch, tags, context, check, watch, rate, rank, world, data.size
-        )
+def _interval(run: Running, stop: int, save_due: Callable[[int], bool]) -> Iterator[Event]:
+    """Steps state.step … stop − 1."""
+    state = run.state
+    run.model.train()
+    for batch in run.data.batches(state.step, stop):
+        logged = (state.step + 1) % run.recipe.log_every == 0 or state.step + 1 == stop
+        run.watch.start(logged)
+        step, norm, rate = update(run, batch)
         state.step += 1
-        state.meter.add(step, norm, len(batch.index), recipe.batch_size)
-        passed = state.step * recipe.batch_size / data.size
+        state.meter.add(step, norm, len(batch.index), run.recipe.batch_size)
         if logged:
-            timing = watch.stop()
+            timing = run.watch.stop()
             state.meter.timed(timing, rate)
-            yield Progress(state.step, steps, passed, _values(step, norm, rate, timing))
+            yield Progress(state.step, run.steps, run.epoch(state.step), _values(step, norm, rate, timing))
         if state.step < stop and save_due(state.step):
-            yield Save(state.step, passed)
-    check.last()
+            yield Save(state.step, run.epoch(state.step))
+    run.check.last()
 
 
-def update(
-    recipe, state, model, teachers, batch, tags, context, check, watch, rate, rank, world, size
-) -> tuple[Step, Tensor]:
-    """One optimizer step on this worker's part of a global batch; returns its terms and the gradient's norm."""
-    epoch = state.step * recipe.batch_size / size
+def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
+    """One optimizer step on this worker's part of a global batch: its terms, the gradient's norm, the rate."""
+    recipe, state = run.recipe, run.state
+    rate = optim.learning_rate(recipe, state.step, run.data.size)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    seed_step(recipe.seed, state.step, rank)
+    seed_step(recipe.seed, state.step, run.rank)
     state.optimizer.zero_grad(set_to_none=True)
     parts = list(_split(batch, recipe.accumulate))
-    tags = [None] * len(parts) if tags is None else np.array_split(tags, len(parts))
+    tags = run.data.tags(state.step, state.step + 1)[0] if run.reads_kept else None
+    chunks = [None] * len(parts) if tags is None else np.array_split(tags, len(parts))
     found = []
     for i, part in enumerate(parts):
-        # DDP averages over workers: each worker's mean counts by its share of the global batch.
-        share = len(part.index) * world / recipe.batch_size
-        waits = contextlib.nullcontext() if i == len(parts) - 1 or world == 1 else model.no_sync()
-        with waits:
-            outputs = ask(teachers, state.distiller.teacher_features, part.images, context, tags[i])
-            watch.lap("teacher")
-            with context():
-                step = model(part, outputs, epoch)
-            check(step, part)
-            loss = torch.stack(
-                [term.float() if term.dtype.itemsize < 4 else term for term in step.terms.values()]
-            ).sum()
-            watch.lap("student")
-            state.scaler.scale(loss * share).backward()
-            watch.lap("backward")
-        found.append((len(part.index), step))
+        alone = i == len(parts) - 1 or run.world == 1
+        with contextlib.nullcontext() if alone else run.model.no_sync():
+            found.append((len(part.index), _backward(run, part, chunks[i])))
     norm = _clip(recipe, state)
-    check.gradient(norm, batch)
+    run.check.gradient(norm, batch)
     if norm.device.type == "cuda" and not state.scaler.is_enabled():
         skip(state.optimizer, norm)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     if state.ema is not None:
         state.ema.update_parameters(state.distiller)
-    watch.lap("optimizer")
-    return _mean(found), norm
+    run.watch.lap("optimizer")
+    return _mean(found), norm, rate
+
+
+def _backward(run: Running, part: Batch, tags: np.ndarray | None) -> Step:
+    """Teachers, forward and backward pass of a part of the batch; the gradients add up."""
+    state = run.state
+    outputs = ask(run.teachers, state.distiller.teacher_features, part.images, run.context, tags)
+    run.watch.lap("teacher")
+    with run.context():
+        step = run.model(part, outputs, run.epoch(state.step))
+    run.check(step, part)
+    loss = torch.stack([full_precision(term) for term in step.terms.values()]).sum()
+    run.watch.lap("student")
+    # DDP averages over workers: each worker's mean counts by its share of the global batch.
+    share = len(part.index) * run.world / run.recipe.batch_size
+    state.scaler.scale(loss * share).backward()
+    run.watch.lap("backward")
+    return step
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
