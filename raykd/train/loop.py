@@ -181,7 +181,18 @@ def fit(
         yield from _interval(run, stop, save_due)
         line = {"epoch": round(run.epoch(stop), 6), "step": stop, **state.meter.means(global_sum, device)}
         state.meter = Meter()
+        share_buffers(state.evaluated)
         yield Epoch(stop, run.epoch(stop), line | evaluate(state.evaluated))
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Give every worker the first one's buffers: without it each would evaluate with its own batch statistics.
+
+    DDP does so before each training step, and the first worker's buffers are the ones that are saved.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def _interval_end(recipe: Recipe, step: int, size: int) -> int:

@@ -216,6 +216,31 @@ def test_one_and_two_workers_make_the_same_updates(tmp_path):
         torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-5)
 
 
+def normed_worker(rank, folder):
+    """Two workers train a network with BatchNorm and write the buffers that each evaluates with."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    recipe = tiny.recipe(epochs=0.2, ema=0.5)
+    train, _ = tiny.data(recipe, rank, 2)
+    torch.manual_seed(0)
+    distiller = tiny.Supervised.Config().build(lambda: tiny.create("resnet8", 10, image_size=32), ())
+    state = loop.new_state(recipe, distiller, tiny.CPU)
+
+    def evaluate(evaluated):
+        torch.save({name: value.clone() for name, value in evaluated.named_buffers()}, f"{folder}/{rank}.pt")
+        return {}
+
+    list(loop.fit(recipe, state, (), train, evaluate, tiny.CPU, lambda step: False, rank=rank, world=2))
+    torch.distributed.destroy_process_group()
+
+
+def test_all_workers_evaluate_with_the_same_batch_statistics(tmp_path):
+    """Those that are saved; each worker's own differ, as each normalises its own part of the batch."""
+    torch.multiprocessing.spawn(normed_worker, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert first and equal(first, second)
+
+
 @pytest.mark.parametrize(("parts", "sizes"), [(1, [7]), (3, [3, 2, 2]), (9, [1] * 7)])
 def test_accumulation_splits_every_sample_once(parts, sizes):
     batch = Batch(torch.randn(7, 3, 2, 2), torch.arange(7), torch.arange(7))

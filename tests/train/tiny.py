@@ -8,6 +8,7 @@ from torch import nn
 from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.prepare import prepare
 from raykd.methods.supervised import Supervised
+from raykd.models import create
 from raykd.models.staged import Staged
 from raykd.recipe import Precision
 from recipes.digits.supervised import recipe as digits
@@ -42,3 +43,6 @@ def data(chosen, rank: int = 0, world: int = 1):
 def distiller(config=None, teachers=(), seed: int = 0, **options):
     torch.manual_seed(seed)
     return (config or Supervised.Config()).build(lambda: network(**options), teachers)
+
+
+__all__ = ["CPU", "Supervised", "create", "data", "distiller", "network", "recipe"]
