@@ -13,13 +13,23 @@ def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of all of a module's parameters that train."""
     groups = parameter_groups(module, decay(config), config.decay_vectors)
     if isinstance(config, SGD):
-        momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
-        return torch.optim.SGD(groups, lr=config.learning_rate, fused=True, **momentum)
+        return _sgd(config, groups)
     if isinstance(config, AdamW):
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
     if isinstance(config, Shampoo):
         return _shampoo(config, groups)
     raise UserError(f"optimizer: {type(config).__name__} is not one of SGD, AdamW, Shampoo")
+
+
+def _sgd(config: SGD, groups: list[dict]) -> torch.optim.Optimizer:
+    """SGD whose velocities are there from the start: fused steps can't make one later, when a module joins in late."""
+    momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
+    optimizer = torch.optim.SGD(groups, lr=config.learning_rate, fused=True, **momentum)
+    if config.momentum:
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    return optimizer
 
 
 def decay(config: Optimizer) -> float:

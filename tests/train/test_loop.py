@@ -181,6 +181,34 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_leaves_what_reproduces_
     assert all(torch.isfinite(value).all() for name, value in kept.items() if name.startswith("distiller."))
 
 
+class Late(tiny.Supervised):
+    """Supervised training whose `extra` layer joins in after half an epoch, as CA-MKD's embeddings do."""
+
+    def forward(self, batch, teachers, epoch):
+        step = super().forward(batch, teachers, epoch)
+        if epoch < 0.5:
+            return step
+        return step._replace(terms=step.terms | {"extra": self.extra(torch.ones(1, 2)).square().sum()})
+
+
+def test_a_module_may_join_in_late():
+    """Until then nothing touches it; from then on it moves as SGD with a velocity of 0 does."""
+    distiller = Late(tiny.Supervised.Config(), tiny.network())
+    distiller.extra = torch.nn.Linear(2, 1, bias=False)
+    weight = distiller.extra.weight.detach().double().clone()
+    before = weight.clone()
+    recipe = tiny.recipe(optimizer=SGD(learning_rate=0.01, weight_decay=0.1), schedule=Steps())
+    run(recipe, distiller)
+    velocity = torch.zeros_like(weight)
+    for step in range(optim.total_steps(recipe, 1347)):
+        if step * recipe.batch_size / 1347 >= 0.5:
+            gradient = 2 * weight.sum() * torch.ones_like(weight) + 0.1 * weight
+            velocity = 0.9 * velocity + gradient
+            weight = weight - 0.01 * (gradient + 0.9 * velocity)
+    torch.testing.assert_close(distiller.extra.weight.detach().double(), weight, rtol=1e-4, atol=1e-6)
+    assert not torch.equal(weight, before)
+
+
 def test_compiled_distillers_train_the_same():
     plain = run(tiny.recipe(epochs=0.2))[0]
     compiled = run(tiny.recipe(epochs=0.2, precision=Precision(channels_last=False, compile=True)))[0]
