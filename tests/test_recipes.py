@@ -82,7 +82,7 @@ def frozen(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
         network = source.network if isinstance(source, Pretrained) else source.recipe.student
         for _ in getattr(source, "seeds", (0,)):
             built = create(network.name, classes, image_size=recipe.data.image_size).eval().requires_grad_(False)
-            found.append(FrozenTeacher(network.name, built, ""))
+            found.append(FrozenTeacher(network.name, built, "", 0))
     return found
 
 
