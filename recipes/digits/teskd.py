@@ -4,7 +4,7 @@
 
 Its baseline is the same network alone:
 
-    raykd train recipes/digits/supervised.py --student.name timm:resnet10t --name digits/supervised-resnet10t
+    raykd train recipes/digits/supervised.py --student.name timm:test_resnet --name digits/supervised-test_resnet
 """
 
 from dataclasses import replace
@@ -13,4 +13,4 @@ from raykd.methods.teskd import TESKD
 from raykd.models.config import Network
 from recipes.digits.supervised import recipe as supervised
 
-recipe = replace(supervised, method=TESKD.Config(), student=Network(name="timm:resnet10t"))
+recipe = replace(supervised, method=TESKD.Config(), student=Network(name="timm:test_resnet"))

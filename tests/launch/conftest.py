@@ -41,3 +41,16 @@ class CommandLine:
 @pytest.fixture(scope="module")
 def raykd(tmp_path_factory):
     return CommandLine(tmp_path_factory.mktemp("storage"))
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """Ray in this process, with two CPUs."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        patch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+        ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+        yield ray
+        ray.shutdown()

@@ -39,6 +39,8 @@ def recipe():
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
+    wandb.teardown()  # it keeps the server's address of whoever used it first in this process
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     stub = Stub().start()
     monkeypatch.setenv("WANDB_BASE_URL", stub.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
