@@ -122,16 +122,20 @@ def squeeze_block(flat, stride, rows, y, begin, lines, block):
 
 @njit(**_STRICT)
 def widen(block, columns, step, offset, result):
-    """result [size, BLOCK] = block resized along x; samples of this channel are `step` apart from `offset` on."""
+    """result [size, BLOCK] = block resized along x; samples of this channel are `step` apart from `offset` on.
+
+    The sums of the BLOCK rows are variables of their own: as such they stay in one vector register.
+    """
     first, count, weights = columns
     for x in range(len(result)):
-        start = (first[x] - first[0]) * step + offset
-        for r in range(BLOCK):
-            result[x, r] = np.float32(0.0)
+        at = (first[x] - first[0]) * step + offset
+        a = b = c = d = e = f = g = h = np.float32(0.0)
         for k in range(count[x]):
-            weight, at = weights[x, k], start + k * step
-            for r in range(BLOCK):
-                result[x, r] += weight * block[at, r]
+            weight, row = weights[x, k], block[at + k * step]
+            a, b, c, d = a + weight * row[0], b + weight * row[1], c + weight * row[2], d + weight * row[3]
+            e, f, g, h = e + weight * row[4], f + weight * row[5], g + weight * row[6], h + weight * row[7]
+        row = result[x]
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7] = a, b, c, d, e, f, g, h
 
 
 @njit(**_STRICT)

@@ -12,31 +12,12 @@ from raykd.contract import Batch
 from raykd.data import order
 from raykd.data.beton import Header
 from raykd.data.config import Data, Mixing
+from raykd.data.finish import Finisher
 from raykd.data.geometry import misfits
 from raykd.data.memory import fits_memory
 from raykd.data.mixing import mix
 from raykd.data.pipeline import Pipeline, evaluation, training
 from raykd.data.prepare import Prepared
-
-
-class Finisher:
-    """From uint8 images in the host's memory to normalised floats on the device."""
-
-    def __init__(self, data: Data, device: torch.device | str, channels_last: bool):
-        self.device = torch.device(device)
-        self.format = torch.channels_last if channels_last else torch.contiguous_format
-        scale = torch.tensor(data.std, device=self.device) * 255.0
-        self.factor = (1.0 / scale).view(1, 3, 1, 1)
-        self.offset = (torch.tensor(data.mean, device=self.device) * 255.0 / scale).view(1, 3, 1, 1)
-
-    def images(self, pixels: np.ndarray) -> Tensor:
-        """uint8 [B, S, S, 3] → float32 [B, 3, S, S]; on return `pixels` may be overwritten."""
-        moved = torch.from_numpy(pixels).to(self.device, non_blocking=True)
-        result = moved.permute(0, 3, 1, 2).to(torch.float32, memory_format=self.format)
-        result.mul_(self.factor).sub_(self.offset)
-        if self.device.type == "cuda":
-            torch.cuda.current_stream(self.device).synchronize()
-        return result
 
 
 class TrainLoader:
@@ -74,10 +55,11 @@ class TrainLoader:
         pipeline = training(data, seed)
         self.engine = _engine(data, header, self.subset, pipeline, rows=len(self.rows), threads=threads)
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Batches of global steps start … stop − 1."""
-        tags = self.tags(start, stop)
-        for step, (row, pixels) in enumerate(zip(tags, self.engine.read(tags.reshape(-1)), strict=True), start):
+    def batches(self, start: int, stop: int, stride: int = 1) -> Iterator[Batch]:
+        """Batches of global steps start, start + stride, … before `stop`."""
+        tags = self.tags(start, stop)[::stride]
+        read = zip(tags, self.engine.read(tags.reshape(-1)), strict=True)
+        for step, (row, pixels) in zip(range(start, stop, stride), read, strict=True):
             yield self._batch(step, torch.from_numpy(row & order.INDEX_MASK), pixels)
 
     def tags(self, start: int, stop: int) -> np.ndarray:
@@ -86,13 +68,12 @@ class TrainLoader:
         return order.tagged(where, self.subset, self.order_of)
 
     def _batch(self, step: int, index: Tensor, pixels: np.ndarray) -> Batch:
-        device = self.finish.device
-        images, labels = self.finish.images(pixels), self.labels[index].to(device, non_blocking=True)
+        images, labels = self.finish.images(pixels), self.finish.moved(self.labels[index])
         if self.mixes:
             labels = torch.nn.functional.one_hot(labels, self.classes).float()
             images, labels = mix(self.mixing, images, labels, self.seed, step)
             index = index[1:]
-        return Batch(images, labels, index.to(device, non_blocking=True))
+        return Batch(images, labels, self.finish.moved(index))
 
     def close(self) -> None:
         """Free threads and the file."""
@@ -129,10 +110,9 @@ class TestLoader:
 
     def batches(self) -> Iterator[Batch]:
         """The worker's samples in order; the last batch may be smaller."""
-        device = self.finish.device
         for number, pixels in enumerate(self.engine.read(self.mine)):
             index = torch.from_numpy(self.mine[number * self.rows : (number + 1) * self.rows])
-            yield Batch(self.finish.images(pixels), self.labels[index].to(device), index.to(device))
+            yield Batch(self.finish.images(pixels), self.finish.moved(self.labels[index]), self.finish.moved(index))
 
     def close(self) -> None:
         """Free threads and the file."""

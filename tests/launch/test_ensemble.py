@@ -50,7 +50,6 @@ def ensure(folder, name, bad, data):
     return (loaded, recipe), lambda: ensemble.ensure(loaded, recipe, str(folder / "runs"), display), text
 
 
-
 def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
     from raykd.launch import ensemble
     from raykd.launch.job import RunFailed
