@@ -9,26 +9,15 @@ Measured: not run here.
 
 from dataclasses import replace
 
-from raykd.data.mixing import Mixup
-from raykd.data.transforms import CenterCrop, Flip, RandomResizedCrop, Resize
-from raykd.methods.funmatch import FunMatch
-from raykd.models.config import Network
-from raykd.recipe import AdamW, Cosine, Teachers, Train
+from raykd.recipe import Teachers, Train
+from recipes.flowers102.fast import recipe as flowers
 from recipes.food101.teacher import recipe as teacher
 
 recipe = replace(
-    teacher,
-    method=FunMatch.Config(temperature=10),
-    student=Network(name="timm:resnetv2_50x1_bit"),
+    flowers,
     teachers=Teachers(sources=(Train(recipe=teacher),)),
-    data=replace(
-        teacher.data,
-        train=(RandomResizedCrop(area=(0.05, 1.0)), Flip()),
-        test=(Resize(size=160), CenterCrop()),
-        mixing=Mixup(),
-    ),
+    data=replace(flowers.data, source=teacher.data.source),
     epochs=100,
-    optimizer=AdamW(learning_rate=0.01, weight_decay=0.001, decay="schedule-only", decay_vectors=False, clip_norm=1.0),
-    schedule=Cosine(warmup_steps=1500),
+    optimizer=replace(flowers.optimizer, learning_rate=0.01, weight_decay=0.001),
     evaluate_every=1,
 )
