@@ -11,7 +11,7 @@ import ray
 from ray.train import UserCallback
 
 from raykd.launch import preemption
-from raykd.launch.failure import Size, explain
+from raykd.launch.failure import Size, explain, preempted
 
 # Frames of these are passed over when a worker's place is told; in those below them, a worker waits for the others.
 FOREIGN = ("torch", "numpy", "ray", "ffcv", "threading", "contextlib", "queue")
@@ -28,6 +28,7 @@ class Board:
         self._progress: dict[str, Any] = {}
         self._ranks: dict[int, dict[str, Any]] = {}
         self._stop, self._saves = False, 0
+        self._losses, self._saved, self._told_to_go, self._lost = 0, -1, False, False
         self._key = ""
 
     def keep_key(self, key: str) -> None:
@@ -60,6 +61,30 @@ class Board:
         """Tell the user a line."""
         self._progress["losses"] = (*self._progress.get("losses", ()), f"{time.strftime('%H:%M:%S')} {line}")
 
+    def told_to_go(self, who: str) -> None:
+        """Note that a worker is about to be taken away: the loss that follows counts for nothing."""
+        self._told_to_go = True
+        self.note(f"{who} was told to go (SIGTERM)")
+
+    def lose(self, line: str, excused: bool, limit: int) -> bool:
+        """Note a loss of workers; answers whether the run is given up, as the driver is told.
+
+        Losses count since the newest checkpoint, so a run that gets on may lose workers for weeks; -1: for ever.
+        """
+        self.note(line)
+        self._lost, saved = True, self._progress.get("saved", -1)
+        self._losses = 0 if saved > self._saved else self._losses
+        self._losses += not (excused or self._told_to_go)
+        self._saved, self._told_to_go = saved, False
+        if limit < 0 or self._losses <= limit:
+            return False
+        since = f"since the checkpoint of step {saved}" if saved >= 0 else "without a checkpoint between"
+        return self.fail("failure", f"{line} (given up: {self._losses} failure(s) {since}, max_failures is {limit})")
+
+    def going_on(self) -> bool:
+        """Whether workers have trained before, so that those that ask now take over."""
+        return self._lost or "step" in self._progress
+
     def ask_to_stop(self) -> None:
         self._stop = True
 
@@ -88,6 +113,10 @@ class Messenger:
         if ray.get(self._board.fail.remote(kind, line)):
             threading.Event().wait(120)  # raising it would make Ray start the workers again
 
+    def going_on(self) -> bool:
+        """Whether this worker takes over from others, so that the run could be trained before."""
+        return ray.get(self._board.going_on.remote())
+
     def close(self) -> None:
         """Post what is left and end the thread."""
         self._ended.set()
@@ -114,7 +143,7 @@ class Messenger:
     def _leave(self, seconds: float = 25.0) -> None:
         """This process is about to be taken away: have a checkpoint written, then go. Ray starts the workers again."""
         before = ray.get(self._board.look.remote()).get("saved", -1)
-        ray.get(self._board.note.remote(f"worker {self._rank} on {self._about['host']} was told to go (SIGTERM)"))
+        ray.get(self._board.told_to_go.remote(f"worker {self._rank} on {self._about['host']}"))
         ray.get(self._board.ask_to_save.remote())
         until = time.monotonic() + seconds
         while time.monotonic() < until and ray.get(self._board.look.remote()).get("saved", -1) <= before:
@@ -138,9 +167,12 @@ def place_of(thread: int) -> tuple[str, bool]:
 class Losses(UserCallback):
     """Runs in Train's controller: tells the board which workers were lost, before they are started again."""
 
-    def __init__(self, board: Any, size: Size):
-        self.board, self.size = board, size
+    def __init__(self, board: Any, size: Size, limit: int):
+        """limit: of losses without a newer checkpoint between them; -1: none."""
+        self.board, self.size, self.limit = board, size, limit
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         places = ray.get(self.board.places.remote())
-        self.board.note.remote(explain(worker_exceptions, places, self.size))
+        line, excused = explain(worker_exceptions, places, self.size), preempted(worker_exceptions)
+        if ray.get(self.board.lose.remote(line, excused, self.limit)):
+            threading.Event().wait(120)  # the driver ends everything now; going on would start the workers again

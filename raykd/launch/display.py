@@ -47,6 +47,12 @@ class Display:
             self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {escape(line)}", highlight=False)
         self._said = line
 
+    def note(self, line: str) -> None:
+        """Print a line that matters, once."""
+        if line not in self._told:
+            self._told.add(line)
+            self.console.print(f"  [yellow]note[/] {escape(line)}", highlight=False)
+
     def show(self, progress: dict[str, Any]) -> None:
         """Bring the display up to date with a worker's progress."""
         for node, line in progress.items():
@@ -54,9 +60,7 @@ class Display:
                 self._told.add((node, line))
                 self.console.print(f"  {escape(node.removeprefix('staging '))}: {escape(line)}", highlight=False)
         for line in (*progress.get("losses", ()), *progress.get("notices", ())):
-            if line not in self._told:
-                self._told.add(line)
-                self.console.print(f"  [yellow]note[/] {escape(line)}", highlight=False)
+            self.note(line)
         if "line" in progress and progress["line"]["epoch"] > self._seen_epoch:
             self._seen_epoch = progress["line"]["epoch"]
             self.console.print(_epoch_line(progress), highlight=False)

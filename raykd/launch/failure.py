@@ -82,6 +82,12 @@ def cause_of(error: BaseException) -> BaseException:
     return getattr(error, "cause", None) or error
 
 
+def preempted(failures: dict[int, BaseException]) -> bool:
+    """Whether Ray knows that a worker's node was taken away."""
+    causes = [getattr(error, "health_check_failure", error) for error in failures.values()]
+    return any(getattr(cause, "preempted", False) for cause in causes)
+
+
 def explain(failures: dict[int, BaseException], places: dict[int, dict[str, Any]], size: Size) -> str:
     """Why workers were lost; failures and places by rank."""
     causes = {rank: cause_of(error) for rank, error in sorted(failures.items())}

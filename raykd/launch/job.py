@@ -58,7 +58,9 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
     check(recipe)
     run = Folder(storage) / name
     with only_one(run, display.console.print), _undone(run):
-        rundir.open_run(run, loaded, recipe, trained)
+        changed = rundir.open_run(run, loaded, recipe, trained)
+        if changed:
+            display.note(changed)
         result = rundir.result_of(run)
         if result is not None and result["status"] == "finished":
             return Finished(run.place, result, trained=False)
@@ -148,6 +150,9 @@ class _LocalMessenger:
         """End the run; the error itself is the new one's cause."""
         _give_up(kind, line)
 
+    def going_on(self) -> bool:
+        return False
+
     def close(self) -> None:
         self._display.show(self._latest)
 
@@ -231,8 +236,11 @@ def _wait_for_stop(
     raise Interrupted(caught.number)
 
 
-def trainer(job: dict[str, Any], recipe: Recipe) -> Any:
-    """The TorchTrainer of a run. raykd keeps checkpoints itself (train/checkpoint.py): Ray's storage is scratch."""
+def trainer(job: dict[str, Any], recipe: Recipe, restarts: bool = True) -> Any:
+    """The TorchTrainer of a run. raykd keeps checkpoints itself (train/checkpoint.py): Ray's storage is scratch.
+
+    restarts: as long as the board allows, which counts losses by what they cost (Ray counts all); False: none.
+    """
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -258,9 +266,9 @@ def trainer(job: dict[str, Any], recipe: Recipe) -> Any:
         run_config=RunConfig(
             name=job["name"].replace("/", "-"),
             storage_path=tempfile.mkdtemp(prefix="raykd-train-"),
-            failure_config=FailureConfig(max_failures=recipe.max_failures),
+            failure_config=FailureConfig(max_failures=-1 if restarts else 0),
             logging_config=LoggingConfig(log_level="ERROR"),
-            callbacks=[Losses(job["board"], Size.of(recipe))],
+            callbacks=[Losses(job["board"], Size.of(recipe), recipe.max_failures if restarts else -1)],
         ),
     )
 

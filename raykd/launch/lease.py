@@ -105,6 +105,8 @@ def _beat(run: Folder, token: str, ended: threading.Event) -> None:
     beat = 0
     while not ended.wait(BEAT):
         try:
+            if not run.exists(FILE):  # the storage is away, and what stands in its place is not to be written to
+                continue
             if _holder(run).get("token", token) != token:
                 return
             beat += 1

@@ -1,5 +1,6 @@
 """A run directory: what stands in it, who writes what, and when a run may go on under its name."""
 
+import errno
 import json
 import secrets
 import time
@@ -8,7 +9,7 @@ from typing import Any
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
-from raykd.recipe.serial import differences, essence, to_dict
+from raykd.recipe.serial import differences, essence, fingerprint, to_dict
 from raykd.train.assemble import recipe_of
 from raykd.train.checkpoint import stamps
 from raykd.train.storage import Folder
@@ -17,15 +18,21 @@ from raykd.train.storage import Folder
 OPENED = ("recipe.json", "teachers.json", "source", "attempts.json")
 
 
-def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> None:
-    """Make the directory with its recipe and the recipe's source, or check that the one there is of the same recipe."""
+def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> str:
+    """Make the directory with its recipe and the recipe's source, or check that the one there is of the same recipe.
+
+    Returns a line for the user where the one there was made by other code, else "".
+    """
     run.create()
+    line = ""
     if run.exists("recipe.json"):
         refuse_other(run, recipe)
+        line = _changed(run, loaded, recipe)
     run.write("recipe.json", json.dumps(to_dict(recipe), indent=1))
     run.write("teachers.json", json.dumps(trained))
     for name, text in loaded.sources.items():
         run.write(f"source/{name}", text)
+    return line
 
 
 def refuse_other(run: Folder, recipe: Recipe) -> None:
@@ -42,6 +49,27 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
         )
 
 
+def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
+    """Compares the user's modules and, by the newest checkpoint's fingerprint, the source of the method.
+
+    The recipe's own file is compared by its fields, in `refuse_other`.
+    """
+    found, own = stamps(run), str(loaded.path)
+    names = [name for name, text in loaded.sources.items() if not own.endswith(name) and _differs(run, name, text)]
+    if not names and found and found[-1].fingerprint != fingerprint(recipe):
+        names = [f"{type(recipe.method).__module__} (or a teacher's method)"]
+    if not names:
+        return ""
+    return (
+        f"{', '.join(sorted(names))} changed since {run.place} was last trained: what is there stands, and training "
+        "goes on with the code as it is now; another --name begins anew"
+    )
+
+
+def _differs(run: Folder, name: str, text: str) -> bool:
+    return run.exists(f"source/{name}") and run.read(f"source/{name}") != text.encode()
+
+
 def result_of(run: Folder) -> dict[str, Any] | None:
     """result.json, if there is one."""
     if not run.exists("result.json"):
@@ -56,8 +84,15 @@ class Superseded(RuntimeError):
     """Another attempt has begun in this run directory, so this one must not write there any more."""
 
 
+def expect_there(run: Folder) -> None:
+    """Raise FileNotFoundError where the directory is not to be seen: a mount that is gone leaves an empty folder."""
+    if not run.exists("recipe.json"):
+        raise FileNotFoundError(errno.ENOENT, "the run's directory is gone", run.place)
+
+
 def claim(run: Folder, workers: int) -> str:
     """Note that workers start (again), before they read anything; gives the attempt's token."""
+    expect_there(run)
     attempts, found = attempts_of(run), stamps(run)
     step = found[-1].step if found else 0  # the newest checkpoint; a damaged one is passed over later
     attempts.append({"token": secrets.token_hex(8), "started": time.time(), "workers": workers, "step": step})
@@ -74,7 +109,8 @@ def attempts_of(run: Folder) -> list[dict[str, Any]]:
 
 
 def expect_mine(run: Folder, token: str) -> None:
-    """Raise Superseded where a later attempt than the token's has begun."""
+    """Raise Superseded where a later attempt than the token's has begun, FileNotFoundError where storage is away."""
+    expect_there(run)
     if attempts_of(run)[-1:] and attempts_of(run)[-1]["token"] != token:
         raise Superseded(f"another process has taken {run.place} over, so this one stops")
 

@@ -61,14 +61,12 @@ _unpacked: list[dict[str, str]] = []
 
 def _by_workers(job: dict[str, Any], recipe: Recipe) -> None:
     """The inner run keeps no restarts for itself: what went wrong is judged once, by `lost`."""
-    from dataclasses import replace
-
     from raykd.launch.board import Board
     from raykd.launch.job import trainer
 
     board = Board.options(scheduling_strategy=cluster.on_this_node()).remote()
     ray.get(board.keep_key.remote(ray.get(job["board"].key.remote())))
-    inner = trainer(job | {"board": board}, replace(recipe, max_failures=0))
+    inner = trainer(job | {"board": board}, recipe, restarts=False)
     inner.run_config.callbacks.append(_heard_to_the_end(recipe))
     inner.fit()
 

@@ -91,11 +91,7 @@ class Worker:
         self.job, self.recipe, self.rank, self.world = job, recipe, rank, world
         self.device, self.report, self.messenger = device, report, messenger
         self.folder, self.notices = Folder(job["run"]), []
-        if not self.folder.exists("recipe.json"):
-            raise UserError(
-                f"storage: node {socket.gethostname()} can't see {job['run']}, which the driver has written; "
-                "with several nodes give a --storage that all share, such as NFS, s3:// or gs://"
-            )
+        self._expect_storage()
         self.tell(phase="preparing data and networks")
         stage(recipe.data, self._tell_staging)
         self.prepared = prepare(recipe.data)
@@ -115,6 +111,22 @@ class Worker:
         self.state = new_state(recipe, distiller, device)
         self.figures: dict[str, Any] = {}
 
+    def _expect_storage(self) -> None:
+        """Raise UserError where this node can't see the run's directory, which the driver has written.
+
+        A worker that takes over from others waits for it instead: the storage has been there, and may come back.
+        """
+        from raykd.launch.rundir import expect_there
+        from raykd.train.retry import patiently
+
+        if self.messenger is not None and self.messenger.going_on():
+            patiently(lambda: expect_there(self.folder), "finding the run's directory", self._tell_staging)
+        elif not self.folder.exists("recipe.json"):
+            raise UserError(
+                f"storage: node {socket.gethostname()} can't see {self.folder.place}, which the driver has written; "
+                "with several nodes give a --storage that all share, such as NFS, s3:// or gs://"
+            )
+
     def tell(self, **progress: Any) -> None:
         """Tell the driver how the run stands; only rank 0 does."""
         if self.messenger is not None and self.rank == 0:
@@ -126,7 +138,7 @@ class Worker:
         self.tell(notices=tuple(self.notices))
 
     def _tell_staging(self, line: str) -> None:
-        """Every node's copying is worth a line, also where rank 0, which else does all the telling, is elsewhere."""
+        """What happens on a node is worth a line, also where rank 0, which else does all the telling, is elsewhere."""
         if self.messenger is not None:
             self.messenger.tell(**{f"staging {socket.gethostname()}": line})
 
@@ -183,10 +195,16 @@ class Worker:
 
     def _resume(self) -> Any:
         """Restore the newest checkpoint that reads, the same one on all workers; its stamp, or None."""
+        from raykd.launch.rundir import expect_there
         from raykd.train.checkpoint import resume
         from raykd.train.retry import patiently
 
-        found = patiently(lambda: resume(self.folder, self.notice, self.device), "reading the checkpoint", self.notice)
+        def read() -> Any:
+            if self.rank == 0:  # which reads for all; storage that is away looks as if there were no checkpoint
+                expect_there(self.folder)
+            return resume(self.folder, self.notice, self.device)
+
+        found = patiently(read, "reading the checkpoint", self.notice)
         if found is None:
             return None
         snapshot, stamp = found

@@ -254,7 +254,8 @@ class Recipe:
     node_labels: tuple[str, ...] = ()
     """Ray labels of the nodes that workers need, each KEY=VALUE, e.g. ray.io/market-type=on-demand."""
     max_failures: int = 3
-    """Restarts after a lost worker or node before the run is given up; -1: for ever."""
+    """Losses of workers or nodes, with no newer checkpoint between them, after which the run is given up; -1: never.
+    Announced ones (SIGTERM, a drained node) don't count. A trial of Tune counts every loss."""
     collective_timeout: int = 900
     """Seconds that workers wait for one of them that is stuck before all start again from the last checkpoint."""
     checkpoint: Checkpoint = Checkpoint()

@@ -42,6 +42,35 @@ def test_killed_twice_with_gates_adamw_and_an_average(stage):
     survives(stage, "one", AVERAGED)
 
 
+def test_a_method_that_changed_since_is_said_and_used(stage):
+    recipe = stage.recipe("supervised", "", "deaths=(0.4,)")
+    assert stage.train(recipe, "changed").end() == -9
+    with open(stage.folder / "dying.py", "a") as file:
+        file.write("\n# a mended bug\n")
+    process = stage.train(recipe, "changed")
+    assert process.end() == 0
+    assert "dying.py changed since" in " ".join(process.said.split())
+    assert same(stage.state("changed"), stage.state(stage.whole("supervised"))) == []
+
+
+def test_raykds_own_method_that_changed_since_is_said_until_a_newer_checkpoint(tmp_path):
+    from pathlib import Path
+
+    from raykd.launch.rundir import open_run
+    from raykd.recipe.load import load
+    from raykd.recipe.serial import fingerprint
+    from raykd.train import checkpoint
+    from raykd.train.storage import Folder
+
+    loaded, run = load(Path(__file__).parents[2] / "recipes/digits/dkd.py"), Folder(tmp_path)
+    now, then = fingerprint(loaded.recipe), "0123456789ab"
+    assert open_run(run, loaded, loaded.recipe, []) == ""
+    for step, made_by in ((2, now), (4, then), (6, now)):
+        checkpoint.write(run, {"step": step}, step=step, epoch=0.1, top1=None, fingerprint=made_by)
+        said = open_run(run, loaded, loaded.recipe, [])
+        assert ("raykd.methods.dkd" in said and "changed since" in said) if made_by == then else said == ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("base", METHODS)
 def test_every_method(stage, base):

@@ -13,6 +13,7 @@ import torch
 
 from raykd import UserError
 from raykd.launch import lease, rundir
+from raykd.launch.worker import Worker
 from raykd.train import checkpoint, retry
 from raykd.train.storage import Folder
 from tests.faults.stage import same
@@ -157,6 +158,42 @@ def test_a_worker_that_was_replaced_writes_nothing_more(run):
     assert [stamp.step for stamp in checkpoint.stamps(run)] == [1]
 
 
+def test_storage_that_is_away_looks_like_no_new_run(run):
+    """An empty mount point: neither a first attempt nor a start from nothing may come of it."""
+    for action in (lambda: rundir.claim(run, 1), lambda: rundir.expect_mine(run, "t")):
+        with pytest.raises(FileNotFoundError, match="gone"):
+            action()
+    assert run.names() == []
+
+
+class Line:
+    """A worker's line to its driver."""
+
+    def __init__(self, going_on):
+        self.going_on, self.told = lambda: going_on, []
+
+    def tell(self, **progress):
+        self.told += progress.values()
+
+
+def worker_of(run, messenger):
+    worker = object.__new__(Worker)
+    worker.folder, worker.messenger, worker.rank = run, messenger, 1
+    return worker
+
+
+def test_a_worker_that_takes_over_waits_for_storage_that_the_first_one_would_refuse(run, hasty):
+    for messenger in (None, Line(False)):
+        with pytest.raises(UserError, match="storage: node .* can't see"):
+            worker_of(run, messenger)._expect_storage()
+    back = threading.Timer(1, lambda: run.write("recipe.json", "{}"))
+    back.start()
+    messenger = Line(True)
+    worker_of(run, messenger)._expect_storage()
+    back.join()
+    assert "trying again" in messenger.told[0] and "works again" in messenger.told[-1]
+
+
 def test_what_a_crash_left_half_written_is_cleared(run):
     (run.local / "checkpoints/step-000000003").mkdir(parents=True)
     (run.local / "checkpoints/step-000000003/.state.pt.7.tmp").write_bytes(b"half")
@@ -213,19 +250,26 @@ def test_read_only_storage_is_refused_before_anything_starts(stage, tmp_path):
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_run_goes_on_while_its_storage_is_away_and_ends_whole(stage):
-    """The run's folder is replaced by a file for a while, and comes back."""
-    name = "away"
+@pytest.mark.parametrize("left", ["a file", "an empty folder"])
+def test_a_run_goes_on_while_its_storage_is_away_and_ends_whole(stage, left):
+    """The run's folder is replaced for a while by what a mount leaves behind, in which nothing may be written."""
+    name = f"away-{left[-4:]}"
     process = stage.start(stage.recipe("supervised", "", "sleep=0.15"), name)
     stage.wait_for(name, 6)
-    place, aside = stage.storage / name, stage.storage / "aside"
+    place, aside = stage.storage / name, stage.storage / f"aside-{left[-4:]}"
     place.rename(aside)
-    place.write_text("not a folder")
+    if left == "a file":
+        place.write_text("not a folder")
+    else:
+        place.mkdir()
     while "can't be written" not in process.said:
         time.sleep(0.05)
         assert process.process.is_alive(), process.said
     time.sleep(1)
-    place.unlink()
+    if left == "a file":
+        place.unlink()
+    else:
+        place.rmdir()  # fails where anything has been written
     aside.rename(place)
     assert process.end() == 0 and "written again" in process.said
     assert same(stage.state(name), stage.state(stage.whole("supervised"))) == []

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from raykd.launch.board import Board
+from raykd.launch.failure import preempted
 from tests.faults.stage import group, same
 
 BRANCHES = "method=replace(base.method, ramp_up_epochs=1.0)"
@@ -25,6 +27,63 @@ def test_a_killed_worker_is_replaced_and_changes_nothing(stage):
     assert "worker 1" in process.said and stage.json("okddip-ray")["restarts"] == 1
     assert stage.json("okddip-ray", "attempts.json")[1]["step"] >= 6, "at most one interval is lost"
     assert same(stage.state("okddip-ray"), undisturbed(stage, "okddip", "okddip-pair", BRANCHES)) == []
+
+
+@pytest.mark.slow
+def test_storage_that_is_away_when_workers_start_again_is_waited_for(stage):
+    recipe = stage.recipe("supervised", "", "deaths=(0.5,), rank=1")
+    process = stage.start(recipe, "away-again", "--workers", 2)
+    flag, place = stage.folder / "flags0/death-0.5", stage.storage / "away-again"
+    while not flag.exists():
+        time.sleep(0.01)
+        assert process.process.is_alive(), process.said
+    place.rename(stage.storage / "aside-again")
+    place.mkdir()
+    while "trying again" not in process.said or "finding the run's directory" not in process.said:
+        time.sleep(0.1)
+        assert process.process.is_alive(), process.said
+    time.sleep(2)
+    place.rmdir()
+    (stage.storage / "aside-again").rename(place)
+    assert process.end() == 0 and "works again" in process.said, process.said
+    assert stage.json("away-again")["restarts"] == 1
+    assert same(stage.state("away-again"), undisturbed(stage, "supervised", "away-again-pair")) == []
+
+
+@pytest.mark.slow
+def test_a_run_that_gets_on_may_lose_more_workers_than_one_that_stands_still(stage):
+    """Three losses with checkpoints between them, then a second one at the same place."""
+    recipe = stage.recipe("supervised", "", "deaths=(0.2, 0.45, 0.74, 0.7401, 0.7402), sleep=0.2")
+    process = stage.train(recipe, "losing", "--workers", 1, "--max-failures", 1)
+    assert process.end() == 1, process.said
+    assert "2 failure(s) since the checkpoint of step" in " ".join(process.said.split())
+    steps = [attempt["step"] for attempt in stage.json("losing", "attempts.json")]
+    assert len(steps) == 4 and steps == sorted(set(steps)), steps
+
+
+def test_losses_count_since_the_newest_checkpoint():
+    board = Board.__ray_metadata__.modified_class(watched=True)
+    assert not board.going_on()
+    assert not board.lose("a", False, 1) and board.going_on()
+    board.post(0, {"saved": 4}, {})
+    assert not board.lose("b", False, 1), "there is a checkpoint between"
+    board.told_to_go("worker 1 on here")
+    assert not board.lose("c", False, 1), "it was announced"
+    assert not board.lose("d", True, 1), "Ray knows that the node was taken away"
+    assert board.lose("e", False, 1), "the second since step 4"
+    kind, line = board.look()["hopeless"]
+    assert kind == "failure" and "e (given up: 2 failure(s) since the checkpoint of step 4, max_failures is 1" in line
+    endless = Board.__ray_metadata__.modified_class(watched=True)
+    assert not any(endless.lose("f", False, -1) for _ in range(100))
+
+
+def test_a_node_that_was_taken_away_is_told_from_one_that_was_lost():
+    from ray.exceptions import ActorDiedError, RayActorError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+    taken = WorkerHealthCheckFailedError("lost", RayActorError("a", "node was terminated", preempted=True))
+    assert preempted({0: RuntimeError("connection closed"), 1: taken})
+    assert not preempted({0: WorkerHealthCheckFailedError("lost", ActorDiedError()), 1: RuntimeError("x")})
 
 
 @pytest.mark.slow
