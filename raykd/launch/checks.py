@@ -26,6 +26,8 @@ def check(recipe: Recipe) -> None:
     interval(recipe.checkpoint.every)
     cluster.labels_of(recipe)
     _method(recipe)
+    _form(recipe)
+    _placement(recipe)
     sgd = recipe.optimizer
     if isinstance(sgd, SGD) and sgd.nesterov and sgd.momentum == 0:
         raise UserError("optimizer.momentum: 0 leaves nothing for nesterov; set --optimizer.no-nesterov")
@@ -55,6 +57,10 @@ def _amounts(recipe: Recipe) -> Iterator[tuple[str, float, float, float]]:
     yield "gpus_per_worker", recipe.gpus_per_worker, 0, 1
     yield "max_failures", recipe.max_failures, -1, INFINITY
     yield "teachers.max_parallel", recipe.teachers.max_parallel, 0, INFINITY
+    yield "teachers.top_k", recipe.teachers.top_k, 0, 65_536
+    yield "teachers.gpus_per_actor", recipe.teachers.gpus_per_actor, 0, 1
+    for name in ("actors", "cpus_per_actor", "ahead"):
+        yield f"teachers.{name}", getattr(recipe.teachers, name), 1, INFINITY
     yield "optimizer.weight_decay", recipe.optimizer.weight_decay, 0, INFINITY
     yield "optimizer.clip_norm", recipe.optimizer.clip_norm, 0, INFINITY
     yield "schedule.warmup_steps", recipe.schedule.warmup_steps, 0, INFINITY
@@ -80,6 +86,38 @@ def _method(recipe: Recipe) -> None:
         raise UserError(f"data.mixing: {name} needs whole labels, and mixing makes shares of them; remove it")
     if not recipe.method.uses_teachers and recipe.teachers.sources:
         raise UserError(f"teachers: {name} has no use for teachers; remove them")
+
+
+def _placement(recipe: Recipe) -> None:
+    """What remote teachers can't be combined with."""
+    if recipe.teachers.placement == "inline":
+        return
+    if recipe.workers == 0:
+        raise UserError("teachers.placement: remote teachers are Ray actors, which need workers 1 or more; use inline")
+    if recipe.teachers.cache != "none":
+        raise UserError(
+            "teachers.placement: kept logits are read by the worker itself, remote teachers would have nothing to do; "
+            "use inline, or teachers.cache none"
+        )
+
+
+def _form(recipe: Recipe) -> None:
+    """What the teachers' form and their kept logits can't be combined with."""
+    teachers = recipe.teachers
+    if teachers.form == "auto":
+        for field, plain in (("cache", "none"), ("placement", "inline")):
+            if getattr(teachers, field) != plain:
+                raise UserError(
+                    f"teachers.form: auto is chosen by a worker for itself alone, and teachers.{field} "
+                    f"{getattr(teachers, field)} needs one that others know too: name it, e.g. bfloat16"
+                )
+    if teachers.form == "float16" and not (recipe.gpus_per_worker or teachers.gpus_per_actor):
+        raise UserError("teachers.form: float16 is for GPUs; on CPUs use bfloat16")
+    if (teachers.cache == "top-k") != (teachers.top_k > 0):
+        raise UserError(
+            "teachers.top_k: a cache of top-k must know how many logits to keep, e.g. --teachers.cache top-k "
+            "--teachers.top-k 20; for any other cache it is 0"
+        )
 
 
 def interval(text: str) -> tuple[int, float]:

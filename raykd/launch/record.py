@@ -148,7 +148,7 @@ class Record:
             "networks": {name: asdict(figures) for name, figures in worker.figures.items()},
             "teachers": {
                 teacher.name: asdict(worker.teacher_figures[teacher.name])
-                | {"parameters": teacher.parameters, "path": teacher.path}
+                | {"parameters": teacher.parameters, "path": teacher.path, "form": str(teacher.form)}
                 for teacher in worker.teachers
             },
             "flops": flops(network, worker.recipe.data.image_size, worker.device),

@@ -15,7 +15,7 @@ from raykd.train.checkpoint import stamps
 from raykd.train.storage import Folder
 
 # What `open_run` and `claim` write.
-OPENED = ("recipe.json", "teachers.json", "source", "attempts.json")
+OPENED = ("recipe.json", "teachers.json", "teachers-form.json", "source", "attempts.json")
 
 
 def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> str:

@@ -168,6 +168,7 @@ class Worker:
                 record.fail()
             raise
 
+        self._settle_form()
     def _train(self, record: Any) -> None:
         from raykd.train.loop import Epoch, fit
 
@@ -224,6 +225,19 @@ class Worker:
             return evaluate(lambda images: dict(zip(kept, next(logits))), batches, self.autocast, {})[0]
 
         self.teacher_figures = replay(self.test_data.batches()) if kept else {}
+    def _settle_form(self) -> None:
+        """Let the teachers run in the form that is best here, where the recipe leaves that open."""
+        if self.recipe.teachers.form != "auto" or not self.teachers:
+            return
+        from dataclasses import replace
+
+        from raykd.launch.form import settle
+
+        self.tell(phase="measuring the teachers' forms")
+        place = (self.train_data, self.device, self.rank, self.notice)
+        form = settle(self.folder, self.recipe, self.state.distiller, self.teachers, *place)
+        self.teachers = [replace(teacher, form=form) for teacher in self.teachers]
+
 
     def evaluate(self, distiller: Any) -> dict[str, Any]:
         """Figures of all networks over all workers, as a line of metrics.jsonl has them."""

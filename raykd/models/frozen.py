@@ -1,5 +1,6 @@
 """Frozen networks in the form that costs least: BatchNorm folded into convolutions, channels last, no gradients."""
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 
@@ -22,6 +23,18 @@ def freeze(staged: Staged) -> Staged:
             if module is norm:
                 staged.model.set_submodule(name, _what_stays(norm))
     return staged.to(memory_format=torch.channels_last)
+
+
+def lowered(staged: Staged, kind: torch.dtype) -> Staged:
+    """A copy for autocast to `kind` whose convolutions and linear layers hold weights of that type already.
+
+    Everything else, norms among them, stays as it is: autocast knows what to compute in float32.
+    """
+    twin = copy.deepcopy(staged)
+    for module in twin.modules():
+        if type(module) in (nn.Conv2d, nn.Linear):
+            module.to(kind)
+    return twin
 
 
 def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.Module]]:

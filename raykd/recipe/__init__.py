@@ -117,9 +117,27 @@ class Teachers:
     """Teachers, in order."""
     max_parallel: int = 0
     """Teachers trained at once; 0: as many as the cluster has room for."""
-    cache: Literal["none", "float32", "float16"] = "none"
+    form: Literal["recipe", "bfloat16", "float16", "auto"] = "recipe"
+    """What the teachers' passes are computed in. recipe: the recipe's own precision, by default, as only float32 gives
+    the same result for any number of workers; auto: the fastest form, by measuring, that changes the student's first
+    losses by less than 1e-3, so that two runs may differ in the last digits; a run that goes on keeps its choice."""
+    cache: Literal["none", "float32", "float16", "top-k"] = "none"
     """Keep the teachers' logits of every training crop below `data.root`, in this type; later runs on the same data
-    with the same seed read them and run no teacher."""
+    with the same seed read them and run no teacher. top-k: the `top_k` largest in float16, and the others' total
+    probability, which is spread evenly over them: at temperature 1 the kept classes' probabilities are exact."""
+    top_k: int = 0
+    """Logits that a cache of top-k keeps of each image."""
+    placement: Literal["inline", "remote"] = "inline"
+    """inline: in each worker, before its student's step; remote: in Ray actors on CPUs or GPUs of their own, which are
+    ahead of the student. The result is the same."""
+    actors: int = 1
+    """Remote: actors of each worker, which take its steps in turn."""
+    cpus_per_actor: int = 1
+    """Remote: CPUs of each actor. As many as a worker's, on the same type of device, give the very bits of inline."""
+    gpus_per_actor: float = 0.0
+    """Remote: GPUs of each actor, 1 at most; a part, such as 0.5, where several share one."""
+    ahead: int = 2
+    """Remote: steps that each actor may be ahead of the student; their outputs are held in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

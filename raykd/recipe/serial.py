@@ -19,6 +19,7 @@ CIRCUMSTANCES = (
     "checkpoint wandb debug search published"
 ).split()
 DATA_CIRCUMSTANCES = ("root", "shared", "loader")
+TEACHERS_CIRCUMSTANCES = ("max_parallel", "placement", "actors", "cpus_per_actor", "gpus_per_actor", "ahead")
 
 
 def to_dict(value: Any) -> Any:
@@ -126,9 +127,13 @@ def essence(recipe: Recipe) -> dict:
         del data[name]
     for name in DATA_CIRCUMSTANCES:
         del data["data"][name]
-    data["teachers"].pop("max_parallel")
-    if data["teachers"]["cache"] != "float16":  # float32 keeps the live teachers' own numbers
+    for name in TEACHERS_CIRCUMSTANCES:
+        del data["teachers"][name]
+    if data["teachers"]["cache"] in ("none", "float32"):  # float32 keeps the live teachers' own numbers
         data["teachers"].pop("cache")
+    for name, plain in (("form", "recipe"), ("top_k", 0)):
+        if data["teachers"][name] == plain:
+            data["teachers"].pop(name)
     for source in data["teachers"]["sources"]:
         if "recipe" in source:
             source["recipe"] = fingerprint(from_dict(source["recipe"]))

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Distiller
+from raykd.contract import Distiller, Output
 from raykd.data.config import Data
 from raykd.models import create
 from raykd.models.frozen import freeze
@@ -16,6 +17,7 @@ from raykd.models.renormalize import renormalize
 from raykd.models.staged import Staged
 from raykd.recipe import Pretrained, Recipe, Run, Teachers, Train
 from raykd.recipe.serial import from_dict, refuse_foreign
+from raykd.train.forms import Form, named, runner
 from raykd.train.storage import Folder
 from raykd.train.student import read_student
 
@@ -30,6 +32,15 @@ class FrozenTeacher:
     path: str  # of its run, or its weights' name
     parameters: int  # of the network as it was trained
     kept: "Kept | None" = None  # its logits in files, where the recipe says so
+    form: Form = Form()  # what its passes in training are computed in
+
+    def output(self, images: Tensor, features: Sequence[str]) -> Output:
+        """`network.output` in this teacher's form, which is made of the network as it lies at the first call."""
+        return self._run(images, features)
+
+    @cached_property
+    def _run(self):
+        return runner(self.network, self.form)
 
 
 def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: int, seed: int) -> Distiller:
@@ -61,7 +72,7 @@ def load_teachers(teachers: Teachers, data: Data, classes: int, trained: Sequenc
             found.append(_pretrained(source, data, classes))
         else:
             raise UserError(f"teachers: {type(source).__name__} is not one of Run, Train, Pretrained")
-    return [_renamed(teacher, i, found) for i, teacher in enumerate(found)]
+    return [replace(_renamed(teacher, i, found), form=named(teachers)) for i, teacher in enumerate(found)]
 
 
 def _renamed(teacher: FrozenTeacher, i: int, all_of_them: list[FrozenTeacher]) -> FrozenTeacher:

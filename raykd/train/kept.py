@@ -24,6 +24,7 @@ from raykd.data.order import INDEX_MASK, PASS_SHIFT
 from raykd.recipe import Recipe
 from raykd.recipe.serial import to_dict
 from raykd.train.assemble import FrozenTeacher
+from raykd.train.rows import Full, TopK, row
 
 PIXELS = ("source", "image_size", "mean", "std", "train", "validation", "encoding")  # fields of `data`
 
@@ -31,24 +32,37 @@ PIXELS = ("source", "image_size", "mean", "std", "train", "validation", "encodin
 class Kept:
     """One teacher's logits by tag (index | pass << 40), in a folder that several processes may share."""
 
-    def __init__(self, folder: Path, samples: int, classes: int, kind: str):
-        self.folder, self.samples, self.classes, self.kind = folder, samples, classes, kind
+    def __init__(self, folder: Path, samples: int, form: Full | TopK):
+        self.folder, self.samples, self.row = folder, samples, form
         self._open: dict[int, tuple[np.memmap, np.memmap]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def logits(self, tags: np.ndarray, device: torch.device, compute: Callable[[], Tensor]) -> Tensor:
         """Logits [B, C] of tags [B]: read where all are there and whole, else computed for the batch and written."""
-        found = self.read(tags)
-        if found is not None:
-            return torch.from_numpy(found).to(device, non_blocking=True).float()
-        # float16 also when just computed: a run that fills the files and one that reads them see the same numbers.
-        values = compute().detach().float().cpu().numpy().astype(self.kind)
-        self.write(tags, values)
-        return torch.from_numpy(values).to(device, non_blocking=True).float()
+        rows = self._read(tags)
+        if rows is None:
+            # Unpacked also when just computed: a run that fills the files and one that reads them see the same numbers.
+            rows = self.row.pack(compute().detach().float().cpu().numpy())
+            self._write(tags, rows)
+        return torch.from_numpy(self.row.unpack(rows)).to(device, non_blocking=True)
 
     def read(self, tags: np.ndarray) -> np.ndarray | None:
-        """Rows [B, C], or None where one of them is missing or does not match its checksum."""
-        found = np.empty((len(tags), self.classes), self.kind)
+        """Logits [B, C], or None where a row is missing or does not match its checksum."""
+        rows = self._read(tags)
+        return None if rows is None else self.row.unpack(rows)
+
+    def write(self, tags: np.ndarray, logits: np.ndarray) -> None:
+        self._write(tags, self.row.pack(logits))
+
+    def missing(self, tags: np.ndarray) -> np.ndarray:
+        """Mask [B] of the rows that nobody has written."""
+        found = np.empty(len(tags), bool)
+        for epoch, rows in _by_pass(tags):
+            found[rows] = self._pass(epoch)[1][tags[rows] & INDEX_MASK] == 0
+        return found
+
+    def _read(self, tags: np.ndarray) -> np.ndarray | None:
+        found = np.empty((len(tags), self.row.bytes), np.uint8)
         for epoch, rows in _by_pass(tags):
             logits, sums = self._pass(epoch)
             index = tags[rows] & INDEX_MASK
@@ -60,7 +74,7 @@ class Kept:
                 return None
         return found
 
-    def write(self, tags: np.ndarray, values: np.ndarray) -> None:
+    def _write(self, tags: np.ndarray, values: np.ndarray) -> None:
         for epoch, rows in _by_pass(tags):
             logits, sums = self._pass(epoch)
             index = tags[rows] & INDEX_MASK
@@ -72,7 +86,7 @@ class Kept:
         if epoch not in self._open:
             for old in sorted(self._open)[:-1]:
                 del self._open[old]
-            logits = self._map(f"pass-{epoch:06d}.logits", (self.samples, self.classes), self.kind)
+            logits = self._map(f"pass-{epoch:06d}.logits", (self.samples, self.row.bytes), "uint8")
             self._open[epoch] = (logits, self._map(f"pass-{epoch:06d}.sums", (self.samples,), "uint32"))
         return self._open[epoch]
 
@@ -114,14 +128,17 @@ def keep(
     root = Path(recipe.data.root).expanduser() / "teachers"
     samples, classes = len(data.labels), data.classes
     places = [root / identity(teacher, recipe, data) for teacher in teachers]
-    _expect_room(places, int(-(-recipe.epochs // 1)), samples, classes, kind, notice)
-    return [replace(t, kept=Kept(place, samples, classes, kind)) for t, place in zip(teachers, places, strict=True)]
+    form = row(kind, classes, recipe.teachers.top_k)
+    _expect_room(places, int(-(-recipe.epochs // 1)), samples, form, notice)
+    return [replace(t, kept=Kept(place, samples, form)) for t, place in zip(teachers, places, strict=True)]
 
 
 def identity(teacher: FrozenTeacher, recipe: Recipe, data: Any) -> str:
     """Name and hash of all that a teacher's logits depend on."""
     pixels = to_dict(recipe.data)
     about = {"seed": recipe.seed, "autocast": recipe.precision.autocast, "kind": recipe.teachers.cache}
+    about |= {"top_k": recipe.teachers.top_k} if recipe.teachers.top_k else {}
+    about |= {"form": recipe.teachers.form} if recipe.teachers.form != "recipe" else {}
     about |= {name: pixels[name] for name in PIXELS}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     digest.update(data.labels.numpy().tobytes())
@@ -135,13 +152,14 @@ def _tensors(network: nn.Module):
     yield from network.buffers()  # a renormalised teacher's map is one, though no checkpoint holds it
 
 
-def _expect_room(places: list[Path], passes: int, samples: int, classes: int, kind: str, notice) -> None:
-    each = passes * samples * (classes * np.dtype(kind).itemsize + 4)
+def _expect_room(places: list[Path], passes: int, samples: int, form: Full | TopK, notice) -> None:
+    each = passes * samples * (form.bytes + 4)
     there = sum(file.stat().st_blocks * 512 for place in places for file in place.glob("pass-*"))
     needed = max(0, each * len(places) - there)
     places[0].parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(places[0].parent).free
-    said = f"{len(places)} teacher(s) × {passes} passes × {samples:,} images × {classes} classes"
+    said = f"{len(places)} teacher(s) × {passes} passes × {samples:,} images × {form.classes} classes"
+    said += f", {form.k} of which are kept," if isinstance(form, TopK) else ""
     if needed > free:
         raise UserError(
             f"teachers.cache: {said} need {needed / 1e9:.1f} GB more in {places[0].parent}; {free / 1e9:.1f} are free"

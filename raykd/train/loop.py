@@ -283,7 +283,7 @@ def ask(
     outputs = []
     with context():
         for k, teacher in enumerate(teachers):
-            run = functools.partial(teacher.network.output, images, features[k] if features else ())
+            run = functools.partial(teacher.output, images, features[k] if features else ())
             if teacher.kept is None or tags is None:
                 outputs.append(run())
             else:

@@ -16,6 +16,8 @@ from raykd.models.frozen import freeze
 from raykd.recipe import Recipe, Train
 from raykd.train import loop
 from raykd.train.assemble import FrozenTeacher, build_distiller, load_teachers, parameters
+from raykd.train.forms import choose, named
+from raykd.train.forms import measure as forms
 
 WARM = 3  # first steps, which allocate, choose algorithms and compile, are timed apart
 
@@ -56,6 +58,9 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
         batch = next(data.batches(0, 1))
         steps = loop.optim.total_steps(recipe, data.size)
         reading = _often(_reader(data, steps), seconds, device)
+        if recipe.teachers.form == "auto":
+            form = choose(forms(recipe, distiller.to(device), teachers, [batch], device))
+            teachers = [replace(teacher, form=form) for teacher in teachers]
         asking = _often(_asker(recipe, distiller, teachers, batch, device), seconds, device) if teachers else 0.0
         first, whole, parts = _train(recipe, distiller, teachers, data, device, seconds)
         return Speed(len(batch.index), reading, asking, first, whole, parts)
@@ -73,7 +78,8 @@ def stand_ins(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
         for seed in source.seeds:
             name = source.recipe.student.name
             network = create(name, classes, image_size=recipe.data.image_size)
-            found.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", parameters(network)))
+            size = parameters(network)
+            found.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", size, form=named(recipe.teachers)))
     return found
 
 

@@ -15,6 +15,7 @@ from raykd.models.staged import Staged
 from raykd.train.assemble import FrozenTeacher
 from raykd.train.kept import Kept
 from raykd.train.loop import ask
+from raykd.train.rows import Full
 from tests.bench.step import CASES, CLASSES, DEVICE, SIZE, only_ours
 from tests.bench.timing import in_turns, ratio, threads
 
@@ -46,7 +47,7 @@ def _kept(repetitions: int) -> dict:
     taught = replace(CASES["aver_mkd"], teachers=("resnet32x4",) * 3)
     alone = replace(taught, config=Supervised.Config(), teachers=())
     with tempfile.TemporaryDirectory() as folder:
-        stores = [Kept(Path(folder) / str(k), 50_000, CLASSES, "float16") for k in range(3)]
+        stores = [Kept(Path(folder) / str(k), 50_000, Full(CLASSES, "float16")) for k in range(3)]
         sides = {"original": only_ours(alone, CLASSES), "raykd": only_ours(taught, CLASSES, stores)}
         timed = in_turns(sides, repetitions)
     times = {f"{side} ms": found.milliseconds for side, found in timed.items()}

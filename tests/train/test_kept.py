@@ -16,6 +16,7 @@ from raykd.recipe import Teachers
 from raykd.recipe.serial import fingerprint
 from raykd.train import kept, loop
 from raykd.train.assemble import FrozenTeacher
+from raykd.train.rows import Full, TopK
 from tests.train import tiny
 
 
@@ -92,11 +93,11 @@ def test_a_damaged_row_is_computed_again(root):
 
 
 def test_rows_are_found_by_pass_and_index(tmp_path):
-    store = kept.Kept(tmp_path / "a", 10, 3, "float32")
+    store = kept.Kept(tmp_path / "a", 10, Full(3, "float32"))
     tags = np.array([7 | 1 << PASS_SHIFT, 2, 7])
     values = np.arange(9, dtype="float32").reshape(3, 3)
     store.write(tags, values)
-    again = kept.Kept(tmp_path / "a", 10, 3, "float32")
+    again = kept.Kept(tmp_path / "a", 10, Full(3, "float32"))
     np.testing.assert_array_equal(again.read(tags[::-1]), values[::-1])
     assert again.read(np.array([2 | 1 << PASS_SHIFT])) is None
     zeros = np.zeros((1, 3), "float32")
@@ -151,3 +152,52 @@ def test_the_room_is_said_before_anything_is_written(root):
 def test_only_rounded_logits_make_another_experiment():
     none, exact, rounded = (fingerprint(recipe(kind)) for kind in ("none", "float32", "float16"))
     assert none == exact != rounded
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    return logits - np.log(np.exp(logits.astype(np.float64)).sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("k", [1, 3, 9, 10])
+def test_the_largest_logits_and_the_remainder(k):
+    logits = np.random.default_rng(k).normal(0, 4, (50, 10)).astype("float32")
+    row = TopK(10, k)
+    packed = row.pack(logits)
+    assert packed.shape == (50, 4 * k + 4) and packed.dtype == np.uint8
+    found = row.unpack(packed)
+    exact, kept_ones = log_softmax(logits), np.argsort(-logits, axis=1)[:, :k]
+    ours = log_softmax(found)
+    there = np.zeros_like(logits, bool)
+    np.put_along_axis(there, kept_ones, True, 1)
+    np.testing.assert_allclose(ours[there], exact[there], atol=0.02)  # float16's rounding of logits up to 16
+    np.testing.assert_array_equal(found[there], logits.astype("float16")[there])
+    if k < 10:
+        others, wanted = (np.where(there, 0, np.exp(each)).sum(1) for each in (ours, exact))
+        np.testing.assert_allclose(others, wanted, rtol=0.02)
+        for line, mask in zip(found, there, strict=True):
+            assert len(set(line[~mask])) == 1
+
+
+def test_all_logits_kept_as_the_largest_are_all_logits_in_float16(root):
+    filled, _ = train(recipe("float16"))
+    for _ in range(2):
+        largest, _ = train(recipe("top-k", teachers=Teachers(cache="top-k", top_k=10)))
+        assert same(filled, largest)
+
+
+def test_a_cache_of_the_largest_is_read_and_is_small(root):
+    chosen = recipe(teachers=Teachers(cache="top-k", top_k=2))
+    filled, computed = train(chosen)
+    read, runs = train(chosen)
+    assert computed > 0 == runs and same(filled, read)
+    (file,) = root.glob("tiny-*/pass-000000.logits")
+    data, _ = tiny.data(chosen)
+    assert file.stat().st_size == len(data.labels) * 2 * (2 + 2) + len(data.labels) * 4
+    data.close()
+
+
+def test_more_logits_than_classes_are_refused():
+    with pytest.raises(UserError, match="top_k: 11 must be from 1 to the data's 10"):
+        TopK(10, 11)
+    with pytest.raises(UserError, match="65,536"):
+        TopK(100_000, 5)
