@@ -108,6 +108,10 @@ class Messenger:
     def tell(self, **progress: Any) -> None:
         self._latest = self._latest | progress
 
+    def note(self, line: str) -> None:
+        """Tell the user a line, from any rank."""
+        self._board.note.remote(line)
+
     def fail(self, kind: str, line: str) -> None:
         """Say that the run can't go on; returns only where nobody watches, and the error must be raised."""
         if ray.get(self._board.fail.remote(kind, line)):

@@ -57,7 +57,7 @@ def _train(loaded: Loaded, recipe: Recipe, missing: dict[str, Recipe], storage: 
     if (
         len(missing) > 1
         and recipe.teachers.max_parallel != 1
-        and all(teacher.workers != 0 for teacher in missing.values())
+        and all(teacher.workers != 0 and teacher.teachers.placement == "inline" for teacher in missing.values())
     ):
         with cluster.connected():
             for teacher in missing.values():

@@ -10,10 +10,15 @@ from raykd.launch.rundir import Superseded
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.train.finite import NotFiniteError
 
+
+class TeachersLost(RuntimeError):
+    """The actors of a worker's remote teachers are lost as often as they are replaced."""
+
+
 # What a restart would only meet again (NotFiniteError is an ArithmeticError); lost workers and broken connections,
 # which it mends, are other errors.
 HOPELESS = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError)
-HOPELESS += (NameError, NotImplementedError, Superseded, TypeError, ValueError)
+HOPELESS += (NameError, NotImplementedError, Superseded, TeachersLost, TypeError, ValueError)
 
 TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective operation timeout", "Watchdog caught")
 NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
@@ -30,7 +35,7 @@ def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> tuple[
 
 def one_line(error: BaseException, rank: int) -> str:
     """The error, and for one that nobody meant to raise the place where it was."""
-    if isinstance(error, (UserError, NotFiniteError, Superseded)):
+    if isinstance(error, (UserError, NotFiniteError, Superseded, TeachersLost)):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"worker {rank}: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"

@@ -32,7 +32,9 @@ def check(base: Recipe, wanted: Search, places: space.Space) -> None:
         raise UserError("search: the space is empty")
     for pick in space.examples(places, base.seed):
         try:
-            job.check(override(base, space.overrides(places, pick)))
+            trial = override(base, space.overrides(places, pick))
+            job.check(trial)
+            _check_placement(trial)
         except UserError as error:
             raise UserError(f"search: {error}") from None
     for field in mutated:
@@ -41,6 +43,11 @@ def check(base: Recipe, wanted: Search, places: space.Space) -> None:
         if field.startswith("optimizer.") and field not in ("optimizer.learning_rate", "optimizer.clip_norm"):
             raise UserError(f"search: {field} can't change during training: it is part of the optimizer's state")
     _check_algorithms(base, wanted, places)
+
+
+def _check_placement(trial: Recipe) -> None:
+    if trial.teachers.placement != "inline":
+        raise UserError("teachers.placement: trials reserve nothing for remote teachers; use inline")
 
 
 def _check_algorithms(base: Recipe, wanted: Search, places: space.Space) -> None:

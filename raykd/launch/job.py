@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from raykd import UserError
-from raykd.launch import cluster, key, lease, rundir
+from raykd.launch import cluster, key, lease, remote_room, rundir
 from raykd.launch.checks import check, check_name
 from raykd.launch.display import Display
 from raykd.launch.failure import Size, cause_of, explain
@@ -116,7 +116,7 @@ def _work(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     else:
         with cluster.connected():
             cluster.check_room(recipe)
-            _on_ray(job, recipe, display)
+            _on_ray(job, remote_room.bounded(recipe), display)
 
 
 def _in_this_process(job: dict[str, Any], display: Display) -> None:

@@ -4,7 +4,7 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,7 @@ class Worker:
         self.teachers = load_teachers(recipe.teachers, recipe.data, classes, job["trained"])
         distiller = build_distiller(recipe, self.teachers, classes, recipe.seed)
         self.teachers = keep(self.teachers, recipe, distiller.teacher_features, self.train_data, self.notice)
+        self.remote = self._remote_teachers(distiller.teacher_features)
         for teacher in self.teachers:
             teacher.network.to(device)
         self.state = new_state(recipe, distiller, device)
@@ -143,9 +144,19 @@ class Worker:
             self.messenger.tell(**{f"staging {socket.gethostname()}": line})
 
     def close(self) -> None:
-        for loader in ("train_data", "test_data"):
-            if hasattr(self, loader):
-                getattr(self, loader).close()
+        for part in ("train_data", "test_data", "remote"):
+            if getattr(self, part, None) is not None:
+                getattr(self, part).close()
+
+    def _remote_teachers(self, features: Sequence[tuple[str, ...]]) -> Any:
+        """The worker's actors, which begin to load at once; None where its teachers are its own."""
+        if self.recipe.teachers.placement == "inline" or not self.teachers:
+            return None
+        from raykd.launch.remote import RemoteTeachers
+        from raykd.train.optim import total_steps
+
+        steps = total_steps(self.recipe, self.train_data.size)
+        return RemoteTeachers(self.job, self.recipe, self.rank, self.world, features, steps, self.messenger.note)
 
     def run(self) -> None:
         """Train to the end; rank 0 records on the way."""
@@ -157,7 +168,9 @@ class Worker:
             patiently(lambda: claim(self.folder, self.world), "opening the run", self.notice) if self.rank == 0 else ""
         )
         stamp = self._resume()
+        self._settle_form()
         self._ask_teachers()
+        self._gather_teachers()
         record = Record(self, attempt, stamp) if self.rank == 0 else None
         try:
             self._train(record)
@@ -168,7 +181,6 @@ class Worker:
                 record.fail()
             raise
 
-        self._settle_form()
     def _train(self, record: Any) -> None:
         from raykd.train.loop import Epoch, fit
 
@@ -183,6 +195,7 @@ class Worker:
             due,
             self.rank,
             self.world,
+            self.remote,
         )
         for event in events:
             if record is not None:
@@ -212,19 +225,6 @@ class Worker:
         self.state.restore(snapshot)
         return stamp
 
-    def _ask_teachers(self) -> None:
-        """Each teacher's logits on the evaluation split, once: for its own accuracy and for the agreement with it."""
-        from raykd.train.evaluate import collect, evaluate
-
-        self.tell(phase="measuring teachers" if self.teachers else "starting")
-        kept = {t.name: collect(t.network, self.test_data.batches(), self.autocast) for t in self.teachers}
-        self.teacher_logits = kept
-
-        def replay(batches: list):
-            logits = iter(zip(*kept.values()))
-            return evaluate(lambda images: dict(zip(kept, next(logits))), batches, self.autocast, {})[0]
-
-        self.teacher_figures = replay(self.test_data.batches()) if kept else {}
     def _settle_form(self) -> None:
         """Let the teachers run in the form that is best here, where the recipe leaves that open."""
         if self.recipe.teachers.form != "auto" or not self.teachers:
@@ -238,6 +238,35 @@ class Worker:
         form = settle(self.folder, self.recipe, self.state.distiller, self.teachers, *place)
         self.teachers = [replace(teacher, form=form) for teacher in self.teachers]
 
+    def _ask_teachers(self) -> None:
+        """Each teacher's logits on the evaluation split, once: for its own accuracy and for the agreement with it."""
+        from raykd.train.evaluate import collect, evaluate
+
+        self.tell(phase="measuring teachers" if self.teachers else "starting")
+        kept = {t.name: collect(t.network, self.test_data.batches(), self.autocast) for t in self.teachers}
+        self.teacher_logits = kept
+
+        def replay(batches: list):
+            logits = iter(zip(*kept.values()))
+            return evaluate(lambda images: dict(zip(kept, next(logits))), batches, self.autocast, {})[0]
+
+        self.teacher_figures = replay(self.test_data.batches()) if kept else {}
+
+    def _gather_teachers(self) -> None:
+        """Wait for remote teachers. Only their pass over the evaluation split ran here.
+
+        Nothing of them stays on the student's device but their heads, with which a method may classify.
+        """
+        if self.remote is None:
+            return
+        for teacher in self.teachers:
+            teacher.network.to("cpu")
+            for section in ("pooled", "head"):
+                for module in teacher.network.modules_of(section).values():
+                    module.to(self.device)
+        self.tell(phase="waiting for remote teachers")
+        self.remote.gather()
+        self.tell(phase="training")
 
     def evaluate(self, distiller: Any) -> dict[str, Any]:
         """Figures of all networks over all workers, as a line of metrics.jsonl has them."""

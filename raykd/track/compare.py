@@ -15,6 +15,7 @@ CONFIDENCE = 0.95
 FREE = {
     *("seed", "seeds", "workers", "cpus_per_worker", "gpus_per_worker", "accelerator_type", "max_failures"),
     *("max_parallel", "log_every", "checkpoint", "wandb", "debug", "search", "published", "root", "loader", "path"),
+    *("placement", "actors", "cpus_per_actor", "gpus_per_actor", "ahead"),
 }
 
 

@@ -145,6 +145,7 @@ class Running:
     device: torch.device
     rank: int
     world: int
+    remote: Callable[[int], list[list[Output]]] | None = None  # see `fit`
 
     def __post_init__(self):
         self.steps = optim.total_steps(self.recipe, self.data.size)
@@ -168,14 +169,16 @@ def fit(
     save_due: Callable[[int], bool],
     rank: int = 0,
     world: int = 1,
+    remote: Callable[[int], list[list[Output]]] | None = None,
 ) -> Iterator[Event]:
     """Train from `state.step` to the end of the recipe, yielding what happened.
 
     data: a TrainLoader, whose `batches(start, stop)` gives this worker's part of each global batch.
     evaluate: the figures of a distiller's networks as plain numbers, over all workers.
     save_due: asked after each step with the number of steps done; True yields `Save`.
+    remote: what the teachers, running elsewhere, say of each part (see `split`) of a step's batch; on the CPU.
     """
-    run = Running(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world)
+    run = Running(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world, remote)
     while state.step < run.steps:
         stop = _interval_end(recipe, state.step, data.size)
         yield from _interval(run, stop, save_due)
@@ -230,14 +233,15 @@ def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
         group["lr"] = rate
     seed_step(recipe.seed, state.step, run.rank)
     state.optimizer.zero_grad(set_to_none=True)
-    parts = list(_split(batch, recipe.accumulate))
+    parts = list(split(batch, recipe.accumulate))
     tags = run.data.tags(state.step, state.step + 1)[0] if run.reads_kept else None
     chunks = [None] * len(parts) if tags is None else np.array_split(tags, len(parts))
+    said = run.remote(state.step) if run.remote is not None else [None] * len(parts)
     found = []
     for i, part in enumerate(parts):
         alone = i == len(parts) - 1 or run.world == 1
         with contextlib.nullcontext() if alone else run.model.no_sync():
-            found.append((len(part.index), _backward(run, part, chunks[i])))
+            found.append((len(part.index), _backward(run, part, chunks[i], said[i])))
     norm = _clip(recipe, state)
     run.check.gradient(norm, batch)
     if norm.device.type == "cuda" and not state.scaler.is_enabled():
@@ -250,10 +254,13 @@ def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
     return _mean(found), norm, rate
 
 
-def _backward(run: Running, part: Batch, tags: np.ndarray | None) -> Step:
+def _backward(run: Running, part: Batch, tags: np.ndarray | None, said: list[Output] | None) -> Step:
     """Teachers, forward and backward pass of a part of the batch; the gradients add up."""
     state = run.state
-    outputs = ask(run.teachers, state.distiller.teacher_features, part.images, run.context, tags)
+    if said is None:
+        outputs = ask(run.teachers, state.distiller.teacher_features, part.images, run.context, tags)
+    else:
+        outputs = [_moved(output, run.device) for output in said]
     run.watch.lap("teacher")
     with run.context():
         step = run.model(part, outputs, run.epoch(state.step))
@@ -291,7 +298,13 @@ def ask(
     return outputs
 
 
-def _split(batch: Batch, parts: int) -> Iterator[Batch]:
+def _moved(output: Output, device: torch.device) -> Output:
+    features = {name: feature.to(device, non_blocking=True) for name, feature in output.features.items()}
+    return Output(output.logits.to(device, non_blocking=True), features)
+
+
+def split(batch: Batch, parts: int) -> Iterator[Batch]:
+    """The parts that a worker's share of a batch is computed in."""
     if parts == 1:
         yield batch
         return

@@ -272,7 +272,7 @@ def test_all_workers_evaluate_with_the_same_batch_statistics(tmp_path):
 @pytest.mark.parametrize(("parts", "sizes"), [(1, [7]), (3, [3, 2, 2]), (9, [1] * 7)])
 def test_accumulation_splits_every_sample_once(parts, sizes):
     batch = Batch(torch.randn(7, 3, 2, 2), torch.arange(7), torch.arange(7))
-    found = list(loop._split(batch, parts))
+    found = list(loop.split(batch, parts))
     assert [len(part.index) for part in found] == sizes
     assert torch.equal(torch.cat([part.index for part in found]), batch.index)
 

@@ -1,0 +1,268 @@
+"""Remote teachers: the weights that inline ones give, whatever happens to the actors."""
+
+import io
+import itertools
+import os
+import random
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+import safetensors.torch
+import torch
+from rich.console import Console
+
+from raykd import UserError
+from raykd.launch import checks, remote, remote_room
+from raykd.launch.autoscaler import Node
+from raykd.methods.kd import KD
+from raykd.models import create
+from raykd.models.config import Network
+from raykd.recipe import Pretrained, Teachers
+from raykd.recipe.load import load
+from raykd.recipe.serial import fingerprint, to_dict
+from recipes.digits.supervised import recipe as digits
+from tests.launch import tiny
+
+MORE = """
+from raykd.data.mixing import Mixup
+from raykd.methods.fitnet_mkd import FitNetMKD
+from raykd.recipe import Pretrained
+
+recipe = replace(
+    base,
+    method=FitNetMKD.Config(),
+    data=replace(base.data, mixing=Mixup()),
+    teachers=Teachers(sources=tuple(
+        Pretrained(network=Network(name="resnet8", weights=path), mean=base.data.mean, std=base.data.std)
+        for path in {weights!r}
+    )),
+    accumulate=2,
+    epochs={epochs},
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    """Writes a recipe file with two teachers."""
+    folder, weights = tmp_path_factory.mktemp("remote"), []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        weights.append(str(folder / f"teacher-{seed}.safetensors"))
+        safetensors.torch.save_file(create("resnet8", 10, image_size=8).model.state_dict(), weights[-1])
+
+    def write(name, epochs):
+        path = tiny.write(folder, name, "base", folder / "data")
+        path.write_text(path.read_text() + MORE.format(weights=weights, epochs=epochs))
+        return path
+
+    return write
+
+
+def train(path, storage, **changes):
+    """The final weights of a recipe's run here, and what was said."""
+    from raykd.launch.display import Display
+    from raykd.launch.job import train
+
+    loaded, text = load(path), io.StringIO()
+    teachers = replace(loaded.recipe.teachers, **changes.pop("teachers", {}))
+    recipe = replace(loaded.recipe, teachers=teachers, **changes)
+    done = train(loaded, recipe, path.stem, str(storage), [], Display(Console(file=text, width=400)))
+    return safetensors.torch.load_file(f"{done.place}/student.safetensors"), text.getvalue()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def actors(root=None):
+    """Processes of remote teachers below this one, or below another."""
+    below = psutil.Process(root).children(recursive=True)
+    return [process for process in below if process.is_running() and _title(process).startswith("ray::Teaching")]
+
+
+def _title(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+class Killer(threading.Thread):
+    """Kills an actor once a run's first epoch is over."""
+
+    def __init__(self, metrics):
+        super().__init__(daemon=True)
+        self.metrics, self.killed = metrics, 0
+
+    def run(self):
+        until = time.monotonic() + 120
+        while time.monotonic() < until and not (self.metrics.exists() and self.metrics.read_text()):
+            time.sleep(0.01)
+        for process in actors():
+            process.send_signal(signal.SIGKILL)
+            self.killed += 1
+
+
+def none_left(root=None, seconds=15):
+    until = time.monotonic() + seconds
+    while actors(root) and time.monotonic() < until:
+        time.sleep(0.2)
+    return not actors(root)
+
+
+def test_a_run_whose_actor_is_killed_ends_with_the_inline_weights(ray, write, tmp_path):
+    path = write("tiny_remote", epochs=6)
+    inline, _ = train(path, tmp_path / "inline", workers=0)
+    killer = Killer(tmp_path / "remote/tiny_remote/metrics.jsonl")
+    killer.start()
+    remote, said = train(path, tmp_path / "remote", workers=1, teachers={"placement": "remote"})
+    assert killer.killed == 1 and "a remote teacher of worker 0 was lost (ActorDiedError)" in said
+    assert same(inline, remote)
+    assert none_left()
+
+
+@pytest.mark.slow
+def test_two_workers_with_two_actors_each(write, raykd):
+    """Four actors and two workers need six CPUs, which Ray is told that there are."""
+    path = write("tiny_pairs", epochs=3)
+    raykd.environment["RAY_OVERRIDE_RESOURCES"] = '{"CPU": 6}'
+    raykd("train", path, "--workers", 2, "--name", "inline")
+    process = raykd.start(
+        "train", path, "--workers", 2, "--teachers.placement", "remote", "--teachers.actors", 2, "--name", "remote"
+    )
+    most = 0
+    while process.poll() is None:
+        most = max(most, len(actors(process.pid)))
+        time.sleep(0.5)
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
+    assert most == 4
+    files = [raykd.storage / name / "student.safetensors" for name in ("inline", "remote")]
+    assert same(*map(safetensors.torch.load_file, files))
+
+
+def beginning(path, say, **changes):
+    """A worker's side of remote teachers, without a worker."""
+    loaded = load(path)
+    recipe = replace(loaded.recipe, teachers=replace(loaded.recipe.teachers, placement="remote", **changes))
+    job = {"recipe": to_dict(recipe), "sources": loaded.sources, "trained": []}
+    return remote.RemoteTeachers(job, recipe, 0, 1, (("stage2",),) * 2, 4, say)
+
+
+def test_an_actor_without_room_is_waited_for_and_the_user_told(ray, write, monkeypatch):
+    monkeypatch.setattr(remote, "PATIENCE", 0.5)
+    holder = ray.remote(num_cpus=2)(type("Holder", (), {"here": lambda self: None})).remote()
+    ray.get(holder.here.remote())
+    said = []
+    teachers = beginning(write("tiny_waiting", epochs=1), said.append)
+    threading.Timer(3, lambda: ray.kill(holder)).start()
+    teachers.gather()
+    assert said == ["worker 0 waits for room for a remote teacher of 1 CPU: 1 node(s)"]
+    assert len(teachers(3)) == 2, "accumulate=2"
+    teachers.close()
+    assert none_left()
+
+
+def test_an_actors_own_error_is_raised_and_one_that_always_dies_ends_the_run(ray, write, monkeypatch):
+    path = write("tiny_broken", epochs=1)
+    sources = load(path).recipe.teachers.sources
+    gone = replace(sources[1], network=replace(sources[1].network, weights="gone.safetensors"))
+    teachers = beginning(path, print, sources=(sources[0], gone))
+    with pytest.raises(UserError, match="gone.safetensors"):
+        teachers.gather()
+    teachers.close()
+
+    class Dying:
+        def __init__(self, *arguments):
+            pass
+
+        def here(self):
+            pass
+
+        prepare = here
+
+        def outputs(self, step):
+            os._exit(1)
+
+    monkeypatch.setattr(remote, "Teaching", ray.remote(Dying))
+    monkeypatch.setattr(remote, "LOSSES", 2)
+    said = []
+    teachers = beginning(path, said.append)
+    with pytest.raises(remote.TeachersLost, match="2 actors of worker 0's remote teachers .*ActorDiedError"):
+        teachers(0)
+    teachers.close()
+    assert len(said) == 1 and "another one computes its steps again" in said[0]
+
+
+def test_actors_that_can_never_be_placed(ray, write, tmp_path):
+    path = write("tiny_crowded", epochs=1)
+    with pytest.raises(UserError, match="each with 2 actor.s. of 1 CPU, can never run here, there is room for 0"):
+        train(path, tmp_path, workers=1, teachers={"placement": "remote", "actors": 2})
+    assert not (tmp_path / "tiny_crowded/recipe.json").exists()
+
+
+def remote_recipe(**changes):
+    source = Pretrained(network=Network(name="resnet8", weights="x"))
+    return replace(digits, method=KD.Config(), teachers=Teachers(sources=(source,), placement="remote", **changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"workers": 0}, "need workers 1 or more"),
+        ({"teachers": {"cache": "float32"}}, "teachers.cache none"),
+        ({"teachers": {"form": "auto"}}, "name a form"),
+        ({"teachers": {"actors": 0}}, "teachers.actors: 0"),
+        ({"teachers": {"ahead": 0}}, "teachers.ahead: 0"),
+        ({"teachers": {"cpus_per_actor": 0}}, "teachers.cpus_per_actor: 0"),
+        ({"teachers": {"gpus_per_actor": 1.5}}, "teachers.gpus_per_actor: 1.5"),
+    ],
+)
+def test_what_no_run_can_have(change, says):
+    recipe = remote_recipe(**change.pop("teachers", {}))
+    with pytest.raises(UserError, match=says):
+        checks.check(replace(recipe, **change))
+
+
+def test_where_teachers_run_is_no_part_of_what_a_run_is():
+    recipe = remote_recipe(actors=3, ahead=4, cpus_per_actor=2, gpus_per_actor=0.5)
+    assert fingerprint(recipe) == fingerprint(remote_recipe())
+    inline = replace(recipe, teachers=replace(recipe.teachers, placement="inline"))
+    assert fingerprint(recipe) == fingerprint(inline)
+
+
+def test_room_together_is_what_trying_every_placement_finds():
+    draw = random.Random(0)
+    for _ in range(60):
+        sizes = [draw.randint(0, 5) for _ in range(draw.randint(1, 3))]
+        recipe = replace(
+            remote_recipe(actors=draw.randint(1, 2), cpus_per_actor=draw.randint(1, 3)),
+            cpus_per_worker=draw.randint(1, 3),
+        )
+        nodes = [Node({"CPU": float(size)}, {}) for size in sizes]
+        found = remote_room.together(nodes, recipe, 2)
+        assert found == max(workers for workers in range(3) if placeable(sizes, recipe, workers)), (sizes, recipe)
+
+
+def placeable(sizes, recipe, workers):
+    needs = [recipe.cpus_per_worker] * workers
+    needs += [recipe.teachers.cpus_per_actor] * (workers * recipe.teachers.actors)
+    return any(
+        all(sum(n for n, p in zip(needs, places) if p == i) <= size for i, size in enumerate(sizes))
+        for places in itertools.product(range(len(sizes)), repeat=len(needs))
+    )
+
+
+def test_an_elastic_run_leaves_room_for_the_actors(monkeypatch):
+    nodes = [Node({"CPU": 4.0}, {}), Node({"CPU": 3.0}, {})]
+    monkeypatch.setattr(remote_room, "_largest", lambda limits: nodes)
+    monkeypatch.setattr(remote_room.Limits, "read", staticmethod(remote_room.Limits))
+    assert remote_room.bounded(replace(remote_recipe(), workers=(1, 7))).workers == (1, 3)
+    assert remote_room.bounded(replace(remote_recipe(), workers=2)).workers == 2
+    inline = replace(remote_recipe(), teachers=Teachers(), workers=(1, 7))
+    assert remote_room.bounded(inline).workers == (1, 7)
