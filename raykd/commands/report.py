@@ -14,7 +14,7 @@ from raykd.recipe.load import parse
 @dataclass(frozen=True)
 class Options:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Run directories, folders of them, searches, or wandb:ENTITY/PROJECT[/GROUP]."""
+    """Run directories, folders of them, searches (paths or URIs of the storage), or wandb:ENTITY/PROJECT[/GROUP]."""
     baseline: str = ""
     """Method that gains are measured against; empty: supervised training of the same student."""
     out: Path = Path("report.html")
@@ -34,7 +34,11 @@ def run(arguments: Sequence[str]) -> int:
     )
     if not chosen.runs:
         raise UserError("raykd report needs runs: raykd report runs/digits [--out report.html]")
-    written = report(list(chosen.runs), baseline=chosen.baseline, out=chosen.out, wandb=chosen.wandb)
+    from raykd.train.mirror import local_copy, of_results
+
+    far = {place: local_copy(place, of_results) for place in chosen.runs if "://" in place}
+    places = [str(far[place].path) if place in far else place for place in chosen.runs]
+    written = report(places, baseline=chosen.baseline, out=chosen.out, wandb=chosen.wandb)
     console = Console(soft_wrap=True)
     console.print(f"{written.path}: {len(written.report.entries)} rows", highlight=False)
     if written.url:

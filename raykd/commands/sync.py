@@ -14,17 +14,22 @@ from raykd.recipe.load import parse
 @dataclass(frozen=True)
 class Options:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Run directories, or folders of them."""
+    """Run directories, or folders of them; local paths or the storage's URIs."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Upload and say a line for each run; returns the exit status."""
     from raykd.track.upload import sync
+    from raykd.train.mirror import local_copy, of_results, of_tracking
+    from raykd.train.student import FILE
 
     description = "Upload runs that W&B could not be reached for, with the key from W&B's own places."
     chosen = parse(Options, Options(runs=()), arguments, "raykd sync", description)
     if not chosen.runs:
         raise UserError("raykd sync needs run directories: raykd sync runs")
-    for line in sync(list(chosen.runs)):
-        Console(soft_wrap=True).print(line, highlight=False)
+    for place in chosen.runs:
+        mirror = local_copy(place, lambda name: of_tracking(name) or of_results(name) or name.endswith(FILE))
+        for line in sync([str(mirror.path)]):
+            Console(soft_wrap=True).print(line, highlight=False)
+        mirror.keep(of_tracking)
     return 0

@@ -2,10 +2,8 @@
 
 import contextlib
 import json
-import tempfile
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raykd.launch import rundir
@@ -14,6 +12,7 @@ from raykd.launch.stop import StopRequested
 from raykd.train.assemble import parameters
 from raykd.train.checkpoint import Stamp, Writer
 from raykd.train.loop import Epoch, Event, Progress, Save
+from raykd.train.mirror import Mirror, of_results, of_tracking
 from raykd.train.retry import PATIENCE, patiently
 from raykd.train.student import FILE, write_student
 
@@ -36,6 +35,7 @@ class Record:
         self.every_steps, self.every_seconds = interval(worker.recipe.checkpoint.every)
         self.saved_step, self.saved_at = step, time.monotonic()
         self.stopping = False
+        self.mirror = Mirror(self.run)
         self.tracked = self._track(step)
 
     @property
@@ -49,6 +49,7 @@ class Record:
 
     def _saved(self, step: int) -> None:
         self.worker.tell(saved=step)
+        self.mirror.keep(of_tracking)
 
     def _track(self, step: int) -> Any:
         """The W&B run, with what is known before the first step."""
@@ -57,16 +58,16 @@ class Record:
         worker, job = self.worker, self.worker.job
         recipe = job["recipe"] | {"overrides": job.get("overrides", {})}
         recipe["wandb"] = recipe["wandb"] | {"group": job.get("group") or recipe["wandb"]["group"]}
-        # W&B writes local files; beside the run where it is local, so that `raykd sync` finds them.
-        directory = self.run.local or Path(tempfile.mkdtemp(prefix="raykd-wandb-"))
+        self.mirror.bring(of_tracking)
         role = job.get("job_type", "student")
         tracked = start(
-            recipe, name=job["name"], directory=directory, job_type=role, resume_step=step, say=worker.notice
+            recipe, name=job["name"], directory=self.mirror.path, job_type=role, resume_step=step, say=worker.notice
         )
         for teacher in worker.teachers:
             tracked.use_teacher(teacher.path)
         tracked.summary({"teachers": {name: figures.line() for name, figures in worker.teacher_figures.items()}})
         worker.tell(wandb_url=tracked.url)
+        self.mirror.keep(of_tracking)
         return tracked
 
     def save_due(self, step: int) -> bool:
@@ -106,13 +107,20 @@ class Record:
     def close(self, status: str, seconds: float = PATIENCE) -> None:
         """Wait for the checkpoint that is being written, and end the W&B run."""
         self.writer.wait(seconds)
+        self._untrack(status)
+
+    def _untrack(self, status: str) -> None:
+        """End the W&B run, which takes the run's files along; what the server did not get stays in the storage."""
+        patiently(lambda: self.mirror.bring(of_results), "reading the run's files", self.worker.notice)
         self.tracked.finish(status)
+        patiently(lambda: self.mirror.keep(of_tracking), "keeping W&B's files", self.worker.notice)
 
     def fail(self) -> None:
         """Keep what there is of a run that ends with an error."""
         with contextlib.suppress(OSError, rundir.Superseded):
             self.writer.wait(30)
-        self.tracked.finish("failed")
+        with contextlib.suppress(OSError):
+            self._untrack("failed")
 
     def finish(self) -> None:
         """Write the student, the evaluation and the result, which says that the run is finished and so comes last."""
@@ -123,12 +131,12 @@ class Record:
         result = self.result("finished", network)
         patiently(lambda: self._leave(network, evaluation), "writing the student", worker.notice)
         self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": self.gpu_hours(result)})
-        if self.run.local is not None:
-            self.tracked.artifact(self.run.local / FILE, {"top1": result["top1"], "parameters": result["parameters"]})
+        self.mirror.bring(lambda name: name in (FILE, "recipe.json"))
+        self.tracked.artifact(self.mirror.path / FILE, {"top1": result["top1"], "parameters": result["parameters"]})
         patiently(
             lambda: self.run.write("result.json", json.dumps(result, indent=1)), "writing the result", worker.notice
         )
-        self.tracked.finish("finished")
+        self._untrack("finished")
         worker.tell(phase="finished")
 
     def _leave(self, network: Any, evaluation: dict[str, Any]) -> None:

@@ -87,6 +87,12 @@ class Folder:
         selector = pafs.FileSelector(self._at(below), allow_not_found=True)
         return sorted(info.base_name for info in self._fs.get_file_info(selector))
 
+    def files(self) -> list[str]:
+        """Paths of all files below, however deep, sorted."""
+        selector = pafs.FileSelector(self._root, recursive=True, allow_not_found=True)
+        found = (info.path for info in self._fs.get_file_info(selector) if info.type == pafs.FileType.File)
+        return sorted(path[path.index(self._root) + len(self._root) :].lstrip("/") for path in found)
+
     def delete(self, name: str) -> None:
         """Remove a file or a folder with all below it, if it is there."""
         info = self._fs.get_file_info(self._at(name))

@@ -235,3 +235,28 @@ def test_transaction_log_round_trip():
     content = write_log(b":W&B\xe1\xbe\x00", records)
     assert len(content) > HEADER and list(read_log(content)) == records
     assert list(read_log(content[:-3])) == records[:-1], "a torn end loses the last record alone"
+
+
+def test_run_in_a_remote_storage_stays_one_run(server, directory, recipe, tmp_path):
+    """A worker on another machine finds the run's id and what the server lacks in the storage; `sync` does too."""
+    from raykd.commands import sync as command
+    from raykd.train.mirror import Mirror, of_tracking
+    from raykd.train.storage import Folder
+
+    place = f"local://{tmp_path}/far"  # fsspec's name for files of this machine: not a local path to raykd
+
+    def part(mode, steps):
+        mirror = Mirror(Folder(place))
+        mirror.bring(of_tracking)
+        run = start(recipe(mode=mode), name="a", directory=mirror.path, resume_step=max(steps[0] - 1, 0))
+        log(run, steps)
+        run.finish("stopped")
+        mirror.keep(of_tracking)
+        time.sleep(1)  # W&B names the folder of a part by the second in which it starts
+        return run.id
+
+    assert part("offline", range(4)) == part("offline", range(4, 8))
+    assert command.run([place]) == 0
+    assert [row["terms/ce"] for row in server.history(part("offline", range(8, 9)))] == [1 / (s + 1) for s in range(8)]
+    waiting = json.loads((tmp_path / "far/wandb.json").read_text())["parts"]
+    assert [one["uploaded"] for one in waiting] == [True, True, False]
