@@ -15,7 +15,8 @@ COMMANDS = {
     "bench": "RECIPE [--field VALUE …]  what a step costs here, part by part, what bounds it and what to change",
     "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
     "submit": "RECIPE --address URL [--no-wait] [--command tune] [--field VALUE …]  train or tune as a Ray job",
-    "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write a data set's .beton files",
+    "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write .beton files; or "
+    "teach RECIPE [--field VALUE …]  keep what its teachers say",
     "list": "[methods|models|datasets|recipes]  what there is, a line each",
 }
 

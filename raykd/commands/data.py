@@ -1,4 +1,4 @@
-"""raykd data prepare: a data set's .beton files, written ahead of any run."""
+"""raykd data: what runs read, written ahead of them; here `prepare`, a data set's .beton files."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -41,8 +41,15 @@ class OfSource(Options):
 
 def run(arguments: Sequence[str]) -> int:
     """Write the files of a recipe's data set, or of a source given by name; returns the exit status."""
+    if arguments and arguments[0] == "teach":
+        from raykd.commands.teach import run as teach
+
+        return teach(arguments[1:])
     if len(arguments) < 2 or arguments[0] != "prepare":
-        raise UserError("raykd data prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt] [--field VALUE …]")
+        raise UserError(
+            "raykd data prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt] [--field VALUE …], "
+            "or raykd data teach RECIPE [--field VALUE …]"
+        )
     chosen, data = _of_recipe(arguments) if arguments[1].endswith(".py") else _of_source(arguments)
     console = Console()
     with _bars(console) as progress:

@@ -1,0 +1,43 @@
+"""raykd data teach: the logits of a recipe's teachers for every crop of its training, written ahead of it."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from raykd import UserError
+from raykd.recipe import Recipe
+from raykd.recipe.load import load, parse
+
+
+@dataclass(frozen=True)
+class Options:
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    storage: str
+    """Folder or URI under which runs, and so trained teachers, stand."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """RECIPE and the fields that it is going to be trained with; returns the exit status."""
+    from raykd.commands.train import LOG_WIDTH
+    from raykd.launch.job import Interrupted, default_storage, lasting
+
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError("raykd data teach RECIPE --teachers.cache float16 [--field VALUE …] [--storage DIR]")
+    loaded = load(arguments[0])
+    program = f"raykd data teach {arguments[0]}"
+    chosen = parse(Options, Options(loaded.recipe, default_storage()), arguments[1:], program, loaded.docstring)
+    lasting(chosen.storage)
+    from raykd.launch.display import Display
+    from raykd.launch.teach import teach
+
+    display = Display(Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
+    try:
+        images = teach(loaded, chosen.recipe, chosen.storage, display)
+    except Interrupted as stop:
+        return 128 + stop.number
+    display.console.print(f"{images:,} images shown to teachers; training reads what they said", highlight=False)
+    return 0

@@ -1,0 +1,89 @@
+"""Teachers' logits written ahead: the files that training would write, so that it runs no teacher."""
+
+import hashlib
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from safetensors.torch import load_file
+
+from raykd import UserError
+from raykd.launch import job
+from raykd.launch.display import Display
+from raykd.launch.teach import teach
+from raykd.recipe.load import load, override
+from tests.launch import tiny
+
+
+@pytest.fixture
+def setting(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    sources = "Train(recipe=replace(base, workers=0, epochs=1), seeds=(0, 1))"
+    teachers = f"Teachers(sources=({sources},), cache='float32')"
+    expression = f"replace(base, workers=0, method=AverMKD.Config(), epochs=2.5, teachers={teachers})"
+    path = tiny.write(tmp_path, "tiny_taught", expression, tmp_path / "data")
+    path.write_text(path.read_text().replace("from torch import nn", "from raykd.methods.aver_mkd import AverMKD"))
+    text = io.StringIO()
+    return load(path), str(tmp_path / "runs"), Display(Console(file=text, width=300)), text
+
+
+def files(root) -> dict[str, str]:
+    found = root.glob("data/teachers/*/pass-*")
+    return {f"{path.parent.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def weights(setting, name: str, recipe):
+    from raykd.launch import ensemble
+
+    loaded, storage, display, _ = setting
+    places = ensemble.ensure(loaded, recipe, storage, display)
+    finished = job.train(loaded, recipe, name, storage, places, display)
+    return load_file(f"{finished.place}/student.safetensors")
+
+
+def test_training_writes_the_same_files_and_gives_the_same_student(setting, tmp_path):
+    loaded, storage, display, text = setting
+    assert teach(loaded, loaded.recipe, storage, display) == 2 * 384  # ⌊2.5 · 160 / 32⌋ whole batches of 32
+    assert "2 teacher(s) × 3 passes × 160 images × 10 classes" in text.getvalue()
+    ahead = files(tmp_path)
+    assert len(ahead) == 2 * 3 * 2  # teachers × passes × (logits, checksums)
+    read = weights(setting, "read", loaded.recipe)
+    assert files(tmp_path) == ahead
+    elsewhere = override(loaded.recipe, {"data.root": str(tmp_path / "other")})
+    wrote = weights(setting, "wrote", elsewhere)
+    assert all((read[name] == wrote[name]).all() for name in read)
+    others = {path.name: path.read_bytes() for path in (tmp_path / "other").glob("teachers/*/pass-*")}
+    assert len(others) == 6 and {hashlib.sha256(each).hexdigest() for each in others.values()} <= set(ahead.values())
+
+
+def test_only_what_is_missing_is_computed(setting, tmp_path):
+    loaded, storage, display, _ = setting
+    teach(loaded, loaded.recipe, storage, display)
+    whole = files(tmp_path)
+    assert teach(loaded, loaded.recipe, storage, display) == 0
+    sums = next(tmp_path.glob("data/teachers/*/pass-000001.sums"))
+    content = bytearray(sums.read_bytes())
+    content[40:44] = bytes(4)  # sample 10 of the second pass
+    sums.write_bytes(content)
+    assert teach(loaded, loaded.recipe, storage, display) == 32
+    assert files(tmp_path) == whole
+
+
+def test_nothing_to_keep_is_an_error(setting):
+    loaded, storage, display, _ = setting
+    with pytest.raises(UserError, match="teachers.cache"):
+        teach(loaded, override(loaded.recipe, {"teachers.cache": "none"}), storage, display)
+
+
+@pytest.mark.slow
+def test_tasks_on_ray_write_the_same_files(ray, setting, tmp_path):
+    loaded, storage, display, _ = setting
+    teach(loaded, loaded.recipe, storage, display)
+    here = files(tmp_path)
+    there = replace(loaded.recipe, workers=2, data=replace(loaded.recipe.data, root=str(tmp_path / "other" / "data")))
+    assert teach(loaded, there, storage, display) == 2 * 384
+    assert files(tmp_path / "other") == here
+    refused = override(there, {"data.root": str(tmp_path / "third"), "teachers.top_k": 11, "teachers.cache": "top-k"})
+    with pytest.raises(UserError, match="top_k: 11"):
+        teach(loaded, refused, storage, display)
