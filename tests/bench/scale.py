@@ -1,4 +1,4 @@
-"""Group scale: two workers against one, Ray Train against the bare generator, growth with K, m, C and B."""
+"""Group scale: two workers against one, Ray Train against the bare generator, remote teachers, growth."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from raykd.methods.aver_mkd import AverMKD
 from raykd.methods.okddip import OKDDip
-from tests.bench import step
+from tests.bench import remote, step
 from tests.bench.timing import in_turns, threads
 
 RECIPE = "recipes/digits/supervised.py"
@@ -19,6 +19,7 @@ NETWORK, BATCH = "resnet20", 128
 
 def rows() -> Iterator[dict]:
     yield from workers()
+    yield from remote.rows()
     with threads(1):
         yield from growth()
 

@@ -79,10 +79,10 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def actors(root=None):
-    """Processes of remote teachers below this one, or below another."""
+def actors(root=None, kind="Teaching"):
+    """Processes of remote teachers, or of another actor, below this one or below another."""
     below = psutil.Process(root).children(recursive=True)
-    return [process for process in below if process.is_running() and _title(process).startswith("ray::Teaching")]
+    return [process for process in below if process.is_running() and _title(process).startswith(f"ray::{kind}")]
 
 
 def _title(process):
@@ -93,17 +93,17 @@ def _title(process):
 
 
 class Killer(threading.Thread):
-    """Kills an actor once a run's first epoch is over."""
+    """Kills a remote teacher, or another actor, once a run's first epoch is over."""
 
-    def __init__(self, metrics):
+    def __init__(self, metrics, kind="Teaching"):
         super().__init__(daemon=True)
-        self.metrics, self.killed = metrics, 0
+        self.metrics, self.kind, self.killed = metrics, kind, 0
 
     def run(self):
         until = time.monotonic() + 120
         while time.monotonic() < until and not (self.metrics.exists() and self.metrics.read_text()):
             time.sleep(0.01)
-        for process in actors():
+        for process in actors(kind=self.kind):
             process.send_signal(signal.SIGKILL)
             self.killed += 1
 
@@ -123,6 +123,18 @@ def test_a_run_whose_actor_is_killed_ends_with_the_inline_weights(ray, write, tm
     remote, said = train(path, tmp_path / "remote", workers=1, teachers={"placement": "remote"})
     assert killer.killed == 1 and "a remote teacher of worker 0 was lost (ActorDiedError)" in said
     assert same(inline, remote)
+    assert none_left()
+
+
+@pytest.mark.slow
+def test_a_run_whose_worker_is_killed_gets_new_actors_and_ends_with_the_inline_weights(ray, write, tmp_path):
+    """On two CPUs: the old actor's has to come free."""
+    path = write("tiny_worker", epochs=6)
+    inline, _ = train(path, tmp_path / "inline", workers=0)
+    killer = Killer(tmp_path / "remote/tiny_worker/metrics.jsonl", "RayTrainWorker")
+    killer.start()
+    remote, _ = train(path, tmp_path / "remote", workers=1, teachers={"placement": "remote"})
+    assert killer.killed == 1 and same(inline, remote)
     assert none_left()
 
 
