@@ -77,6 +77,7 @@ def _open(standing: Standing, loaded: Loaded, recipe: Recipe, base: Recipe, name
         "scheduler": type(wanted.scheduler).__name__ if wanted.scheduler is not None else "",
         "searcher": type(wanted.searcher).__name__ if wanted.searcher is not None else "random",
         "seconds": 0.0,
+        "wandb": {"entity": base.wandb.entity, "project": base.wandb.project, "group": name},
         "base": json.loads(json.dumps(essence(base))),
     }
     if place.exists("search.json"):

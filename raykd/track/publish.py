@@ -7,6 +7,7 @@ from typing import Any
 from raykd import UserError
 from raykd.track.report import Report, _table, explanation, markdown_tables, open_cells
 from raykd.track.run import quiet_wandb, unreachable
+from raykd.track.trials import Trials
 
 
 def publish(made: Report, out: Path) -> str:
@@ -42,8 +43,9 @@ def publish(made: Report, out: Path) -> str:
 
 def _wish(made: Report) -> dict[str, Any]:
     """The project that the runs are in; raises UserError where they are in several."""
-    wishes = {json.dumps(run.recipe["wandb"], sort_keys=True) for item in made.entries for run in item.row.runs}
-    places = {(w["entity"], w["project"]) for w in map(json.loads, wishes)}
+    wishes = [run.recipe["wandb"] for item in made.entries for run in item.row.runs]
+    wishes += [search.record.settings["wandb"] for search in made.searches]
+    places = {(wish["entity"], wish["project"]) for wish in wishes}
     if len(places) != 1:
         raise UserError(f"--wandb takes the runs of one W&B project, these are of {len(places)}: report them apart")
     ((entity, project),) = places
@@ -55,7 +57,10 @@ def blocks(reports: Any, made: Report, entity: str, project: str) -> list[Any]:
     found = [reports.P(explanation(made)), reports.TableOfContents()]
     for heading, head, cells in markdown_tables(made):
         found += [reports.H1(heading), reports.MarkdownBlock("\n".join(_table(head, cells)))]
-    found += [reports.H1("Curves"), _panels(reports, made, entity, project)]
+    if made.entries:
+        found += [reports.H1("Curves"), _panels(reports, made, entity, project)]
+    for search in made.searches:
+        found += [reports.H1(f"Search {search.record.name}"), _search(reports, search, entity, project)]
     if made.open_runs:
         table = _table(["run", "status", "epochs"], open_cells(made))
         found += [reports.H1("Not finished, not in any mean"), reports.MarkdownBlock("\n".join(table))]
@@ -82,5 +87,29 @@ def _panels(reports: Any, made: Report, entity: str, project: str) -> Any:
             reports.LinePlot(title="Loss terms", x="epoch", y=[f"terms/{term}" for term in terms]),
             reports.BarPlot(title="Top-1 of the last epoch", metrics=["top1"]),
             reports.ScatterPlot(title="Top-1 against parameters", x="parameters", y="top1"),
+        ],
+    )
+
+
+def _search(reports: Any, search: Trials, entity: str, project: str) -> Any:
+    """W&B's sweep views of a search's trials, which are the runs of one group."""
+    settings = search.record.settings
+    runset = reports.Runset(
+        entity=entity,
+        project=project,
+        name=f"trials of {search.record.name}",
+        filters=f"Metric('Group') == {json.dumps(settings['wandb']['group'])}",
+    )
+    column = reports.ParallelCoordinatesPlotColumn
+    columns = [
+        column(metric=reports.Config(f"overrides.{field.name}"), display_name=field.name, log=field.log)
+        for field in search.fields
+    ]
+    columns.append(column(metric=reports.SummaryMetric(settings["metric"]), display_name=settings["metric"]))
+    return reports.PanelGrid(
+        runsets=[runset],
+        panels=[
+            reports.ParallelCoordinatesPlot(title=f"Trials of {search.record.name}", columns=columns),
+            reports.ParameterImportancePlot(with_respect_to=settings["metric"]),
         ],
     )

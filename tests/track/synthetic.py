@@ -88,9 +88,9 @@ def write_search(root, name="search", trials=24):
     folder = root / name
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    (folder / "search.json").write_text(
-        json.dumps({"name": name, "metric": "top1", "mode": "max", "space": {}, "best": "t3"})
-    )
+    place = {"entity": "", "project": "raykd", "group": name}
+    about = {"name": name, "metric": "top1", "mode": "max", "space": {}, "best": "t3", "wandb": place}
+    (folder / "search.json").write_text(json.dumps(about))
     rows = ["trial,state,metric,seconds,reason,method.temperature,method.alpha,optimizer.learning_rate,schedule"]
     for i in range(trials):
         temperature, alpha, rate = rng.uniform(1, 8), rng.uniform(0, 1), 10 ** rng.uniform(-3, 0)

@@ -7,7 +7,7 @@ import pytest
 from raykd import UserError
 from raykd.track.report import make, report
 from raykd.track.run import start
-from tests.track.synthetic import write_run
+from tests.track.synthetic import write_run, write_search
 
 
 @pytest.fixture
@@ -37,6 +37,23 @@ def test_report_is_saved_as_a_draft_and_updated(server, runs, tmp_path):
     ):
         assert part in spec, part
     assert "kd-seed2" in spec and "failed" in spec
+
+
+def test_search_shows_its_trials_in_wandbs_sweep_views(server, tmp_path):
+    report([str(write_search(tmp_path))], out=tmp_path / "search.html", wandb=True)
+    assert server.unknown == []
+    ((saved,),) = server.views.values()
+    panels = [
+        panel
+        for block in json.loads(saved["spec"])["blocks"]
+        for panel in block.get("metadata", {}).get("panelBankSectionConfig", {}).get("panels", [])
+    ]
+    kinds = {panel["viewType"]: panel["config"] for panel in panels}
+    axes = [column["accessor"] for column in kinds["Parallel Coordinates Plot"]["columns"]]
+    assert [axis.split(":")[0] for axis in axes] == ["config"] * 4 + ["summary"]
+    assert "overrides" in axes[0] and "temperature" in axes[0] and axes[-1] == "summary:top1"
+    assert kinds["Parameter Importance"]["targetKey"] == "top1"
+    assert "search" in saved["spec"]
 
 
 def test_runs_come_back_from_wandb(server, runs, recipe):
