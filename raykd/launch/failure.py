@@ -1,5 +1,6 @@
 """What went wrong with a run, in one line that a person can act on."""
 
+import re
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,14 +99,35 @@ def explain(failures: dict[int, BaseException], places: dict[int, dict[str, Any]
     causes = {rank: cause_of(error) for rank, error in sorted(failures.items())}
     for cause in causes.values():
         if is_out_of_memory(cause):
-            return size.too_large(len(places))
+            return full_node(cause) + size.too_large(len(places))
     for cause in causes.values():
         if any(mark in str(cause) for mark in TIMED_OUT):
             return f"a worker kept the others waiting for more than {size.timeout:g} s: {stuck(places)}"
     # A worker that is gone makes the others fail in their collectives; its own end says more than theirs.
     rank, cause = min(causes.items(), key=lambda item: (type(item[1]).__name__ == "RuntimeError", item[0]))
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"worker {rank}{_home(places.get(rank))}: {type(cause).__name__}: {lines[-1] if lines else ''}"
+    return f"worker {rank}{_home(places.get(rank))}: {in_short(cause)}"
+
+
+def in_short(error: BaseException) -> str:
+    """An error's last line; of Ray's paragraph on a lost process what can be known."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("worker process has died" in line and "SYSTEM_ERROR" in line for line in lines):
+        return "its process was lost: killed from outside, by the system for want of memory, or by a crash of its own"
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+
+
+def full_node(error: BaseException) -> str:
+    """The node that had no memory left, where Ray killed workers for that; else ""."""
+    found = re.search(r"Memory on the node \(IP: ([^,]+),.*?\) was (.+?) \(", str(error), re.DOTALL)
+    return f"the memory of node {found[1]} was full ({found[2]}), so Ray killed workers there; " if found else ""
+
+
+def of_train(error: BaseException, size: Size, world: int) -> str:
+    """Why Ray Train itself ended: its controller, or an actor beside the workers."""
+    cause = getattr(error, "controller_failure", error)
+    if is_out_of_memory(cause):
+        return full_node(cause) + size.too_large(world)
+    return f"Ray's training controller: {in_short(cause)}"
 
 
 def stuck(places: dict[int, dict[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from raykd import UserError
 from raykd.launch import cluster, key, lease, remote_room, rundir
 from raykd.launch.checks import check, check_name
 from raykd.launch.display import Display
-from raykd.launch.failure import Size, cause_of, explain
+from raykd.launch.failure import Size, cause_of, explain, of_train
 from raykd.launch.rundir import Superseded
 from raykd.launch.stage import publish
 from raykd.launch.stop import StopRequested
@@ -169,10 +169,13 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     outcome: dict[str, BaseException] = {}
 
     def fit() -> None:
-        try:
-            trainer(job | {"board": board}, recipe).fit()
-        except Exception as error:  # noqa: BLE001  whatever it is, the main thread raises it again, below
-            outcome["error"] = error
+        while "error" not in outcome:
+            try:
+                trainer(job | {"board": board}, recipe).fit()
+                return
+            except Exception as error:  # noqa: BLE001  whatever it is, the main thread raises it again, below
+                if not _mendable(error, board, recipe):
+                    outcome["error"] = error
 
     thread = threading.Thread(target=fit, name="train", daemon=True)
     silence, drains = Silence(), cluster.Drains()
@@ -193,6 +196,21 @@ def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     display.show(ray.get(board.look.remote()))
     if "error" in outcome:
         raise RunFailed(reason(outcome["error"], ray.get(board.places.remote()), recipe)) from outcome["error"]
+
+
+def _mendable(error: BaseException, board: Any, recipe: Recipe) -> bool:
+    """Whether Train's own actors were lost (workers are its own business), and the board allows another start."""
+    import ray
+
+    cause = getattr(error, "controller_failure", error)
+    if not isinstance(cause, ray.exceptions.RayError) or isinstance(cause, ray.exceptions.RayTaskError):
+        return False
+    try:
+        world = len(ray.get(board.places.remote()))
+        line = of_train(error, Size.of(recipe), world)
+        return not ray.get(board.lose.remote(line, False, recipe.max_failures))
+    except ray.exceptions.RayError:  # the cluster itself is gone
+        return False
 
 
 def _give_up(kind: str, line: str) -> NoReturn:
@@ -281,8 +299,7 @@ def reason(error: BaseException, places: dict[int, dict[str, Any]], recipe: Reci
             raise UserError(str(cause).strip().splitlines()[-1]) from None
     if failures:
         return explain(failures, places, Size.of(recipe))
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+    return of_train(error, Size.of(recipe), len(places))
 
 
 @dataclass

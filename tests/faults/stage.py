@@ -36,6 +36,20 @@ base = replace(base, {changes})
 recipe = replace(base, method=Dying(inner=base.method, flags={flags!r}, {fate}))
 """
 
+TINY = """
+import sys
+sys.path.insert(0, {root!r})
+from dataclasses import dataclass
+from raykd.contract import MethodConfig
+from raykd.methods.supervised import Supervised
+from tests.train.tiny import network
+class Tiny(Supervised):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        def build(self, new_student, teachers):
+            return Tiny(self, network())
+"""
+
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(PRELOAD)
 
@@ -55,6 +69,11 @@ class Stage:
         path = self.folder / f"broken{number}.py"
         path.write_text(RECIPE.format(base=base, changes=changes, flags=str(flags), fate=fate))
         return str(path)
+
+    def tiny(self) -> str:
+        """Expression of the supervised method with a network without BatchNorm, of a few hundred parameters."""
+        (self.folder / "small.py").write_text(TINY.format(root=str(ROOT)))
+        return "__import__('small').Tiny.Config()"
 
     def start(self, recipe: str, name: str, *more: str) -> "Process":
         """`raykd train` in a process of its own."""

@@ -24,7 +24,7 @@ def test_a_killed_worker_is_replaced_and_changes_nothing(stage):
     recipe = stage.recipe("okddip", BRANCHES, "deaths=(0.47,), rank=1")
     process = stage.train(recipe, "okddip-ray", "--workers", 2)
     assert process.end() == 0, process.said
-    assert "worker 1" in process.said and stage.json("okddip-ray")["restarts"] == 1
+    assert "its process was lost" in process.said and stage.json("okddip-ray")["restarts"] == 1
     assert stage.json("okddip-ray", "attempts.json")[1]["step"] >= 6, "at most one interval is lost"
     assert same(stage.state("okddip-ray"), undisturbed(stage, "okddip", "okddip-pair", BRANCHES)) == []
 
@@ -142,6 +142,22 @@ def kill_tree(pid):
 
     for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
         process.kill()
+
+
+@pytest.mark.slow
+def test_the_controller_is_killed(stage):
+    """Ray's own process that looks after the workers."""
+    import psutil
+
+    process = stage.start(stage.recipe("supervised", "", "sleep=0.3"), "controller", "--workers", 1)
+    stage.wait_for("controller", 6)
+    below = psutil.Process(process.pid).children(recursive=True)
+    (controller,) = [child for child in below if "TrainController" in " ".join(child.cmdline())]
+    controller.kill()
+    assert process.end() == 0, process.said
+    assert "training controller: its process was lost" in process.said and stage.json("controller")["restarts"] == 1
+    assert stage.json("controller", "attempts.json")[1]["step"] >= 4
+    assert same(stage.state("controller"), stage.state(stage.whole("supervised"))) == []
 
 
 @pytest.mark.slow
