@@ -101,6 +101,7 @@ class Messenger:
         self._latest: dict[str, Any] = {}
         self._saves, self._worker_thread = 0, threading.get_ident()
         self._about = {"host": socket.gethostname(), "pid": os.getpid()}
+        self._place = ("nowhere", False)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="board-messenger", daemon=True)
         self._thread.start()
@@ -125,19 +126,18 @@ class Messenger:
         """Post what is left and end the thread."""
         self._ended.set()
         self._thread.join()
-        self._post()
+        self._post(self._place)  # where it last stood in the training, not here
 
     def _run(self) -> None:
         while not self._ended.wait(self._seconds):
-            self._post()
+            self._post(place_of(self._worker_thread))
             if preemption.asked.is_set():
                 self._leave()
 
-    def _post(self) -> None:
-        frames, waits = place_of(self._worker_thread)
-        stop, saves = ray.get(
-            self._board.post.remote(self._rank, self._latest, self._about | {"at": frames, "waits": waits})
-        )
+    def _post(self, place: tuple[str, bool]) -> None:
+        self._place = place
+        about = self._about | {"at": place[0], "waits": place[1]}
+        stop, saves = ray.get(self._board.post.remote(self._rank, self._latest, about))
         if stop:
             self.stop_wanted.set()
         if saves > self._saves:
@@ -152,7 +152,7 @@ class Messenger:
         until = time.monotonic() + seconds
         while time.monotonic() < until and ray.get(self._board.look.remote()).get("saved", -1) <= before:
             time.sleep(0.1)
-            self._post()
+            self._post(place_of(self._worker_thread))
         os._exit(preemption.STATUS)
 
 

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from raykd.launch import failure
+from raykd.launch import board, failure
 from raykd.launch.board import place_of
 from raykd.recipe import Debug
 from raykd.train import loop
@@ -145,6 +145,24 @@ def test_the_place_of_a_thread_is_that_of_the_users_code():
     at, waits = place_of(thread.ident)
     thread.join()
     assert "test_training.py" in at and at.endswith("in mine") and not waits
+
+
+def test_a_worker_that_ends_leaves_the_place_where_it_stood(monkeypatch):
+    """Its last words are sent from the code that closes the line, which is nowhere to be stuck in."""
+    places = []
+
+    class Post:
+        @staticmethod
+        def remote(rank, progress, place):
+            places.append(place["at"])
+            return False, 0
+
+    monkeypatch.setattr(board.ray, "get", lambda answer: answer)
+    messenger = board.Messenger(type("Board", (), {"post": Post})(), 0, seconds=0.02)
+    while not places:
+        time.sleep(0.02)
+    messenger.close()
+    assert all("test_training.py" in place and "ends_leaves" in place for place in places)
 
 
 def test_workers_that_come_and_go_leave_the_result_alone(stage):
