@@ -23,7 +23,8 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """RECIPE and the fields that it is going to be trained with; returns the exit status."""
     from raykd.commands.train import LOG_WIDTH
-    from raykd.launch.job import Interrupted, default_storage, lasting
+    from raykd.launch.job import default_storage, lasting
+    from raykd.launch.stop import Interrupted
 
     if not arguments or arguments[0].startswith("-"):
         raise UserError("raykd data teach RECIPE --teachers.cache float16 [--field VALUE …] [--storage DIR]")

@@ -49,6 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     loaded, chosen = options(arguments, "train")
     from raykd.launch import ensemble, job
     from raykd.launch.display import Display
+    from raykd.launch.stop import Interrupted
 
     display = Display(Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
     job.say_storage(chosen.storage, display)
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         job.check(chosen.recipe)
         trained = ensemble.ensure(loaded, chosen.recipe, chosen.storage, display)
         finished = job.train(loaded, chosen.recipe, chosen.name, chosen.storage, trained, display)
-    except job.Interrupted as stop:
+    except Interrupted as stop:
         return 128 + stop.number
     from raykd.commands.summary import summary
 

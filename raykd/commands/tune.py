@@ -33,6 +33,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError("raykd tune needs a recipe: raykd tune recipes/digits/search.py [--field VALUE …]")
     from raykd.launch import job
     from raykd.launch.display import Display
+    from raykd.launch.stop import Interrupted
 
     loaded = load(arguments[0])
     default = Options(loaded.recipe, default_name(loaded.path), job.default_storage(), 0, 0)
@@ -42,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     job.say_storage(chosen.storage, display)
     try:
         return (_search if chosen.recipe.search is not None else _ensemble)(loaded, chosen, display)
-    except job.Interrupted as stop:
+    except Interrupted as stop:
         return 128 + stop.number
 
 

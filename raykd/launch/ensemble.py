@@ -8,6 +8,7 @@ from typing import Any
 from raykd import UserError
 from raykd.launch import cluster, job, rundir
 from raykd.launch.display import Display
+from raykd.launch.failure import RunFailed
 from raykd.recipe import Recipe, Train
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import fingerprint, to_dict
@@ -95,7 +96,7 @@ def _side_by_side(loaded: Loaded, missing: dict[str, Recipe], together: int, sto
     if failed:
         told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         kept = len(missing) - len(failed)
-        raise job.RunFailed(f"{len(failed)} of {len(missing)} teachers failed ({told}); {kept} trained ones are kept")
+        raise RunFailed(f"{len(failed)} of {len(missing)} teachers failed ({told}); {kept} trained ones are kept")
 
 
 def _finished(storage: str, name: str) -> bool:

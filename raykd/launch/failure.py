@@ -4,12 +4,16 @@ import re
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from raykd import UserError
 from raykd.launch.rundir import Superseded
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.train.finite import NotFiniteError
+
+
+class RunFailed(RuntimeError):
+    """A run ended without its result; one line says why."""
 
 
 class TeachersLost(RuntimeError):
@@ -144,3 +148,21 @@ def stuck(places: dict[int, dict[str, Any]]) -> str:
 
 def _home(place: dict[str, Any] | None) -> str:
     return f" ({place['host']}, process {place['pid']})" if place else ""
+
+
+def reason(error: BaseException, places: dict[int, dict[str, Any]], recipe: Recipe) -> str:
+    """Why a run failed, in one line; a user's error in a worker is raised again as what it is."""
+    failures = getattr(error, "worker_failures", {})
+    for cause in map(cause_of, failures.values()):
+        if isinstance(cause, UserError) or type(cause).__name__ == "UserError":
+            raise UserError(str(cause).strip().splitlines()[-1]) from None
+    if failures:
+        return explain(failures, places, Size.of(recipe))
+    return of_train(error, Size.of(recipe), len(places))
+
+
+def give_up(kind: str, line: str) -> NoReturn:
+    """End a run that a restart can't mend; leaving the driver ends its workers."""
+    if kind == "input":
+        raise UserError(line)
+    raise RunFailed(line)

@@ -1,11 +1,8 @@
 """One run from the driver's side: its directory, its workers by TorchTrainer, and what the user sees of it."""
 
 import os
-import signal
 import subprocess
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,28 +13,16 @@ from raykd import UserError
 from raykd.launch import cluster, key, lease, remote_room, rundir
 from raykd.launch.checks import check, check_name
 from raykd.launch.display import Display
-from raykd.launch.failure import Size, cause_of, explain, of_train
+from raykd.launch.failure import RunFailed, give_up
+from raykd.launch.on_ray import on_ray
 from raykd.launch.rundir import Superseded
 from raykd.launch.stage import publish
-from raykd.launch.stop import StopRequested
+from raykd.launch.stop import Interrupted, StopRequested, signals
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import fingerprint, to_dict
-from raykd.track import run as track
 from raykd.train.checkpoint import FOLDER as CHECKPOINTS
 from raykd.train.storage import Folder
-
-
-class RunFailed(RuntimeError):
-    """A run ended without its result; one line says why."""
-
-
-class Interrupted(Exception):
-    """Asked to stop by a signal, and stopped in order."""
-
-    def __init__(self, number: int):
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 @dataclass(frozen=True)
@@ -116,7 +101,7 @@ def _work(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     else:
         with cluster.connected():
             cluster.check_room(recipe)
-            _on_ray(job, remote_room.bounded(recipe), display)
+            on_ray(job, remote_room.bounded(recipe), display)
 
 
 def _in_this_process(job: dict[str, Any], display: Display) -> None:
@@ -125,7 +110,7 @@ def _in_this_process(job: dict[str, Any], display: Display) -> None:
     from raykd.launch.worker import work
 
     messenger = _LocalMessenger(display)
-    with _signals() as caught:
+    with signals() as caught:
         messenger.stop_wanted = caught.event
         try:
             work(job, 0, 1, torch.device("cpu"), lambda metrics: None, messenger)
@@ -148,185 +133,13 @@ class _LocalMessenger:
 
     def fail(self, kind: str, line: str) -> NoReturn:
         """End the run; the error itself is the new one's cause."""
-        _give_up(kind, line)
+        give_up(kind, line)
 
     def going_on(self) -> bool:
         return False
 
     def close(self) -> None:
         self._display.show(self._latest)
-
-
-def _on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
-    """Run the workers from a thread; this one shows progress and hears signals."""
-    import ray
-
-    from raykd.launch.board import Board
-
-    board = Board.options(scheduling_strategy=cluster.on_this_node()).remote(watched=True)
-    if recipe.wandb.mode in ("auto", "online"):
-        ray.get(board.keep_key.remote(track.key()))
-    outcome: dict[str, BaseException] = {}
-
-    def fit() -> None:
-        while "error" not in outcome:
-            try:
-                trainer(job | {"board": board}, recipe).fit()
-                return
-            except Exception as error:  # noqa: BLE001  whatever it is, the main thread raises it again, below
-                if not _mendable(error, board, recipe):
-                    outcome["error"] = error
-
-    thread = threading.Thread(target=fit, name="train", daemon=True)
-    silence, drains = Silence(), cluster.Drains()
-    with _signals() as caught:
-        thread.start()
-        while thread.is_alive():
-            thread.join(0.3)
-            progress = ray.get(board.look.remote())
-            display.show(progress)
-            if "hopeless" in progress:
-                _give_up(*progress["hopeless"])
-            if silence.long(progress):
-                display.say(cluster.waiting(recipe))
-            if drains.new():
-                board.ask_to_save.remote()
-            if caught.event.is_set():
-                _wait_for_stop(board, caught, display, thread)
-    display.show(ray.get(board.look.remote()))
-    if "error" in outcome:
-        raise RunFailed(reason(outcome["error"], ray.get(board.places.remote()), recipe)) from outcome["error"]
-
-
-def _mendable(error: BaseException, board: Any, recipe: Recipe) -> bool:
-    """Whether Train's own actors were lost (workers are its own business), and the board allows another start."""
-    import ray
-
-    cause = getattr(error, "controller_failure", error)
-    if not isinstance(cause, ray.exceptions.RayError) or isinstance(cause, ray.exceptions.RayTaskError):
-        return False
-    try:
-        world = len(ray.get(board.places.remote()))
-        line = of_train(error, Size.of(recipe), world)
-        return not ray.get(board.lose.remote(line, False, recipe.max_failures))
-    except ray.exceptions.RayError:  # the cluster itself is gone
-        return False
-
-
-def _give_up(kind: str, line: str) -> NoReturn:
-    """End a run that a restart can't mend; leaving the driver ends its workers."""
-    if kind == "input":
-        raise UserError(line)
-    raise RunFailed(line)
-
-
-class Silence:
-    """Whether the workers have said nothing new for some seconds; then it may be that they wait for room."""
-
-    def __init__(self, seconds: float = 4.0):
-        self._seconds, self._last, self._since = seconds, None, time.monotonic()
-
-    def long(self, progress: dict[str, Any]) -> bool:
-        """True once every so many seconds of silence."""
-        now = time.monotonic()
-        if progress != self._last:
-            self._last, self._since = progress, now
-        elif now - self._since > self._seconds:
-            self._since = now
-            return True
-        return False
-
-
-def _wait_for_stop(
-    board: Any, caught: "_Caught", display: Display, thread: threading.Thread, seconds: float = 60
-) -> None:
-    """Ask rank 0 for a checkpoint, wait for it, and leave; a second signal leaves at once."""
-    import ray
-
-    first = caught.count
-    board.ask_to_stop.remote()
-    for _ in range(int(seconds / 0.2)):
-        progress = ray.get(board.look.remote())
-        if "stopped" in progress or not thread.is_alive() or caught.count > first or "step" not in progress:
-            break
-        thread.join(0.2)
-    display.show(progress)
-    raise Interrupted(caught.number)
-
-
-def trainer(job: dict[str, Any], recipe: Recipe, restarts: bool = True) -> Any:
-    """The TorchTrainer of a run. raykd keeps checkpoints itself (train/checkpoint.py): Ray's storage is scratch.
-
-    restarts: as long as the board allows, which counts losses by what they cost (Ray counts all); False: none.
-    """
-    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
-    from raykd.launch import preemption
-    from raykd.launch.board import Losses
-    from raykd.launch.worker import in_ray_worker
-
-    resources = cluster.per_worker(recipe)
-    return TorchTrainer(
-        in_ray_worker,
-        train_loop_config=job,
-        torch_config=preemption.Config(
-            backend="nccl" if recipe.gpus_per_worker else "gloo", timeout_s=recipe.collective_timeout
-        ),
-        scaling_config=ScalingConfig(
-            num_workers=recipe.workers,
-            use_gpu=recipe.gpus_per_worker > 0,
-            resources_per_worker=resources,
-            placement_strategy="PACK",
-            elastic_resize_monitor_interval_s=10,
-            label_selector=cluster.labels_of(recipe) or None,
-        ),
-        run_config=RunConfig(
-            name=job["name"].replace("/", "-"),
-            storage_path=tempfile.mkdtemp(prefix="raykd-train-"),
-            failure_config=FailureConfig(max_failures=-1 if restarts else 0),
-            logging_config=LoggingConfig(log_level="ERROR"),
-            callbacks=[Losses(job["board"], Size.of(recipe), recipe.max_failures if restarts else -1)],
-        ),
-    )
-
-
-def reason(error: BaseException, places: dict[int, dict[str, Any]], recipe: Recipe) -> str:
-    """Why a run failed, in one line; a user's error in a worker is raised again as what it is."""
-    failures = getattr(error, "worker_failures", {})
-    for cause in map(cause_of, failures.values()):
-        if isinstance(cause, UserError) or type(cause).__name__ == "UserError":
-            raise UserError(str(cause).strip().splitlines()[-1]) from None
-    if failures:
-        return explain(failures, places, Size.of(recipe))
-    return of_train(error, Size.of(recipe), len(places))
-
-
-@dataclass
-class _Caught:
-    event: threading.Event
-    number: int = 0
-    count: int = 0
-
-
-@contextmanager
-def _signals() -> Iterator[_Caught]:
-    """Turn SIGINT and SIGTERM into an event, in the main thread."""
-    caught = _Caught(threading.Event())
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    def catch(number: int, frame: Any) -> None:
-        caught.number, caught.count = number, caught.count + 1
-        caught.event.set()
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def default_storage() -> str:

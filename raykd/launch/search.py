@@ -14,8 +14,10 @@ from raykd import UserError
 from raykd.launch import best as best_trial
 from raykd.launch import cluster, ensemble, groups, job, space
 from raykd.launch.display import Display
+from raykd.launch.failure import RunFailed
 from raykd.launch.feasible import base_of, check, swaps, teachers_of, total
 from raykd.launch.standing import Standing
+from raykd.launch.stop import Interrupted
 from raykd.launch.suggest import Suggest
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, override
@@ -54,7 +56,7 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
         plan = _plan(loaded, base, name, storage, standing)
         try:
             _run(standing, base, plan, display)
-        except job.Interrupted:
+        except Interrupted:
             _interrupted(standing, opened, display)
             raise
         seconds = opened["seconds"] + time.monotonic() - began
@@ -177,7 +179,7 @@ def _close(
         summary["status"] = "failed"
         standing.place.write("search.json", json.dumps(summary, indent=1))
         reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(standing.trials.values())[:3])
-        raise job.RunFailed(f"no trial of {standing.place.place} ran to its end ({reasons})")
+        raise RunFailed(f"no trial of {standing.place.place} ran to its end ({reasons})")
     if tested != best.name:
         summary["test"] = best_trial.test(standing.run(best.name).place, base, plan)
     chosen = space.values(standing.space, best.pick)

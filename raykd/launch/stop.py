@@ -1,4 +1,11 @@
-"""Stopping in order: a checkpoint first."""
+"""Stopping in order: a signal to the driver, a checkpoint by the first worker, and the end."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 
 class StopRequested(Exception):
@@ -7,3 +14,38 @@ class StopRequested(Exception):
     def __init__(self, step: int):
         super().__init__(f"stopped at step {step}")
         self.step = step
+
+
+class Interrupted(Exception):
+    """Asked to stop by a signal, and stopped in order."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@dataclass
+class Caught:
+    event: threading.Event
+    number: int = 0
+    count: int = 0
+
+
+@contextmanager
+def signals() -> Iterator[Caught]:
+    """Turn SIGINT and SIGTERM into an event, in the main thread."""
+    caught = Caught(threading.Event())
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def catch(number: int, frame: Any) -> None:
+        caught.number, caught.count = number, caught.count + 1
+        caught.event.set()
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

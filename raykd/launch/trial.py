@@ -62,13 +62,14 @@ _unpacked: list[dict[str, str]] = []
 def _by_workers(job: dict[str, Any], recipe: Recipe) -> None:
     """The inner run keeps no restarts for itself: what went wrong is judged once, by `lost`."""
     from raykd.launch.board import Board
-    from raykd.launch.job import trainer
+    from raykd.launch.on_ray import trainer
 
     board = Board.options(scheduling_strategy=cluster.on_this_node()).remote()
     ray.get(board.keep_key.remote(ray.get(job["board"].key.remote())))
-    inner = trainer(job | {"board": board}, recipe, restarts=False)
-    inner.run_config.callbacks.append(_heard_to_the_end(recipe))
-    inner.fit()
+    with tempfile.TemporaryDirectory(prefix="raykd-train-") as scratch:
+        inner = trainer(job | {"board": board}, recipe, scratch, restarts=False)
+        inner.run_config.callbacks.append(_heard_to_the_end(recipe))
+        inner.fit()
 
 
 def _heard_to_the_end(recipe: Recipe) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from raykd.launch import cluster, groups
 from raykd.launch.autoscaler import Limits
-from raykd.launch.job import Interrupted
+from raykd.launch.stop import Interrupted
 from raykd.launch.waits import Waits
 from raykd.recipe import Recipe
 from raykd.train.storage import Folder

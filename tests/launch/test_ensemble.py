@@ -52,7 +52,7 @@ def ensure(folder, name, bad, data):
 
 def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
     from raykd.launch import ensemble
-    from raykd.launch.job import RunFailed
+    from raykd.launch.failure import RunFailed
 
     recipe, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")
     with pytest.raises(RunFailed, match=r"1 of 3 teachers failed \(teachers/resnet14-.*not finite.*2 trained"):

@@ -197,7 +197,7 @@ def test_trials_of_two_workers_on_two_cpus(ray, data, tmp_path):
 @pytest.mark.slow
 def test_a_trial_of_two_workers_fails_with_its_reason_and_frees_its_workers(ray, data, tmp_path):
     expression = NESTED.format(bad=["nan"]).replace("samples=3", "samples=1")
-    from raykd.launch.job import RunFailed
+    from raykd.launch.failure import RunFailed
 
     with pytest.raises(RunFailed, match="not finite"):
         search(tmp_path, "tiny_nested_nan", expression, data)
