@@ -94,8 +94,6 @@ def _placement(recipe: Recipe) -> None:
         return
     if recipe.workers == 0:
         raise UserError("teachers.placement: remote teachers are Ray actors, which need workers 1 or more; use inline")
-    if recipe.teachers.form == "auto":
-        raise UserError("teachers.form: auto measures in the workers, remote teachers run elsewhere; name a form")
     if recipe.teachers.cache != "none":
         raise UserError(
             "teachers.placement: kept logits are read by the worker itself, remote teachers would have nothing to do; "

@@ -21,7 +21,7 @@ from raykd.launch.autoscaler import Node
 from raykd.methods.kd import KD
 from raykd.models import create
 from raykd.models.config import Network
-from raykd.recipe import Pretrained, Teachers
+from raykd.recipe import Pretrained, Search, Teachers
 from raykd.recipe.load import load
 from raykd.recipe.serial import fingerprint, to_dict
 from recipes.digits.supervised import recipe as digits
@@ -228,7 +228,7 @@ def remote_recipe(**changes):
     [
         ({"workers": 0}, "need workers 1 or more"),
         ({"teachers": {"cache": "float32"}}, "teachers.cache none"),
-        ({"teachers": {"form": "auto"}}, "name a form"),
+        ({"teachers": {"form": "auto"}}, "placement remote needs one that others know"),
         ({"teachers": {"actors": 0}}, "teachers.actors: 0"),
         ({"teachers": {"ahead": 0}}, "teachers.ahead: 0"),
         ({"teachers": {"cpus_per_actor": 0}}, "teachers.cpus_per_actor: 0"),
@@ -239,6 +239,21 @@ def test_what_no_run_can_have(change, says):
     recipe = remote_recipe(**change.pop("teachers", {}))
     with pytest.raises(UserError, match=says):
         checks.check(replace(recipe, **change))
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_no_trial_has_remote_teachers(fixed):
+    """A search sets aside what a trial's workers need, and no more."""
+    from ray import tune
+
+    from raykd.launch import feasible, space
+
+    wanted = Search(space={"seed": tune.randint(0, 9)} if fixed else {"teachers.placement": tune.choice(["remote"])})
+    recipe = replace(remote_recipe(), workers=1, search=wanted)
+    if not fixed:
+        recipe = replace(recipe, teachers=replace(recipe.teachers, placement="inline"))
+    with pytest.raises(UserError, match="search: teachers.placement: trials reserve nothing for remote teachers"):
+        feasible.check(feasible.base_of(recipe), wanted, space.read(wanted))
 
 
 def test_where_teachers_run_is_no_part_of_what_a_run_is():
