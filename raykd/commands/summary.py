@@ -20,7 +20,10 @@ def summary(console: Console, finished: Finished, trained: list[str], chosen: "O
             f"{chosen.name} is finished already; remove {finished.place} or give another --name to train again"
         )
     run = Folder(finished.place)
-    rows = [_teacher_row(name, about) for name, about in run.read_json("evaluation.json")["teachers"].items()]
+    evaluation = run.read_json("evaluation.json")
+    rows = [_teacher_row(name, about) for name, about in evaluation["teachers"].items()]
+    if evaluation["ensemble"]:
+        rows.append(_ensemble_row(evaluation))
     sibling = Folder(chosen.storage) / f"{chosen.name.rpartition('/')[0]}/supervised"
     alone = rundir.result_of(sibling)
     if alone is not None and alone["status"] == "finished" and sibling.place != run.place:
@@ -43,6 +46,20 @@ def _row(role: str, run: Folder, result: dict[str, Any]) -> dict[str, Any]:
         "parameters": f"{result['parameters']:,}",
         "time": f"{result['seconds']:.0f} s",
         "place": run.place,
+    }
+
+
+def _ensemble_row(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """All teachers together, by the mean of their probabilities."""
+    teachers = evaluation["teachers"].values()
+    return {
+        "role": "teachers' mean",
+        "network": f"{len(teachers)} networks",
+        "top1": f"{100 * evaluation['ensemble']['mean']['top1']:.2f} %",
+        "best": "",
+        "parameters": f"{sum(teacher['parameters'] for teacher in teachers):,}",
+        "time": "",
+        "place": "",
     }
 
 

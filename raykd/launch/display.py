@@ -121,4 +121,5 @@ def table_of(console: Console, rows: list[dict[str, Any]]) -> None:
     console.print(table)
     console.print()
     for row in rows:
-        console.print(f"{row['role']}: {row['place']}", highlight=False, soft_wrap=True)
+        if row["place"]:
+            console.print(f"{row['role']}: {row['place']}", highlight=False, soft_wrap=True)

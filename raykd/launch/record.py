@@ -159,6 +159,7 @@ class Record:
                 | {"parameters": teacher.parameters, "path": teacher.path, "form": str(teacher.form)}
                 for teacher in worker.teachers
             },
+            "ensemble": worker.ensemble,
             "flops": flops(network, worker.recipe.data.image_size, worker.device),
         }
 

@@ -239,18 +239,23 @@ class Worker:
         self.teachers = [replace(teacher, form=form) for teacher in self.teachers]
 
     def _ask_teachers(self) -> None:
-        """Each teacher's logits on the evaluation split, once: for its own accuracy and for the agreement with it."""
+        """Each teacher's logits on the evaluation split, once: for its own accuracy, the ensemble's, the agreement."""
+        from raykd.train.ensemble import scores, together
         from raykd.train.evaluate import collect, evaluate
 
         self.tell(phase="measuring teachers" if self.teachers else "starting")
         kept = {t.name: collect(t.network, self.test_data.batches(), self.autocast) for t in self.teachers}
         self.teacher_logits = kept
 
-        def replay(batches: list):
-            logits = iter(zip(*kept.values()))
-            return evaluate(lambda images: dict(zip(kept, next(logits))), batches, self.autocast, {})[0]
+        logits = iter(zip(*kept.values()))
 
-        self.teacher_figures = replay(self.test_data.batches()) if kept else {}
+        def replay(images: Any) -> dict[str, Any]:
+            members = dict(zip(kept, (taught.to(self.device) for taught in next(logits))))
+            return members | together(members)
+
+        found = evaluate(replay, self.test_data.batches(), self.autocast, {})[0] if kept else {}
+        self.teacher_figures = {name: found[name] for name in kept}
+        self.ensemble = scores({name: figures for name, figures in found.items() if name not in kept})
 
     def _gather_teachers(self) -> None:
         """Wait for remote teachers. Only their pass over the evaluation split ran here.

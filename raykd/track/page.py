@@ -47,6 +47,7 @@ def groups(made: Report) -> list[dict[str, Any]]:
             "details": [details(item, i) for i, item in enumerate(items)],
             "gains": gains(items),
             "teachers": teachers(items),
+            "ensembles": ensembles(items),
         }
         for (data, student, split), items in by_key.items()
     ]
@@ -142,6 +143,12 @@ def teachers(items: list[Entry]) -> list[dict[str, Any]]:
             teacher = said.get(name, {})
             found.append({"method": item.row.label, "teacher": name, "top1": top1, "kl": kl, "about": teacher})
     return found
+
+
+def ensembles(items: list[Entry]) -> list[dict[str, Any]]:
+    """What several teachers of a row say together."""
+    said = ((item.row.label, item.row.runs[0].evaluation.get("ensemble")) for item in items)
+    return [{"method": label, **together} for label, together in said if together]
 
 
 def search(trials: Trials) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from raykd.contract import Batch
 from raykd.losses import full_precision
-from raykd.train.evaluate import evaluate
+from raykd.train.evaluate import Figures, evaluate
 
 
 def mean_of_probabilities(logits: Tensor) -> Tensor:
@@ -24,16 +24,27 @@ def votes(logits: Tensor) -> Tensor:
     return counted + 0.5 * mean_of_probabilities(logits).exp()
 
 
+def together(members: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Logits [B, C] of the "mean" and the "vote" of several members; nothing of a single one."""
+    if len(members) < 2:
+        return {}
+    stacked = torch.stack([full_precision(logits) for logits in members.values()])
+    return {"mean": mean_of_probabilities(stacked), "vote": votes(stacked)}
+
+
+def scores(figures: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
+    """top1, top5 and loss of each network by name; of the "vote" top1 alone, as votes are no probabilities."""
+    shown = {name: {"top1": f.top1, "top5": f.top5, "loss": f.loss} for name, f in figures.items()}
+    return shown | ({"vote": {"top1": figures["vote"].top1}} if "vote" in figures else {})
+
+
 def evaluate_members(
     networks: Mapping[str, Callable[[Tensor], Tensor]], batches: Iterable[Batch], autocast: Callable
 ) -> dict[str, dict[str, float]]:
-    """top1, top5 and loss of every member by name, of the "mean", and top1 of the "vote" (which has no loss)."""
+    """`scores` of every member, and of what several say together."""
 
     def predict(images: Tensor) -> dict[str, Tensor]:
         members = {name: network(images) for name, network in networks.items()}
-        stacked = torch.stack([full_precision(logits) for logits in members.values()])
-        return members | {"mean": mean_of_probabilities(stacked), "vote": votes(stacked)}
+        return members | together(members)
 
-    found, _ = evaluate(predict, batches, autocast, {})
-    shown = {name: {"top1": f.top1, "top5": f.top5, "loss": f.loss} for name, f in found.items()}
-    return shown | {"vote": {"top1": found["vote"].top1}}
+    return scores(evaluate(predict, batches, autocast, {})[0])

@@ -1,3 +1,4 @@
+import contextlib
 import math
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from raykd.contract import Batch
+from raykd.train.ensemble import evaluate_members, together
 from raykd.train.evaluate import BINS, evaluate, figures, sums
 
 
@@ -103,3 +105,20 @@ def test_logits_of_80_and_half_precision_stay_finite():
     for kind in (torch.float32, torch.bfloat16, torch.float16):
         found = figures(sums(z.to(kind), torch.tensor([1, 0]), [z.to(kind)]), 3, ["t"])
         assert math.isfinite(found.loss) and found.loss == pytest.approx((160 + 160 + math.log(2)) / 2, rel=1e-3)
+
+
+def test_what_several_networks_say_together():
+    """Against numpy: accuracy and loss of the mean of the probabilities, accuracy of the vote; nothing of one alone."""
+    rng = np.random.default_rng(3)
+    logits, labels = 3 * rng.standard_normal((3, 40, 5)), rng.integers(0, 5, 40)
+    members = {name: torch.from_numpy(values).float() for name, values in zip("abc", logits)}
+    batch = Batch(torch.zeros(40, 1), torch.from_numpy(labels), torch.arange(40))
+    networks = {name: lambda images, values=values: values for name, values in members.items()}
+    found = evaluate_members(networks, [batch], contextlib.nullcontext)
+    mean = softmax(logits).mean(0)
+    assert found["mean"]["top1"] == (mean.argmax(-1) == labels).mean()
+    np.testing.assert_allclose(found["mean"]["loss"], -np.log(mean[range(40), labels]).mean(), rtol=1e-5)
+    counts = np.stack([np.bincount(row, minlength=5) for row in logits.argmax(-1).T])
+    elected = (counts + 0.5 * mean).argmax(-1)
+    assert found["vote"] == {"top1": (elected == labels).mean()}
+    assert together({"a": members["a"]}) == {}
