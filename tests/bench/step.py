@@ -1,6 +1,7 @@
 """Group step: one training step of every seed method, raykd's loop against the original's way of computing it.
 
-Same networks from the same weights, same batch, same precision (float32); data takes no time on either side.
+Same networks from the same weights, same batch, same precision (float32); data takes no time on either side. Methods
+with frozen teachers have a second row, in which raykd's teachers run in bfloat16 (`teachers.form`), the student not.
 """
 
 import copy
@@ -33,6 +34,7 @@ from raykd.models.staged import Staged
 from raykd.recipe import AdamW, Precision, Recipe
 from raykd.train import loop
 from raykd.train.assemble import FrozenTeacher
+from raykd.train.forms import Form
 from raykd.train.kept import Kept
 from recipes.digits.supervised import recipe as digits
 from tests.bench import originals
@@ -86,18 +88,22 @@ def rows(names=tuple(CASES), repetitions: int = 5, counts: tuple[int, ...] = (1,
     for name in names:
         for count in counts:
             with threads(count):
-                yield {"method": name, "threads": count, **_row(CASES[name], repetitions)}
+                for row in _rows(CASES[name], repetitions):
+                    yield {"method": name, "threads": count, **row}
 
 
-def _row(case: Case, repetitions: int) -> dict[str, Any]:
+def _rows(case: Case, repetitions: int) -> Iterator[dict[str, Any]]:
+    """One row for each form of the teachers, all timed in turns."""
     teachers, distiller, images, labels = prepared(case, CLASSES)
-    sides = {
-        "original": original(case, copy.deepcopy(distiller), teachers, images, labels),
-        "raykd": ours(case, distiller, teachers, images, labels),
-    }
+    sides = {"original": original(case, copy.deepcopy(distiller), teachers, images, labels)}
+    forms = {"float32": Form(), "bfloat16": Form("bfloat16")} if teachers else {"": Form()}
+    for name, form in forms.items():
+        sides[name] = ours(case, copy.deepcopy(distiller), teachers, images, labels, form=form)
     timed = in_turns(sides, repetitions)
-    times = {f"{side} ms": found.milliseconds for side, found in timed.items()}
-    return {"networks": _networks(case), "batch": case.batch, **times, **ratio(timed["original"], timed["raykd"])}
+    for name in forms:
+        times = {"original ms": timed["original"].milliseconds, "raykd ms": timed[name].milliseconds}
+        what = {"networks": _networks(case), "batch": case.batch, "raykd's teachers": name}
+        yield what | times | ratio(timed["original"], timed[name])
 
 
 def prepared(case: Case, classes: int) -> tuple[list[Staged], Distiller, Tensor, Tensor]:
@@ -158,10 +164,10 @@ class OneBatch:
         return np.tile(self.batch.index.numpy(force=True), (stop - start, 1))
 
 
-def ours(case: Case, distiller: Distiller, teachers, images, labels, kept=()) -> Callable[[], object]:
+def ours(case: Case, distiller: Distiller, teachers, images, labels, kept=(), form=Form()) -> Callable[[], object]:
     """raykd's real loop, entered again after every step."""
     stores = kept or [None] * len(teachers)
-    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, store) for t, store in zip(teachers, stores)]
+    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, store, form) for t, store in zip(teachers, stores)]
     recipe = recipe_of(case)
     batch = Batch(images.contiguous(memory_format=torch.channels_last), labels, torch.arange(case.batch, device=DEVICE))
     state = loop.new_state(recipe, distiller, DEVICE)

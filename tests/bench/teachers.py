@@ -1,4 +1,7 @@
-"""Group teachers: frozen teachers' pass of one step, raykd's against the original's (BatchNorm, NCHW, all features)."""
+"""Group teachers: frozen teachers' pass of one step, raykd's against the original's (BatchNorm, NCHW, all features).
+
+A row for each form that raykd can run them in; what teachers.form auto would choose also depends on the loss.
+"""
 
 import copy
 import tempfile
@@ -13,6 +16,7 @@ from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged
 from raykd.train.assemble import FrozenTeacher
+from raykd.train.forms import Form
 from raykd.train.kept import Kept
 from raykd.train.loop import ask
 from raykd.train.rows import Full
@@ -33,13 +37,12 @@ def rows(passes=PASSES, repetitions: int = 5, counts: tuple[int, ...] = (1, 2)) 
     for name, k, batch in passes:
         for count in counts:
             with threads(count):
-                what = {"teachers": f"{k} × {name}", "batch": batch, "threads": count}
-                yield what | _row(name, k, batch, repetitions)
+                for form, row in _rows(name, k, batch, repetitions):
+                    yield {"teachers": f"{k} × {name}", "form": form, "batch": batch, "threads": count} | row
     for count in counts:
         with threads(count):
-            yield {"teachers": "3 × resnet32x4 kept in files, → vgg8", "batch": 64, "threads": count} | _kept(
-                repetitions
-            )
+            what = {"teachers": "3 × resnet32x4, a step → vgg8", "form": "kept in files", "batch": 64, "threads": count}
+            yield what | _kept(repetitions)
 
 
 def _kept(repetitions: int) -> dict:
@@ -54,13 +57,16 @@ def _kept(repetitions: int) -> dict:
     return times | ratio(timed["original"], timed["raykd"])
 
 
-def _row(name: str, k: int, batch: int, repetitions: int) -> dict:
+def _rows(name: str, k: int, batch: int, repetitions: int) -> Iterator[tuple[str, dict]]:
     torch.manual_seed(0)
     teachers = [create(name, CLASSES, SIZE).to(DEVICE).eval().requires_grad_(False) for _ in range(k)]
     images = torch.randn(batch, 3, SIZE, SIZE, device=DEVICE)
-    timed = in_turns({"original": original(teachers, images), "raykd": ours(teachers, images)}, repetitions)
-    times = {f"{side} ms": found.milliseconds for side, found in timed.items()}
-    return times | ratio(timed["original"], timed["raykd"])
+    forms = {"float32": Form(), "bfloat16": Form("bfloat16")}
+    sides = {"original": original(teachers, images)} | {n: ours(teachers, images, form) for n, form in forms.items()}
+    timed = in_turns(sides, repetitions)
+    for form in forms:
+        times = {"original ms": timed["original"].milliseconds, "raykd ms": timed[form].milliseconds}
+        yield form, times | ratio(timed["original"], timed[form])
 
 
 def original(teachers: list[Staged], images: torch.Tensor) -> Callable[[], None]:
@@ -72,8 +78,8 @@ def original(teachers: list[Staged], images: torch.Tensor) -> Callable[[], None]
     return run
 
 
-def ours(teachers: list[Staged], images: torch.Tensor) -> Callable[[], object]:
-    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0) for t in teachers]
+def ours(teachers: list[Staged], images: torch.Tensor, form: Form) -> Callable[[], object]:
+    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, form=form) for t in teachers]
     images = images.contiguous(memory_format=torch.channels_last)
     context = lambda: torch.autocast(DEVICE.type, enabled=False)  # noqa: E731
     return lambda: ask(frozen, (), images, context)
