@@ -59,10 +59,10 @@ def together(nodes: list[Node], recipe: Recipe, most: int) -> int:
 
 
 def waiting(recipe: Recipe, rank: int) -> str:
-    """What a worker's actor that has no place yet waits for, in a line."""
+    """What a worker whose actor has not answered yet waits for, in a line."""
     nodes = cluster.nodes()
     coming = Limits.read().in_words(nodes)
-    return f"worker {rank} waits for room for a remote teacher of {needs(recipe)}: {len(nodes)} node(s){coming}"
+    return f"worker {rank} waits for a remote teacher to find {needs(recipe)} and start: {len(nodes)} node(s){coming}"
 
 
 def _per_actor(recipe: Recipe) -> dict[str, float]:

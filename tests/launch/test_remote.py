@@ -174,7 +174,7 @@ def test_an_actor_without_room_is_waited_for_and_the_user_told(ray, write, monke
     teachers = beginning(write("tiny_waiting", epochs=1), said.append)
     threading.Timer(3, lambda: ray.kill(holder)).start()
     teachers.gather()
-    assert said == ["worker 0 waits for room for a remote teacher of 1 CPU: 1 node(s)"]
+    assert said == ["worker 0 waits for a remote teacher to find 1 CPU and start: 1 node(s)"]
     assert len(teachers(3)) == 2, "accumulate=2"
     teachers.close()
     assert none_left()
