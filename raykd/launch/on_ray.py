@@ -23,6 +23,7 @@ def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     if recipe.wandb.mode in ("auto", "online"):
         ray.get(board.keep_key.remote(track.key()))
     outcome: dict[str, BaseException] = {}
+    leaving = threading.Event()
 
     def fit() -> None:
         while "error" not in outcome:
@@ -31,6 +32,10 @@ def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
                     trainer(job | {"board": board}, recipe, scratch).fit()
                 return
             except Exception as error:  # noqa: BLE001  whatever it is, the main thread raises it again, below
+                if leaving.is_set():
+                    # Ray ends. It would end this process, before the reason is said, at anything that still touches
+                    # it, be it to let go of the error's frames; so this daemon thread stays here with them.
+                    threading.Event().wait()
                 if not _mendable(error, board, recipe):
                     outcome["error"] = error
 
@@ -38,18 +43,21 @@ def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     silence, drains = Silence(), cluster.Drains()
     with signals() as caught:
         thread.start()
-        while thread.is_alive():
-            thread.join(0.3)
-            progress = ray.get(board.look.remote())
-            display.show(progress)
-            if "hopeless" in progress:
-                give_up(*progress["hopeless"])
-            if silence.long(progress):
-                display.say(cluster.waiting(recipe))
-            if drains.new():
-                board.ask_to_save.remote()
-            if caught.event.is_set():
-                _wait_for_stop(board, caught, display, thread)
+        try:
+            while thread.is_alive():
+                thread.join(0.3)
+                progress = ray.get(board.look.remote())
+                display.show(progress)
+                if "hopeless" in progress:
+                    give_up(*progress["hopeless"])
+                if silence.long(progress):
+                    display.say(cluster.waiting(recipe))
+                if drains.new():
+                    board.ask_to_save.remote()
+                if caught.event.is_set():
+                    _wait_for_stop(board, caught, display, thread)
+        finally:
+            leaving.set()
     display.show(ray.get(board.look.remote()))
     if "error" in outcome:
         raise RunFailed(reason(outcome["error"], ray.get(board.places.remote()), recipe)) from outcome["error"]
