@@ -1,18 +1,30 @@
 """How much memory there is, for the choice of how to read a file."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+MINE = Path("/proc/self/cgroup")  # lines of number:controllers:path; version 2 has the one line 0::path
+GROUPS = Path("/sys/fs/cgroup")
 
 
 def memory_limit() -> int:
-    """Bytes of memory that this machine or container has."""
+    """Bytes of memory that this process may use: of the machine, of its container, of its job (SLURM)."""
     limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in map(Path, LIMITS):
-        if path.exists() and (text := path.read_text().strip()).isdigit():
+    for file in _limits():
+        if file.exists() and (text := file.read_text().strip()).isdigit():
             limit = min(limit, int(text))
     return limit
+
+
+def _limits() -> Iterator[Path]:
+    """Files with a limit of this process: of its control groups and of those around them."""
+    for line in MINE.read_text().splitlines() if MINE.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        for root, name in ((GROUPS, "memory.max"), (GROUPS / "memory", "memory.limit_in_bytes")):
+            if controllers == ("" if root == GROUPS else "memory"):
+                group = root / path.lstrip("/")
+                yield from (place / name for place in (group, *group.parents) if place.is_relative_to(root))
 
 
 def fits_memory(size: int) -> bool:

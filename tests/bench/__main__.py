@@ -13,6 +13,7 @@ from rich.table import Table
 # Each module has rows(): an iterator of dicts with the same keys, plain values, what was measured first.
 GROUPS = {
     "data": "tests.bench.data",
+    "larger": "tests.bench.larger",
     "step": "tests.bench.step",
     "teachers": "tests.bench.teachers",
     "scale": "tests.bench.scale",

@@ -59,12 +59,21 @@ def test_each_page_is_read_once(toy, monkeypatch, world):
     assert header.bytes > 5 * memory.memory_limit() and len(np.unique(header.pages)) == -(-COUNT // (PAGE // 480_000))
 
 
-def test_memory_limit_is_the_least_of_machine_and_container(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "line, file",
+    [("0::/a/b", "a/memory.max"), ("4:memory:/a/b", "memory/a/b/memory.limit_in_bytes"), ("0::/", "memory.max")],
+)
+def test_memory_limit_is_the_least_of_machine_and_control_groups(tmp_path, monkeypatch, line, file):
     whole = memory.memory_limit()
     assert whole > 1 << 28
-    (tmp_path / "max").write_text("123456789\n")
-    monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / "max"),))
+    (tmp_path / "mine").write_text(f"1:cpu:/elsewhere\n{line}\n")
+    monkeypatch.setattr(memory, "MINE", tmp_path / "mine")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
+    limit = tmp_path / "groups" / file
+    limit.parent.mkdir(parents=True)
+    assert memory.memory_limit() >= whole
+    limit.write_text("123456789\n")
     assert memory.memory_limit() == 123456789
-    (tmp_path / "max").write_text("max\n")
+    limit.write_text("max\n")
     assert memory.memory_limit() >= whole
     assert memory.fits_memory(0) and not memory.fits_memory(1 << 60)
