@@ -13,8 +13,8 @@ from raykd.launch.job import check
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.recipe.load import load
 from raykd.recipe.serial import from_dict, to_dict
+from raykd.train.ask import ask
 from raykd.train.assemble import FrozenTeacher, build_distiller
-from raykd.train.loop import ask
 
 RECIPES = sorted(
     path for path in Path("recipes").rglob("*.py") if "recipe = " in path.read_text() or "\nrecipe=" in path.read_text()

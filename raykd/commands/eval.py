@@ -44,10 +44,11 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
 
     from raykd.data.loader import TestLoader
     from raykd.data.prepare import prepare
+    from raykd.train.ask import autocast
     from raykd.train.assemble import build_distiller, load_teachers
     from raykd.train.checkpoint import newest
     from raykd.train.evaluate import evaluate
-    from raykd.train.loop import autocast, new_state
+    from raykd.train.state import new_state
 
     folder, recipe = open_finished(chosen.run, chosen.trust_source)
     if chosen.threads:

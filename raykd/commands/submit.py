@@ -91,13 +91,13 @@ def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
 def add_key(folder: Path, chosen: Options) -> str:
     """Put this machine's W&B key beside the code where that is wanted and safe; says what was done."""
     from raykd.launch import key, submit
-    from raykd.track import run as track
+    from raykd.track import server
 
     if chosen.recipe.wandb.mode in ("offline", "disabled"):
         return "not needed"
     if chosen.wandb_key == "cluster":
         return "the cluster's own"
-    found = track.key()
+    found = server.key()
     if not found:
         return "none here, the cluster's own if it has one"
     if not submit.private(chosen.address):

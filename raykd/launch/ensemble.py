@@ -191,9 +191,9 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
     from raykd.launch.trial import unpack
     from raykd.launch.worker import set_threads
     from raykd.recipe.serial import from_dict
+    from raykd.train.ask import autocast
     from raykd.train.assemble import load_teachers
     from raykd.train.ensemble import evaluate_members
-    from raykd.train.loop import autocast
 
     unpack(sources)
     wanted = from_dict(recipe)

@@ -10,7 +10,7 @@ from raykd.launch.display import Display
 from raykd.launch.failure import RunFailed, Size, give_up, of_train, reason
 from raykd.launch.stop import Caught, Interrupted, signals
 from raykd.recipe import Recipe
-from raykd.track import run as track
+from raykd.track import server
 
 
 def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
@@ -21,7 +21,7 @@ def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
 
     board = Board.options(scheduling_strategy=cluster.on_this_node()).remote(watched=True)
     if recipe.wandb.mode in ("auto", "online"):
-        ray.get(board.keep_key.remote(track.key()))
+        ray.get(board.keep_key.remote(server.key()))
     outcome: dict[str, BaseException] = {}
     leaving = threading.Event()
 

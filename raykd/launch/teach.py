@@ -110,7 +110,7 @@ def fill(source: Source, k: int, epoch: int) -> tuple[int, str]:
     """Write teacher k's logits of one pass where they are missing; returns images run, and this node's name."""
     import socket
 
-    from raykd.train.loop import ask, autocast
+    from raykd.train.ask import ask, autocast
 
     images = 0
     with _opened(source, lambda line: None) as (recipe, data, teachers, device):

@@ -110,11 +110,11 @@ def board_for(recipe: Recipe) -> Any:
     import ray
 
     from raykd.launch.board import Board
-    from raykd.track import run as track
+    from raykd.track import server
 
     board = Board.options(scheduling_strategy=cluster.on_this_node()).remote()
     if recipe.wandb.mode in ("auto", "online"):
-        ray.get(board.keep_key.remote(track.key()))
+        ray.get(board.keep_key.remote(server.key()))
     return board
 
 

@@ -83,9 +83,10 @@ class Worker:
         from raykd.data.loader import TestLoader, TrainLoader
         from raykd.data.prepare import prepare
         from raykd.launch.stage import stage
+        from raykd.train.ask import autocast
         from raykd.train.assemble import build_distiller, load_teachers
         from raykd.train.kept import keep
-        from raykd.train.loop import autocast, new_state
+        from raykd.train.state import new_state
         from raykd.train.storage import Folder
 
         self.job, self.recipe, self.rank, self.world = job, recipe, rank, world

@@ -6,7 +6,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.track.report import Report, _table, explanation, markdown_tables, open_cells
-from raykd.track.run import quiet_wandb, unreachable
+from raykd.track.server import quiet_wandb, unreachable
 from raykd.track.trials import Trials
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from raykd import UserError
-from raykd.track.run import quiet_wandb, unreachable
+from raykd.track.server import quiet_wandb, unreachable
 
 FILES = ("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")
 

@@ -4,23 +4,19 @@ Everything is written below the run directory first; what the server did not get
 """
 
 import functools
-import json
 import os
-import re
 import secrets
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from raykd.track import server
+from raykd.track.artifacts import link_teachers, log_artifacts
 from raykd.track.labels import labels
+from raykd.track.notebook import Notebook
 
 SHARE = 0.01  # of the training's time that logged steps may take; epochs, evaluations and the end are always logged
-PROBE_SECONDS = 5.0
-FINISH_SECONDS = 60
 CATCH_UP_SECONDS = 60
 EXIT_CODES = {"finished": 0, "failed": 1, "stopped": 255}  # 255 is what W&B shows as killed
 
@@ -52,31 +48,6 @@ def start(
     note.last_step = max(note.last_step, resume_step or -1)
     run.open(mode, recipe, name, job_type)
     return run
-
-
-class Notebook:
-    """wandb.json of a run directory: the run's id, its parts and which of them the server has, the last logged step."""
-
-    def __init__(self, directory: Path, run_id: str = "", wish: Mapping[str, Any] | None = None):
-        self.directory, self.path = directory, directory / "wandb.json"
-        self.id, self.name, self.project, self.entity, self.url = run_id, "", "", "", ""
-        self.last_step, self.parts, self.artifacts, self.teachers = -1, [], [], []
-        if wish:
-            self.project, self.entity = wish["project"], wish["entity"]
-        if self.path.exists():
-            self.__dict__.update(json.loads(self.path.read_text()))
-
-    def write(self) -> None:
-        """In place and padded, so that a note of a step costs microseconds; blanks after JSON are JSON."""
-        keys = ("id", "name", "project", "entity", "url", "last_step", "parts", "artifacts", "teachers")
-        text = json.dumps({key: getattr(self, key) for key in keys}).encode()
-        with open(self.path, "r+b" if self.path.exists() else "wb") as file:
-            size = file.seek(0, os.SEEK_END)
-            os.pwrite(file.fileno(), text.ljust(size), 0)
-
-    def pending(self) -> list[dict[str, Any]]:
-        """Parts that the server does not wholly have."""
-        return [part for part in self.parts if not part["uploaded"]]
 
 
 def _never_fatal(method: Callable) -> Callable:
@@ -118,7 +89,7 @@ class Run:
         return self.note.id
 
     def open(self, mode: str, recipe: dict[str, Any], name: str, job_type: str) -> None:
-        wandb = quiet_wandb()
+        wandb = server.quiet_wandb()
         self.note.name = name
         self.note.id = self.note.id or secrets.token_hex(4)
         for attempt in (mode, "offline"):
@@ -181,11 +152,11 @@ class Run:
         """Upload the deployed network (a file of the run directory) as an artifact of type model."""
         self.note.artifacts.append({"file": path.name, "metadata": dict(metadata)})
         self.note.write()
-        server = quiet_wandb().setup().settings.base_url
-        if not self.wandb_run.offline and not in_time(lambda: _answers(server), PROBE_SECONDS):
-            self._trouble(f"W&B: {server} does not answer any more")
-        elif not in_time(lambda: log_artifacts(self.note, self.wandb_run, self.name), FINISH_SECONDS):
-            self._trouble(f"W&B did not take the student in {FINISH_SECONDS} s")
+        address = server.quiet_wandb().setup().settings.base_url
+        if not self.wandb_run.offline and not server.in_time(lambda: server.answers(address), server.PROBE_SECONDS):
+            self._trouble(f"W&B: {address} does not answer any more")
+        elif not server.in_time(lambda: log_artifacts(self.note, self.wandb_run, self.name), server.FINISH_SECONDS):
+            self._trouble(f"W&B did not take the student in {server.FINISH_SECONDS} s")
 
     @_never_fatal
     def use_teacher(self, run: str) -> None:
@@ -205,11 +176,11 @@ class Run:
         run = self.wandb_run
         online = not run.offline
         self.save("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")
-        ended = in_time(lambda: _finished(run, EXIT_CODES[status]), FINISH_SECONDS + 5)
+        ended = server.in_time(lambda: _finished(run, EXIT_CODES[status]), server.FINISH_SECONDS + 5)
         if not ended:
             _end_service()
         if ended != "uploaded":
-            self._trouble(f"W&B did not take the whole run in {FINISH_SECONDS} s")
+            self._trouble(f"W&B did not take the whole run in {server.FINISH_SECONDS} s")
             return
         if online and not self.troubled:
             self.note.parts[-1]["uploaded"] = True
@@ -234,61 +205,6 @@ def _end_service() -> None:
             child.kill()
 
 
-def log_artifacts(note: Notebook, run: Any, name: str) -> bool:
-    """Hand the noted networks over to W&B. This asks the server of an online run, for ever where it does not answer."""
-    import wandb
-
-    for item in list(note.artifacts):
-        model = wandb.Artifact(artifact_name(name), type="model", metadata=item["metadata"])
-        for file in (item["file"], "recipe.json"):
-            if (note.directory / file).exists():
-                model.add_file(str(note.directory / file))
-        run.log_artifact(model)
-        note.artifacts.remove(item)
-        note.write()
-    return True
-
-
-def in_time(call: Callable[[], Any], seconds: float) -> Any:
-    """What `call` returns, False where it takes longer (it is left to itself); what it raises is raised here."""
-    answers: list[Any] = []
-
-    def answer() -> None:
-        try:
-            answers.append(call())
-        except Exception as error:  # noqa: BLE001 - handed over to the caller's thread
-            answers.append(error)
-
-    thread = threading.Thread(target=answer, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if answers and isinstance(answers[0], Exception):
-        raise answers[0]
-    return bool(answers) and answers[0]
-
-
-def link_teachers(note: Notebook) -> None:
-    """Make the teachers' networks inputs of an uploaded run; those that the server does not have yet stay noted."""
-    if not note.teachers:
-        return
-    import wandb
-
-    api = wandb.Api(timeout=10)
-    run = api.run(f"{note.entity}/{note.project}/{note.id}")
-    for name in list(note.teachers):
-        artifact = f"{note.entity}/{note.project}/{artifact_name(name)}:latest"
-        try:
-            run.use_artifact(api.artifact(artifact, type="model"))
-        except (wandb.errors.CommError, ValueError):  # no such artifact: the teacher's own run is not uploaded
-            continue
-        note.teachers.remove(name)
-    note.write()
-
-
-def artifact_name(run_name: str) -> str:
-    return "student-" + re.sub(r"[^A-Za-z0-9_.-]", "-", run_name)
-
-
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings and lists as one level: {"terms": {"ce": 1}, "w": [2]} → {"terms/ce": 1, "w/0": 2}."""
     flat: dict[str, Any] = {}
@@ -300,15 +216,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def quiet_wandb() -> Any:
-    """The wandb module without chatter, prompts, and reports of its own crashes to its makers."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
-
-    return wandb
 
 
 def _settings(wandb: Any, note: Notebook, mode: str, recipe: dict, name: str, job_type: str) -> dict:
@@ -328,23 +235,14 @@ def _settings(wandb: Any, note: Notebook, mode: str, recipe: dict, name: str, jo
         "mode": mode,
         "resume": "allow",
         "reinit": "create_new",
-        "settings": private_settings(wandb),
+        "settings": server.private_settings(wandb),
     }
 
 
-def private_settings(wandb: Any) -> Any:
-    """Quiet, bounded in time, and without the command line, the host's name and the git remote."""
-    return wandb.Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        x_disable_meta=True,
-        x_save_requirements=False,
-        init_timeout=20,
-        finish_timeout=FINISH_SECONDS,
-        finish_timeout_raises=True,
-    )
+def _catch_up(note: Notebook) -> bool:
+    from raykd.track.upload import upload
+
+    return upload(note, seconds=CATCH_UP_SECONDS) == ""
 
 
 def _mode(wanted: str, say: Callable[[str], None]) -> str:
@@ -353,49 +251,8 @@ def _mode(wanted: str, say: Callable[[str], None]) -> str:
         wanted = os.environ["WANDB_MODE"]
     if wanted in ("offline", "disabled"):
         return wanted
-    trouble = unreachable()
+    trouble = server.unreachable()
     if trouble:
         say(f"W&B: {trouble}, so the run is kept offline: raykd sync uploads it")
         return "offline"
     return "online"
-
-
-def unreachable() -> str:
-    """Why W&B can't be used now, "" if it can; takes seconds at most."""
-    server = quiet_wandb().setup().settings.base_url
-    if not has_key(server):
-        return "no key (wandb login, or WANDB_API_KEY)"
-    return "" if in_time(lambda: _answers(server), PROBE_SECONDS) else f"{server} does not answer"
-
-
-def has_key(server: str) -> bool:
-    """Whether W&B's own places hold a key; the key itself is W&B's to read."""
-    from requests.utils import get_netrc_auth
-
-    return bool({"WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"} & set(os.environ)) or get_netrc_auth(server) is not None
-
-
-def key() -> str:
-    """The key from W&B's own places, to hand it to a run on another machine; "" where there is none."""
-    from requests.utils import get_netrc_auth
-
-    if "WANDB_API_KEY" in os.environ:
-        return os.environ["WANDB_API_KEY"]
-    login = get_netrc_auth(quiet_wandb().setup().settings.base_url)
-    return login[1] if login else ""
-
-
-def _answers(server: str) -> bool:  # to be called through in_time: looking up a host's name heeds no timeout
-    try:
-        urllib.request.urlopen(server, timeout=PROBE_SECONDS).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _catch_up(note: Notebook) -> bool:
-    from raykd.track.upload import upload
-
-    return upload(note, seconds=CATCH_UP_SECONDS) == ""

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
-from raykd.track.run import Notebook, link_teachers, log_artifacts, private_settings, quiet_wandb, unreachable
+from raykd.track.artifacts import link_teachers, log_artifacts
+from raykd.track.notebook import Notebook
+from raykd.track.server import private_settings, quiet_wandb, unreachable
 
 BLOCK, HEADER = 32768, 7  # W&B's transaction log is LevelDB's log format after 7 bytes that say so
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4

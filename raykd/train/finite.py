@@ -11,7 +11,7 @@ from raykd.contract import Batch, Step
 from raykd.recipe import Recipe
 
 if TYPE_CHECKING:
-    from raykd.train.loop import State
+    from raykd.train.state import State
 
 
 class NotFiniteError(ArithmeticError):

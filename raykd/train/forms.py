@@ -102,7 +102,7 @@ def measure(
 
 def _seconds(forms, distiller: Distiller, batch: Batch, recipe: Recipe, device: torch.device) -> list[float]:
     """The median time of each form's pass, the forms in turns."""
-    from raykd.train.loop import ask, autocast
+    from raykd.train.ask import ask, autocast
 
     context, times = autocast(recipe, device), {form: [] for form in forms}
     for turn in range(WARM + TURNS):
@@ -118,7 +118,8 @@ def _seconds(forms, distiller: Distiller, batch: Batch, recipe: Recipe, device: 
 
 def _losses(recipe: Recipe, distiller: Distiller, teachers, batches: Sequence[Batch], device, rank: int) -> Tensor:
     """The student's loss at the start and at the end of the schedules, of each batch, as a step computes it: [2 n]."""
-    from raykd.train.loop import ask, autocast, seed_step
+    from raykd.train.ask import ask, autocast
+    from raykd.train.step import seed_step
 
     context, found = autocast(recipe, device), []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -15,8 +15,8 @@ from raykd.contract import Batch, Output
 from raykd.data.loader import TrainLoader
 from raykd.data.prepare import prepare
 from raykd.recipe import Recipe
+from raykd.train.ask import ask, autocast, split
 from raykd.train.assemble import load_teachers
-from raykd.train.loop import ask, autocast, split
 from raykd.train.optim import total_steps
 
 SPAN = 256  # steps whose order is worked out at once: a whole training's would fill the memory

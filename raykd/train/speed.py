@@ -14,10 +14,12 @@ from raykd.data.prepare import prepare
 from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.recipe import Recipe, Train
-from raykd.train import loop
+from raykd.train import loop, optim
+from raykd.train.ask import ask, autocast
 from raykd.train.assemble import FrozenTeacher, build_distiller, load_teachers, parameters
 from raykd.train.forms import choose, named
 from raykd.train.forms import measure as forms
+from raykd.train.state import new_state
 
 WARM = 3  # first steps, which allocate, choose algorithms and compile, are timed apart
 
@@ -56,7 +58,7 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
         for teacher in teachers:
             teacher.network.to(device)
         batch = next(data.batches(0, 1))
-        steps = loop.optim.total_steps(recipe, data.size)
+        steps = optim.total_steps(recipe, data.size)
         reading = _often(_reader(data, steps), seconds, device)
         if recipe.teachers.form == "auto":
             form = choose(forms(recipe, distiller.to(device), teachers, [batch], device))
@@ -109,14 +111,14 @@ def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:
 
 
 def _asker(recipe, distiller, teachers, batch: Batch, device: torch.device) -> Callable[[], Any]:
-    context = loop.autocast(recipe, device)
-    return lambda: loop.ask(teachers, distiller.teacher_features, batch.images, context)
+    context = autocast(recipe, device)
+    return lambda: ask(teachers, distiller.teacher_features, batch.images, context)
 
 
 def _train(recipe, distiller, teachers, data, device, seconds: float) -> tuple[float, float, dict[str, float]]:
     """The first step, the median of whole steps, and the median of each part; real steps of the real loop."""
     recipe = replace(recipe, log_every=2**31, epochs=max(recipe.epochs, 1000))
-    state = loop.new_state(recipe, distiller, device)
+    state = new_state(recipe, distiller, device)
     events = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: True)
     start = time.perf_counter()
     next(events)

@@ -19,8 +19,9 @@ from raykd.models import create
 from raykd.models.config import Network
 from raykd.recipe import Pretrained, Recipe, Teachers
 from raykd.recipe.serial import to_dict
-from raykd.train import loop
+from raykd.train import loop, optim
 from raykd.train.assemble import build_distiller, load_teachers
+from raykd.train.state import new_state
 from recipes.digits.supervised import recipe as digits
 from tests.bench.timing import threads
 
@@ -73,10 +74,10 @@ def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
     apart = None
     if recipe.teachers.placement == "remote":
         job = {"recipe": to_dict(recipe), "sources": {}, "trained": ()}
-        features, steps = distiller.teacher_features, loop.optim.total_steps(recipe, data.size)
+        features, steps = distiller.teacher_features, optim.total_steps(recipe, data.size)
         apart = stack.enter_context(closing(RemoteTeachers(job, recipe, 0, 1, features, steps, print)))
         apart.gather()
-    state = loop.new_state(recipe, distiller, CPU)
+    state = new_state(recipe, distiller, CPU)
     events = loop.fit(recipe, state, teachers, data, lambda d: {}, CPU, lambda step: True, remote=apart)
     stack.callback(events.close)
     return lambda: next(events)

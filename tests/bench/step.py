@@ -36,6 +36,7 @@ from raykd.train import loop
 from raykd.train.assemble import FrozenTeacher
 from raykd.train.forms import Form
 from raykd.train.kept import Kept
+from raykd.train.state import new_state
 from recipes.digits.supervised import recipe as digits
 from tests.bench import originals
 from tests.bench.timing import in_turns, ratio, threads
@@ -170,7 +171,7 @@ def ours(case: Case, distiller: Distiller, teachers, images, labels, kept=(), fo
     frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, store, form) for t, store in zip(teachers, stores)]
     recipe = recipe_of(case)
     batch = Batch(images.contiguous(memory_format=torch.channels_last), labels, torch.arange(case.batch, device=DEVICE))
-    state = loop.new_state(recipe, distiller, DEVICE)
+    state = new_state(recipe, distiller, DEVICE)
     events = loop.fit(recipe, state, frozen, OneBatch(batch), lambda d: {}, DEVICE, lambda step: True)
 
     def step() -> None:

@@ -15,10 +15,10 @@ from raykd.methods.supervised import Supervised
 from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged
+from raykd.train.ask import ask
 from raykd.train.assemble import FrozenTeacher
 from raykd.train.forms import Form
 from raykd.train.kept import Kept
-from raykd.train.loop import ask
 from raykd.train.rows import Full
 from tests.bench.step import CASES, CLASSES, DEVICE, SIZE, only_ours
 from tests.bench.timing import in_turns, ratio, threads

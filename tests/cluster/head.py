@@ -58,7 +58,7 @@ def environment(folder: Path) -> dict[str, str]:
 def netrc_hosts() -> set[str]:
     from urllib.parse import urlparse
 
-    from raykd.track.run import quiet_wandb
+    from raykd.track.server import quiet_wandb
 
     return {urlparse(quiet_wandb().setup().settings.base_url).hostname, "api.wandb.ai"}
 

@@ -10,6 +10,7 @@ from raykd.launch.board import place_of
 from raykd.recipe import Debug
 from raykd.train import loop
 from raykd.train.finite import NotFiniteError
+from raykd.train.state import new_state
 from tests.faults.stage import group
 from tests.train import tiny
 
@@ -26,7 +27,7 @@ def fit(recipe, state, spoil=lambda step: None):
 def test_a_gradient_that_is_not_finite_is_said_before_the_update(tmp_path):
     """A finite loss whose gradient overflows: the weights in the dump are those before it."""
     recipe = tiny.recipe(debug=Debug(nan_dump=str(tmp_path)))
-    state = loop.new_state(recipe, tiny.distiller(), tiny.CPU)
+    state = new_state(recipe, tiny.distiller(), tiny.CPU)
     parameter = state.distiller.student.model.fc.bias
 
     def spoil(step):
@@ -47,7 +48,7 @@ def test_a_gpu_skips_the_spoiled_update_without_waiting(tmp_path, optimizer):
 
     device = torch.device("cuda")
     recipe = tiny.recipe(debug=Debug(nan_dump=str(tmp_path)), optimizer=getattr(raykd.recipe, optimizer)())
-    state = loop.new_state(recipe, tiny.distiller(), device)
+    state = new_state(recipe, tiny.distiller(), device)
     train, _ = tiny.data(recipe)
     kept, calls, forward = {}, [], state.distiller.student.forward
 

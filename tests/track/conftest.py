@@ -3,7 +3,7 @@ import contextlib
 import pytest
 
 import wandb
-from raykd.track import run as track
+from raykd.track import server as client
 from tests.track.wandb_stub import Stub
 
 KEY = "planted0key0that0must0never0be0written0x"
@@ -44,11 +44,11 @@ def server(monkeypatch, tmp_path):
     stub = Stub().start()
     monkeypatch.setenv("WANDB_BASE_URL", stub.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    private = track.private_settings
+    private = client.private_settings
     hasty = wandb.Settings(x_file_stream_transmit_interval=0.1, x_transaction_log_flush_interval=0.1)
-    monkeypatch.setattr(track, "private_settings", lambda wandb: merged(private(wandb), hasty))
-    monkeypatch.setattr(track, "PROBE_SECONDS", 2.0)
-    monkeypatch.setattr(track, "FINISH_SECONDS", 30)
+    monkeypatch.setattr(client, "private_settings", lambda wandb: merged(private(wandb), hasty))
+    monkeypatch.setattr(client, "PROBE_SECONDS", 2.0)
+    monkeypatch.setattr(client, "FINISH_SECONDS", 30)
     yield stub
     if stub.alive:
         stub.kill()

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from raykd import UserError
-from raykd.track import run as track
+from raykd.track import server as client
 from raykd.track.run import start
 from raykd.track.upload import HEADER, read_log, sync, write_log
 from tests.track.conftest import KEY
@@ -114,7 +114,7 @@ def test_offline_parts_are_one_run_after_sync(server, directory, recipe):
 
 @pytest.mark.parametrize("part", ["first", pytest.param("later", marks=pytest.mark.slow)])
 def test_server_dies_in_mid_run(server, directory, recipe, part, monkeypatch):
-    monkeypatch.setattr(track, "FINISH_SECONDS", 6)
+    monkeypatch.setattr(client, "FINISH_SECONDS", 6)
     said, begin = [], 0
     if part == "later":
         run = start(recipe(), name="a", directory=directory)
@@ -141,7 +141,7 @@ def test_server_dies_in_mid_run(server, directory, recipe, part, monkeypatch):
 
 
 def test_later_part_waits_for_the_earlier(server, directory, recipe, monkeypatch):
-    monkeypatch.setattr(track, "FINISH_SECONDS", 6)
+    monkeypatch.setattr(client, "FINISH_SECONDS", 6)
     run = start(recipe(), name="a", directory=directory)
     log(run, range(3))
     server.kill()
@@ -168,7 +168,7 @@ def test_goes_offline_and_says_so_once(server, directory, recipe, trouble, monke
 
 
 def test_service_dies(server, directory, recipe, monkeypatch):
-    monkeypatch.setattr(track, "FINISH_SECONDS", 6)
+    monkeypatch.setattr(client, "FINISH_SECONDS", 6)
     said = []
     run = start(recipe(), name="a", directory=directory, say=said.append)
     log(run, range(3))
@@ -190,7 +190,7 @@ def test_disabled_leaves_nothing(directory, recipe):
 
 
 def test_key_is_nowhere(server, directory, recipe, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(track, "FINISH_SECONDS", 6)
+    monkeypatch.setattr(client, "FINISH_SECONDS", 6)
     monkeypatch.setattr("sys.argv", ["raykd", "--token", "another0secret"])
     said = []
     run = start(recipe(), name="a", directory=directory, say=said.append)
@@ -210,7 +210,7 @@ def test_thin_lines_keep_to_their_share(server, directory, recipe, monkeypatch):
     run = start(recipe(), name="a", directory=directory)
     clock = [0.0]
     run.began = 0.0
-    monkeypatch.setattr(track.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     run.wandb_run, real = Slow(clock, run.wandb_run), run.wandb_run
     for step in range(1000):
         clock[0] += 0.1

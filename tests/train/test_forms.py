@@ -19,6 +19,7 @@ from raykd.recipe.serial import fingerprint
 from raykd.train import forms, loop
 from raykd.train.assemble import FrozenTeacher
 from raykd.train.forms import Form, Measured
+from raykd.train.state import new_state
 from raykd.train.storage import Folder
 from tests.train import tiny
 
@@ -127,7 +128,7 @@ def test_training_runs_the_chosen_form():
     recipe, data = tiny.recipe(method=KD.Config(), epochs=0.3), tiny.data(tiny.recipe())[0]
     weights = []
     for form in (PLAIN, HALF, HALF):
-        state = loop.new_state(recipe, tiny.distiller(recipe.method, [teacher().network]), tiny.CPU)
+        state = new_state(recipe, tiny.distiller(recipe.method, [teacher().network]), tiny.CPU)
         list(loop.fit(recipe, state, [teacher(form)], data, lambda d: {}, tiny.CPU, lambda s: False))
         weights.append(torch.cat([p.detach().flatten() for p in state.distiller.parameters()]))
     data.close()

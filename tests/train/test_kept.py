@@ -17,6 +17,7 @@ from raykd.recipe.serial import fingerprint
 from raykd.train import kept, loop
 from raykd.train.assemble import FrozenTeacher
 from raykd.train.rows import Full, TopK
+from raykd.train.state import new_state
 from tests.train import tiny
 
 
@@ -46,7 +47,7 @@ def train(chosen, taught=None, distiller_seed: int = 0):
     data, _ = tiny.data(chosen)
     distiller = tiny.distiller(chosen.method, [taught.network], seed=distiller_seed)
     teachers = kept.keep([taught], chosen, distiller.teacher_features, data, lambda line: None)
-    state = loop.new_state(chosen, distiller, tiny.CPU)
+    state = new_state(chosen, distiller, tiny.CPU)
     list(loop.fit(chosen, state, teachers, data, lambda d: {}, tiny.CPU, lambda s: False))
     data.close()
     return state.distiller.state_dict(), len(calls)

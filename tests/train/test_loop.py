@@ -10,15 +10,17 @@ from raykd.contract import Batch
 from raykd.methods.kd import KD
 from raykd.recipe import SGD, AdamW, Cosine, Debug, Precision, Steps
 from raykd.train import loop, optim
+from raykd.train.ask import split
 from raykd.train.assemble import FrozenTeacher, parameters
 from raykd.train.finite import NotFiniteError
+from raykd.train.state import new_state
 from tests.train import tiny
 
 
 def run(recipe, distiller=None, teachers=(), state=None, stop=None, save_due=lambda step: False):
     """Train to the end, or to step `stop`; returns the state, all events, and snapshots at `Save`."""
     train, test = tiny.data(recipe)
-    state = state or loop.new_state(recipe, distiller or tiny.distiller(), tiny.CPU)
+    state = state or new_state(recipe, distiller or tiny.distiller(), tiny.CPU)
     events, snapshots = [], {}
     for event in loop.fit(recipe, state, teachers, train, lambda d: {"evaluation": {}}, tiny.CPU, save_due):
         events.append(event)
@@ -62,7 +64,7 @@ def test_steps_are_those_of_a_plain_loop_in_float64():
         epochs=2, optimizer=SGD(learning_rate=0.05, weight_decay=1e-3), schedule=Cosine(warmup_steps=5)
     )
     train, _ = tiny.data(recipe)
-    state = loop.new_state(recipe, tiny.distiller(seed=3).double(), tiny.CPU)
+    state = new_state(recipe, tiny.distiller(seed=3).double(), tiny.CPU)
     for _ in loop.fit(recipe, state, (), InFloat64(train), lambda d: {}, tiny.CPU, lambda step: False):
         pass
 
@@ -97,7 +99,7 @@ def test_a_run_resumed_within_an_epoch_ends_bit_for_bit_the_same(changes):
     build = {"config": KD.Config(), "teachers": [teacher().network], "dropout": 0.3}
     whole, events, snapshots = run(recipe, tiny.distiller(**build), [teacher()], save_due=lambda s: s in (9, 30))
     for step, snapshot in snapshots.items():
-        state = loop.new_state(recipe, tiny.distiller(seed=99, **build), tiny.CPU)
+        state = new_state(recipe, tiny.distiller(seed=99, **build), tiny.CPU)
         state.restore(snapshot)
         state, again, _ = run(recipe, teachers=[teacher()], state=state)
         assert equal(weights(state), weights(whole)), step
@@ -137,7 +139,7 @@ def test_an_epochs_line_has_the_mean_of_each_term():
 
 def test_ema_is_the_moving_average_of_the_weights():
     recipe = tiny.recipe(ema=0.8, log_every=1)
-    state = loop.new_state(recipe, tiny.distiller(), tiny.CPU)
+    state = new_state(recipe, tiny.distiller(), tiny.CPU)
     # AveragedModel starts as a copy of the weights after the first step.
     average, seen = None, lambda: state.distiller.student.model.fc.weight.detach().double().clone()
     train, _ = tiny.data(recipe)
@@ -168,7 +170,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_leaves_what_reproduces_
     recipe = tiny.recipe(debug=Debug(nan_dump=str(tmp_path)))
     distiller = tiny.distiller()
     distiller.student.forward = poisoned(distiller.student.model, 4)
-    state = loop.new_state(recipe, distiller, tiny.CPU)
+    state = new_state(recipe, distiller, tiny.CPU)
     train, _ = tiny.data(recipe)
     expected = [batch for batch in train.batches(3, 4)][0]
     with pytest.raises(NotFiniteError, match="step 3.*ce is not finite"):
@@ -223,7 +225,7 @@ def worker(rank, world, folder, results):
     torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=world)
     recipe = tiny.recipe(batch_size=63)  # no multiple of 2: shares differ
     train, _ = tiny.data(recipe, rank, world)
-    state = loop.new_state(recipe, tiny.distiller(), tiny.CPU)
+    state = new_state(recipe, tiny.distiller(), tiny.CPU)
     for event in loop.fit(
         recipe, state, (), train, lambda d: {}, tiny.CPU, lambda step: step == 20, rank=rank, world=world
     ):
@@ -252,7 +254,7 @@ def normed_worker(rank, folder):
     train, _ = tiny.data(recipe, rank, 2)
     torch.manual_seed(0)
     distiller = tiny.Supervised.Config().build(lambda: tiny.create("resnet8", 10, image_size=32), ())
-    state = loop.new_state(recipe, distiller, tiny.CPU)
+    state = new_state(recipe, distiller, tiny.CPU)
 
     def evaluate(evaluated):
         torch.save({name: value.clone() for name, value in evaluated.named_buffers()}, f"{folder}/{rank}.pt")
@@ -272,7 +274,7 @@ def test_all_workers_evaluate_with_the_same_batch_statistics(tmp_path):
 @pytest.mark.parametrize(("parts", "sizes"), [(1, [7]), (3, [3, 2, 2]), (9, [1] * 7)])
 def test_accumulation_splits_every_sample_once(parts, sizes):
     batch = Batch(torch.randn(7, 3, 2, 2), torch.arange(7), torch.arange(7))
-    found = list(loop.split(batch, parts))
+    found = list(split(batch, parts))
     assert [len(part.index) for part in found] == sizes
     assert torch.equal(torch.cat([part.index for part in found]), batch.index)
 

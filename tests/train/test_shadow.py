@@ -10,7 +10,8 @@ from raykd.data.mixing import Mixup
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.recipe import Precision, Pretrained, Teachers
-from raykd.train import loop, shadow
+from raykd.train import shadow
+from raykd.train.ask import ask, autocast, split
 from raykd.train.assemble import load_teachers
 from tests.train import tiny
 
@@ -34,11 +35,9 @@ def expected(recipe, rank, world, start, stop):
     """Outputs by step and part, as the worker's own teachers give them."""
     train, _ = tiny.data(recipe, rank, world)
     train.finish.format = torch.channels_last
-    teachers, context = load_teachers(recipe.teachers, recipe.data, 10, ()), loop.autocast(recipe, tiny.CPU)
+    teachers, context = load_teachers(recipe.teachers, recipe.data, 10, ()), autocast(recipe, tiny.CPU)
     batches = zip(range(start, stop), train.batches(start, stop), strict=True)
-    return {
-        step: [loop.ask(teachers, FEATURES, p.images, context) for p in loop.split(batch, 2)] for step, batch in batches
-    }
+    return {step: [ask(teachers, FEATURES, p.images, context) for p in split(batch, 2)] for step, batch in batches}
 
 
 def tensors(parts):

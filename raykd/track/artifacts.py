@@ -1,0 +1,43 @@
+"""Networks as W&B artifacts: a run's student as its output, its teachers' students as its inputs."""
+
+import re
+from typing import Any
+
+from raykd.track.notebook import Notebook
+
+
+def log_artifacts(note: Notebook, run: Any, name: str) -> bool:
+    """Hand the noted networks over to W&B. This asks the server of an online run, for ever where it does not answer."""
+    import wandb
+
+    for item in list(note.artifacts):
+        model = wandb.Artifact(artifact_name(name), type="model", metadata=item["metadata"])
+        for file in (item["file"], "recipe.json"):
+            if (note.directory / file).exists():
+                model.add_file(str(note.directory / file))
+        run.log_artifact(model)
+        note.artifacts.remove(item)
+        note.write()
+    return True
+
+
+def link_teachers(note: Notebook) -> None:
+    """Make the teachers' networks inputs of an uploaded run; those that the server does not have yet stay noted."""
+    if not note.teachers:
+        return
+    import wandb
+
+    api = wandb.Api(timeout=10)
+    run = api.run(f"{note.entity}/{note.project}/{note.id}")
+    for name in list(note.teachers):
+        artifact = f"{note.entity}/{note.project}/{artifact_name(name)}:latest"
+        try:
+            run.use_artifact(api.artifact(artifact, type="model"))
+        except (wandb.errors.CommError, ValueError):  # no such artifact: the teacher's own run is not uploaded
+            continue
+        note.teachers.remove(name)
+    note.write()
+
+
+def artifact_name(run_name: str) -> str:
+    return "student-" + re.sub(r"[^A-Za-z0-9_.-]", "-", run_name)

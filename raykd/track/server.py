@@ -1,0 +1,88 @@
+"""W&B's client and server: quiet, bounded in time, the key from W&B's own places."""
+
+import os
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+PROBE_SECONDS = 5.0
+FINISH_SECONDS = 60
+
+
+def quiet_wandb() -> Any:
+    """The wandb module without chatter, prompts, and reports of its own crashes to its makers."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    return wandb
+
+
+def private_settings(wandb: Any) -> Any:
+    """Quiet, bounded in time, and without the command line, the host's name and the git remote."""
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        disable_git=True,
+        disable_code=True,
+        x_disable_meta=True,
+        x_save_requirements=False,
+        init_timeout=20,
+        finish_timeout=FINISH_SECONDS,
+        finish_timeout_raises=True,
+    )
+
+
+def unreachable() -> str:
+    """Why W&B can't be used now, "" if it can; takes seconds at most."""
+    server = quiet_wandb().setup().settings.base_url
+    if not has_key(server):
+        return "no key (wandb login, or WANDB_API_KEY)"
+    return "" if in_time(lambda: answers(server), PROBE_SECONDS) else f"{server} does not answer"
+
+
+def has_key(server: str) -> bool:
+    """Whether W&B's own places hold a key; the key itself is W&B's to read."""
+    from requests.utils import get_netrc_auth
+
+    return bool({"WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"} & set(os.environ)) or get_netrc_auth(server) is not None
+
+
+def key() -> str:
+    """The key from W&B's own places, to hand it to a run on another machine; "" where there is none."""
+    from requests.utils import get_netrc_auth
+
+    if "WANDB_API_KEY" in os.environ:
+        return os.environ["WANDB_API_KEY"]
+    login = get_netrc_auth(quiet_wandb().setup().settings.base_url)
+    return login[1] if login else ""
+
+
+def answers(server: str) -> bool:  # to be called through in_time: looking up a host's name heeds no timeout
+    try:
+        urllib.request.urlopen(server, timeout=PROBE_SECONDS).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def in_time(call: Callable[[], Any], seconds: float) -> Any:
+    """What `call` returns, False where it takes longer (it is left to itself); what it raises is raised here."""
+    answers: list[Any] = []
+
+    def answer() -> None:
+        try:
+            answers.append(call())
+        except Exception as error:  # noqa: BLE001 - handed over to the caller's thread
+            answers.append(error)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if answers and isinstance(answers[0], Exception):
+        raise answers[0]
+    return bool(answers) and answers[0]

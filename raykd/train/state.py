@@ -1,0 +1,73 @@
+"""All that changes while training."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.contract import Distiller
+from raykd.recipe import Recipe
+from raykd.train import optim
+from raykd.train.meters import Meter
+
+
+@dataclass
+class State:
+    """All that changes while training, and so all that a checkpoint holds. Randomness is no state: see `seed_step`."""
+
+    distiller: Distiller
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: torch.optim.swa_utils.AveragedModel | None
+    step: int = 0
+    meter: Meter = field(default_factory=Meter)
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy on the CPU that further steps don't change."""
+        parts = {"distiller": self.distiller, "optimizer": self.optimizer, "scaler": self.scaler, "meter": self.meter}
+        state = {name: part.state_dict() for name, part in parts.items()}
+        state["ema"] = self.ema.state_dict() if self.ema is not None else {}
+        return {"step": self.step, **_copy(state)}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Become what `snapshot` kept; raises UserError where that is of another recipe."""
+        try:
+            self.step = snapshot["step"]
+            for name in ("distiller", "optimizer", "scaler", "meter"):
+                getattr(self, name).load_state_dict(snapshot[name])
+            if self.ema is not None:
+                self.ema.load_state_dict(snapshot["ema"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"the checkpoint doesn't fit the recipe's networks or optimizer ({why}): give the run another --name"
+            ) from None
+
+    @property
+    def evaluated(self) -> Distiller:
+        """The distiller whose networks are evaluated and deployed: the averaged one where there is one."""
+        return self.ema.module if self.ema is not None else self.distiller
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> State:
+    """The state before the first step, on the device."""
+    layout = torch.channels_last if recipe.precision.channels_last else torch.preserve_format
+    distiller = distiller.to(device, memory_format=layout)
+    if recipe.sync_batchnorm:
+        distiller = nn.SyncBatchNorm.convert_sync_batchnorm(distiller)
+    scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision.autocast == "float16")
+    ema = None
+    if recipe.ema:
+        average = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema)
+        ema = torch.optim.swa_utils.AveragedModel(distiller, multi_avg_fn=average, use_buffers=True)
+    return State(distiller, optim.build(recipe.optimizer, distiller), scaler, ema)
