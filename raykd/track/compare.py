@@ -142,8 +142,11 @@ def gain(values: list[float], baseline: list[float]) -> Gain:
         return Gain(difference, np.nan, np.nan)
     from scipy import stats
 
-    interval = stats.ttest_ind(values, baseline, equal_var=False).confidence_interval(CONFIDENCE)
-    return Gain(difference, float(interval.low), float(interval.high))
+    parts = [(float(np.var(runs, ddof=1)) / len(runs), len(runs) - 1) for runs in (values, baseline)]
+    square = sum(part for part, _ in parts)  # of the difference's standard error
+    freedom = square**2 / sum(part**2 / degrees for part, degrees in parts)  # Welch and Satterthwaite
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * square**0.5
+    return Gain(difference, difference - half, difference + half)
 
 
 def find_baseline(rows: list[Row], row: Row, wanted: str) -> Row | None:
