@@ -1,6 +1,8 @@
 """Three teachers weighed by their entropy (EBKD) on digits.
 
 raykd train recipes/digits/ebkd.py
+
+Measured: 99.33 ± 0.44 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

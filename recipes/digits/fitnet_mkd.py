@@ -1,6 +1,8 @@
 """Three teachers with hints (FitNet-MKD) on digits.
 
 raykd train recipes/digits/fitnet_mkd.py
+
+Measured: 99.56 ± 0.38 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

@@ -1,6 +1,8 @@
 """The teacher of the digits recipes; they train it themselves where it is missing.
 
 raykd train recipes/digits/teacher.py
+
+Measured: 99.56 ± 0.22 % over seeds 0, 1, 2 (see recipes/README.md).
 """
 
 from dataclasses import replace
