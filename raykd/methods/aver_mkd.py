@@ -37,10 +37,6 @@ class AverMKD(SingleStudent):
             expect_same_classes("aver_mkd", student, teachers)
             return AverMKD(self, student, teachers)
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student)
-        self.teacher_features = ((),) * len(teachers)
-
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         logits = self.student(batch.images)

@@ -71,10 +71,6 @@ class DKD(SingleStudent):
             expect_same_classes("dkd", student, teachers)
             return DKD(self, student, teachers)
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student)
-        self.teacher_features = ((),) * len(teachers)
-
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         logits, target = self.student(batch.images), teachers[0].logits

@@ -50,10 +50,6 @@ class EBKD(SingleStudent):
             expect_same_classes("ebkd", student, teachers)
             return EBKD(self, student, teachers)
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student)
-        self.teacher_features = ((),) * len(teachers)
-
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         logits, targets = self.student(batch.images), stack_teachers(teachers)

@@ -36,10 +36,6 @@ class FunMatch(SingleStudent):
             expect_same_classes("funmatch", student, teachers)
             return FunMatch(self, student, teachers)
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student)
-        self.teacher_features = ((),) * len(teachers)
-
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         loss = funmatch_loss(self.student(batch.images), stack_teachers(teachers), c.temperature, c.scale_by_t2)

@@ -51,10 +51,6 @@ class KD(SingleStudent):
             expect_same_classes("kd", student, teachers)
             return KD(self, student, teachers)
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student)
-        self.teacher_features = ((),) * len(teachers)
-
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         logits = self.student(batch.images)

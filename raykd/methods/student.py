@@ -11,12 +11,16 @@ from raykd.models.staged import Staged
 
 
 class SingleStudent(Distiller):
-    """One student that is trained and deployed; everything else that trains belongs to the method."""
+    """One student that is trained and deployed; everything else that trains belongs to the method.
 
-    def __init__(self, config: MethodConfig, student: Staged):
+    Of the teachers it reads the logits alone, unless the method says otherwise.
+    """
+
+    def __init__(self, config: MethodConfig, student: Staged, teachers: Sequence[Staged] = ()):
         super().__init__()
         self.config = config
         self.student = student
+        self.teacher_features = ((),) * len(teachers)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"student": self.student}
