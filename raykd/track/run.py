@@ -18,6 +18,7 @@ from raykd.track.notebook import Notebook
 
 SHARE = 0.01  # of the training's time that logged steps may take; epochs, evaluations and the end are always logged
 CATCH_UP_SECONDS = 60
+SETTLE_SECONDS = 10
 EXIT_CODES = {"finished": 0, "failed": 1, "stopped": 255}  # 255 is what W&B shows as killed
 
 
@@ -171,6 +172,15 @@ class Run:
         self._finish(status)
         self.wandb_run = None
 
+    def _settle(self) -> None:
+        """Wait until the part's transaction log is whole, as it may be copied to the run's storage now."""
+        from raykd.track.upload import complete
+
+        folder = self.note.directory / "wandb" / self.note.parts[-1]["folder"]
+        until = time.monotonic() + SETTLE_SECONDS
+        while not any(map(complete, folder.glob("run-*.wandb"))) and time.monotonic() < until:
+            time.sleep(0.05)
+
     @_never_fatal
     def _finish(self, status: str) -> None:
         run = self.wandb_run
@@ -179,7 +189,9 @@ class Run:
         ended = server.in_time(lambda: _finished(run, EXIT_CODES[status]), server.FINISH_SECONDS + 5)
         if not ended:
             _end_service()
-        if ended != "uploaded":
+        if ended == "uploaded":
+            self._settle()
+        else:
             self._trouble(f"W&B did not take the whole run in {server.FINISH_SECONDS} s")
             return
         if online and not self.troubled:

@@ -1,5 +1,6 @@
 """Uploading what W&B's server did not get when it was logged: `raykd sync`."""
 
+import collections
 import struct
 import subprocess
 import sys
@@ -119,9 +120,18 @@ def _without_uploaded(note: Notebook, log: Path, folder: Path) -> Path:
             kept.append(data)
     copy = folder / log.parent.name / log.name
     copy.parent.mkdir()
+    (log.parent / "files").mkdir(exist_ok=True)
     (copy.parent / "files").symlink_to((log.parent / "files").resolve())
     copy.write_bytes(write_log(log.read_bytes()[:HEADER], kept))
     return copy
+
+
+def complete(log: Path) -> bool:
+    """Whether a transaction log holds its run's end. W&B's service writes it a moment after it has said so."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    last = collections.deque(read_log(log.read_bytes()), maxlen=8)
+    return any(Record.FromString(data).WhichOneof("record_type") == "exit" for data in last)
 
 
 def _step(history: Any) -> int:

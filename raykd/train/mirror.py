@@ -43,8 +43,8 @@ class Mirror:
 
 
 def of_tracking(name: str) -> bool:
-    """Whether W&B needs a file to go on with a run or to upload it later: its identity and its transaction logs."""
-    return name.endswith("wandb.json") or ("wandb/" in name and name.endswith(".wandb"))
+    """Whether W&B needs a file to go on with a run or to upload it later: its identity, transaction logs, and files."""
+    return name.endswith("wandb.json") or ("wandb/" in name and (name.endswith(".wandb") or "/files/" in name))
 
 
 def of_results(name: str) -> bool:
