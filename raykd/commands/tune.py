@@ -1,5 +1,6 @@
 """raykd tune: a recipe's search, or the ensemble that a recipe's teachers are."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raykd import UserError
-from raykd.commands.train import default_name
+from raykd.commands.train import LOG_WIDTH, default_name
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, load, parse
 
@@ -39,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     default = Options(loaded.recipe, default_name(loaded.path), job.default_storage(), 0, 0)
     chosen = parse(Options, default, arguments[1:], f"raykd tune {arguments[0]}", loaded.docstring)
     job.lasting(chosen.storage)
-    display = Display(Console())
+    display = Display(Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
     job.say_storage(chosen.storage, display)
     try:
         return (_search if chosen.recipe.search is not None else _ensemble)(loaded, chosen, display)
@@ -82,7 +83,7 @@ def _ensemble(loaded: Loaded, chosen: Options, display: Any) -> int:
     found = ensemble.report(loaded, recipe, chosen.name, chosen.storage, places)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "top-1", "top-5", "loss", ""):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     for member in found["members"]:
         table.add_row(member["name"], *_figures(member), member["path"])
     table.add_row("mean of probabilities", *_figures(found["mean"]), "")

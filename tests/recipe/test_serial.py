@@ -9,6 +9,7 @@ from raykd import UserError
 from raykd.methods.dkd import DKD
 from raykd.methods.kd import KD
 from raykd.recipe import SGD, Published, Recipe, Shampoo, Steps, Teachers, Train
+from raykd.recipe.load import load
 from raykd.recipe.serial import differences, essence, fingerprint, from_dict, to_dict
 from recipes.digits.kd import recipe as kd
 from recipes.digits.supervised import recipe as supervised
@@ -122,3 +123,15 @@ def test_what_does_not_fit_is_named(path, value, says):
 def test_the_class_must_be_a_recipe():
     with pytest.raises(UserError, match="not a Recipe"):
         from_dict(to_dict(kd.method), Recipe)
+
+
+@pytest.mark.parametrize("path", ["recipes/digits/search.py", "recipes/digits/ca_mkd.py", "recipes/sweeps/okddip.py"])
+def test_a_copy_from_a_file_has_the_same_fingerprint_and_so_the_same_teachers(path):
+    """Fields that are floats may be written as whole numbers, and a trial reads its recipe from JSON."""
+    from raykd.launch import ensemble
+
+    recipe = dataclasses.replace(load(path).recipe, search=None)
+    copy = from_dict(json.loads(json.dumps(to_dict(recipe))))
+    assert fingerprint(copy) == fingerprint(recipe)
+    names = [[ensemble.run_name(teacher) for teacher in ensemble.wanted(each)] for each in (recipe, copy)]
+    assert names[0] == names[1]
