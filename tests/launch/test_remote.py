@@ -115,6 +115,7 @@ def none_left(root=None, seconds=15):
     return not actors(root)
 
 
+@pytest.mark.slow
 def test_a_run_whose_actor_is_killed_ends_with_the_inline_weights(ray, write, tmp_path):
     path = write("tiny_remote", epochs=6)
     inline, _ = train(path, tmp_path / "inline", workers=0)

@@ -124,6 +124,7 @@ OPTUNA = (
 )
 
 
+@pytest.mark.slow
 def test_optuna_with_conditions_goes_on_with_more_samples(ray, data, tmp_path):
     pytest.importorskip("optuna")
     first, _ = search(tmp_path, "tiny_optuna", OPTUNA, data)
