@@ -27,9 +27,12 @@ def run(arguments: Sequence[str]) -> int:
     chosen = parse(Options, Options(runs=()), arguments, "raykd sync", description)
     if not chosen.runs:
         raise UserError("raykd sync needs run directories: raykd sync runs")
-    for place in chosen.runs:
-        mirror = local_copy(place, lambda name: of_tracking(name) or of_results(name) or name.endswith(FILE))
-        for line in sync([str(mirror.path)]):
-            Console(soft_wrap=True).print(line, highlight=False)
+    mirrors = [
+        local_copy(place, lambda name: of_tracking(name) or of_results(name) or name.endswith(FILE))
+        for place in chosen.runs
+    ]
+    for line in sync([str(mirror.path) for mirror in mirrors]):
+        Console(soft_wrap=True).print(line, highlight=False)
+    for mirror in mirrors:
         mirror.keep(of_tracking)
     return 0

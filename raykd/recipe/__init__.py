@@ -118,9 +118,10 @@ class Teachers:
     max_parallel: int = 0
     """Teachers trained at once; 0: as many as the cluster has room for."""
     form: Literal["recipe", "bfloat16", "float16", "auto"] = "recipe"
-    """What the teachers' passes are computed in. recipe: the recipe's own precision, by default, as only float32 gives
-    the same result for any number of workers; auto: the fastest form, by measuring, that changes the student's first
-    losses by less than 1e-3, so that two runs may differ in the last digits; a run that goes on keeps its choice."""
+    """What the teachers' passes are computed in. recipe: the recipe's own precision, by default, as only with it the
+    same result for any number of workers is tested; auto: the fastest form, by measuring, that changes the student's
+    first losses by less than 1e-3, so that two runs may differ in the last digits; a run that goes on keeps its
+    choice."""
     cache: Literal["none", "float32", "float16", "top-k"] = "none"
     """Keep the teachers' logits of every training crop below `data.root`, in this type; later runs on the same data
     with the same seed read them and run no teacher. top-k: the `top_k` largest in float16, and the others' total
