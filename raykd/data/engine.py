@@ -4,11 +4,12 @@ Samples travel as index | pass << 40, so that the kernel knows which of an image
 """
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numba
 import numpy as np
+from torch import Tensor
 
 from raykd.data import kernels, order
 from raykd.data.beton import Header
@@ -31,11 +32,13 @@ SEGMENT = 1 << 22  # samples handed to FFCV at once: it wants the whole order of
 
 
 class Decode(SimpleRGBImageDecoder):
-    """FFCV operation: bytes in the file → augmented uint8 [B, S, S, 3], and a status for each image."""
+    """FFCV operation: bytes in the file → augmented uint8 [B, S, S, 3], `after` of it, and a status for each image."""
 
-    def __init__(self, header: Header, pipeline: Pipeline, threads: int):
+    def __init__(
+        self, header: Header, pipeline: Pipeline, threads: int, after: Callable[[np.ndarray], np.ndarray | Tensor]
+    ):
         super().__init__()
-        self.header, self.pipeline, self.threads = header, pipeline, threads
+        self.header, self.pipeline, self.threads, self.after = header, pipeline, threads, after
 
     def declare_state_and_memory(self, previous_state):
         shape, byte = (self.pipeline.geometry.size, self.pipeline.geometry.size, 3), np.dtype("u1")
@@ -47,7 +50,7 @@ class Decode(SimpleRGBImageDecoder):
             out, status = buffers[0], buffers[1][:, 0]
             memory, where = storage
             self.run(tags, memory, where(tags & INDEX_MASK), out, status)
-            return out, status
+            return self.after(out), status
 
         return decode
 
@@ -80,13 +83,28 @@ class Engine:
     batches_ahead = 3
     traversal_order = None
 
-    def __init__(self, header: Header, pipeline: Pipeline, *, rows: int, threads: int, paged: bool = False):
-        """`paged`: read whole pages ahead into the process, for files larger than memory; else map the file."""
+    def __init__(
+        self,
+        header: Header,
+        pipeline: Pipeline,
+        finish: Callable[[np.ndarray], Tensor],
+        *,
+        early: bool,
+        rows: int,
+        threads: int,
+        paged: bool = False,
+    ):
+        """`finish` makes of uint8 [B, S, S, 3], which is overwritten afterwards, what `read` gives; early: in the
+        loading thread, a few batches ahead, else in the reader's.
+
+        `paged`: read whole pages ahead into the process, for files larger than memory; else map the file.
+        """
         self.header, self.batch_size = header, rows
         self.num_workers = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
         self.reader = Reader(str(header.path))
         self.memory_manager = Paged(header) if paged else Mapped(header)
-        spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers)])
+        ahead, self.finish = (finish, _same) if early else (_same, finish)
+        spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers, ahead)])
         self.graph = Graph({"image": spec}, self.reader.handlers, {"image": 0, "label": 1}, self.reader.metadata, None)
         self.code = self._assemble()
 
@@ -98,24 +116,28 @@ class Engine:
         finally:
             Compiler.set_enabled(True)
 
-    def read(self, tags: np.ndarray) -> Iterator[np.ndarray]:
-        """Images uint8 [B, S, S, 3] of tags [n], B at a time; each array is valid until the next one is asked for."""
+    def read(self, tags: np.ndarray) -> Iterator[Tensor]:
+        """Finished images of tags [n], B at a time."""
         step = max(SEGMENT // self.batch_size, 1) * self.batch_size
         for first in range(0, len(tags), step):
             yield from self._segment(tags[first : first + step])
 
-    def _segment(self, tags: np.ndarray) -> Iterator[np.ndarray]:
+    def _segment(self, tags: np.ndarray) -> Iterator[Tensor]:
         epoch = EpochIterator(self, tags)
         try:
             for first in range(0, len(tags), self.batch_size):
                 images, status = _take(epoch)
                 self.header.check_status(tags[first : first + len(status)], status)
-                yield images
+                yield self.finish(images)
         finally:
             _close(epoch)
 
     def close(self) -> None:
         """Nothing runs, and no file is open, between two reads."""
+
+
+def _same(images):
+    return images
 
 
 def _take(epoch: EpochIterator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,23 +1,83 @@
 """From uint8 images in the host's memory to normalised floats on the device."""
 
+import weakref
+
+import numba
 import numpy as np
 import torch
+from numba import njit, prange
 from torch import Tensor
 
 from raykd.data.config import Data
 
 
+@njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+def normalise(pixels, factor, offset, planar, out):
+    """out = pixels [B, S, S, 3] · factor − offset as float32, [B, 3, S, S] where planar, else [B, S, S, 3].
+
+    factor and offset hold each channel's number for a row of pixels [3 S].
+    """
+    size = pixels.shape[1]
+    for i in prange(len(pixels)):
+        image, result = pixels[i].reshape(size, size * 3), out[i].reshape(size * size * 3)
+        for y in range(size):
+            if planar:
+                for c in range(3):
+                    row = result[(c * size + y) * size : (c * size + y + 1) * size]
+                    for x in range(size):
+                        row[x] = np.float32(np.int32(image[y, 3 * x + c])) * factor[c] - offset[c]
+            else:
+                row = result[y * size * 3 : (y + 1) * size * 3]
+                for j in range(size * 3):
+                    row[j] = np.float32(np.int32(image[y, j])) * factor[j] - offset[j]
+
+
+class Arrays:
+    """Float arrays whose memory is used again once no tensor reads it: fresh pages cost more than the work on them."""
+
+    def __init__(self):
+        self.free: list[np.ndarray] = []
+
+    def take(self, shape: tuple[int, ...]) -> Tensor:
+        """A tensor of any content; its memory comes back when it and all that was made from it have gone."""
+        count = int(np.prod(shape))
+        memory = self.free.pop() if self.free else np.empty(0, np.float32)
+        if len(memory) < count:
+            memory = np.empty(count, np.float32)
+        part = memory[:count]  # what the tensor's storage holds on to, for as long as it lives
+        weakref.finalize(part, self.free.append, memory).atexit = False
+        return torch.from_numpy(part).view(shape)
+
+
 class Finisher:
-    def __init__(self, data: Data, device: torch.device | str, channels_last: bool):
-        self.device = torch.device(device)
+    def __init__(self, data: Data, device: torch.device | str, channels_last: bool, threads: int):
+        """`threads` are for images that stay on the CPU."""
+        self.device, self.threads = torch.device(device), max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         scale = torch.tensor(data.std, device=self.device) * 255.0
         offset = torch.tensor(data.mean, device=self.device) * 255.0 / scale
         # One row of pixels: long runs of floats are worked on several times faster than channels apart.
         self.factor, self.offset = (1.0 / scale).repeat(data.image_size), offset.repeat(data.image_size)
+        self.arrays = Arrays()
+
+    @property
+    def early(self) -> bool:
+        """Whether the thread that decodes images, some batches ahead of whoever needs them, should finish them too."""
+        return self.device.type == "cpu"
 
     def images(self, pixels: np.ndarray) -> Tensor:
         """uint8 [B, S, S, 3] → float32 [B, 3, S, S]; on return `pixels` may be overwritten."""
+        return self._on_host(pixels) if self.device.type == "cpu" else self._on_device(pixels)
+
+    def _on_host(self, pixels: np.ndarray) -> Tensor:
+        count, size, _, channels = pixels.shape
+        planar = self.format is torch.contiguous_format
+        result = self.arrays.take((count, channels, size, size) if planar else pixels.shape)
+        numba.set_num_threads(self.threads)
+        normalise(pixels, self.factor.numpy(), self.offset.numpy(), planar, result.numpy())
+        return result if planar else result.permute(0, 3, 1, 2)
+
+    def _on_device(self, pixels: np.ndarray) -> Tensor:
         rows = self.moved(torch.from_numpy(pixels)).view(-1, len(self.factor))
         result = rows.to(torch.float32).mul_(self.factor).sub_(self.offset)
         return result.view(pixels.shape).permute(0, 3, 1, 2).contiguous(memory_format=self.format)

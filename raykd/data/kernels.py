@@ -5,12 +5,15 @@ machine, not once per process. Arithmetic is strict (no fastmath), so that other
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, prange
+from numba.core import cgutils
+from numba.core.types import uintp, void
+from numba.extending import intrinsic
 
 from raykd.data.native import decompress, decompress_planes, destroy, find_byte, init_decompress
 
 OK, CORRUPT = 0, 1
-BLOCK = 8  # output rows that are resized side by side, one in each lane of a vector register
 _STRICT = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -71,6 +74,74 @@ def squeeze(flat, stride, rows, y, begin, line):
 
 
 @njit(**_STRICT)
+def columns_of(start, length, size, limit, shrink, inner, flip, channels):
+    """How `widen` brings a line to `size`, mirrored where flip: first sample and count of what a line holds, and
+    of each output pixel the offset of its first sample in the line, in bytes, and its weights, as many for all."""
+    first, count, weights = axis(start, length, size, limit, shrink, inner)
+    begin, extent, most = first[0], first[-1] + count[-1] - first[0], count.max()
+    offsets, packed = np.empty(size, np.uintp), np.zeros((size, most), np.float32)
+    for x in range(size):
+        source = size - 1 - x if flip else x
+        offsets[x] = np.uintp((first[source] - begin) * channels * 4)
+        packed[x, : count[source]] = weights[source, : count[source]]
+    return begin, extent, offsets, packed
+
+
+@njit(**_STRICT)
+def room(columns, channels):
+    """A line of floats for `widen`, and zeros after it: pixels of fewer weights than others read on into them."""
+    return np.zeros((columns[1] + columns[3].shape[1] + 4) * channels, np.float32)
+
+
+@intrinsic
+def weigh(typing, target, source, weights, count, step):
+    """Four floats at address `target` = Σ_k weights[k] · four floats at source + k · step, all in one register.
+
+    Stated as vector code because numba leaves arithmetic on neighbouring values scalar.
+    """
+
+    def generate(context, builder, signature, arguments):
+        target, source, weights, count, step = arguments
+        number, lanes = ir.FloatType(), ir.VectorType(ir.FloatType(), 4)
+        undefined, all_first = ir.Constant(lanes, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), 4), [0] * 4)
+        total = cgutils.alloca_once_value(builder, ir.Constant(lanes, [0.0] * 4))
+        with cgutils.for_range(builder, count, intp=count.type) as loop:
+            at = builder.add(weights, builder.mul(loop.index, ir.Constant(count.type, 4)))
+            weight = builder.load(builder.inttoptr(at, number.as_pointer()))
+            first = builder.insert_element(undefined, weight, ir.Constant(ir.IntType(32), 0))
+            at = builder.add(source, builder.mul(loop.index, step))
+            values = builder.load(builder.inttoptr(at, lanes.as_pointer()), align=4)
+            weighted = builder.fmul(builder.shuffle_vector(first, undefined, all_first), values)
+            builder.store(builder.fadd(builder.load(total), weighted), total)
+        builder.store(builder.load(total), builder.inttoptr(target, lanes.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return void(uintp, uintp, uintp, uintp, uintp), generate
+
+
+@njit(**_STRICT)
+def widen(line, columns, channels, row):
+    """row = line, both of `channels` interleaved, resized along x; row has room for four values more.
+
+    Each pixel writes four values, of which the next one overwrites what is not its own. Common counts of weights are
+    constants here, so that the compiler unrolls their sums.
+    """
+    _, _, offsets, weights = columns
+    count, step = np.uintp(weights.shape[1]), np.uintp(4 * channels)
+    source, target, weight = np.uintp(line.ctypes.data), np.uintp(row.ctypes.data), np.uintp(weights.ctypes.data)
+    for x in range(len(offsets)):
+        to, at, by = target + np.uintp(x) * step, source + offsets[x], weight + np.uintp(4 * x) * count
+        if count == 2:
+            weigh(to, at, by, np.uintp(2), step)
+        elif count == 3:
+            weigh(to, at, by, np.uintp(3), step)
+        elif count == 4:
+            weigh(to, at, by, np.uintp(4), step)
+        else:
+            weigh(to, at, by, count, step)
+
+
+@njit(**_STRICT)
 def byte(value):
     """A float, rounded and clamped to 0–255; by way of int32, which vector units convert to."""
     value += np.float32(0.5)
@@ -79,85 +150,36 @@ def byte(value):
 
 
 @njit(**_STRICT)
-def to_bytes(values, pixels):
-    """Round and clamp arrays of one shape."""
-    source, target = values.reshape(-1), pixels.reshape(-1)
-    for i in range(len(source)):
-        target[i] = byte(source[i])
+def to_bytes(row, out):
+    """Round and clamp a row of values to bytes."""
+    for i in range(len(out)):
+        out[i] = byte(row[i])
 
 
 @njit(**_STRICT)
-def to_rgb(planes, pixels):
-    """YCbCr values [3, size, BLOCK] to RGB bytes of the same shape: JFIF's conversion."""
-    luma, blue, red = planes[0].reshape(-1), planes[1].reshape(-1), planes[2].reshape(-1)
-    r, g, b = pixels[0].reshape(-1), pixels[1].reshape(-1), pixels[2].reshape(-1)
-    for i in range(len(luma)):
-        y, u, v = luma[i], blue[i] - np.float32(128.0), red[i] - np.float32(128.0)
-        r[i] = byte(y + np.float32(1.402) * v)
-        g[i] = byte(y - np.float32(0.344136) * u - np.float32(0.714136) * v)
-        b[i] = byte(y + np.float32(1.772) * u)
-
-
-@njit(**_STRICT)
-def emit(pixels, y, flip, out):
-    """Bytes [3, size, BLOCK] to the rows from y on of out [size, size, 3]."""
-    size = len(out)
-    for r in range(min(BLOCK, size - y)):
-        row = out[y + r]
-        for x in range(size):
-            column = size - 1 - x if flip else x
-            row[column, 0], row[column, 1], row[column, 2] = pixels[0, x, r], pixels[1, x, r], pixels[2, x, r]
-
-
-@njit(**_STRICT)
-def squeeze_block(flat, stride, rows, y, begin, lines, block):
-    """Output rows y … y + BLOCK − 1 of a plane, still at full width, as block [width, BLOCK]: one row a vector lane."""
-    count = min(BLOCK, len(rows[0]) - y)
-    for r in range(count):
-        squeeze(flat, stride, rows, y + r, begin, lines[r])
-    for x in range(lines.shape[1]):
-        for r in range(BLOCK):
-            block[x, r] = lines[r, x]
-
-
-@njit(**_STRICT)
-def widen(block, columns, step, offset, result):
-    """result [size, BLOCK] = block resized along x; samples of this channel are `step` apart from `offset` on.
-
-    The sums of the BLOCK rows are variables of their own: as such they stay in one vector register.
-    """
-    first, count, weights = columns
-    for x in range(len(result)):
-        at = (first[x] - first[0]) * step + offset
-        a = b = c = d = e = f = g = h = np.float32(0.0)
-        for k in range(count[x]):
-            weight, row = weights[x, k], block[at + k * step]
-            a, b, c, d = a + weight * row[0], b + weight * row[1], c + weight * row[2], d + weight * row[3]
-            e, f, g, h = e + weight * row[4], f + weight * row[5], g + weight * row[6], h + weight * row[7]
-        row = result[x]
-        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7] = a, b, c, d, e, f, g, h
-
-
-@njit(**_STRICT)
-def extent(columns):
-    """How many source samples the columns need, from the first of the first to the last of the last."""
-    return columns[0][-1] + columns[1][-1] - columns[0][0]
+def to_rgb(luma, chroma, out):
+    """A row of Y [size] and of Cb and Cr in turns [size · 2] to RGB bytes [size · 3]: JFIF's conversion."""
+    for x in range(len(out) // 3):
+        y, u, v = luma[x], chroma[2 * x] - np.float32(128.0), chroma[2 * x + 1] - np.float32(128.0)
+        out[3 * x] = byte(y + np.float32(1.402) * v)
+        out[3 * x + 1] = byte(y - np.float32(0.344136) * u - np.float32(0.714136) * v)
+        out[3 * x + 2] = byte(y + np.float32(1.772) * u)
 
 
 @njit(**_STRICT)
 def resize_pixels(image, box, inner, flip, out):
     """out = the box of an RGB image [H, W, 3], resized; inner: pixels outside the box don't count."""
     size, (height, width, _) = out.shape[0], image.shape
-    rows, columns = axis(box[0], box[2], size, height, 1, inner), axis(box[1], box[3], size, width, 1, inner)
-    lines = np.zeros((BLOCK, extent(columns) * 3), np.float32)
-    block = np.empty((lines.shape[1], BLOCK), np.float32)
-    result, pixels = np.empty((3, size, BLOCK), np.float32), np.empty((3, size, BLOCK), np.uint8)
-    for y in range(0, size, BLOCK):
-        squeeze_block(image.reshape(-1), width * 3, rows, y, columns[0][0] * 3, lines, block)
-        for c in range(3):
-            widen(block, columns, 3, c, result[c])
-        to_bytes(result, pixels)
-        emit(pixels, y, flip, out)
+    rows, columns = (
+        axis(box[0], box[2], size, height, 1, inner),
+        columns_of(box[1], box[3], size, width, 1, inner, flip, 3),
+    )
+    begin, extent = columns[0] * 3, columns[1] * 3
+    line, row, flat = room(columns, 3), np.empty(3 * size + 4, np.float32), image.reshape(-1)
+    for y in range(size):
+        squeeze(flat, width * 3, rows, y, begin, line[:extent])
+        widen(line, columns, 3, row)
+        to_bytes(row, out[y].reshape(-1))
 
 
 @njit(**_STRICT)
@@ -169,22 +191,21 @@ def resize_planes(luma, blue, red, box, down, across, inner, flip, out):
     """
     size = out.shape[0]
     rows = axis(box[0], box[2], size, luma.shape[0], 1, inner)
-    columns = axis(box[1], box[3], size, luma.shape[1], 1, inner)
+    columns = columns_of(box[1], box[3], size, luma.shape[1], 1, inner, flip, 1)
     rows_c = axis(box[0], box[2], size, blue.shape[0], down, inner)
-    columns_c = axis(box[1], box[3], size, blue.shape[1], across, inner)
-    lines = np.zeros((BLOCK, extent(columns)), np.float32)
-    lines_c = np.zeros((BLOCK, extent(columns_c)), np.float32)
-    block, block_c = np.empty((lines.shape[1], BLOCK), np.float32), np.empty((lines_c.shape[1], BLOCK), np.float32)
-    result, pixels = np.empty((3, size, BLOCK), np.float32), np.empty((3, size, BLOCK), np.uint8)
-    for y in range(0, size, BLOCK):
-        squeeze_block(luma.reshape(-1), luma.shape[1], rows, y, columns[0][0], lines, block)
-        widen(block, columns, 1, 0, result[0])
-        squeeze_block(blue.reshape(-1), blue.shape[1], rows_c, y, columns_c[0][0], lines_c, block_c)
-        widen(block_c, columns_c, 1, 0, result[1])
-        squeeze_block(red.reshape(-1), red.shape[1], rows_c, y, columns_c[0][0], lines_c, block_c)
-        widen(block_c, columns_c, 1, 0, result[2])
-        to_rgb(result, pixels)
-        emit(pixels, y, flip, out)
+    columns_c = columns_of(box[1], box[3], size, blue.shape[1], across, inner, flip, 2)
+    line, line_c = room(columns, 1), room(columns_c, 2)
+    b, r = np.empty(columns_c[1], np.float32), np.empty(columns_c[1], np.float32)
+    row, row_c = np.empty(size + 4, np.float32), np.empty(2 * size + 4, np.float32)
+    for y in range(size):
+        squeeze(luma.reshape(-1), luma.shape[1], rows, y, columns[0], line[: columns[1]])
+        squeeze(blue.reshape(-1), blue.shape[1], rows_c, y, columns_c[0], b)
+        squeeze(red.reshape(-1), red.shape[1], rows_c, y, columns_c[0], r)
+        for x in range(len(b)):
+            line_c[2 * x], line_c[2 * x + 1] = b[x], r[x]
+        widen(line, columns, 1, row)
+        widen(line_c, columns_c, 2, row_c)
+        to_rgb(row, row_c, out[y].reshape(-1))
 
 
 @njit(**_STRICT)

@@ -51,24 +51,23 @@ class TrainLoader:
             )
         # With mixing, a worker also reads the row before its own: that row's image is its first image's partner.
         self.rows = np.arange(first - self.mixes, last) % batch_size
-        self.finish = Finisher(data, device, channels_last)
-        pipeline = training(data, seed)
-        self.engine = _engine(data, header, self.subset, pipeline, rows=len(self.rows), threads=threads)
+        self.finish, pipeline = Finisher(data, device, channels_last, threads), training(data, seed)
+        self.engine = _engine(data, header, self.subset, pipeline, self.finish, rows=len(self.rows), threads=threads)
 
     def batches(self, start: int, stop: int, stride: int = 1) -> Iterator[Batch]:
         """Batches of global steps start, start + stride, … before `stop`."""
         tags = self.tags(start, stop)[::stride]
         read = zip(tags, self.engine.read(tags.reshape(-1)), strict=True)
-        for step, (row, pixels) in zip(range(start, stop, stride), read, strict=True):
-            yield self._batch(step, torch.from_numpy(row & order.INDEX_MASK), pixels)
+        for step, (row, images) in zip(range(start, stop, stride), read, strict=True):
+            yield self._batch(step, torch.from_numpy(row & order.INDEX_MASK), images)
 
     def tags(self, start: int, stop: int) -> np.ndarray:
         """Which samples, in which passes: index | pass << 40 of every row read at global steps start … stop − 1."""
         where = order.positions(start, stop, self.rows, self.batch_size)
         return order.tagged(where, self.subset, self.order_of)
 
-    def _batch(self, step: int, index: Tensor, pixels: np.ndarray) -> Batch:
-        images, labels = self.finish.images(pixels), self.finish.moved(self.labels[index])
+    def _batch(self, step: int, index: Tensor, images: Tensor) -> Batch:
+        labels = self.finish.moved(self.labels[index])
         if self.mixes:
             labels = torch.nn.functional.one_hot(labels, self.classes).float()
             images, labels = mix(self.mixing, images, labels, self.seed, step)
@@ -105,14 +104,14 @@ class TestLoader:
         self.mine = self.subset[rank::world]
         self.rows = -(-batch_size // world)
         self.labels = torch.from_numpy(header.labels)
-        self.finish = Finisher(data, device, channels_last)
-        self.engine = _engine(data, header, self.subset, evaluation(data), rows=self.rows, threads=threads)
+        self.finish, pipeline = Finisher(data, device, channels_last, threads), evaluation(data)
+        self.engine = _engine(data, header, self.subset, pipeline, self.finish, rows=self.rows, threads=threads)
 
     def batches(self) -> Iterator[Batch]:
         """The worker's samples in order; the last batch may be smaller."""
-        for number, pixels in enumerate(self.engine.read(self.mine)):
+        for number, images in enumerate(self.engine.read(self.mine)):
             index = torch.from_numpy(self.mine[number * self.rows : (number + 1) * self.rows])
-            yield Batch(self.finish.images(pixels), self.finish.moved(self.labels[index]), self.finish.moved(index))
+            yield Batch(images, self.finish.moved(self.labels[index]), self.finish.moved(index))
 
     def close(self) -> None:
         """Free threads and the file."""
@@ -140,7 +139,9 @@ def _random(seed: int, size: int, epoch: int) -> np.ndarray:
     return order.permutation(seed, epoch, size)
 
 
-def _engine(data: Data, header: Header, subset: np.ndarray, pipeline: Pipeline, *, rows: int, threads: int):
+def _engine(
+    data: Data, header: Header, subset: np.ndarray, pipeline: Pipeline, finish: Finisher, *, rows: int, threads: int
+):
     for position in subset[misfits(pipeline.geometry, header.shapes[subset])][:1]:
         height, width = header.shapes[position]
         raise UserError(
@@ -150,8 +151,8 @@ def _engine(data: Data, header: Header, subset: np.ndarray, pipeline: Pipeline, 
     if data.loader == "torch":
         from raykd.data.torch_engine import TorchEngine
 
-        return TorchEngine(header, pipeline, rows=rows, threads=threads)
+        return TorchEngine(header, pipeline, finish.images, rows=rows, threads=threads)
     from raykd.data.engine import Engine
 
     paged = data.order == "quasi-random" and not fits_memory(header.bytes)
-    return Engine(header, pipeline, rows=rows, threads=threads, paged=paged)
+    return Engine(header, pipeline, finish.images, early=finish.early, rows=rows, threads=threads, paged=paged)

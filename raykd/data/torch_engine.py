@@ -1,7 +1,7 @@
 """The same batches from PyTorch's DataLoader, PIL, and torchvision, where FFCV can't be built: much slower."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -112,17 +112,20 @@ def recolour(image: Tensor, entry: np.ndarray, pipeline: Pipeline) -> Tensor:
 class TorchEngine:
     """Decoded batches of one .beton file, by worker processes."""
 
-    def __init__(self, header: Header, pipeline: Pipeline, *, rows: int, threads: int):
-        self.header, self.pipeline, self.rows = header, pipeline, rows
+    def __init__(
+        self, header: Header, pipeline: Pipeline, finish: Callable[[np.ndarray], Tensor], *, rows: int, threads: int
+    ):
+        """`finish` makes of uint8 [B, S, S, 3] what `read` gives."""
+        self.header, self.pipeline, self.finish, self.rows = header, pipeline, finish, rows
         self.workers = threads if threads > 1 else 0
 
-    def read(self, tags: np.ndarray) -> Iterator[np.ndarray]:
-        """Images uint8 [B, S, S, 3] of tags [n], B at a time."""
+    def read(self, tags: np.ndarray) -> Iterator[Tensor]:
+        """Finished images of tags [n], B at a time."""
         samples = Samples(self.header, self.pipeline, tags)
         loader = DataLoader(samples, batch_size=self.rows, num_workers=self.workers)
         for number, (images, status) in enumerate(loader):
             self.header.check_status(tags[number * self.rows : (number + 1) * self.rows], status.numpy())
-            yield images.contiguous().numpy()
+            yield self.finish(images.contiguous().numpy())
 
     def close(self) -> None:
         """Nothing runs between two reads."""

@@ -1,9 +1,11 @@
 """Group data: images/s of raykd's loader, FFCV's own with its stock operations, and PyTorch's DataLoader, in turns.
 
-All give normalised float32 batches on the CPU from the same images with the same kind of crop and flip. "per CPU
-second" divides by the CPU time of all processes, so it holds when something else runs here as well.
+All give normalised float32 batches on the CPU from the same images with the same kind of crop and flip. Each case runs
+in a process that is bound to its number of cores, with all its threads and worker processes. "per CPU second" divides
+by the CPU time of all of these, so it holds when something else runs here as well.
 """
 
+import json
 import os
 import resource
 import statistics
@@ -26,7 +28,6 @@ from raykd.data.examples import Examples, Splits
 from raykd.data.loader import TrainLoader
 from raykd.data.prepare import Prepared, prepare
 from raykd.data.transforms import Flip, RandomCrop, RandomResizedCrop
-from tests.bench.timing import threads
 
 MEAN, STD, BATCH, ROUNDS = (0.48, 0.46, 0.41), (0.23, 0.22, 0.23), 128, 3
 
@@ -63,6 +64,11 @@ class Case:
     mode: str
     transforms: tuple
 
+    @property
+    def repeats(self) -> int:
+        """Passes in one turn of the loaders for which one pass takes no time."""
+        return 16 if self.size == 32 else 1
+
     def data(self, root: str, **changes: Any) -> Data:
         settings = {"source": self.source, "image_size": self.size, "mean": MEAN, "std": STD, "train": self.transforms}
         return Data(**settings, encoding=Encoding(mode=self.mode), root=root, **changes)
@@ -70,7 +76,7 @@ class Case:
 
 CIFAR_LIKE, IMAGENET_LIKE = (RandomCrop(padding=4), Flip()), (RandomResizedCrop(), Flip())
 SQUARES, PHOTOGRAPHS = (
-    Crops(count=4 * BATCH, height=height, width=width) for height, width in ((256, 256), (375, 500))
+    Crops(count=12 * BATCH, height=height, width=width) for height, width in ((256, 256), (375, 500))
 )
 CASES = (
     Case("32×32 raw", Crops(count=20 * BATCH, height=32, width=32), 32, "raw", CIFAR_LIKE),
@@ -83,17 +89,34 @@ CASES = (
 def rows() -> Iterator[dict[str, Any]]:
     """Rates of every loader for every case and number of cores, then the seconds until the first batch."""
     with tempfile.TemporaryDirectory() as root:
-        for case in CASES:
-            prepared = prepare(case.data(root))
-            for cores in sorted({1, min(2, os.cpu_count() or 1)}):
-                with threads(cores):  # PyTorch's, as in a worker of so many CPUs: raykd normalises with it
-                    yield from _compare(case, prepared, root, cores)
+        for number, case in enumerate(CASES):
+            prepare(case.data(root))
+            for cores in sorted({1, min(2, len(os.sched_getaffinity(0)))}):
+                yield from _bound(number, root, cores)
         yield from _first_batches(root)
 
 
-def _compare(case: Case, prepared: Prepared, root: str, cores: int) -> Iterator[dict[str, Any]]:
+BOUND = """
+import json, os, sys
+number, root, cores = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # before any library counts cores, or starts a thread
+from tests.bench import data
+case = data.CASES[number]
+print(json.dumps(list(data.compare(case, data.prepare(case.data(root)), root, cores))))
+"""
+
+
+def _bound(number: int, root: str, cores: int) -> list[dict[str, Any]]:
+    command = [sys.executable, "-c", BOUND, str(number), root, str(cores)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(case: Case, prepared: Prepared, root: str, cores: int) -> Iterator[dict[str, Any]]:
+    """The rates of every loader; call it in a process that is bound to so many cores."""
+    torch.set_num_threads(cores)
     loaders = {
-        "raykd": _raykd(case.data(root), prepared, cores),
+        "raykd": _raykd(case, prepared, root, cores),
         "FFCV's own": _ffcv(case, prepared.train, cores),
         "DataLoader, PIL": _torch(case, prepared.train, cores, pil=True),
         "DataLoader, torchvision.v2": _torch(case, prepared.train, cores, pil=False),
@@ -131,11 +154,10 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _raykd(data: Data, prepared: Prepared, cores: int) -> Callable[[], int]:
+def _raykd(case: Case, prepared: Prepared, root: str, cores: int) -> Callable[[], int]:
     place = {"batch_size": BATCH, "seed": 0, "rank": 0, "world": 1, "device": "cpu", "threads": cores}
-    loader = TrainLoader(data, prepared, **place)
-    steps = data.source.count // BATCH * (4 if data.image_size == 32 else 1)
-    return lambda: sum(len(batch.images) for batch in loader.batches(0, steps))
+    loader = TrainLoader(case.data(root), prepared, **place, channels_last=True)
+    return lambda: sum(len(batch.images) for batch in loader.batches(0, case.repeats * case.source.count // BATCH))
 
 
 def _ffcv(case: Case, path: Path, cores: int) -> Callable[[], int]:
@@ -155,8 +177,7 @@ def _ffcv(case: Case, path: Path, cores: int) -> Callable[[], int]:
         order=OrderOption.RANDOM,
         pipelines={"image": decode + finish},
     )
-    repeats = 4 if case.size == 32 else 1
-    return lambda: sum(len(images) for _ in range(repeats) for images, _ in loader)
+    return lambda: sum(len(images) for _ in range(case.repeats) for images, _ in loader)
 
 
 class Stored(torch.utils.data.Dataset):
@@ -235,7 +256,7 @@ from tests.bench import data
 case, root, kind = data.CASES[int(sys.argv[1])], sys.argv[2], sys.argv[3]
 prepared = data.prepare(case.data(root))
 began = time.perf_counter()
-loader = data._raykd(case.data(root), prepared, 2) if kind == "raykd" else data._ffcv(case, prepared.train, 2)
+loader = data._raykd(case, prepared, root, 2) if kind == "raykd" else data._ffcv(case, prepared.train, 2)
 loader()
 first = time.perf_counter() - began
 began = time.perf_counter()

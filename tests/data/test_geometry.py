@@ -52,8 +52,8 @@ def test_pixels_equal_torchvisions(tmp_path, mode, worst, mean, transforms, size
     """TorchEngine is torchvision's crop and resize of the same boxes; from JPEG, chroma is resized otherwise."""
     header, steps = stored(tmp_path, mode), pipeline(transforms, size)
     tags = np.arange(15) | (3 << 40)
-    ours = np.concatenate([batch.copy() for batch in Engine(header, steps, rows=4, threads=2).read(tags)])
-    theirs = np.concatenate(list(TorchEngine(header, steps, rows=4, threads=1).read(tags)))
+    ours = np.concatenate(list(Engine(header, steps, np.copy, early=True, rows=4, threads=2).read(tags)))
+    theirs = np.concatenate(list(TorchEngine(header, steps, np.copy, rows=4, threads=1).read(tags)))
     error = np.abs(ours.astype(int) - theirs)
     assert error.max() <= worst and error.mean() <= mean
 
@@ -64,9 +64,8 @@ def test_center_crop_is_torchvisions(tmp_path):
     beton.write(
         tmp_path / "x.beton", from_arrays([image], [0], "x"), 1, Encoding(mode="raw"), skip_corrupt=False, tick=len_of
     )
-    engine = Engine(
-        beton.Header(tmp_path / "x.beton"), pipeline((Resize(size=70), CenterCrop()), 64), rows=1, threads=1
-    )
+    header, steps = beton.Header(tmp_path / "x.beton"), pipeline((Resize(size=70), CenterCrop()), 64)
+    engine = Engine(header, steps, np.copy, early=True, rows=1, threads=1)
     ours = next(iter(engine.read(np.zeros(1, np.int64))))[0]
     assert np.abs(ours.astype(int) - expected.permute(1, 2, 0).numpy()).max() <= 1
 
