@@ -1,16 +1,15 @@
 """What passes between rooms: a batch in, named outputs of networks, named loss terms out."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from raykd import UserError
+from raykd.method import MethodConfig
 
-if TYPE_CHECKING:
-    from raykd.models.staged import Staged
+__all__ = ["Batch", "Distiller", "MethodConfig", "Output", "Step", "expect_teachers", "global_sum"]
 
 
 class Batch(NamedTuple):
@@ -57,18 +56,6 @@ class Distiller(nn.Module):
     def measure(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
         """Further figures of an evaluation, each [B], from what `predict` returned; averaged over the split."""
         return {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodConfig:
-    """Settings of one method; `build` makes its distiller."""
-
-    hard_labels: ClassVar[bool] = False  # True: the method can't take the soft labels that mixing makes
-    uses_teachers: ClassVar[bool] = True
-
-    def build(self, new_student: "Callable[[], Staged]", teachers: "Sequence[Staged]") -> Distiller:
-        """A distiller of fresh students; raises UserError where the teachers or the networks don't fit."""
-        raise NotImplementedError
 
 
 def expect_teachers(method: str, teachers: Sequence, at_least: int, at_most: int | None = None) -> None:

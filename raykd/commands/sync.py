@@ -20,15 +20,14 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Upload and say a line for each run; returns the exit status."""
     from raykd.track.upload import sync
-    from raykd.train.mirror import local_copy, of_results, of_tracking
-    from raykd.train.student import FILE
+    from raykd.train.mirror import local_copy, of_results, of_student, of_tracking
 
     description = "Upload runs that W&B could not be reached for, with the key from W&B's own places."
     chosen = parse(Options, Options(runs=()), arguments, "raykd sync", description)
     if not chosen.runs:
         raise UserError("raykd sync needs run directories: raykd sync runs")
     mirrors = [
-        local_copy(place, lambda name: of_tracking(name) or of_results(name) or name.endswith(FILE))
+        local_copy(place, lambda name: of_tracking(name) or of_results(name) or of_student(name))
         for place in chosen.runs
     ]
     for line in sync([str(mirror.path) for mirror in mirrors]):

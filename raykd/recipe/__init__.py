@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import tyro
 
-from raykd.contract import MethodConfig
 from raykd.data.config import Data
+from raykd.method import MethodConfig
 from raykd.models.config import Network
 
 

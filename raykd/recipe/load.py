@@ -94,6 +94,8 @@ def _sources(roots: Sequence[Path], names: set[str]) -> dict[str, str]:
         file = getattr(sys.modules.get(name), "__file__", None)
         if not file or not file.endswith(".py") or name.split(".")[0] == "raykd":
             continue
+        if not Path(file).is_absolute():  # torch has modules that say so of no file, as "_classes.py"
+            continue
         file = Path(file).resolve()
         homes = [root for root in roots if file.is_relative_to(root)]
         if homes and not {"site-packages", ".venv"} & set(file.parts):

@@ -7,6 +7,8 @@ from pathlib import Path
 from raykd import UserError
 from raykd.train.storage import Folder
 
+STUDENT = "student.safetensors"  # the deployed network
+
 
 class Mirror:
     """`path` is the run's own folder where that is local, else a folder that holds copies for as long as this lives."""
@@ -51,6 +53,11 @@ def of_results(name: str) -> bool:
     """Whether a report or W&B shows what is in a file."""
     apart = any(part in name for part in ("checkpoints/", "wandb/", "source/", "wandb.json"))
     return name.endswith((".json", ".jsonl", ".csv")) and not apart
+
+
+def of_student(name: str) -> bool:
+    """Whether a file is the deployed network."""
+    return name.endswith(STUDENT)
 
 
 def local_copy(place: str, wanted: Callable[[str], bool]) -> Mirror:

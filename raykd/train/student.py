@@ -13,9 +13,8 @@ from raykd import UserError
 from raykd.models import create
 from raykd.models.staged import Staged
 from raykd.recipe import Recipe
+from raykd.train.mirror import STUDENT as FILE
 from raykd.train.storage import Folder
-
-FILE = "student.safetensors"
 
 
 @dataclass(frozen=True)

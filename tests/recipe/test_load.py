@@ -88,5 +88,18 @@ def test_loading_needs_no_ray():
     assert answer.strip() == "False"
 
 
+@pytest.mark.parametrize("command", ["report", "sync"])
+def test_commands_that_only_read_runs_need_no_torch(command: str, tmp_path):
+    run = tmp_path / "runs"
+    run.mkdir()
+    code = f"""
+import sys
+from raykd.__main__ import main
+print(main([{command!r}, {str(run)!r}]))
+print(sorted({{"torch", "ray", "ffcv", "numba"}} & set(sys.modules)))"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert answer.stdout.splitlines()[-1] == "[]", answer.stdout
+
+
 def test_types_are_checked(tmp_path):
     check_types(kd, tmp_path)
