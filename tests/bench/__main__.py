@@ -4,11 +4,8 @@ import argparse
 import importlib
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 # Each module has rows(): an iterator of dicts with the same keys, plain values, what was measured first.
 GROUPS = {
@@ -44,12 +41,22 @@ def machine() -> dict[str, Any]:
 
 
 def _print(name: str, rows: Iterator[dict[str, Any]]) -> None:
-    table = None
+    """Each row as soon as it is measured; so the columns' widths are those of the first row, or a little more."""
+    widths: list[int] = []
     for row in rows:
-        table = table or Table(*row, title=name, title_justify="left", box=None, pad_edge=False, header_style="bold")
-        table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
-    if table is not None:
-        Console().print(table)
+        cells = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()]
+        if not widths:
+            widths = [max(len(key), len(cell) + 2, LEAST.get(key, 0)) for key, cell in zip(row, cells)]
+            print(f"\n{name}\n{_line(row, widths)}", flush=True)
+        print(_line(cells, widths), flush=True)
+
+
+# Widths of columns in which the first row may be the shortest.
+LEAST = {"what": 64, "method": 12, "networks": 26, "teachers": 28, "raykd's teachers": 16, "form": 13, "unit": 24}
+
+
+def _line(cells: Iterable[str], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ CPU = torch.device("cpu")
 
 
 def rows(turns: int = 4, counts: tuple[int, ...] = (1, 3)) -> Iterator[dict]:
-    """Milliseconds of real steps of the real loop, the best of some blocks in turns; one thread and one core each."""
+    """Milliseconds of real steps of the real loop, the best of some blocks in turns; about a minute.
+
+    The student has one thread, and so has the one actor of its teachers: on two cores each has one for itself.
+    """
     with ExitStack() as stack:
         stack.enter_context(threads(1))
         stack.enter_context(connected())
@@ -43,9 +46,16 @@ def rows(turns: int = 4, counts: tuple[int, ...] = (1, 3)) -> Iterator[dict]:
             for place in ("inline", "remote"):
                 steps[f"{count} × {TEACHER} {place}"] = _steps(_taught(weights, count, place), stack)
         found = {name: [] for name in steps}
-        for _ in range(turns):
+        for turn in range(turns):
             for name, step in steps.items():
                 found[name].append(_block(step))
+                milliseconds = 1e3 * found[name][-1][0]
+                yield {
+                    "what": f"{STUDENT}, {name}, block {turn + 1}",
+                    "value": milliseconds,
+                    "unit": "ms a step",
+                    "all": "",
+                }
     best = {name: min(each)[0] for name, each in found.items()}
     for name, seconds in best.items():
         said = " ".join(f"{1e3 * wall:.1f}" for wall, _ in found[name])
@@ -80,7 +90,7 @@ def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
     state = new_state(recipe, distiller, CPU)
     events = loop.fit(recipe, state, teachers, data, lambda d: {}, CPU, lambda step: True, remote=apart)
     stack.callback(events.close)
-    return lambda: next(events)
+    return lambda: next(event for event in events if isinstance(event, loop.Save))  # Epoch comes without a step
 
 
 def _block(step: Callable[[], object], seconds: float = 2.0, warm: int = 5) -> tuple[float, float]:

@@ -1,79 +1,125 @@
-"""Group scale: two workers against one, Ray Train against the bare generator, remote teachers, growth."""
+"""Group scale: Ray Train against the bare generator, two workers against one, teachers side by side, remote teachers.
+
+Real runs on digits: about 5 minutes for the workers, 2 for the teachers side by side, 1 for remote teachers, on two
+cores that do nothing else. Every run is a row as soon as it is over; the ratios follow.
+"""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
-from raykd.methods.aver_mkd import AverMKD
-from raykd.methods.okddip import OKDDip
-from tests.bench import remote, step
-from tests.bench.timing import in_turns, threads
+import torch
 
-RECIPE = "recipes/digits/supervised.py"
+from raykd.data.loader import TrainLoader
+from raykd.data.prepare import prepare
+from raykd.recipe.load import override
+from raykd.train import loop
+from raykd.train.assemble import build_distiller
+from raykd.train.state import new_state
+from recipes.digits.supervised import recipe as digits
+from tests.bench import remote
+from tests.bench.timing import threads
+
 NETWORK, BATCH = "resnet20", 128
+LENGTH = {"epochs": 6, "evaluate-every": 2}  # the first two epochs are warm-up, the others two intervals that count
+CPU = torch.device("cpu")
 
 
 def rows() -> Iterator[dict]:
     yield from workers()
+    yield from side_by_side()
     yield from remote.rows()
-    with threads(1):
-        yield from growth()
 
 
-def workers(turns: int = 3) -> Iterator[dict]:
-    """Images a second of real runs: without Ray, with one Ray worker, with two (and the batch doubled)."""
-    found: dict[str, list[float]] = {"no Ray": [], "1 worker": [], "2 workers": []}
-    for _ in range(turns):
-        for name, count, batch in (("no Ray", 0, BATCH), ("1 worker", 1, BATCH), ("2 workers", 2, 2 * BATCH)):
-            found[name].append(_run(count, batch))
-    best = {name: max(rates) for name, rates in found.items()}
-    for name, rates in found.items():
-        said = " ".join(f"{rate:.0f}" for rate in rates)
-        yield {"what": f"{NETWORK}, {name}", "value": best[name], "unit": "images/s, best run", "all": said}
-    yield {"what": "Ray Train / bare loop", "value": best["1 worker"] / best["no Ray"], "unit": "ratio", "all": ""}
-    yield {"what": "2 workers / 1 worker", "value": best["2 workers"] / best["1 worker"], "unit": "ratio", "all": ""}
+def _row(what: str, value: float, unit: str, all_of_them: str = "") -> dict:
+    return {"what": what, "value": value, "unit": unit, "all": all_of_them}
 
 
-def _run(count: int, batch: int) -> float:
-    """The training throughput of the fastest epoch after the first, as metrics.jsonl has it."""
-    options = {"student.name": NETWORK, "workers": count, "batch-size": batch, "epochs": 4, "wandb.mode": "disabled"}
+def workers(turns: int = 2, length: dict[str, float] = LENGTH) -> Iterator[dict]:
+    """Training throughput, evaluation and checkpoints apart, in turns; one thread a worker, 128 images each."""
+    sides: dict[str, Callable[[], list[float]]] = {
+        "the bare generator": lambda: _bare(length),
+        "Ray Train, 1 worker": lambda: _trained(1, length),
+        "Ray Train, 2 workers": lambda: _trained(2, length),
+    }
+    best = dict.fromkeys(sides, 0.0)
+    for turn in range(turns):
+        for name, run in sides.items():
+            rates = run()
+            best[name] = max(best[name], *rates)
+            said = " ".join(f"{rate:.0f}" for rate in rates)
+            yield _row(f"{NETWORK}, {name}, run {turn + 1}", max(rates), "images/s, best interval", said)
+    bare, one, two = best.values()
+    yield _row("1 worker under Ray Train / the bare generator", one / bare, "ratio of the best")
+    yield _row("2 workers / 1 worker", two / one, "ratio of the best")
+
+
+def _bare(length: dict[str, float]) -> list[float]:
+    """Images a second of loop.fit in this process, without anything that reads what it yields."""
+    recipe = override(digits, {**length, "student.name": NETWORK, "batch-size": BATCH, "workers": 1})
+    ready = prepare(recipe.data)
+    where = {"rank": 0, "world": 1, "device": CPU, "threads": 1, "channels_last": recipe.precision.channels_last}
+    loader = TrainLoader(recipe.data, ready, batch_size=BATCH, seed=recipe.seed, **where)
+    with threads(1), closing(loader) as data:
+        state = new_state(recipe, build_distiller(recipe, [], len(ready.classes), recipe.seed), CPU)
+        events = loop.fit(recipe, state, [], data, lambda distiller: {}, CPU, lambda step: False)
+        return _rates([event.line for event in events if isinstance(event, loop.Epoch)])
+
+
+def _trained(count: int, length: dict[str, float]) -> list[float]:
+    """Images a second of `raykd train`."""
+    options = length | {"student.name": NETWORK, "batch-size": count * BATCH, "workers": count}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "raykd", "train", RECIPE, "--storage", folder, "--name", "scale"]
-        command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        subprocess.run(command, check=True, capture_output=True)
-        lines = [json.loads(line) for line in (Path(folder) / "scale" / "metrics.jsonl").read_text().splitlines()]
-    # The timed steps alone: evaluation and checkpoints between them are not the loop's throughput.
-    return max(batch / sum(line["time"].values()) for line in lines[1:])
+        run = Path(folder) / "scale"
+        subprocess.run(_command("supervised", folder, run.name, options), check=True, capture_output=True)
+        return _rates([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()])
 
 
-def growth(repetitions: int = 5) -> Iterator[dict]:
-    """Seconds a step of raykd with one thing grown, and how the time grew compared with the thing (1: linear)."""
-    base = step.CASES["aver_mkd"]
-    teachers = {k: replace(base, student="resnet20", teachers=("resnet20",) * k) for k in (1, 2, 4)}
-    yield from _grown("teachers K", teachers, repetitions)
-    peers = replace(step.CASES["okddip"], student="resnet20", batch=64)
-    yield from _grown(
-        "branches m", {m: replace(peers, config=OKDDip.Config(branches=m)) for m in (2, 4, 8)}, repetitions
-    )
-    sizes = {b: replace(base, student="resnet20", teachers=("resnet20",), batch=b) for b in (32, 64, 128)}
-    yield from _grown("batch B", sizes, repetitions)
-    yield from _grown(
-        "classes C", {c: replace(sizes[64], config=AverMKD.Config()) for c in (10, 100, 1000)}, repetitions
-    )
+def _rates(lines: list[dict]) -> list[float]:
+    return [line["images_per_second"] for line in lines[1:]]
 
 
-def _grown(what: str, cases: dict[int, step.Case], repetitions: int) -> Iterator[dict]:
-    calls = {}
-    for value, case in cases.items():
-        classes = value if what.startswith("classes") else step.CLASSES
-        calls[str(value)] = step.only_ours(case, classes)
-    timed = in_turns(calls, repetitions)
-    first = next(iter(cases))
-    for value in cases:
-        now, then = (sorted(timed[str(v)].cpu)[repetitions // 2] for v in (value, first))
-        share = (now / then) / (value / first)
-        yield {"what": f"{what} = {value}", "value": 1e3 * now, "unit": "CPU ms a step", "all": f"{share:.2f} × linear"}
+def _command(recipe: str, folder: str, name: str, options: dict) -> list[str]:
+    options = options | {"wandb.mode": "disabled", "storage": folder, "name": name}
+    words = [str(part) for key, value in options.items() for part in (f"--{key}", *str(value).split())]
+    return [sys.executable, "-u", "-m", "raykd", "train", f"recipes/digits/{recipe}.py", *words]
+
+
+def side_by_side(epochs: float = 8) -> Iterator[dict]:
+    """One teacher, then one for each of up to four cores at once: until all are trained, and their training alone."""
+    count = min(4, len(os.sched_getaffinity(0)))
+    if count == 1:
+        return
+    found = {}
+    for k in (1, count):
+        found[k] = wall, trained = _teachers(k, epochs)
+        yield _row(f"{k} teacher(s) {NETWORK}, {epochs:g} epochs", wall, "s until all are trained", "")
+        yield _row("  the slowest one's training alone", trained, "s", "")
+    (wall, trained), (wall_of_many, trained_of_many) = found.values()
+    yield _row(f"{count} teachers at once / one", wall_of_many / wall, "ratio of the time until all are trained")
+    yield _row(f"{count} teachers at once / one, training alone", trained_of_many / trained, "ratio")
+
+
+def _teachers(count: int, epochs: float) -> tuple[float, float]:
+    """Seconds from the command until the student's turn comes, and of the slowest teacher's training."""
+    seeds = " ".join(map(str, range(count)))
+    first = "teachers.sources.0"
+    options = {f"{first}.seeds": seeds, f"{first}.recipe.epochs": epochs, "epochs": 0.05, "workers": 1}
+    with tempfile.TemporaryDirectory() as folder:
+        start, wall, said = time.perf_counter(), 0.0, []
+        command = _command("teachers", folder, "student", options)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            for line in process.stdout:
+                said.append(line)
+                if line.startswith("student:"):
+                    wall = time.perf_counter() - start
+        results = [json.loads(path.read_text()) for path in (Path(folder) / "teachers").glob("*/result.json")]
+    if process.returncode or len(results) != count:
+        raise RuntimeError(f"{' '.join(command)} failed: {''.join(said)}")
+    return wall, max(result["seconds"] for result in results)

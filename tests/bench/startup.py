@@ -1,7 +1,7 @@
 """Group startup: what `raykd --help` and imports cost, and where `raykd train` spends its time until the first step.
 
-A run of one step is watched from outside: what it prints divides its time, the processes that it starts, Ray's included,
-divide its work. The driver looks at its workers every 0.3 s, so a part shorter than that may count to the next one.
+A run of one step is watched from outside: what it prints divides its time, and the processes that it starts, Ray's
+included, divide its work. The driver looks at its workers every 0.3 s, so a part shorter than that may count to the next one.
 About 2 minutes in all on two cores.
 """
 
