@@ -1,8 +1,8 @@
 """Group startup: what `raykd --help` and imports cost, and where `raykd train` spends its time until the first step.
 
 A run of one step is watched from outside: what it prints divides its time, and the processes that it starts, Ray's
-included, divide its work. The driver looks at its workers every 0.3 s, so a part shorter than that may count to the next one.
-About 2 minutes in all on two cores.
+included, divide its work. The driver looks at its workers every 0.3 s, so a part that is shorter may count to the next
+one. About 2 minutes in all on two cores.
 """
 
 import json
