@@ -224,14 +224,29 @@ def example(data: bytes, label: int) -> bytes:
     return field(1, b"".join(field(1, field(1, key) + field(2, value)) for key, value in entries))
 
 
+def checksum(data):
+    """CRC-32C bit by bit, masked as TensorFlow's record writer does."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32)
+
+
+def record(data):
+    length = struct.pack("<Q", len(data))
+    return length + checksum(length) + data + checksum(data)
+
+
 def tfrecord(base, patch):
     def shard(name, pairs):
         with (base / name).open("wb") as file:
             for seed, label in pairs:
                 buffer = io.BytesIO()
                 Image.fromarray(picture(seed)).save(buffer, "PNG")
-                data = example(buffer.getvalue(), label)
-                file.write(struct.pack("<QI", len(data), 0) + data + struct.pack("<I", 0))
+                file.write(record(example(buffer.getvalue(), label)))
 
     shard("train-00.tfrec", [(0, 0), (1, 300)])
     shard("train-01.tfrec", [(2, 5)])
@@ -315,11 +330,20 @@ def test_missing_sources_say_what_to_do(tmp_path, source, message):
         source.open(tmp_path, False)
 
 
+@pytest.mark.parametrize("at", [0, 9, 14, -1])  # a length, its checksum, a record's data, its checksum
+def test_a_damaged_record_is_named(tmp_path, at):
+    first, second = record(example(b"first", 1)), bytearray(record(example(b"second", 2)))
+    second[at] ^= 1
+    (tmp_path / "train-0").write_bytes(first + second)
+    with pytest.raises(UserError, match=f"train-0 is damaged: .* record at byte {len(first)} is wrong"):
+        s.TFRecord(path=str(tmp_path)).open(tmp_path, False)
+
+
 def test_broken_sources_are_named(tmp_path):
     (tmp_path / "train-0").write_bytes(struct.pack("<QI", 1000, 0) + b"short")
     with pytest.raises(UserError, match="train-0 is truncated, or no TFRecord file"):
         s.TFRecord(path=str(tmp_path)).open(tmp_path, False)
-    (tmp_path / "train-0").write_bytes(struct.pack("<QI", 3, 0) + b"\xff\xff\xff" + bytes(4))
+    (tmp_path / "train-0").write_bytes(record(b"\xff\xff\xff"))
     with pytest.raises(UserError, match="train-0 has a record that is no tf.train.Example"):
         s.TFRecord(path=str(tmp_path)).open(tmp_path, False)
     np.savez(tmp_path / "x.npz", x_train=np.zeros(3))

@@ -106,8 +106,20 @@ def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
             offset = file.tell()
             if offset + length + 4 > size:
                 raise UserError(f"{path} is truncated, or no TFRecord file")
-            yield offset, length, file.read(length)
-            file.seek(4, 1)
+            data = file.read(length)
+            if header[8:] != checksum(header[:8]) or file.read(4) != checksum(data):
+                raise UserError(f"{path} is damaged: the checksum of its record at byte {offset - 12} is wrong")
+            yield offset, length, data
+
+
+def checksum(data: bytes) -> bytes:
+    """TFRecord's: the CRC-32C, turned right by 15 bits, plus a constant, in four bytes."""
+    try:
+        import google_crc32c
+    except ImportError:
+        raise UserError("TFRecord shards need google-crc32c: pip install google-crc32c") from None
+    value = google_crc32c.value(data)
+    return struct.pack("<I", ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def features(record: bytes, path: Path) -> dict[str, int | bytes | None]:
