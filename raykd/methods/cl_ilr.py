@@ -7,14 +7,15 @@ Deviation: OKDDip's code adds 1e-7 to the target's probabilities; this KL is cle
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import full_precision, ramp_up
 from raykd.methods.peers import (
+    PeerConfig,
     PeerDistiller,
     build_peers,
     diversity,
@@ -59,9 +60,7 @@ def cl_ilr_loss(branches: Tensor, labels: Tensor, temperature: float, weight: fl
 
 class CLILR(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        uses_teachers: ClassVar[bool] = False
-
+    class Config(PeerConfig):
         branches: int = 4
         """Number of branches; branch0 is deployed."""
         branch_from: str = "last"
@@ -82,7 +81,7 @@ class CLILR(PeerDistiller):
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         trunk = scale_gradient(self.branches[0].trunk(batch.images, self.start), 1 / len(self.branches))
-        logits = stack_logits([branch.run_from(self.start, trunk, ()) for branch in self.branches])
+        logits = stack_logits(self.ask_from(trunk))
         weight = c.alpha * ramp_up(epoch, c.ramp_up_epochs)
         notes = {"kd_weight": scalar_note(weight, logits), "diversity": diversity(logits.detach())}
         return Step(cl_ilr_loss(logits, batch.labels, c.temperature, weight), notes)

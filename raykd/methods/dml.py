@@ -9,22 +9,21 @@ the paper's own form, each network against each other one, is the default here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import full_precision
 from raykd.methods.cl_ilr import mean_of_others
 from raykd.methods.peers import (
     WHOLE,
+    PeerConfig,
     PeerDistiller,
     build_peers,
     diversity,
     peer_cross_entropy,
     peer_divergence,
-    run_together,
     stack_logits,
 )
 from raykd.methods.student import expect_positive
@@ -48,9 +47,7 @@ def dml_loss(peers: Tensor, labels: Tensor, temperature: float, ensemble_first: 
 
 class DML(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        uses_teachers: ClassVar[bool] = False
-
+    class Config(PeerConfig):
         networks: int = 2
         """Number of whole networks; network0 is deployed."""
         temperature: float = 3.0
@@ -65,6 +62,6 @@ class DML(PeerDistiller):
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits = stack_logits(run_together(list(self.branches), self.start, batch.images))
+        logits = stack_logits(self.ask(batch.images))
         terms = dml_loss(logits, batch.labels, c.temperature, c.ensemble_first)
         return Step(terms, {"diversity": diversity(logits.detach())})

@@ -6,15 +6,14 @@ alone does.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.methods.peers import (
+    PeerConfig,
     PeerDistiller,
     build_peers,
     diversity,
     peer_cross_entropy,
-    run_together,
     split_stage,
     stack_logits,
 )
@@ -23,9 +22,7 @@ from raykd.models.staged import Staged
 
 class Individual(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        uses_teachers: ClassVar[bool] = False
-
+    class Config(PeerConfig):
         branches: int = 4
         """Number of branches; branch0 is deployed."""
         branch_from: str = "last"
@@ -37,5 +34,5 @@ class Individual(PeerDistiller):
             return Individual(self, networks, split_stage("individual", networks[0], self.branch_from))
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        logits = stack_logits(run_together(list(self.branches), self.start, batch.images))
+        logits = stack_logits(self.ask(batch.images))
         return Step({"ce": peer_cross_entropy(logits, batch.labels)}, {"diversity": diversity(logits.detach())})

@@ -9,24 +9,23 @@ D // 8 would be 0, attends in one dimension.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import cross_entropy, full_precision, kl_divergence, ramp_up
 from raykd.methods.peers import (
     WHOLE,
     Ensemble,
+    PeerConfig,
     PeerDistiller,
     build_peers,
     diversity,
     peer_cross_entropy,
     peer_divergence,
-    run_together,
     scalar_note,
     split_stage,
     stack_logits,
@@ -71,9 +70,7 @@ def okddip_loss(
 
 class OKDDip(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        uses_teachers: ClassVar[bool] = False
-
+    class Config(PeerConfig):
         branches: int = 4
         """Number of students; the last one is the leader, unless `leader` is off."""
         shared_trunk: bool = True
@@ -114,7 +111,7 @@ class OKDDip(PeerDistiller):
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        outputs = run_together(list(self.branches), self.start, batch.images, ("pooled",))
+        outputs = self.ask(batch.images, ("pooled",))
         peers, leader = (outputs[:-1], outputs[-1].logits) if c.leader else (outputs, None)
         logits = stack_logits(peers)
         queries, keys = self._project(torch.stack([peer.features["pooled"] for peer in peers]))

@@ -9,14 +9,14 @@ other: with several workers they are global only under SyncBatchNorm, and one sa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import cross_entropy, full_precision, ramp_up
 from raykd.methods.peers import (
+    PeerConfig,
     PeerDistiller,
     build_peers,
     diversity,
@@ -60,9 +60,7 @@ class Gate(nn.Module):
 
 class ONE(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        uses_teachers: ClassVar[bool] = False
-
+    class Config(PeerConfig):
         branches: int = 4
         """Number of branches; branch0 is deployed."""
         branch_from: str = "last"
@@ -104,5 +102,5 @@ class ONE(PeerDistiller):
 
     def _gated(self, images: Tensor) -> tuple[Tensor, Tensor]:
         trunk = self.branches[0].trunk(images, self.start)
-        logits = stack_logits([branch.run_from(self.start, trunk, ()) for branch in self.branches])
+        logits = stack_logits(self.ask_from(trunk))
         return logits, self.gate(trunk)

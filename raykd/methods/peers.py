@@ -5,7 +5,9 @@ stays an ordinary network, while a forward pass runs the trunk once.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.contract import Distiller, MethodConfig, Output
 from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.models.stacked import Stacked, expect_stackable
 from raykd.models.staged import Staged
 
 WHOLE = "stem"  # a network entered at its stem shares nothing
@@ -47,12 +50,6 @@ def share_trunks(networks: Sequence[Staged], start: str) -> None:
         network.share_trunk(networks[0], before=start)
 
 
-def run_together(networks: Sequence[Staged], start: str, images: Tensor, features: Sequence[str] = ()) -> list[Output]:
-    """Outputs of networks that share everything before section `start`, which runs once."""
-    trunk = networks[0].trunk(images, start)
-    return [network.run_from(start, trunk, features) for network in networks]
-
-
 class Ensemble(nn.Module):
     """The mean of the networks' logits, [B, C], as one network."""
 
@@ -62,7 +59,8 @@ class Ensemble(nn.Module):
         self.start = start
 
     def forward(self, images: Tensor) -> Tensor:
-        return stack_logits(run_together(list(self.members), self.start, images)).mean(0)
+        trunk = self.members[0].trunk(images, self.start)
+        return stack_logits([member.run_from(self.start, trunk, ()) for member in self.members]).mean(0)
 
 
 def stack_logits(outputs: Sequence[Output]) -> Tensor:
@@ -70,16 +68,39 @@ def stack_logits(outputs: Sequence[Output]) -> Tensor:
     return torch.stack([full_precision(output.logits) for output in outputs])
 
 
+@dataclass(frozen=True, kw_only=True)
+class PeerConfig(MethodConfig):
+    uses_teachers: ClassVar[bool] = False
+
+    together: bool = False
+    """Compute all students' own stages as one pass of grouped operations, instead of one student after another: the
+    same numbers to rounding, and an ordinary checkpoint. `raykd bench` says where it is faster."""
+
+
 class PeerDistiller(Distiller):
     """m students without a teacher; the first network of `networks()` is the one deployed."""
 
-    def __init__(self, config: MethodConfig, networks: Sequence[Staged], start: str):
+    def __init__(self, config: PeerConfig, networks: Sequence[Staged], start: str):
         super().__init__()
         self.config = config
         self.start = start
         self.branches = nn.ModuleList(networks)
         if start != WHOLE:
             share_trunks(networks, start)
+        self.stacked = None
+        if config.together:
+            expect_stackable(networks, start, "method.together")
+            self.stacked = Stacked(networks, start)
+
+    def ask(self, images: Tensor, features: Sequence[str] = ()) -> list[Output]:
+        """What every student says of the images; what they share runs once."""
+        return self.ask_from(self.branches[0].trunk(images, self.start), features)
+
+    def ask_from(self, trunk: Tensor, features: Sequence[str] = ()) -> list[Output]:
+        """The same, of what leaves the part that they share."""
+        if self.stacked is not None:
+            return self.stacked([trunk] * len(self.branches), features)
+        return [branch.run_from(self.start, trunk, features) for branch in self.branches]
 
     @property
     def names(self) -> list[str]:
@@ -99,7 +120,7 @@ class PeerDistiller(Distiller):
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of every network, and "ensemble": those of the mean of the logits of all networks."""
-        logits = stack_logits(run_together(list(self.branches), self.start, images))
+        logits = stack_logits(self.ask(images))
         return dict(zip(self.names, logits, strict=True)) | {"ensemble": logits.mean(0)}
 
     def measure(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:

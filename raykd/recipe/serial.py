@@ -132,9 +132,11 @@ def essence(recipe: Recipe) -> dict:
         del data["teachers"][name]
     if data["teachers"]["cache"] in ("none", "float32"):  # float32 keeps the live teachers' own numbers
         data["teachers"].pop("cache")
-    for name, plain in (("form", "recipe"), ("top_k", 0)):
+    for name, plain in (("form", "recipe"), ("top_k", 0), ("together", False)):
         if data["teachers"][name] == plain:
             data["teachers"].pop(name)
+    if data["method"].get("together") is False:  # only some methods have it
+        data["method"].pop("together")
     for source in data["teachers"]["sources"]:
         if "recipe" in source:
             source["recipe"] = fingerprint(from_dict(source["recipe"]))

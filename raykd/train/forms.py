@@ -15,6 +15,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Distiller, Output
 from raykd.models.frozen import lowered
+from raykd.models.stacked import Stacked
 from raykd.models.staged import Staged
 from raykd.recipe import Recipe, Teachers
 
@@ -49,7 +50,7 @@ def named(teachers: Teachers) -> Form:
 
 def runner(network: Staged, form: Form) -> Callable[[Tensor, Sequence[str]], Output]:
     """`network.output` in a form; a form of a type of its own gives float32 logits and features."""
-    kind = None if form.precision == "recipe" else getattr(torch, form.precision)
+    kind = _type(form)
     network = network if kind is None else lowered(network, kind)
     output = torch.compile(network.output) if form.compiled else network.output
     if kind is None:
@@ -57,10 +58,39 @@ def runner(network: Staged, form: Form) -> Callable[[Tensor, Sequence[str]], Out
 
     def run(images: Tensor, features: Sequence[str]) -> Output:
         with torch.autocast(images.device.type, dtype=kind):
-            logits, kept = output(images, features)
-        return Output(logits.float(), {name: feature.float() for name, feature in kept.items()})
+            return _whole(output(images, features))
 
     return run
+
+
+def stacked_runner(networks: Sequence[Staged], form: Form) -> Callable[[Tensor, Sequence[str]], list[Output]]:
+    """What `runner` gives of each network, of one architecture all, as one pass."""
+    kind = _type(form)
+    if kind is not None:
+        networks = [lowered(network, kind) for network in networks]
+    stacked = Stacked(networks, "stem", frozen=True)
+
+    def output(images: Tensor, features: Sequence[str]) -> list[Output]:
+        return stacked([network.trunk(images, "stem") for network in networks], features)
+
+    output = torch.compile(output) if form.compiled else output
+    if kind is None:
+        return output
+
+    def run(images: Tensor, features: Sequence[str]) -> list[Output]:
+        with torch.autocast(images.device.type, dtype=kind):
+            return [_whole(said) for said in output(images, features)]
+
+    return run
+
+
+def _type(form: Form) -> torch.dtype | None:
+    return None if form.precision == "recipe" else getattr(torch, form.precision)
+
+
+def _whole(output: Output) -> Output:
+    """In float32."""
+    return Output(output.logits.float(), {name: feature.float() for name, feature in output.features.items()})
 
 
 def candidates(recipe: Recipe, device: torch.device) -> list[Form]:

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,12 +16,12 @@ from raykd.models.frozen import freeze
 from raykd.recipe import Recipe, Train
 from raykd.train import loop, optim
 from raykd.train.ask import ask, autocast
-from raykd.train.assemble import FrozenTeacher, build_distiller, load_teachers, parameters
+from raykd.train.assemble import FrozenTeacher, build_distiller, load_teachers, parameters, put_together
 from raykd.train.forms import choose, named
 from raykd.train.forms import measure as forms
 from raykd.train.state import new_state
-
-WARM = 3  # first steps, which allocate, choose algorithms and compile, are timed apart
+from raykd.train.timing import WARM, OneBatch, events, often
+from raykd.train.together import gains
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Speed:
     first: float  # the first whole step
     whole: float  # real steps, the loader running ahead of them
     parts: dict[str, float]
+    together: dict[str, tuple[float, float]] = field(default_factory=dict)  # see `gains`
 
     @property
     def computing(self) -> float:
@@ -59,13 +60,14 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
             teacher.network.to(device)
         batch = next(data.batches(0, 1))
         steps = optim.total_steps(recipe, data.size)
-        reading = _often(_reader(data, steps), seconds, device)
+        reading = often(_reader(data, steps), seconds, device)
         if recipe.teachers.form == "auto":
             form = choose(forms(recipe, distiller.to(device), teachers, [batch], device))
             teachers = [replace(teacher, form=form) for teacher in teachers]
-        asking = _often(_asker(recipe, distiller, teachers, batch, device), seconds, device) if teachers else 0.0
+        asking = often(_asker(recipe, distiller, teachers, batch, device), seconds, device) if teachers else 0.0
         first, whole, parts = _train(recipe, distiller, teachers, data, device, seconds)
-        return Speed(len(batch.index), reading, asking, first, whole, parts)
+        together = gains(recipe, teachers, OneBatch(batch, data.size, classes), device, seconds)
+        return Speed(len(batch.index), reading, asking, first, whole, parts, together)
     finally:
         data.close()
 
@@ -75,30 +77,15 @@ def stand_ins(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
     found = []
     for source in recipe.teachers.sources:
         if not isinstance(source, Train):
-            found += load_teachers(replace(recipe.teachers, sources=(source,)), recipe.data, classes, [])
+            alone = replace(recipe.teachers, sources=(source,), together=False)
+            found += load_teachers(alone, recipe.data, classes, [])
             continue
         for seed in source.seeds:
             name = source.recipe.student.name
             network = create(name, classes, image_size=recipe.data.image_size)
             size = parameters(network)
             found.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", size, form=named(recipe.teachers)))
-    return found
-
-
-def _often(call: Callable[[], Any], seconds: float, device: torch.device) -> float:
-    """The median time of a call that is repeated for some seconds, at least three times."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    for i in range(1_000_000):
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if i >= WARM:
-            times.append(time.perf_counter() - start)
-        if len(times) >= 3 and time.perf_counter() > end:
-            break
-    return statistics.median(times)
+    return put_together(found) if recipe.teachers.together else found
 
 
 def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:
@@ -117,23 +104,22 @@ def _asker(recipe, distiller, teachers, batch: Batch, device: torch.device) -> C
 
 def _train(recipe, distiller, teachers, data, device, seconds: float) -> tuple[float, float, dict[str, float]]:
     """The first step, the median of whole steps, and the median of each part; real steps of the real loop."""
-    recipe = replace(recipe, log_every=2**31, epochs=max(recipe.epochs, 1000))
     state = new_state(recipe, distiller, device)
-    events = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: True)
+    steps = events(recipe, state, teachers, data, device)
     start = time.perf_counter()
-    next(events)
+    next(steps)
     first = time.perf_counter() - start
-    whole = _often(lambda: next(events), seconds, device)
-    events.close()
+    whole = often(lambda: next(steps), seconds, device)
+    steps.close()
     return first, whole, _laps(recipe, state, teachers, data, device, seconds)
 
 
 def _laps(recipe, state, teachers, data, device, seconds: float) -> dict[str, float]:
     """The median of each part of a step, by the loop's own stopwatch, which waits for the device after each part."""
     recipe, laps = replace(recipe, log_every=1), []
-    events = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: False)
-    _often(lambda: laps.append(_times(next(events))), seconds, device)
-    events.close()
+    steps = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: False)
+    often(lambda: laps.append(_times(next(steps))), seconds, device)
+    steps.close()
     laps = [lap for lap in laps[WARM:] if lap]  # the end of an interval has none
     return {name: statistics.median(lap[name] for lap in laps) for name in laps[-1]}
 

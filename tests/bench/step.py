@@ -2,6 +2,7 @@
 
 Same networks from the same weights, same batch, same precision (float32); data takes no time on either side. Methods
 with frozen teachers have a second row, in which raykd's teachers run in bfloat16 (`teachers.form`), the student not.
+Methods with several students have one in which `method.together` is on, and in which "original" is raykd with it off.
 """
 
 import copy
@@ -26,6 +27,7 @@ from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
+from raykd.methods.peers import PeerConfig
 from raykd.methods.supervised import Supervised
 from raykd.methods.teskd import TESKD
 from raykd.models import create
@@ -91,6 +93,8 @@ def rows(names=tuple(CASES), repetitions: int = 5, counts: tuple[int, ...] = (1,
             with threads(count):
                 for row in _rows(CASES[name], repetitions):
                     yield {"method": name, "threads": count, **row}
+                if isinstance(CASES[name].config, PeerConfig):
+                    yield {"method": f"{name}, together", "threads": count, **_together(CASES[name], repetitions)}
 
 
 def _rows(case: Case, repetitions: int) -> Iterator[dict[str, Any]]:
@@ -105,6 +109,15 @@ def _rows(case: Case, repetitions: int) -> Iterator[dict[str, Any]]:
         times = {"original ms": timed["original"].milliseconds, "raykd ms": timed[name].milliseconds}
         what = {"networks": _networks(case), "batch": case.batch, "raykd's teachers": name}
         yield what | times | ratio(timed["original"], timed[name])
+
+
+def _together(case: Case, repetitions: int) -> dict[str, Any]:
+    """The students' stages as one pass; as "original" one after another, the same loop."""
+    ways = {way: replace(case, config=replace(case.config, together=way)) for way in (False, True)}
+    timed = in_turns({str(way): only_ours(each, CLASSES) for way, each in ways.items()}, repetitions)
+    times = {"original ms": timed["False"].milliseconds, "raykd ms": timed["True"].milliseconds}
+    what = {"networks": _networks(case), "batch": case.batch, "raykd's teachers": ""}
+    return what | times | ratio(timed["False"], timed["True"])
 
 
 def prepared(case: Case, classes: int) -> tuple[list[Staged], Distiller, Tensor, Tensor]:

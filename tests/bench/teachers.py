@@ -1,6 +1,7 @@
 """Group teachers: frozen teachers' pass of one step, raykd's against the original's (BatchNorm, NCHW, all features).
 
-A row for each form that raykd can run them in; what teachers.form auto would choose also depends on the loss.
+A row for each form that raykd can run them in; what teachers.form auto would choose also depends on the loss. Where
+there are several, one in which `teachers.together` is on, and in which "original" is raykd with it off.
 """
 
 import copy
@@ -16,7 +17,7 @@ from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged
 from raykd.train.ask import ask
-from raykd.train.assemble import FrozenTeacher
+from raykd.train.assemble import FrozenTeacher, put_together
 from raykd.train.forms import Form
 from raykd.train.kept import Kept
 from raykd.train.rows import Full
@@ -37,7 +38,8 @@ def rows(passes=PASSES, repetitions: int = 5, counts: tuple[int, ...] = (1, 2)) 
     for name, k, batch in passes:
         for count in counts:
             with threads(count):
-                for form, row in _rows(name, k, batch, repetitions):
+                found = [*_rows(name, k, batch, repetitions), *_together(name, k, batch, repetitions)]
+                for form, row in found:
                     yield {"teachers": f"{k} × {name}", "form": form, "batch": batch, "threads": count} | row
     for count in counts:
         with threads(count):
@@ -57,10 +59,25 @@ def _kept(repetitions: int) -> dict:
     return times | ratio(timed["original"], timed["raykd"])
 
 
-def _rows(name: str, k: int, batch: int, repetitions: int) -> Iterator[tuple[str, dict]]:
+def _together(name: str, k: int, batch: int, repetitions: int) -> Iterator[tuple[str, dict]]:
+    """All teachers as one pass; as "original" one after another."""
+    if k == 1:
+        return
+    teachers, images = _prepared(name, k, batch)
+    sides = {"apart": ours(teachers, images, Form()), "together": ours(teachers, images, Form(), together=True)}
+    timed = in_turns(sides, repetitions)
+    times = {"original ms": timed["apart"].milliseconds, "raykd ms": timed["together"].milliseconds}
+    yield "together", times | ratio(timed["apart"], timed["together"])
+
+
+def _prepared(name: str, k: int, batch: int) -> tuple[list[Staged], torch.Tensor]:
     torch.manual_seed(0)
     teachers = [create(name, CLASSES, SIZE).to(DEVICE).eval().requires_grad_(False) for _ in range(k)]
-    images = torch.randn(batch, 3, SIZE, SIZE, device=DEVICE)
+    return teachers, torch.randn(batch, 3, SIZE, SIZE, device=DEVICE)
+
+
+def _rows(name: str, k: int, batch: int, repetitions: int) -> Iterator[tuple[str, dict]]:
+    teachers, images = _prepared(name, k, batch)
     forms = {"float32": Form(), "bfloat16": Form("bfloat16")}
     sides = {"original": original(teachers, images)} | {n: ours(teachers, images, form) for n, form in forms.items()}
     timed = in_turns(sides, repetitions)
@@ -78,8 +95,9 @@ def original(teachers: list[Staged], images: torch.Tensor) -> Callable[[], None]
     return run
 
 
-def ours(teachers: list[Staged], images: torch.Tensor, form: Form) -> Callable[[], object]:
+def ours(teachers: list[Staged], images: torch.Tensor, form: Form, together: bool = False) -> Callable[[], object]:
     frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, form=form) for t in teachers]
+    frozen = put_together(frozen) if together else frozen
     images = images.contiguous(memory_format=torch.channels_last)
     context = lambda: torch.autocast(DEVICE.type, enabled=False)  # noqa: E731
     return lambda: ask(frozen, (), images, context)
