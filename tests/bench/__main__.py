@@ -5,6 +5,7 @@ import importlib
 import json
 import platform
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 # Each module has rows(): an iterator of dicts with the same keys, plain values, what was measured first.
@@ -15,6 +16,7 @@ GROUPS = {
     "teachers": "tests.bench.teachers",
     "scale": "tests.bench.scale",
     "startup": "tests.bench.startup",
+    "growth": "tests.bench.growth",
 }
 
 
@@ -22,9 +24,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--group", choices=GROUPS, action="append", help="a group; all where none is named")
     parser.add_argument("--json", action="store_true", help="a JSON object a line instead of tables")
+    parser.add_argument("--plot", type=Path, help="an .svg of group growth")
     chosen = parser.parse_args()
     for name in chosen.group or GROUPS:
-        rows = importlib.import_module(GROUPS[name]).rows()
+        options = {"plot": chosen.plot} if name == "growth" else {}
+        rows = importlib.import_module(GROUPS[name]).rows(**options)
         if chosen.json:
             print(json.dumps({"group": name, **machine(), "rows": list(rows)}), flush=True)
         else:
