@@ -112,7 +112,8 @@ def draw(found: dict[tuple[str, str], dict[int, float]], file: Path) -> None:
 
 STYLE = (
     "text{font:11px sans-serif;fill:#444}.middle{text-anchor:middle}.end{text-anchor:end}"
-    ".grid{stroke:#ddd}.axis{stroke:#444}.line{fill:none;stroke-width:1.6}.dashed{stroke-dasharray:3 4;stroke-width:1}"
+    ".grid{stroke:#ddd}.axis{stroke:#444}.line{fill:none!important;stroke-width:1.6}"
+    ".line.dashed{stroke-dasharray:3 4;stroke-width:1}"
 ) + "".join(f".c{i}{{stroke:{c};fill:{c}}}" for i, c in enumerate(("#1f5fa8", "#c2571a", "#2d7d46")))
 
 
