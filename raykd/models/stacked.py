@@ -1,8 +1,8 @@
 """Networks of one architecture as one pass: their channels beside each other, one grouped operation where each had one.
 
 Nothing is moved or owned: the networks' own tensors are joined at every call, so that their checkpoints, gradients,
-averages and optimizers are those of ordinary networks. Whether this is faster than one network after
-another depends on the machine: it saves launches of operations, and no arithmetic.
+averages and optimizers are those of ordinary networks. Whether this is faster than one network after another depends on
+the machine: it saves launches of operations, and no arithmetic.
 """
 
 import copy
@@ -76,9 +76,8 @@ class Stacked(nn.Module):
         super().__init__()
         self.count, self.frozen = len(networks), frozen
         twin, self.layers = _twin(networks, start)
-        self.twin = (
-            twin,
-        )  # in a tuple, so that it doesn't register; its tensors, on no device, are given at each call
+        # In a tuple, so that it doesn't register. Its tensors are on no device, each call gives it the networks'.
+        self.twin = (twin,)
         if frozen:
             self._fill(twin)
         self.train(not frozen)

@@ -13,7 +13,7 @@ from raykd.methods.peers import PeerConfig, PeerDistiller
 from raykd.models import create
 from tests.methods.tiny import EVERY
 
-PEERS = {name: config for name, config in EVERY.items() if isinstance(config, PeerConfig)}
+PEERS = {name: config for name, config in EVERY.items() if isinstance(config, PeerConfig) and not config.together}
 
 
 def built(config: PeerConfig, together: bool) -> PeerDistiller:
