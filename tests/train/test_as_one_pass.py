@@ -14,7 +14,7 @@ from raykd.models.frozen import freeze
 from raykd.models.renormalize import renormalize
 from raykd.recipe import SGD, Precision, Teachers, Train
 from raykd.recipe.serial import essence, fingerprint, from_dict, to_dict
-from raykd.train import loop
+from raykd.train import loop, shadow
 from raykd.train.ask import ask
 from raykd.train.assemble import FrozenTeacher, build_distiller, put_together
 from raykd.train.forms import Form
@@ -84,6 +84,9 @@ def test_teachers_together_say_what_they_say_apart(form: Form, limit: float):
         assert tuple(one.features) == names and not one.logits.requires_grad
         for a, b in ((one.logits, other.logits), *((one.features[n], other.features[n]) for n in names)):
             assert a.dtype == b.dtype and (a - b).norm() <= limit * b.norm()
+        sent = shadow.unpack(shadow._pack(one))  # as from a remote teacher: its memory is a part of a larger map's
+        assert torch.equal(sent.logits, one.logits)
+        assert all(torch.equal(sent.features[n], one.features[n]) for n in names)
 
 
 def test_teachers_of_which_no_two_are_alike_are_refused():
