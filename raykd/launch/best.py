@@ -41,7 +41,7 @@ def test_figures(run: str, about: dict[str, Any], gpu: bool) -> dict[str, float]
     """top1, top5, loss and ece of a run's deployed network on the test split."""
     import torch
 
-    from raykd.launch.worker import Worker, set_threads
+    from raykd.launch.worker import Worker, use_cpus
     from raykd.recipe.load import materialize
     from raykd.train.assemble import recipe_of
     from raykd.train.checkpoint import newest
@@ -51,7 +51,7 @@ def test_figures(run: str, about: dict[str, Any], gpu: bool) -> dict[str, float]
         place = Folder(run)
         recipe = recipe_of(place, trusted=True)
         recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
-        set_threads(recipe.cpus_per_worker)
+        use_cpus(recipe.cpus_per_worker)
         read = {"run": run, "trained": place.read_json("teachers.json"), **about}
         device = torch.device("cuda", 0) if gpu else torch.device("cpu")
         worker = Worker(read, recipe, 0, 1, device, lambda metrics: None, None)

@@ -189,7 +189,7 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
     from raykd.data.loader import TestLoader
     from raykd.data.prepare import prepare
     from raykd.launch.trial import unpack
-    from raykd.launch.worker import set_threads
+    from raykd.launch.worker import use_cpus
     from raykd.recipe.serial import from_dict
     from raykd.train.ask import autocast
     from raykd.train.assemble import load_teachers
@@ -197,7 +197,7 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
 
     unpack(sources)
     wanted = from_dict(recipe)
-    set_threads(wanted.cpus_per_worker)
+    use_cpus(wanted.cpus_per_worker)
     device = torch.device("cuda" if wanted.gpus_per_worker else "cpu")
     prepared = prepare(wanted.data)
     teachers = load_teachers(wanted.teachers, wanted.data, len(prepared.classes), places)

@@ -53,7 +53,7 @@ def _shadow(job: dict[str, Any], rank: int, world: int, features: Sequence[tuple
     import torch
 
     from raykd.launch.stage import stage
-    from raykd.launch.worker import set_threads
+    from raykd.launch.worker import use_cpus
     from raykd.recipe.load import materialize
     from raykd.recipe.serial import from_dict
     from raykd.train.shadow import Shadow
@@ -63,7 +63,7 @@ def _shadow(job: dict[str, Any], rank: int, world: int, features: Sequence[tuple
             materialize(job["sources"], Path(folder))
         recipe = from_dict(job["recipe"])
         teachers = recipe.teachers
-        set_threads(teachers.cpus_per_actor)
+        use_cpus(teachers.cpus_per_actor)
         stage(recipe.data, lambda line: None)
         place = {"rank": rank, "world": world, "threads": teachers.cpus_per_actor, "stride": teachers.actors}
         device = torch.device("cuda", 0) if teachers.gpus_per_actor else torch.device("cpu")

@@ -144,7 +144,7 @@ def _opened(source: Source, say: Callable[[str], None]) -> "Iterator[tuple]":
     from raykd.data.prepare import prepare
     from raykd.launch.stage import stage
     from raykd.launch.trial import unpack
-    from raykd.launch.worker import set_threads
+    from raykd.launch.worker import use_cpus
     from raykd.recipe.serial import from_dict
     from raykd.train.assemble import build_distiller, load_teachers
     from raykd.train.kept import keep
@@ -152,7 +152,7 @@ def _opened(source: Source, say: Callable[[str], None]) -> "Iterator[tuple]":
     unpack(source.sources)
     recipe = from_dict(source.recipe)
     threads = max(1, recipe.cpus_per_worker)
-    set_threads(threads)
+    use_cpus(threads)
     device = torch.device("cuda" if recipe.gpus_per_worker else "cpu")
     stage(recipe.data, say)
     prepared = prepare(recipe.data)

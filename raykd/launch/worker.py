@@ -50,7 +50,7 @@ def work(job: dict[str, Any], rank: int, world: int, device: Any, report: Report
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="raykd-source-"))
             materialize(job["sources"], Path(folder))
         recipe = from_dict(job["recipe"])
-        set_threads(recipe.cpus_per_worker)
+        use_cpus(recipe.cpus_per_worker)
         if messenger is not None:
             stack.callback(messenger.close)
         try:
@@ -69,11 +69,14 @@ def take_key(key: str) -> None:
         os.environ["WANDB_API_KEY"] = key
 
 
-def set_threads(cpus: int) -> None:
-    """As many threads as the worker owns CPUs, so that workers on one machine don't fight."""
+def use_cpus(cpus: int) -> None:
+    """As many threads as the worker owns CPUs, so that workers on one machine don't fight; its memory stays with it."""
     import torch
 
+    from raykd.train import heap
+
     torch.set_num_threads(max(1, cpus))
+    heap.keep()
 
 
 class Worker:

@@ -14,7 +14,7 @@ from raykd.data.prepare import prepare
 from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.recipe import Recipe, Train
-from raykd.train import loop, optim
+from raykd.train import heap, loop, optim
 from raykd.train.ask import ask, autocast
 from raykd.train.assemble import FrozenTeacher, build_distiller, load_teachers, parameters, put_together
 from raykd.train.forms import choose, named
@@ -48,6 +48,7 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
     No gradients are exchanged. Teachers that would be trained first are taken untrained: they cost the same.
     """
     torch.set_num_threads(threads)
+    heap.keep()
     ready = prepare(recipe.data)
     classes = len(ready.classes)
     place = {"rank": 0, "world": workers, "device": device, "threads": threads}
