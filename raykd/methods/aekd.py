@@ -10,7 +10,10 @@ workers. Where the optimum is not unique (identical teachers), the most even wei
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,11 +24,12 @@ from raykd.losses import cross_entropy, full_precision, kl_divergence
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
 from raykd.models.staged import Staged
 
-MOST_TEACHERS = 8  # 3^K systems of K + 1 unknowns are solved at once
+MOST_TEACHERS = 8  # up to 3^K systems of K + 1 unknowns are solved at once
 PULL = 1e-9  # of each proximal step towards the last solution, relative to each gradient's squared length
 PROXIMAL_STEPS = 4
 
 
+@torch.compiler.disable
 @torch.no_grad()
 def min_norm_weights(gram: Tensor, upper: float) -> Tensor:
     """argmin aᵀ G a with Σ a = 1 and 0 ≤ a ≤ upper, exactly; gram [K, K] → [K] float64, on its device without a sync.
@@ -51,9 +55,7 @@ def _best_case(gram: Tensor, upper: float, centre: Tensor, pull: Tensor) -> Tens
     """The weights that minimise aᵀ G a + Σ_k pull_k (a_k − centre_k)² within the bounds."""
     count = len(gram)
     pulled = gram + torch.diag(pull)
-    place = torch.arange(count, device=gram.device)
-    # The last case has no free weight and can't meet Σ a = 1 by itself; others contain it.
-    case = torch.arange(3**count - 1, device=gram.device).unsqueeze(1) // 3**place % 3  # 0 free, 1 at 0, 2 at upper
+    case = torch.as_tensor(_cases(count, int(1 / upper + 1e-9)), device=gram.device)
     free = (case == 0).unsqueeze(-1)
     bound = upper * (case == 2).to(gram.dtype)
     system = gram.new_zeros(len(case), count + 1, count + 1)
@@ -66,6 +68,16 @@ def _best_case(gram: Tensor, upper: float, centre: Tensor, pull: Tensor) -> Tens
     weights = torch.where(inside.unsqueeze(1), weights.clamp(0.0, upper), centre)
     cost = ((weights @ gram) * weights).sum(1) + (weights - centre).square() @ pull
     return weights.index_select(0, torch.where(inside, cost, torch.inf).argmin().reshape(1)).squeeze(0)
+
+
+@lru_cache
+def _cases(count: int, most: int) -> np.ndarray:
+    """All ways [n, count] for weights to be free (0), at 0 (1), or, at most `most` of them, at the upper bound (2).
+
+    One that has no free weight can't meet Σ a = 1 by itself, and others contain it.
+    """
+    ways = np.array(list(product(range(3), repeat=count)))
+    return ways[((ways == 2).sum(1) <= most) & (ways == 0).any(1)]
 
 
 @torch.no_grad()

@@ -1,12 +1,14 @@
 """Group step: one training step of every seed method, raykd's loop against the original's way of computing it.
 
-Same networks from the same weights, same batch, same precision (float32); data takes no time on either side. Methods
-with frozen teachers have a second row, in which raykd's teachers run in bfloat16 (`teachers.form`), the student not.
-Methods with several students have one in which `method.together` is on, and in which "original" is raykd with it off.
+Same networks from the same weights, same batch, same precision (float32); data takes no time on either side. Each side
+has a process of its own, raykd's with the settings of its workers. Methods with frozen teachers have a second row, in
+which raykd's teachers run in bfloat16 (`teachers.form`), the student not. Methods with several students have one in
+which `method.together` is on, and in which "original" is raykd with it off.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,14 +36,14 @@ from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged
 from raykd.recipe import AdamW, Precision, Recipe
-from raykd.train import loop
+from raykd.train import heap, loop
 from raykd.train.assemble import FrozenTeacher
 from raykd.train.forms import Form
 from raykd.train.kept import Kept
 from raykd.train.state import new_state
 from recipes.digits.supervised import recipe as digits
 from tests.bench import originals
-from tests.bench.timing import in_turns, ratio, threads
+from tests.bench.timing import Process, clocks_in_turns, ratio
 
 CLASSES, SIZE = 100, 32
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -75,7 +77,9 @@ CASES = {
     "aver_mkd": Case(AverMKD.Config(), "vgg8", THREE, 64, originals.AverMKD, _student),
     "ebkd": Case(EBKD.Config(), "vgg8", THREE, 64, originals.EBKD, _student),
     "fitnet_mkd": Case(FitNetMKD.Config(), "vgg8", THREE, 64, originals.FitNetMKD, lambda d: [d.student, d.regressors]),
-    "ca_mkd": Case(CAMKD.Config(), "vgg8", THREE, 64, originals.CAMKD, lambda d: [d.student, d.embeddings]),
+    "ca_mkd": Case(
+        CAMKD.Config(logits_only_epochs=0.0), "vgg8", THREE, 64, originals.CAMKD, lambda d: [d.student, d.embeddings]
+    ),
     "aekd": Case(AEKD.Config(), "vgg8", THREE, 64, originals.AEKD, _student),
     "individual": Case(Individual.Config(), "resnet32", (), 128, originals.Individual, _branches),
     "cl_ilr": Case(CLILR.Config(), "resnet32", (), 128, originals.CLILR, _branches),
@@ -88,36 +92,48 @@ CASES = {
 
 
 def rows(names=tuple(CASES), repetitions: int = 5, counts: tuple[int, ...] = (1, 2)) -> Iterator[dict]:
-    for name in names:
-        for count in counts:
-            with threads(count):
-                for row in _rows(CASES[name], repetitions):
+    with closing(Process(_as_it_is)) as theirs, closing(Process(heap.keep)) as raykd:
+        for name in names:
+            for count in counts:
+                for row in _rows(name, theirs, raykd, count, repetitions):
                     yield {"method": name, "threads": count, **row}
                 if isinstance(CASES[name].config, PeerConfig):
-                    yield {"method": f"{name}, together", "threads": count, **_together(CASES[name], repetitions)}
+                    row = _together(name, raykd, count, repetitions)
+                    yield {"method": f"{name}, together", "threads": count, **row}
+                theirs.clear()
+                raykd.clear()
 
 
-def _rows(case: Case, repetitions: int) -> Iterator[dict[str, Any]]:
+def _as_it_is() -> None:
+    """No settings."""
+
+
+def _rows(name: str, theirs: Process, raykd: Process, count: int, repetitions: int) -> Iterator[dict[str, Any]]:
     """One row for each form of the teachers, all timed in turns."""
-    teachers, distiller, images, labels = prepared(case, CLASSES)
-    sides = {"original": original(case, copy.deepcopy(distiller), teachers, images, labels)}
-    forms = {"float32": Form(), "bfloat16": Form("bfloat16")} if teachers else {"": Form()}
-    for name, form in forms.items():
-        sides[name] = ours(case, copy.deepcopy(distiller), teachers, images, labels, form=form)
-    timed = in_turns(sides, repetitions)
-    for name in forms:
-        times = {"original ms": timed["original"].milliseconds, "raykd ms": timed[name].milliseconds}
-        what = {"networks": _networks(case), "batch": case.batch, "raykd's teachers": name}
-        yield what | times | ratio(timed["original"], timed[name])
+    case = CASES[name]
+    forms = {"float32": Form(), "bfloat16": Form("bfloat16")} if case.teachers else {"": Form()}
+    clocks = {"original": theirs.build(count, only_theirs, name)}
+    clocks |= {kind: raykd.build(count, _named, name, form) for kind, form in forms.items()}
+    timed = clocks_in_turns(clocks, repetitions)
+    for kind in forms:
+        times = {"original ms": timed["original"].milliseconds, "raykd ms": timed[kind].milliseconds}
+        what = {"networks": _networks(case), "batch": case.batch, "raykd's teachers": kind}
+        yield what | times | ratio(timed["original"], timed[kind])
 
 
-def _together(case: Case, repetitions: int) -> dict[str, Any]:
+def _together(name: str, raykd: Process, count: int, repetitions: int) -> dict[str, Any]:
     """The students' stages as one pass; as "original" one after another, the same loop."""
-    ways = {way: replace(case, config=replace(case.config, together=way)) for way in (False, True)}
-    timed = in_turns({str(way): only_ours(each, CLASSES) for way, each in ways.items()}, repetitions)
-    times = {"original ms": timed["False"].milliseconds, "raykd ms": timed["True"].milliseconds}
-    what = {"networks": _networks(case), "batch": case.batch, "raykd's teachers": ""}
-    return what | times | ratio(timed["False"], timed["True"])
+    timed = clocks_in_turns({way: raykd.build(count, _named, name, Form(), way) for way in (False, True)}, repetitions)
+    times = {"original ms": timed[False].milliseconds, "raykd ms": timed[True].milliseconds}
+    what = {"networks": _networks(CASES[name]), "batch": CASES[name].batch, "raykd's teachers": ""}
+    return what | times | ratio(timed[False], timed[True])
+
+
+def _named(name: str, form: Form, together: bool = False) -> Callable[[], object]:
+    case = CASES[name]
+    if together:
+        case = replace(case, config=replace(case.config, together=True))
+    return only_ours(case, CLASSES, form=form)
 
 
 def prepared(case: Case, classes: int) -> tuple[list[Staged], Distiller, Tensor, Tensor]:
@@ -131,10 +147,17 @@ def prepared(case: Case, classes: int) -> tuple[list[Staged], Distiller, Tensor,
     return teachers, distiller, images, torch.randint(classes, (case.batch,), device=DEVICE)
 
 
-def only_ours(case: Case, classes: int, kept: Sequence[Kept | None] = ()) -> Callable[[], object]:
-    """One step of raykd's loop a call; `kept` are stores of the teachers' logits."""
+def only_ours(case: Case, classes: int, kept: Sequence[Kept | None] = (), form: Form = Form()) -> Callable[[], object]:
+    """One step of raykd's loop a call; `kept` are stores of the teachers' logits, `form` is the teachers'."""
     teachers, distiller, images, labels = prepared(case, classes)
-    return ours(case, distiller, teachers, images, labels, kept)
+    return ours(case, distiller, teachers, images, labels, kept, form)
+
+
+def only_theirs(name: str) -> Callable[[], object]:
+    """One step of the original's loop a call."""
+    case = CASES[name]
+    teachers, distiller, images, labels = prepared(case, CLASSES)
+    return original(case, distiller, teachers, images, labels)
 
 
 def _networks(case: Case) -> str:

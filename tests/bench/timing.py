@@ -1,10 +1,14 @@
 """A and B in turns: medians of wall-clock and CPU time, and their ratios, in one run."""
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -21,19 +25,67 @@ class Timed:
         return 1e3 * statistics.median(self.wall)
 
 
+Clock = Callable[[], tuple[float, float]]
+
+
 def in_turns(calls: dict[str, Callable[[], object]], repetitions: int, warm: int = 2) -> dict[str, Timed]:
     """Time the calls one after another, again and again, so that whatever else runs here slows all of them."""
-    found = {name: Timed([], []) for name in calls}
+    return clocks_in_turns({name: partial(_clock, call) for name, call in calls.items()}, repetitions, warm)
+
+
+def clocks_in_turns(clocks: dict[str, Clock], repetitions: int, warm: int = 2) -> dict[str, Timed]:
+    """As in_turns, of clocks: each does its work once and returns the seconds that it took, wall clock and CPU time."""
+    found = {name: Timed([], []) for name in clocks}
     for i in range(warm + repetitions):
-        for name, call in calls.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            call()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+        for name, clock in clocks.items():
+            wall, cpu = clock()
             if i >= warm:
-                found[name].wall.append(time.perf_counter() - wall)
-                found[name].cpu.append(time.process_time() - cpu)
+                found[name].wall.append(wall)
+                found[name].cpu.append(cpu)
     return found
+
+
+def _clock(call: Callable[[], object]) -> tuple[float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+class Process:
+    """A process of its own for one side of a comparison: its settings and its memory touch no other side.
+
+    start: called there first; it and whatever is built there are module-level functions.
+    """
+
+    def __init__(self, start: Callable[[], object]):
+        self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=start)
+
+    def build(self, threads: int, make: Callable[..., Callable[[], object]], *arguments: Any) -> Clock:
+        """A clock of make(*arguments), which is called there, with so many of PyTorch's threads."""
+        number = self.pool.submit(_build, threads, make, arguments).result()
+        return lambda: self.pool.submit(_time, number).result()
+
+    def clear(self) -> None:
+        """Forget everything that was built."""
+        self.pool.submit(_built.clear).result()
+
+    def close(self) -> None:
+        self.pool.shutdown()
+
+
+_built: list[Callable[[], object]] = []  # in a Process's process
+
+
+def _build(threads: int, make: Callable[..., Callable[[], object]], arguments: tuple) -> int:
+    torch.set_num_threads(threads)
+    _built.append(make(*arguments))
+    return len(_built) - 1
+
+
+def _time(number: int) -> tuple[float, float]:
+    return _clock(_built[number])
 
 
 def ratio(slow: Timed, fast: Timed) -> dict[str, float | str]:
