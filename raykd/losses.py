@@ -37,6 +37,16 @@ def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Te
     return F.cross_entropy(logits, labels, reduction=reduction)
 
 
+def map_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared difference of each sample's feature maps, both [B, D, h, w] → [B].
+
+    A sum that is divided: the gradients of mean and of mse_loss forget that maps lie channels last, and all that comes
+    after them in the backward pass takes longer.
+    """
+    difference = full_precision(a) - full_precision(b)
+    return difference.square().sum(tuple(range(1, a.ndim))) / a[0].numel()
+
+
 def entropy(logits: Tensor) -> Tensor:
     """Shannon entropy in nats of softmax(logits), [..., C] → [...]; 0 where one class has all.
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
-from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.losses import cross_entropy, kl_divergence, map_distance
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
 from raykd.models.staged import Staged
 
@@ -46,8 +46,7 @@ def feature_loss(
     projected [K, B, C]: what each teacher's head makes of the embedded map; the weights w' come from it, and gradients
     flow into them. labels [B] or [B, C].
     """
-    pairs = zip(embedded, maps, strict=True)
-    errors = torch.stack([(full_precision(e) - full_precision(m)).square().flatten(1).mean(1) for e, m in pairs])
+    errors = torch.stack([map_distance(e, m) for e, m in zip(embedded, maps, strict=True)])
     return (confidence_weights(projected, labels) * errors).mean()
 
 

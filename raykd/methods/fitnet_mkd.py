@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
-from raykd.losses import cross_entropy, full_precision
+from raykd.losses import cross_entropy, map_distance
 from raykd.methods.aver_mkd import aver_mkd_loss
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, expect_stage, stack_teachers
 from raykd.models.staged import Staged
@@ -21,7 +21,7 @@ from raykd.models.staged import Staged
 
 def hint_loss(regressed: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
     """Mean over teachers of the mean squared error; regressed[k] and maps[k] [B, D_k, h_k, w_k]."""
-    errors = [F.mse_loss(full_precision(r), full_precision(m)) for r, m in zip(regressed, maps, strict=True)]
+    errors = [map_distance(r, m) for r, m in zip(regressed, maps, strict=True)]
     return torch.stack(errors).mean()
 
 
