@@ -41,6 +41,10 @@ class Distiller(nn.Module):
     """
 
     teacher_features: tuple[tuple[str, ...], ...] = ()
+    reads_buffers: bool = False
+    """True where `forward` reads buffers that workers fill differently, as a moving average of BatchNorm's statistics:
+    all workers then take the first one's before every step. Each worker's training needs no statistics of BatchNorm,
+    and an evaluation shares them anyway."""
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         raise NotImplementedError

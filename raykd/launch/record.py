@@ -167,7 +167,9 @@ class Record:
         """result.json: last epoch's figures of the deployed network, and its best epoch's top-1 beside them."""
         worker, last = self.worker, self.worker.figures[self.worker.deployed]
         seconds = sum(line["seconds"] for line in self.lines)
-        images = sum(line["seconds"] * line["images_per_second"] for line in self.lines)
+        steps = [line["step"] for line in self.lines]
+        images = [(step - before) * self.worker.recipe.batch_size for before, step in zip([0, *steps], steps)]
+        stepping = sum(count / line["images_per_second"] for count, line in zip(images, self.lines))
         return {
             "name": worker.job["name"],
             "method": type(worker.recipe.method).__qualname__.split(".")[0],
@@ -182,7 +184,7 @@ class Record:
             "loss": last.loss,
             "networks": {name: {"top1": f.top1, "top5": f.top5} for name, f in worker.figures.items()},
             "seconds": seconds,
-            "images_per_second": images / seconds if seconds else 0.0,
+            "images_per_second": sum(images) / stepping if stepping else 0.0,
             "parameters": parameters(network),
             "git": worker.job["git"],
             "wandb_url": self.tracked.url,

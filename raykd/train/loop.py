@@ -78,7 +78,7 @@ def fit(
 def share_buffers(module: nn.Module) -> None:
     """Give every worker the first one's buffers: without it each would evaluate with its own batch statistics.
 
-    DDP does so before each training step, and the first worker's buffers are the ones that are saved.
+    In training each worker keeps its own, and the first worker's are the ones that are saved.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         for buffer in module.buffers():
@@ -97,6 +97,7 @@ def _interval(run: Running, stop: int, save_due: Callable[[int], bool]) -> Itera
     """Steps state.step … stop − 1."""
     state = run.state
     run.model.train()
+    state.meter.begin()
     for batch in run.data.batches(state.step, stop):
         logged = (state.step + 1) % run.recipe.log_every == 0 or state.step + 1 == stop
         run.watch.start(logged)

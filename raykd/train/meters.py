@@ -19,11 +19,22 @@ class Meter:
         self.norm: Tensor | None = None
         self.steps = 0
         self.images = 0
-        self.seconds = 0.0
+        self.seconds = 0.0  # of everything since the interval before ended, its evaluation among it
+        self.stepping = 0.0  # of the steps alone
         self.times: dict[str, float] = {}
         self.timed_steps = 0
         self.rate = 0.0
         self._since = time.perf_counter()
+        self._began: float | None = None
+
+    def begin(self) -> None:
+        """The interval's steps begin, or go on."""
+        self._began = time.perf_counter()
+
+    def _clocks(self) -> dict[str, float]:
+        now = time.perf_counter()
+        stepped = now - self._began if self._began is not None else 0.0
+        return {"seconds": self.seconds + now - self._since, "stepping": self.stepping + stepped}
 
     def add(self, step: Step, norm: Tensor, local: int, batch_size: int) -> None:
         """Count one step; terms and notes weigh by the worker's share of the global batch."""
@@ -46,11 +57,11 @@ class Meter:
         """Means over the interval and all workers, as a line of metrics.jsonl has them; the device syncs here."""
         terms = {name: add_up(value).item() / self.steps for name, value in sorted(self.terms.items())}
         notes = {name: (add_up(value) / self.steps).tolist() for name, value in sorted(self.notes.items())}
-        seconds = self.seconds + time.perf_counter() - self._since
+        clocks = self._clocks()
         timed = max(1, self.timed_steps)
         return {
-            "seconds": seconds,
-            "images_per_second": self.images / seconds,
+            "seconds": clocks["seconds"],
+            "images_per_second": self.images / clocks["stepping"],
             "learning_rate": self.rate,
             "gradient_norm": float(self.norm) / self.steps,
             "loss": sum(terms.values()),
@@ -63,7 +74,7 @@ class Meter:
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors, so that a run resumed within an interval still reports all of it."""
         plain = {k: v for k, v in vars(self).items() if not k.startswith("_")}
-        return plain | {"seconds": self.seconds + time.perf_counter() - self._since}
+        return plain | self._clocks()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

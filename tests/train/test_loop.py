@@ -156,6 +156,34 @@ def test_an_epochs_line_has_the_mean_of_each_term():
     assert line["step"] == len(steps) and line["images_per_second"] > 0
 
 
+def test_images_per_second_count_steps_alone_and_seconds_everything(monkeypatch):
+    """By a clock that an evaluation moves by 100, the waiting for a batch by 2, and nothing else."""
+    clock = [0.0]
+    monkeypatch.setattr("raykd.train.meters.time.perf_counter", lambda: clock[0])
+    recipe = tiny.recipe(epochs=3, evaluate_every=1)
+    train, _ = tiny.data(recipe)
+
+    class Slow:
+        size = train.size
+
+        def batches(self, start, stop):
+            for batch in train.batches(start, stop):
+                clock[0] += 2
+                yield batch
+
+    def evaluate(distiller):
+        clock[0] += 100
+        return {}
+
+    state = new_state(recipe, tiny.distiller(), tiny.CPU)
+    clock[0] += 7  # of preparation
+    events = loop.fit(recipe, state, (), Slow(), evaluate, tiny.CPU, lambda step: False)
+    lines = [event.line for event in events if isinstance(event, loop.Epoch)]
+    steps = np.diff([0, *(line["step"] for line in lines)])
+    assert [line["images_per_second"] for line in lines] == [recipe.batch_size / 2] * 3
+    assert [line["seconds"] for line in lines] == [7 + 2 * steps[0], 100 + 2 * steps[1], 100 + 2 * steps[2]]
+
+
 def test_ema_is_the_moving_average_of_the_weights():
     recipe = tiny.recipe(ema=0.8, log_every=1)
     state = new_state(recipe, tiny.distiller(), tiny.CPU)
@@ -265,7 +293,7 @@ def test_one_and_two_workers_make_the_same_updates(tmp_path):
         torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-5)
 
 
-def normed_worker(rank, folder):
+def normed_worker(rank, folder, reads_buffers):
     """Two workers train a network with BatchNorm and write the buffers that each evaluates with."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
@@ -273,6 +301,7 @@ def normed_worker(rank, folder):
     train, _ = tiny.data(recipe, rank, 2)
     torch.manual_seed(0)
     distiller = tiny.Supervised.Config().build(lambda: tiny.create("resnet8", 10, image_size=32), ())
+    distiller.reads_buffers = reads_buffers
     state = new_state(recipe, distiller, tiny.CPU)
 
     def evaluate(evaluated):
@@ -283,11 +312,18 @@ def normed_worker(rank, folder):
     torch.distributed.destroy_process_group()
 
 
-def test_all_workers_evaluate_with_the_same_batch_statistics(tmp_path):
-    """Those that are saved; each worker's own differ, as each normalises its own part of the batch."""
-    torch.multiprocessing.spawn(normed_worker, (str(tmp_path),), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert first and equal(first, second)
+def test_all_workers_evaluate_with_the_first_ones_batch_statistics(tmp_path):
+    """Those that are saved; each worker's own differ, as each normalises its own part of the batch.
+
+    The first worker's are the same whether all take them before every step or only now.
+    """
+    found = []
+    for reads_buffers in (False, True):
+        folder = tmp_path / str(reads_buffers)
+        folder.mkdir()
+        torch.multiprocessing.spawn(normed_worker, (str(folder), reads_buffers), nprocs=2)
+        found += [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert found[0] and all(equal(found[0], each) for each in found[1:])
 
 
 @pytest.mark.parametrize(("parts", "sizes"), [(1, [7]), (3, [3, 2, 2]), (9, [1] * 7)])
