@@ -101,6 +101,9 @@ def _faster(recipe: Recipe, teachers: bool = False) -> str:
     options += [] if recipe.precision.compile else ["--precision.compile (minutes once, then faster steps)"]
     if teachers and recipe.teachers.form == "recipe" and recipe.teachers.cache == "none":
         options.append("--teachers.form auto (in a lower precision, where the loss hardly changes)")
+    if teachers and recipe.teachers.cache == "none" and recipe.teachers.placement == "inline":
+        options.append("--teachers.placement remote (on CPUs or GPUs that the student leaves idle)")
+        options.append("--teachers.cache float16 (written once, where the method reads nothing but logits)")
     return "".join(f", {option}" for option in options)
 
 

@@ -56,6 +56,10 @@ def test_advice_names_only_what_the_recipe_has_not():
     assert advice(speed(), everything) == ["Bound by the students (90 % of a step): more --workers"]
     assert "--precision.channels-last" in advice(speed(), tiny.recipe(precision=Precision(channels_last=False)))[1]
     assert "loader" in advice(speed(loader=0.09), everything)[1]
+    taught = speed(teachers=0.06)
+    assert all(f"--teachers.{way}" in advice(taught, tiny.recipe())[0] for way in ("form", "placement", "cache"))
+    elsewhere = tiny.recipe(teachers=Teachers(sources=(), form="bfloat16", placement="remote"))
+    assert "--teachers" not in advice(taught, elsewhere)[0]
 
 
 def test_help_imports_nothing_heavy_and_takes_less_than_half_a_second_of_cpu():
