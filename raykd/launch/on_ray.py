@@ -49,9 +49,6 @@ def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
                 progress = ray.get(board.look.remote())
                 display.show(progress)
                 if "hopeless" in progress:
-                    # Train mostly ends by itself now. Where its thread is still in Ray's hands while Ray ends, Ray may
-                    # end this process before the reason is said.
-                    thread.join(10)
                     give_up(*progress["hopeless"])
                 if silence.long(progress):
                     display.say(cluster.waiting(recipe))
