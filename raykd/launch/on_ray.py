@@ -49,7 +49,11 @@ def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
                 progress = ray.get(board.look.remote())
                 display.show(progress)
                 if "hopeless" in progress:
-                    give_up(*progress["hopeless"])
+                    try:
+                        give_up(*progress["hopeless"])
+                    except RunFailed as error:  # said before Ray ends, which sometimes takes this process with it
+                        display.say(f"given up: {error}")
+                        raise
                 if silence.long(progress):
                     display.say(cluster.waiting(recipe))
                 if drains.new():
