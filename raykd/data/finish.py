@@ -67,7 +67,7 @@ class Finisher:
 
     def images(self, pixels: np.ndarray) -> Tensor:
         """uint8 [B, S, S, 3] → float32 [B, 3, S, S]; on return `pixels` may be overwritten."""
-        return self._on_host(pixels) if self.device.type == "cpu" else self._on_device(pixels)
+        return self._on_host(pixels) if self.early else self._on_device(pixels)
 
     def _on_host(self, pixels: np.ndarray) -> Tensor:
         count, size, _, channels = pixels.shape
