@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 if TYPE_CHECKING:
     from raykd.contract import Distiller
     from raykd.models.staged import Staged
 
 
+Kind = Literal["baseline", "logits", "features", "relations", "several teachers", "online", "self", "sum"]
+"""What a method learns from: how `raykd list methods` groups them."""
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
     """Settings of one method; `build` makes its distiller."""
 
+    kind: ClassVar[Kind]
     hard_labels: ClassVar[bool] = False  # True: the method can't take the soft labels that mixing makes
     uses_teachers: ClassVar[bool] = True
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "raykd"
-ORDER = ["method", "contract", "losses", "models", "data", "methods", "recipe", "train", "launch", "commands"]
+ORDER = ["fields", "method", "contract", "losses", "models", "data", "methods", "recipe", "train", "launch", "commands"]
 OUTSIDE = {"ray": {"launch"}, "wandb": {"track"}, "ffcv": {"data"}}
 
 

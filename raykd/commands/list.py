@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from raykd import UserError
+from raykd.method import KINDS
+
+Tables = dict[str, list[tuple[str, str]]]  # title → rows
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,22 +25,24 @@ def run(arguments: Sequence[str]) -> int:
     # A line each, however long, where no terminal says how wide lines may be.
     console = Console() if sys.stdout.isatty() else Console(width=400)
     for name in wanted:
-        table = Table(box=None, pad_edge=False, show_header=False, title=name, title_justify="left", title_style="bold")
-        table.add_column(no_wrap=True)
-        table.add_column()
-        for row in LISTS[name]():
-            table.add_row(*row)
-        console.print(table)
-        console.print()
+        for title, rows in LISTS[name]().items():
+            table = Table(box=None, pad_edge=False, show_header=False, title=title)
+            table.title_justify, table.title_style = "left", "bold"
+            table.add_column(no_wrap=True)
+            table.add_column()
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+            console.print()
     return 0
 
 
-def methods() -> list[tuple[str, str]]:
-    """Class and the first line of the module's docstring of every method."""
+def methods() -> Tables:
+    """Class and the first line of the module's docstring of every method, by what it learns from."""
     import raykd.methods
     from raykd.contract import Distiller
 
-    found = []
+    by_kind: dict[str, list[tuple[str, str]]] = {kind: [] for kind in KINDS}
     for module in pkgutil.iter_modules(raykd.methods.__path__):
         loaded = importlib.import_module(f"raykd.methods.{module.name}")
         for name, cls in vars(loaded).items():
@@ -47,33 +52,33 @@ def methods() -> list[tuple[str, str]]:
                 and cls.__module__ == loaded.__name__
                 and "Config" in vars(cls)
             ):
-                found.append((f"{module.name}.{name}", (loaded.__doc__ or "").split("\n")[0]))
-    return found
+                by_kind[cls.Config.kind].append((f"{module.name}.{name}", (loaded.__doc__ or "").split("\n")[0]))
+    return {f"methods: {kind}": rows for kind, rows in by_kind.items() if rows}
 
 
-def models() -> list[tuple[str, str]]:
+def models() -> Tables:
     from raykd.models import names
 
-    return names()
+    return {"models": names()}
 
 
-def datasets() -> list[tuple[str, str]]:
+def datasets() -> Tables:
     from raykd.data import names
 
-    return names()
+    return {"datasets": names()}
 
 
-def recipes() -> list[tuple[str, str]]:
+def recipes() -> Tables:
     """Every recipe below ./recipes with the first line of its docstring, read without running it."""
     folder = Path("recipes")
-    found = []
+    rows = []
     for path in sorted(folder.rglob("*.py")):
         tree = ast.parse(path.read_text(), str(path))
         if any(
             isinstance(n, ast.Assign) and any(getattr(t, "id", "") == "recipe" for t in n.targets) for n in tree.body
         ):
-            found.append((str(path), (ast.get_docstring(tree) or "").split("\n")[0]))
-    return found
+            rows.append((str(path), (ast.get_docstring(tree) or "").split("\n")[0]))
+    return {"recipes": rows}
 
 
 LISTS = {"methods": methods, "models": models, "datasets": datasets, "recipes": recipes}

@@ -108,6 +108,8 @@ def aekd_loss(student: Tensor, teachers: Tensor, weights: Tensor, temperature: f
 class AEKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "several teachers"
+
         gamma: float = 1.0
         """Weight of the cross-entropy with the labels."""
         alpha: float = 1.0

@@ -23,6 +23,8 @@ def aver_mkd_loss(student: Tensor, teachers: Tensor, temperature: float) -> Tens
 class AverMKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "several teachers"
+
         gamma: float = 1.0
         """Weight of the cross-entropy with the labels."""
         alpha: float = 1.0

@@ -65,6 +65,8 @@ def embedding(student_width: int, teacher_width: int) -> nn.Sequential:
 class CAMKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "several teachers"
+
         gamma: float = 1.0
         """Weight of the cross-entropy with the labels."""
         alpha: float = 1.0

@@ -61,6 +61,8 @@ def cl_ilr_loss(branches: Tensor, labels: Tensor, temperature: float, weight: fl
 class CLILR(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
     class Config(PeerConfig):
+        kind = "online"
+
         branches: int = 4
         """Number of branches; branch0 is deployed."""
         branch_from: str = "last"

@@ -59,6 +59,8 @@ def dist_loss(student: Tensor, teacher: Tensor, temperature: float, beta: float,
 class DIST(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "logits"
+
         alpha: float = 1.0
         """Weight of the cross-entropy with the labels."""
         beta: float = 1.0

@@ -49,6 +49,7 @@ def dkd_loss(
 class DKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "logits"
         hard_labels: ClassVar[bool] = True
 
         gamma: float = 1.0

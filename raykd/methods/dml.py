@@ -48,6 +48,8 @@ def dml_loss(peers: Tensor, labels: Tensor, temperature: float, ensemble_first: 
 class DML(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
     class Config(PeerConfig):
+        kind = "online"
+
         networks: int = 2
         """Number of whole networks; network0 is deployed."""
         temperature: float = 3.0

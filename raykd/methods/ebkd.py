@@ -36,6 +36,8 @@ def ebkd_loss(student: Tensor, teachers: Tensor, temperature: float) -> Tensor:
 class EBKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "several teachers"
+
         gamma: float = 1.0
         """Weight of the cross-entropy with the labels."""
         alpha: float = 1.0

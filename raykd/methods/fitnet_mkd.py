@@ -52,6 +52,8 @@ class Regressor(nn.Module):
 class FitNetMKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "several teachers"
+
         gamma: float = 1.0
         """Weight of the cross-entropy with the labels."""
         alpha: float = 1.0

@@ -24,6 +24,8 @@ def funmatch_loss(student: Tensor, teachers: Tensor, temperature: float, scale_b
 class FunMatch(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "logits"
+
         temperature: float = 1.0
         """Temperature T of both softmaxes."""
         scale_by_t2: bool = True

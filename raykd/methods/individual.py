@@ -23,6 +23,8 @@ from raykd.models.staged import Staged
 class Individual(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
     class Config(PeerConfig):
+        kind = "online"
+
         branches: int = 4
         """Number of branches; branch0 is deployed."""
         branch_from: str = "last"

@@ -35,6 +35,8 @@ def kd_loss(
 class KD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "logits"
+
         gamma: float = 0.1
         """Weight of the cross-entropy with the labels."""
         alpha: float = 0.9

@@ -71,6 +71,8 @@ def okddip_loss(
 class OKDDip(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
     class Config(PeerConfig):
+        kind = "online"
+
         branches: int = 4
         """Number of students; the last one is the leader, unless `leader` is off."""
         shared_trunk: bool = True

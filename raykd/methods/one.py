@@ -61,6 +61,8 @@ class Gate(nn.Module):
 class ONE(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
     class Config(PeerConfig):
+        kind = "online"
+
         branches: int = 4
         """Number of branches; branch0 is deployed."""
         branch_from: str = "last"

@@ -13,6 +13,7 @@ from raykd.models.staged import Staged
 class Supervised(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "baseline"
         uses_teachers: ClassVar[bool] = False
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "Supervised":

@@ -89,6 +89,7 @@ class Pyramid(nn.Module):
 class TESKD(Distiller):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
+        kind = "self"
         uses_teachers: ClassVar[bool] = False
 
         ce: float = 0.2

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
+from raykd.commands import list as list_command
 from raykd.contract import Batch, Distiller
 from raykd.losses import ramp_up
 from raykd.methods.dist import DIST
@@ -301,3 +302,13 @@ def test_no_step_waits_for_the_device(name: str):
         images = torch.empty(4, 3, SIZE, SIZE, dtype=torch.float64)
         batch = Batch(images, torch.zeros(4, dtype=torch.int64), torch.arange(4))
         sum(run(distiller, teachers, batch).terms.values()).backward()
+
+
+def test_list_groups_the_methods_by_what_they_learn_from(capsys):
+    assert list_command.run(["methods"]) == 0
+    groups = [group.splitlines() for group in capsys.readouterr().out.split("\n\n") if group.strip()]
+    listed = {line.split()[0]: title for title, *lines in groups for line in map(str.strip, lines)}
+    expected = {f"{type(c).__module__.split('.')[-1]}.{type(c).__qualname__.split('.')[0]}": c for c in EVERY.values()}
+    assert {name: f"methods: {config.kind}" for name, config in expected.items()} == {
+        name: title.strip() for name, title in listed.items()
+    }
