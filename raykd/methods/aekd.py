@@ -133,9 +133,9 @@ class AEKD(SingleStudent):
             expect_same_classes("aekd", student, teachers)
             return AEKD(self, student, teachers)
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits, targets = self.student(batch.images), stack_teachers(teachers)
+        logits, targets = student.logits, stack_teachers(teachers)
         weights = aekd_weights(logits, targets, c.temperature, c.tolerance, c.normalize)
         terms = {
             "ce": c.gamma * cross_entropy(logits, batch.labels),

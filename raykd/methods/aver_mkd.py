@@ -39,8 +39,7 @@ class AverMKD(SingleStudent):
             expect_same_classes("aver_mkd", student, teachers)
             return AverMKD(self, student, teachers)
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits = self.student(batch.images)
-        divergence = aver_mkd_loss(logits, stack_teachers(teachers), c.temperature)
-        return Step({"ce": c.gamma * cross_entropy(logits, batch.labels), "kd": c.alpha * divergence}, {})
+        divergence = aver_mkd_loss(student.logits, stack_teachers(teachers), c.temperature)
+        return Step({"ce": c.gamma * cross_entropy(student.logits, batch.labels), "kd": c.alpha * divergence}, {})

@@ -87,26 +87,25 @@ class CAMKD(SingleStudent):
 
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student)
+        self.student_features = (student.last_stage,)
         self.teacher_features = tuple((teacher.last_stage,) for teacher in teachers)
         self.teachers = tuple(teachers)  # a tuple registers nothing: their heads are read, not trained
         width = student.width(student.last_stage)
         self.embeddings = nn.ModuleList(embedding(width, t.width(t.last_stage)) for t in teachers)
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits, features = self.student.output(batch.images, (self.student.last_stage,))
-        targets = stack_teachers(teachers)
+        logits, targets = student.logits, stack_teachers(teachers)
         terms = {
             "ce": c.gamma * cross_entropy(logits, batch.labels),
             "kd": c.alpha * logit_loss(logits, targets, batch.labels, c.temperature),
         }
         notes = {"teacher_weights": confidence_weights(targets, batch.labels).mean(1).detach()}
-        if (
-            epoch < c.logits_only_epochs
-        ):  # left out, not multiplied by 0: weight decay must not touch the embeddings yet
+        # Left out, not multiplied by 0: weight decay must not touch the embeddings yet.
+        if epoch < c.logits_only_epochs:
             return Step(terms, notes)
         maps = [output.features[name] for output, (name,) in zip(teachers, self.teacher_features, strict=True)]
-        embedded, projected = self._embed(features[self.student.last_stage], maps)
+        embedded, projected = self._embed(student.features[self.student.last_stage], maps)
         terms["feature"] = c.beta * feature_loss(embedded, maps, projected, batch.labels)
         notes["feature_weights"] = confidence_weights(projected, batch.labels).mean(1).detach()
         return Step(terms, notes)

@@ -77,8 +77,7 @@ class DIST(SingleStudent):
             expect_same_classes("dist", student, teachers)
             return DIST(self, student, teachers)
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits = self.student(batch.images)
-        terms = dist_loss(logits, teachers[0].logits, c.temperature, c.beta, c.gamma)
-        return Step({"ce": c.alpha * cross_entropy(logits, batch.labels)} | terms, {})
+        terms = dist_loss(student.logits, teachers[0].logits, c.temperature, c.beta, c.gamma)
+        return Step({"ce": c.alpha * cross_entropy(student.logits, batch.labels)} | terms, {})

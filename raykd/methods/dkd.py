@@ -72,9 +72,9 @@ class DKD(SingleStudent):
             expect_same_classes("dkd", student, teachers)
             return DKD(self, student, teachers)
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits, target = self.student(batch.images), teachers[0].logits
+        logits, target = student.logits, teachers[0].logits
         weight = warm_up(epoch, c.warm_up_epochs)
         soft, target = (z_score(logits), z_score(target)) if c.standardize else (logits, target)
         terms = dkd_loss(soft, target, batch.labels, c.temperature, weight * c.alpha, weight * c.beta)

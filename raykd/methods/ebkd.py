@@ -52,9 +52,9 @@ class EBKD(SingleStudent):
             expect_same_classes("ebkd", student, teachers)
             return EBKD(self, student, teachers)
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits, targets = self.student(batch.images), stack_teachers(teachers)
+        logits, targets = student.logits, stack_teachers(teachers)
         terms = {
             "ce": c.gamma * cross_entropy(logits, batch.labels),
             "kd": c.alpha * ebkd_loss(logits, targets, c.temperature),

@@ -77,16 +77,16 @@ class FitNetMKD(SingleStudent):
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student)
         stage = config.stage
+        self.student_features = (stage,)
         self.teacher_features = ((stage,),) * len(teachers)
         self.regressors = nn.ModuleList(Regressor(student.shapes[stage], t.shapes[stage]) for t in teachers)
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits, features = self.student.output(batch.images, (c.stage,))
-        regressed = [regressor(features[c.stage]) for regressor in self.regressors]
+        regressed = [regressor(student.features[c.stage]) for regressor in self.regressors]
         terms = {
-            "ce": c.gamma * cross_entropy(logits, batch.labels),
-            "kd": c.alpha * aver_mkd_loss(logits, stack_teachers(teachers), c.temperature),
+            "ce": c.gamma * cross_entropy(student.logits, batch.labels),
+            "kd": c.alpha * aver_mkd_loss(student.logits, stack_teachers(teachers), c.temperature),
             "hint": c.beta * hint_loss(regressed, [teacher.features[c.stage] for teacher in teachers]),
         }
         return Step(terms, {})

@@ -38,7 +38,7 @@ class FunMatch(SingleStudent):
             expect_same_classes("funmatch", student, teachers)
             return FunMatch(self, student, teachers)
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        loss = funmatch_loss(self.student(batch.images), stack_teachers(teachers), c.temperature, c.scale_by_t2)
+        loss = funmatch_loss(student.logits, stack_teachers(teachers), c.temperature, c.scale_by_t2)
         return Step({"kd": loss}, {})

@@ -53,8 +53,7 @@ class KD(SingleStudent):
             expect_same_classes("kd", student, teachers)
             return KD(self, student, teachers)
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits = self.student(batch.images)
-        target = teachers[0].logits
+        logits, target = student.logits, teachers[0].logits
         return Step(kd_loss(logits, target, batch.labels, c.temperature, c.gamma, c.alpha, c.standardize), {})

@@ -6,21 +6,31 @@ import torch
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Distiller, MethodConfig, Output
+from raykd.contract import Batch, Distiller, MethodConfig, Output, Step
 from raykd.models.staged import Staged
 
 
 class SingleStudent(Distiller):
     """One student that is trained and deployed; everything else that trains belongs to the method.
 
-    Of the teachers it reads the logits alone, unless the method says otherwise.
+    A method says in `step` what it makes of the student's output, which `forward` computes once; a sum of methods
+    computes it once for all of them. It reads logits alone, unless `student_features` and `teacher_features` name more.
     """
+
+    student_features: tuple[str, ...] = ()
 
     def __init__(self, config: MethodConfig, student: Staged, teachers: Sequence[Staged] = ()):
         super().__init__()
         self.config = config
         self.student = student
         self.teacher_features = ((),) * len(teachers)
+
+    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        return self.step(self.student.output(batch.images, self.student_features), batch, teachers, epoch)
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        """The method's terms and notes. `student` and `teachers` may hold more features than it named."""
+        raise NotImplementedError
 
     def networks(self) -> dict[str, nn.Module]:
         return {"student": self.student}

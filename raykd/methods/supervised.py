@@ -20,5 +20,5 @@ class Supervised(SingleStudent):
             expect_teachers("supervised", teachers, 0, 0)
             return Supervised(self, new_student())
 
-    def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        return Step({"ce": cross_entropy(self.student(batch.images), batch.labels)}, {})
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        return Step({"ce": cross_entropy(student.logits, batch.labels)}, {})
