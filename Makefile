@@ -20,7 +20,8 @@ bench: setup
 	$(BIN)/python -m tests.bench $(ARGS)
 
 lint: setup
-	$(BIN)/ruff check raykd tests recipes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 setup: $(VENV)/.ready
 

@@ -1,8 +1,8 @@
 import contextlib
 
 import pytest
-
 import wandb
+
 from raykd.track import server as client
 from tests.track.wandb_stub import Stub
 
