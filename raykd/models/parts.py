@@ -1,21 +1,23 @@
-"""A plain network with the dotted names of its sections: what every builder returns and `Staged` takes."""
+"""A plain network and how its features are read: what every builder returns and `Staged` takes."""
 
 from collections import OrderedDict
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from raykd.models.reader import ModuleOutputs
 from raykd.models.staged import Part
 
 
 class Parts(NamedTuple):
-    """Running stem, stages, pool, and head one after another must equal `model(images)`."""
+    """A chain: running stem, stages, pool, and head one after another must equal `model(images)`. Else a reader."""
 
     model: nn.Module
-    stem: tuple[Part, ...]
-    stages: tuple[tuple[Part, ...], ...]
-    pool: tuple[Part, ...]
-    head: tuple[Part, ...]
+    stem: tuple[Part, ...] = ()
+    stages: tuple[tuple[Part, ...], ...] = ()
+    pool: tuple[Part, ...] = ()
+    head: tuple[Part, ...] = ()
+    reader: ModuleOutputs | None = None
 
 
 def named(**modules: nn.Module) -> nn.Sequential:

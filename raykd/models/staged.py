@@ -1,4 +1,4 @@
-"""One view on any classifier: stem, stages, pooling, head, by the dotted names of its own modules."""
+"""One view on any classifier: its logits and features, and, where it is a chain of stages, a way into each of them."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -7,18 +7,23 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Output
+from raykd.models.reader import ModuleOutputs
+
+START = "stem"  # what enters it are the images
 
 Part = str | Callable[[Tensor], Tensor]  # a dotted module name, or a module-level function between modules
 
 
 class Staged(nn.Module):
-    """A classifier that can be read and entered stage by stage.
+    """A classifier whose features can be read and which, if it is a chain, can be entered stage by stage.
 
     Registers the plain network once, as `model`: `staged.model.state_dict()` has the network's own keys.
-    Running stem, stages, pool and head in order must equal `model(images)`.
-    Feature names: "stem", the stages' names ("stage1" …; the last one includes the final norm and activation, and in
-    most families that have one the last 1×1 convolution), "pooled".
+    A chain is given by the dotted names of its own modules: running stem, stages, pool and head in order must equal
+    `model(images)`. Any other network has a `reader` instead, which runs it as a whole.
+    Feature names: of chains "stem"; the stages' names ("stage1" …; in a chain the last one includes the final norm and
+    activation, and in most families that have one the last 1×1 convolution), "pooled".
     `width` and `shapes` are measured at image_size: shapes maps a feature's name to (D, h, w), "pooled" to (D,).
+    num_classes 0: a network of features alone, whose output is the pooled one.
     Raises UserError where images of that size are too small for the network.
     """
 
@@ -26,39 +31,56 @@ class Staged(nn.Module):
         self,
         model: nn.Module,
         *,
-        stem: Sequence[Part],
-        stages: Sequence[Sequence[Part]],
-        pool: Sequence[Part],
-        head: Sequence[Part],
+        stem: Sequence[Part] = (),
+        stages: Sequence[Sequence[Part]] = (),
+        pool: Sequence[Part] = (),
+        head: Sequence[Part] = (),
+        reader: ModuleOutputs | None = None,
         name: str,
         num_classes: int,
         image_size: int,
     ):
         super().__init__()
-        self.model = model
+        self.model, self.reader = model, reader
         self.name, self.num_classes, self.image_size = name, num_classes, image_size
-        sections = {"stem": tuple(stem)} | {f"stage{i + 1}": tuple(parts) for i, parts in enumerate(stages)}
-        self.sections: dict[str, tuple[Part, ...]] = sections | {"pooled": tuple(pool), "head": tuple(head)}
+        sections = {START: tuple(stem)} | {f"stage{i + 1}": tuple(parts) for i, parts in enumerate(stages)}
+        chain = sections | {"pooled": tuple(pool), "head": tuple(head)}
+        self.sections: dict[str, tuple[Part, ...]] = {} if reader is not None else chain
         self.shapes: dict[str, tuple[int, ...]] = self._measure()
 
     @property
+    def is_chain(self) -> bool:
+        """Whether the network can be entered at its stages."""
+        return bool(self.sections)
+
+    @property
     def stages(self) -> tuple[str, ...]:
-        return tuple(name for name in self.sections if name.startswith("stage"))
+        return tuple(name for name in self.shapes if name.startswith("stage"))
 
     @property
     def last_stage(self) -> str:
+        """Raises UserError where the network has no stages."""
+        if not self.stages:
+            raise UserError(f"{self.name} has no stages whose maps could be read: take another network or method")
         return self.stages[-1]
 
     @property
     def classifier(self) -> str:
         """Dotted name, in `model`, of the layer that makes the logits."""
+        return self.classifiers[0]
+
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The same, of networks with several heads each one's."""
+        if self.reader is not None:
+            return self.reader.classifiers
         layers = [
             f"{part}.{name}".strip(".")
             for part, module in self.modules_of("head").items()
             for name, layer in module.named_modules()
             if isinstance(layer, nn.Linear | nn.Conv2d)
         ]
-        return layers[-1]
+        return tuple(layers[-1:])
 
     def width(self, feature: str) -> int:
         """Channels of a feature; raises UserError where the network has no such feature."""
@@ -71,10 +93,12 @@ class Staged(nn.Module):
 
     def output(self, images: Tensor, features: Collection[str]) -> Output:
         """Logits and the named features of images; raises UserError where the network has no such feature."""
-        return self.run_from("stem", images, features)
+        return self.run_from(START, images, features)
 
     def trunk(self, images: Tensor, before: str) -> Tensor:
         """The map that enters stage `before`: [B, D, h, w]."""
+        if before == START:
+            return images
         self._expect_section(before)
         for name, parts in self.sections.items():
             if name == before:
@@ -85,6 +109,8 @@ class Staged(nn.Module):
     def run_from(self, start: str, x: Tensor, features: Collection[str]) -> Output:
         """The rest of the network, from what enters section `start`: the inverse of `trunk`."""
         self._expect(features)
+        if start == START and self.reader is not None:
+            return self.reader(self.model, x, features)
         self._expect_section(start)
         names = list(self.sections)
         kept = {}
@@ -99,7 +125,9 @@ class Staged(nn.Module):
         return self.run_from("pooled", feature_map, ()).logits
 
     def modules_of(self, section: str) -> dict[str, nn.Module]:
-        return {part: self.model.get_submodule(part) for part in self.sections[section] if isinstance(part, str)}
+        """A section's own modules by their dotted names; none where the network is no chain."""
+        parts = self.sections.get(section, ())
+        return {part: self.model.get_submodule(part) for part in parts if isinstance(part, str)}
 
     def share_trunk(self, other: "Staged", before: str) -> None:
         """Use `other`'s very modules for everything that comes before stage `before`; both stay whole networks.
@@ -121,6 +149,11 @@ class Staged(nn.Module):
         return x
 
     def _expect_section(self, name: str) -> None:
+        if not self.is_chain:
+            raise UserError(
+                f"{self.name} is no chain of stages, so that it can't be entered at {name!r}: take another network, or "
+                "a method that does not branch it or classify its maps"
+            )
         if name not in self.sections:
             raise UserError(f"{self.name} has no stage {name!r}; it has {', '.join(self.stages)}")
 
@@ -135,13 +168,23 @@ class Staged(nn.Module):
         self.model.eval()
         parameter = next(self.model.parameters())
         x = parameter.new_zeros(1, 3, self.image_size, self.image_size)
-        shapes = {}
         try:
-            for name, parts in self.sections.items():
-                x = self._run(parts, x)
-                shapes[name] = tuple(x.shape[1:])
-        except (RuntimeError, AssertionError) as error:  # what convolutions and attention blocks raise
+            if self.reader is not None:
+                logits, features = self.reader(self.model, x, self.reader.features)
+            else:
+                logits, features = self._run_all(x)
+        except (RuntimeError, AssertionError, ValueError) as error:  # what convolutions and attention blocks raise
             size, reason = f"{self.image_size}×{self.image_size}", " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{self.name} can't take images of {size} pixels ({reason}): change image_size") from error
         self.model.train(training)
-        return {name: shape for name, shape in shapes.items() if name != "head"}
+        if self.num_classes and logits.shape != (1, self.num_classes):
+            shape = list(logits.shape)
+            raise UserError(f"{self.name} gives {shape} for one image, not the logits [1, {self.num_classes}]")
+        return {name: tuple(feature.shape[1:]) for name, feature in features.items()}
+
+    def _run_all(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits of images, and what leaves each section before them."""
+        features = {}
+        for name, parts in self.sections.items():
+            x = features[name] = self._run(parts, x)
+        return features.pop("head"), features

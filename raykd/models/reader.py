@@ -1,0 +1,103 @@
+"""Features of networks that run as a whole: caught while the library's own forward pass runs.
+
+Such a network gives its logits, maps of its stages where it has any, and "pooled"; it can't be entered at a stage.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from raykd.contract import Output
+
+
+class ModuleOutputs:
+    """Maps are the outputs of named modules, "pooled" is what enters the classifier.
+
+    classifiers: dotted names of the layers that make the logits; the first one's input is "pooled". Empty where the
+    network has none: its output is then the pooled feature. channels_last: 4-dimensional maps are [B, h, w, D].
+    """
+
+    def __init__(self, modules: Mapping[str, str], classifiers: Sequence[str], channels_last: bool = False):
+        self.modules, self.classifiers, self.channels_last = dict(modules), tuple(classifiers), channels_last
+        self.features = (*self.modules, "pooled")
+
+    def __call__(self, model: nn.Module, images: Tensor, features: Collection[str]) -> Output:
+        """Logits and the named features of images [B, 3, H, W]."""
+        wanted = {name: module for name, module in self.modules.items() if name in features}
+        with outputs_of(model, wanted) as maps, self.pooled_in(model, features) as pooled:
+            logits = model(images)
+        found = {name: as_map(x, self.channels_last) for name, x in maps.items()}
+        return self.finished(logits, found, pooled, features)
+
+    @contextmanager
+    def pooled_in(self, model: nn.Module, features: Collection[str]) -> Iterator[list[Tensor]]:
+        """A list that gets what enters the classifier, if "pooled" is among the features."""
+        caught: list[Tensor] = []
+        if "pooled" not in features or not self.classifiers:
+            yield caught
+            return
+        layer = model.get_submodule(self.classifiers[0])
+        hook = layer.register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0]))
+        try:
+            yield caught
+        finally:
+            hook.remove()
+
+    def finished(self, logits: Tensor, maps: dict[str, Tensor], pooled: list[Tensor], features: Collection) -> Output:
+        if "pooled" in features:
+            maps["pooled"] = as_vector(pooled[-1] if self.classifiers else logits)
+        return Output(logits, maps)
+
+
+class Intermediates(ModuleOutputs):
+    """Maps are timm's: those of `forward_intermediates` at the given positions, by the stage's name."""
+
+    def __init__(self, positions: Mapping[str, int], classifiers: Sequence[str]):
+        super().__init__({}, classifiers)
+        self.positions = dict(positions)
+        self.features = (*self.positions, "pooled")
+
+    def __call__(self, model: nn.Module, images: Tensor, features: Collection[str]) -> Output:
+        wanted = {name: at for name, at in self.positions.items() if name in features}
+        if not wanted:
+            return super().__call__(model, images, features)
+        with self.pooled_in(model, features) as pooled:
+            last, maps = model.forward_intermediates(images, indices=list(wanted.values()), output_fmt="NCHW")
+            logits = model.forward_head(last)
+        return self.finished(logits, dict(zip(wanted, maps, strict=True)), pooled, features)
+
+
+@contextmanager
+def outputs_of(model: nn.Module, modules: Mapping[str, str]) -> Iterator[dict[str, Tensor]]:
+    """A dictionary that gets the named modules' outputs while the model runs."""
+    caught: dict[str, Tensor] = {}
+
+    def catch(name: str):
+        return lambda module, inputs, output: caught.__setitem__(name, output)
+
+    hooks = [model.get_submodule(path).register_forward_hook(catch(name)) for name, path in modules.items()]
+    try:
+        yield caught
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def as_map(x: Tensor, channels_last: bool = False) -> Tensor:
+    """[B, D, h, w], from [B, h, w, D] where channels are last, or from tokens [B, N, D] of a square grid.
+
+    Tokens before the grid's, such as the class token, are left out.
+    """
+    if x.ndim == 4:
+        return x.permute(0, 3, 1, 2) if channels_last else x
+    side = math.isqrt(x.shape[1])
+    return x[:, -(side * side) :].transpose(1, 2).unflatten(2, (side, side))
+
+
+def as_vector(x: Tensor) -> Tensor:
+    """[B, D]: as it is, or the mean over the positions of a map [B, D, h, w] or over tokens [B, N, D]."""
+    if x.ndim == 3:
+        return x.mean(1)
+    return x.flatten(2).mean(2) if x.ndim == 4 else x
