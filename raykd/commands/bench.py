@@ -75,24 +75,8 @@ def advice(speed: "Speed", recipe: Recipe) -> list[str]:
         )
     if not recipe.precision.channels_last:
         lines.append("--precision.channels-last makes convolutions faster")
-    lines += _together(speed, recipe)
     if speed.loader > 0.7 * speed.computing:
         lines.append(f"The loader ({1e3 * speed.loader:.1f} ms a step) would bound a step a little faster than this")
-    return lines
-
-
-def _together(speed: "Speed", recipe: Recipe) -> list[str]:
-    """Where it pays to compute several networks as one pass, or to stop doing so."""
-    lines = []
-    for name, (low, high) in speed.together.items():
-        section, _, option = name.partition(".")
-        on = getattr(getattr(recipe, section), option)
-        if not on and high <= 0.95:
-            change = f"{100 * (1 - high):.0f} to {100 * (1 - low):.0f} %"
-            lines.append(f"--{name}: several networks as one pass make a step {change} shorter here")
-        if on and low >= 1.05:
-            change = f"{100 * (low - 1):.0f} to {100 * (high - 1):.0f} %"
-            lines.append(f"--{section}.no-{option}: {name} makes a step {change} longer here")
     return lines
 
 

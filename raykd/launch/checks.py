@@ -8,8 +8,7 @@ from raykd import UserError
 from raykd.contract import MethodConfig
 from raykd.data.config import Mixing
 from raykd.launch import cluster
-from raykd.methods.peers import PeerConfig
-from raykd.recipe import SGD, Recipe, Train
+from raykd.recipe import SGD, Recipe
 
 INFINITY = float("inf")
 
@@ -29,7 +28,6 @@ def check(recipe: Recipe) -> None:
     _method(recipe)
     _form(recipe)
     _placement(recipe)
-    _together(recipe)
     sgd = recipe.optimizer
     if isinstance(sgd, SGD) and sgd.nesterov and sgd.momentum == 0:
         raise UserError("optimizer.momentum: 0 leaves nothing for nesterov; set --optimizer.no-nesterov")
@@ -119,25 +117,6 @@ def _form(recipe: Recipe) -> None:
         raise UserError(
             "teachers.top_k: a cache of top-k must know how many logits to keep, e.g. --teachers.cache top-k "
             "--teachers.top-k 20; for any other cache it is 0"
-        )
-
-
-def _together(recipe: Recipe) -> None:
-    """What one pass of several networks can't be combined with."""
-    if isinstance(recipe.method, PeerConfig) and recipe.method.together and recipe.sync_batchnorm:
-        raise UserError(
-            "method.together: batch statistics over all workers are computed for each network apart; turn one of "
-            "method.together and sync_batchnorm off"
-        )
-    count = sum(len(source.seeds) if isinstance(source, Train) else 1 for source in recipe.teachers.sources)
-    if recipe.teachers.together and count < 2:
-        raise UserError(
-            f"teachers.together: the recipe has {count} teacher(s), so nothing to run together; turn it off"
-        )
-    if recipe.teachers.together and recipe.teachers.cache != "none":
-        raise UserError(
-            "teachers.together: kept logits are written and read for each teacher apart; turn it off, or take "
-            "teachers.cache none"
         )
 
 

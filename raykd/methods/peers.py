@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.contract import Distiller, MethodConfig, Output
 from raykd.losses import cross_entropy, full_precision, kl_divergence
-from raykd.models.stacked import Stacked, expect_stackable
 from raykd.models.staged import Staged
 
 WHOLE = "stem"  # a network entered at its stem shares nothing
@@ -72,10 +71,6 @@ def stack_logits(outputs: Sequence[Output]) -> Tensor:
 class PeerConfig(MethodConfig):
     uses_teachers: ClassVar[bool] = False
 
-    together: bool = False
-    """Compute all students' own stages as one pass of grouped operations, instead of one student after another: the
-    same numbers to rounding, and an ordinary checkpoint. `raykd bench` says where it is faster."""
-
 
 class PeerDistiller(Distiller):
     """m students without a teacher; the first network of `networks()` is the one deployed."""
@@ -87,10 +82,6 @@ class PeerDistiller(Distiller):
         self.branches = nn.ModuleList(networks)
         if start != WHOLE:
             share_trunks(networks, start)
-        self.stacked = None
-        if config.together:
-            expect_stackable(networks, start, "method.together")
-            self.stacked = Stacked(networks, start)
 
     def ask(self, images: Tensor, features: Sequence[str] = ()) -> list[Output]:
         """What every student says of the images; what they share runs once."""
@@ -98,8 +89,6 @@ class PeerDistiller(Distiller):
 
     def ask_from(self, trunk: Tensor, features: Sequence[str] = ()) -> list[Output]:
         """The same, of what leaves the part that they share."""
-        if self.stacked is not None:
-            return self.stacked([trunk] * len(self.branches), features)
         return [branch.run_from(self.start, trunk, features) for branch in self.branches]
 
     @property

@@ -122,9 +122,6 @@ class Teachers:
     same result for any number of workers is tested; auto: the fastest form, by measuring, that changes the student's
     first losses by less than 1e-3, so that two runs may differ in the last digits; a run that goes on keeps its
     choice."""
-    together: bool = False
-    """Compute teachers of one architecture as one pass of grouped operations, instead of one teacher after another: the
-    same numbers to rounding. `raykd bench` says where it is faster."""
     cache: Literal["none", "float32", "float16", "top-k"] = "none"
     """Keep the teachers' logits of every training crop below `data.root`, in this type; later runs on the same data
     with the same seed read them and run no teacher. top-k: the `top_k` largest in float16, and the others' total

@@ -21,6 +21,9 @@ CIRCUMSTANCES = (
 DATA_CIRCUMSTANCES = ("root", "shared", "loader")
 TEACHERS_CIRCUMSTANCES = ("max_parallel", "placement", "actors", "cpus_per_actor", "gpus_per_actor", "ahead")
 
+# Fields of earlier versions that raykd no longer has, with the one value that changes nothing.
+RETIRED = {"together": False}
+
 
 def to_dict(value: Any) -> Any:
     """Dataclasses as dicts with their class under "class", tuples as lists; what JSON can't hold as its repr."""
@@ -73,6 +76,7 @@ def _dataclass(data: dict, kind: type, where: str) -> Any:
     cls = _class(data.get("class"), kind, where)
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(cls)}
+    data = {k: v for k, v in data.items() if k in fields or RETIRED.get(k, data) != v}
     unknown = set(data) - set(fields) - {"class"}
     missing = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING} - set(data)
     if unknown or missing:
@@ -132,11 +136,9 @@ def essence(recipe: Recipe) -> dict:
         del data["teachers"][name]
     if data["teachers"]["cache"] in ("none", "float32"):  # float32 keeps the live teachers' own numbers
         data["teachers"].pop("cache")
-    for name, plain in (("form", "recipe"), ("top_k", 0), ("together", False)):
+    for name, plain in (("form", "recipe"), ("top_k", 0)):
         if data["teachers"][name] == plain:
             data["teachers"].pop(name)
-    if data["method"].get("together") is False:  # only some methods have it
-        data["method"].pop("together")
     for source in data["teachers"]["sources"]:
         if "recipe" in source:
             source["recipe"] = fingerprint(from_dict(source["recipe"]))

@@ -27,27 +27,16 @@ def ask(
 
     tags: which sample in which pass each image is; a teacher whose logits are kept is then read, not run.
     """
-    said: dict[int, Output] = {}
+    said: list[Output] = []
     wanted = features or [()] * len(teachers)
     with context():
         for k, teacher in enumerate(teachers):
             run = functools.partial(teacher.output, images, wanted[k])
-            if k in said:
-                continue
-            if teacher.peers:
-                said |= _together(teachers, wanted, images, k)
-            elif teacher.kept is None or tags is None:
-                said[k] = run()
+            if teacher.kept is None or tags is None:
+                said.append(run())
             else:
-                said[k] = Output(teacher.kept.logits(tags, images.device, lambda run=run: run().logits), {})
-    return [said[k] for k in range(len(teachers))]
-
-
-def _together(teachers: Sequence[FrozenTeacher], wanted: Sequence, images: Tensor, k: int) -> dict[int, Output]:
-    """What teacher k and its peers say, by their places among the teachers."""
-    places = [next(i for i, t in enumerate(teachers) if t.network is network) for network in teachers[k].peers]
-    outputs = teachers[k].outputs(images, sorted({name for i in places for name in wanted[i]}))
-    return {i: Output(o.logits, {name: o.features[name] for name in wanted[i]}) for i, o in zip(places, outputs)}
+                said.append(Output(teacher.kept.logits(tags, images.device, lambda run=run: run().logits), {}))
+    return said
 
 
 def moved(output: Output, device: torch.device) -> Output:

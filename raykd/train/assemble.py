@@ -14,11 +14,10 @@ from raykd.data.config import Data
 from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.renormalize import renormalize
-from raykd.models.stacked import architecture, expect_stackable
 from raykd.models.staged import Staged
 from raykd.recipe import Pretrained, Recipe, Run, Teachers, Train
 from raykd.recipe.serial import from_dict, refuse_foreign
-from raykd.train.forms import Form, named, runner, stacked_runner
+from raykd.train.forms import Form, named, runner
 from raykd.train.storage import Folder
 from raykd.train.student import read_student
 
@@ -34,23 +33,14 @@ class FrozenTeacher:
     parameters: int  # of the network as it was trained
     kept: "Kept | None" = None  # its logits in files, where the recipe says so
     form: Form = Form()  # what its passes in training are computed in
-    peers: tuple[Staged, ...] = ()  # networks that it runs together with as one pass, its own among them
 
     def output(self, images: Tensor, features: Sequence[str]) -> Output:
         """`network.output` in this teacher's form, which is made of the network as it lies at the first call."""
         return self._run(images, features)
 
-    def outputs(self, images: Tensor, features: Sequence[str]) -> list[Output]:
-        """What each of its peers says, in one pass."""
-        return self._run_peers(images, features)
-
     @cached_property
     def _run(self):
         return runner(self.network, self.form)
-
-    @cached_property
-    def _run_peers(self):
-        return stacked_runner(self.peers, self.form)
 
 
 def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: int, seed: int) -> Distiller:
@@ -82,24 +72,7 @@ def load_teachers(teachers: Teachers, data: Data, classes: int, trained: Sequenc
             found.append(_pretrained(source, data, classes))
         else:
             raise UserError(f"teachers: {type(source).__name__} is not one of Run, Train, Pretrained")
-    found = [replace(_renamed(teacher, i, found), form=named(teachers)) for i, teacher in enumerate(found)]
-    return put_together(found) if teachers.together else found
-
-
-def put_together(teachers: Sequence[FrozenTeacher]) -> list[FrozenTeacher]:
-    """Teachers of which those of one architecture run as one pass.
-
-    Raises UserError where no two are of one architecture, or where theirs can't run so.
-    """
-    groups: dict[tuple[str, ...], list[Staged]] = {}
-    for teacher in teachers:
-        groups.setdefault(architecture(teacher.network), []).append(teacher.network)
-    shared = {kind: tuple(networks) for kind, networks in groups.items() if len(networks) > 1}
-    if not shared:
-        raise UserError("teachers.together: no two teachers have the same architecture; turn it off")
-    for networks in shared.values():
-        expect_stackable(networks, "stem", "teachers.together", frozen=True)
-    return [replace(teacher, peers=shared.get(architecture(teacher.network), ())) for teacher in teachers]
+    return [replace(_renamed(teacher, i, found), form=named(teachers)) for i, teacher in enumerate(found)]
 
 
 def _renamed(teacher: FrozenTeacher, i: int, all_of_them: list[FrozenTeacher]) -> FrozenTeacher:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from raykd.contract import Batch, Distiller, Output
 from raykd.models.frozen import lowered
-from raykd.models.stacked import Stacked
 from raykd.models.staged import Staged
 from raykd.recipe import Recipe, Teachers
 
@@ -59,27 +58,6 @@ def runner(network: Staged, form: Form) -> Callable[[Tensor, Sequence[str]], Out
     def run(images: Tensor, features: Sequence[str]) -> Output:
         with torch.autocast(images.device.type, dtype=kind):
             return _whole(output(images, features))
-
-    return run
-
-
-def stacked_runner(networks: Sequence[Staged], form: Form) -> Callable[[Tensor, Sequence[str]], list[Output]]:
-    """What `runner` gives of each network, of one architecture all, as one pass."""
-    kind = _type(form)
-    if kind is not None:
-        networks = [lowered(network, kind) for network in networks]
-    stacked = Stacked(networks, "stem", frozen=True)
-
-    def output(images: Tensor, features: Sequence[str]) -> list[Output]:
-        return stacked([network.trunk(images, "stem") for network in networks], features)
-
-    output = torch.compile(output) if form.compiled else output
-    if kind is None:
-        return output
-
-    def run(images: Tensor, features: Sequence[str]) -> list[Output]:
-        with torch.autocast(images.device.type, dtype=kind):
-            return [_whole(said) for said in output(images, features)]
 
     return run
 

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,12 +16,11 @@ from raykd.models.frozen import freeze
 from raykd.recipe import Recipe, Train
 from raykd.train import heap, loop, optim
 from raykd.train.ask import ask, autocast
-from raykd.train.assemble import FrozenTeacher, build_distiller, load_teachers, parameters, put_together
+from raykd.train.assemble import FrozenTeacher, build_distiller, load_teachers, parameters
 from raykd.train.forms import choose, named
 from raykd.train.forms import measure as forms
 from raykd.train.state import new_state
-from raykd.train.timing import WARM, OneBatch, events, often
-from raykd.train.together import gains
+from raykd.train.timing import WARM, events, often
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,6 @@ class Speed:
     first: float  # the first whole step
     whole: float  # real steps, the loader running ahead of them
     parts: dict[str, float]
-    together: dict[str, tuple[float, float]] = field(default_factory=dict)  # see `gains`
 
     @property
     def computing(self) -> float:
@@ -67,8 +65,7 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
             teachers = [replace(teacher, form=form) for teacher in teachers]
         asking = often(_asker(recipe, distiller, teachers, batch, device), seconds, device) if teachers else 0.0
         first, whole, parts = _train(recipe, distiller, teachers, data, device, seconds)
-        together = gains(recipe, teachers, OneBatch(batch, data.size, classes), device, seconds)
-        return Speed(len(batch.index), reading, asking, first, whole, parts, together)
+        return Speed(len(batch.index), reading, asking, first, whole, parts)
     finally:
         data.close()
 
@@ -78,7 +75,7 @@ def stand_ins(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
     found = []
     for source in recipe.teachers.sources:
         if not isinstance(source, Train):
-            alone = replace(recipe.teachers, sources=(source,), together=False)
+            alone = replace(recipe.teachers, sources=(source,))
             found += load_teachers(alone, recipe.data, classes, [])
             continue
         for seed in source.seeds:
@@ -86,7 +83,7 @@ def stand_ins(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
             network = create(name, classes, image_size=recipe.data.image_size)
             size = parameters(network)
             found.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", size, form=named(recipe.teachers)))
-    return put_together(found) if recipe.teachers.together else found
+    return found
 
 
 def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:

@@ -2,8 +2,7 @@
 
 Same networks from the same weights, same batch, same precision (float32); data takes no time on either side. Each side
 has a process of its own, raykd's with the settings of its workers. Methods with frozen teachers have a second row, in
-which raykd's teachers run in bfloat16 (`teachers.form`), the student not. Methods with several students have one in
-which `method.together` is on, and in which "original" is raykd with it off.
+which raykd's teachers run in bfloat16 (`teachers.form`), the student not.
 """
 
 import copy
@@ -29,7 +28,6 @@ from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
-from raykd.methods.peers import PeerConfig
 from raykd.methods.supervised import Supervised
 from raykd.methods.teskd import TESKD
 from raykd.models import create
@@ -97,9 +95,6 @@ def rows(names=tuple(CASES), repetitions: int = 5, counts: tuple[int, ...] = (1,
             for count in counts:
                 for row in _rows(name, theirs, raykd, count, repetitions):
                     yield {"method": name, "threads": count, **row}
-                if isinstance(CASES[name].config, PeerConfig):
-                    row = _together(name, raykd, count, repetitions)
-                    yield {"method": f"{name}, together", "threads": count, **row}
                 theirs.clear()
                 raykd.clear()
 
@@ -121,19 +116,8 @@ def _rows(name: str, theirs: Process, raykd: Process, count: int, repetitions: i
         yield what | times | ratio(timed["original"], timed[kind])
 
 
-def _together(name: str, raykd: Process, count: int, repetitions: int) -> dict[str, Any]:
-    """The students' stages as one pass; as "original" one after another, the same loop."""
-    timed = clocks_in_turns({way: raykd.build(count, _named, name, Form(), way) for way in (False, True)}, repetitions)
-    times = {"original ms": timed[False].milliseconds, "raykd ms": timed[True].milliseconds}
-    what = {"networks": _networks(CASES[name]), "batch": CASES[name].batch, "raykd's teachers": ""}
-    return what | times | ratio(timed[False], timed[True])
-
-
-def _named(name: str, form: Form, together: bool = False) -> Callable[[], object]:
-    case = CASES[name]
-    if together:
-        case = replace(case, config=replace(case.config, together=True))
-    return only_ours(case, CLASSES, form=form)
+def _named(name: str, form: Form) -> Callable[[], object]:
+    return only_ours(CASES[name], CLASSES, form=form)
 
 
 def prepared(case: Case, classes: int) -> tuple[list[Staged], Distiller, Tensor, Tensor]:

@@ -1,7 +1,6 @@
 """Group teachers: frozen teachers' pass of one step, raykd's against the original's (BatchNorm, NCHW, all features).
 
-A row for each form that raykd can run them in; what teachers.form auto would choose also depends on the loss. Where
-there are several, one in which `teachers.together` is on, and in which "original" is raykd with it off.
+A row for each form that raykd can run them in; what teachers.form auto would choose also depends on the loss.
 """
 
 import copy
@@ -17,7 +16,7 @@ from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged
 from raykd.train.ask import ask
-from raykd.train.assemble import FrozenTeacher, put_together
+from raykd.train.assemble import FrozenTeacher
 from raykd.train.forms import Form
 from raykd.train.kept import Kept
 from raykd.train.rows import Full
@@ -38,7 +37,7 @@ def rows(passes=PASSES, repetitions: int = 5, counts: tuple[int, ...] = (1, 2)) 
     for name, k, batch in passes:
         for count in counts:
             with threads(count):
-                found = [*_rows(name, k, batch, repetitions), *_together(name, k, batch, repetitions)]
+                found = _rows(name, k, batch, repetitions)
                 for form, row in found:
                     yield {"teachers": f"{k} × {name}", "form": form, "batch": batch, "threads": count} | row
     for count in counts:
@@ -57,17 +56,6 @@ def _kept(repetitions: int) -> dict:
         timed = in_turns(sides, repetitions)
     times = {f"{side} ms": found.milliseconds for side, found in timed.items()}
     return times | ratio(timed["original"], timed["raykd"])
-
-
-def _together(name: str, k: int, batch: int, repetitions: int) -> Iterator[tuple[str, dict]]:
-    """All teachers as one pass; as "original" one after another."""
-    if k == 1:
-        return
-    teachers, images = _prepared(name, k, batch)
-    sides = {"apart": ours(teachers, images, Form()), "together": ours(teachers, images, Form(), together=True)}
-    timed = in_turns(sides, repetitions)
-    times = {"original ms": timed["apart"].milliseconds, "raykd ms": timed["together"].milliseconds}
-    yield "together", times | ratio(timed["apart"], timed["together"])
 
 
 def _prepared(name: str, k: int, batch: int) -> tuple[list[Staged], torch.Tensor]:
@@ -95,9 +83,8 @@ def original(teachers: list[Staged], images: torch.Tensor) -> Callable[[], None]
     return run
 
 
-def ours(teachers: list[Staged], images: torch.Tensor, form: Form, together: bool = False) -> Callable[[], object]:
+def ours(teachers: list[Staged], images: torch.Tensor, form: Form) -> Callable[[], object]:
     frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, form=form) for t in teachers]
-    frozen = put_together(frozen) if together else frozen
     images = images.contiguous(memory_format=torch.channels_last)
     context = lambda: torch.autocast(DEVICE.type, enabled=False)  # noqa: E731
     return lambda: ask(frozen, (), images, context)

@@ -21,7 +21,7 @@ from raykd.models.staged import Staged
 from tests.methods import formulas
 from tests.methods.tiny import CLASSES, EVERY, SIZE, data, distiller_for, new_tiny, outputs_of, run, teachers_for, tiny
 
-BRANCHED = ("okddip", "okddip together", "okddip without leader", "okddip from stage2", "one", "cl_ilr", "individual")
+BRANCHED = ("okddip", "okddip without leader", "okddip from stage2", "one", "cl_ilr", "individual")
 LEARNING_RATE = 0.1
 every = pytest.mark.parametrize("name", EVERY)
 

@@ -44,7 +44,6 @@ EVERY: dict[str, MethodConfig] = {
     "okddip without leader": OKDDip.Config(leader=False, branches=3),
     "okddip of networks": OKDDip.Config(shared_trunk=False, branches=3),
     "okddip from stage2": OKDDip.Config(branch_from="stage2"),
-    "okddip together": OKDDip.Config(together=True),
     "one": ONE.Config(),
     "cl_ilr": CLILR.Config(),
     "individual": Individual.Config(),
