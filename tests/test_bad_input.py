@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from raykd.__main__ import main
-from raykd.data.prepare import folder_of, prepare
+from raykd.data.storage.prepare import folder_of, prepare
 from recipes.digits.supervised import recipe as digits
 
 SUPERVISED = "recipes/digits/supervised.py"
@@ -369,7 +369,7 @@ def test_teachers(capsys, tmp_path, finished, case):
     refused(capsys, tmp_path, ["train", path, *QUICK, "--storage", tmp_path / "runs"], "teacher|student")
 
 
-USERS_OF_FFCV = ("raykd.data.engine", "raykd.data.cache", "raykd.data.ffcv_parts")
+USERS_OF_FFCV = ("raykd.data.ffcv.engine", "raykd.data.ffcv.page_cache", "raykd.data.ffcv.imports")
 
 
 def test_no_ffcv(capsys, tmp_path, monkeypatch):

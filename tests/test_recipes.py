@@ -9,12 +9,13 @@ import torch
 
 from raykd.__main__ import main
 from raykd.contract import Batch
-from raykd.launch.job import check
+from raykd.launch.driver.run import check
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.recipe.load import load
 from raykd.recipe.serial import from_dict, to_dict
-from raykd.train.ask import ask
-from raykd.train.assemble import FrozenTeacher, build_distiller
+from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.teachers.outputs import ask
+from raykd.train.setup import build_distiller
 
 RECIPES = sorted(
     path for path in Path("recipes").rglob("*.py") if "recipe = " in path.read_text() or "\nrecipe=" in path.read_text()

@@ -10,7 +10,7 @@ from raykd import UserError
 from raykd.recipe import Recipe
 
 if TYPE_CHECKING:
-    from raykd.train.speed import Speed
+    from raykd.bench.step import Speed
 
 SECONDS = 5.0  # of measuring, for each part
 WIDTH = 100
@@ -24,8 +24,8 @@ def run(arguments: Sequence[str]) -> int:
     recipe = chosen.recipe
     import torch
 
-    from raykd.launch.job import check
-    from raykd.train.speed import measure
+    from raykd.bench.step import measure
+    from raykd.launch.driver.run import check
 
     check(recipe)
     most = recipe.workers if isinstance(recipe.workers, int) else recipe.workers[1]

@@ -13,7 +13,7 @@ from tyro import MISSING_NONPROP
 
 from raykd import UserError
 from raykd.data.config import Data, Encoding
-from raykd.data.prepare import Tick, prepare
+from raykd.data.storage.prepare import Tick, prepare
 from raykd.recipe.load import load, parse
 
 

@@ -43,11 +43,12 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     import torch
 
     from raykd.data.loader import TestLoader
-    from raykd.data.prepare import prepare
-    from raykd.train.ask import autocast
-    from raykd.train.assemble import build_distiller, load_teachers
-    from raykd.train.checkpoint import newest
+    from raykd.data.storage.prepare import prepare
+    from raykd.runs.checkpoint import newest
+    from raykd.teachers.load import load_teachers
+    from raykd.teachers.precision import autocast
     from raykd.train.evaluate import evaluate
+    from raykd.train.setup import build_distiller
     from raykd.train.state import new_state
 
     folder, recipe = open_finished(chosen.run, chosen.trust_source)
@@ -79,8 +80,8 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
 
 def open_finished(place: str, trust_source: bool = False):
     """Folder and recipe of a run directory; raises UserError where it is none."""
-    from raykd.train.assemble import recipe_of
-    from raykd.train.storage import Folder
+    from raykd.runs.recipe import recipe_of
+    from raykd.storage.folder import Folder
 
     folder = Folder(place)
     if not folder.exists("recipe.json"):
@@ -105,7 +106,7 @@ def sources_of(folder, below: str = "source") -> dict[str, str]:
 def trained_teachers(folder) -> list[str]:
     """Run directories of the teachers that a run's recipe had trained first."""
     from raykd.recipe import Train
-    from raykd.train.assemble import recipe_of
+    from raykd.runs.recipe import recipe_of
 
     count = sum(len(s.seeds) for s in recipe_of(folder).teachers.sources if isinstance(s, Train))
     if not count:

@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     writers = {".safetensors": _safetensors, ".onnx": _onnx, ".pt2": _pt2}
     if chosen.to.suffix not in writers:
         raise UserError(f"--to {chosen.to}: the suffix must be one of {', '.join(writers)}")
-    from raykd.train.storage import Folder
+    from raykd.storage.folder import Folder
 
     chosen.to.parent.mkdir(parents=True, exist_ok=True)
     said = writers[chosen.to.suffix](Folder(chosen.run), chosen.to)
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _safetensors(folder, path: Path) -> str:
-    from raykd.train.student import FILE, read_student
+    from raykd.runs.student import FILE, read_student
 
     read_student(folder)  # refuses a damaged file
     path.write_bytes(folder.read(FILE))
@@ -47,7 +47,7 @@ def _network(folder):
     """The plain network of a run, ready to export, and images to trace it with."""
     import torch
 
-    from raykd.train.student import read_student
+    from raykd.runs.student import read_student
 
     network, about = read_student(folder)
     images = torch.randn(2, 3, about.image_size, about.image_size, generator=torch.Generator().manual_seed(0))

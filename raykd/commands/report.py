@@ -26,7 +26,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Write the report and say where it is; returns the exit status."""
     from raykd import UserError
-    from raykd.track.report import report
+    from raykd.report.report import report
 
     default = Options(runs=())
     chosen = parse(
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     if not chosen.runs:
         raise UserError("raykd report needs runs: raykd report runs/digits [--out report.html]")
-    from raykd.train.mirror import local_copy, of_results
+    from raykd.storage.local_copy import local_copy, of_results
 
     far = {place: local_copy(place, of_results) for place in chosen.runs if "://" in place}
     places = [str(far[place].path) if place in far else place for place in chosen.runs]

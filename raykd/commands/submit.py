@@ -40,7 +40,7 @@ FLAGS = ("--wait", "--no-wait")
 def run(arguments: Sequence[str]) -> int:
     """Submit a recipe; returns the job's exit status, or 0 at once with --no-wait."""
     loaded, chosen = options(arguments)
-    from raykd.launch import submit
+    from raykd.launch.jobs import submit
 
     console = Console(soft_wrap=True, highlight=False)
     kept = [word for word in submit.arguments_without(arguments[1:], OWN) if word not in FLAGS]
@@ -90,7 +90,8 @@ def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
 
 def add_key(folder: Path, chosen: Options) -> str:
     """Put this machine's W&B key beside the code where that is wanted and safe; says what was done."""
-    from raykd.launch import key, submit
+    from raykd.launch.jobs import submit
+    from raykd.launch.jobs import wandb_key as key
     from raykd.track import server
 
     if chosen.recipe.wandb.mode in ("offline", "disabled"):

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from raykd.launch import rundir
-from raykd.launch.display import table_of
-from raykd.launch.job import Finished
-from raykd.train.storage import Folder
+from raykd.launch.driver.display import table_of
+from raykd.launch.driver.run import Finished
+from raykd.runs import directory
+from raykd.storage.folder import Folder
 
 if TYPE_CHECKING:
     from raykd.commands.train import Options
@@ -25,7 +25,7 @@ def summary(console: Console, finished: Finished, trained: list[str], chosen: "O
     if evaluation["ensemble"]:
         rows.append(_ensemble_row(evaluation))
     sibling = Folder(chosen.storage) / f"{chosen.name.rpartition('/')[0]}/supervised"
-    alone = rundir.result_of(sibling)
+    alone = directory.result_of(sibling)
     if alone is not None and alone["status"] == "finished" and sibling.place != run.place:
         rows.append(_row("student alone", sibling, alone))
     role = "student alone" if finished.result["method"] == "Supervised" else "student distilled"
@@ -65,7 +65,7 @@ def _ensemble_row(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 def _teacher_row(name: str, about: dict[str, Any]) -> dict[str, Any]:
     run = Folder(about["path"]) if "/" in about["path"] else None
-    result = rundir.result_of(run) if run is not None else None
+    result = directory.result_of(run) if run is not None else None
     if result is not None:
         return _row("teacher", run, result)
     parameters, top1 = f"{about['parameters']:,}", f"{100 * about['top1']:.2f} %"

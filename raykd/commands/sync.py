@@ -19,8 +19,8 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Upload and say a line for each run; returns the exit status."""
+    from raykd.storage.local_copy import local_copy, of_results, of_student, of_tracking
     from raykd.track.upload import sync
-    from raykd.train.mirror import local_copy, of_results, of_student, of_tracking
 
     description = "Upload runs that W&B could not be reached for, with the key from W&B's own places."
     chosen = parse(Options, Options(runs=()), arguments, "raykd sync", description)

@@ -23,8 +23,8 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """RECIPE and the fields that it is going to be trained with; returns the exit status."""
     from raykd.commands.train import LOG_WIDTH
-    from raykd.launch.job import default_storage, lasting
-    from raykd.launch.stop import Interrupted
+    from raykd.launch.cluster.signals import Interrupted
+    from raykd.launch.driver.run import default_storage, lasting
 
     if not arguments or arguments[0].startswith("-"):
         raise UserError("raykd data teach RECIPE --teachers.cache float16 [--field VALUE …] [--storage DIR]")
@@ -32,8 +32,8 @@ def run(arguments: Sequence[str]) -> int:
     program = f"raykd data teach {arguments[0]}"
     chosen = parse(Options, Options(loaded.recipe, default_storage()), arguments[1:], program, loaded.docstring)
     lasting(chosen.storage)
-    from raykd.launch.display import Display
-    from raykd.launch.teach import teach
+    from raykd.launch.driver.display import Display
+    from raykd.launch.teachers.fill_cache import teach
 
     display = Display(Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
     try:

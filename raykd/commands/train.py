@@ -27,7 +27,7 @@ class Options:
 
 def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:
     """RECIPE and what follows it, read against the recipe's own fields."""
-    from raykd.launch.job import default_storage, lasting
+    from raykd.launch.driver.run import default_storage, lasting
 
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"raykd {command} needs a recipe: raykd {command} recipes/digits/kd.py [--field VALUE …]")
@@ -47,9 +47,10 @@ def default_name(path: Path) -> str:
 def run(arguments: Sequence[str]) -> int:
     """Train a recipe; returns the exit status."""
     loaded, chosen = options(arguments, "train")
-    from raykd.launch import ensemble, job
-    from raykd.launch.display import Display
-    from raykd.launch.stop import Interrupted
+    from raykd.launch.cluster.signals import Interrupted
+    from raykd.launch.driver import run as job
+    from raykd.launch.driver.display import Display
+    from raykd.launch.teachers import train as ensemble
 
     display = Display(Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
     job.say_storage(chosen.storage, display)

@@ -32,9 +32,9 @@ def run(arguments: Sequence[str]) -> int:
     """Search, or train an ensemble; returns the exit status."""
     if not arguments or arguments[0].startswith("-"):
         raise UserError("raykd tune needs a recipe: raykd tune recipes/digits/search.py [--field VALUE …]")
-    from raykd.launch import job
-    from raykd.launch.display import Display
-    from raykd.launch.stop import Interrupted
+    from raykd.launch.cluster.signals import Interrupted
+    from raykd.launch.driver import run as job
+    from raykd.launch.driver.display import Display
 
     loaded = load(arguments[0])
     default = Options(loaded.recipe, default_name(loaded.path), job.default_storage(), 0, 0)
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _search(loaded: Loaded, chosen: Options, display: Any) -> int:
-    from raykd.launch.search import search
+    from raykd.launch.search.search import search
 
     wanted = chosen.recipe.search
     samples, most = chosen.samples or wanted.samples, chosen.max_concurrent or wanted.max_concurrent
@@ -72,7 +72,8 @@ def _search(loaded: Loaded, chosen: Options, display: Any) -> int:
 
 
 def _ensemble(loaded: Loaded, chosen: Options, display: Any) -> int:
-    from raykd.launch import ensemble, job
+    from raykd.launch.driver import run as job
+    from raykd.launch.teachers import train as ensemble
 
     if not ensemble.wanted(chosen.recipe):
         raise UserError(f"{loaded.path} has neither a search nor teachers to train: there is nothing to tune")

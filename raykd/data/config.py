@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from raykd.data.examples import Splits
+    from raykd.data.sources.examples import Splits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,14 @@ from torch import Tensor
 from raykd import UserError
 from raykd.contract import Batch
 from raykd.data import order
-from raykd.data.beton import Header
+from raykd.data.augment.geometry import misfits
+from raykd.data.augment.pipeline import Pipeline, evaluation, training
 from raykd.data.config import Data, Mixing
-from raykd.data.finish import Finisher
-from raykd.data.geometry import misfits
-from raykd.data.memory import fits_memory
+from raykd.data.ffcv.memory import fits_memory
 from raykd.data.mixing import mix
-from raykd.data.pipeline import Pipeline, evaluation, training
-from raykd.data.prepare import Prepared
+from raykd.data.normalize import Finisher
+from raykd.data.storage.beton import Header
+from raykd.data.storage.prepare import Prepared
 
 
 class TrainLoader:
@@ -152,7 +152,7 @@ def _engine(
         from raykd.data.torch_engine import TorchEngine
 
         return TorchEngine(header, pipeline, finish.images, rows=rows, threads=threads)
-    from raykd.data.engine import Engine
+    from raykd.data.ffcv.engine import Engine
 
     paged = data.order == "quasi-random" and not fits_memory(header.bytes)
     return Engine(header, pipeline, finish.images, early=finish.early, rows=rows, threads=threads, paged=paged)

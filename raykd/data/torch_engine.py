@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as F
 
-from raykd.data import colour, order
-from raykd.data.beton import Header
-from raykd.data.colour import program
-from raykd.data.geometry import Geometry, boxes
+from raykd.data import order
+from raykd.data.augment import colour
+from raykd.data.augment.colour import program
+from raykd.data.augment.geometry import Geometry, boxes
+from raykd.data.augment.pipeline import Pipeline
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
-from raykd.data.pipeline import Pipeline
+from raykd.data.storage.beton import Header
 
 
 class Samples(Dataset):

@@ -1,6 +1,6 @@
 """The networks that raykd defines itself, by name."""
 
-from raykd.models import cifar_resnet, densenet, mobilenet, shufflenet, vgg, wide_resnet
+from raykd.models.families import cifar_resnet, densenet, mobilenet, shufflenet, vgg, wide_resnet
 from raykd.models.parts import Parts
 
 NETWORKS = {

@@ -63,7 +63,7 @@ def _from_library(name: str, num_classes: int, weights: str) -> Parts:
 
 def _library(name: str) -> ModuleType:
     # Imported only when asked for: timm alone takes a second or two.
-    return import_module(f"raykd.models.{name.partition(':')[0]}_parts")
+    return import_module(f"raykd.models.families.{name.partition(':')[0]}")
 
 
 def _suggestion(name: str) -> str:

@@ -188,3 +188,9 @@ class Staged(nn.Module):
         for name, parts in self.sections.items():
             x = features[name] = self._run(parts, x)
         return features.pop("head"), features
+
+
+
+def parameters(network: nn.Module) -> int:
+    """Parameters of a network, shared ones once."""
+    return sum(p.numel() for p in network.parameters())

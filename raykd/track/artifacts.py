@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from raykd.track.notebook import Notebook
+from raykd.track.state import Notebook
 
 
 def log_artifacts(note: Notebook, run: Any, name: str) -> bool:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from raykd.recipe.labels import labels
 from raykd.track import server
 from raykd.track.artifacts import link_teachers, log_artifacts
-from raykd.track.labels import labels
-from raykd.track.notebook import Notebook
+from raykd.track.state import Notebook
 
 SHARE = 0.01  # of the training's time that logged steps may take; epochs, evaluations and the end are always logged
 CATCH_UP_SECONDS = 60

@@ -12,8 +12,8 @@ from typing import Any
 
 from raykd import UserError
 from raykd.track.artifacts import link_teachers, log_artifacts
-from raykd.track.notebook import Notebook
 from raykd.track.server import private_settings, quiet_wandb, unreachable
+from raykd.track.state import Notebook
 
 BLOCK, HEADER = 32768, 7  # W&B's transaction log is LevelDB's log format after 7 bytes that say so
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4

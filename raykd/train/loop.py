@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from raykd.contract import Distiller, Output, Step, global_sum
 from raykd.recipe import Recipe
-from raykd.train import optim
-from raykd.train.assemble import FrozenTeacher
+from raykd.recipe.length import epoch_end
+from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.train.meters import Meter
 from raykd.train.state import State
 from raykd.train.step import Running, update, wrap
@@ -89,8 +89,8 @@ def _interval_end(recipe: Recipe, step: int, size: int) -> int:
     """The first evaluation step past `step`."""
     passed = step * recipe.batch_size / size
     epoch = (int(passed) // recipe.evaluate_every + 1) * recipe.evaluate_every
-    end = optim.epoch_end(epoch, recipe, size)
-    return end if end > step else optim.epoch_end(epoch + recipe.evaluate_every, recipe, size)
+    end = epoch_end(epoch, recipe, size)
+    return end if end > step else epoch_end(epoch + recipe.evaluate_every, recipe, size)
 
 
 def _interval(run: Running, stop: int, save_due: Callable[[int], bool]) -> Iterator[Event]:

@@ -7,6 +7,7 @@ from torch import nn
 
 from raykd import UserError
 from raykd.recipe import SGD, AdamW, Cosine, Optimizer, Recipe, Schedule, Shampoo, Steps
+from raykd.recipe.length import total_steps
 
 
 def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
@@ -75,13 +76,3 @@ def _factor(schedule: Schedule, step: int, epoch: float, total: int) -> float:
     if isinstance(schedule, Steps):
         return schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
     return 1.0
-
-
-def total_steps(recipe: Recipe, size: int) -> int:
-    """Updates of a whole run: full global batches in `epochs` passes."""
-    return max(1, int(recipe.epochs * size // recipe.batch_size))
-
-
-def epoch_end(epoch: int, recipe: Recipe, size: int) -> int:
-    """The first step that lies at or past the end of `epoch` passes, or the run's last."""
-    return min(total_steps(recipe, size), -(-epoch * size // recipe.batch_size))

@@ -13,11 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 from raykd.contract import Batch, Distiller, Output, Step
 from raykd.losses import full_precision
 from raykd.recipe import Recipe
+from raykd.recipe.length import total_steps
+from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.teachers.outputs import ask, moved, split
+from raykd.teachers.precision import autocast
 from raykd.train import optim
-from raykd.train.ask import ask, autocast, moved, split
-from raykd.train.assemble import FrozenTeacher
-from raykd.train.finite import FiniteCheck, skip
 from raykd.train.meters import Stopwatch
+from raykd.train.nonfinite import FiniteCheck, skip
+from raykd.train.seeding import seed_step
 from raykd.train.state import State
 
 
@@ -54,7 +57,7 @@ class Running:
     remote: Callable[[int], list[list[Output]]] | None = None  # see `fit`
 
     def __post_init__(self):
-        self.steps = optim.total_steps(self.recipe, self.data.size)
+        self.steps = total_steps(self.recipe, self.data.size)
         self.context = autocast(self.recipe, self.device)
         self.check = FiniteCheck(self.recipe, self.state, self.rank)
         self.watch = Stopwatch(self.device)
@@ -112,11 +115,6 @@ def _backward(run: Running, part: Batch, tags: np.ndarray | None, said: list[Out
     state.scaler.scale(loss * share).backward()
     run.watch.lap("backward")
     return step
-
-
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed torch for one step (dropout): randomness is a function of seed, step and rank; no checkpoint holds it."""
-    torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)
 
 
 def _clip(recipe: Recipe, state: State) -> Tensor:

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from raykd.data import beton
 from raykd.data.config import Data, Encoding, Source
-from raykd.data.examples import Examples, Splits
 from raykd.data.loader import TrainLoader
-from raykd.data.prepare import Prepared, prepare
+from raykd.data.sources.examples import Examples, Splits
+from raykd.data.storage import beton
+from raykd.data.storage.prepare import Prepared, prepare
 from raykd.data.transforms import Flip, RandomCrop, RandomResizedCrop
 
 MEAN, STD, BATCH, ROUNDS = (0.48, 0.46, 0.41), (0.23, 0.22, 0.23), 128, 3
@@ -223,7 +223,7 @@ def _torch(case: Case, path: Path, cores: int, pil: bool) -> Callable[[], int]:
 def _plain(path: Path, cores: int) -> Callable[[], int]:
     import ctypes
 
-    from raykd.data.native import turbojpeg
+    from raykd.data.ffcv.libjpeg import turbojpeg
 
     library, header, content = turbojpeg(), beton.Header(path), np.fromfile(path, np.uint8)
     library.tjInitDecompress.restype = ctypes.c_void_p

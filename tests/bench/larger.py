@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from raykd.data.config import Data, Encoding, Source
-from raykd.data.examples import Splits, from_arrays
 from raykd.data.loader import TrainLoader
-from raykd.data.prepare import Prepared, prepare
+from raykd.data.sources.examples import Splits, from_arrays
+from raykd.data.storage.prepare import Prepared, prepare
 from raykd.data.transforms import RandomCrop
 
 COUNT, SIDE, BATCH = 20_000, 256, 128  # 3.9 GB of raw images

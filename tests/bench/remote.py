@@ -11,16 +11,18 @@ import torch
 from safetensors.torch import save_file
 
 from raykd.data.loader import TrainLoader
-from raykd.data.prepare import prepare
-from raykd.launch.cluster import connected
-from raykd.launch.remote import RemoteTeachers
+from raykd.data.storage.prepare import prepare
+from raykd.launch.cluster.connection import connected
+from raykd.launch.worker.remote_teachers import RemoteTeachers
 from raykd.methods.aver_mkd import AverMKD
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.recipe import Pretrained, Recipe, Teachers
+from raykd.recipe.length import total_steps
 from raykd.recipe.serial import to_dict
-from raykd.train import loop, optim
-from raykd.train.assemble import build_distiller, load_teachers
+from raykd.teachers.load import load_teachers
+from raykd.train import loop
+from raykd.train.setup import build_distiller
 from raykd.train.state import State, new_state
 from recipes.digits.supervised import recipe as digits
 from tests.bench.timing import threads
@@ -84,7 +86,7 @@ def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
     apart = None
     if recipe.teachers.placement == "remote":
         job = {"recipe": to_dict(recipe), "sources": {}, "trained": ()}
-        features, steps = distiller.teacher_features, optim.total_steps(recipe, data.size)
+        features, steps = distiller.teacher_features, total_steps(recipe, data.size)
         apart = stack.enter_context(closing(RemoteTeachers(job, recipe, 0, 1, features, steps, print)))
         apart.gather()
     state = new_state(recipe, distiller, CPU)

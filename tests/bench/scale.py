@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 
 from raykd.data.loader import TrainLoader
-from raykd.data.prepare import prepare
+from raykd.data.storage.prepare import prepare
 from raykd.recipe.load import override
-from raykd.train import heap, loop
-from raykd.train.assemble import build_distiller
+from raykd.train import loop
+from raykd.train import process as heap
+from raykd.train.setup import build_distiller
 from raykd.train.state import new_state
 from recipes.digits.supervised import recipe as digits
 from tests.bench import remote

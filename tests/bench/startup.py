@@ -23,9 +23,9 @@ IMPORTS = (
     "raykd.recipe.load",
     "torch",
     "raykd.train.loop",
-    "raykd.data.engine",
+    "raykd.data.ffcv.engine",
     "ray.train.torch",
-    "raykd.launch.board",
+    "raykd.launch.cluster.run_state",
 )
 RECIPE = "recipes/digits/supervised.py"
 # What ends each part of a run: the first line that has the text.

@@ -34,10 +34,10 @@ from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged
 from raykd.recipe import AdamW, Precision, Recipe
-from raykd.train import heap, loop
-from raykd.train.assemble import FrozenTeacher
-from raykd.train.forms import Form
-from raykd.train.kept import Kept
+from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.logit_cache import Kept
+from raykd.train import loop
+from raykd.train import process as heap
 from raykd.train.state import new_state
 from recipes.digits.supervised import recipe as digits
 from tests.bench import originals

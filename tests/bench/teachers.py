@@ -15,11 +15,10 @@ from raykd.methods.supervised import Supervised
 from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged
-from raykd.train.ask import ask
-from raykd.train.assemble import FrozenTeacher
-from raykd.train.forms import Form
-from raykd.train.kept import Kept
-from raykd.train.rows import Full
+from raykd.teachers.cache_format import Full
+from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.logit_cache import Kept
+from raykd.teachers.outputs import ask
 from tests.bench.step import CASES, CLASSES, DEVICE, SIZE, only_ours
 from tests.bench.timing import in_turns, ratio, threads
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from raykd import UserError
-from raykd.launch import key, submit
+from raykd.launch.jobs import submit, wandb_key
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def test_too_large_is_named_and_not_copied(project, tmp_path, monkeypatch):
 
 
 def test_the_key_file_is_its_owners_alone(tmp_path):
-    key.put(tmp_path, "secret")
-    assert (tmp_path / key.FILE).stat().st_mode & 0o777 == 0o600
+    wandb_key.put(tmp_path, "secret")
+    assert (tmp_path / wandb_key.FILE).stat().st_mode & 0o777 == 0o600
     with pytest.raises(FileExistsError):
-        key.put(tmp_path, "other")
+        wandb_key.put(tmp_path, "other")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_exit_status(status, code, expected):
 
 
 def test_storage_in_a_job(monkeypatch):
-    from raykd.launch import job
+    from raykd.launch.driver import run as job
 
     monkeypatch.delenv("RAYKD_STORAGE", raising=False)
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)

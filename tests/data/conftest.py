@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from raykd.data.config import Data, Encoding, Source
-from raykd.data.examples import Splits, from_arrays
+from raykd.data.sources.examples import Splits, from_arrays
 from raykd.data.transforms import Flip, RandomCrop
 
 

@@ -10,11 +10,11 @@ import pytest
 from conftest import Toy, photograph
 
 from raykd import UserError
-from raykd.data import beton
 from raykd.data.config import Encoding
-from raykd.data.examples import Examples, Splits, from_arrays
 from raykd.data.loader import TrainLoader
-from raykd.data.prepare import prepare
+from raykd.data.sources.examples import Examples, Splits, from_arrays
+from raykd.data.storage import beton
+from raykd.data.storage.prepare import prepare
 
 
 def write(path: Path, examples: Examples, classes=3, skip_corrupt=False, **encoding) -> list[str]:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from conftest import photograph
 
-from raykd.data import colour, order
-from raykd.data.colour_kernels import recolour
-from raykd.data.geometry import geometry
-from raykd.data.pipeline import Pipeline
+from raykd.data import order
+from raykd.data.augment import colour
+from raykd.data.augment.geometry import geometry
+from raykd.data.augment.pipeline import Pipeline
+from raykd.data.ffcv.colour_kernels import recolour
 from raykd.data.torch_engine import recolour as torchvision_operation
 from raykd.data.transforms import ColorJitter, Cutout, RandAugment
 

@@ -8,12 +8,13 @@ from scipy import stats
 from torchvision.transforms import functional as F
 
 from raykd import UserError
-from raykd.data import beton, order
+from raykd.data import order
+from raykd.data.augment.geometry import boxes, geometry
+from raykd.data.augment.pipeline import Pipeline
 from raykd.data.config import Encoding
-from raykd.data.engine import Engine
-from raykd.data.examples import from_arrays
-from raykd.data.geometry import boxes, geometry
-from raykd.data.pipeline import Pipeline
+from raykd.data.ffcv.engine import Engine
+from raykd.data.sources.examples import from_arrays
+from raykd.data.storage import beton
 from raykd.data.torch_engine import TorchEngine
 from raykd.data.transforms import CenterCrop, Flip, RandomCrop, RandomResizedCrop, Resize
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from conftest import Toy
 
-from raykd.data import loader, memory
-from raykd.data.beton import PAGE, Header
+from raykd.data import loader
 from raykd.data.config import Encoding
-from raykd.data.examples import Splits, from_arrays
-from raykd.data.prepare import prepare
+from raykd.data.ffcv import memory
+from raykd.data.sources.examples import Splits, from_arrays
+from raykd.data.storage.beton import PAGE, Header
+from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import RandomCrop
 
 COUNT, SIDE = 1200, 400

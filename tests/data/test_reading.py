@@ -16,7 +16,7 @@ from raykd import UserError
 from raykd.data.config import Encoding
 from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.mixing import CutMix, Mixup, share
-from raykd.data.prepare import prepare
+from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import CenterCrop, ColorJitter, Flip, RandAugment, RandomCrop, RandomResizedCrop, Resize
 
 BATCH = 8
@@ -249,7 +249,7 @@ def test_missing_ffcv_says_what_to_install(toy):
 import sys; sys.modules["ffcv"] = None
 from raykd import UserError
 try:
-    import raykd.data.engine
+    import raykd.data.ffcv.engine
 except UserError as error:
     print(error)
 """

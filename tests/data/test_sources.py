@@ -18,7 +18,7 @@ from raykd import UserError
 from raykd.data import sources as s
 from raykd.data.config import Data, Encoding
 from raykd.data.loader import TestLoader
-from raykd.data.prepare import prepare
+from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import Resize
 
 SIDE = 12

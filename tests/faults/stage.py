@@ -11,13 +11,14 @@ from pathlib import Path
 
 import torch
 
-from raykd.train import checkpoint
-from raykd.train.storage import Folder
+from raykd.runs import checkpoint
+from raykd.storage.folder import Folder
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PRELOAD = ["torch", "torch.utils.flop_counter", "raykd.__main__", "raykd.commands.train", "raykd.commands.summary"]
-PRELOAD += ["raykd.launch.worker", "raykd.launch.record", "raykd.data.engine", "raykd.train.loop", "recipes.digits.kd"]
+PRELOAD += ["raykd.launch.worker.worker", "raykd.launch.worker.recorder", "raykd.data.ffcv.engine", "raykd.train.loop"]
+PRELOAD += ["recipes.digits.kd"]
 
 RECIPE = """
 from dataclasses import replace
@@ -213,16 +214,16 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.chdir(ROOT)
-    from raykd.launch import rundir
-    from raykd.launch.worker import work
+    from raykd.launch.worker.worker import work
     from raykd.recipe.load import load
     from raykd.recipe.serial import fingerprint, to_dict
+    from raykd.runs import directory
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
     loaded = load(path)
     run = Folder(storage) / name
     if rank == 0:
-        rundir.open_run(run, loaded, loaded.recipe, [])
+        directory.open_run(run, loaded, loaded.recipe, [])
     torch.distributed.barrier()
     job = {"recipe": to_dict(loaded.recipe), "sources": loaded.sources, "run": run.place, "name": name}
     job |= {"trained": [], "fingerprint": fingerprint(loaded.recipe), "git": ""}

@@ -10,13 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raykd import UserError
-from raykd.data.beton import Header
-from raykd.data.prepare import prepare
-from raykd.launch import rundir
+from raykd.data.storage.beton import Header
+from raykd.data.storage.prepare import prepare
 from raykd.recipe.serial import to_dict
-from raykd.train import checkpoint
-from raykd.train.assemble import recipe_of
-from raykd.train.storage import Folder
+from raykd.runs import checkpoint, directory
+from raykd.runs.recipe import recipe_of
+from raykd.storage.folder import Folder
 from recipes.digits.funmatch import recipe as funmatch
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -88,10 +87,10 @@ def test_any_bytes_as_the_files_of_a_run(tmp_path_factory, content):
         run.write(name, content)
     run.write("checkpoints/step-000000003/state.pt", content)
     run.write("checkpoints/step-000000003/stamp.json", content)
-    for read in (recipe_of, rundir.attempts_of, rundir.result_of, rundir.lines, checkpoint.stamps):
+    for read in (recipe_of, directory.attempts_of, directory.result_of, directory.lines, checkpoint.stamps):
         clear(lambda read=read: read(run))
     assert checkpoint.newest(run, str) is None
-    clear(lambda: rundir.claim(run, 1))
+    clear(lambda: directory.claim(run, 1))
 
 
 @QUICK

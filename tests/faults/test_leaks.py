@@ -35,23 +35,23 @@ def finish(status: int, seen: list[dict], out: str) -> None:
 def run(recipe: str, storage: str, out: str) -> None:
     """A run in this process that notes what the process holds at every epoch."""
     from raykd.__main__ import main
-    from raykd.launch import record
+    from raykd.launch.worker import recorder
 
-    seen, line = [], record.Record._line
+    seen, line = [], recorder.Record._line
 
     def look(self, event):
         line(self, event)
         seen.append(figures(psutil.Process()))
 
-    record.Record._line = look
+    recorder.Record._line = look
     finish(main(["train", recipe, "--storage", storage, "--name", "long"]), seen, out)
 
 
 def search(recipe: str, storage: str, out: str) -> None:
     """A search that notes after every trial, and once all are gone, what it and its trials hold, and what Ray keeps."""
     from raykd.__main__ import main
-    from raykd.launch import search
-    from raykd.launch.watch import Watch
+    from raykd.launch.search import search
+    from raykd.launch.trials.progress import Watch
 
     seen, complete, trials = [], Watch.on_trial_complete, search._run
 
@@ -72,7 +72,7 @@ def search(recipe: str, storage: str, out: str) -> None:
 def of_search() -> dict[str, float]:
     from ray._private.state import actors
 
-    from raykd.launch.groups import groups
+    from raykd.launch.cluster.placement_groups import groups
 
     own = psutil.Process()
     trials = list(of_trials(own))

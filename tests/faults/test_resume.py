@@ -33,9 +33,9 @@ def survives(stage, base, changes="", kills=2, seed=0):
 
 
 def lines(stage, name):
-    from raykd.launch import rundir
+    from raykd.runs import directory
 
-    return rundir.lines(stage.run(name))
+    return directory.lines(stage.run(name))
 
 
 def test_killed_twice_with_gates_adamw_and_an_average(stage):
@@ -56,11 +56,11 @@ def test_a_method_that_changed_since_is_said_and_used(stage):
 def test_raykds_own_method_that_changed_since_is_said_until_a_newer_checkpoint(tmp_path):
     from pathlib import Path
 
-    from raykd.launch.rundir import open_run
     from raykd.recipe.load import load
     from raykd.recipe.serial import fingerprint
-    from raykd.train import checkpoint
-    from raykd.train.storage import Folder
+    from raykd.runs import checkpoint
+    from raykd.runs.directory import open_run
+    from raykd.storage.folder import Folder
 
     loaded, run = load(Path(__file__).parents[2] / "recipes/digits/dkd.py"), Folder(tmp_path)
     now, then = fingerprint(loaded.recipe), "0123456789ab"

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from raykd import UserError
-from raykd.launch import lease, rundir
-from raykd.launch.worker import Worker
-from raykd.train import checkpoint, retry
-from raykd.train.storage import Folder
+from raykd.launch.worker.worker import Worker
+from raykd.runs import checkpoint, directory
+from raykd.storage import lease, retry
+from raykd.storage.folder import Folder
 from tests.faults.stage import same
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -112,7 +112,7 @@ def test_a_real_disk_that_fills_up_and_is_cleared(tmp_path, hasty):
 
 
 def test_metric_lines_that_could_not_be_appended_come_later_and_once(run, monkeypatch):
-    journal = rundir.Journal(run, 0)
+    journal = directory.Journal(run, 0)
     journal.flush()
     append, calls = Folder.append, []
 
@@ -131,7 +131,7 @@ def test_metric_lines_that_could_not_be_appended_come_later_and_once(run, monkey
             journal.flush()
         except OSError:
             assert step == 2
-    assert [line["step"] for line in rundir.lines(run)] == [1, 2, 3]
+    assert [line["step"] for line in directory.lines(run)] == [1, 2, 3]
     assert run.read("metrics.jsonl").count(b"\n") == 3
 
 
@@ -145,22 +145,22 @@ def test_no_checkpoint_without_the_metric_lines_before_it(run):
 
 def test_a_worker_that_was_replaced_writes_nothing_more(run):
     run.write("recipe.json", "{}")
-    first = rundir.claim(run, 2)
-    writer = checkpoint.Writer(run, 2, "f", print, lambda: rundir.expect_mine(run, first))
+    first = directory.claim(run, 2)
+    writer = checkpoint.Writer(run, 2, "f", print, lambda: directory.expect_mine(run, first))
     writer.save(state(1), 1, 0.1, None)
     writer.wait()
-    rundir.claim(run, 2)
+    directory.claim(run, 2)
     writer.save(state(2), 2, 0.2, None)
-    with pytest.raises(rundir.Superseded, match="taken"):
+    with pytest.raises(directory.Superseded, match="taken"):
         writer.wait()
-    with pytest.raises(rundir.Superseded):
+    with pytest.raises(directory.Superseded):
         writer.save(state(3), 3, 0.3, None)
     assert [stamp.step for stamp in checkpoint.stamps(run)] == [1]
 
 
 def test_storage_that_is_away_looks_like_no_new_run(run):
     """An empty mount point: neither a first attempt nor a start from nothing may come of it."""
-    for action in (lambda: rundir.claim(run, 1), lambda: rundir.expect_mine(run, "t")):
+    for action in (lambda: directory.claim(run, 1), lambda: directory.expect_mine(run, "t")):
         with pytest.raises(FileNotFoundError, match="gone"):
             action()
     assert run.names() == []
@@ -273,7 +273,7 @@ def test_a_run_goes_on_while_its_storage_is_away_and_ends_whole(stage, left):
     aside.rename(place)
     assert process.end() == 0 and "written again" in process.said
     assert same(stage.state(name), stage.state(stage.whole("supervised"))) == []
-    assert len(rundir.lines(stage.run(name))) == 1
+    assert len(directory.lines(stage.run(name))) == 1
 
 
 def test_sigterm_leaves_a_checkpoint_of_the_next_step(stage):

@@ -5,11 +5,11 @@ import time
 import pytest
 import torch
 
-from raykd.launch import board, failure
-from raykd.launch.board import place_of
+from raykd.launch.cluster import failure, run_state
+from raykd.launch.cluster.run_state import place_of
 from raykd.recipe import Debug
 from raykd.train import loop
-from raykd.train.finite import NotFiniteError
+from raykd.train.nonfinite import NotFiniteError
 from raykd.train.state import new_state
 from tests.faults.stage import group
 from tests.train import tiny
@@ -158,8 +158,8 @@ def test_a_worker_that_ends_leaves_the_place_where_it_stood(monkeypatch):
             places.append(place["at"])
             return False, 0
 
-    monkeypatch.setattr(board.ray, "get", lambda answer: answer)
-    messenger = board.Messenger(type("Board", (), {"post": Post})(), 0, seconds=0.02)
+    monkeypatch.setattr(run_state.ray, "get", lambda answer: answer)
+    messenger = run_state.Messenger(type("Board", (), {"post": Post})(), 0, seconds=0.02)
     while not places:
         time.sleep(0.02)
     messenger.close()

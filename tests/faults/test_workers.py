@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from raykd.launch.board import Board
-from raykd.launch.failure import preempted
+from raykd.launch.cluster.failure import preempted
+from raykd.launch.cluster.run_state import Board
 from tests.faults.stage import group, same
 
 BRANCHES = "method=replace(base.method, ramp_up_epochs=1.0)"

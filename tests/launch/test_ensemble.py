@@ -40,8 +40,8 @@ TEACHERS = (
 
 
 def ensure(folder, name, bad, data):
-    from raykd.launch import ensemble
-    from raykd.launch.display import Display
+    from raykd.launch.driver.display import Display
+    from raykd.launch.teachers import train as ensemble
 
     loaded = load(tiny.write(folder, name, TEACHERS, data))
     recipe = override(loaded.recipe, {"teachers.sources.1.recipe.method.bad": bad})
@@ -51,8 +51,8 @@ def ensure(folder, name, bad, data):
 
 
 def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
-    from raykd.launch import ensemble
-    from raykd.launch.failure import RunFailed
+    from raykd.launch.cluster.failure import RunFailed
+    from raykd.launch.teachers import train as ensemble
 
     recipe, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")
     with pytest.raises(RunFailed, match=r"1 of 3 teachers failed \(teachers/resnet14-.*not finite.*2 trained"):

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from raykd.data.loader import TestLoader
-from raykd.data.prepare import prepare
+from raykd.data.storage.prepare import prepare
 from raykd.models import create
 from recipes.digits.kd import recipe as kd
 

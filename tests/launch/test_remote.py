@@ -16,8 +16,10 @@ import torch
 from rich.console import Console
 
 from raykd import UserError
-from raykd.launch import checks, remote, remote_room
-from raykd.launch.autoscaler import Node
+from raykd.launch.cluster import actor_capacity
+from raykd.launch.cluster.autoscaler import Node
+from raykd.launch.driver import validate
+from raykd.launch.worker import remote_teachers
 from raykd.methods.kd import KD
 from raykd.models import create
 from raykd.models.config import Network
@@ -65,8 +67,8 @@ def write(tmp_path_factory):
 
 def train(path, storage, **changes):
     """The final weights of a recipe's run here, and what was said."""
-    from raykd.launch.display import Display
-    from raykd.launch.job import train
+    from raykd.launch.driver.display import Display
+    from raykd.launch.driver.run import train
 
     loaded, text = load(path), io.StringIO()
     teachers = replace(loaded.recipe.teachers, **changes.pop("teachers", {}))
@@ -164,11 +166,11 @@ def beginning(path, say, **changes):
     loaded = load(path)
     recipe = replace(loaded.recipe, teachers=replace(loaded.recipe.teachers, placement="remote", **changes))
     job = {"recipe": to_dict(recipe), "sources": loaded.sources, "trained": []}
-    return remote.RemoteTeachers(job, recipe, 0, 1, (("stage2",),) * 2, 4, say)
+    return remote_teachers.RemoteTeachers(job, recipe, 0, 1, (("stage2",),) * 2, 4, say)
 
 
 def test_an_actor_without_room_is_waited_for_and_the_user_told(ray, write, monkeypatch):
-    monkeypatch.setattr(remote, "PATIENCE", 0.5)
+    monkeypatch.setattr(remote_teachers, "PATIENCE", 0.5)
     holder = ray.remote(num_cpus=2)(type("Holder", (), {"here": lambda self: None})).remote()
     ray.get(holder.here.remote())
     said = []
@@ -202,11 +204,11 @@ def test_an_actors_own_error_is_raised_and_one_that_always_dies_ends_the_run(ray
         def outputs(self, step):
             os._exit(1)
 
-    monkeypatch.setattr(remote, "Teaching", ray.remote(Dying))
-    monkeypatch.setattr(remote, "LOSSES", 2)
+    monkeypatch.setattr(remote_teachers, "Teaching", ray.remote(Dying))
+    monkeypatch.setattr(remote_teachers, "LOSSES", 2)
     said = []
     teachers = beginning(path, said.append)
-    with pytest.raises(remote.TeachersLost, match="2 actors of worker 0's remote teachers .*ActorDiedError"):
+    with pytest.raises(remote_teachers.TeachersLost, match="2 actors of worker 0's remote teachers .*ActorDiedError"):
         teachers(0)
     teachers.close()
     assert len(said) == 1 and "another one computes its steps again" in said[0]
@@ -239,7 +241,7 @@ def remote_recipe(**changes):
 def test_what_no_run_can_have(change, says):
     recipe = remote_recipe(**change.pop("teachers", {}))
     with pytest.raises(UserError, match=says):
-        checks.check(replace(recipe, **change))
+        validate.check(replace(recipe, **change))
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -247,14 +249,14 @@ def test_no_trial_has_remote_teachers(fixed):
     """A search sets aside what a trial's workers need, and no more."""
     from ray import tune
 
-    from raykd.launch import feasible, space
+    from raykd.launch.search import space, validate
 
     wanted = Search(space={"seed": tune.randint(0, 9)} if fixed else {"teachers.placement": tune.choice(["remote"])})
     recipe = replace(remote_recipe(), workers=1, search=wanted)
     if not fixed:
         recipe = replace(recipe, teachers=replace(recipe.teachers, placement="inline"))
     with pytest.raises(UserError, match="search: teachers.placement: trials reserve nothing for remote teachers"):
-        feasible.check(feasible.base_of(recipe), wanted, space.read(wanted))
+        validate.check(validate.base_of(recipe), wanted, space.read(wanted))
 
 
 def test_where_teachers_run_is_no_part_of_what_a_run_is():
@@ -273,7 +275,7 @@ def test_room_together_is_what_trying_every_placement_finds():
             cpus_per_worker=draw.randint(1, 3),
         )
         nodes = [Node({"CPU": float(size)}, {}) for size in sizes]
-        found = remote_room.together(nodes, recipe, 2)
+        found = actor_capacity.together(nodes, recipe, 2)
         assert found == max(workers for workers in range(3) if placeable(sizes, recipe, workers)), (sizes, recipe)
 
 
@@ -288,9 +290,9 @@ def placeable(sizes, recipe, workers):
 
 def test_an_elastic_run_leaves_room_for_the_actors(monkeypatch):
     nodes = [Node({"CPU": 4.0}, {}), Node({"CPU": 3.0}, {})]
-    monkeypatch.setattr(remote_room, "_largest", lambda limits: nodes)
-    monkeypatch.setattr(remote_room.Limits, "read", staticmethod(remote_room.Limits))
-    assert remote_room.bounded(replace(remote_recipe(), workers=(1, 7))).workers == (1, 3)
-    assert remote_room.bounded(replace(remote_recipe(), workers=2)).workers == 2
+    monkeypatch.setattr(actor_capacity, "_largest", lambda limits: nodes)
+    monkeypatch.setattr(actor_capacity.Limits, "read", staticmethod(actor_capacity.Limits))
+    assert actor_capacity.bounded(replace(remote_recipe(), workers=(1, 7))).workers == (1, 3)
+    assert actor_capacity.bounded(replace(remote_recipe(), workers=2)).workers == 2
     inline = replace(remote_recipe(), teachers=Teachers(), workers=(1, 7))
-    assert remote_room.bounded(inline).workers == (1, 7)
+    assert actor_capacity.bounded(inline).workers == (1, 7)

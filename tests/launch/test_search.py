@@ -27,8 +27,8 @@ def data(tmp_path_factory):
 
 def search(folder, name, expression, data, **changes):
     """Run the search of a tiny recipe; what it found, and what it said."""
-    from raykd.launch.display import Display
-    from raykd.launch.search import search
+    from raykd.launch.driver.display import Display
+    from raykd.launch.search.search import search
 
     loaded = load(tiny.write(folder, name, expression, data))
     recipe = replace(loaded.recipe, search=replace(loaded.recipe.search, **changes))
@@ -43,7 +43,7 @@ def table(found):
 
 def idle(ray, seconds=10):
     """Whether all CPUs are free and no placement group is left, within some seconds."""
-    from raykd.launch.groups import groups
+    from raykd.launch.cluster.placement_groups import groups
 
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -54,7 +54,7 @@ def idle(ray, seconds=10):
 
 
 def test_evaluations_count_as_whole_epochs():
-    from raykd.launch.trial import at_end, told
+    from raykd.launch.trials.trial import at_end, told
 
     def at(step, batch, size, every=1, epochs=3.0):
         metrics = {"epoch": step * batch / size, "step": step, "top1": 0.5, "agreement": {}}
@@ -198,7 +198,7 @@ def test_trials_of_two_workers_on_two_cpus(ray, data, tmp_path):
 @pytest.mark.slow
 def test_a_trial_of_two_workers_fails_with_its_reason_and_frees_its_workers(ray, data, tmp_path):
     expression = NESTED.format(bad=["nan"]).replace("samples=3", "samples=1")
-    from raykd.launch.failure import RunFailed
+    from raykd.launch.cluster.failure import RunFailed
 
     with pytest.raises(RunFailed, match="not finite"):
         search(tmp_path, "tiny_nested_nan", expression, data)

@@ -9,9 +9,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from raykd import UserError
-from raykd.launch import job
-from raykd.launch.display import Display
-from raykd.launch.teach import teach
+from raykd.launch.driver import run
+from raykd.launch.driver.display import Display
+from raykd.launch.teachers.fill_cache import teach
 from raykd.recipe.load import load, override
 from tests.launch import tiny
 
@@ -34,11 +34,11 @@ def files(root) -> dict[str, str]:
 
 
 def weights(setting, name: str, recipe):
-    from raykd.launch import ensemble
+    from raykd.launch.teachers import train as ensemble
 
     loaded, storage, display, _ = setting
     places = ensemble.ensure(loaded, recipe, storage, display)
-    finished = job.train(loaded, recipe, name, storage, places, display)
+    finished = run.train(loaded, recipe, name, storage, places, display)
     return load_file(f"{finished.place}/student.safetensors")
 
 

@@ -128,7 +128,7 @@ def test_the_class_must_be_a_recipe():
 @pytest.mark.parametrize("path", ["recipes/digits/search.py", "recipes/digits/ca_mkd.py", "recipes/sweeps/okddip.py"])
 def test_a_copy_from_a_file_has_the_same_fingerprint_and_so_the_same_teachers(path):
     """Fields that are floats may be written as whole numbers, and a trial reads its recipe from JSON."""
-    from raykd.launch import ensemble
+    from raykd.launch.teachers import train as ensemble
 
     recipe = dataclasses.replace(load(path).recipe, search=None)
     copy = from_dict(json.loads(json.dumps(to_dict(recipe))))

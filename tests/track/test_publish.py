@@ -5,7 +5,7 @@ import json
 import pytest
 
 from raykd import UserError
-from raykd.track.report import make, report
+from raykd.report.report import make, report
 from raykd.track.run import start
 from tests.track.synthetic import write_run, write_search
 

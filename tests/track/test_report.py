@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from raykd import UserError
-from raykd.track.measures import accuracy_curves, calibration, class_gains, deployed_curve, line_curves
-from raykd.track.report import COLUMNS, html, make, markdown, report
-from raykd.track.svg import Axes, nice_ticks
+from raykd.report.measures import accuracy_curves, calibration, class_gains, deployed_curve, line_curves
+from raykd.report.report import COLUMNS, html, make, markdown, report
+from raykd.report.svg import Axes, nice_ticks
 from tests.track.synthetic import write_run, write_search
 
 PUBLISHED = [

@@ -240,8 +240,8 @@ def test_transaction_log_round_trip():
 def test_run_in_a_remote_storage_stays_one_run(server, directory, recipe, tmp_path):
     """A worker on another machine finds the run's id and what the server lacks in the storage; `sync` does too."""
     from raykd.commands import sync as command
-    from raykd.train.mirror import Mirror, of_tracking
-    from raykd.train.storage import Folder
+    from raykd.storage.folder import Folder
+    from raykd.storage.local_copy import Mirror, of_tracking
 
     place = f"local://{tmp_path}/far"  # fsspec's name for files of this machine: not a local path to raykd
 

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 
 from raykd.contract import Batch
 from raykd.methods.kd import KD
+from raykd.models.staged import parameters
 from raykd.recipe import SGD, AdamW, Cosine, Debug, Precision, Steps
+from raykd.recipe.length import total_steps
+from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.teachers.outputs import split
 from raykd.train import loop, optim
-from raykd.train.ask import split
-from raykd.train.assemble import FrozenTeacher, parameters
-from raykd.train.finite import NotFiniteError
+from raykd.train.nonfinite import NotFiniteError
 from raykd.train.state import new_state
 from tests.train import tiny
 
@@ -249,7 +251,7 @@ def test_a_module_may_join_in_late():
     recipe = tiny.recipe(optimizer=SGD(learning_rate=0.01, weight_decay=0.1), schedule=Steps())
     run(recipe, distiller)
     velocity = torch.zeros_like(weight)
-    for step in range(optim.total_steps(recipe, 1347)):
+    for step in range(total_steps(recipe, 1347)):
         if step * recipe.batch_size / 1347 >= 0.5:
             gradient = 2 * weight.sum() * torch.ones_like(weight) + 0.1 * weight
             velocity = 0.9 * velocity + gradient
@@ -339,11 +341,11 @@ def test_schedules():
         epochs=300, batch_size=128, optimizer=SGD(learning_rate=0.1), schedule=Steps(milestones=(150, 225))
     )
     size = 50_000
-    rates = [optim.learning_rate(recipe, step, size) for step in range(0, optim.total_steps(recipe, size), 97)]
+    rates = [optim.learning_rate(recipe, step, size) for step in range(0, total_steps(recipe, size), 97)]
     epochs = np.arange(len(rates)) * 97 * 128 / size
     np.testing.assert_allclose(rates, 0.1 * 0.1 ** ((epochs >= 150).astype(int) + (epochs >= 225)), rtol=1e-12)
     warm = replace(recipe, schedule=Cosine(warmup_steps=1500, final=0.1))
-    total = optim.total_steps(warm, size)
+    total = total_steps(warm, size)
     step = np.arange(0, total, 331)
     passed = (step - 1500) / (total - 1500)
     wanted = np.where(step < 1500, 0.1 * step / 1500, 0.1 * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * passed))))

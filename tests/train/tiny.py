@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from raykd.data.loader import TestLoader, TrainLoader
-from raykd.data.prepare import prepare
+from raykd.data.storage.prepare import prepare
 from raykd.methods.supervised import Supervised
 from raykd.models import create
 from raykd.models.staged import Staged

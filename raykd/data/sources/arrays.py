@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.examples import Examples, Splits, from_arrays
+from raykd.data.sources.examples import Examples, Splits, from_arrays
 
 
 @dataclass(frozen=True, kw_only=True)

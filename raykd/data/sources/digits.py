@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from raykd.data.config import Source
-from raykd.data.examples import Splits, from_arrays
+from raykd.data.sources.examples import Splits, from_arrays
 
 TEST_SIZE = 450
 SPLIT_SEED = 0

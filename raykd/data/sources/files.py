@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raykd import UserError
-from raykd.data.examples import Examples
+from raykd.data.sources.examples import Examples
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 

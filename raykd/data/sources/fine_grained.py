@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from raykd.data.config import Source
-from raykd.data.examples import Examples, Splits
+from raykd.data.sources.examples import Examples, Splits
 from raykd.data.sources.files import folder, from_files, lines, subfolders
 
 

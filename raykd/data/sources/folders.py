@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.examples import Splits
+from raykd.data.sources.examples import Splits
 from raykd.data.sources.files import folder, from_files, from_folders, lines, subfolders
 
 

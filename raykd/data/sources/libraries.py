@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.examples import Examples, Splits
+from raykd.data.sources.examples import Examples, Splits
 
 
 def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **settings):

@@ -1,0 +1,133 @@
+"""What one worker's step of a recipe costs here: the loader, the teachers and the whole, measured apart."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from raykd.bench.timing import WARM, events, often
+from raykd.contract import Batch
+from raykd.data.loader import TrainLoader
+from raykd.data.storage.prepare import prepare
+from raykd.models import create
+from raykd.models.frozen import freeze
+from raykd.models.staged import parameters
+from raykd.recipe import Recipe, Train
+from raykd.recipe.length import total_steps
+from raykd.teachers.frozen_teacher import FrozenTeacher, named
+from raykd.teachers.load import load_teachers
+from raykd.teachers.outputs import ask
+from raykd.teachers.precision import autocast
+from raykd.train import loop
+from raykd.train import process as heap
+from raykd.train.choose_precision import choose
+from raykd.train.choose_precision import measure as forms
+from raykd.train.setup import build_distiller
+from raykd.train.state import new_state
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds a step of one worker, medians; `parts` are those of the whole step: data, teacher, student, …"""
+
+    images: int  # of one step of this worker
+    loader: float  # reading alone, nothing else running
+    teachers: float  # their forward pass alone on one batch
+    first: float  # the first whole step
+    whole: float  # real steps, the loader running ahead of them
+    parts: dict[str, float]
+
+    @property
+    def computing(self) -> float:
+        """Seconds of a step without waiting for data."""
+        return self.whole - self.parts.get("data", 0.0)
+
+
+def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, seconds: float) -> Speed:
+    """Time one of `workers` workers' share of the recipe's steps for about `seconds` a part, in this process.
+
+    No gradients are exchanged. Teachers that would be trained first are taken untrained: they cost the same.
+    """
+    torch.set_num_threads(threads)
+    heap.keep()
+    ready = prepare(recipe.data)
+    classes = len(ready.classes)
+    place = {"rank": 0, "world": workers, "device": device, "threads": threads}
+    place["channels_last"] = recipe.precision.channels_last
+    data = TrainLoader(recipe.data, ready, batch_size=recipe.batch_size, seed=recipe.seed, **place)
+    try:
+        teachers = stand_ins(recipe, classes)
+        distiller = build_distiller(recipe, teachers, classes, recipe.seed)
+        for teacher in teachers:
+            teacher.network.to(device)
+        batch = next(data.batches(0, 1))
+        steps = total_steps(recipe, data.size)
+        reading = often(_reader(data, steps), seconds, device)
+        if recipe.teachers.form == "auto":
+            form = choose(forms(recipe, distiller.to(device), teachers, [batch], device))
+            teachers = [replace(teacher, form=form) for teacher in teachers]
+        asking = often(_asker(recipe, distiller, teachers, batch, device), seconds, device) if teachers else 0.0
+        first, whole, parts = _train(recipe, distiller, teachers, data, device, seconds)
+        return Speed(len(batch.index), reading, asking, first, whole, parts)
+    finally:
+        data.close()
+
+
+def stand_ins(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
+    """The recipe's teachers; those that it would train first are fresh networks of the same shape."""
+    found = []
+    for source in recipe.teachers.sources:
+        if not isinstance(source, Train):
+            alone = replace(recipe.teachers, sources=(source,))
+            found += load_teachers(alone, recipe.data, classes, [])
+            continue
+        for seed in source.seeds:
+            name = source.recipe.student.name
+            network = create(name, classes, image_size=recipe.data.image_size)
+            size = parameters(network)
+            found.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", size, form=named(recipe.teachers)))
+    return found
+
+
+def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:
+    def stream() -> Iterator[Batch]:
+        while True:
+            yield from data.batches(0, steps)
+
+    batches = stream()
+    return lambda: next(batches)
+
+
+def _asker(recipe, distiller, teachers, batch: Batch, device: torch.device) -> Callable[[], Any]:
+    context = autocast(recipe, device)
+    return lambda: ask(teachers, distiller.teacher_features, batch.images, context)
+
+
+def _train(recipe, distiller, teachers, data, device, seconds: float) -> tuple[float, float, dict[str, float]]:
+    """The first step, the median of whole steps, and the median of each part; real steps of the real loop."""
+    state = new_state(recipe, distiller, device)
+    steps = events(recipe, state, teachers, data, device)
+    start = time.perf_counter()
+    next(steps)
+    first = time.perf_counter() - start
+    whole = often(lambda: next(steps), seconds, device)
+    steps.close()
+    return first, whole, _laps(recipe, state, teachers, data, device, seconds)
+
+
+def _laps(recipe, state, teachers, data, device, seconds: float) -> dict[str, float]:
+    """The median of each part of a step, by the loop's own stopwatch, which waits for the device after each part."""
+    recipe, laps = replace(recipe, log_every=1), []
+    steps = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: False)
+    often(lambda: laps.append(_times(next(steps))), seconds, device)
+    steps.close()
+    laps = [lap for lap in laps[WARM:] if lap]  # the end of an interval has none
+    return {name: statistics.median(lap[name] for lap in laps) for name in laps[-1]}
+
+
+def _times(event: loop.Event) -> dict[str, float]:
+    values = event.values if isinstance(event, loop.Progress) else {}
+    return {name.removeprefix("time/"): value for name, value in values.items() if name.startswith("time/")}

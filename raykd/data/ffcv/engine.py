@@ -1,0 +1,165 @@
+"""FFCV's pipeline with one operation, raykd's kernel, in place of its decoders and augmentations.
+
+Samples travel as index | pass << 40, so that the kernel knows which of an image's augmentations to draw.
+"""
+
+import queue
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numba
+import numpy as np
+from torch import Tensor
+
+from raykd.data import order
+from raykd.data.augment.colour import program
+from raykd.data.augment.geometry import boxes
+from raykd.data.augment.pipeline import Pipeline
+from raykd.data.ffcv import kernels
+from raykd.data.ffcv.imports import (
+    AllocationQuery,
+    Compiler,
+    EpochIterator,
+    Graph,
+    PipelineSpec,
+    Reader,
+    SimpleRGBImageDecoder,
+)
+from raykd.data.ffcv.page_cache import Mapped, Paged
+from raykd.data.order import INDEX_MASK, PASS_SHIFT
+from raykd.data.storage.beton import Header
+
+SEGMENT = 1 << 22  # samples handed to FFCV at once: it wants the whole order of an epoch in memory
+
+
+class Decode(SimpleRGBImageDecoder):
+    """FFCV operation: bytes in the file → augmented uint8 [B, S, S, 3], `after` of it, and a status for each image."""
+
+    def __init__(
+        self, header: Header, pipeline: Pipeline, threads: int, after: Callable[[np.ndarray], np.ndarray | Tensor]
+    ):
+        super().__init__()
+        self.header, self.pipeline, self.threads, self.after = header, pipeline, threads, after
+
+    def declare_state_and_memory(self, previous_state):
+        shape, byte = (self.pipeline.geometry.size, self.pipeline.geometry.size, 3), np.dtype("u1")
+        state = replace(previous_state, jit_mode=True, shape=shape, dtype=byte)
+        return state, (AllocationQuery(shape, byte), AllocationQuery((1,), byte))
+
+    def generate_code(self):
+        def decode(tags, buffers, metadata, storage):
+            out, status = buffers[0], buffers[1][:, 0]
+            memory, where = storage
+            self.run(tags, memory, where(tags & INDEX_MASK), out, status)
+            return self.after(out), status
+
+        return decode
+
+    def run(self, tags: np.ndarray, memory: np.ndarray, offsets: np.ndarray, out: np.ndarray, status: np.ndarray):
+        """Fill out and status from the images that lie in memory at these offsets."""
+        header, pipeline, index = self.header, self.pipeline, tags & INDEX_MASK
+        keys = order.keys(pipeline.seed, tags >> PASS_SHIFT, index)
+        edges, flips = boxes(pipeline.geometry, keys, header.shapes[index])
+        stored = memory, offsets, header.sizes[index], header.shapes[index]
+        geometry = pipeline.geometry
+        how = edges, flips, geometry.fill, geometry.resamples, geometry.crops_first, out, status
+        if header.jpeg.any():
+            kernels.jpeg_batch(self.threads, *stored, header.jpeg[index], *how)
+        else:
+            kernels.raw_batch(*stored, *how)
+        if pipeline.colours:
+            from raykd.data.ffcv.colour_kernels import recolour
+
+            operations = program(pipeline.colours, keys, geometry.size)
+            recolour(out, operations, pipeline.side, np.array(pipeline.fill, np.uint8))
+
+
+class Engine:
+    """Decoded batches of one .beton file, a few ahead of whoever reads them.
+
+    This is what FFCV's EpochIterator needs of a Loader. FFCV's own Loader would also compile its pipeline anew in every
+    process (ours only calls a kernel that is compiled and cached) and build tables of Python sets over all samples.
+    """
+
+    batches_ahead = 3
+    traversal_order = None
+
+    def __init__(
+        self,
+        header: Header,
+        pipeline: Pipeline,
+        finish: Callable[[np.ndarray], Tensor],
+        *,
+        early: bool,
+        rows: int,
+        threads: int,
+        paged: bool = False,
+    ):
+        """`finish` makes of uint8 [B, S, S, 3], which is overwritten afterwards, what `read` gives; early: in the
+        loading thread, a few batches ahead, else in the reader's.
+
+        `paged`: read whole pages ahead into the process, for files larger than memory; else map the file.
+        """
+        self.header, self.batch_size = header, rows
+        self.num_workers = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
+        self.reader = Reader(str(header.path))
+        self.memory_manager = Paged(header) if paged else Mapped(header)
+        ahead, self.finish = (finish, _same) if early else (_same, finish)
+        spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers, ahead)])
+        self.graph = Graph({"image": spec}, self.reader.handlers, {"image": 0, "label": 1}, self.reader.metadata, None)
+        self.code = self._assemble()
+
+    def _assemble(self):
+        _, code = self.graph.collect_requirements()
+        Compiler.set_enabled(False)
+        try:
+            return self.graph.codegen_all(code)
+        finally:
+            Compiler.set_enabled(True)
+
+    def read(self, tags: np.ndarray) -> Iterator[Tensor]:
+        """Finished images of tags [n], B at a time."""
+        step = max(SEGMENT // self.batch_size, 1) * self.batch_size
+        for first in range(0, len(tags), step):
+            yield from self._segment(tags[first : first + step])
+
+    def _segment(self, tags: np.ndarray) -> Iterator[Tensor]:
+        epoch = EpochIterator(self, tags)
+        try:
+            for first in range(0, len(tags), self.batch_size):
+                images, status = _take(epoch)
+                self.header.check_status(tags[first : first + len(status)], status)
+                yield self.finish(images)
+        finally:
+            _close(epoch)
+
+    def close(self) -> None:
+        """Nothing runs, and no file is open, between two reads."""
+
+
+def _same(images):
+    return images
+
+
+def _take(epoch: EpochIterator) -> tuple[np.ndarray, np.ndarray]:
+    """The next batch; FFCV's own __next__ would wait for ever for a thread that has died."""
+    while True:
+        try:
+            slot, (result,) = epoch.output_queue.get(timeout=1.0)
+            return result
+        except queue.Empty:
+            if not epoch.is_alive() and epoch.output_queue.empty():
+                raise RuntimeError("FFCV's loading thread died; its traceback stands above") from None
+
+
+def _close(epoch: EpochIterator) -> None:
+    """End the thread for certain: it may be waiting for room in its queue, which FFCV's close() does not make."""
+    epoch.close()
+    epoch.closed = True
+    while epoch.is_alive():
+        try:
+            epoch.output_queue.get(timeout=0.01)
+        except queue.Empty:
+            continue
+    epoch.join()
+    epoch.memory_context.join()

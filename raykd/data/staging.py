@@ -1,0 +1,108 @@
+"""Data on a cluster: written once to shared storage, copied from there once by each node, checked on the way."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock
+
+from raykd import UserError
+from raykd.data.config import Data
+from raykd.data.storage.prepare import folder_of, prepare
+from raykd.storage.folder import Folder
+
+CHUNK = 8 * 2**20
+SPLITS = ("train.beton", "test.beton")
+Say = Callable[[str], None]
+
+
+def publish(data: Data, say: Say) -> None:
+    """Write a data set's files to data.shared unless they are there; without a data.shared: nothing.
+
+    The checksums go last, so whoever sees them sees whole files. Raises UserError where it can't be written to.
+    """
+    if not data.shared:
+        return
+    local = _local(data)
+    shared = Folder(data.shared) / local.name
+    if shared.exists("checksums.json"):
+        return
+    prepare(data)
+    shared.create()
+    checksums = {}
+    for name in (*SPLITS, "manifest.json"):
+        size = (local / name).stat().st_size
+        with open(local / name, "rb") as source, shared.open_write(name) as target:
+            checksums[name] = _copy(source, target, size, f"copying {name} to {shared.place}", say)
+    shared.write("checksums.json", json.dumps(checksums))
+
+
+def stage(data: Data, say: Say) -> None:
+    """Bring a data set's files from data.shared to data.root, unless they are there.
+
+    Safe if several processes ask at once: one copies, the others of its node wait for it.
+    Raises UserError for missing and for damaged files, naming them.
+    """
+    if not data.shared:
+        return
+    local = _local(data)
+    if (local / "manifest.json").exists():
+        return
+    local.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{local}.lock"):  # the one that writing the files takes as well
+        if not (local / "manifest.json").exists():
+            _fetch(Folder(data.shared) / local.name, local, say)
+
+
+def _local(data: Data) -> Path:
+    return folder_of(data.source, data.encoding, Path(data.root).expanduser())
+
+
+def _fetch(shared: Folder, local: Path, say: Say) -> None:
+    try:
+        checksums = shared.read_json("checksums.json")
+    except FileNotFoundError:
+        raise UserError(f"data.shared: {shared.place} holds no prepared files, which a run's driver writes") from None
+    sizes = {name: shared.size(name) for name in checksums}
+    local.mkdir(exist_ok=True)
+    needed, free = sum(sizes.values()), shutil.disk_usage(local).free
+    if needed > free:
+        raise UserError(f"data.root: {local} has {free / 1e9:.1f} GB left, the data set takes {needed / 1e9:.1f}")
+    for name in sorted(checksums, key=lambda name: name == "manifest.json"):  # last: it says that the rest is whole
+        _fetch_file(shared, local / name, sizes[name], checksums[name], say)
+
+
+def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, say: Say) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with shared.open_read(path.name) as source, open(part, "wb") as target:
+            found = _copy(source, target, size, f"copying {path.name} from {shared.place}", say)
+        if found != checksum:
+            raise UserError(f"data.shared: {shared.place}/{path.name} is damaged (other checksum): delete that folder")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _copy(source: BinaryIO, target: BinaryIO, size: int, what: str, say: Say) -> str:
+    """Copy a stream, saying every 5 s how far it is; returns the SHA-256 of what was read."""
+    digest, done, said = hashlib.sha256(), 0, time.monotonic()
+    for chunk in _chunks(source):
+        target.write(chunk)
+        digest.update(chunk)
+        done += len(chunk)
+        if time.monotonic() - said > 5:
+            said = time.monotonic()
+            say(f"{what}: {done / 1e6:.0f} of {size / 1e6:.0f} MB")
+    say(f"{what}: done, {done / 1e6:.1f} MB")
+    return digest.hexdigest()
+
+
+def _chunks(source: BinaryIO) -> Iterator[bytes]:
+    while chunk := source.read(CHUNK):
+        yield chunk

@@ -1,0 +1,91 @@
+"""Whether a run's workers and the actors of their remote teachers have room on a cluster together, now or ever."""
+
+from dataclasses import replace
+from typing import Any
+
+from raykd import UserError
+from raykd.launch.cluster import connection
+from raykd.launch.cluster.autoscaler import Limits, Node
+from raykd.recipe import Recipe
+
+
+def actors_of(recipe: Recipe) -> int:
+    """Actors of each worker."""
+    teachers = recipe.teachers
+    return teachers.actors if teachers.placement == "remote" and teachers.sources else 0
+
+
+def options(recipe: Recipe) -> dict[str, float]:
+    """Ray's options of one actor."""
+    return {"num_cpus": recipe.teachers.cpus_per_actor, "num_gpus": recipe.teachers.gpus_per_actor}
+
+
+def needs(recipe: Recipe) -> str:
+    """One actor's resources in words."""
+    return ", ".join(f"{amount:g} {name}" for name, amount in _per_actor(recipe).items())
+
+
+def bounded(recipe: Recipe) -> Recipe:
+    """The recipe with, in an elastic run, no more workers than there is room for along with their actors.
+
+    Ray would grow the group until no CPU is left. Raises UserError where even the least workers can never have room.
+    """
+    least, most = connection.workers_of(recipe)
+    limits = Limits.read()
+    if not actors_of(recipe) or not limits.known:
+        return recipe
+    room = together(_largest(limits), recipe, most)
+    if room < least:
+        grown = " even when the autoscaler has added all it may" if limits.types else ""
+        raise UserError(
+            f"teachers.placement: {least} worker(s) of {connection.needs(recipe)}, each with "
+            f"{actors_of(recipe)} actor(s) of {needs(recipe)}, can never run here, there is room for {room}{grown}; "
+            "lower --workers, --teachers.actors, --teachers.cpus-per-actor or --teachers.gpus-per-actor, "
+            "use a larger cluster, or --teachers.placement inline"
+        )
+    return replace(recipe, workers=(least, room)) if isinstance(recipe.workers, tuple) else recipe
+
+
+def together(nodes: list[Node], recipe: Recipe, most: int) -> int:
+    """How many workers, `most` at most, have room on the nodes along with their actors, however they are placed."""
+    beside = [0] + [-1] * most  # by number of workers: the most actors that have room beside them; -1: none
+    for node in nodes:
+        here = _mixes(node, recipe, most)
+        beside = [
+            max((beside[w - v] + here[v] for v in range(min(w + 1, len(here))) if beside[w - v] >= 0), default=-1)
+            for w in range(most + 1)
+        ]
+    return max(w for w in range(most + 1) if beside[w] >= w * actors_of(recipe))
+
+
+def waiting(recipe: Recipe, rank: int) -> str:
+    """What a worker whose actor has not answered yet waits for, in a line."""
+    nodes = connection.nodes()
+    coming = Limits.read().in_words(nodes)
+    return f"worker {rank} waits for a remote teacher to find {needs(recipe)} and start: {len(nodes)} node(s){coming}"
+
+
+def _per_actor(recipe: Recipe) -> dict[str, float]:
+    amounts = {"CPU": float(recipe.teachers.cpus_per_actor), "GPU": recipe.teachers.gpus_per_actor}
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+def _mixes(node: Node, recipe: Recipe, most: int) -> list[int]:
+    """By number of workers on a node: how many actors have room beside them there."""
+    worker = connection.per_worker(recipe)
+    found = []
+    for count in range(min(connection.fit(node, recipe), most) + 1):
+        left: dict[str, Any] = {name: node.resources.get(name, 0.0) for name in _per_actor(recipe)}
+        rooms = ((left[name] - count * worker.get(name, 0.0)) / amount for name, amount in _per_actor(recipe).items())
+        found.append(int(min(rooms) + 1e-9))
+    return found
+
+
+def _largest(limits: Limits) -> list[Node]:
+    """The cluster's nodes at its largest, of each type as many as there may be: the limit of all together is passed
+    over where there are several types, as which of them count depends on what is placed where."""
+    alive = connection.nodes()
+    if not limits.types:
+        return alive
+    added = [node for node, limit in limits.types for _ in range(min(limit, limits.total))]
+    return [node for node in alive if node.head] + added

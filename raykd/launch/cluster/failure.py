@@ -1,0 +1,168 @@
+"""What went wrong with a run, in one line that a person can act on."""
+
+import re
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from raykd import UserError
+from raykd.recipe import Pretrained, Recipe, Run, Train
+from raykd.runs.directory import Superseded
+from raykd.train.nonfinite import NotFiniteError
+
+
+class RunFailed(RuntimeError):
+    """A run ended without its result; one line says why."""
+
+
+class TeachersLost(RuntimeError):
+    """The actors of a worker's remote teachers are lost as often as they are replaced."""
+
+
+# What a restart would only meet again (NotFiniteError is an ArithmeticError); lost workers and broken connections,
+# which it mends, are other errors.
+HOPELESS = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError)
+HOPELESS += (NameError, NotImplementedError, Superseded, TeachersLost, TypeError, ValueError)
+
+TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective operation timeout", "Watchdog caught")
+NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
+
+
+def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> tuple[str, str] | None:
+    """Kind ("input" or "failure") and line of an error that would only come again; None where trying again may help."""
+    if is_out_of_memory(error):
+        return "failure", Size.of(recipe).too_large(world)
+    if isinstance(error, HOPELESS):
+        return ("input" if isinstance(error, UserError) else "failure"), one_line(error, rank)
+    return None
+
+
+def one_line(error: BaseException, rank: int) -> str:
+    """The error, and for one that nobody meant to raise the place where it was."""
+    if isinstance(error, (UserError, NotFiniteError, Superseded, TeachersLost)):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"worker {rank}: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, this process or (as Ray says of a worker that it killed) the node had no memory left."""
+    return isinstance(error, MemoryError) or any(mark in f"{type(error).__name__} {error}" for mark in NO_MEMORY)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What explains failures of a recipe, in plain values: Train's controller can't import a user's classes."""
+
+    networks: tuple[str, ...]
+    batch_size: int
+    accumulate: int
+    timeout: float
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Size":
+        return cls(tuple(networks(recipe)), recipe.batch_size, recipe.accumulate, recipe.collective_timeout)
+
+    def too_large(self, world: int) -> str:
+        """Batch, networks, and what to lower."""
+        share = -(-self.batch_size // max(1, world))
+        return (
+            f"out of memory with {', '.join(self.networks)} and batch_size {self.batch_size} "
+            f"({-(-share // self.accumulate)} images at once on each of {max(1, world)} worker(s)): "
+            "lower --batch-size, raise --accumulate or --workers, or use --precision.autocast bfloat16"
+        )
+
+
+def networks(recipe: Recipe) -> list[str]:
+    """The networks of a recipe in words."""
+    found = [f"student {recipe.student.name}"]
+    for source in recipe.teachers.sources:
+        if isinstance(source, Train):
+            found.append(f"{len(source.seeds)} teacher(s) {source.recipe.student.name}")
+        elif isinstance(source, Pretrained):
+            found.append(f"teacher {source.network.name}")
+        elif isinstance(source, Run):
+            found.append(f"the teacher of {source.path}")
+    return found
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What a worker raised, without Ray's wrapping."""
+    return getattr(error, "cause", None) or error
+
+
+def preempted(failures: dict[int, BaseException]) -> bool:
+    """Whether Ray knows that a worker's node was taken away."""
+    causes = [getattr(error, "health_check_failure", error) for error in failures.values()]
+    return any(getattr(cause, "preempted", False) for cause in causes)
+
+
+def explain(failures: dict[int, BaseException], places: dict[int, dict[str, Any]], size: Size) -> str:
+    """Why workers were lost; failures and places by rank."""
+    causes = {rank: cause_of(error) for rank, error in sorted(failures.items())}
+    for cause in causes.values():
+        if is_out_of_memory(cause):
+            return full_node(cause) + size.too_large(len(places))
+    for cause in causes.values():
+        if any(mark in str(cause) for mark in TIMED_OUT):
+            return f"a worker kept the others waiting for more than {size.timeout:g} s: {stuck(places)}"
+    # A worker that is gone makes the others fail in their collectives; its own end says more than theirs.
+    rank, cause = min(causes.items(), key=lambda item: (type(item[1]).__name__ == "RuntimeError", item[0]))
+    return f"worker {rank}{_home(places.get(rank))}: {in_short(cause)}"
+
+
+def in_short(error: BaseException) -> str:
+    """An error's last line; of Ray's paragraph on a lost process what can be known."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("worker process has died" in line and "SYSTEM_ERROR" in line for line in lines):
+        return "its process was lost: killed from outside, by the system for want of memory, or by a crash of its own"
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+
+
+def full_node(error: BaseException) -> str:
+    """The node that had no memory left, where Ray killed workers for that; else ""."""
+    found = re.search(r"Memory on the node \(IP: ([^,]+),.*?\) was (.+?) \(", str(error), re.DOTALL)
+    return f"the memory of node {found[1]} was full ({found[2]}), so Ray killed workers there; " if found else ""
+
+
+def of_train(error: BaseException, size: Size, world: int) -> str:
+    """Why Ray Train itself ended: its controller, or an actor beside the workers."""
+    cause = getattr(error, "controller_failure", error)
+    if is_out_of_memory(cause):
+        return full_node(cause) + size.too_large(world)
+    return f"Ray's training controller: {in_short(cause)}"
+
+
+def stuck(places: dict[int, dict[str, Any]]) -> str:
+    """Who the others wait for: whoever has not been heard of, else whoever does not wait itself."""
+    silent = {rank: place for rank, place in places.items() if place["silent"] > 10}
+    busy = {rank: place for rank, place in places.items() if not place["waits"]}
+    found = silent or busy or places
+    return "; ".join(
+        f"worker {rank}{_home(place)}, "
+        + (f"silent for {place['silent']:.0f} s" if place["silent"] > 10 else f"stood at {place['at']}")
+        for rank, place in found.items()
+    )
+
+
+def _home(place: dict[str, Any] | None) -> str:
+    return f" ({place['host']}, process {place['pid']})" if place else ""
+
+
+def reason(error: BaseException, places: dict[int, dict[str, Any]], recipe: Recipe) -> str:
+    """Why a run failed, in one line; a user's error in a worker is raised again as what it is."""
+    failures = getattr(error, "worker_failures", {})
+    for cause in map(cause_of, failures.values()):
+        if isinstance(cause, UserError) or type(cause).__name__ == "UserError":
+            raise UserError(str(cause).strip().splitlines()[-1]) from None
+    if failures:
+        return explain(failures, places, Size.of(recipe))
+    return of_train(error, Size.of(recipe), len(places))
+
+
+def give_up(kind: str, line: str) -> NoReturn:
+    """End a run that a restart can't mend; leaving the driver ends its workers."""
+    if kind == "input":
+        raise UserError(line)
+    raise RunFailed(line)

@@ -1,0 +1,214 @@
+"""A recipe as a Ray job: what is packed, what is sent, how its log and its exit status come back."""
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import raykd
+from raykd import UserError
+from raykd.launch.cluster import connection as cluster
+from raykd.recipe.load import Loaded
+
+MOST = 100 * 2**20  # bytes of a working directory; Ray itself gives up at 512 MiB, after having read it all
+NEVER = ("__pycache__", "node_modules", "venv", "wandb")
+NOT_AT_THE_TOP = ("tests", "cluster", "runs", "build", "dist")
+STOP_SECONDS = 60  # between a job's SIGTERM and its SIGKILL, for the last checkpoint; Ray's own 3 s are short
+WANDB_RUN = re.compile(r"https?://\S+/runs/[\w-]+")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submission."""
+
+    command: str  # train or tune
+    recipe: str  # path below the packed folder
+    arguments: tuple[str, ...]
+    name: str
+
+    @property
+    def entrypoint(self) -> str:
+        return shlex.join(["python", "-m", "raykd", self.command, self.recipe, *self.arguments])
+
+    def new_id(self) -> str:
+        """Unlike any before: a name can be submitted again, a job's id can't."""
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")
+        return f"{stem}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def root_of(loaded: Loaded) -> Path:
+    """The folder that a recipe is packed with: the current one, or the recipe's own where it lies elsewhere."""
+    here = Path.cwd().resolve()
+    return here if loaded.path.is_relative_to(here) else loaded.path.parent
+
+
+def files(root: Path) -> list[Path]:
+    """What of a folder is sent, as relative paths: neither hidden, nor git-ignored, nor data, runs and environments."""
+    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True)
+    if listed.returncode == 0:
+        found = sorted({Path(name) for name in listed.stdout.decode().split("\0") if name})
+    else:
+        found = sorted(_walk(root))
+    return [path for path in found if _needed(path) and (root / path).is_file()]
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, below, names in os.walk(root):
+        here = Path(folder).relative_to(root)
+        below[:] = [name for name in below if _needed(here / name)]
+        yield from (here / name for name in names)
+
+
+def _needed(path: Path) -> bool:
+    hidden = any(part.startswith(".") or part in NEVER for part in path.parts)
+    return not hidden and path.parts[0] not in NOT_AT_THE_TOP
+
+
+def pack(root: Path, folder: Path) -> int:
+    """Copy what is needed of root, and raykd where it is not a part of it, into an empty folder; returns the bytes.
+
+    Raises UserError that names the largest entries where that is more than MOST.
+    """
+    chosen = {path: root / path for path in files(root)}
+    if not (root / "raykd" / "__init__.py").is_file():
+        package = Path(raykd.__file__).parent
+        chosen |= {Path("raykd") / path: package / path for path in _walk(package) if _needed(path)}
+    sizes = {path: source.stat().st_size for path, source in chosen.items()}
+    if sum(sizes.values()) > MOST:
+        raise UserError(_too_large(root, sizes))
+    for path, source in chosen.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / path)
+    return sum(sizes.values())
+
+
+def _too_large(root: Path, sizes: dict[Path, int]) -> str:
+    tops: Counter[str] = Counter()
+    for path, size in sizes.items():
+        tops[path.parts[0]] += size
+    largest = ", ".join(f"{name} {in_words(size)}" for name, size in tops.most_common(3))
+    return (
+        f"{root} has {in_words(sum(sizes.values()))} to send, more than {in_words(MOST)} (largest: {largest}): "
+        "name data and runs in .gitignore, or submit from a folder with less in it"
+    )
+
+
+def in_words(size: float) -> str:
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def private(address: str) -> bool:
+    """Whether nobody between here and the job server can read along: https, or this machine (a tunnel's end)."""
+    url = urlparse(address)
+    return url.scheme == "https" or url.hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def connect(address: str) -> Any:
+    """A client of the job server; raises UserError where it does not answer or does not let this user in."""
+    if not address.startswith(("http://", "https://")):
+        raise UserError(f"address: {address!r} is no http(s) URL of a Ray dashboard, like http://127.0.0.1:8265")
+    if cluster.has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    from ray.exceptions import RayError
+    from ray.job_submission import JobSubmissionClient
+
+    logging.disable(logging.INFO)  # Ray's loggers for jobs set their own level, and talk
+    try:
+        client = JobSubmissionClient(address)
+        client.list_jobs()
+    except (ConnectionError, RuntimeError, RayError) as error:
+        line = str(error).strip().splitlines()[0][:200]
+        hint = "Is the tunnel open, and RAY_AUTH_TOKEN the cluster's?"
+        raise UserError(f"no Ray job server to use at {address}: {line}. {hint}") from None
+    return client
+
+
+def submit(client: Any, job: Job, folder: Path) -> str:
+    """Send a packed folder and start the job; returns its id."""
+    variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
+    if os.environ.get("WANDB_BASE_URL"):
+        variables["WANDB_BASE_URL"] = os.environ["WANDB_BASE_URL"]
+    return client.submit_job(
+        entrypoint=job.entrypoint,
+        submission_id=job.new_id(),
+        runtime_env={"working_dir": str(folder), "env_vars": variables},
+        metadata={"raykd": raykd.__version__, "name": job.name, "recipe": job.recipe},
+    )
+
+
+def follow(client: Any, job_id: str, write: Callable[[str], None]) -> str:
+    """Hand a job's log on until it ends; returns the address of its last W&B run, or an empty string."""
+    from ray.job_submission import JobStatus
+
+    seen, wandb = 0, ""
+    while True:
+        ended = client.get_job_status(job_id).is_terminal()
+        if ended:
+            text = client.get_job_logs(job_id)[seen:]
+            write(text)
+            return next(reversed(WANDB_RUN.findall(text)), wandb)
+        if client.get_job_status(job_id) == JobStatus.PENDING:
+            time.sleep(0.5)
+            continue
+        for text in _tail(client, job_id, seen):
+            seen += len(text)
+            write(text)
+            wandb = next(reversed(WANDB_RUN.findall(text)), wandb)
+        time.sleep(0.5)
+
+
+def _tail(client: Any, job_id: str, skip: int) -> Iterator[str]:
+    """The log as it grows, without its first characters. It ends with the job, or where the connection does."""
+    stream = client.tail_job_logs(job_id)
+    loop = asyncio.new_event_loop()
+    try:
+        while True:
+            try:
+                text = loop.run_until_complete(anext(stream))
+            except (StopAsyncIteration, ConnectionError, RuntimeError, OSError):
+                return
+            if len(text) > skip:
+                yield text[skip:]
+            skip = max(0, skip - len(text))
+    finally:
+        loop.run_until_complete(stream.aclose())
+        loop.close()
+
+
+def exit_status(client: Any, job_id: str) -> int:
+    """The job's own exit status; 143 for one that was stopped, as a shell counts a SIGTERM."""
+    from ray.job_submission import JobStatus
+
+    info = client.get_job_info(job_id)
+    if info.status == JobStatus.STOPPED:
+        return 128 + signal.SIGTERM
+    code = info.driver_exit_code
+    if code is None:
+        return 0 if info.status == JobStatus.SUCCEEDED else 1
+    return code if code >= 0 else 128 - code
+
+
+def arguments_without(arguments: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Command-line words without some options, given as --name VALUE or --name=VALUE."""
+    kept, skip = [], False
+    for word in arguments:
+        if skip:
+            skip = False
+        elif word in names:
+            skip = True
+        elif word.partition("=")[0] not in names:
+            kept.append(word)
+    return tuple(kept)

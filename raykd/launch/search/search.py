@@ -1,0 +1,194 @@
+"""A search over a recipe's fields: trials side by side by Ray Tune, and the test split once, for the best of them."""
+
+import copy
+import json
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ray.tune.schedulers import PopulationBasedTraining
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
+from raykd import UserError
+from raykd.launch.cluster import connection, placement_groups
+from raykd.launch.cluster.failure import RunFailed
+from raykd.launch.cluster.signals import Interrupted
+from raykd.launch.driver import run as job
+from raykd.launch.driver.display import Display
+from raykd.launch.search import best_trial, space
+from raykd.launch.search.searcher import Suggest
+from raykd.launch.search.trial_table import Standing
+from raykd.launch.search.validate import base_of, check, swaps, teachers_of, total
+from raykd.launch.teachers import train as ensemble
+from raykd.recipe import Recipe
+from raykd.recipe.load import Loaded, override
+from raykd.recipe.serial import differences, essence, to_dict
+from raykd.recipe.source import to_source
+from raykd.storage.folder import Folder
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to: where it is, search.json, and the trials."""
+
+    place: str
+    summary: dict[str, Any]
+    standing: Standing
+
+
+def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> Found:
+    """Run the recipe's search, or go on with it; no trial that finished, was stopped early, or failed is repeated.
+
+    The test split is read at the very end, by the network of the best trial that ran to its end, as it is; retraining
+    its recipe on the whole training split is left to `best.py`. Raises RunFailed where no trial ran to its end.
+    """
+    wanted = recipe.search
+    places = space.read(wanted)
+    base = base_of(recipe)
+    check(base, wanted, places)
+    place = Folder(storage) / name
+    standing = Standing(place, wanted, places)
+    with job.only_one(place, display.console.print), connection.connected():
+        connection.check_room(base)
+        opened = _open(standing, loaded, recipe, base, name)
+        for teachers in teachers_of(base, places):
+            ensemble.ensure(loaded, teachers, storage, display)
+        began = time.monotonic()
+        plan = _plan(loaded, base, name, storage, standing)
+        try:
+            _run(standing, base, plan, display)
+        except Interrupted:
+            _interrupted(standing, opened, display)
+            raise
+        seconds = opened["seconds"] + time.monotonic() - began
+        return Found(place.place, _close(standing, recipe, base, plan, opened | {"seconds": seconds}), standing)
+
+
+def _open(standing: Standing, loaded: Loaded, recipe: Recipe, base: Recipe, name: str) -> dict[str, Any]:
+    """Make the search's directory, or check that the one there is of the same search; returns its summary."""
+    place, wanted = standing.place, standing.search
+    place.create()
+    summary = {
+        "name": name,
+        "status": "running",
+        "metric": wanted.metric,
+        "mode": wanted.mode,
+        "samples": wanted.samples,
+        "trials": total(wanted, standing.space),
+        "validation": base.data.validation,
+        "space": space.describe(wanted, standing.space),
+        "scheduler": type(wanted.scheduler).__name__ if wanted.scheduler is not None else "",
+        "searcher": type(wanted.searcher).__name__ if wanted.searcher is not None else "random",
+        "seconds": 0.0,
+        "wandb": {"entity": base.wandb.entity, "project": base.wandb.project, "group": name},
+        "base": json.loads(json.dumps(essence(base))),
+    }
+    if place.exists("search.json"):
+        there = place.read_json("search.json")
+        same = ("base", "space", "metric", "mode")
+        found = differences({key: there[key] for key in same}, {key: summary[key] for key in same})
+        if found:
+            raise UserError(
+                f"{place.place} holds another search (there / here): {'; '.join(found[:4])}. "
+                "Give this one another --name, or remove that directory"
+            )
+        summary["seconds"] = there["seconds"]
+        if "test" in there:
+            summary |= {"tested": there["best"], "test": there["test"]}
+    place.write("search.json", json.dumps(summary, indent=1))
+    for file, text in loaded.sources.items():
+        place.write(f"source/{file}", text)
+    standing.read()
+    return summary
+
+
+def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, standing: Standing) -> dict[str, Any]:
+    """What a trial's process needs to know, see `trial.trial_of_search`."""
+    import ray
+
+    from raykd.launch.trials.tuner import board_for
+
+    return {
+        "base": to_dict(base),
+        "sources": loaded.sources,
+        "space": ray.cloudpickle.dumps(standing.space),
+        "place": standing.place.place,
+        "name": name,
+        "storage": storage,
+        "board": board_for(base),
+        "metric": standing.search.metric,
+        "git": job.git_commit(loaded.path.parent),
+        "swaps": swaps(standing.search),
+    }
+
+
+def _run(standing: Standing, base: Recipe, plan: dict[str, Any], display: Display) -> None:
+    """Run the trials that are left."""
+    from raykd.launch.trials.progress import Watch, error_of
+    from raykd.launch.trials.trial import trial_of_search
+    from raykd.launch.trials.tuner import Trials, at_once, run
+
+    wanted, together = standing.search, at_once(base)
+    limit = min(together, wanted.max_concurrent or together)
+    count = total(wanted, standing.space)
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    inner = copy.deepcopy(wanted.searcher)
+    # A scheduler that pauses trials starts others meanwhile; then the cluster's resources alone keep order.
+    suggest = Suggest(standing, standing.space, inner, base.seed, count, 0 if swaps(wanted) else limit)
+    left = suggest.left
+    needed = f"{base.workers} × {connection.needs(base)}"
+    display.console.print(
+        f"[bold]{plan['name']}[/]: {count} trials, {left} to run, {limit} at once on {needed}", highlight=False
+    )
+    if not left:
+        return
+    placement_groups.reap()
+    watch = Watch(standing, display.console, count, error_of)
+    options = {"search_alg": suggest, "num_samples": left, "scheduler": copy.deepcopy(wanted.scheduler)}
+    options |= {"metric": wanted.metric, "mode": wanted.mode}
+    domains: dict[str, Any] = {}
+    if isinstance(wanted.scheduler, PopulationBasedTraining):
+        points, domains = suggest.population()
+        options["search_alg"] = BasicVariantGenerator(points_to_evaluate=points)
+
+    def trainable(config: dict[str, Any]) -> None:
+        trial_of_search(config, plan)
+
+    place = standing.place
+    with watch.shown():
+        run(Trials(trainable=trainable, recipe=base, space=domains, options=options, callback=watch, scratch=place))
+    standing.read()
+
+
+def _interrupted(standing: Standing, summary: dict[str, Any], display: Display) -> None:
+    standing.read()
+    standing.write_table()
+    counts = standing.counts()
+    standing.place.write("search.json", json.dumps(summary | {"status": "interrupted", "states": counts}, indent=1))
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    display.console.print(f"interrupted ({told}); the same command goes on from here", highlight=False)
+
+
+def _close(
+    standing: Standing, recipe: Recipe, base: Recipe, plan: dict[str, Any], summary: dict[str, Any]
+) -> dict[str, Any]:
+    """Measure the best trial on the test split, once, and write search.json, trials.csv and best.py."""
+    standing.write_table()
+    best, tested = standing.best(), summary.pop("tested", "")
+    summary |= {"status": "finished", "states": standing.counts()}
+    if best is None:
+        summary["status"] = "failed"
+        standing.place.write("search.json", json.dumps(summary, indent=1))
+        reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(standing.trials.values())[:3])
+        raise RunFailed(f"no trial of {standing.place.place} ran to its end ({reasons})")
+    if tested != best.name:
+        summary["test"] = best_trial.test(standing.run(best.name).place, base, plan)
+    chosen = space.values(standing.space, best.pick)
+    summary |= {"best": best.name, "best_metric": best.metric, "values": chosen}
+    overrides = space.overrides(standing.space, best.pick)
+    standing.place.write(
+        "best.py", to_source(replace(override(replace(recipe, search=None), overrides)), best_trial.docstring(summary))
+    )
+    standing.place.write("search.json", json.dumps(summary, indent=1))
+    return summary

@@ -1,0 +1,139 @@
+"""Which trial comes next: unfinished ones of an earlier start first, then what the searcher, or chance, picks."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from raykd import UserError
+from raykd.launch.search import space as spaces
+from raykd.launch.search.trial_table import DONE, Standing, number
+
+
+class Suggest(Searcher):
+    """The searcher that Tune sees. Trials are numbered; what is done is remembered from the run directories.
+
+    limit: trials at once, 0 for as many as Tune can place.
+    """
+
+    def __init__(
+        self, standing: Standing, space: spaces.Space, inner: Searcher | None, seed: int, total: int, limit: int
+    ):
+        wanted = standing.search
+        super().__init__(metric=wanted.metric, mode=wanted.mode)
+        if inner is not None and not inner.set_search_properties(wanted.metric, wanted.mode, dict(space.domains)):
+            raise UserError("search: leave metric, mode and space out of the searcher; the recipe's search has them")
+        self._standing, self._space, self._inner = standing, space, inner
+        self._seed, self._limit = seed, limit
+        known = standing.trials
+        self._unfinished = [trial for trial in known.values() if trial.state not in DONE]
+        self._new = [name for name in map(number, range(total)) if name not in known]
+        self._names: dict[str, str] = {}  # Tune's id of a live trial → ours
+        self._asked: dict[str, str] = {}  # Tune's id of a trial that the inner searcher picked → the id that it knows
+        self._remembered = False
+
+    @property
+    def left(self) -> int:
+        """Trials that are still to be run."""
+        return len(self._unfinished) + len(self._new)
+
+    def population(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """All trials at once, and the space that they are points of: Population Based Training takes no searcher."""
+        points = [{"id": trial.name, **trial.pick} for trial in self._unfinished]
+        points += [{"id": name, **spaces.random_pick(self._space, self._seed, int(name))} for name in self._new]
+        for point in points:
+            self._standing.begin(point["id"], {k: v for k, v in point.items() if k != "id"}, "waiting")
+        grids = {field: tune.choice(grid) for field, grid in self._space.grids.items()}
+        return points, {"id": tune.choice([point["id"] for point in points]), **grids, **self._space.domains}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict, **spec: Any) -> bool:
+        return True  # they are the search's own
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self._remember()
+        if not self.left:
+            return Searcher.FINISHED
+        if self._limit and len(self._names) >= self._limit:
+            return None
+        if self._unfinished:
+            trial = self._unfinished.pop(0)
+            name, pick = trial.name, trial.pick
+        else:
+            pick = self._pick(trial_id)
+            if pick is None or isinstance(pick, str):
+                return pick
+            name = self._new.pop(0)
+        self._names[trial_id] = name
+        self._standing.begin(name, pick, "waiting")
+        return {"id": name, **pick}
+
+    def _pick(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._inner is None:
+            return spaces.random_pick(self._space, self._seed, int(self._new[0]))
+        pick = self._fresh(trial_id)
+        if pick is None or isinstance(pick, str):
+            self._asked.pop(trial_id)
+        return pick
+
+    def _fresh(self, trial_id: str) -> dict[str, Any] | str | None:
+        """A pick that no earlier start had. A seeded searcher begins as it did then: it is told what came of it."""
+        self._asked[trial_id] = trial_id
+        pick = self._inner.suggest(trial_id)
+        for again in range(len(self._earlier)):
+            key = json.dumps(pick, sort_keys=True)
+            if key not in self._earlier:
+                break
+            metric = self._earlier[key]
+            result = None if metric is None else {self._metric: metric}
+            self._inner.on_trial_complete(self._asked[trial_id], result, error=metric is None)
+            self._asked[trial_id] = f"{trial_id}-{again + 1}"
+            pick = self._inner.suggest(self._asked[trial_id])
+        return pick
+
+    def _remember(self) -> None:
+        """Tell the inner searcher, where it can listen, what came of the trials of earlier starts."""
+        if self._remembered:
+            return
+        self._remembered = True
+        done = [trial for trial in self._standing.trials.values() if trial.state in DONE]
+        self._earlier = {json.dumps(trial.pick, sort_keys=True): trial.metric for trial in done}
+        if self._inner is None or type(self._inner).add_evaluated_point is Searcher.add_evaluated_point:
+            return
+        for trial in done:
+            if trial.state != "failed":
+                self._inner.add_evaluated_point(trial.pick, trial.metric)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if trial_id in self._asked:
+            self._inner.on_trial_result(self._asked[trial_id], result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        name = self._names.pop(trial_id)
+        if trial_id in self._asked:
+            failed = error or not result or self._metric not in result or self._standing.failed(name)
+            self._inner.on_trial_complete(self._asked[trial_id], None if failed else result, error=failed)
+
+    def on_pause(self, trial_id: str) -> None:
+        self._pass_on("on_pause", trial_id)
+
+    def on_unpause(self, trial_id: str) -> None:
+        self._pass_on("on_unpause", trial_id)
+
+    def _pass_on(self, event: str, trial_id: str) -> None:
+        """BOHB's scheduler tells its searcher; others have no ear for it."""
+        hear: Callable[[str], None] | None = getattr(self._inner, event, None)
+        if trial_id in self._asked and hear is not None:
+            hear(self._asked[trial_id])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the run directories say all that another start needs."""
+        Path(checkpoint_path).write_text("{}")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, see `save`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

@@ -1,0 +1,117 @@
+"""How a search stands: its trials as their run directories tell, and the files that a report reads."""
+
+import csv
+import io
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from raykd.launch.search.space import Space, values
+from raykd.recipe import Search
+from raykd.runs import directory as rundir
+from raykd.storage.folder import Folder
+
+DONE = ("finished", "stopped", "failed")
+
+
+def number(index: int) -> str:
+    """The name of a trial."""
+    return f"{index:04d}"
+
+
+@dataclass
+class Trial:
+    """One trial; state: waiting, running, interrupted, finished, stopped (early, by the scheduler) or failed."""
+
+    name: str
+    pick: dict[str, Any]
+    state: str
+    metric: float | None = None
+    epoch: float = 0.0
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass
+class Standing:
+    """All trials of a search that have begun, by name."""
+
+    place: Folder
+    search: Search
+    space: Space
+    trials: dict[str, Trial] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.RLock)
+
+    def read(self) -> None:
+        """Bring the trials up to date with their run directories."""
+        for name in self.place.names("trials"):
+            if self.run(name).exists("trial.json"):
+                self.trials[name] = self.look(name)
+
+    def run(self, name: str) -> Folder:
+        return self.place / f"trials/{name}"
+
+    def look(self, name: str) -> Trial:
+        """A trial as its run directory tells."""
+        run = self.run(name)
+        trial = Trial(name, run.read_json("trial.json") if run.exists("trial.json") else {}, "interrupted")
+        lines = rundir.lines(run)
+        if lines:
+            figures = next(iter(lines[-1]["evaluation"].values()))
+            trial.metric, trial.epoch = figures[self.search.metric], lines[-1]["epoch"]
+            trial.seconds = sum(line["seconds"] for line in lines)
+        if rundir.result_of(run) is not None:
+            trial.state = "finished"
+        elif run.exists("outcome.json"):
+            outcome = run.read_json("outcome.json")
+            trial.state, trial.reason = outcome["state"], outcome["reason"]
+        return trial
+
+    def values(self, name: str) -> dict[str, Any]:
+        """A trial's overrides, plain."""
+        return values(self.space, self.trials[name].pick)
+
+    def failed(self, name: str) -> bool:
+        return self.look(name).state == "failed"
+
+    def begin(self, name: str, pick: dict[str, Any], state: str) -> None:
+        """Note a trial that is to run (waiting) or runs now."""
+        with self.lock:
+            self.trials[name] = self.look(name)
+            self.trials[name].pick, self.trials[name].state = pick, state
+
+    def end(self, name: str, state: str, reason: str = "") -> Trial:
+        """Note a trial's end: `state` where its run directory doesn't tell of another."""
+        run = self.run(name)
+        if rundir.result_of(run) is None and not run.exists("outcome.json"):
+            run.write("outcome.json", json.dumps({"state": state, "reason": reason}))
+        if not run.exists("trial.json"):  # it ended before its process could write it
+            run.write("trial.json", json.dumps(self.trials[name].pick))
+        with self.lock:
+            self.trials[name] = self.look(name)
+        self.write_table()
+        return self.trials[name]
+
+    def best(self) -> Trial | None:
+        """The finished trial with the best metric; the first of equals."""
+        finished = [t for _, t in sorted(self.trials.items()) if t.state == "finished" and t.metric is not None]
+        sign = 1 if self.search.mode == "max" else -1
+        return max(finished, key=lambda trial: sign * trial.metric) if finished else None
+
+    def write_table(self) -> None:
+        """trials.csv."""
+        fields = sorted(self.space.fields)
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["trial", "state", "metric", "seconds", "reason", *fields])
+        for name, trial in sorted(self.trials.items()):
+            found = values(self.space, trial.pick)
+            metric = "" if trial.metric is None else trial.metric
+            row = [name, trial.state, metric, round(trial.seconds, 3), trial.reason]
+            table.writerow([*row, *(found.get(name, "") for name in fields)])
+        self.place.write("trials.csv", text.getvalue())
+
+    def counts(self) -> dict[str, int]:
+        states = [trial.state for trial in self.trials.values()]
+        return {state: states.count(state) for state in dict.fromkeys(states)}

@@ -1,0 +1,112 @@
+"""What of a search can't be, found before anything starts."""
+
+import itertools
+import math
+from dataclasses import replace
+from typing import Any
+
+from raykd import UserError
+from raykd.launch.driver import run as job
+from raykd.launch.search import space
+from raykd.launch.trials.tuner import settled
+from raykd.recipe import Recipe, Search
+from raykd.recipe.load import override
+
+
+def base_of(recipe: Recipe) -> Recipe:
+    """What all trials have in common: the recipe with a validation part and a fixed number of workers."""
+    share = recipe.data.validation or recipe.search.validation
+    if not 0 < share < 1:
+        raise UserError(f"search: validation is {share}; a search needs a share of the training split between 0 and 1")
+    return settled(replace(recipe, search=None, data=replace(recipe.data, validation=share)))
+
+
+def check(base: Recipe, wanted: Search, places: space.Space) -> None:
+    """Raise UserError for what no trial could do: unknown names, values of the wrong type, searchers that don't fit."""
+    if wanted.samples < 1 or wanted.max_concurrent < 0:
+        raise UserError("search: samples must be 1 or more, max_concurrent 0 or more")
+    for field, choices in space.finite(places).items():
+        if not choices:
+            raise UserError(f"search: {field} has nothing to choose from")
+    mutated = mutated_by(wanted)
+    if not places.fields and not mutated:
+        raise UserError("search: the space is empty")
+    for pick in space.examples(places, base.seed):
+        try:
+            trial = override(base, space.overrides(places, pick))
+            job.check(trial)
+            _check_placement(trial)
+        except UserError as error:
+            raise UserError(f"search: {error}") from None
+    for field in mutated:
+        if field not in places.fields:
+            raise UserError(f"search: the scheduler changes {field}, which the space does not have; add it there")
+        if field.startswith("optimizer.") and field not in ("optimizer.learning_rate", "optimizer.clip_norm"):
+            raise UserError(f"search: {field} can't change during training: it is part of the optimizer's state")
+    _check_algorithms(base, wanted, places)
+
+
+def _check_placement(trial: Recipe) -> None:
+    if trial.teachers.placement != "inline":
+        raise UserError("teachers.placement: trials reserve nothing for remote teachers; use inline")
+
+
+def _check_algorithms(base: Recipe, wanted: Search, places: space.Space) -> None:
+    for part in (wanted.scheduler, wanted.searcher):
+        if getattr(part, "_metric", None) is not None or getattr(part, "metric", None) is not None:
+            raise UserError(f"search: leave metric and mode out of {type(part).__name__}; the recipe's search has them")
+    if wanted.searcher is not None and places.grids:
+        kind, field = type(wanted.searcher).__name__, next(iter(places.grids))
+        raise UserError(f"search: {field} is a grid, which {kind} can't walk; use tune.choice")
+    _check_length(base, wanted.scheduler)
+    if not swaps(wanted):
+        return
+    kind = type(wanted.scheduler).__name__
+    if base.workers > 1:
+        raise UserError(f"search: {kind} pauses and moves trials, which needs workers 1; or use ASHAScheduler")
+    if wanted.searcher is not None and mutated_by(wanted):
+        raise UserError(f"search: {kind} takes no searcher; remove it")
+    if wanted.max_concurrent:
+        raise UserError(f"search: max_concurrent can't be lowered with {kind}, which pauses trials to let others run")
+
+
+def _check_length(base: Recipe, scheduler: Any) -> None:
+    """Raise UserError for a scheduler whose own end (100 by default) comes before that of every trial."""
+    most = getattr(scheduler, "_max_t", getattr(scheduler, "_max_t_attr", math.inf))
+    unit = getattr(scheduler, "_time_attr", "epoch")
+    lengths = {"epoch": base.epochs, "training_iteration": math.ceil(base.epochs / base.evaluate_every)}
+    if unit in lengths and most < lengths[unit]:
+        kind = type(scheduler).__name__
+        raise UserError(f"search: max_t {most:g} of {kind} ends every trial before its {lengths[unit]:g} {unit}s")
+
+
+def mutated_by(wanted: Search) -> list[str]:
+    """The fields that Population Based Training changes on the way."""
+    return list(getattr(wanted.scheduler, "_hyperparam_mutations", {}))
+
+
+def swaps(wanted: Search) -> bool:
+    """Whether the scheduler pauses trials or lets one go on from another's checkpoint."""
+    from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
+
+    return isinstance(wanted.scheduler, HyperBandScheduler | PopulationBasedTraining)
+
+
+def total(wanted: Search, places: space.Space) -> int:
+    return wanted.samples * space.grid_points(places)
+
+
+def teachers_of(base: Recipe, places: space.Space) -> list[Recipe]:
+    """Recipes whose teachers are those of all trials; raises UserError where every trial would have new ones."""
+    fields = [field for field in places.fields if field.split(".")[0] == "teachers"]
+    choices = space.finite(places)
+    endless = [field for field in fields if field not in choices]
+    if endless:
+        raise UserError(
+            f"search: {endless[0]} would train new teachers in every trial; search it in the teacher's own recipe"
+        )
+    found = []
+    for point in itertools.product(*(choices[field] for field in fields)):
+        pick = dict(zip(fields, point))
+        found.append(override(base, {k: places.objects[k][v] if k in places.objects else v for k, v in pick.items()}))
+    return found

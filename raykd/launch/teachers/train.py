@@ -1,0 +1,215 @@
+"""Teachers of a recipe: found by what determines them, or trained first, side by side, each as a run of its own."""
+
+import dataclasses
+import json
+from contextlib import ExitStack
+from typing import Any
+
+from raykd import UserError
+from raykd.launch.cluster import connection
+from raykd.launch.cluster.failure import RunFailed
+from raykd.launch.driver import run as job
+from raykd.launch.driver.display import Display
+from raykd.recipe import Recipe, Train
+from raykd.recipe.load import Loaded
+from raykd.recipe.serial import fingerprint, to_dict
+from raykd.runs import directory
+from raykd.storage.folder import Folder
+
+
+def wanted(recipe: Recipe) -> list[Recipe]:
+    """The recipe of every teacher that is to be trained, in order."""
+    found = []
+    for source in recipe.teachers.sources:
+        if isinstance(source, Train):
+            found += [dataclasses.replace(source.recipe, seed=seed) for seed in source.seeds]
+    return found
+
+
+def run_name(recipe: Recipe) -> str:
+    """Where a teacher stands below the storage: named by its network and by the hash of what determines it."""
+    return f"teachers/{recipe.student.name.replace(':', '-').replace('/', '-')}-{fingerprint(recipe)}"
+
+
+def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> list[str]:
+    """Run directories of the recipe's teachers; those that are missing are trained, half-trained ones go on.
+
+    Several are trained side by side where there is room for two at least. Raises RunFailed naming those that failed;
+    the others are kept.
+    """
+    teachers = wanted(recipe)
+    missing = {}
+    for teacher in teachers:
+        name = run_name(teacher)
+        result = directory.result_of(Folder(storage) / name)
+        if result is None or result["status"] != "finished":
+            missing[name] = teacher
+        elif name not in missing:
+            top1 = f"{100 * result['top1']:.2f} %"
+            display.console.print(f"teacher {name}: found, top-1 {top1}", highlight=False)
+    for teacher in missing.values():
+        job.check(teacher)
+        if wanted(teacher):
+            raise UserError("teachers: a teacher's own recipe has teachers to train; train it first and name its run")
+    if missing:
+        _train(loaded, recipe, missing, storage, display)
+    return [(Folder(storage) / run_name(teacher)).place for teacher in teachers]
+
+
+def _train(loaded: Loaded, recipe: Recipe, missing: dict[str, Recipe], storage: str, display: Display) -> None:
+    if (
+        len(missing) > 1
+        and recipe.teachers.max_parallel != 1
+        and all(teacher.workers != 0 and teacher.teachers.placement == "inline" for teacher in missing.values())
+    ):
+        with connection.connected():
+            for teacher in missing.values():
+                connection.check_room(teacher)
+            together = room(list(missing.values()), recipe.teachers.max_parallel)
+            if together > 1:
+                _side_by_side(loaded, missing, together, storage, display)
+                return
+    for name, teacher in missing.items():
+        job.train(loaded, teacher, name, storage, [], display)
+
+
+def room(teachers: list[Recipe], at_most: int) -> int:
+    """How many of some teachers there is room for at once: of the largest, if they differ; at_most 0: no limit."""
+    from raykd.launch.trials.tuner import at_once, settled
+
+    found = min(at_once(settled(teacher)) for teacher in teachers)
+    return min(found, at_most or found, len(teachers))
+
+
+def _side_by_side(loaded: Loaded, missing: dict[str, Recipe], together: int, storage: str, display: Display) -> None:
+    """Train teachers as Tune trials, those that need the same resources together."""
+    from raykd.launch.trials.tuner import settled
+
+    group = f"{loaded.path.parent.name}/{loaded.path.stem} teachers"
+    kinds: dict[str, list[str]] = {}
+    for name, teacher in missing.items():
+        fixed = settled(teacher)
+        kinds.setdefault(f"{fixed.workers} × {connection.needs(fixed)}", []).append(name)
+    errors: dict[str, str] = {}
+    for names in kinds.values():
+        recipes = {name: settled(missing[name]) for name in names}
+        errors |= _trials(loaded, recipes, min(together, len(names)), storage, display, group)
+    failed = {name: errors.get(name, "it did not finish") for name in missing if not _finished(storage, name)}
+    if failed:
+        told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        kept = len(missing) - len(failed)
+        raise RunFailed(f"{len(failed)} of {len(missing)} teachers failed ({told}); {kept} trained ones are kept")
+
+
+def _finished(storage: str, name: str) -> bool:
+    return directory.result_of(Folder(storage) / name) is not None
+
+
+def _trials(
+    loaded: Loaded, recipes: dict[str, Recipe], together: int, storage: str, display: Display, group: str
+) -> dict[str, str]:
+    """Train teachers of equal resources; returns what went wrong, by name."""
+    from ray import tune
+
+    from raykd.data.staging import publish
+    from raykd.launch.cluster import placement_groups
+    from raykd.launch.trials.progress import Teachers
+    from raykd.launch.trials.trial import trial_of_ensemble
+    from raykd.launch.trials.tuner import Trials, board_for, run
+
+    board = board_for(next(iter(recipes.values())))
+    jobs = {
+        name: _job(loaded, teacher, name, storage) | {"group": group, "board": board}
+        for name, teacher in recipes.items()
+    }
+    display.console.print(f"[bold]{len(jobs)} teachers[/], {together} at once: {', '.join(jobs)}", highlight=False)
+    placement_groups.reap()
+    watch = Teachers({name: Folder(job["run"]) for name, job in jobs.items()}, display.console)
+
+    def trainable(config: dict[str, Any]) -> None:
+        trial_of_ensemble(jobs[config["id"]])
+
+    with ExitStack() as stack:
+        for name, teacher in recipes.items():
+            publish(teacher.data, display.say)
+            stack.enter_context(job.only_one(Folder(storage) / name, display.console.print))
+            directory.open_run(Folder(storage) / name, loaded, teacher, [])
+        stack.enter_context(watch.shown())
+        run(
+            Trials(
+                trainable=trainable,
+                recipe=next(iter(recipes.values())),
+                space={"id": tune.grid_search(list(jobs))},
+                options={"max_concurrent_trials": together},
+                callback=watch,
+                scratch=Folder(storage) / f"teachers/.{fingerprint(next(iter(recipes.values())))}",
+            )
+        )
+    return watch.errors
+
+
+def _job(loaded: Loaded, teacher: Recipe, name: str, storage: str) -> dict[str, Any]:
+    return {
+        "recipe": to_dict(teacher),
+        "sources": loaded.sources,
+        "run": (Folder(storage) / name).place,
+        "name": name,
+        "trained": [],
+        "fingerprint": fingerprint(teacher),
+        "git": job.git_commit(loaded.path.parent),
+        "job_type": "teacher",
+    }
+
+
+def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[str, Any]:
+    """ensemble.json: each member's figures on the recipe's evaluation split, and the ensemble's by mean and by vote.
+
+    Measured where a worker would run, or here with `workers=0`.
+    """
+    from raykd.launch.trials.tuner import of_task, settled
+
+    if recipe.workers == 0:
+        figures = measure(to_dict(recipe), places, {})
+    else:
+        import ray
+
+        fixed = settled(recipe)
+        with connection.connected():
+            task = ray.remote(**of_task(fixed))(measure)
+            figures = ray.get(task.remote(to_dict(fixed), places, loaded.sources))
+    found = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
+    place = Folder(storage) / name
+    place.create()
+    place.write("ensemble.json", json.dumps(found, indent=1))
+    return found
+
+
+def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:
+    """The figures of `report` as plain numbers; `places` are the trained teachers' run directories."""
+    import torch
+
+    from raykd.data.loader import TestLoader
+    from raykd.data.storage.prepare import prepare
+    from raykd.launch.trials.trial import unpack
+    from raykd.launch.worker.worker import use_cpus
+    from raykd.recipe.serial import from_dict
+    from raykd.teachers.load import load_teachers
+    from raykd.teachers.precision import autocast
+    from raykd.train.ensemble import evaluate_members
+
+    unpack(sources)
+    wanted = from_dict(recipe)
+    use_cpus(wanted.cpus_per_worker)
+    device = torch.device("cuda" if wanted.gpus_per_worker else "cpu")
+    prepared = prepare(wanted.data)
+    teachers = load_teachers(wanted.teachers, wanted.data, len(prepared.classes), places)
+    place = {"rank": 0, "world": 1, "device": device, "threads": max(1, wanted.cpus_per_worker)}
+    data = TestLoader(wanted.data, prepared, batch_size=wanted.batch_size, **place)
+    try:
+        networks = {teacher.name: teacher.network.to(device) for teacher in teachers}
+        figures = evaluate_members(networks, data.batches(), autocast(wanted, device))
+    finally:
+        data.close()
+    paths = {teacher.name: teacher.path for teacher in teachers}
+    members = [{"name": member, "path": paths[member], **figures.pop(member)} for member in paths]
+    return {"members": members, **figures}

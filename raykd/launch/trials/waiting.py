@@ -1,0 +1,30 @@
+"""A line for whoever watches trials that have no place yet: what they wait for, and whether nodes may still come."""
+
+import time
+from typing import Any
+
+from ray.tune import Callback
+from rich.console import Console
+from rich.markup import escape
+
+from raykd.launch.cluster import connection
+from raykd.recipe import Recipe
+
+
+class Waits(Callback):
+    """Tune calls it all the time; it looks every few seconds and says a line once for as long as it stays the same."""
+
+    def __init__(self, recipe: Recipe, console: Console, seconds: float = 4.0):
+        self._recipe, self._console, self._seconds = recipe, console, seconds
+        self._looked, self._said = time.monotonic(), ""
+
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        if time.monotonic() - self._looked < self._seconds:
+            return
+        line = connection.waiting(self._recipe)
+        if line and line != self._said:
+            self._console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+        self._looked, self._said = time.monotonic(), line
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

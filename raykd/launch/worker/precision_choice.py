@@ -1,0 +1,51 @@
+"""The teachers' form where `teachers.form` is auto: measured once, before the first step, and kept with the run."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from raykd.contract import Distiller, global_sum
+from raykd.recipe import Recipe
+from raykd.storage.folder import Folder
+from raykd.teachers.frozen_teacher import Form
+from raykd.train.choose_precision import choose, described, measure
+
+if TYPE_CHECKING:
+    from raykd.data.loader import TrainLoader
+    from raykd.teachers.frozen_teacher import FrozenTeacher
+
+FILE = "teachers-form.json"
+BATCHES = 2
+ALL = [Form(precision, also) for also in (False, True) for precision in ("recipe", "bfloat16", "float16")]
+
+
+def settle(
+    run: Folder,
+    recipe: Recipe,
+    distiller: Distiller,
+    teachers: Sequence["FrozenTeacher"],
+    data: "TrainLoader",
+    device: torch.device,
+    rank: int,
+    say: Callable[[str], None],
+) -> Form:
+    """The run's form on all workers, who call this together: a resumed run's own, else the one that is best now."""
+    # 0: nothing chosen yet. The sum tells all workers what the first one has read.
+    number = 1 + ALL.index(_kept(run)) if rank == 0 and run.exists(FILE) else 0
+    number = int(global_sum(torch.tensor([number], device=device)).item())
+    if number:
+        return ALL[number - 1]
+    measured = measure(recipe, distiller, teachers, list(data.batches(0, BATCHES)), device, rank)
+    chosen = choose(measured)
+    if rank == 0:
+        figures = [{**form._asdict(), **each._asdict()} for form, each in measured.items()]
+        run.write(FILE, json.dumps({**chosen._asdict(), "measured": figures}, indent=1))
+        say(described(chosen, measured))
+    return chosen
+
+
+def _kept(run: Folder) -> Form:
+    kept = run.read_json(FILE)
+    return Form(kept["precision"], kept["compiled"])

@@ -1,0 +1,179 @@
+"""Remote teachers: frozen teachers in Ray actors on other CPUs, GPUs or nodes, some steps ahead of the student.
+
+Every worker owns `teachers.actors` actors, which take its steps in turn. An actor reads its batches itself (see
+raykd.teachers.replica); step numbers go to it, and outputs come back through Ray's object store. The actors lie outside
+the workers' placement group, so Ray places them, and its autoscaler makes room for them, apart from the students. As no
+actor is detached, none outlives its worker. One that is lost is replaced and asked again: the result is the same.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from raykd.launch.cluster import actor_capacity
+from raykd.launch.cluster.failure import TeachersLost
+from raykd.recipe import Recipe
+
+if TYPE_CHECKING:
+    from raykd.contract import Output
+    from raykd.teachers.replica import Shadow
+
+LOSSES = 5  # actors lost in a row, without a step done, before the run is given up
+PATIENCE = 10.0  # seconds of waiting before the user is told
+
+
+@ray.remote
+class Teaching:
+    """The actor. Its constructor does next to nothing: whether it answers `here` tells whether it has a place."""
+
+    def __init__(self, job: dict[str, Any], rank: int, world: int, features: Sequence[tuple[str, ...]]):
+        self._arguments, self._shadow = (job, rank, world, features), None
+
+    def here(self) -> None:
+        """Answers."""
+
+    def prepare(self) -> None:
+        """Bring data and teachers here, once; where that fails, `outputs` fails with the same error."""
+        if self._shadow is None:
+            self._shadow = _shadow(*self._arguments)
+
+    def outputs(self, step: int) -> list:
+        """See Shadow.outputs."""
+        self.prepare()
+        return self._shadow.outputs(step)
+
+
+def _shadow(job: dict[str, Any], rank: int, world: int, features: Sequence[tuple[str, ...]]) -> "Shadow":
+    import torch
+
+    from raykd.data.staging import stage
+    from raykd.launch.worker.worker import use_cpus
+    from raykd.recipe.load import materialize
+    from raykd.recipe.serial import from_dict
+    from raykd.teachers.replica import Shadow
+
+    with tempfile.TemporaryDirectory(prefix="raykd-source-") as folder:  # an actor may be killed: leave nothing
+        if job["sources"]:
+            materialize(job["sources"], Path(folder))
+        recipe = from_dict(job["recipe"])
+        teachers = recipe.teachers
+        use_cpus(teachers.cpus_per_actor)
+        stage(recipe.data, lambda line: None)
+        place = {"rank": rank, "world": world, "threads": teachers.cpus_per_actor, "stride": teachers.actors}
+        device = torch.device("cuda", 0) if teachers.gpus_per_actor else torch.device("cpu")
+        return Shadow(recipe, job["trained"], features, device=device, **place)
+
+
+@dataclass(frozen=True)
+class _Actor:
+    handle: Any
+    here: Any  # refs of its first two answers
+    prepared: Any
+
+
+class RemoteTeachers:
+    """The worker's side: called with a step, it gives what the teachers say of each part of its batch."""
+
+    def __init__(
+        self,
+        job: dict[str, Any],
+        recipe: Recipe,
+        rank: int,
+        world: int,
+        features: Sequence[tuple[str, ...]],
+        steps: int,
+        say: Callable[[str], None],
+    ):
+        """Start the actors, without waiting for them. steps: of the whole training. say: tells the user a line."""
+        self._recipe, self._rank, self._steps, self._say = recipe, rank, steps, say
+        plain = {key: job[key] for key in ("recipe", "sources", "trained")}
+        self._arguments = plain, rank, world, features
+        self._asked: dict[int, Any] = {}
+        self._told = ""
+        self._actors = [self._new() for _ in range(recipe.teachers.actors)]
+
+    def gather(self) -> None:
+        """Wait until all workers' actors are ready, for as long as it takes: nodes may have to come.
+
+        Later, a worker whose actor is replaced keeps the others waiting in a collective, which has its time limit.
+        """
+        import torch.distributed as dist
+
+        workers = dist.new_group(backend="gloo", timeout=timedelta(days=7)) if dist.is_initialized() else None
+        for place in range(len(self._actors)):
+            self._get(place, lambda place=place: self._actors[place].prepared)
+        if workers is not None:
+            dist.barrier(group=workers)
+            dist.destroy_process_group(workers)
+
+    def __call__(self, step: int) -> "list[list[Output]]":
+        """Outputs of each part of the step's batch, on the CPU; the actors go on with the steps after it."""
+        from raykd.teachers.replica import unpack
+
+        count = len(self._actors)
+        for soon in range(step, min(step + count * self._recipe.teachers.ahead + 1, self._steps)):
+            if soon not in self._asked:
+                self._asked[soon] = self._actors[soon % count].handle.outputs.remote(soon)
+        parts = self._get(step % count, lambda: self._asked[step])
+        del self._asked[step]
+        return [[unpack(output) for output in part] for part in parts]
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in self._actors:
+            ray.kill(actor.handle)
+
+    def _new(self) -> _Actor:
+        """An actor outside the worker's placement group, which its children would otherwise be put into."""
+        outside = PlacementGroupSchedulingStrategy(placement_group=None)
+        options = actor_capacity.options(self._recipe) | {"scheduling_strategy": outside}
+        handle = Teaching.options(**options).remote(*self._arguments)
+        return _Actor(handle, handle.here.remote(), handle.prepare.remote())
+
+    def _get(self, place: int, answer: Callable[[], Any]) -> Any:
+        """What an actor answers; where it is lost, what the next one does. What it raises itself is raised here."""
+        for left in reversed(range(LOSSES)):
+            ref = answer()
+            try:
+                self._wait(place, ref)
+                return ray.get(ref)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except ray.exceptions.RayError as error:
+                if not left:
+                    raise TeachersLost(
+                        f"teachers: {LOSSES} actors of worker {self._rank}'s remote teachers were lost one after the "
+                        f"other without a step done ({_said(error)}); use --teachers.placement inline"
+                    ) from error
+                self._replace(place, type(error).__name__)
+
+    def _wait(self, place: int, ref: Any) -> None:
+        while not ray.wait([ref], timeout=PATIENCE)[0]:
+            if not ray.wait([self._actors[place].here], timeout=0)[0]:
+                self._tell(actor_capacity.waiting(self._recipe, self._rank))
+
+    def _replace(self, place: int, why: str) -> None:
+        """Put a new actor in a lost one's place and ask it for the steps that are not there yet."""
+        self._tell(f"a remote teacher of worker {self._rank} was lost ({why}); another one computes its steps again")
+        self._told = ""
+        ray.kill(self._actors[place].handle)
+        self._actors[place] = self._new()
+        for step in sorted(self._asked):
+            if step % len(self._actors) == place:
+                self._asked[step] = self._actors[place].handle.outputs.remote(step)
+
+    def _tell(self, line: str) -> None:
+        if line != self._told:
+            self._say(line)
+        self._told = line
+
+
+def _said(error: Exception) -> str:
+    """Kind and first line of one of Ray's errors, which go on for many."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

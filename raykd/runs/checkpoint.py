@@ -1,0 +1,245 @@
+"""Checkpoints: written whole or not at all, checked by their hash when read, the newest and the best kept."""
+
+import hashlib
+import io
+import json
+import pickle
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from raykd import UserError
+from raykd.storage.retry import LONGEST_PAUSE, PATIENCE, reason
+from raykd.storage.folder import Folder
+
+FOLDER = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What stands beside a checkpoint's tensors; written last, so a checkpoint without it does not exist."""
+
+    step: int
+    epoch: float
+    top1: float | None  # of the deployed network, where this step was evaluated
+    fingerprint: str
+    sha256: str
+    size: int
+
+
+def write(run: Folder, state: dict[str, Any], *, step: int, epoch: float, top1: float | None, fingerprint: str) -> None:
+    """Save a state (tensors and plain values) as the checkpoint of a step."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    stamp = Stamp(step, epoch, top1, fingerprint, hashlib.sha256(content).hexdigest(), len(content))
+    name = f"{FOLDER}/step-{step:09d}"
+    run.write(f"{name}/state.pt", content)
+    run.write(f"{name}/stamp.json", json.dumps(asdict(stamp)))
+
+
+def stamps(run: Folder) -> list[Stamp]:
+    """Stamps of all complete checkpoints, oldest first."""
+    found = [_stamp(run, name) for name in _folders(run)]
+    return sorted((stamp for stamp in found if stamp is not None), key=lambda stamp: stamp.step)
+
+
+def _folders(run: Folder) -> list[str]:
+    return [name for name in run.names(FOLDER) if name.startswith("step-")]
+
+
+def _stamp(run: Folder, name: str) -> Stamp | None:
+    """None where the stamp is missing, damaged or of another folder."""
+    try:
+        stamp = Stamp(**run.read_json(f"{FOLDER}/{name}/stamp.json"))
+    except (UserError, TypeError, FileNotFoundError, NotADirectoryError):
+        return None
+    kinds = (int, (int, float), (int, float, type(None)), str, str, int)
+    fits = all(isinstance(value, kind) for value, kind in zip(asdict(stamp).values(), kinds, strict=True))
+    return stamp if fits and name == f"step-{stamp.step:09d}" else None
+
+
+def read(run: Folder, stamp: Stamp) -> dict[str, Any]:
+    """The state of a checkpoint; raises UserError naming a file that is not what was written."""
+    return decode(content(run, stamp), f"{run.place}/{_file(stamp)}")
+
+
+def content(run: Folder, stamp: Stamp) -> bytes:
+    """A checkpoint's bytes, which are what was written; raises UserError naming the file where they aren't."""
+    name = _file(stamp)
+    try:
+        found = run.read(name)
+    except FileNotFoundError:
+        raise UserError(f"{run.place}/{name} is missing") from None
+    if len(found) != stamp.size or hashlib.sha256(found).hexdigest() != stamp.sha256:
+        raise UserError(f"{run.place}/{name} is damaged: its hash is not the one that was written")
+    return found
+
+
+def decode(content: bytes, name: str) -> dict[str, Any]:
+    """The state in a checkpoint's bytes; raises UserError where they hold anything that could run as code."""
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+        raise UserError(f"{name} is no checkpoint of raykd's: it holds more than tensors and numbers") from None
+
+
+def _file(stamp: Stamp) -> str:
+    return f"{FOLDER}/step-{stamp.step:09d}/state.pt"
+
+
+def newest(run: Folder, complain: Callable[[str], None]) -> tuple[dict[str, Any], Stamp] | None:
+    """The newest checkpoint that reads; `complain(line)` hears of every damaged one that is passed over."""
+    for stamp in reversed(stamps(run)):
+        try:
+            return read(run, stamp), stamp
+        except UserError as error:
+            complain(f"{error}; the one before is used")
+    return None
+
+
+def resume(run: Folder, complain: Callable[[str], None], device: torch.device) -> tuple[dict[str, Any], Stamp] | None:
+    """`newest` as rank 0 sees it, on all workers: two that chose by themselves could choose differently."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return newest(run, complain)
+    message = b""
+    if torch.distributed.get_rank() == 0:
+        found = newest(run, complain)
+        if found is not None:
+            message = json.dumps(asdict(found[1])).encode() + b"\n" + content(run, found[1])
+    stamp, _, state = broadcast(message, device).partition(b"\n")
+    return (decode(state, "the checkpoint that worker 0 sent"), Stamp(**json.loads(stamp))) if stamp else None
+
+
+def broadcast(message: bytes, device: torch.device) -> bytes:
+    """Rank 0's bytes, on every worker."""
+    length = torch.tensor([len(message)], device=device)
+    torch.distributed.broadcast(length, 0)
+    if not int(length):
+        return b""
+    first = torch.distributed.get_rank() == 0
+    data = (
+        torch.frombuffer(bytearray(message), dtype=torch.uint8)
+        if first
+        else torch.empty(int(length), dtype=torch.uint8)
+    )
+    data = data.to(device)
+    torch.distributed.broadcast(data, 0)
+    return data.cpu().numpy().tobytes()
+
+
+def prune(run: Folder, keep: int) -> None:
+    """Delete all but the `keep` newest and the best by top-1, and what a crash left half written before them."""
+    found = stamps(run)
+    whole = {f"step-{stamp.step:09d}" for stamp in found}
+    for name in _folders(run):
+        if name not in whole and found and name < f"step-{found[-1].step:09d}":
+            run.delete(f"{FOLDER}/{name}")
+    scored = [stamp for stamp in found if stamp.top1 is not None]
+    kept = {stamp.step for stamp in found[-keep:]} | {
+        max(scored, key=lambda s: (s.top1, s.step)).step for _ in scored[:1]
+    }
+    for stamp in found:
+        if stamp.step not in kept:
+            run.delete(f"{FOLDER}/step-{stamp.step:09d}")
+
+
+@dataclass(frozen=True)
+class _Task:
+    state: dict[str, Any]
+    step: int
+    epoch: float
+    top1: float | None
+
+
+class Writer:
+    """Writes checkpoints in a thread of its own; the step waits only for a copy of the state in memory.
+
+    One state at most waits to be written: a newer one takes its place. Where the storage fails, the newest is tried
+    again for as long as the training goes on.
+    """
+
+    def __init__(
+        self,
+        run: Folder,
+        keep: int,
+        fingerprint: str,
+        say: Callable[[str], None],
+        first: Callable[[], None] = lambda: None,
+        wrote: Callable[[int], None] = lambda step: None,
+    ):
+        """say: hears that writing fails or works again. first, wrote: called in the thread before, after each."""
+        self._run, self._keep, self._fingerprint, self._say = run, keep, fingerprint, say
+        self._first, self._done = first, wrote
+        self._lock, self._given_up = threading.Lock(), threading.Event()
+        self._waiting: _Task | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: OSError | None = None  # of the last try; the next one may work
+        self._error: Exception | None = None  # that ends the writing
+
+    def save(self, state: dict[str, Any], step: int, epoch: float, top1: float | None) -> None:
+        """Have a state written that nobody changes any more; raises what ended the writing before."""
+        self._complain()
+        with self._lock:
+            self._waiting = _Task(state, step, epoch, top1)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="checkpoint-writer", daemon=True)
+                self._thread.start()
+
+    def wait(self, seconds: float = PATIENCE) -> None:
+        """Until everything is written; raises OSError where the storage fails for that many seconds more."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+            if thread.is_alive() and self._failure is not None:
+                self._given_up.set()
+                raise self._failure
+            thread.join()
+        self._complain()
+
+    def _complain(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        """Write what waits until nothing does."""
+        pause = 0.5
+        while not self._given_up.is_set():
+            with self._lock:
+                task, self._waiting = self._waiting, None
+                if task is None:
+                    self._thread = None
+                    return
+            if self._wrote(task):
+                pause = 0.5
+                continue
+            with self._lock:
+                self._waiting = self._waiting or task
+            self._given_up.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _wrote(self, task: _Task) -> bool:
+        try:
+            self._first()
+            write(
+                self._run, task.state, step=task.step, epoch=task.epoch, top1=task.top1, fingerprint=self._fingerprint
+            )
+            prune(self._run, self._keep)
+        except OSError as error:
+            if self._failure is None:
+                why = f"the checkpoint of step {task.step} can't be written ({reason(error)})"
+                self._say(f"{why}; training goes on, and it is tried again")
+            self._failure = error
+            return False
+        except Exception as error:  # noqa: BLE001  whatever it is, it is raised in the training thread
+            self._error = error
+            self._given_up.set()
+            return False
+        if self._failure is not None:
+            self._say(f"checkpoints are written again, at step {task.step}")
+        self._failure = None
+        self._done(task.step)
+        return True

@@ -1,0 +1,155 @@
+"""A run directory: what stands in it, who writes what, and when a run may go on under its name."""
+
+import errno
+import json
+import secrets
+import time
+from typing import Any
+
+from raykd import UserError
+from raykd.recipe import Recipe
+from raykd.recipe.load import Loaded
+from raykd.recipe.serial import differences, essence, fingerprint, to_dict
+from raykd.runs.recipe import recipe_of
+from raykd.runs.checkpoint import stamps
+from raykd.storage.folder import Folder
+
+# What `open_run` and `claim` write.
+OPENED = ("recipe.json", "teachers.json", "teachers-form.json", "source", "attempts.json")
+
+
+def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> str:
+    """Make the directory with its recipe and the recipe's source, or check that the one there is of the same recipe.
+
+    Returns a line for the user where the one there was made by other code, else "".
+    """
+    run.create()
+    line = ""
+    if run.exists("recipe.json"):
+        refuse_other(run, recipe)
+        line = _changed(run, loaded, recipe)
+    run.write("recipe.json", json.dumps(to_dict(recipe), indent=1))
+    run.write("teachers.json", json.dumps(trained))
+    for name, text in loaded.sources.items():
+        run.write(f"source/{name}", text)
+    return line
+
+
+def refuse_other(run: Folder, recipe: Recipe) -> None:
+    """Raise UserError, naming the fields that differ, where the run there was made by another recipe."""
+    try:
+        there = recipe_of(run)
+    except UserError as error:
+        raise UserError(f"can't go on with the run of that name: {error}; or give another --name") from None
+    found = differences(essence(there), essence(recipe))
+    if found:
+        raise UserError(
+            f"{run.place} holds a run of another recipe (there / here): {'; '.join(found[:4])}. "
+            "Give this one another --name, or remove that directory"
+        )
+
+
+def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
+    """Compares the user's modules and, by the newest checkpoint's fingerprint, the source of the method.
+
+    The recipe's own file is compared by its fields, in `refuse_other`.
+    """
+    found, own = stamps(run), str(loaded.path)
+    names = [name for name, text in loaded.sources.items() if not own.endswith(name) and _differs(run, name, text)]
+    if not names and found and found[-1].fingerprint != fingerprint(recipe):
+        names = [f"{type(recipe.method).__module__} (or a teacher's method)"]
+    if not names:
+        return ""
+    return (
+        f"{', '.join(sorted(names))} changed since {run.place} was last trained: what is there stands, and training "
+        "goes on with the code as it is now; another --name begins anew"
+    )
+
+
+def _differs(run: Folder, name: str, text: str) -> bool:
+    return run.exists(f"source/{name}") and run.read(f"source/{name}") != text.encode()
+
+
+def result_of(run: Folder) -> dict[str, Any] | None:
+    """result.json, if there is one."""
+    if not run.exists("result.json"):
+        return None
+    found = run.read_json("result.json")
+    if not isinstance(found, dict) or "status" not in found:
+        raise UserError(f"{run.place}/result.json is not what raykd wrote: remove it or restore it from a copy")
+    return found
+
+
+class Superseded(RuntimeError):
+    """Another attempt has begun in this run directory, so this one must not write there any more."""
+
+
+def expect_there(run: Folder) -> None:
+    """Raise FileNotFoundError where the directory is not to be seen: a mount that is gone leaves an empty folder."""
+    if not run.exists("recipe.json"):
+        raise FileNotFoundError(errno.ENOENT, "the run's directory is gone", run.place)
+
+
+def claim(run: Folder, workers: int) -> str:
+    """Note that workers start (again), before they read anything; gives the attempt's token."""
+    expect_there(run)
+    attempts, found = attempts_of(run), stamps(run)
+    step = found[-1].step if found else 0  # the newest checkpoint; a damaged one is passed over later
+    attempts.append({"token": secrets.token_hex(8), "started": time.time(), "workers": workers, "step": step})
+    run.write("attempts.json", json.dumps(attempts))
+    return attempts[-1]["token"]
+
+
+def attempts_of(run: Folder) -> list[dict[str, Any]]:
+    """A line for each time that workers started on the run."""
+    found = run.read_json("attempts.json") if run.exists("attempts.json") else []
+    if not isinstance(found, list) or not all(isinstance(attempt, dict) and "token" in attempt for attempt in found):
+        raise UserError(f"{run.place}/attempts.json is not what raykd wrote: remove it, or restore it from a copy")
+    return found
+
+
+def expect_mine(run: Folder, token: str) -> None:
+    """Raise Superseded where a later attempt than the token's has begun, FileNotFoundError where storage is away."""
+    expect_there(run)
+    if attempts_of(run)[-1:] and attempts_of(run)[-1]["token"] != token:
+        raise Superseded(f"another process has taken {run.place} over, so this one stops")
+
+
+def lines(run: Folder) -> list[dict[str, Any]]:
+    """metrics.jsonl up to a line that a crash cut off."""
+    if not run.exists("metrics.jsonl"):
+        return []
+    found = []
+    for text in run.read("metrics.jsonl").decode(errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            break
+        found.append(line)
+    return found
+
+
+class Journal:
+    """metrics.jsonl: kept in memory, written behind the training; a write that failed is mended by the next."""
+
+    def __init__(self, run: Folder, step: int):
+        """Lines past `step` will be made again, so they are dropped."""
+        self.run = run
+        self.lines = [line for line in lines(run) if line["step"] <= step]
+        self._written, self._sound = 0, False  # sound: the file holds these lines and nothing else
+
+    def add(self, line: dict[str, Any]) -> None:
+        self.lines.append(line)
+
+    def flush(self) -> None:
+        """Write what is not written yet; raises OSError."""
+        lines = list(self.lines)
+        if self._sound:
+            self._sound = False
+            for line in lines[self._written :]:
+                self.run.append("metrics.jsonl", json.dumps(line))
+        else:
+            self.run.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        self._written, self._sound = len(lines), True

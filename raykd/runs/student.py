@@ -1,0 +1,63 @@
+"""The deployed student as a file: plain weights under the network's own keys, and what to feed it."""
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors
+from safetensors.torch import save as save_bytes
+from torch import nn
+
+from raykd import UserError
+from raykd.models import create
+from raykd.models.staged import Staged
+from raykd.recipe import Recipe
+from raykd.storage.local_copy import STUDENT as FILE
+from raykd.storage.folder import Folder
+
+
+@dataclass(frozen=True)
+class About:
+    """What a weights file says of its network, in the header's metadata under "raykd"."""
+
+    network: str
+    classes: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def write_student(run: Folder, network: nn.Module, recipe: Recipe, classes: tuple[str, ...]) -> None:
+    """Write a run's student.safetensors."""
+    plain = network.model if isinstance(network, Staged) else network
+    name = network.name if isinstance(network, Staged) else type(network).__name__
+    data = recipe.data
+    about = About(name, classes, data.image_size, data.mean, data.std)
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in plain.state_dict().items()}
+    run.write(FILE, save_bytes(tensors, metadata={"raykd": json.dumps(asdict(about))}))
+
+
+def read_student(run: Folder) -> tuple[Staged, About]:
+    """The deployed network of a run; raises UserError where the file is missing, damaged or no single network."""
+    try:
+        content = run.read(FILE)
+    except FileNotFoundError:
+        raise UserError(f"{run.place} has no {FILE}: is it a finished run?") from None
+    with tempfile.TemporaryDirectory() as folder:
+        path = run.local / FILE if run.local is not None else Path(folder) / FILE
+        if run.local is None:
+            path.write_bytes(content)
+        about = about_of(path)
+        network = create(about.network, len(about.classes), image_size=about.image_size, weights=str(path))
+    return network, about
+
+
+def about_of(path: Path) -> About:
+    """The header's metadata of a student.safetensors; raises UserError for a foreign or damaged file."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            fields = json.loads((file.metadata() or {})["raykd"])
+        return About(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError):
+        raise UserError(f"{path} is not a student that raykd wrote, or it is damaged") from None

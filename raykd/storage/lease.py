@@ -1,0 +1,134 @@
+"""A run's name, held by one driver at a time: a lock on this machine, and on any storage a file that is kept touched.
+
+Machines' clocks are never compared: who finds a lease watches whether it is touched.
+"""
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from raykd import UserError
+from raykd.storage.folder import Folder
+
+FILE = "lease.json"
+BEAT = 10.0  # seconds between two touches
+STALE = 45.0  # untouched for so long, its holder is dead
+
+
+@contextmanager
+def held(run: Folder, say: Callable[[str], None]) -> Iterator[str]:
+    """Hold the run's name; gives the holder's token. Raises UserError where somebody else is training under it."""
+    run.create()
+    with _alone_on_this_machine(run):
+        _await_its_end(run, say)
+        token = _take(run)
+        ended = threading.Event()
+        beating = threading.Thread(target=_beat, args=(run, token, ended), name="lease", daemon=True)
+        beating.start()
+        try:
+            yield token
+        finally:
+            ended.set()
+            beating.join()
+            if _holder(run).get("token") == token:
+                run.delete(FILE)
+
+
+@contextmanager
+def _alone_on_this_machine(run: Folder) -> Iterator[None]:
+    if run.local is None:
+        yield
+        return
+    import fcntl
+
+    with open(run.local / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise refusal(run, "of this machine") from None
+        yield
+
+
+def _await_its_end(run: Folder, say: Callable[[str], None]) -> None:
+    """Return when nobody holds the lease; who died without giving it back is waited for."""
+    first = _holder(run)
+    # On this machine the lock has told already that the holder is gone; without one, its process tells.
+    if not first or (first["machine"] == machine() and (run.local is not None or not _lives(first["pid"]))):
+        return
+    say(f"{first['host']} held this run: waiting {STALE:.0f} s to see whether it is still at work")
+    began = time.monotonic()
+    while time.monotonic() - began < STALE:
+        time.sleep(1)
+        now = _holder(run)
+        if not now:
+            return
+        if (now["token"], now["beat"]) != (first["token"], first["beat"]):
+            raise refusal(run, f"{now['pid']} on {now['host']}")
+
+
+def refusal(run: Folder, who: str) -> UserError:
+    return UserError(f"another process {who} is training {run.place} right now: wait for it, or give another --name")
+
+
+def _holder(run: Folder) -> dict[str, Any]:
+    """Who holds the lease; empty where nobody does, or where the file is damaged."""
+    try:
+        found = run.read_json(FILE)
+    except (FileNotFoundError, UserError):
+        return {}
+    return found if isinstance(found, dict) and found.keys() >= {"token", "machine", "host", "pid", "beat"} else {}
+
+
+def _take(run: Folder) -> str:
+    token = secrets.token_hex(8)
+    _touch(run, token, 0)
+    if run.local is None:
+        time.sleep(1)  # two that took it at the same moment: the later write counts
+        if holds(run, token) is False:
+            raise refusal(run, "elsewhere")
+    return token
+
+
+def _touch(run: Folder, token: str, beat: int) -> None:
+    about = {"token": token, "machine": machine(), "host": socket.gethostname(), "pid": os.getpid(), "beat": beat}
+    run.write(FILE, json.dumps(about))
+
+
+def _beat(run: Folder, token: str, ended: threading.Event) -> None:
+    """Touch the lease until the end, or until somebody else has taken it; a storage that fails is tried again."""
+    beat = 0
+    while not ended.wait(BEAT):
+        try:
+            if not run.exists(FILE):  # the storage is away, and what stands in its place is not to be written to
+                continue
+            if _holder(run).get("token", token) != token:
+                return
+            beat += 1
+            _touch(run, token, beat)
+        except OSError:
+            continue
+
+
+def holds(run: Folder, token: str) -> bool:
+    """Whether the lease is the token's; raises OSError where there is none or the storage fails."""
+    run.read(FILE)
+    return _holder(run).get("token") == token
+
+
+def machine() -> str:
+    """This machine and the process numbers that are valid on it: containers have their own."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux
+        return socket.gethostname()
+
+
+def _lives(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")

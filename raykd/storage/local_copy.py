@@ -1,0 +1,69 @@
+"""A run directory of any storage as plain local files, for what reads and writes only those: W&B, reports."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from raykd import UserError
+from raykd.storage.folder import Folder
+
+STUDENT = "student.safetensors"  # the deployed network
+
+
+class Mirror:
+    """`path` is the run's own folder where that is local, else a folder that holds copies for as long as this lives."""
+
+    def __init__(self, run: Folder):
+        self.run = run
+        self._copies = None if run.local else tempfile.TemporaryDirectory(prefix="raykd-", ignore_cleanup_errors=True)
+        self.path = run.local or Path(self._copies.name)
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def bring(self, wanted: Callable[[str], bool]) -> None:
+        """Copy from the storage the files whose path below the run is wanted."""
+        if self.run.local is not None:
+            return
+        for name in filter(wanted, self.run.files()):
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.path / name).write_bytes(self.run.read(name))
+            self._known[name] = self._stamp(name)
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Copy to the storage the wanted files that have changed here."""
+        if self.run.local is not None:
+            return
+        files = (str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file())
+        for name in filter(wanted, files):
+            stamp = self._stamp(name)
+            if self._known.get(name) != stamp:
+                self.run.write(name, (self.path / name).read_bytes())
+                self._known[name] = stamp
+
+    def _stamp(self, name: str) -> tuple[int, int]:
+        about = (self.path / name).stat()
+        return about.st_size, about.st_mtime_ns
+
+
+def of_tracking(name: str) -> bool:
+    """Whether W&B needs a file to go on with a run or to upload it later: its identity, transaction logs, and files."""
+    return name.endswith("wandb.json") or ("wandb/" in name and (name.endswith(".wandb") or "/files/" in name))
+
+
+def of_results(name: str) -> bool:
+    """Whether a report or W&B shows what is in a file."""
+    apart = any(part in name for part in ("checkpoints/", "wandb/", "source/", "wandb.json"))
+    return name.endswith((".json", ".jsonl", ".csv")) and not apart
+
+
+def of_student(name: str) -> bool:
+    """Whether a file is the deployed network."""
+    return name.endswith(STUDENT)
+
+
+def local_copy(place: str, wanted: Callable[[str], bool]) -> Mirror:
+    """The wanted files of a run directory, or of a folder of them; raises UserError where a URI has none."""
+    mirror = Mirror(Folder(place))
+    mirror.bring(wanted)
+    if mirror.run.local is None and not any(mirror.path.iterdir()):
+        raise UserError(f"no run in {place}: give a run directory, or a folder of them")
+    return mirror

@@ -1,0 +1,46 @@
+"""What frozen teachers say of a batch."""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd.contract import Batch, Output
+from raykd.teachers.frozen_teacher import FrozenTeacher
+
+
+@torch.no_grad()
+def ask(
+    teachers: Sequence[FrozenTeacher], features: Sequence, images: Tensor, context, tags: np.ndarray | None = None
+) -> list[Output]:
+    """What each frozen teacher says of the images, with the features that the method reads of it.
+
+    tags: which sample in which pass each image is; a teacher whose logits are kept is then read, not run.
+    """
+    said: list[Output] = []
+    wanted = features or [()] * len(teachers)
+    with context():
+        for k, teacher in enumerate(teachers):
+            run = functools.partial(teacher.output, images, wanted[k])
+            if teacher.kept is None or tags is None:
+                said.append(run())
+            else:
+                said.append(Output(teacher.kept.logits(tags, images.device, lambda run=run: run().logits), {}))
+    return said
+
+
+def moved(output: Output, device: torch.device) -> Output:
+    features = {name: feature.to(device, non_blocking=True) for name, feature in output.features.items()}
+    return Output(output.logits.to(device, non_blocking=True), features)
+
+
+def split(batch: Batch, parts: int) -> Iterator[Batch]:
+    """The parts that a worker's share of a batch is computed in."""
+    if parts == 1:
+        yield batch
+        return
+    for chunk in zip(*(tensor.tensor_split(parts) for tensor in batch)):
+        if len(chunk[0]):
+            yield Batch(*chunk)

@@ -1,0 +1,14 @@
+"""The precision of forward passes, as a context."""
+
+import contextlib
+from collections.abc import Callable
+
+import torch
+
+from raykd.recipe import Recipe
+
+
+def autocast(recipe: Recipe, device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
+    """A factory of autocast contexts of the recipe's precision."""
+    kind = getattr(torch, recipe.precision.autocast)
+    return lambda: torch.autocast(device.type, dtype=kind, enabled=kind is not torch.float32)

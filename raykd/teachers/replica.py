@@ -1,0 +1,94 @@
+"""A worker's frozen teachers apart from the worker: the same batches, the same pass, and its outputs as plain bytes.
+
+Batches are pure functions of (seed, step, rank, world), mixing included, so a shadow reads by itself the very batch
+that the worker will train on, and step numbers are all that it is told.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd.contract import Batch, Output
+from raykd.data.loader import TrainLoader
+from raykd.data.storage.prepare import prepare
+from raykd.recipe import Recipe
+from raykd.recipe.length import total_steps
+from raykd.teachers.load import load_teachers
+from raykd.teachers.outputs import ask, split
+from raykd.teachers.precision import autocast
+
+SPAN = 256  # steps whose order is worked out at once: a whole training's would fill the memory
+
+
+class Packed(NamedTuple):
+    """A tensor as bytes; with its strides, as a sum over another layout may round differently."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in elements
+    content: np.ndarray  # uint8, in the order of memory
+
+
+class Shadow:
+    """What one worker's teachers say of every `stride`-th step."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        trained: Sequence[str],
+        features: Sequence[tuple[str, ...]],
+        *,
+        rank: int,
+        world: int,
+        device: torch.device,
+        threads: int,
+        stride: int = 1,
+    ):
+        """trained: see `load_teachers`. features: the distiller's `teacher_features`. threads: for decoding."""
+        prepared = prepare(recipe.data)
+        place = {"rank": rank, "world": world, "device": device, "threads": threads}
+        place["channels_last"] = recipe.precision.channels_last
+        self.data = TrainLoader(recipe.data, prepared, batch_size=recipe.batch_size, seed=recipe.seed, **place)
+        self.teachers = load_teachers(recipe.teachers, recipe.data, len(prepared.classes), trained)
+        for teacher in self.teachers:
+            teacher.network.to(device)
+        self.features, self.stride, self.parts = features, stride, recipe.accumulate
+        self.context = autocast(recipe, device)
+        self.steps = total_steps(recipe, self.data.size)
+        self._next, self._stream = -1, iter(())
+
+    def outputs(self, step: int) -> list[list[tuple[Packed, dict[str, Packed]]]]:
+        """Of each part of a step's batch, each teacher's output; quickest where the last one was `stride` before."""
+        if step != self._next:
+            self._stream = self._batches(step)
+        self._next = step + self.stride
+        parts = split(next(self._stream), self.parts)
+        return [[_pack(out) for out in ask(self.teachers, self.features, p.images, self.context)] for p in parts]
+
+    def _batches(self, step: int) -> Iterator[Batch]:
+        for start in range(step, self.steps, SPAN * self.stride):
+            yield from self.data.batches(start, min(start + SPAN * self.stride, self.steps), self.stride)
+
+
+def _pack(output: Output) -> tuple[Packed, dict[str, Packed]]:
+    return _bytes(output.logits), {name: _bytes(feature) for name, feature in output.features.items()}
+
+
+def unpack(packed: tuple[Packed, dict[str, Packed]]) -> Output:
+    """The output that `Shadow.outputs` made, on the CPU, in memory of its own."""
+    logits, features = packed
+    return Output(_tensor(logits), {name: _tensor(feature) for name, feature in features.items()})
+
+
+def _bytes(tensor: Tensor) -> Packed:
+    dense = tensor.detach().to("cpu", copy=True)
+    content = dense.as_strided((dense.numel(),), (1,)).view(torch.uint8).numpy()
+    return Packed(str(dense.dtype).removeprefix("torch."), tuple(dense.shape), dense.stride(), content)
+
+
+def _tensor(packed: Packed) -> Tensor:
+    flat = torch.from_numpy(packed.content.copy()).view(getattr(torch, packed.dtype))
+    return flat.as_strided(packed.shape, packed.strides)

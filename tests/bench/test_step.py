@@ -1,0 +1,72 @@
+"""What `raykd bench` measures, and what it makes of it; and that the command line starts light."""
+
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from raykd.bench.step import Speed, measure, stand_ins
+from raykd.commands.bench import advice, table
+from raykd.methods.kd import KD
+from raykd.recipe import Precision, Teachers, Train
+from tests.train import tiny
+
+PARTS = {"data": 0.0, "teacher": 0.01, "student": 0.03, "backward": 0.05, "optimizer": 0.01}
+
+
+def speed(**changes) -> Speed:
+    plain = Speed(images=64, loader=0.01, teachers=0.01, first=1.0, whole=0.1, parts=PARTS)
+    return replace(plain, **changes)
+
+
+def test_a_step_is_measured_in_its_parts():
+    recipe = tiny.recipe(method=KD.Config(), teachers=Teachers(sources=(Train(recipe=tiny.recipe(), seeds=(3,)),)))
+    found = measure(recipe, 2, tiny.CPU, 1, seconds=0.2)
+    assert found.images == recipe.batch_size // 2
+    assert set(found.parts) == {"data", "teacher", "student", "backward", "optimizer"}
+    assert min(found.loader, found.teachers, found.first, found.whole) > 0
+    assert table(found, recipe, 2).row_count == 3 + len(found.parts) + 1
+
+
+def test_teachers_that_are_not_trained_yet_are_stood_in_for():
+    (teacher,) = stand_ins(tiny.recipe(teachers=Teachers(sources=(Train(recipe=tiny.recipe(), seeds=(3,)),))), 10)
+    assert (teacher.name, teacher.network.num_classes) == ("resnet8-3", 10)
+    assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (speed(), "Bound by the students (90 % of a step): more --workers"),
+        (speed(teachers=0.06), "Bound by the teachers (60 % of a step): fewer or smaller ones"),
+        (
+            speed(parts=PARTS | {"data": 0.05}),
+            "Bound by the loader (50 % of a step waits for it): more --cpus-per-worker",
+        ),
+    ],
+)
+def test_advice_names_what_takes_the_time(found: Speed, wanted: str):
+    assert advice(found, tiny.recipe())[0].startswith(wanted)
+
+
+def test_advice_names_only_what_the_recipe_has_not():
+    everything = tiny.recipe(precision=Precision(autocast="bfloat16", compile=True))
+    assert advice(speed(), everything) == ["Bound by the students (90 % of a step): more --workers"]
+    assert "--precision.channels-last" in advice(speed(), tiny.recipe(precision=Precision(channels_last=False)))[1]
+    assert "loader" in advice(speed(loader=0.09), everything)[1]
+    taught = speed(teachers=0.06)
+    assert all(f"--teachers.{way}" in advice(taught, tiny.recipe())[0] for way in ("form", "placement", "cache"))
+    elsewhere = tiny.recipe(teachers=Teachers(sources=(), form="bfloat16", placement="remote"))
+    assert "--teachers" not in advice(taught, elsewhere)[0]
+
+
+def test_help_imports_nothing_heavy_and_takes_less_than_half_a_second_of_cpu():
+    code = "import sys; from raykd.__main__ import main; main(['--help']); print(sorted(sys.modules))"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "raykd train RECIPE" in said
+    assert not [name for name in ("torch", "ray", "numpy", "tyro", "rich", "ffcv", "wandb") if f"'{name}'" in said]
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
