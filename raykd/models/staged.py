@@ -190,7 +190,6 @@ class Staged(nn.Module):
         return features.pop("head"), features
 
 
-
 def parameters(network: nn.Module) -> int:
     """Parameters of a network, shared ones once."""
     return sum(p.numel() for p in network.parameters())
