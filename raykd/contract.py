@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.method import MethodConfig
 
-__all__ = ["Batch", "Distiller", "MethodConfig", "Output", "Step", "expect_teachers", "global_sum"]
+__all__ = ["Batch", "Distiller", "Output", "Step", "expect_teachers", "global_rows", "global_sum"]
 
 
 class Batch(NamedTuple):
@@ -18,13 +17,16 @@ class Batch(NamedTuple):
     images: Tensor  # [B, 3, H, W] float
     labels: Tensor  # [B] int64, or [B, C] float where the recipe mixes images
     index: Tensor  # [B] int64, position in the data set
+    shares: tuple[int, ...] = ()  # rows of each worker, in order of ranks; empty where there is one worker
 
 
 class Output(NamedTuple):
     """What one network says of a batch."""
 
     logits: Tensor  # [B, C]
-    features: dict[str, Tensor]  # by name: "stem", "stage1" … [B, D, h, w], "pooled" [B, D]; only those asked for
+    features: dict[str, Tensor]
+    """By name, only those asked for: "stem", "stage1" … [B, D, h, w], "pooled" [B, D]; "stage1.pre" … is the same map
+    before its last activation, which not every network can give (see `raykd.models.staged`)."""
 
 
 class Step(NamedTuple):
@@ -35,9 +37,11 @@ class Step(NamedTuple):
 
 
 class Distiller(nn.Module):
-    """Everything that trains, and nothing that does not.
+    """Everything that trains, and nothing that does not, but for frozen parts of a network that is deployed.
 
     `teacher_features[k]` names the features that `forward` reads of teacher k; nothing else is computed for it.
+    State beside the parameters (a memory bank) is a buffer. It must be the same on all workers, so it is updated from
+    the global batch (`global_rows`), and no randomness of a worker's own may enter it.
     """
 
     teacher_features: tuple[tuple[str, ...], ...] = ()
@@ -45,12 +49,24 @@ class Distiller(nn.Module):
     """True where `forward` reads buffers that workers fill differently, as a moving average of BatchNorm's statistics:
     all workers then take the first one's before every step. Each worker's training needs no statistics of BatchNorm,
     and an evaluation shares them anyway."""
+    initialising: bool = False
+    """True in the recipe's `initialise` phase, before epoch 0: `forward` then gives that phase's terms. The loop sets
+    it, of methods whose config says `initialises`."""
+
+    def see_training_labels(self, labels: Tensor) -> None:
+        """Told once, before anything is put on a device or restored, the classes [N] of the training file.
+
+        `Batch.index` counts its rows. For methods that hold something for every sample; the others do nothing.
+        """
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         raise NotImplementedError
 
     def networks(self) -> dict[str, nn.Module]:
-        """Networks from normalised images to logits; the first is the one deployed."""
+        """Networks from normalised images to logits; the first is the one deployed.
+
+        That one is a `Staged`, of whatever parts, which `raykd.models.create` makes again by its `name`.
+        """
         raise NotImplementedError
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
@@ -76,3 +92,20 @@ def global_sum(local: Tensor) -> Tensor:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(total)
     return total
+
+
+def global_rows(local: Tensor, shares: Sequence[int]) -> Tensor:
+    """The rows of all workers in order of ranks, [B_local, ...] → [B, ...]: for losses that relate samples of a batch.
+
+    `shares`: the batch's. Every worker computes the loss of the whole batch from them; gradients flow into its own rows
+    alone, scaled so that the workers' weighted average of gradients is the gradient of that loss.
+    """
+    if len(shares) <= 1:
+        return local
+    rank = torch.distributed.get_rank()
+    padded = torch.nn.functional.pad(local.detach(), (0, 0) * (local.ndim - 1) + (0, max(shares) - len(local)))
+    gathered = local.new_empty(len(shares) * max(shares), *local.shape[1:])
+    torch.distributed.all_gather_into_tensor(gathered, padded)
+    rows = [part[:share] for part, share in zip(gathered.chunk(len(shares)), shares, strict=True)]
+    rows[rank] = local.detach() + (local - local.detach()) * (sum(shares) / shares[rank])
+    return torch.cat(rows)

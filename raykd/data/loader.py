@@ -49,6 +49,8 @@ class TrainLoader:
             raise UserError(
                 f"a global batch of {batch_size} has no row for worker {rank} of {world}: use fewer workers"
             )
+        bounds = [order.part(worker, world, batch_size) for worker in range(world)]
+        self.shares = tuple(end - begin for begin, end in bounds) if world > 1 else ()
         # With mixing, a worker also reads the row before its own: that row's image is its first image's partner.
         self.rows = np.arange(first - self.mixes, last) % batch_size
         self.finish, pipeline = Finisher(data, device, channels_last, threads), training(data, seed)
@@ -72,7 +74,7 @@ class TrainLoader:
             labels = torch.nn.functional.one_hot(labels, self.classes).float()
             images, labels = mix(self.mixing, images, labels, self.seed, step)
             index = index[1:]
-        return Batch(images, labels, self.finish.moved(index))
+        return Batch(images, labels, self.finish.moved(index), self.shares)
 
     def close(self) -> None:
         """Free threads and the file."""

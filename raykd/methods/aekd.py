@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raykd import UserError
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers, global_sum
+from raykd.contract import Batch, Output, Step, expect_teachers, global_sum
 from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.method import MethodConfig
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
 from raykd.models.staged import Staged
 

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import cross_entropy, kl_divergence, map_distance
+from raykd.method import MethodConfig
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
 from raykd.models.staged import Staged
 

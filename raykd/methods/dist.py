@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers, global_sum
+from raykd.contract import Batch, Output, Step, expect_teachers, global_sum
 from raykd.losses import cross_entropy, full_precision
+from raykd.method import MethodConfig
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import cross_entropy, full_precision, kl_divergence
 from raykd.losses import standardize as z_score
+from raykd.method import MethodConfig
 from raykd.methods.peers import scalar_note
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes
 from raykd.models.staged import Staged

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import cross_entropy, map_distance
+from raykd.method import MethodConfig
 from raykd.methods.aver_mkd import aver_mkd_loss
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, expect_stage, stack_teachers
 from raykd.models.staged import Staged

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import cross_entropy, kl_divergence
 from raykd.losses import standardize as z_score
+from raykd.method import MethodConfig
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 

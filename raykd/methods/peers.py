@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Distiller, MethodConfig, Output
+from raykd.contract import Distiller, Output
 from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.method import MethodConfig
 from raykd.models.staged import Staged
 
 WHOLE = "stem"  # a network entered at its stem shares nothing

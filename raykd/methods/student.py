@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Batch, Distiller, MethodConfig, Output, Step
+from raykd.contract import Batch, Distiller, Output, Step
+from raykd.method import MethodConfig
 from raykd.models.staged import Staged
 
 

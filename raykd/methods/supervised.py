@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from raykd.contract import Batch, MethodConfig, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import cross_entropy
+from raykd.method import MethodConfig
 from raykd.methods.student import SingleStudent
 from raykd.models.staged import Staged
 

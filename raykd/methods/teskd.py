@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Batch, Distiller, MethodConfig, Output, Step, expect_teachers, global_sum
+from raykd.contract import Batch, Distiller, Output, Step, expect_teachers, global_sum
 from raykd.losses import full_precision
+from raykd.method import MethodConfig
 from raykd.methods.peers import peer_cross_entropy, peer_divergence
 from raykd.methods.student import expect_positive
 from raykd.models.staged import Staged

@@ -1,12 +1,15 @@
 """A plain network and how its features are read: what every builder returns and `Staged` takes."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.models.reader import ModuleOutputs
-from raykd.models.staged import Part
+from raykd.models.staged import Part, Through
 
 
 class Parts(NamedTuple):
@@ -18,6 +21,7 @@ class Parts(NamedTuple):
     pool: tuple[Part, ...] = ()
     head: tuple[Part, ...] = ()
     reader: ModuleOutputs | None = None
+    pre: Mapping[str, tuple[Part, ...]] = MappingProxyType({})  # see `Staged`
 
 
 def named(**modules: nn.Module) -> nn.Sequential:
@@ -28,6 +32,14 @@ def named(**modules: nn.Module) -> nn.Sequential:
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """Bias-free convolution with "same" padding for odd kernels."""
     return nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+
+def blocks_before_activation(
+    name: str, count: int, before_activation: Callable[[nn.Module, Tensor], Tensor]
+) -> tuple[Part, ...]:
+    """The blocks of the Sequential `name`, the last one's final ReLU apart."""
+    blocks = [f"{name}.{i}" for i in range(count)]
+    return (*blocks[:-1], Through(blocks[-1], before_activation), F.relu)
 
 
 def average_pool() -> dict[str, nn.Module]:

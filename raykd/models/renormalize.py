@@ -20,6 +20,7 @@ class Renormalized(Staged):
         self.model = staged.model
         self.name, self.num_classes, self.image_size = staged.name, staged.num_classes, staged.image_size
         self.reader, self.sections, self.shapes = staged.reader, staged.sections, staged.shapes
+        self.pre = staged.pre
         # Not part of the checkpoint: the recipe gives them.
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)

@@ -1,8 +1,10 @@
 """One view on any classifier: its logits and features, and, where it is a chain of stages, a way into each of them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import UserError
@@ -11,7 +13,17 @@ from raykd.models.reader import ModuleOutputs
 
 START = "stem"  # what enters it are the images
 
-Part = str | Callable[[Tensor], Tensor]  # a dotted module name, or a module-level function between modules
+
+class Through(NamedTuple):
+    """A module that is run by another function than its own forward, such as all of a block but its last activation."""
+
+    module: str  # dotted name
+    function: Callable[[nn.Module, Tensor], Tensor]
+
+
+# A dotted module name, a module-level function between modules, or a module with the function that runs it.
+Part = str | Callable[[Tensor], Tensor] | Through
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish)
 
 
 class Staged(nn.Module):
@@ -21,7 +33,9 @@ class Staged(nn.Module):
     A chain is given by the dotted names of its own modules: running stem, stages, pool and head in order must equal
     `model(images)`. Any other network has a `reader` instead, which runs it as a whole.
     Feature names: of chains "stem"; the stages' names ("stage1" …; in a chain the last one includes the final norm and
-    activation, and in most families that have one the last 1×1 convolution), "pooled".
+    activation, and in most families that have one the last 1×1 convolution), "pooled"; "stage1.pre" … is the map before
+    the stage's last activation. A stage has one where its last part is an activation, or where `pre` names the parts
+    that make it of the stage's map, as the norm that follows in a pre-activation network.
     `width` and `shapes` are measured at image_size: shapes maps a feature's name to (D, h, w), "pooled" to (D,).
     num_classes 0: a network of features alone, whose output is the pooled one.
     Raises UserError where images of that size are too small for the network.
@@ -39,6 +53,7 @@ class Staged(nn.Module):
         name: str,
         num_classes: int,
         image_size: int,
+        pre: Mapping[str, Sequence[Part]] = {},
     ):
         super().__init__()
         self.model, self.reader = model, reader
@@ -46,6 +61,7 @@ class Staged(nn.Module):
         sections = {START: tuple(stem)} | {f"stage{i + 1}": tuple(parts) for i, parts in enumerate(stages)}
         chain = sections | {"pooled": tuple(pool), "head": tuple(head)}
         self.sections: dict[str, tuple[Part, ...]] = {} if reader is not None else chain
+        self.pre = {stage: tuple(parts) for stage, parts in pre.items()}
         self.shapes: dict[str, tuple[int, ...]] = self._measure()
 
     @property
@@ -55,7 +71,7 @@ class Staged(nn.Module):
 
     @property
     def stages(self) -> tuple[str, ...]:
-        return tuple(name for name in self.shapes if name.startswith("stage"))
+        return tuple(name for name in self.shapes if name.startswith("stage") and not name.endswith(".pre"))
 
     @property
     def last_stage(self) -> str:
@@ -115,9 +131,11 @@ class Staged(nn.Module):
         names = list(self.sections)
         kept = {}
         for name in names[names.index(start) :]:
-            x = self._run(self.sections[name], x)
+            before, x = self._run_section(name, x)
             if name in features:
                 kept[name] = x
+            if f"{name}.pre" in features:
+                kept[f"{name}.pre"] = self._run(self.pre[name], x) if name in self.pre else before
         return Output(x, kept)
 
     def classify(self, feature_map: Tensor) -> Tensor:
@@ -126,8 +144,8 @@ class Staged(nn.Module):
 
     def modules_of(self, section: str) -> dict[str, nn.Module]:
         """A section's own modules by their dotted names; none where the network is no chain."""
-        parts = self.sections.get(section, ())
-        return {part: self.model.get_submodule(part) for part in parts if isinstance(part, str)}
+        names = [part.module if isinstance(part, Through) else part for part in self.sections.get(section, ())]
+        return {name: self.model.get_submodule(name) for name in names if isinstance(name, str)}
 
     def share_trunk(self, other: "Staged", before: str) -> None:
         """Use `other`'s very modules for everything that comes before stage `before`; both stay whole networks.
@@ -145,8 +163,25 @@ class Staged(nn.Module):
 
     def _run(self, parts: Sequence[Part], x: Tensor) -> Tensor:
         for part in parts:
-            x = self.model.get_submodule(part)(x) if isinstance(part, str) else part(x)
+            if isinstance(part, Through):
+                x = part.function(self.model.get_submodule(part.module), x)
+            else:
+                x = self.model.get_submodule(part)(x) if isinstance(part, str) else part(x)
         return x
+
+    def _run_section(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What enters the section's last part, and what leaves it."""
+        before = self._run(self.sections[name][:-1], x)
+        return before, self._run(self.sections[name][-1:], before)
+
+    def _ends_in_activation(self, name: str) -> bool:
+        last = self.sections[name][-1]
+        if not isinstance(last, str):
+            return last is F.relu
+        activation = self.model.get_submodule(last)
+        if getattr(activation, "inplace", False):
+            activation.inplace = False  # what enters it is a feature
+        return isinstance(activation, ACTIVATIONS)
 
     def _expect_section(self, name: str) -> None:
         if not self.is_chain:
@@ -183,10 +218,15 @@ class Staged(nn.Module):
         return {name: tuple(feature.shape[1:]) for name, feature in features.items()}
 
     def _run_all(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits of images, and what leaves each section before them."""
+        """Logits of images, and what leaves each section before them, or enters its last activation."""
         features = {}
-        for name, parts in self.sections.items():
-            x = features[name] = self._run(parts, x)
+        for name in self.sections:
+            before, x = self._run_section(name, x)
+            features[name] = x
+            if name in self.pre:
+                features[f"{name}.pre"] = self._run(self.pre[name], x)
+            elif name.startswith("stage") and self._ends_in_activation(name):
+                features[f"{name}.pre"] = before
         return features.pop("head"), features
 
 

@@ -41,6 +41,6 @@ def split(batch: Batch, parts: int) -> Iterator[Batch]:
     if parts == 1:
         yield batch
         return
-    for chunk in zip(*(tensor.tensor_split(parts) for tensor in batch)):
+    for i, chunk in enumerate(zip(*(tensor.tensor_split(parts) for tensor in batch[:3]))):
         if len(chunk[0]):
-            yield Batch(*chunk)
+            yield Batch(*chunk, tuple(share // parts + (i < share % parts) for share in batch.shares))

@@ -73,7 +73,8 @@ class FiniteCheck:
             f"distiller.{k}": v.detach().cpu().contiguous().clone()
             for k, v in self._state.distiller.state_dict().items()
         }
-        save_file({f"batch.{k}": v.cpu().contiguous() for k, v in batch._asdict().items()} | weights, path)
+        tensors = {f"batch.{k}": v.cpu().contiguous() for k, v in batch._asdict().items() if isinstance(v, Tensor)}
+        save_file(tensors | weights, path)
         return path
 
 

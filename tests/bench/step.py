@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Distiller, MethodConfig
+from raykd.contract import Batch, Distiller
+from raykd.method import MethodConfig
 from raykd.methods.aekd import AEKD
 from raykd.methods.aver_mkd import AverMKD
 from raykd.methods.ca_mkd import CAMKD

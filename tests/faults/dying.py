@@ -8,7 +8,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from raykd.contract import MethodConfig
+from raykd.method import MethodConfig
 
 
 @dataclass(frozen=True, kw_only=True)

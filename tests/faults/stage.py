@@ -41,7 +41,7 @@ TINY = """
 import sys
 sys.path.insert(0, {root!r})
 from dataclasses import dataclass
-from raykd.contract import MethodConfig
+from raykd.method import MethodConfig
 from raykd.methods.supervised import Supervised
 from tests.train.tiny import network
 class Tiny(Supervised):

@@ -102,7 +102,8 @@ def test_a_recipe_in_the_users_own_folder_with_a_method_beside_it(raykd, first, 
     """On two Ray workers, with nothing of raykd changed, started from elsewhere."""
     (tmp_path / "my_method.py").write_text(
         "from dataclasses import dataclass\n"
-        "from raykd.contract import MethodConfig, Step\n"
+        "from raykd.contract import Step\n"
+        "from raykd.method import MethodConfig\n"
         "from raykd.losses import cross_entropy\n"
         "from raykd.methods.student import SingleStudent\n"
         "class Doubled(SingleStudent):\n"

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Distiller, MethodConfig, Output, Step
+from raykd.contract import Batch, Distiller, Output, Step
+from raykd.method import MethodConfig
 from raykd.methods.aekd import AEKD
 from raykd.methods.aver_mkd import AverMKD
 from raykd.methods.ca_mkd import CAMKD

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from raykd.contract import Batch, Distiller, MethodConfig
+from raykd.contract import Batch, Distiller
+from raykd.method import MethodConfig
 from raykd.methods.aekd import AEKD
 from raykd.methods.aver_mkd import AverMKD
 from raykd.methods.ca_mkd import CAMKD

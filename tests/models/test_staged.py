@@ -33,7 +33,7 @@ def test_sections_together_are_the_network(name):
     network = create(name, 7, 16).eval()
     x = images(16)
     with torch.no_grad():
-        whole, output = network(x), network.output(x, {*network.stages, "stem", "pooled"})
+        whole, output = network(x), network.output(x, tuple(network.shapes))
         assert torch.equal(whole, output.logits)
         assert torch.equal(network.classify(output.features[network.last_stage]), whole)
         for stage, before in zip(network.stages, ("stem", *network.stages), strict=False):
@@ -43,6 +43,35 @@ def test_sections_together_are_the_network(name):
     assert {name: tuple(f.shape[1:]) for name, f in output.features.items()} == network.shapes
     assert network.width("pooled") == output.features["pooled"].shape[1]
     assert network.model.get_submodule(network.classifier).weight.shape[0] == 7
+
+
+ACTIVATED = ("resnet8", "resnet8x4", "okddip_resnet110", "vgg8", "shufflenetv1", "cifar_seresnet18")
+LIBRARY = ("torchvision:resnet18", "torchvision:resnet50", "torchvision:vgg11_bn", "timm:resnet50", "timm:resnest14d")
+
+
+@pytest.mark.parametrize("name", [*ACTIVATED, *LIBRARY])
+def test_a_stage_is_the_relu_of_its_map_before_the_activation(name):
+    network = create(name, 7, 64).train()
+    with torch.no_grad():
+        output = network.output(images(64), tuple(network.shapes))
+    for stage in network.stages:
+        before = output.features[f"{stage}.pre"]
+        assert torch.equal(before.relu(), output.features[stage])
+
+
+def test_wide_resnets_norm_the_next_block_begins_with_and_count_the_batch_once():
+    network = create("wrn_16_1", 7, 32).train()
+    asked, plain = copy.deepcopy(network), copy.deepcopy(network)
+    with torch.no_grad():
+        output, _ = asked.output(images(32), ("stage1", "stage1.pre", "stage2.pre")), plain(images(32))
+        norm = network.model.get_submodule("block2.layer.0.bn1")
+        assert torch.equal(output.features["stage1.pre"], norm(output.features["stage1"]))
+    assert all(torch.equal(a, b) for a, b in zip(asked.buffers(), plain.buffers(), strict=True))
+
+
+def test_a_network_says_which_maps_before_the_activation_it_has():
+    with pytest.raises(UserError, match=r"no feature 'stage1.pre'; it has stem, .*stage3.pre"):
+        create("densenet_bc_40_12", 7, 16).output(images(16), ("stage1.pre",))
 
 
 @pytest.mark.parametrize("name", [n for n in OWN if n.startswith("cifar_") and n not in ("cifar_vgg11", "cifar_vgg13")])

@@ -5,9 +5,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from raykd import UserError
-from raykd.contract import MethodConfig
 from raykd.data.config import Mixing
 from raykd.launch.cluster import connection
+from raykd.method import MethodConfig
 from raykd.recipe import SGD, Recipe
 
 INFINITY = float("inf")

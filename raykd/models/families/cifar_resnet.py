@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.models.initial import normal_by_fan_out
-from raykd.models.parts import Parts, average_pool, conv, named
+from raykd.models.parts import Parts, average_pool, blocks_before_activation, conv, named
 
 
 class Block(NamedTuple):
@@ -66,10 +66,13 @@ class Residual(nn.Module):
         self.downsample = nn.Sequential(*shortcut) if changes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.before_activation(x))
+
+    def before_activation(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.bottleneck:
             y = self.bn3(self.conv3(F.relu(y)))
-        return F.relu(self.squeeze(y) + self.downsample(x))
+        return self.squeeze(y) + self.downsample(x)
 
 
 def resnet(num_classes: int, image_size: int, *, depths: Sequence[int], widths: Sequence[int], block: Block) -> Parts:
@@ -86,7 +89,7 @@ def resnet(num_classes: int, image_size: int, *, depths: Sequence[int], widths: 
             blocks.append(Residual(block, channels, planes, 2 if i > 0 and j == 0 else 1))
             channels = planes * block.expansion
         modules[f"layer{i + 1}"] = nn.Sequential(*blocks)
-        stages.append((f"layer{i + 1}",))
+        stages.append(blocks_before_activation(f"layer{i + 1}", depth, Residual.before_activation))
     model = named(**modules, **average_pool(), fc=nn.Linear(channels, num_classes))
     return Parts(model, stem, tuple(stages), ("pool", "flatten"), ("fc",))
 

@@ -49,7 +49,8 @@ def mobilenetv2(num_classes: int, image_size: int, *, width: float) -> Parts:
     normal_by_fan_out(model, by_groups=False)
     small_linear(model)
     stages = tuple(tuple(f"blocks.{i}" for i in stage) for stage in STAGES)
-    return Parts(model, ("conv1",), stages, ("conv2", "pool", "flatten"), ("classifier",))
+    linear = {f"stage{i + 1}": () for i in range(len(stages))}  # no activation follows: the map itself
+    return Parts(model, ("conv1",), stages, ("conv2", "pool", "flatten"), ("classifier",), pre=linear)
 
 
 NETWORKS = {"mobilenetv2_half": ("CIFAR MobileNetV2, half width", partial(mobilenetv2, width=0.5))}

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.models.parts import Parts, average_pool, conv, named
+from raykd.models.parts import Parts, average_pool, blocks_before_activation, conv, named
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
@@ -27,11 +27,14 @@ class GroupedBlock(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.before_activation(x))
+
+    def before_activation(self, x: Tensor) -> Tensor:
         y = shuffle(F.relu(self.bn1(self.conv1(x))), self.groups)
         y = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(y)))))
         if self.stride == 1:
-            return F.relu(y + x)
-        return F.relu(torch.cat([y, F.avg_pool2d(x, 3, self.stride, padding=1)], 1))
+            return y + x
+        return torch.cat([y, F.avg_pool2d(x, 3, self.stride, padding=1)], 1)
 
 
 class SplitBlock(nn.Module):
@@ -76,14 +79,14 @@ def stem() -> dict[str, nn.Module]:
 
 def shufflenetv1(num_classes: int, image_size: int) -> Parts:
     """Three stages of 4, 8, and 4 blocks, 240-480-960 channels."""
-    modules, channels = stem(), 24
+    modules, channels, stages = stem(), 24, []
     for i, (out, depth) in enumerate(((240, 4), (480, 8), (960, 4))):
         blocks = [GroupedBlock(channels, out - channels, 2, groups=3, first=i == 0)]
         blocks += [GroupedBlock(out, out, 1, groups=3, first=False) for _ in range(depth - 1)]
         modules[f"layer{i + 1}"], channels = nn.Sequential(*blocks), out
+        stages.append(blocks_before_activation(f"layer{i + 1}", depth, GroupedBlock.before_activation))
     model = named(**modules, **average_pool(), linear=nn.Linear(channels, num_classes))
-    stages = (("layer1",), ("layer2",), ("layer3",))
-    return Parts(model, ("conv1", "bn1", "relu1"), stages, ("pool", "flatten"), ("linear",))
+    return Parts(model, ("conv1", "bn1", "relu1"), tuple(stages), ("pool", "flatten"), ("linear",))
 
 
 def shufflenetv2(num_classes: int, image_size: int) -> Parts:

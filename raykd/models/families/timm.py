@@ -63,7 +63,18 @@ def layers(model: nn.Module) -> tuple[tuple[str, ...], ...]:
 
 def resnet(model: nn.Module) -> Parts:
     """ResNet, ResNeXt, Wide-ResNet, SE-ResNet, SENet-154, ResNeSt, Res2Net …"""
-    return Parts(model, ("conv1", "bn1", "act1", "maxpool"), layers(model), ("global_pool",), ("fc",))
+    stages = tuple(activation_apart(model, f"layer{i}") for i in range(1, 5))
+    return Parts(model, ("conv1", "bn1", "act1", "maxpool"), stages, ("global_pool",), ("fc",))
+
+
+def activation_apart(model: nn.Module, name: str) -> tuple[str, ...]:
+    """The parts of a stage of residual blocks, whose last activation moves behind the last block: the same network."""
+    stage = model.get_submodule(name)
+    last = next(act for act in ("act3", "act2", "relu") if hasattr(stage[-1], act))
+    activation = getattr(stage[-1], last)
+    setattr(stage[-1], last, nn.Identity())
+    stage.append(activation)
+    return tuple(f"{name}.{child}" for child, _ in stage.named_children())
 
 
 def senet(model: nn.Module) -> Parts:

@@ -5,10 +5,11 @@ A stage begins where the map becomes smaller; what comes before the last four su
 
 import torch.nn.functional as F
 import torchvision.models as library
-from torch import nn
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from raykd import UserError
-from raykd.models.parts import Parts, flatten, mean_pool, split
+from raykd.models.parts import Parts, blocks_before_activation, flatten, mean_pool, split
 
 
 def names() -> list[str]:
@@ -54,8 +55,20 @@ def stage(model: nn.Module, name: str) -> Parts:
 
 
 def resnet(model: nn.Module) -> Parts:
-    stages = tuple((f"layer{i}",) for i in range(1, 5))
+    stages = tuple(
+        blocks_before_activation(f"layer{i}", len(model.get_submodule(f"layer{i}")), before_activation)
+        for i in range(1, 5)
+    )
     return Parts(model, ("conv1", "bn1", "relu", "maxpool"), stages, ("avgpool", flatten), ("fc",))
+
+
+def before_activation(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
+    """All of a residual block but its last ReLU, which torchvision's blocks call by the same module as the others."""
+    shortcut = x if block.downsample is None else block.downsample(x)
+    y = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))
+    if isinstance(block, Bottleneck):
+        y = block.bn3(block.conv3(block.relu(y)))
+    return y + shortcut
 
 
 def vgg(model: nn.Module) -> Parts:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from raykd.models.initial import normal_by_fan_out, zero_linear_bias
 from raykd.models.parts import Parts, average_pool, conv, named
+from raykd.models.staged import Through
 
 
 class PreactivationBlock(nn.Module):
@@ -24,8 +25,17 @@ class PreactivationBlock(nn.Module):
         return y + (x if self.convShortcut is None else self.convShortcut(active))
 
 
+def norm_alone(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """The norm's output, its running statistics left as they are: the next block counts the batch."""
+    running = (None, None) if norm.training else (norm.running_mean, norm.running_var)
+    return F.batch_norm(x, *running, norm.weight, norm.bias, norm.training, eps=norm.eps)
+
+
 def wide_resnet(num_classes: int, image_size: int, *, depth: int, width: int) -> Parts:
-    """(depth − 4) / 6 blocks a stage; the last stage includes the final BN and ReLU, the others are raw sums."""
+    """(depth − 4) / 6 blocks a stage; the last stage includes the final BN and ReLU, the others are raw sums.
+
+    Before the activation these maps are normed by the BN of the block that follows.
+    """
     modules: dict[str, nn.Module] = {"conv1": conv(3, 16, 3)}
     channels = 16
     for i, planes in enumerate((16 * width, 32 * width, 64 * width)):
@@ -39,7 +49,8 @@ def wide_resnet(num_classes: int, image_size: int, *, depth: int, width: int) ->
     normal_by_fan_out(model)
     zero_linear_bias(model)
     stages = (("block1",), ("block2",), ("block3", "bn1", "relu"))
-    return Parts(model, ("conv1",), stages, ("pool", "flatten"), ("fc",))
+    pre = {f"stage{i}": (Through(f"block{i + 1}.layer.0.bn1", norm_alone),) for i in (1, 2)}
+    return Parts(model, ("conv1",), stages, ("pool", "flatten"), ("fc",), pre=pre)
 
 
 NETWORKS = {
