@@ -3,6 +3,7 @@
 Three stages: RepDistiller's resnet8 … resnet110 and the four times wider resnetAx4; OKDDip's ResNet-110 and WRN-20-8 of
 bottlenecks (its ResNet-32 is RepDistiller's).
 Four stages: ImageNet's widths behind a 3×3 stem without max pooling (TESKD), also with groups or squeeze-excitation.
+TESKD's own ResNeXt-18 and -34 widen their basic blocks and have no groups; its SE-ResNets are in teskd_se_resnet.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ class Block(NamedTuple):
     """What the residual blocks of one network have in common."""
 
     bottleneck: bool = False
-    base_width: int = 64  # inner channels of a bottleneck are planes · base_width / 64 · groups
+    base_width: int = 64  # inner channels are planes · base_width / 64 · groups
     groups: int = 1
     squeeze: bool = False
 
@@ -30,6 +31,7 @@ class Block(NamedTuple):
 
 
 BASIC, BOTTLENECK = Block(), Block(bottleneck=True)
+WIDENED, CARDINALITY_32 = Block(base_width=128), Block(bottleneck=True, base_width=4, groups=32)
 
 
 class SqueezeExcitation(nn.Module):
@@ -51,14 +53,14 @@ class Residual(nn.Module):
     def __init__(self, block: Block, in_channels: int, planes: int, stride: int):
         super().__init__()
         out_channels = planes * block.expansion
-        inner = int(planes * block.base_width / 64) * block.groups if block.bottleneck else planes
+        inner = int(planes * block.base_width / 64) * block.groups
         if block.bottleneck:
             self.conv1, self.bn1 = conv(in_channels, inner, 1), nn.BatchNorm2d(inner)
             self.conv2, self.bn2 = conv(inner, inner, 3, stride, block.groups), nn.BatchNorm2d(inner)
             self.conv3, self.bn3 = conv(inner, out_channels, 1), nn.BatchNorm2d(out_channels)
         else:
-            self.conv1, self.bn1 = conv(in_channels, planes, 3, stride), nn.BatchNorm2d(planes)
-            self.conv2, self.bn2 = conv(planes, planes, 3), nn.BatchNorm2d(planes)
+            self.conv1, self.bn1 = conv(in_channels, inner, 3, stride), nn.BatchNorm2d(inner)
+            self.conv2, self.bn2 = conv(inner, planes, 3), nn.BatchNorm2d(planes)
         self.bottleneck = block.bottleneck
         self.squeeze = SqueezeExcitation(out_channels) if block.squeeze else nn.Identity()
         changes = stride != 1 or in_channels != out_channels
@@ -102,6 +104,13 @@ def small_resnet(num_classes: int, image_size: int, *, depth: int, widths: Seque
     return parts
 
 
+def resnext(num_classes: int, image_size: int, *, depths: Sequence[int], block: Block) -> Parts:
+    """TESKD's ResNeXt: as its ResNets, with convolutions from N(0, 2 / fan_out), groups not counted."""
+    parts = _wide_stem(depths, block)(num_classes, image_size)
+    normal_by_fan_out(parts.model, by_groups=False)
+    return parts
+
+
 def _small(depth: int, widths: Sequence[int] = (16, 16, 32, 64), block: Block = BASIC) -> partial:
     return partial(small_resnet, depth=depth, widths=widths, block=block)
 
@@ -115,6 +124,7 @@ TIMES_FOUR = (32, 64, 128, 256)
 NETWORKS = {
     **{f"resnet{d}": (f"CIFAR ResNet-{d}, basic blocks, 16-32-64", _small(d)) for d in (8, 14, 20, 32, 44, 56, 110)},
     **{f"resnet{d}x4": (f"CIFAR ResNet-{d}, four times wider, 64-128-256", _small(d, TIMES_FOUR)) for d in (8, 20, 32)},
+    "resnet8x4_double": ("CA-MKD's ResNet-8, eight times wider, 128-256-512", _small(8, (64, 128, 256, 512))),
     "okddip_resnet110": ("OKDDip's CIFAR ResNet-110 of bottlenecks, 12 a stage", _small(110, block=BOTTLENECK)),
     "okddip_wide_resnet20_8": (
         "OKDDip's WRN-20-8 of bottlenecks, 2 a stage",
@@ -125,8 +135,11 @@ NETWORKS = {
     "cifar_resnet50": ("TESKD's ResNet-50 with a 3×3 stem", _wide_stem((3, 4, 6, 3), BOTTLENECK)),
     "cifar_resnext50_32x4d": (
         "ResNeXt-50 32×4d with a 3×3 stem",
-        _wide_stem((3, 4, 6, 3), Block(bottleneck=True, base_width=4, groups=32)),
+        _wide_stem((3, 4, 6, 3), CARDINALITY_32),
     ),
+    "teskd_resnext18": ("TESKD's own ResNeXt-18", partial(resnext, depths=(2, 2, 2, 2), block=WIDENED)),
+    "teskd_resnext34": ("TESKD's own ResNeXt-34", partial(resnext, depths=(3, 4, 6, 3), block=WIDENED)),
+    "teskd_resnext50": ("TESKD's own ResNeXt-50", partial(resnext, depths=(3, 4, 6, 3), block=CARDINALITY_32)),
     "cifar_seresnet18": ("SE-ResNet-18 with a 3×3 stem", _wide_stem((2, 2, 2, 2), Block(squeeze=True))),
     "cifar_seresnet34": ("SE-ResNet-34 with a 3×3 stem", _wide_stem((3, 4, 6, 3), Block(squeeze=True))),
     "cifar_seresnet50": (

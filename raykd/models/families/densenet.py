@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from raykd.models.initial import normal_by_fan_in, zero_linear_bias
 from raykd.models.parts import Parts, average_pool, conv, named
 
+STEM = 24  # channels, as in OKDDip's code; the paper has twice the growth
+
 
 class DenseLayer(nn.Module):
     """BN-ReLU-1×1, BN-ReLU-3×3, concatenated to its input: [B, D, h, w] → [B, D + growth, h, w]."""
@@ -29,12 +31,12 @@ def transition(channels: int) -> nn.Sequential:
 
 
 def densenet_bc(num_classes: int, image_size: int, *, depth: int, growth: int) -> Parts:
-    """Three dense blocks of (depth − 4) / 6 layers.
+    """Three dense blocks of (depth − 4) / 6 layers behind a stem of 24 channels, whatever the growth.
 
     A stage ends with the transition that follows its block, as OKDDip cuts: branches own the last block, not the
     transition before it.
     """
-    channels, features = 2 * growth, {"conv0": conv(3, 2 * growth, 3)}
+    channels, features = STEM, {"conv0": conv(3, STEM, 3)}
     for i in range(1, 4):
         layers = {f"denselayer{j + 1}": DenseLayer(channels + j * growth, growth) for j in range((depth - 4) // 6)}
         channels += len(layers) * growth
@@ -51,4 +53,10 @@ def densenet_bc(num_classes: int, image_size: int, *, depth: int, growth: int) -
     return Parts(model, ("features.conv0",), (first, second, last), ("pool", "flatten"), ("classifier",))
 
 
-NETWORKS = {"densenet_bc_40_12": ("CIFAR DenseNet-BC, 40 layers, growth 12", partial(densenet_bc, depth=40, growth=12))}
+NETWORKS = {
+    f"densenet_bc_{depth}_{growth}": (
+        f"CIFAR DenseNet-BC, {depth} layers, growth {growth}",
+        partial(densenet_bc, depth=depth, growth=growth),
+    )
+    for depth, growth in ((40, 12), (100, 12), (100, 40), (190, 12))
+}

@@ -1,4 +1,7 @@
-"""ShuffleNets for images of 32 pixels, with a 1×1 stem: V1 (Zhang et al. 2018, g=3) and V2 (Ma et al. 2018, 1×)."""
+"""ShuffleNets for images of 32 pixels, with a 1×1 stem: V1 (Zhang et al. 2018, g=3), V2 (Ma et al. 2018, 0.5×, 1×)."""
+
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -89,10 +92,10 @@ def shufflenetv1(num_classes: int, image_size: int) -> Parts:
     return Parts(model, ("conv1", "bn1", "relu1"), tuple(stages), ("pool", "flatten"), ("linear",))
 
 
-def shufflenetv2(num_classes: int, image_size: int) -> Parts:
-    """Three stages of 4, 8, and 4 blocks, 116-232-464 channels; the last includes the 1×1 convolution to 1024."""
+def shufflenetv2(num_classes: int, image_size: int, *, widths: Sequence[int]) -> Parts:
+    """Three stages of 4, 8, and 4 blocks; the last includes the 1×1 convolution to 1024 channels."""
     modules, channels = stem(), 24
-    for i, (out, depth) in enumerate(((116, 4), (232, 8), (464, 4))):
+    for i, (out, depth) in enumerate(zip(widths, (4, 8, 4), strict=True)):
         blocks = [DownBlock(channels, out), *(SplitBlock(out) for _ in range(depth - 1))]
         modules[f"layer{i + 1}"], channels = nn.Sequential(*blocks), out
     modules |= {"conv2": conv(channels, 1024, 1), "bn2": nn.BatchNorm2d(1024), "relu2": nn.ReLU()}
@@ -103,5 +106,6 @@ def shufflenetv2(num_classes: int, image_size: int) -> Parts:
 
 NETWORKS = {
     "shufflenetv1": ("CIFAR ShuffleNetV1, 3 groups", shufflenetv1),
-    "shufflenetv2": ("CIFAR ShuffleNetV2, width 1", shufflenetv2),
+    "shufflenetv2": ("CIFAR ShuffleNetV2, width 1", partial(shufflenetv2, widths=(116, 232, 464))),
+    "shufflenetv2_0_5": ("CIFAR ShuffleNetV2, width 0.5", partial(shufflenetv2, widths=(48, 96, 192))),
 }

@@ -45,21 +45,32 @@ def vgg(num_classes: int, image_size: int, *, depths: Sequence[int], pools: int 
     return Parts(model, ("block0", "relu0"), stages, ("pool", "flatten"), ("classifier",))
 
 
-def okddip_vgg16(num_classes: int, image_size: int, *, dropout: float) -> Parts:
-    """Thirteen convolutions, four poolings between the blocks, a fifth behind, and three linear layers of 512."""
-    first = {"conv1": nn.Conv2d(3, 64, 3, padding=1), "bn1": nn.BatchNorm2d(64), "relu1": nn.ReLU()}
-    first |= {"conv2": nn.Conv2d(64, 64, 3, padding=1), "bn2": nn.BatchNorm2d(64), "relu2": nn.ReLU()}
-    modules: dict[str, nn.Module] = dict(first)
-    for i, depth in enumerate((2, 3, 3, 3)):
+def linear_vgg(num_classes: int, image_size: int, *, depths: Sequence[int], dropout: float, ends: bool) -> Parts:
+    """Two convolutions and four blocks of `depths`, a pooling behind each of the five, three linear layers of 512.
+
+    ends: a stage ends with its pooling, as TESKD cuts; else a stage begins with the one before it, as OKDDip does.
+    """
+    modules: dict[str, nn.Module] = {"conv1": nn.Conv2d(3, 64, 3, padding=1), "bn1": nn.BatchNorm2d(64)}
+    modules |= {"relu1": nn.ReLU(), "conv2": nn.Conv2d(64, 64, 3, padding=1), "bn2": nn.BatchNorm2d(64)}
+    modules["relu2"] = nn.ReLU()
+    stem = tuple(modules)
+    for i, depth in enumerate(depths):
         layer = block(WIDTHS[i], WIDTHS[i + 1], depth).append(nn.ReLU())
         modules |= {f"pool{i}": nn.MaxPool2d(2), f"layer{i + 1}": layer}
-    modules |= {"pool": nn.AdaptiveMaxPool2d(1), "flatten": nn.Flatten()}
+    stages = tuple((f"pool{i}", f"layer{i + 1}") for i in range(4))
+    if ends:
+        modules["pool4"] = nn.MaxPool2d(2)
+        stem, stages = (*stem, "pool0"), tuple((f"layer{i}", f"pool{i}") for i in range(1, 5))
+    modules |= {"pool": nn.AdaptiveMaxPool2d(1) if not ends else nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
     hidden = [nn.Linear(512, 512), nn.ReLU(), nn.Dropout(dropout), nn.Linear(512, 512), nn.ReLU(), nn.Dropout(dropout)]
     model = named(**modules, classifier=nn.Sequential(*hidden, nn.Linear(512, num_classes)))
     normal_by_fan_out(model)
     small_linear(model)
-    stages = tuple((f"pool{i}", f"layer{i + 1}") for i in range(4))
-    return Parts(model, tuple(first), stages, ("pool", "flatten"), ("classifier",))
+    return Parts(model, stem, stages, ("pool", "flatten"), ("classifier",))
+
+
+def _three_layers(depth: int, dropout: float = 0.0, ends: bool = False) -> partial:
+    return partial(linear_vgg, depths=DEPTHS[depth][1:], dropout=dropout, ends=ends)
 
 
 DEPTHS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -71,9 +82,16 @@ NETWORKS = {
         for n, d in DEPTHS.items()
         if n != 8
     },
-    "okddip_vgg16": ("OKDDip's VGG-16, three linear layers, no dropout", partial(okddip_vgg16, dropout=0.0)),
-    "okddip_vgg16_dropout": (
-        "OKDDip's VGG-16 with dropout 0.5, as in its branches",
-        partial(okddip_vgg16, dropout=0.5),
-    ),
+    **{f"okddip_vgg{n}": (f"OKDDip's VGG-{n}, three linear layers, no dropout", _three_layers(n)) for n in (16, 19)},
+    **{
+        f"okddip_vgg{n}_dropout": (f"OKDDip's VGG-{n} with dropout 0.5, as in its branches", _three_layers(n, 0.5))
+        for n in (16, 19)
+    },
+    **{
+        f"teskd_vgg{n}": (
+            f"TESKD's own VGG-{n}, three linear layers, a pooling ends each stage",
+            _three_layers(n, ends=True),
+        )
+        for n in (16, 19)
+    },
 }
