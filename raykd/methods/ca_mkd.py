@@ -2,23 +2,31 @@
 
 γ CE + α L_logits + β L_features: per sample, a teacher counts the more, the smaller its cross-entropy with the label;
 for features, the cross-entropy of what the teacher's own head makes of the student's embedded map (not detached).
-The feature term counts from the second epoch on; in the first its weight is 0, which still trains the embeddings'
-BatchNorm statistics, as in the authors' code (and, unlike there, decays their weights).
+The feature term counts from the second epoch on.
 Deviation: with teachers of different map sizes, each map is resized from the student's own, where the authors' code
 resizes the map that it already resized for the teacher before.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Output, Step, expect_teachers
-from raykd.losses import cross_entropy, kl_divergence, map_distance
-from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
+from raykd import UserError
+from raykd.fields import NonNegative, PositiveInt
+from raykd.losses import cross_entropy, map_distance
+from raykd.methods.multi_teacher import (
+    Features,
+    FeatureTerm,
+    MultiTeacher,
+    MultiTeacherConfig,
+    Weighting,
+    build,
+    named_feature,
+)
 from raykd.models.staged import Staged
 
 
@@ -31,12 +39,6 @@ def confidence_weights(logits: Sequence[Tensor] | Tensor, labels: Tensor) -> Ten
     if len(doubt) == 1:
         return torch.ones_like(doubt)
     return (1 - F.softmax(doubt, dim=0)) / (len(doubt) - 1)
-
-
-def logit_loss(student: Tensor, teachers: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Mean over batch and K teachers of w_kb T² KL(teacher_k ‖ student); [B, C], [K, B, C], labels [B] or [B, C]."""
-    divergences = kl_divergence(student.expand_as(teachers), teachers, temperature, reduction="none")
-    return (confidence_weights(teachers, labels) * divergences).mean()
 
 
 def feature_loss(
@@ -58,63 +60,84 @@ def resize(feature_map: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(feature_map, size=tuple(size), mode="bilinear", align_corners=False)
 
 
-def embedding(student_width: int, teacher_width: int) -> nn.Sequential:
-    conv = nn.Conv2d(student_width, teacher_width, kernel_size=1)
-    return nn.Sequential(conv, nn.BatchNorm2d(teacher_width), nn.ReLU(inplace=True))
+def embedding(student_width: int, teacher_width: int, hidden: int = 0) -> nn.Sequential:
+    """1×1 convolution, BN, ReLU; or, with a hidden width, 1×1, 3×3 and 1×1 convolutions, each with both."""
+    if not hidden:
+        return nn.Sequential(*_unit(student_width, teacher_width, 1))
+    first, last = _unit(student_width, hidden, 1), _unit(hidden, teacher_width, 1)
+    return nn.Sequential(*first, *_unit(hidden, hidden, 3), *last)
 
 
-class CAMKD(SingleStudent):
+def _unit(in_channels: int, channels: int, kernel: int) -> list[nn.Module]:
+    conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2)
+    return [conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confidence(Weighting):
+    """The smaller a teacher's cross-entropy with the label, the more it counts for that sample."""
+
+    fewest: ClassVar[int] = 2
+
+    def weights(self, student: Tensor, teachers: Tensor, labels: Tensor, temperature: float) -> Tensor:
+        return confidence_weights(teachers, labels) / len(teachers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings(Features):
+    """The student's map embedded into each teacher's width, weighed by what the teacher's own head makes of it."""
+
+    weight: NonNegative = 50.0
+    """Weight of the term."""
+    stage: str = "last"
+    """What is compared: "last", or "last.pre" before its ReLU."""
+    convs: bool = False
+    """Embed by three convolutions, 1×1, 3×3 and 1×1, instead of one."""
+    factor: PositiveInt = 2
+    """How much narrower than the student's map the inner ones are; only with `convs`."""
+    first_epoch: NonNegative = 1.0
+    """Epoch from which it counts."""
+
+    def build(self, student: Staged, teachers: Sequence[Staged]) -> FeatureTerm:
+        if self.factor != Embeddings.factor and not self.convs:
+            raise UserError("embeddings: `factor` counts only with `convs`: turn that on, or leave `factor` out")
+        if self.stage not in ("last", "last.pre"):
+            raise UserError(f"embeddings: `stage` must be last or last.pre, which a head can read, not {self.stage!r}")
+        return EmbeddingTerm(self, student, teachers)
+
+
+class EmbeddingTerm(FeatureTerm):
+    def __init__(self, rule: Embeddings, student: Staged, teachers: Sequence[Staged]):
+        super().__init__()
+        self.weight, self.first_epoch = rule.weight, rule.first_epoch
+        self.student_feature = named_feature("embeddings", rule.stage, student)
+        self.teacher_features = tuple(named_feature("embeddings", rule.stage, teacher) for teacher in teachers)
+        self.teachers = tuple(teachers)  # a tuple registers nothing: their heads are read, not trained
+        width = student.width(self.student_feature)
+        hidden = max(width // rule.factor, 1) if rule.convs else 0
+        self.embeddings = nn.ModuleList(embedding(width, t.width(t.last_stage), hidden) for t in teachers)
+
+    def forward(self, student: Tensor, teachers: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        embedded = [embed(resize(student, t.shape[2:])) for embed, t in zip(self.embeddings, teachers, strict=True)]
+        projected = [t.classify(e) for t, e in zip(self.teachers, embedded, strict=True)]
+        weights = confidence_weights(projected, labels).mean(1).detach()
+        return feature_loss(embedded, teachers, projected, labels), {"feature_weights": weights}
+
+
+class CAMKD(MultiTeacher):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        kind = "several teachers"
-
-        gamma: float = 1.0
-        """Weight of the cross-entropy with the labels."""
-        alpha: float = 1.0
-        """Weight of the weighted divergence from the teachers (T² is part of it)."""
-        beta: float = 50.0
+    class Config(MultiTeacherConfig):
+        beta: NonNegative = 50.0
         """Weight of the feature term."""
-        temperature: float = 4.0
-        """Temperature T of both softmaxes of the divergence."""
-        logits_only_epochs: float = 1.0
+        convs: bool = False
+        """Embed by three convolutions instead of one; see `Embeddings`."""
+        factor: PositiveInt = 2
+        """How much narrower than the student's map the inner ones are; only with `convs`."""
+        logits_only_epochs: NonNegative = 1.0
         """Epochs at the start without the feature term."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CAMKD":
-            expect_teachers("ca_mkd", teachers, 2)
-            expect_positive("ca_mkd", temperature=self.temperature)
-            student = new_student()
-            expect_same_classes("ca_mkd", student, teachers)
-            return CAMKD(self, student, teachers)
-
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student)
-        self.student_features = (student.last_stage,)
-        self.teacher_features = tuple((teacher.last_stage,) for teacher in teachers)
-        self.teachers = tuple(teachers)  # a tuple registers nothing: their heads are read, not trained
-        width = student.width(student.last_stage)
-        self.embeddings = nn.ModuleList(embedding(width, t.width(t.last_stage)) for t in teachers)
-
-    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        c = self.config
-        logits, targets = student.logits, stack_teachers(teachers)
-        terms = {
-            "ce": c.gamma * cross_entropy(logits, batch.labels),
-            "kd": c.alpha * logit_loss(logits, targets, batch.labels, c.temperature),
-        }
-        notes = {"teacher_weights": confidence_weights(targets, batch.labels).mean(1).detach()}
-        # Left out, not multiplied by 0: weight decay must not touch the embeddings yet.
-        if epoch < c.logits_only_epochs:
-            return Step(terms, notes)
-        maps = [output.features[name] for output, (name,) in zip(teachers, self.teacher_features, strict=True)]
-        embedded, projected = self._embed(student.features[self.student.last_stage], maps)
-        terms["feature"] = c.beta * feature_loss(embedded, maps, projected, batch.labels)
-        notes["feature_weights"] = confidence_weights(projected, batch.labels).mean(1).detach()
-        return Step(terms, notes)
-
-    def _embed(self, student_map: Tensor, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The student's map in each teacher's shape, and the logits that the teacher's head makes of it."""
-        embedded = [
-            embed(resize(student_map, teacher_map.shape[2:]))
-            for embed, teacher_map in zip(self.embeddings, maps, strict=True)
-        ]
-        return embedded, [t.classify(e) for t, e in zip(self.teachers, embedded, strict=True)]
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:
+            features = Embeddings(
+                weight=self.beta, convs=self.convs, factor=self.factor, first_epoch=self.logits_only_epochs
+            )
+            return build("ca_mkd", self, new_student, teachers, Confidence(), features)

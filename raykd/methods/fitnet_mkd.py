@@ -1,8 +1,9 @@
-"""FitNets (Romero et al., ICLR 2015) with several teachers, as CA-MKD (Zhang, Chen, Wang, ICASSP 2022) compares it.
+"""FitNets: Hints for Thin Deep Nets (Romero et al., ICLR 2015) with several teachers, as CA-MKD compares it.
 
 AVER-MKD plus β · mean over teachers of the mean squared error between a regression of the student's map and the
-teacher's, at one stage. Deviation: the original's code detaches the mean of the hints, so that they train nothing;
-here they do. Any ratio of map sizes works, where the original knows 2, 1/2, 1/4 and student maps that are larger.
+teacher's, at one stage. Like CA-MKD's code, without the hints in the first epoch.
+Deviation: that code detaches the mean of the hints, so that they train nothing; here they do. Any ratio of map sizes
+works, where it knows 2, 1/2, 1/4 and student maps that are larger.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,18 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Output, Step, expect_teachers
-from raykd.losses import cross_entropy, map_distance
-from raykd.method import MethodConfig
-from raykd.methods.aver_mkd import aver_mkd_loss
-from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, expect_stage, stack_teachers
+from raykd.fields import NonNegative, Probability
+from raykd.losses import map_distance
+from raykd.methods.aekd import expect_tolerance, feature_weights
+from raykd.methods.multi_teacher import (
+    Features,
+    FeatureTerm,
+    MultiTeacher,
+    MultiTeacherConfig,
+    Weighting,
+    build,
+    named_feature,
+)
 from raykd.models.staged import Staged
-
-
-def hint_loss(regressed: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
-    """Mean over teachers of the mean squared error; regressed[k] and maps[k] [B, D_k, h_k, w_k]."""
-    errors = [map_distance(r, m) for r, m in zip(regressed, maps, strict=True)]
-    return torch.stack(errors).mean()
 
 
 class Regressor(nn.Module):
@@ -50,44 +52,75 @@ class Regressor(nn.Module):
         return F.relu(self.norm(self.conv(x)))
 
 
-class FitNetMKD(SingleStudent):
+@dataclass(frozen=True, kw_only=True)
+class Hints(Features):
+    """The mean squared errors of regressed maps, averaged over the teachers."""
+
+    weight: NonNegative = 100.0
+    """Weight of the term."""
+    stage: str = "stage2"
+    """What is compared, of student and teachers: "stem", "stage1" …, "last"; "stage2.pre": before its activation."""
+    first_epoch: NonNegative = 1.0
+    """Epoch from which it counts."""
+
+    def build(self, student: Staged, teachers: Sequence[Staged]) -> FeatureTerm:
+        return HintTerm(self, student, teachers)
+
+    def combine(self, errors: Sequence[Tensor], maps: Sequence[Tensor], student: Tensor) -> tuple[Tensor, Tensor]:
+        """The term and each teacher's weight [K]; errors: K times [B], each sample's mean squared error."""
+        return hint_loss(errors), errors[0].new_full((len(errors),), 1 / len(errors))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreeingHints(Hints):
+    """AEKD-F: the same errors, weighed so that their gradients with respect to the student's map agree most."""
+
+    tolerance: Probability = 0.6
+    """Largest weight before the gradients' lengths are divided out, from 1/K to 1."""
+
+    def build(self, student: Staged, teachers: Sequence[Staged]) -> FeatureTerm:
+        expect_tolerance(self.tolerance, len(teachers))
+        return HintTerm(self, student, teachers)
+
+    def combine(self, errors: Sequence[Tensor], maps: Sequence[Tensor], student: Tensor) -> tuple[Tensor, Tensor]:
+        sizes = [teacher[0].numel() for teacher in maps]
+        squares = [error.sum() * size for error, size in zip(errors, sizes, strict=True)]
+        weights = feature_weights(squares, sizes, student, self.tolerance)
+        return (weights * torch.stack([error.mean() for error in errors])).sum(), weights
+
+
+def hint_loss(errors: Sequence[Tensor]) -> Tensor:
+    """Mean over batch and teachers of each sample's error, K times [B]."""
+    return torch.stack([error.mean() for error in errors]).mean()
+
+
+class HintTerm(FeatureTerm):
+    def __init__(self, rule: Hints, student: Staged, teachers: Sequence[Staged]):
+        super().__init__()
+        self.rule = rule
+        self.weight, self.first_epoch = rule.weight, rule.first_epoch
+        self.student_feature = named_feature("hints", rule.stage, student)
+        self.teacher_features = tuple(named_feature("hints", rule.stage, teacher) for teacher in teachers)
+        own = student.shapes[self.student_feature]
+        shapes = [teacher.shapes[name] for teacher, name in zip(teachers, self.teacher_features, strict=True)]
+        self.regressors = nn.ModuleList(Regressor(own, shape) for shape in shapes)
+
+    def forward(self, student: Tensor, teachers: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        errors = [map_distance(regress(student), t) for regress, t in zip(self.regressors, teachers, strict=True)]
+        term, weights = self.rule.combine(errors, teachers, student)
+        return term, {"feature_weights": weights}
+
+
+class FitNetMKD(MultiTeacher):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        kind = "several teachers"
-
-        gamma: float = 1.0
-        """Weight of the cross-entropy with the labels."""
-        alpha: float = 1.0
-        """Weight of the mean divergence from the teachers (T² is part of it)."""
-        beta: float = 100.0
+    class Config(MultiTeacherConfig):
+        beta: NonNegative = 100.0
         """Weight of the hints."""
-        temperature: float = 4.0
-        """Temperature T of both softmaxes."""
         stage: str = "stage2"
-        """Stage whose maps are compared, of the student and of every teacher."""
+        """Stage whose maps are compared, of the student and of every teacher; see `Hints`."""
+        logits_only_epochs: NonNegative = 1.0
+        """Epochs at the start without the hints."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FitNetMKD":
-            expect_teachers("fitnet_mkd", teachers, 1)
-            expect_positive("fitnet_mkd", temperature=self.temperature)
-            student = new_student()
-            expect_same_classes("fitnet_mkd", student, teachers)
-            for network in (student, *teachers):
-                expect_stage("fitnet_mkd", "stage", self.stage, network)
-            return FitNetMKD(self, student, teachers)
-
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student)
-        stage = config.stage
-        self.student_features = (stage,)
-        self.teacher_features = ((stage,),) * len(teachers)
-        self.regressors = nn.ModuleList(Regressor(student.shapes[stage], t.shapes[stage]) for t in teachers)
-
-    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        c = self.config
-        regressed = [regressor(student.features[c.stage]) for regressor in self.regressors]
-        terms = {
-            "ce": c.gamma * cross_entropy(student.logits, batch.labels),
-            "kd": c.alpha * aver_mkd_loss(student.logits, stack_teachers(teachers), c.temperature),
-            "hint": c.beta * hint_loss(regressed, [teacher.features[c.stage] for teacher in teachers]),
-        }
-        return Step(terms, {})
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:
+            hints = Hints(weight=self.beta, stage=self.stage, first_epoch=self.logits_only_epochs)
+            return build("fitnet_mkd", self, new_student, teachers, Weighting(), hints)

@@ -75,9 +75,21 @@ CASES = {
     "kd": Case(KD.Config(), "resnet20", ("resnet56",), 64, originals.KD, _student),
     "aver_mkd": Case(AverMKD.Config(), "vgg8", THREE, 64, originals.AverMKD, _student),
     "ebkd": Case(EBKD.Config(), "vgg8", THREE, 64, originals.EBKD, _student),
-    "fitnet_mkd": Case(FitNetMKD.Config(), "vgg8", THREE, 64, originals.FitNetMKD, lambda d: [d.student, d.regressors]),
+    "fitnet_mkd": Case(
+        FitNetMKD.Config(logits_only_epochs=0.0),
+        "vgg8",
+        THREE,
+        64,
+        originals.FitNetMKD,
+        lambda d: [d.student, d.features.regressors],
+    ),
     "ca_mkd": Case(
-        CAMKD.Config(logits_only_epochs=0.0), "vgg8", THREE, 64, originals.CAMKD, lambda d: [d.student, d.embeddings]
+        CAMKD.Config(logits_only_epochs=0.0),
+        "vgg8",
+        THREE,
+        64,
+        originals.CAMKD,
+        lambda d: [d.student, d.features.embeddings],
     ),
     "aekd": Case(AEKD.Config(), "vgg8", THREE, 64, originals.AEKD, _student),
     "individual": Case(Individual.Config(), "resnet32", (), 128, originals.Individual, _branches),

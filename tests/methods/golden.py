@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raykd import losses
-from raykd.methods import aekd, aver_mkd, ca_mkd, cl_ilr, dkd, dml, ebkd, fitnet_mkd, funmatch, kd, okddip, one, teskd
+from raykd.methods import aekd, ca_mkd, cl_ilr, dkd, dml, ebkd, fitnet_mkd, funmatch, kd, min_norm, okddip, one, teskd
+from raykd.methods.multi_teacher import Weighting, weighted_divergence
 from raykd.methods.peers import peer_cross_entropy
 
 Arrays = Mapping[str, np.ndarray]
@@ -170,11 +171,13 @@ def multi_teacher_rows(load: Load) -> Iterator[Row]:
     for case in cases(load("04_camkd_logits")):
         teachers, labels, t = stack(case, "y_t").detach(), case("labels"), case.hp("T")
         ce = losses.cross_entropy(case("y_s"), labels)
-        for ours, method, divergence in (
-            ("aver_mkd", "AVERAGE_LOSS", aver_mkd.aver_mkd_loss(case("y_s"), teachers, t)),
-            ("ebkd", "EBKD", ebkd.ebkd_loss(case("y_s"), teachers, t)),
-            ("ca_mkd logits", "CAMKD", ca_mkd.logit_loss(case("y_s"), teachers, labels, t)),
+        for ours, method, rule in (
+            ("aver_mkd", "AVERAGE_LOSS", Weighting()),
+            ("ebkd", "EBKD", ebkd.Entropy()),
+            ("ca_mkd logits", "CAMKD", ca_mkd.Confidence()),
         ):
+            weights = rule.weights(case("y_s"), teachers, labels, t)
+            divergence = weighted_divergence(case("y_s"), teachers, weights, t)
             loss = case.hp("gamma") * ce + case.hp("alpha") * divergence
             yield from case.compare(ours, method, {"loss": loss, "loss_cls": ce, "loss_div": divergence})
         weights = ebkd.entropy_weights(teachers)
@@ -207,7 +210,9 @@ def inter_rows(case: Case) -> Iterator[Row]:
         embedded.append(torch.func.functional_call(part, parameters, resized))
         projected.append(F.linear(embedded[k].mean((2, 3)), case(f"fc{k}_W").detach(), case(f"fc{k}_b").detach()))
     feature = ca_mkd.feature_loss(embedded, maps, projected, labels)
-    logit = ca_mkd.logit_loss(case("y_s"), stack(case, "y_t").detach(), labels, case.hp("T"))
+    teachers, t = stack(case, "y_t").detach(), case.hp("T")
+    weights = ca_mkd.Confidence().weights(case("y_s"), teachers, labels, t)
+    logit = weighted_divergence(case("y_s"), teachers, weights, t)
     ce = losses.cross_entropy(case("y_s"), labels)
     loss = case.hp("gamma") * ce + case.hp("alpha") * logit + case.hp("beta") * feature
     values = {"loss": loss, "loss_div": logit, "loss_kd": feature}
@@ -227,9 +232,11 @@ def hint_rows(case: Case) -> Iterator[Row]:
         part = fitnet_mkd.Regressor(tuple(case("feat_s").shape[1:]), tuple(teacher_map.shape[1:])).double()
         parameters = {name: case(f"P.reg{k}.{name.replace('norm', 'bn')}") for name, _ in part.named_parameters()}
         regressed.append(torch.func.functional_call(part, parameters, case("feat_s")))
-    hint = fitnet_mkd.hint_loss(regressed, maps)
-    ce = losses.cross_entropy(case("y_s"), case("labels"))
-    divergence = aver_mkd.aver_mkd_loss(case("y_s"), stack(case, "y_t").detach(), case.hp("T"))
+    hint = fitnet_mkd.hint_loss([losses.map_distance(r, m) for r, m in zip(regressed, maps, strict=True)])
+    labels = case("labels")
+    ce = losses.cross_entropy(case("y_s"), labels)
+    teachers, t = stack(case, "y_t").detach(), case.hp("T")
+    divergence = weighted_divergence(case("y_s"), teachers, Weighting().weights(case("y_s"), teachers, labels, t), t)
     loss = case.hp("gamma") * ce + case.hp("alpha") * divergence + case.hp("beta") * hint
     values = {"loss": loss, "loss_div": divergence, "loss_kd": hint}
     yield from case.compare("fitnet_mkd", "AVERAGE_LOSS_intended", values)
@@ -244,7 +251,7 @@ def aekd_rows(load: Load) -> Iterator[Row]:
         name, method = key.split("/")[:2]
         case, upper = Case(arrays, name), float(arrays[f"{name}/{method}/hp/C"])
         gram, exact = torch.from_numpy(np.array(arrays[key])), case.out(method, "scale_exact_qp")
-        weights = aekd.min_norm_weights(gram, upper)
+        weights = min_norm.min_norm_weights(gram, upper)
         objective = weights @ gram @ weights
         yield Row(
             "aekd QP", f"{name}/{method}", "objective", relative(objective, case.out(method, "qp_objective_exact"))
@@ -262,7 +269,7 @@ def aekd_loss_rows(case: Case, method: str, upper: float, exact: np.ndarray) -> 
     weights = aekd.aekd_weights(student, teachers, t, upper, normalize=method.endswith("norm1"))
     yield Row("aekd", f"{case.name}/{method}", "weights", relative(weights, exact))
     libsvm = torch.from_numpy(case.out(method, "scale").astype(np.float64))
-    divergence = aekd.aekd_loss(student, teachers, libsvm, t)
+    divergence = weighted_divergence(student, teachers, libsvm.unsqueeze(1), t)
     ce = losses.cross_entropy(student, case("labels"))
     loss = case.hp("gamma") * ce + case.hp("alpha") * divergence
     yield from case.compare("aekd (libsvm's weights)", method, {"loss": loss, "loss_div": divergence})

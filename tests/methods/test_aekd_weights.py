@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from raykd.methods.aekd import aekd_weights, min_norm_weights
+from raykd.methods.aekd import aekd_weights
+from raykd.methods.min_norm import min_norm_weights
 from tests.methods.formulas import shortest_combination, softmax
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from raykd.losses import standardize
-from raykd.methods import aekd, aver_mkd, ca_mkd, cl_ilr, dist, dkd, dml, ebkd, funmatch, kd, okddip, one, teskd
+from raykd.methods import ca_mkd, cl_ilr, dist, dkd, dml, ebkd, funmatch, kd, okddip, one, teskd
+from raykd.methods.multi_teacher import Weighting, weighted_divergence
 from tests.methods import formulas
 
 D, WEIGHT, T = 6, 0.37, 3.0
@@ -87,7 +88,15 @@ def okddip_formula(x: dict[str, np.ndarray]) -> float:
 
 def aekd_call(x: dict[str, Tensor]) -> Tensor:
     weights = torch.arange(1, len(x["many"]) + 1, dtype=x["many"].dtype)
-    return aekd.aekd_loss(x["student"], x["many"], weights, T)
+    return weighted_divergence(x["student"], x["many"], weights.unsqueeze(1), T)
+
+
+def weighed_by(rule: Weighting) -> Call:
+    def call(x: dict[str, Tensor]) -> Tensor:
+        weights = rule.weights(x["student"], x["many"], x["labels"], T)
+        return weighted_divergence(x["student"], x["many"], weights, T)
+
+    return call
 
 
 LOSSES: dict[str, tuple[Call, Callable[[dict[str, np.ndarray]], float]]] = {
@@ -126,11 +135,11 @@ LOSSES: dict[str, tuple[Call, Callable[[dict[str, np.ndarray]], float]]] = {
         lambda x: formulas.dml(x["many"], x["labels"], T, True),
     ),
     "aver_mkd": (
-        lambda x: aver_mkd.aver_mkd_loss(x["student"], x["many"], T),
+        weighed_by(Weighting()),
         lambda x: formulas.funmatch(x["student"], x["many"], T, True) / len(x["many"]),
     ),
     "ebkd": (
-        lambda x: ebkd.ebkd_loss(x["student"], x["many"], T),
+        weighed_by(ebkd.Entropy()),
         lambda x: formulas.ebkd(x["student"], x["many"], T),
     ),
     "aekd": (
@@ -138,7 +147,7 @@ LOSSES: dict[str, tuple[Call, Callable[[dict[str, np.ndarray]], float]]] = {
         lambda x: sum((k + 1) * formulas.kl(x["student"], z, T).mean() for k, z in enumerate(x["many"])),
     ),
     "ca_mkd logits": (
-        lambda x: ca_mkd.logit_loss(x["student"], x["many"], x["labels"], T),
+        weighed_by(ca_mkd.Confidence()),
         lambda x: formulas.ca_mkd_logits(x["student"], x["many"], x["labels"], T),
     ),
     "ca_mkd features": (
@@ -266,7 +275,7 @@ def test_confident_teachers_are_weighed_as_well_in_float32():
 
 def test_a_single_teacher_counts_fully():
     x = inputs(Shape(4, 5, 1))
-    loss = ca_mkd.logit_loss(x["student"], x["many"], x["labels"], T)
+    loss = weighed_by(ca_mkd.Confidence())(x)
     assert loss.item() == pytest.approx(formulas.kl(x["student"].numpy(), x["many"][0].numpy(), T).mean(), rel=1e-12)
 
 

@@ -4,12 +4,15 @@ import pytest
 
 from raykd import UserError
 from raykd.methods.aekd import AEKD
+from raykd.methods.ca_mkd import CAMKD, Embeddings
 from raykd.methods.cl_ilr import CLILR
 from raykd.methods.dkd import DKD
 from raykd.methods.dml import DML
-from raykd.methods.fitnet_mkd import FitNetMKD
+from raykd.methods.ebkd import EBKD
+from raykd.methods.fitnet_mkd import AgreeingHints, FitNetMKD
 from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
+from raykd.methods.multi_teacher import MultiTeacher
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.teskd import TESKD
@@ -77,11 +80,15 @@ def test_fields_that_make_no_sense_are_named(config, field: str):
     [
         (KD.Config(temperature=0.0), 1, "method.temperature"),
         (DKD.Config(), 2, "`teachers`"),
-        (AEKD.Config(tolerance=0.2), 3, "method.tolerance"),
-        (AEKD.Config(tolerance=1.5), 3, "method.tolerance"),
+        (AEKD.Config(tolerance=0.2), 3, "`tolerance`"),
+        (AEKD.Config(tolerance=1.5), 3, "`tolerance`"),
         (AEKD.Config(), 9, "2 to 8.*`teachers`"),
-        (FitNetMKD.Config(stage="stage7"), 1, "method.stage.*stage4"),
-        (FitNetMKD.Config(stage="pooled"), 1, "method.stage"),
+        (FitNetMKD.Config(stage="stage7"), 1, "`stage`.*stage4"),
+        (FitNetMKD.Config(stage="pooled"), 1, "`stage`"),
+        (CAMKD.Config(factor=4), 3, "`factor`.*`convs`"),
+        (MultiTeacher.Config(features=AgreeingHints(tolerance=0.3)), 3, "`tolerance`"),
+        (MultiTeacher.Config(features=Embeddings(stage="stage1")), 3, "`stage`"),
+        (EBKD.Config(fade_from=3.0), 3, "method.fade_from.*method.fade_epochs"),
     ],
 )
 def test_fields_that_do_not_fit_the_teachers_are_named(config, teachers: int, field: str):

@@ -22,13 +22,19 @@ from tests.methods import formulas
 from tests.methods.tiny import CLASSES, EVERY, SIZE, data, distiller_for, new_tiny, outputs_of, run, teachers_for, tiny
 
 BRANCHED = ("okddip", "okddip without leader", "okddip from stage2", "one", "cl_ilr", "individual")
-LEARNING_RATE = 0.1
+WITH_FEATURES = (
+    "fitnet_mkd",
+    "ca_mkd",
+    "multi_teacher hints",
+    "multi_teacher agreeing hints",
+    "multi_teacher embeddings",
+)
 every = pytest.mark.parametrize("name", EVERY)
 
 
 @every
 def test_everything_that_is_registered_trains(name: str):
-    """Every parameter gets a gradient (CA-MKD's embeddings from the second epoch on), and teachers register nothing."""
+    """Every parameter gets a gradient (those for features from the second epoch on), and teachers register nothing."""
     teachers = teachers_for(name)
     distiller = distiller_for(name, teachers).double().train()
     for epoch in (0.0, 0.5, 1.0, 40.0):
@@ -36,8 +42,8 @@ def test_everything_that_is_registered_trains(name: str):
         step = run(distiller, teachers, data(4), epoch)
         sum(step.terms.values()).backward()
         waiting = [key for key, p in distiller.named_parameters() if p.grad is None]
-        assert all(name == "ca_mkd" and epoch < 1 and key.startswith("embeddings") for key in waiting)
-        assert bool(waiting) == (name == "ca_mkd" and epoch < 1)
+        assert all(name in WITH_FEATURES and epoch < 1 and key.startswith("features") for key in waiting)
+        assert bool(waiting) == (name in WITH_FEATURES and epoch < 1)
     owned = {id(p) for p in distiller.parameters()}
     assert not any(id(p) in owned or p.grad is not None for teacher in teachers for p in teacher.parameters())
 
@@ -281,7 +287,7 @@ def test_five_steps_equal_the_papers_formula(name: str):
 
 def test_batches_of_one_sample_work_where_there_is_no_batch_norm():
     for name in EVERY:
-        if name in ("one", "fitnet_mkd", "ca_mkd", "teskd"):
+        if name in ("one", *WITH_FEATURES, "teskd"):
             continue  # their own modules hold BatchNorm
         teachers = teachers_for(name)
         distiller: Distiller = distiller_for(name, teachers).double()
@@ -312,3 +318,16 @@ def test_list_groups_the_methods_by_what_they_learn_from(capsys):
     assert {name: f"methods: {config.kind}" for name, config in expected.items()} == {
         name: title.strip() for name, title in listed.items()
     }
+
+
+def test_distillation_fades_in_a_straight_line():
+    teachers = teachers_for("multi_teacher embeddings")
+    distiller = distiller_for("multi_teacher embeddings", teachers).double()
+    for module in distiller.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    terms = {epoch: run(distiller, teachers, data(4), epoch).terms for epoch in (0.0, 20.0, 45.0, 70.0, 99.0)}
+    for name, start in (("kd", 0.0), ("feature", 20.0)):
+        shares = [(terms[epoch][name] / terms[start][name]).item() for epoch in (20.0, 45.0, 70.0, 99.0)]
+        assert shares == pytest.approx([1.0, 0.5, 0.0, 0.0], abs=1e-12)
+    assert len({terms[epoch]["ce"].item() for epoch in terms}) == 1

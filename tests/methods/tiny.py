@@ -7,18 +7,19 @@ from torch import Tensor, nn
 
 from raykd.contract import Batch, Distiller, Output, Step
 from raykd.method import MethodConfig
-from raykd.methods.aekd import AEKD
+from raykd.methods.aekd import AEKD, Agreement
 from raykd.methods.aver_mkd import AverMKD
-from raykd.methods.ca_mkd import CAMKD
+from raykd.methods.ca_mkd import CAMKD, Confidence, Embeddings
 from raykd.methods.cl_ilr import CLILR
 from raykd.methods.dist import DIST
 from raykd.methods.dkd import DKD
 from raykd.methods.dml import DML
-from raykd.methods.ebkd import EBKD
-from raykd.methods.fitnet_mkd import FitNetMKD
+from raykd.methods.ebkd import EBKD, Entropy
+from raykd.methods.fitnet_mkd import AgreeingHints, FitNetMKD, Hints
 from raykd.methods.funmatch import FunMatch
 from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
+from raykd.methods.multi_teacher import MultiTeacher
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.supervised import Supervised
@@ -41,6 +42,11 @@ EVERY: dict[str, MethodConfig] = {
     "aekd": AEKD.Config(),
     "aekd normalised": AEKD.Config(normalize=True),
     "ca_mkd": CAMKD.Config(),
+    "multi_teacher hints": MultiTeacher.Config(logits=Confidence(), features=Hints(stage="stem")),
+    "multi_teacher agreeing hints": MultiTeacher.Config(logits=Entropy(), features=AgreeingHints(stage="stage3")),
+    "multi_teacher embeddings": MultiTeacher.Config(
+        logits=Agreement(), features=Embeddings(convs=True, factor=4), fade_from=20.0, fade_epochs=50.0
+    ),
     "okddip": OKDDip.Config(),
     "okddip without leader": OKDDip.Config(leader=False, branches=3),
     "okddip of networks": OKDDip.Config(shared_trunk=False, branches=3),

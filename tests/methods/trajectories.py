@@ -47,8 +47,8 @@ def stream_of(name: str) -> int:
     part, _, rest = name.partition(".")
     if part == "branches":
         return int(rest.split(".")[0])
-    if part in ("embeddings", "regressors"):
-        return 60 + int(rest.split(".")[0])
+    if part == "features":
+        return 60 + int(rest.split(".")[1])
     if part == "students":
         group, index = rest.split(".")[:2]
         return int(index) + (0 if group in ("laterals", "upsample") else 1)
@@ -110,7 +110,7 @@ CASES: dict[str, tuple[MethodConfig, str, dict[str, str]]] = {
     "aver_mkd_cal": (AverMKD.Config(), "resnet8x4", MULTI),
     "ebkd_cal": (EBKD.Config(), "resnet8x4", MULTI),
     "aekd_cal": (AEKD.Config(), "resnet8x4", MULTI),
-    "fitnet_mkd_cal": (FitNetMKD.Config(), "resnet8x4", MULTI | {"loss_kd": "hint"}),
+    "fitnet_mkd_cal": (FitNetMKD.Config(), "resnet8x4", MULTI | {"loss_kd": "feature"}),
     "teskd": (TESKD.Config(), "cifar_resnet18", {"loss_model": "ce", "loss_kd": "kd", "loss_fea": "feature"}),
 }
 SATURATED = ("kd", "ca_mkd", "aver_mkd", "ebkd", "aekd", "fitnet_mkd")  # the same, teachers not calibrated
@@ -140,7 +140,7 @@ def scale_of(config: MethodConfig, term: str) -> float:
     """The weight in the method's own settings of a term that golden holds unweighted."""
     if isinstance(config, TESKD.Config):
         return getattr(config, term)
-    return config.beta if term in ("feature", "hint") else 1.0
+    return config.beta if term == "feature" else 1.0
 
 
 def per_step(ours: Tensor, golden: np.ndarray) -> float:

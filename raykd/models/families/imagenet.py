@@ -15,9 +15,9 @@ Builder = Callable[[int], nn.Module]  # number of classes → a network of torch
 
 
 def staged(num_classes: int, image_size: int, *, build: Builder, name: str) -> Parts:
-    from raykd.models import torchvision_parts  # torchvision takes a second to import
+    from raykd.models.families import torchvision  # which takes a second to import
 
-    return torchvision_parts.stage(build(num_classes), name)
+    return torchvision.stage(build(num_classes), name)
 
 
 def resnet(num_classes: int, *, name: str) -> nn.Module:

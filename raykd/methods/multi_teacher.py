@@ -1,0 +1,157 @@
+"""Several teachers, one student: any way to weigh their logits with any way to compare their features.
+
+γ CE + α Σ_k mean_b w_kb T² KL(teacher_k ‖ student) + the weighted term of the features. AVER-MKD, FitNet-MKD, EBKD,
+AEKD and CA-MKD, as "Confidence-Aware Multi-Teacher Knowledge Distillation" (Zhang, Chen, Wang, ICASSP 2022) compares
+them, are one pair each and have classes of their own; here the two parts are chosen apart.
+Deviations: CA-MKD's code has hints with equal or AEKD's weights alone, and stops with an error where its decay of the
+distillation begins; that decay changes γ too, here the features' weight.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.fields import NonNegative, Positive
+from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.method import MethodConfig
+from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
+from raykd.models.staged import Staged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighting:
+    """How much each teacher's logits count; this base class: all the same."""
+
+    fewest: ClassVar[int] = 1
+    most: ClassVar[int | None] = None
+
+    def check(self, count: int) -> None:
+        """Raise UserError where the fields don't fit that many teachers."""
+
+    def weights(self, student: Tensor, teachers: Tensor, labels: Tensor, temperature: float) -> Tensor:
+        """w_kb as [K, B] or [K, 1], of logits [B, C] and [K, B, C]; the student's get no gradient from them."""
+        return full_precision(teachers).new_full((len(teachers), 1), 1 / len(teachers))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """How the teachers' feature maps are compared with the student's; this base class: not at all."""
+
+    def build(self, student: Staged, teachers: Sequence[Staged]) -> "FeatureTerm | None":
+        """The modules that compare; raises UserError where a network lacks what is compared."""
+        return None
+
+
+class FeatureTerm(nn.Module):
+    """Compares one map of the student with one of each teacher; its own modules train with the student."""
+
+    weight: float
+    first_epoch: float  # the term is left out before
+    student_feature: str
+    teacher_features: tuple[str, ...]
+
+    def forward(self, student: Tensor, teachers: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The unweighted term and notes; maps [B, D, h, w], of K teachers, labels [B] or [B, C]."""
+        raise NotImplementedError
+
+
+def weighted_divergence(student: Tensor, teachers: Tensor, weights: Tensor, temperature: float) -> Tensor:
+    """Σ_k mean_b w_kb T² KL(teacher_k ‖ student); [B, C], [K, B, C], weights [K, B] or [K, 1]."""
+    divergences = kl_divergence(student.expand_as(teachers), teachers, temperature, reduction="none")
+    return (weights * divergences).mean(1).sum()
+
+
+def named_feature(what: str, stage: str, network: Staged) -> str:
+    """The map that a recipe's stage means in a network, "last" its last stage; raises UserError where it has none."""
+    feature = stage.replace("last", network.last_stage, 1)
+    known = [name for name, shape in network.shapes.items() if len(shape) == 3]
+    if feature not in known:
+        raise UserError(f"{what}: `stage` is {stage!r}, but {network.name} has only {', '.join(known)}")
+    return feature
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiTeacherConfig(MethodConfig):
+    kind = "several teachers"
+
+    gamma: NonNegative = 1.0
+    """Weight of the cross-entropy with the labels."""
+    alpha: NonNegative = 1.0
+    """Weight of the divergence from the teachers (T² is part of it)."""
+    temperature: Positive = 4.0
+    """Temperature T of both softmaxes of the divergence."""
+    fade_from: NonNegative = 0.0
+    """Epoch from which the weights of divergence and features fall, in a straight line to 0."""
+    fade_epochs: NonNegative = 0.0
+    """Epochs that this takes; 0: they never fall."""
+
+
+class MultiTeacher(SingleStudent):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MultiTeacherConfig):
+        logits: Weighting = Weighting()
+        """How the teachers' logits are weighed: Weighting, ebkd.Entropy, aekd.Agreement or ca_mkd.Confidence."""
+        features: Features = Features()
+        """How features are compared: Features (not at all), fitnet_mkd.Hints or AgreeingHints, ca_mkd.Embeddings."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "MultiTeacher":
+            return build("multi_teacher", self, new_student, teachers, self.logits, self.features)
+
+    def __init__(
+        self,
+        config: MultiTeacherConfig,
+        student: Staged,
+        teachers: Sequence[Staged],
+        weighting: Weighting,
+        features: FeatureTerm | None,
+    ):
+        super().__init__(config, student, teachers)
+        self.weighting = weighting
+        self.features = features
+        if features is not None:
+            self.student_features = (features.student_feature,)
+            self.teacher_features = tuple((name,) for name in features.teacher_features)
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        c, targets, labels = self.config, stack_teachers(teachers), batch.labels
+        share = remaining(epoch, c.fade_from, c.fade_epochs)
+        weights = self.weighting.weights(student.logits, targets, labels, c.temperature)
+        terms = {
+            "ce": c.gamma * cross_entropy(student.logits, labels),
+            "kd": share * c.alpha * weighted_divergence(student.logits, targets, weights, c.temperature),
+        }
+        notes = {"teacher_weights": (weights / weights.sum(0)).mean(1)}
+        # Left out, not multiplied by 0: weight decay must not touch modules that don't train yet.
+        if self.features is None or epoch < self.features.first_epoch:
+            return Step(terms, notes)
+        maps = [output.features[name] for output, name in zip(teachers, self.features.teacher_features, strict=True)]
+        term, more = self.features(student.features[self.features.student_feature], maps, labels)
+        return Step(terms | {"feature": share * self.features.weight * term}, notes | more)
+
+
+def remaining(epoch: float, start: float, length: float) -> float:
+    """1 until `start`, then in a straight line to 0 over `length` epochs; always 1 for length 0."""
+    return 1.0 if length <= 0 else min(1.0, max(0.0, 1.0 - (epoch - start) / length))
+
+
+def build(
+    method: str,
+    config: MultiTeacherConfig,
+    new_student: Callable[[], Staged],
+    teachers: Sequence[Staged],
+    weighting: Weighting,
+    features: Features,
+) -> MultiTeacher:
+    """The distiller of a pair of rules; raises UserError, naming the method, where teachers or fields don't fit."""
+    expect_teachers(method, teachers, weighting.fewest, weighting.most)
+    expect_positive(method, temperature=config.temperature)
+    if config.fade_from and not config.fade_epochs:
+        raise UserError(f"`method.fade_from` of {method} needs `method.fade_epochs`, the epochs that the fall takes")
+    weighting.check(len(teachers))
+    student = new_student()
+    expect_same_classes(method, student, teachers)
+    return MultiTeacher(config, student, teachers, weighting, features.build(student, teachers))
