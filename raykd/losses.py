@@ -30,6 +30,19 @@ def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, re
     raise ValueError(f"reduction must be 'batchmean' or 'none', not {reduction!r}")
 
 
+def soft_cross_entropy(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0, reduction: str = "batchmean"
+) -> Tensor:
+    """−T² Σ_c softmax(teacher/T) log softmax(student/T): `kl_divergence` plus T² times the teacher's entropy.
+
+    Arguments as there. Where gradients flow into the teacher, it also pulls that towards certainty.
+    """
+    p = F.softmax(full_precision(teacher) / temperature, dim=-1)
+    log_q = F.log_softmax(full_precision(student) / temperature, dim=-1)
+    loss = -(p * log_q).sum(-1) * temperature**2
+    return loss if reduction == "none" else loss.mean()
+
+
 def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
     """Cross-entropy of logits [B, C] against classes [B] or distributions [B, C]; reduction "mean" or "none"."""
     logits = full_precision(logits)
@@ -67,12 +80,13 @@ def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
     return centred / (deviation + eps)
 
 
-def ramp_up(epoch: float, length: float) -> float:
-    """exp(−5 (1 − min(e, length)/length)²) of the whole epochs e passed; 1 for length 0.
+def ramp_up(epoch: float, length: float, start: float = 0.0) -> float:
+    """exp(−5 (1 − min(e, length)/length)²) of the whole epochs e passed since `start`; 1 before it and for length 0.
 
     The sigmoid-shaped ramp-up of "Temporal Ensembling" (Laine & Aila 2017), on whole epochs as OKDDip's authors do.
     """
-    if length <= 0:
+    since = math.floor(epoch) - start
+    if length <= 0 or since < 0:
         return 1.0
-    passed = min(float(math.floor(epoch)), length)
+    passed = min(since, length)
     return math.exp(-5.0 * (1.0 - passed / length) ** 2)

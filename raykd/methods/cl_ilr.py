@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from raykd.contract import Batch, Output, Step, expect_teachers
-from raykd.losses import full_precision, ramp_up
+from raykd.losses import full_precision
 from raykd.methods.peers import (
-    PeerConfig,
+    BranchConfig,
+    ConsistencyConfig,
+    Loss,
     PeerDistiller,
-    build_peers,
     diversity,
     peer_cross_entropy,
     peer_divergence,
     scalar_note,
-    split_stage,
     stack_logits,
 )
 from raykd.methods.student import expect_positive
@@ -51,39 +51,26 @@ def mean_of_others(peers: Tensor) -> Tensor:
     return torch.stack([torch.stack(rest).mean(0) for rest in others])
 
 
-def cl_ilr_loss(branches: Tensor, labels: Tensor, temperature: float, weight: float) -> dict[str, Tensor]:
+def cl_ilr_loss(
+    branches: Tensor, labels: Tensor, temperature: float, weight: float, loss: Loss = "kl"
+) -> dict[str, Tensor]:
     """Σ CE(z_i) and weight · Σ T² KL(mean of the others ‖ z_i); branches [m, B, C], labels [B] or [B, C]."""
     branches = full_precision(branches)
-    divergence = peer_divergence(branches, mean_of_others(branches), temperature)
+    divergence = peer_divergence(branches, mean_of_others(branches), temperature, loss)
     return {"ce": peer_cross_entropy(branches, labels), "kd": weight * divergence}
 
 
 class CLILR(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
-    class Config(PeerConfig):
-        kind = "online"
-
-        branches: int = 4
-        """Number of branches; branch0 is deployed."""
-        branch_from: str = "last"
-        """First stage that every branch has for itself: "last", or a stage's name such as "stage2"."""
-        temperature: float = 3.0
-        """Temperature T of both softmaxes."""
-        alpha: float = 1.0
-        """Weight of the divergences (T² is part of them)."""
-        ramp_up_epochs: float = 80.0
-        """Epochs over which that weight rises from exp(-5) of itself; 0: at once."""
-
+    class Config(BranchConfig, ConsistencyConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CLILR":
             expect_teachers("cl_ilr", teachers, 0, 0)
             expect_positive("cl_ilr", temperature=self.temperature)
-            networks = build_peers("cl_ilr", new_student, self.branches, "branches")
-            return CLILR(self, networks, split_stage("cl_ilr", networks[0], self.branch_from))
+            return CLILR(self, *self.build_branches("cl_ilr", new_student), self.share_block)
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         trunk = scale_gradient(self.branches[0].trunk(batch.images, self.start), 1 / len(self.branches))
-        logits = stack_logits(self.ask_from(trunk))
-        weight = c.alpha * ramp_up(epoch, c.ramp_up_epochs)
+        logits, weight = stack_logits(self.outputs_from(trunk)), c.weight(epoch)
         notes = {"kd_weight": scalar_note(weight, logits), "diversity": diversity(logits.detach())}
-        return Step(cl_ilr_loss(logits, batch.labels, c.temperature, weight), notes)
+        return Step(cl_ilr_loss(logits, batch.labels, c.temperature, weight, c.loss), notes)

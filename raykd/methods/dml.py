@@ -9,15 +9,18 @@ the paper's own form, each network against each other one, is the default here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.fields import Interval, Positive
 from raykd.losses import full_precision
 from raykd.methods.cl_ilr import mean_of_others
 from raykd.methods.peers import (
     WHOLE,
+    Loss,
     PeerConfig,
     PeerDistiller,
     build_peers,
@@ -30,32 +33,34 @@ from raykd.methods.student import expect_positive
 from raykd.models.staged import Staged
 
 
-def dml_loss(peers: Tensor, labels: Tensor, temperature: float, ensemble_first: bool = False) -> dict[str, Tensor]:
+def dml_loss(
+    peers: Tensor, labels: Tensor, temperature: float, ensemble_first: bool = False, loss: Loss = "kl"
+) -> dict[str, Tensor]:
     """Σ CE(z_i) and Σ_i 1/(m−1) Σ_{j≠i} T² KL(z_j ‖ z_i), or the KL from the mean of the others' logits.
 
     peers [m, B, C], labels [B] or [B, C].
     """
     peers = full_precision(peers)
     if ensemble_first:
-        divergence = peer_divergence(peers, mean_of_others(peers), temperature)
+        divergence = peer_divergence(peers, mean_of_others(peers), temperature, loss)
     else:
         pairs = list(permutations(range(len(peers)), 2))
         students, teachers = (torch.stack([peers[pair[side]] for pair in pairs]) for side in (0, 1))
-        divergence = peer_divergence(students, teachers, temperature) / (len(peers) - 1)
+        divergence = peer_divergence(students, teachers, temperature, loss) / (len(peers) - 1)
     return {"ce": peer_cross_entropy(peers, labels), "kd": divergence}
 
 
 class DML(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
     class Config(PeerConfig):
-        kind = "online"
-
-        networks: int = 2
+        networks: Annotated[int, Interval(ge=2, le=64)] = 2
         """Number of whole networks; network0 is deployed."""
-        temperature: float = 3.0
+        temperature: Positive = 3.0
         """Temperature T of both softmaxes (OKDDip's 3; the original paper has none, that is 1)."""
         ensemble_first: bool = False
         """True: learn from the mean of the others' logits; False: from each of the others."""
+        loss: Loss = "kl"
+        """The divergence: kl, or the cross-entropy with the softened target, which gradients flow into as well."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DML":
             expect_teachers("dml", teachers, 0, 0)
@@ -64,6 +69,6 @@ class DML(PeerDistiller):
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        logits = stack_logits(self.ask(batch.images))
-        terms = dml_loss(logits, batch.labels, c.temperature, c.ensemble_first)
+        logits = stack_logits(self.outputs(batch.images))
+        terms = dml_loss(logits, batch.labels, c.temperature, c.ensemble_first, c.loss)
         return Step(terms, {"diversity": diversity(logits.detach())})

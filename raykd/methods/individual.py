@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.methods.peers import (
-    PeerConfig,
+    BranchConfig,
     PeerDistiller,
-    build_peers,
     diversity,
     peer_cross_entropy,
-    split_stage,
     stack_logits,
 )
 from raykd.models.staged import Staged
@@ -22,19 +20,11 @@ from raykd.models.staged import Staged
 
 class Individual(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
-    class Config(PeerConfig):
-        kind = "online"
-
-        branches: int = 4
-        """Number of branches; branch0 is deployed."""
-        branch_from: str = "last"
-        """First stage that every branch has for itself: "last", or a stage's name such as "stage2"."""
-
+    class Config(BranchConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "Individual":
             expect_teachers("individual", teachers, 0, 0)
-            networks = build_peers("individual", new_student, self.branches, "branches")
-            return Individual(self, networks, split_stage("individual", networks[0], self.branch_from))
+            return Individual(self, *self.build_branches("individual", new_student), self.share_block)
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        logits = stack_logits(self.ask(batch.images))
+        logits = stack_logits(self.outputs(batch.images))
         return Step({"ce": peer_cross_entropy(logits, batch.labels)}, {"diversity": diversity(logits.detach())})

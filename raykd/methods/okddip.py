@@ -4,11 +4,13 @@ Every peer has its own target, an attention-weighted mix of all peers' logits; t
 learns from the plain mean of the peers. Nothing is detached. Losses are sums over the peers.
 With `leader=False` all students are peers and the ensemble is deployed (the paper's Table 4).
 Deviations: the authors' code adds 1e-7 to the targets' probabilities, this KL is clean; a width below 8, where their
-D // 8 would be 0, attends in one dimension.
+D // 8 would be 0, attends in one dimension. With their DenseNets, the leader reads the last branch's classifier past
+its norm, and that branch stays among the peers that are averaged and attended to; here it is a branch as any other.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -16,18 +18,21 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Batch, Output, Step, expect_teachers
-from raykd.losses import cross_entropy, full_precision, kl_divergence, ramp_up
+from raykd.fields import Interval
+from raykd.losses import cross_entropy, full_precision
 from raykd.methods.peers import (
     WHOLE,
+    BranchConfig,
+    ConsistencyConfig,
     Ensemble,
-    PeerConfig,
+    Loss,
     PeerDistiller,
     build_peers,
+    divergence,
     diversity,
     peer_cross_entropy,
     peer_divergence,
     scalar_note,
-    split_stage,
     stack_logits,
 )
 from raykd.methods.student import expect_positive
@@ -49,31 +54,35 @@ def peer_targets(logits: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def okddip_loss(
-    peers: Tensor, targets: Tensor, leader: Tensor | None, labels: Tensor, temperature: float, weight: float
+    peers: Tensor,
+    targets: Tensor,
+    leader: Tensor | None,
+    labels: Tensor,
+    temperature: float,
+    weight: float,
+    loss: Loss = "kl",
 ) -> dict[str, Tensor]:
-    """Terms "ce", "kd" of the peers and, where there is a leader, "leader_ce", "leader_kd"; the KLs are weighted.
+    """Terms "ce", "kd" of the peers and, where there is a leader, "leader_ce", "leader_kd"; the "kd" are weighted.
 
     peers, targets [p, B, C], leader [B, C] or None, labels [B] or [B, C]. weight: alpha times the ramp-up.
     """
     peers = full_precision(peers)
     terms = {
         "ce": peer_cross_entropy(peers, labels),
-        "kd": weight * peer_divergence(peers, targets, temperature),
+        "kd": weight * peer_divergence(peers, targets, temperature, loss),
     }
     if leader is None:
         return terms
     return terms | {
         "leader_ce": cross_entropy(leader, labels),
-        "leader_kd": weight * kl_divergence(leader, peers.mean(0), temperature),
+        "leader_kd": weight * divergence(leader, peers.mean(0), temperature, loss),
     }
 
 
 class OKDDip(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
-    class Config(PeerConfig):
-        kind = "online"
-
-        branches: int = 4
+    class Config(BranchConfig, ConsistencyConfig):
+        branches: Annotated[int, Interval(ge=2, le=64)] = 4
         """Number of students; the last one is the leader, unless `leader` is off."""
         shared_trunk: bool = True
         """True: one trunk with branches ("branch-based"); False: whole networks ("network-based")."""
@@ -81,24 +90,19 @@ class OKDDip(PeerDistiller):
         """With a shared trunk, the first stage that every branch has for itself: "last", or a name such as "stage2"."""
         leader: bool = True
         """False: all students are peers, and the ensemble is what is evaluated and deployed."""
-        temperature: float = 3.0
-        """Temperature T of both softmaxes."""
-        alpha: float = 1.0
-        """Weight of the divergences (T² is part of them)."""
-        ramp_up_epochs: float = 80.0
-        """Epochs over which that weight rises from exp(-5) of itself; 0: at once."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "OKDDip":
             expect_teachers("okddip", teachers, 0, 0)
             expect_positive("okddip", temperature=self.temperature)
-            if not self.shared_trunk and self.branch_from != "last":
-                raise UserError("`method.branch_from` of okddip needs `method.shared_trunk`: change one of them")
-            networks = build_peers("okddip", new_student, self.branches, "branches")
-            start = split_stage("okddip", networks[0], self.branch_from) if self.shared_trunk else WHOLE
-            return OKDDip(self, networks, start)
+            if self.shared_trunk:
+                return OKDDip(self, *self.build_branches("okddip", new_student))
+            for field in ("branch_from", "share_block"):
+                if getattr(self, field) != getattr(BranchConfig, field):
+                    raise UserError(f"`method.{field}` of okddip needs `method.shared_trunk`: change one of them")
+            return OKDDip(self, build_peers("okddip", new_student, self.branches, "branches"), WHOLE)
 
     def __init__(self, config: Config, networks: Sequence[Staged], start: str):
-        super().__init__(config, networks, start)
+        super().__init__(config, networks, start, config.share_block)
         width = networks[0].width("pooled")
         self.query = nn.Linear(width, max(width // 8, 1), bias=False)
         self.key = nn.Linear(width, max(width // 8, 1), bias=False)
@@ -113,12 +117,12 @@ class OKDDip(PeerDistiller):
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        outputs = self.ask(batch.images, ("pooled",))
+        outputs = self.outputs(batch.images, ("pooled",))
         peers, leader = (outputs[:-1], outputs[-1].logits) if c.leader else (outputs, None)
         logits = stack_logits(peers)
         queries, keys = self._project(torch.stack([peer.features["pooled"] for peer in peers]))
-        weight = c.alpha * ramp_up(epoch, c.ramp_up_epochs)
-        terms = okddip_loss(logits, peer_targets(logits, queries, keys), leader, batch.labels, c.temperature, weight)
+        weight, targets = c.weight(epoch), peer_targets(logits, queries, keys)
+        terms = okddip_loss(logits, targets, leader, batch.labels, c.temperature, weight, c.loss)
         notes = {
             "kd_weight": scalar_note(weight, logits),
             "attention": attention(queries.detach(), keys.detach()).mean((0, 2)),

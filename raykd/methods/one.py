@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.contract import Batch, Output, Step, expect_teachers
-from raykd.losses import cross_entropy, full_precision, ramp_up
+from raykd.losses import cross_entropy, full_precision
 from raykd.methods.peers import (
-    PeerConfig,
+    BranchConfig,
+    ConsistencyConfig,
+    Loss,
     PeerDistiller,
-    build_peers,
     diversity,
     peer_cross_entropy,
     peer_divergence,
     scalar_note,
-    split_stage,
     stack_logits,
 )
 from raykd.methods.student import expect_positive
@@ -35,14 +35,16 @@ def gated_ensemble(branches: Tensor, gates: Tensor) -> Tensor:
     return (full_precision(branches) * full_precision(gates).t().unsqueeze(-1)).sum(0)
 
 
-def one_loss(branches: Tensor, gates: Tensor, labels: Tensor, temperature: float, weight: float) -> dict[str, Tensor]:
+def one_loss(
+    branches: Tensor, gates: Tensor, labels: Tensor, temperature: float, weight: float, loss: Loss = "kl"
+) -> dict[str, Tensor]:
     """Terms "ce" of the branches, "ensemble_ce", "kd" (weighted); branches [m, B, C], gates [B, m]."""
     branches = full_precision(branches)
     ensemble = gated_ensemble(branches, gates)
     return {
         "ce": peer_cross_entropy(branches, labels),
         "ensemble_ce": cross_entropy(ensemble, labels),
-        "kd": weight * peer_divergence(branches, ensemble.expand_as(branches), temperature),
+        "kd": weight * peer_divergence(branches, ensemble.expand_as(branches), temperature, loss),
     }
 
 
@@ -60,41 +62,27 @@ class Gate(nn.Module):
 
 class ONE(PeerDistiller):
     @dataclass(frozen=True, kw_only=True)
-    class Config(PeerConfig):
-        kind = "online"
-
-        branches: int = 4
-        """Number of branches; branch0 is deployed."""
-        branch_from: str = "last"
-        """First stage that every branch has for itself: "last", or a stage's name such as "stage2"."""
-        temperature: float = 3.0
-        """Temperature T of both softmaxes."""
-        alpha: float = 1.0
-        """Weight of the divergences (T² is part of them)."""
-        ramp_up_epochs: float = 80.0
-        """Epochs over which that weight rises from exp(-5) of itself; 0: at once."""
-
+    class Config(BranchConfig, ConsistencyConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ONE":
             expect_teachers("one", teachers, 0, 0)
             expect_positive("one", temperature=self.temperature)
-            networks = build_peers("one", new_student, self.branches, "branches")
-            return ONE(self, networks, split_stage("one", networks[0], self.branch_from))
+            return ONE(self, *self.build_branches("one", new_student))
 
     def __init__(self, config: Config, networks: Sequence[Staged], start: str):
-        super().__init__(config, networks, start)
+        super().__init__(config, networks, start, config.share_block)
         features = list(networks[0].shapes)
         self.gate = Gate(networks[0].width(features[features.index(start) - 1]), len(networks))
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         logits, gates = self._gated(batch.images)
-        weight = c.alpha * ramp_up(epoch, c.ramp_up_epochs)
+        weight = c.weight(epoch)
         notes = {
             "kd_weight": scalar_note(weight, logits),
             "gates": gates.detach().mean(0),
             "diversity": diversity(logits.detach()),
         }
-        return Step(one_loss(logits, gates, batch.labels, c.temperature, weight), notes)
+        return Step(one_loss(logits, gates, batch.labels, c.temperature, weight, c.loss), notes)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Every branch, the "ensemble" of mean logits, and the "gated" ensemble that teaches."""
@@ -104,5 +92,5 @@ class ONE(PeerDistiller):
 
     def _gated(self, images: Tensor) -> tuple[Tensor, Tensor]:
         trunk = self.branches[0].trunk(images, self.start)
-        logits = stack_logits(self.ask_from(trunk))
+        logits = stack_logits(self.outputs_from(trunk))
         return logits, self.gate(trunk)

@@ -7,7 +7,7 @@ stays an ordinary network, while a forward pass runs the trunk once.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Distiller, Output
-from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.fields import Interval, NonNegative, Positive
+from raykd.losses import cross_entropy, full_precision, kl_divergence, ramp_up, soft_cross_entropy
 from raykd.method import MethodConfig
 from raykd.models.staged import Staged
 
 WHOLE = "stem"  # a network entered at its stem shares nothing
+Loss = Literal["kl", "cross-entropy"]
 
 
 def peer_cross_entropy(peers: Sequence[Tensor] | Tensor, labels: Tensor) -> Tensor:
@@ -27,9 +29,15 @@ def peer_cross_entropy(peers: Sequence[Tensor] | Tensor, labels: Tensor) -> Tens
     return torch.stack([cross_entropy(logits, labels) for logits in peers]).sum()
 
 
-def peer_divergence(peers: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Sum over peers of T² KL(target ‖ peer), each a batch mean; both [m, B, C], gradients flow into both."""
-    return kl_divergence(peers, targets, temperature, reduction="none").mean(1).sum()
+def divergence(student: Tensor, target: Tensor, temperature: float, loss: Loss, reduction: str = "batchmean") -> Tensor:
+    """T² KL(target ‖ student), or T² times the cross-entropy with the target; gradients flow into both."""
+    compare = kl_divergence if loss == "kl" else soft_cross_entropy
+    return compare(student, target, temperature, reduction)
+
+
+def peer_divergence(peers: Tensor, targets: Tensor, temperature: float, loss: Loss = "kl") -> Tensor:
+    """Sum over peers of their divergences from their targets, each a batch mean; both [m, B, C]."""
+    return divergence(peers, targets, temperature, loss, "none").mean(1).sum()
 
 
 def diversity(peers: Tensor, reduction: str = "mean") -> Tensor:
@@ -44,10 +52,13 @@ def diversity(peers: Tensor, reduction: str = "mean") -> Tensor:
     return per_sample.mean() if reduction == "mean" else per_sample
 
 
-def share_trunks(networks: Sequence[Staged], start: str) -> None:
-    """Make all networks use the first one's modules before stage `start`."""
+def share_trunks(networks: Sequence[Staged], start: str, with_block: bool = False) -> None:
+    """Make all networks use the first one's modules before stage `start`; with_block: that stage's convolutions too."""
     for network in networks[1:]:
         network.share_trunk(networks[0], before=start)
+        for name, module in networks[0].modules_of(start).items() if with_block else ():
+            if any(isinstance(part, nn.Conv2d) for part in module.modules()):
+                network.model.set_submodule(name, module)
 
 
 class Ensemble(nn.Module):
@@ -70,26 +81,70 @@ def stack_logits(outputs: Sequence[Output]) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class PeerConfig(MethodConfig):
+    kind = "online"
     uses_teachers: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchConfig(PeerConfig):
+    branches: Annotated[int, Interval(ge=2, le=64)] = 4
+    """Number of branches; branch0 is deployed."""
+    branch_from: str = "last"
+    """First stage that every branch has for itself: "last", or a stage's name such as "stage2"."""
+    share_block: bool = False
+    """All branches use one last stage, through the same BatchNorms, as OKDDip's DenseNets do; what follows its
+    convolutions (DenseNet's last norm, the classifier) every branch has for itself."""
+
+    def build_branches(self, method: str, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
+        """Fresh branches and the stage they start from; raises UserError where that doesn't fit the network."""
+        networks = build_peers(method, new_student, self.branches, "branches")
+        if self.share_block and self.branch_from != "last":
+            raise UserError(
+                f"`method.share_block` of {method} needs branches from the last stage: `method.branch_from`"
+            )
+        return networks, split_stage(method, networks[0], self.branch_from)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencyConfig(PeerConfig):
+    """How peers learn from their targets."""
+
+    temperature: Positive = 3.0
+    """Temperature T of both softmaxes."""
+    alpha: NonNegative = 1.0
+    """Weight of the divergences (T² is part of them)."""
+    loss: Loss = "kl"
+    """The divergence: kl, or the cross-entropy with the softened target, which gradients flow into as well."""
+    ramp_up_start: NonNegative = 0.0
+    """Epoch at which the ramp-up starts; before it the weight is alpha itself."""
+    ramp_up_epochs: NonNegative = 80.0
+    """Epochs over which that weight rises from exp(-5) of itself; 0: at once."""
+
+    def weight(self, epoch: float) -> float:
+        """The divergences' weight."""
+        return self.alpha * ramp_up(epoch, self.ramp_up_epochs, self.ramp_up_start)
 
 
 class PeerDistiller(Distiller):
     """m students without a teacher; the first network of `networks()` is the one deployed."""
 
-    def __init__(self, config: PeerConfig, networks: Sequence[Staged], start: str):
+    def __init__(self, config: PeerConfig, networks: Sequence[Staged], start: str, share_block: bool = False):
         super().__init__()
         self.config = config
-        self.start = start
+        self.start, self.share_block = start, share_block
         self.branches = nn.ModuleList(networks)
-        if start != WHOLE:
-            share_trunks(networks, start)
+        self._share()
 
-    def ask(self, images: Tensor, features: Sequence[str] = ()) -> list[Output]:
-        """What every student says of the images; what they share runs once."""
-        return self.ask_from(self.branches[0].trunk(images, self.start), features)
+    def _share(self) -> None:
+        if self.start != WHOLE:
+            share_trunks(list(self.branches), self.start, self.share_block)
 
-    def ask_from(self, trunk: Tensor, features: Sequence[str] = ()) -> list[Output]:
-        """The same, of what leaves the part that they share."""
+    def outputs(self, images: Tensor, features: Sequence[str] = ()) -> list[Output]:
+        """Every student's output; what they share runs once."""
+        return self.outputs_from(self.branches[0].trunk(images, self.start), features)
+
+    def outputs_from(self, trunk: Tensor, features: Sequence[str] = ()) -> list[Output]:
+        """The same, from what leaves the trunk. A shared block runs once for each, as often as its statistics count."""
         return [branch.run_from(self.start, trunk, features) for branch in self.branches]
 
     @property
@@ -103,14 +158,12 @@ class PeerDistiller(Distiller):
         return self.names
 
     def networks(self) -> dict[str, nn.Module]:
-        # Converting BatchNorm to SyncBatchNorm replaces shared modules one by one: share them again.
-        if self.start != WHOLE:
-            share_trunks(list(self.branches), self.start)
+        self._share()  # converting BatchNorm to SyncBatchNorm replaces shared modules one by one
         return dict(zip(self.names, self.branches, strict=True))
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of every network, and "ensemble": those of the mean of the logits of all networks."""
-        logits = stack_logits(self.ask(images))
+        logits = stack_logits(self.outputs(images))
         return dict(zip(self.names, logits, strict=True)) | {"ensemble": logits.mean(0)}
 
     def measure(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,10 +1,12 @@
-"""TESKD: Distilling a Powerful Student Model via Online Knowledge Distillation (Li et al. 2021).
+"""TESKD: Student Helping Teacher: Teacher Evolution via Self-Knowledge Distillation (Li et al. 2021, arXiv 2110.00329).
 
-Students help the teacher: a backbone of four stages, which is deployed, and three student sub-networks that read its
-stages top-down (a feature pyramid). The loss is ce · Σ CE + kd · Σ T² KL(backbone ‖ student_i) + feature · a masked
-squared distance of pooled features; the backbone's logits are not detached (that is how the students help it), its
-features are. The feature term is a sum over the batch: over the global batch, however many workers share it.
-Deviation: the authors' code adds 1e-7 to the target's probabilities; this KL is clean.
+The teacher is a backbone of four stages, which is deployed; three student sub-networks that read its stages top-down (a
+feature pyramid) help it. The loss is ce · Σ w CE + kd · Σ T² KL(backbone ‖ student_i) + feature · a masked squared
+distance of pooled features; the backbone's logits are not detached (that is how the students help it), its features
+are. The feature term is a sum over the batch: over the global batch, however many workers share it.
+Deviations: the students start from torch's initialisation with every backbone, where the authors' VGG and ResNeXt files
+draw theirs from N(0, 2 / fan_out); the authors' code adds 1e-7 to the
+target's probabilities, this KL is clean.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +19,14 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Batch, Distiller, Output, Step, expect_teachers, global_sum
-from raykd.losses import full_precision
+from raykd.fields import NonNegative, Positive
+from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
-from raykd.methods.peers import peer_cross_entropy, peer_divergence
+from raykd.methods.peers import peer_divergence
 from raykd.methods.student import expect_positive
 from raykd.models.staged import Staged
 
-HEAD_KERNELS = (8, 4, 2)  # of the students that end at stage 1, 2, 3; each also the stride
+SMALLEST = 2  # pixels of a student's last map where the backbone's own is smaller
 
 
 def teskd_loss(
@@ -33,18 +36,21 @@ def teskd_loss(
     student_features: Tensor,
     labels: Tensor,
     temperature: float,
+    weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
 ) -> dict[str, Tensor]:
-    """The unweighted sums "ce", "kd" (batch means, summed over the networks), "feature" (summed over the batch too).
+    """The sums "ce", "kd" (batch means, summed over the networks), "feature" (summed over the batch too).
 
     backbone [B, C], students [3, B, C], backbone_feature [B, d], student_features [3, B, d], labels [B] or [B, C].
+    weights: of the cross-entropies of the backbone and of each student.
     A dimension counts in "feature" where the student's or the backbone's value is above 0.
     """
     students = full_precision(students)
     target = full_precision(backbone)
     features, goal = full_precision(student_features), full_precision(backbone_feature).detach()
     active = (features > 0) | (goal > 0)
+    entropies = [w * cross_entropy(logits, labels) for w, logits in zip(weights, [target, *students], strict=True)]
     return {
-        "ce": peer_cross_entropy([target, *students], labels),
+        "ce": torch.stack(entropies).sum(),
         "kd": peer_divergence(students, target.expand_as(students), temperature),
         "feature": torch.where(active, (features - goal).square(), 0.0).sum(),
     }
@@ -56,20 +62,31 @@ def unit(inside: int, outside: int, kernel: int = 1, bias: bool = False) -> nn.S
     return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU())
 
 
+def head_kernels(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Kernels and strides of the heads of the students that end at stage 1, 2, 3, from the four stages' (D, h, w).
+
+    Each brings its map to the height of the last one, which counts as 2 where it is smaller: 8, 4, 2 for ResNets,
+    4, 2, 1 for VGG, as the authors have them.
+    """
+    last = max(min(shapes[-1][1:]), SMALLEST)
+    return [max(min(shape[1:]) // last, 1) for shape in shapes[:3]]
+
+
 class Pyramid(nn.Module):
     """Three student sub-networks on the four stages of a backbone: maps, first stage first → logits and features.
 
     Lists run from student 1, which reads down to stage 1, to student 3.
     """
 
-    def __init__(self, widths: Sequence[int], num_classes: int):
+    def __init__(self, shapes: Sequence[tuple[int, ...]], num_classes: int):
+        """shapes: (D, h, w) of the backbone's four maps."""
         super().__init__()
-        d = widths[-1]
+        widths, d = [shape[0] for shape in shapes], shapes[-1][0]
         self.laterals = nn.ModuleList(unit(width, d) for width in widths)
         self.upsample = nn.ModuleList(unit(d, d) for _ in range(3))
         self.fuse = nn.ModuleList(unit(2 * d, d) for _ in range(3))
         self.heads = nn.ModuleList(
-            nn.Sequential(*unit(d, d, kernel, bias=True), *unit(d, d, bias=True)) for kernel in HEAD_KERNELS
+            nn.Sequential(*unit(d, d, kernel, bias=True), *unit(d, d, bias=True)) for kernel in head_kernels(shapes)
         )
         self.classifiers = nn.ModuleList(nn.Linear(d, num_classes) for _ in range(3))
 
@@ -93,14 +110,18 @@ class TESKD(Distiller):
         kind = "self"
         uses_teachers: ClassVar[bool] = False
 
-        ce: float = 0.2
+        ce: NonNegative = 0.2
         """Weight of the cross-entropies of backbone and students."""
-        kd: float = 0.8
+        kd: NonNegative = 0.8
         """Weight of the students' divergences from the backbone (T² is part of them)."""
-        feature: float = 1e-7
+        feature: NonNegative = 1e-7
         """Weight of the distances of pooled features, which are summed over the global batch."""
-        temperature: float = 4.0
+        temperature: Positive = 4.0
         """Temperature T of both softmaxes."""
+        backbone_weight: NonNegative = 1.0
+        """Weight of the backbone's cross-entropy among the four."""
+        student_weights: tuple[NonNegative, NonNegative, NonNegative] = (1.0, 1.0, 1.0)
+        """Weights of the cross-entropies of student 1, which reads down to stage 1, to student 3."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "TESKD":
             expect_teachers("teskd", teachers, 0, 0)
@@ -111,25 +132,20 @@ class TESKD(Distiller):
                     f"teskd needs a network of four stages, {backbone.name} has {len(backbone.stages)}: "
                     "change the recipe's student"
                 )
-            for stage, kernel in zip(backbone.stages, HEAD_KERNELS, strict=False):
-                if min(backbone.shapes[stage][1:]) < kernel:
-                    raise UserError(
-                        f"teskd needs maps of at least {kernel}x{kernel} at {stage}, those of {backbone.name} are "
-                        f"{backbone.shapes[stage][1:]}: change the recipe's student or its image size"
-                    )
             return TESKD(self, backbone)
 
     def __init__(self, config: Config, backbone: Staged):
         super().__init__()
         self.config = config
         self.backbone = backbone
-        self.students = Pyramid([backbone.width(stage) for stage in backbone.stages], backbone.num_classes)
+        self.students = Pyramid([backbone.shapes[stage] for stage in backbone.stages], backbone.num_classes)
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         logits, features = self.backbone.output(batch.images, (*self.backbone.stages, "pooled"))
         students, pooled = self.students([features[stage] for stage in self.backbone.stages])
-        sums = teskd_loss(logits, students, features["pooled"], pooled, batch.labels, c.temperature)
+        weights = (c.backbone_weight, *c.student_weights)
+        sums = teskd_loss(logits, students, features["pooled"], pooled, batch.labels, c.temperature, weights)
         # Workers' losses are averaged: the global batch's sum is the mean per sample times its size.
         size = global_sum(torch.full((), float(len(batch.images)), device=logits.device))
         feature = sums["feature"] / len(batch.images) * size

@@ -12,7 +12,7 @@ import pytest
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.methods import kd, okddip, peers
+from raykd.methods import kd, peers
 from tests.methods.golden import Row
 from tests.methods.trajectories import CASES, SATURATED, rows
 
@@ -36,7 +36,7 @@ def kl_of_the_original(student: Tensor, teacher: Tensor, temperature: float = 1.
 
 @pytest.fixture
 def as_original(monkeypatch: pytest.MonkeyPatch):
-    for module in (kd, okddip, peers):
+    for module in (kd, peers):
         monkeypatch.setattr(module, "kl_divergence", kl_of_the_original)
 
 
