@@ -1,11 +1,9 @@
 """Compares the pure losses with golden numbers: yields how far each loss and each gradient is from the authors' own.
 
-`rows(load)` takes a function from a file's name ("03_one") to its arrays, by key; the tests read extracts, the table
-whole files. Layout of a file: `<case>/in/<x>`, `<case>/hp/<x>`, `<case>/<method>/out/<x>`, `<case>/<method>/grad/<x>`.
+`rows(load)` takes a function from a file's name ("03_one") to its arrays, by key: see tests/support/golden.py.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,68 +14,7 @@ from raykd import losses
 from raykd.methods import aekd, ca_mkd, cl_ilr, dkd, dml, ebkd, fitnet_mkd, funmatch, kd, min_norm, okddip, one, teskd
 from raykd.methods.multi_teacher import Weighting, weighted_divergence
 from raykd.methods.peers import peer_cross_entropy
-
-Arrays = Mapping[str, np.ndarray]
-Load = Callable[[str], Arrays]
-
-
-class Row(NamedTuple):
-    method: str
-    case: str
-    what: str  # "loss", or the input that the gradient is of
-    difference: float  # largest, relative to the largest golden magnitude
-
-
-class Case:
-    """One case of a file: inputs as float64 leaves, hyper-parameters, and what the original gave."""
-
-    def __init__(self, arrays: Arrays, name: str):
-        self.arrays, self.name = arrays, name
-        self.leaves: dict[str, Tensor] = {}
-
-    def __call__(self, name: str) -> Tensor:
-        if name not in self.leaves:
-            x = torch.from_numpy(np.array(self.arrays[f"{self.name}/in/{name}"]))
-            self.leaves[name] = x if x.dtype == torch.int64 else x.double().requires_grad_()
-        return self.leaves[name]
-
-    def hp(self, name: str, method: str = "") -> float:
-        return float(self.arrays["/".join(filter(None, (self.name, method, "hp", name)))])
-
-    def out(self, method: str, name: str) -> np.ndarray:
-        return np.asarray(self.arrays[f"{self.name}/{method}/out/{name}"])
-
-    def has(self, path: str) -> bool:
-        return any(key.startswith(f"{self.name}/{path}") for key in self.arrays)
-
-    def compare(self, ours: str, method: str, values: dict[str, Tensor], loss: str = "loss") -> Iterator[Row]:
-        """Rows of outputs by their golden names, and of the gradients of values[loss]."""
-        for name, value in values.items():
-            yield Row(ours, self.name, name, relative(value, self.out(method, name)))
-        for leaf in self.leaves.values():
-            leaf.grad = None
-        values[loss].sum().backward(retain_graph=True)
-        kind = "grad" if loss == "loss" else f"grad_{loss}"
-        start = f"{self.name}/{method}/{kind}/"
-        for key in self.arrays:
-            if key.startswith(start):
-                leaf = key.removeprefix(start)
-                # A bias before BatchNorm has a true gradient of 0: golden holds rounding noise there.
-                floor = 1e-3 if leaf.endswith(("bias", "gate_b")) else 1e-30
-                yield Row(ours, self.name, f"d {leaf}", relative(self(leaf).grad, self.arrays[key], floor))
-
-
-def relative(ours: Tensor | None, golden: np.ndarray, floor: float = 1e-30) -> float:
-    golden = np.asarray(golden, dtype=np.float64)
-    if ours is None:
-        return float("inf")
-    difference = np.abs(ours.detach().double().numpy().reshape(golden.shape) - golden).max()
-    return float(difference / max(np.abs(golden).max(), floor))
-
-
-def cases(arrays: Arrays) -> Iterator[Case]:
-    for name in dict.fromkeys(key.split("/")[0] for key in arrays):
-        yield Case(arrays, name)
+from tests.support.golden import Case, Load, Row, cases, relative
 
 
 def last_first(x: Tensor) -> Tensor:

@@ -1,26 +1,21 @@
 """Prints how far every method is from the authors' own numbers: python -m tests.methods.golden_table FOLDER …"""
 
 import sys
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from tests.methods import trajectories
-from tests.methods.golden import Row, rows
+from tests.methods.golden import rows
+from tests.support import golden
+from tests.support.golden import Row
 
 
 def folder_rows(folder: Path) -> list[Row]:
-    loaded: dict[str, dict[str, np.ndarray]] = {}
-
-    def load(name: str) -> dict[str, np.ndarray]:
-        if name not in loaded:
-            with np.load(folder / f"{name}.npz") as arrays:
-                loaded[name] = {key: arrays[key] for key in arrays.files}
-        return loaded[name]
-
-    steps = load("08_trajectories") if (folder / "08_trajectories.npz").exists() else {}
+    """Rows of the losses of every file, and of the five-step runs."""
+    steps = golden.load("08_trajectories", folder)
     whole = [row for case in trajectories.CASES if steps for row in trajectories.rows(steps, case)]
-    return [*rows(load), *(row._replace(method=f"{row.method}, five steps") for row in whole)]
+    whole = [row._replace(method=f"{row.method}, five steps") for row in whole]
+    return [*rows(partial(golden.load, folder=folder)), *whole]
 
 
 def table(found: list[Row]) -> list[str]:

@@ -27,8 +27,8 @@ from raykd.methods.one import ONE
 from raykd.methods.teskd import TESKD
 from raykd.models import create
 from raykd.models.staged import Staged
-from tests.golden_rules import fill_rule_b, images
-from tests.methods.golden import Arrays, Row, relative
+from tests.golden_rules import fill_rule_b, images, stream_offset
+from tests.support.golden import Arrays, Row, relative
 
 CLASSES, STEPS = 10, 5
 RAMP_EPOCHS = (0.0, 20.0, 40.0, 60.0, 80.0)
@@ -56,31 +56,31 @@ def stream_of(name: str) -> int:
 
 
 @cache
-def teacher(name: str, stream: int, batch: int, calibrated: bool) -> Staged:
+def teacher(name: str, stream: int, batch: int, calibrated: bool, offset: int) -> Staged:
     """A frozen teacher; calibrated: its BN statistics are those of one batch of its own."""
     made = network(name)()
-    fill_rule_b(made, stream)
+    fill_rule_b(made, offset + stream)
     if calibrated:
         norms = [module for module in made.modules() if isinstance(module, _BatchNorm)]
         for norm in norms:
             norm.momentum = 1.0
         with torch.no_grad():
-            made.train()(images(batch, 32, stream=30))
+            made.train()(images(batch, 32, stream=offset + 30))
     return made.eval().requires_grad_(False)
 
 
 def train(
-    config: MethodConfig, student: str, teachers: Sequence[Staged], batch: int, epochs: Sequence[float]
+    config: MethodConfig, student: str, teachers: Sequence[Staged], batch: int, epochs: Sequence[float], offset: int
 ) -> tuple[Distiller, dict[str, Tensor]]:
     """The distiller after a step at each of the epochs, and the terms of each step [steps]."""
     distiller = config.build(network(student), teachers)
-    fill_rule_b(distiller, stream_of)
+    fill_rule_b(distiller, lambda name: offset + stream_of(name))
     distiller.train()
     sgd = torch.optim.SGD(distiller.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
     history = []
     for k, epoch in enumerate(epochs):
         labels = (7 * torch.arange(batch) + 3 * k) % CLASSES
-        data = Batch(images(batch, 32, stream=20 + k), labels, torch.arange(batch))
+        data = Batch(images(batch, 32, stream=offset + 20 + k), labels, torch.arange(batch))
         with torch.no_grad():
             outputs = [t.output(data.images, names) for t, names in zip(teachers, distiller.teacher_features)]
         step = distiller(data, outputs, epoch)
@@ -123,17 +123,18 @@ def rows(arrays: Arrays, case: str, steps: int = STEPS) -> Iterator[Row]:
     batch = int(arrays[f"{case}/hp/B"])
     calibrated = case.endswith("_cal")
     names = (("resnet32", 90),) if case.startswith("kd") else FAMILY if config.uses_teachers else ()
-    teachers = [teacher(name, stream, batch, calibrated) for name, stream in names]
+    offset = stream_offset(arrays, case, "init")
+    teachers = [teacher(name, stream, batch, calibrated, offset) for name, stream in names]
     ramped = f"{case}/hp/consistency_weight" in arrays
     epochs = RAMP_EPOCHS if ramped else (1.0,) * STEPS
-    distiller, terms = train(config, student, teachers, batch, epochs[:steps])
+    distiller, terms = train(config, student, teachers, batch, epochs[:steps], offset)
     weight = torch.from_numpy(np.array(arrays[f"{case}/hp/consistency_weight"])) if ramped else torch.ones(steps)
     yield Row(case, "5 steps", "loss", per_step(sum(terms.values()), arrays[f"{case}/loss/loss"]))
     for part, term in parts.items():
         ours = terms[term] / scale_of(config, term) / (weight if term.endswith("kd") else 1.0)
         yield Row(case, "5 steps", part, per_step(ours, arrays[f"{case}/loss/{part}"]))
     if steps == STEPS:
-        yield from eval_rows(arrays, case, distiller, batch)
+        yield from eval_rows(arrays, case, distiller, batch, offset)
 
 
 def scale_of(config: MethodConfig, term: str) -> float:
@@ -149,8 +150,8 @@ def per_step(ours: Tensor, golden: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def eval_rows(arrays: Arrays, case: str, distiller: Distiller, batch: int) -> Iterator[Row]:
-    predicted = distiller.predict(images(batch, 32, stream=77))
+def eval_rows(arrays: Arrays, case: str, distiller: Distiller, batch: int, offset: int) -> Iterator[Row]:
+    predicted = distiller.predict(images(batch, 32, stream=offset + 77))
     for name in ("logits", "x_stu"):
         if f"{case}/eval/{name}" in arrays:
             golden = arrays[f"{case}/eval/{name}"]
