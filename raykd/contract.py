@@ -60,6 +60,11 @@ class Distiller(nn.Module):
         """
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        """Terms and notes of a batch. `epoch`: passes over the training split so far, a fraction within one.
+
+        A schedule is plain arithmetic on `epoch`, which torch.compile follows (comparisons, min, floor, ** and the
+        functions of raykd.losses); only `math.exp` would have the distiller compiled anew at every step.
+        """
         raise NotImplementedError
 
     def networks(self) -> dict[str, nn.Module]:

@@ -80,6 +80,11 @@ def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
     return centred / (deviation + eps)
 
 
+def exp(x: float) -> float:
+    """eˣ in a schedule: under torch.compile `math.exp` would have the distiller compiled anew for every value."""
+    return math.e**x if torch.compiler.is_compiling() else math.exp(x)
+
+
 def ramp_up(epoch: float, length: float, start: float = 0.0) -> float:
     """exp(−5 (1 − min(e, length)/length)²) of the whole epochs e passed since `start`; 1 before it and for length 0.
 
@@ -89,4 +94,4 @@ def ramp_up(epoch: float, length: float, start: float = 0.0) -> float:
     if length <= 0 or since < 0:
         return 1.0
     passed = min(since, length)
-    return math.exp(-5.0 * (1.0 - passed / length) ** 2)
+    return exp(-5.0 * (1.0 - passed / length) ** 2)

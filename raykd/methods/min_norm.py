@@ -12,7 +12,6 @@ PULL = 1e-9  # of each proximal step towards the last solution, relative to each
 PROXIMAL_STEPS = 4
 
 
-@torch.compiler.disable
 @torch.no_grad()
 def min_norm_weights(gram: Tensor, upper: float) -> Tensor:
     """argmin aᵀ G a with Σ a = 1 and 0 ≤ a ≤ upper, exactly; gram [K, K] → [K] float64, on its device without a sync.
@@ -38,7 +37,7 @@ def _best_case(gram: Tensor, upper: float, centre: Tensor, pull: Tensor) -> Tens
     """The weights that minimise aᵀ G a + Σ_k pull_k (a_k − centre_k)² within the bounds."""
     count = len(gram)
     pulled = gram + torch.diag(pull)
-    case = torch.as_tensor(_cases(count, int(1 / upper + 1e-9)), device=gram.device)
+    case = _cases(count, int(1 / upper + 1e-9), gram.device)
     free = (case == 0).unsqueeze(-1)
     bound = upper * (case == 2).to(gram.dtype)
     system = gram.new_zeros(len(case), count + 1, count + 1)
@@ -53,11 +52,17 @@ def _best_case(gram: Tensor, upper: float, centre: Tensor, pull: Tensor) -> Tens
     return weights.index_select(0, torch.where(inside, cost, torch.inf).argmin().reshape(1)).squeeze(0)
 
 
+@torch.compiler.assume_constant_result
+def _cases(count: int, most: int, device: torch.device) -> Tensor:
+    """See `_table`; copied to the device once, as a copy from the host makes a step wait."""
+    return _table(count, most, device)
+
+
 @lru_cache
-def _cases(count: int, most: int) -> np.ndarray:
+def _table(count: int, most: int, device: torch.device) -> Tensor:
     """All ways [n, count] for weights to be free (0), at 0 (1), or, at most `most` of them, at the upper bound (2).
 
     One that has no free weight can't meet Σ a = 1 by itself, and others contain it.
     """
     ways = np.array(list(product(range(3), repeat=count)))
-    return ways[((ways == 2).sum(1) <= most) & (ways == 0).any(1)]
+    return torch.from_numpy(ways[((ways == 2).sum(1) <= most) & (ways == 0).any(1)]).to(device)

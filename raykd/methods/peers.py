@@ -190,4 +190,6 @@ def split_stage(method: str, network: Staged, branch_from: str) -> str:
 
 def scalar_note(value: float, like: Tensor) -> Tensor:
     """A number as a note, filled on the device without a copy from the host."""
+    if torch.compiler.is_compiling():  # `full` would have the distiller compiled anew for every number
+        return torch.ones((), device=like.device) * value
     return torch.full((), value, device=like.device)
