@@ -153,8 +153,8 @@ def _engine(
     if data.loader == "torch":
         from raykd.data.torch_engine import TorchEngine
 
-        return TorchEngine(header, pipeline, finish.images, rows=rows, threads=threads)
+        return TorchEngine(header, pipeline, finish, rows=rows, threads=threads)
     from raykd.data.ffcv.engine import Engine
 
     paged = data.order == "quasi-random" and not fits_memory(header.bytes)
-    return Engine(header, pipeline, finish.images, early=finish.early, rows=rows, threads=threads, paged=paged)
+    return Engine(header, pipeline, finish, rows=rows, threads=threads, paged=paged)

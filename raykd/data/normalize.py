@@ -9,6 +9,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from raykd.data.config import Data
+from raykd.data.transfer import CopyStream, Sent, to_device
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
@@ -50,6 +51,11 @@ class Arrays:
 
 
 class Finisher:
+    """Two halves of the way from pixels to images: `send`, for the thread that decodes, and `receive`, for the reader.
+
+    On a CPU `send` does all of the work, some batches ahead. For a GPU it begins a copy, and the GPU does the work.
+    """
+
     def __init__(self, data: Data, device: torch.device | str, channels_last: bool, threads: int):
         """`threads` are for images that stay on the CPU."""
         self.device, self.threads = torch.device(device), max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
@@ -59,17 +65,17 @@ class Finisher:
         # One row of pixels: long runs of floats are worked on several times faster than channels apart.
         self.factor, self.offset = (1.0 / scale).repeat(data.image_size), offset.repeat(data.image_size)
         self.arrays = Arrays()
+        self.copies = CopyStream(self.device) if self.device.type == "cuda" else None
 
-    @property
-    def early(self) -> bool:
-        """Whether the thread that decodes images, some batches ahead of whoever needs them, should finish them too."""
-        return self.device.type == "cpu"
+    def send(self, pixels: np.ndarray) -> Tensor | Sent:
+        """uint8 [B, S, S, 3] → what `receive` takes; on return `pixels` may be overwritten."""
+        return self.on_host(pixels) if self.copies is None else self.copies.send(torch.from_numpy(pixels))
 
-    def images(self, pixels: np.ndarray) -> Tensor:
-        """uint8 [B, S, S, 3] → float32 [B, 3, S, S]; on return `pixels` may be overwritten."""
-        return self._on_host(pixels) if self.early else self._on_device(pixels)
+    def receive(self, sent: Tensor | Sent) -> Tensor:
+        """Normalised float32 [B, 3, S, S] on the device."""
+        return sent if self.copies is None else self.on_device(self.copies.receive(sent))
 
-    def _on_host(self, pixels: np.ndarray) -> Tensor:
+    def on_host(self, pixels: np.ndarray) -> Tensor:
         count, size, _, channels = pixels.shape
         planar = self.format is torch.contiguous_format
         result = self.arrays.take((count, channels, size, size) if planar else pixels.shape)
@@ -77,16 +83,12 @@ class Finisher:
         normalise(pixels, self.factor.numpy(), self.offset.numpy(), planar, result.numpy())
         return result if planar else result.permute(0, 3, 1, 2)
 
-    def _on_device(self, pixels: np.ndarray) -> Tensor:
-        rows = self.moved(torch.from_numpy(pixels)).view(-1, len(self.factor))
+    def on_device(self, pixels: Tensor) -> Tensor:
+        """The same of pixels that lie on the device, to the bit: two roundings there, two here."""
+        rows = pixels.view(-1, len(self.factor))
         result = rows.to(torch.float32).mul_(self.factor).sub_(self.offset)
         return result.view(pixels.shape).permute(0, 3, 1, 2).contiguous(memory_format=self.format)
 
     def moved(self, values: Tensor) -> Tensor:
-        """A host's tensor on the device, without waiting for what the device is doing.
-
-        The pinned copy is the allocator's, which does not hand it out again before the device has read it.
-        """
-        if self.device.type != "cuda":
-            return values.to(self.device)
-        return values.pin_memory().to(self.device, non_blocking=True)
+        """Labels or positions on the device."""
+        return to_device(values, self.device)

@@ -1,7 +1,7 @@
 """The same batches from PyTorch's DataLoader, PIL, and torchvision, where FFCV can't be built: much slower."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from raykd.data.augment import colour
 from raykd.data.augment.colour import program
 from raykd.data.augment.geometry import Geometry, boxes
 from raykd.data.augment.pipeline import Pipeline
+from raykd.data.normalize import Finisher
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
 from raykd.data.storage.beton import Header
 
@@ -113,10 +114,7 @@ def recolour(image: Tensor, entry: np.ndarray, pipeline: Pipeline) -> Tensor:
 class TorchEngine:
     """Decoded batches of one .beton file, by worker processes."""
 
-    def __init__(
-        self, header: Header, pipeline: Pipeline, finish: Callable[[np.ndarray], Tensor], *, rows: int, threads: int
-    ):
-        """`finish` makes of uint8 [B, S, S, 3] what `read` gives."""
+    def __init__(self, header: Header, pipeline: Pipeline, finish: Finisher, *, rows: int, threads: int):
         self.header, self.pipeline, self.finish, self.rows = header, pipeline, finish, rows
         self.workers = threads if threads > 1 else 0
 
@@ -126,7 +124,7 @@ class TorchEngine:
         loader = DataLoader(samples, batch_size=self.rows, num_workers=self.workers)
         for number, (images, status) in enumerate(loader):
             self.header.check_status(tags[number * self.rows : (number + 1) * self.rows], status.numpy())
-            yield self.finish(images.contiguous().numpy())
+            yield self.finish.receive(self.finish.send(images.contiguous().numpy()))
 
     def close(self) -> None:
         """Nothing runs between two reads."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
+from raykd.data.transfer import to_device
 from raykd.recipe import Recipe
 from raykd.recipe.serial import to_dict
 from raykd.teachers.cache_format import Full, TopK, row
@@ -44,7 +45,7 @@ class Kept:
             # Unpacked also when just computed: a run that fills the files and one that reads them see the same numbers.
             rows = self.row.pack(compute().detach().float().cpu().numpy())
             self._write(tags, rows)
-        return torch.from_numpy(self.row.unpack(rows)).to(device, non_blocking=True)
+        return to_device(torch.from_numpy(self.row.unpack(rows)), device)
 
     def read(self, tags: np.ndarray) -> np.ndarray | None:
         """Logits [B, C], or None where a row is missing or does not match its checksum."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from raykd.contract import Batch, Output
+from raykd.data.transfer import to_device
 from raykd.teachers.frozen_teacher import FrozenTeacher
 
 
@@ -32,8 +33,9 @@ def ask(
 
 
 def moved(output: Output, device: torch.device) -> Output:
-    features = {name: feature.to(device, non_blocking=True) for name, feature in output.features.items()}
-    return Output(output.logits.to(device, non_blocking=True), features)
+    """A host's output on a device."""
+    features = {name: to_device(feature, device) for name, feature in output.features.items()}
+    return Output(to_device(output.logits, device), features)
 
 
 def split(batch: Batch, parts: int) -> Iterator[Batch]:

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.contract import Batch, Distiller, global_sum
+from raykd.contract import Batch, global_sum
+from raykd.data.transfer import to_device
 from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.train.fetch import fetch
 
 BINS = 15  # of the expected calibration error, as Guo et al. 2017
 
@@ -63,7 +65,7 @@ def _agreement(logits: Tensor, teacher: Tensor, predicted: Tensor) -> Tensor:
 
 def figures(total: Tensor, classes: int, teacher_names: Sequence[str]) -> Figures:
     """Figures from the sums over the whole split."""
-    values = total.tolist()
+    values = fetch(total)
     top1, top5, loss = values[:3]
     correct, count = values[3 : 3 + classes], values[3 + classes : 3 + 2 * classes]
     at = 3 + 2 * classes
@@ -106,13 +108,14 @@ def evaluate(
             logits = predict(batch.images)
         logits = {name: full_precision(value) for name, value in logits.items()}
         classes = next(iter(logits.values())).shape[1]
-        taught = [kept[i].to(batch.labels.device) for kept in teacher_logits.values()]
+        taught = [to_device(kept[i], batch.labels.device) for kept in teacher_logits.values()]
         for name, value in logits.items():
             _add(totals, name, sums(value, batch.labels, taught))
         for name, value in measure(logits).items():
-            _add(measured, name, torch.stack([value.double().sum(), value.new_tensor(len(value), dtype=torch.float64)]))
+            total = value.double().sum()
+            _add(measured, name, torch.stack([total, torch.full_like(total, len(value))]))
     found = {name: figures(global_sum(total), classes, list(teacher_logits)) for name, total in totals.items()}
-    means = {name: (lambda pair: pair[0] / pair[1])(global_sum(total).tolist()) for name, total in measured.items()}
+    means = {name: (lambda pair: pair[0] / pair[1])(fetch(global_sum(total))) for name, total in measured.items()}
     return found, means
 
 
@@ -128,8 +131,3 @@ def collect(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], autoc
         with autocast():
             found.append(full_precision(network(batch.images)).cpu())
     return found
-
-
-def deployed(distiller: Distiller) -> tuple[str, torch.nn.Module]:
-    """Name and network that a run leaves behind."""
-    return next(iter(distiller.networks().items()))

@@ -11,6 +11,7 @@ from raykd.contract import Distiller, Output, Step, global_sum
 from raykd.recipe import Recipe
 from raykd.recipe.length import epoch_end
 from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.train.fetch import fetch
 from raykd.train.meters import Meter
 from raykd.train.state import State
 from raykd.train.step import Running, update, wrap
@@ -78,11 +79,14 @@ def fit(
 def share_buffers(module: nn.Module) -> None:
     """Give every worker the first one's buffers: without it each would evaluate with its own batch statistics.
 
-    In training each worker keeps its own, and the first worker's are the ones that are saved.
+    In training each worker keeps its own, and the first worker's are the ones that are saved. Counters that lie on the
+    host beside a GPU (see `count_on_host`) are the same on every worker.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        device = next(module.parameters()).device
         for buffer in module.buffers():
-            torch.distributed.broadcast(buffer, src=0)
+            if buffer.device == device:
+                torch.distributed.broadcast(buffer, src=0)
 
 
 def _interval_end(recipe: Recipe, step: int, size: int) -> int:
@@ -115,7 +119,7 @@ def _interval(run: Running, stop: int, save_due: Callable[[int], bool]) -> Itera
 
 def _values(step: Step, norm: Tensor, rate: float, timing: dict[str, float]) -> dict[str, float | list[float]]:
     """Plain numbers of one step; the device syncs here."""
-    terms = {f"terms/{name}": value.item() for name, value in step.terms.items()}
-    notes = {f"notes/{name}": value.tolist() for name, value in step.notes.items()}
+    terms = {f"terms/{name}": fetch(value) for name, value in step.terms.items()}
+    notes = {f"notes/{name}": fetch(value) for name, value in step.notes.items()}
     times = {f"time/{name}": value for name, value in timing.items()}
-    return {"loss": sum(terms.values()), "learning_rate": rate, "gradient_norm": norm.item(), **terms, **notes, **times}
+    return {"loss": sum(terms.values()), "learning_rate": rate, "gradient_norm": fetch(norm), **terms, **notes, **times}

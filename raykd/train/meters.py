@@ -4,18 +4,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from raykd.contract import Step
+from raykd.train.fetch import fetch, wait_for_all
+
+Layout = tuple[tuple[str, str, int | None], ...]
+"""Of a vector: "terms" or "notes", the name, and how many numbers (None: a scalar) stand one after another in it."""
 
 
 class Meter:
     """Sums of an evaluation interval: they stay on the device until `means` reads them."""
 
     def __init__(self):
-        self.terms: dict[str, Tensor] = {}
-        self.notes: dict[str, Tensor] = {}
+        self.sums: dict[Layout, Tensor] = {}  # float64, terms and notes of steps that have the same ones
         self.norm: Tensor | None = None
         self.steps = 0
         self.images = 0
@@ -38,11 +42,9 @@ class Meter:
 
     def add(self, step: Step, norm: Tensor, local: int, batch_size: int) -> None:
         """Count one step; terms and notes weigh by the worker's share of the global batch."""
-        share = local / batch_size
-        for kept, values in ((self.terms, step.terms), (self.notes, step.notes)):
-            for name, value in values.items():
-                value = value.double() * share
-                kept[name] = kept[name] + value if name in kept else value
+        layout, values = _flat(step)
+        values = values.double() * (local / batch_size)
+        self.sums[layout] = self.sums[layout] + values if layout in self.sums else values
         self.norm = norm if self.norm is None else self.norm + norm
         self.steps += 1
         self.images += batch_size
@@ -55,15 +57,14 @@ class Meter:
 
     def means(self, add_up: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, Any]:
         """Means over the interval and all workers, as a line of metrics.jsonl has them; the device syncs here."""
-        terms = {name: add_up(value).item() / self.steps for name, value in sorted(self.terms.items())}
-        notes = {name: (add_up(value) / self.steps).tolist() for name, value in sorted(self.notes.items())}
+        terms, notes = self._named(add_up)
         clocks = self._clocks()
         timed = max(1, self.timed_steps)
         return {
             "seconds": clocks["seconds"],
             "images_per_second": self.images / clocks["stepping"],
             "learning_rate": self.rate,
-            "gradient_norm": float(self.norm) / self.steps,
+            "gradient_norm": fetch(self.norm) / self.steps,
             "loss": sum(terms.values()),
             "terms": terms,
             "notes": notes,
@@ -71,13 +72,36 @@ class Meter:
             "memory": peak_memory(device),
         }
 
+    def _named(self, add_up: Callable[[Tensor], Tensor]) -> tuple[dict[str, float], dict[str, float | list[float]]]:
+        """Means of terms and notes by name, in alphabetical order."""
+        found: dict[tuple[str, str], Any] = {}
+        for layout, values in self.sums.items():  # the same ones in the same order on every worker
+            parts = fetch(add_up(values))
+            for kind, name, size in layout:
+                count = 1 if size is None else size
+                part, parts = np.array(parts[:count]), parts[count:]
+                found[kind, name] = found.get((kind, name), 0.0) + (part[0] if size is None else part)
+        means = {key: (value / self.steps).tolist() for key, value in sorted(found.items())}
+        terms, notes = ({name: v for (kind, name), v in means.items() if kind == wanted} for wanted in Step._fields)
+        return terms, notes
+
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors, so that a run resumed within an interval still reports all of it."""
         plain = {k: v for k, v in vars(self).items() if not k.startswith("_")}
         return plain | self._clocks()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on with the sums of a checkpoint, on the device."""
         vars(self).update(state)
+        self.sums = {layout: values.to(device) for layout, values in self.sums.items()}
+        self.norm = None if self.norm is None else self.norm.to(device)
+
+
+def _flat(step: Step) -> tuple[Layout, Tensor]:
+    """A step's terms and notes one after another in a single vector, and what stands where in it."""
+    entries = [(kind, name, value) for kind, values in step._asdict().items() for name, value in values.items()]
+    layout = tuple((kind, name, None if value.ndim == 0 else len(value)) for kind, name, value in entries)
+    return layout, torch.cat([value.detach().reshape(-1) for _, _, value in entries])
 
 
 def peak_memory(device: torch.device) -> int:
@@ -98,17 +122,19 @@ class Stopwatch:
         self._last = self._ready = time.perf_counter()
 
     def start(self, on: bool) -> None:
-        """A batch has come; the time since the last step's end was spent waiting for it."""
-        self._on, self._laps = on, {}
+        """A batch has come; the time since the last step's end was spent waiting for it.
+
+        What a GPU has still to do of the steps before counts for nothing: it is no part of this step.
+        """
+        waited = time.perf_counter() - self._ready
+        self._on, self._laps = on, {"data": waited} if on else {}
         if on:
-            self._sync()
-            waited = time.perf_counter() - self._ready
-            self._laps["data"] = waited
+            wait_for_all(self._device)
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
         if self._on:
-            self._sync()
+            wait_for_all(self._device)
             now = time.perf_counter()
             self._laps[name] = self._laps.get(name, 0.0) + now - self._last
             self._last = now
@@ -116,7 +142,3 @@ class Stopwatch:
 
     def stop(self) -> dict[str, float]:
         return self._laps
-
-    def _sync(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)

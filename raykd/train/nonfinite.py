@@ -1,5 +1,6 @@
 """A loss that is not finite ends the run at its step, with the term's name and the batch that did it."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from raykd.contract import Batch, Step
+from raykd.contract import Batch
 from raykd.recipe import Recipe
+from raykd.train.fetch import fetch, wait_for
 
 if TYPE_CHECKING:
     from raykd.train.state import State
@@ -28,10 +30,10 @@ class FiniteCheck:
         self._recipe, self._state, self._rank = recipe, state, rank
         self._pending: list[tuple[torch.cuda.Event, tuple[Tensor, list[str], Batch, int]]] = []
 
-    def __call__(self, step: Step, batch: Batch) -> None:
-        """Judge the terms of a step before its backward pass."""
+    def __call__(self, terms: Tensor, names: list[str], batch: Batch) -> None:
+        """Judge the terms of a step, one vector, before its backward pass."""
         self.last()
-        self._look(torch.stack([term.detach().float() for term in step.terms.values()]), list(step.terms), batch)
+        self._look(terms, names, batch)
 
     def gradient(self, norm: Tensor, batch: Batch) -> None:
         """Judge the gradient's norm before the update; with float16 the scaler does, as gradients overflow there."""
@@ -39,26 +41,25 @@ class FiniteCheck:
             self._look(norm.detach()[None], ["the gradient"], batch)
 
     def _look(self, values: Tensor, names: list[str], batch: Batch) -> None:
-        finite = torch.isfinite(values)
-        if finite.device.type == "cpu":
-            self._judge(finite, names, batch, self._state.step)
+        if values.device.type == "cpu":
+            self._judge(values, names, batch, self._state.step)
             return
-        answer = torch.empty(finite.shape, dtype=torch.bool, pin_memory=True).copy_(finite, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        self._pending.append((event, (answer, names, batch, self._state.step)))
+        copy = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+        self._pending.append((copied, (copy, names, batch, self._state.step)))
 
     def last(self) -> None:
-        """Look at what is still unlooked at."""
+        """Look at what is still unlooked at: of the step before, which a GPU has done but for its update."""
         pending, self._pending = self._pending, []
-        for event, judged in pending:
-            event.synchronize()
+        for copied, judged in pending:
+            wait_for(copied)
             self._judge(*judged)
 
-    def _judge(self, finite: Tensor, names: list[str], batch: Batch, number: int) -> None:
-        if bool(finite.all()):
+    def _judge(self, values: Tensor, names: list[str], batch: Batch, number: int) -> None:
+        bad = [name for name, value in zip(names, fetch(values), strict=True) if not math.isfinite(value)]
+        if not bad:
             return
-        bad = [name for name, good in zip(names, finite.tolist()) if not good]
         where = f" The batch and the weights are in {self._dump(batch, number)}." if self._recipe.debug.nan_dump else ""
         raise NotFiniteError(
             f"step {number}, worker {self._rank}: {', '.join(bad)} is not finite "
@@ -83,4 +84,5 @@ def skip(optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
 
     The same flag that GradScaler sets; the other workers hold the same gradient, and so skip too.
     """
-    optimizer.found_inf = (~torch.isfinite(norm)).float()
+    finite = norm < math.inf  # NaN is not, either
+    optimizer.found_inf = torch.logical_not(finite, out=torch.empty_like(norm, dtype=torch.float32))

@@ -10,6 +10,7 @@ from raykd import UserError
 from raykd.contract import Distiller
 from raykd.recipe import Recipe
 from raykd.train import optim
+from raykd.train.average import Average
 from raykd.train.meters import Meter
 
 
@@ -20,7 +21,7 @@ class State:
     distiller: Distiller
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    ema: torch.optim.swa_utils.AveragedModel | None
+    ema: Average | None
     step: int = 0
     meter: Meter = field(default_factory=Meter)
 
@@ -35,8 +36,9 @@ class State:
         """Become what `snapshot` kept; raises UserError where that is of another recipe."""
         try:
             self.step = snapshot["step"]
-            for name in ("distiller", "optimizer", "scaler", "meter"):
+            for name in ("distiller", "optimizer", "scaler"):
                 getattr(self, name).load_state_dict(snapshot[name])
+            self.meter.load_state_dict(snapshot["meter"], next(self.distiller.parameters()).device)
             if self.ema is not None:
                 self.ema.load_state_dict(snapshot["ema"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -65,9 +67,15 @@ def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> Sta
     distiller = distiller.to(device, memory_format=layout)
     if recipe.sync_batchnorm:
         distiller = nn.SyncBatchNorm.convert_sync_batchnorm(distiller)
+    if not recipe.precision.compile:  # which adds to the counters in kernels that it launches anyway
+        count_on_host(distiller)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision.autocast == "float16")
-    ema = None
-    if recipe.ema:
-        average = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema)
-        ema = torch.optim.swa_utils.AveragedModel(distiller, multi_avg_fn=average, use_buffers=True)
+    ema = Average(distiller, recipe.ema) if recipe.ema else None
     return State(distiller, optim.build(recipe.optimizer, distiller), scaler, ema)
+
+
+def count_on_host(module: nn.Module) -> None:
+    """Keep BatchNorms' counters of batches, which nothing reads, on the CPU: a GPU would launch a kernel for each."""
+    for norm in module.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.momentum is not None and norm.track_running_stats:
+            norm.num_batches_tracked = norm.num_batches_tracked.cpu()

@@ -38,6 +38,8 @@ def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Modul
         devices = [device.index] if device.type == "cuda" else None
         options = {"find_unused_parameters": True, "gradient_as_bucket_view": True}
         options["broadcast_buffers"] = distiller.reads_buffers
+        elsewhere = [name for name, buffer in module.named_buffers() if buffer.device != device]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, elsewhere)
         return DistributedDataParallel(module, device_ids=devices, **options)
     return module
 
@@ -92,7 +94,7 @@ def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
     state.scaler.step(state.optimizer)
     state.scaler.update()
     if state.ema is not None:
-        state.ema.update_parameters(state.distiller)
+        state.ema.update(state.distiller)
     run.watch.lap("optimizer")
     return _mean(found), norm, rate
 
@@ -107,12 +109,13 @@ def _backward(run: Running, part: Batch, tags: np.ndarray | None, said: list[Out
     run.watch.lap("teacher")
     with run.context():
         step = run.model(part, outputs, run.epoch(state.step))
-    run.check(step, part)
-    loss = torch.stack([full_precision(term) for term in step.terms.values()]).sum()
+    terms = torch.stack([full_precision(term) for term in step.terms.values()])
+    run.check(terms.detach(), list(step.terms), part)
     run.watch.lap("student")
     # DDP averages over workers: each worker's mean counts by its share of the global batch.
     share = len(part.index) * run.world / run.recipe.batch_size
-    state.scaler.scale(loss * share).backward()
+    loss = terms.sum() if share == 1 else terms.sum() * share
+    state.scaler.scale(loss).backward()
     run.watch.lap("backward")
     return step
 
@@ -120,11 +123,10 @@ def _backward(run: Running, part: Batch, tags: np.ndarray | None, said: list[Out
 def _clip(recipe: Recipe, state: State) -> Tensor:
     """The global norm of the gradient, which is clipped where the recipe says so."""
     state.scaler.unscale_(state.optimizer)
-    limit = recipe.optimizer.clip_norm or float("inf")
     gradients = [p.grad for p in state.distiller.parameters() if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if recipe.optimizer.clip_norm:
-        nn.utils.clip_grads_with_norm_(state.distiller.parameters(), limit, norm)
+        nn.utils.clip_grads_with_norm_(state.distiller.parameters(), recipe.optimizer.clip_norm, norm)
     return norm
 
 

@@ -18,7 +18,7 @@ def finisher(channels_last, size=12):
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_images_are_normalised_by_channel(channels_last):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), np.uint8)
-    images = finisher(channels_last).images(pixels)
+    images = finisher(channels_last).send(pixels)
     expected = ((pixels / 255.0 - np.array(MEAN)) / np.array(STD)).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(images.numpy(), expected, atol=2e-6)
     kept = torch.channels_last if channels_last else torch.contiguous_format
@@ -29,19 +29,19 @@ def test_images_are_normalised_by_channel(channels_last):
 def test_a_cpu_and_another_device_give_the_same_bits(channels_last):
     pixels = np.random.default_rng(1).integers(0, 256, (3, 12, 12, 3), np.uint8)
     here, there = finisher(channels_last), finisher(channels_last)
-    on_host, on_device = here._on_host(pixels), there._on_device(pixels)
+    on_host, on_device = here.on_host(pixels), there.on_device(torch.from_numpy(pixels))
     assert torch.equal(on_host, on_device) and on_host.stride() == on_device.stride()
 
 
 def test_images_stay_what_they_are_for_as_long_as_anything_reads_them():
     draw, finish = np.random.default_rng(2), finisher(True)
     pixels = [draw.integers(0, 256, (4, 12, 12, 3), np.uint8) for _ in range(6)]
-    expected = [finisher(True).images(each).clone() for each in pixels]
+    expected = [finisher(True).send(each).clone() for each in pixels]
     weight = torch.ones(1, requires_grad=True)
-    whole, view = finish.images(pixels[0]), finish.images(pixels[1])[1:, 0]
-    array, saved = finish.images(pixels[2]).numpy()[::2], (finish.images(pixels[3]) * weight).sum()
+    whole, view = finish.send(pixels[0]), finish.send(pixels[1])[1:, 0]
+    array, saved = finish.send(pixels[2]).numpy()[::2], (finish.send(pixels[3]) * weight).sum()
     for each in pixels[4:] * 3:
-        finish.images(each)
+        finish.send(each)
     assert torch.equal(whole, expected[0]) and torch.equal(view, expected[1][1:, 0])
     assert np.array_equal(array, expected[2][::2])
     saved.backward()  # reads the images that the graph holds

@@ -6,6 +6,7 @@ Samples travel as index | pass << 40, so that the kernel knows which of an image
 import queue
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numba
 import numpy as np
@@ -26,6 +27,7 @@ from raykd.data.ffcv.imports import (
     SimpleRGBImageDecoder,
 )
 from raykd.data.ffcv.page_cache import Mapped, Paged
+from raykd.data.normalize import Finisher
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
 from raykd.data.storage.beton import Header
 
@@ -35,9 +37,7 @@ SEGMENT = 1 << 22  # samples handed to FFCV at once: it wants the whole order of
 class Decode(SimpleRGBImageDecoder):
     """FFCV operation: bytes in the file → augmented uint8 [B, S, S, 3], `after` of it, and a status for each image."""
 
-    def __init__(
-        self, header: Header, pipeline: Pipeline, threads: int, after: Callable[[np.ndarray], np.ndarray | Tensor]
-    ):
+    def __init__(self, header: Header, pipeline: Pipeline, threads: int, after: Callable[[np.ndarray], Any]):
         super().__init__()
         self.header, self.pipeline, self.threads, self.after = header, pipeline, threads, after
 
@@ -88,15 +88,13 @@ class Engine:
         self,
         header: Header,
         pipeline: Pipeline,
-        finish: Callable[[np.ndarray], Tensor],
+        finish: Finisher,
         *,
-        early: bool,
         rows: int,
         threads: int,
         paged: bool = False,
     ):
-        """`finish` makes of uint8 [B, S, S, 3], which is overwritten afterwards, what `read` gives; early: in the
-        loading thread, a few batches ahead, else in the reader's.
+        """`finish.send` is called in the loading thread, a few batches ahead, `finish.receive` in the reader's.
 
         `paged`: read whole pages ahead into the process, for files larger than memory; else map the file.
         """
@@ -104,8 +102,8 @@ class Engine:
         self.num_workers = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
         self.reader = Reader(str(header.path))
         self.memory_manager = Paged(header) if paged else Mapped(header)
-        ahead, self.finish = (finish, _same) if early else (_same, finish)
-        spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers, ahead)])
+        self.finish = finish
+        spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers, finish.send)])
         self.graph = Graph({"image": spec}, self.reader.handlers, {"image": 0, "label": 1}, self.reader.metadata, None)
         self.code = self._assemble()
 
@@ -127,9 +125,9 @@ class Engine:
         epoch = EpochIterator(self, tags)
         try:
             for first in range(0, len(tags), self.batch_size):
-                images, status = _take(epoch)
+                sent, status = _take(epoch)
                 self.header.check_status(tags[first : first + len(status)], status)
-                yield self.finish(images)
+                yield self.finish.receive(sent)
         finally:
             _close(epoch)
 
@@ -137,11 +135,7 @@ class Engine:
         """Nothing runs, and no file is open, between two reads."""
 
 
-def _same(images):
-    return images
-
-
-def _take(epoch: EpochIterator) -> tuple[np.ndarray, np.ndarray]:
+def _take(epoch: EpochIterator) -> tuple[Any, np.ndarray]:
     """The next batch; FFCV's own __next__ would wait for ever for a thread that has died."""
     while True:
         try:

@@ -1,6 +1,7 @@
 """The parts of FFCV that raykd uses, imported without their side effects."""
 
 import numba
+import numpy as np
 import torch
 
 from raykd import UserError
@@ -9,10 +10,12 @@ from raykd import UserError
 _threads, _disabled, numba.config.DISABLE_JIT = torch.get_num_threads(), numba.config.DISABLE_JIT, True
 try:
     from ffcv.fields.rgb_image import SimpleRGBImageDecoder
+    from ffcv.loader import epoch_iterator
     from ffcv.loader.epoch_iterator import EpochIterator
     from ffcv.memory_managers import OSCacheManager, ProcessCacheManager
     from ffcv.memory_managers.base import MemoryContext
     from ffcv.memory_managers.process_cache import ProcessCacheContext
+    from ffcv.pipeline import graph
     from ffcv.pipeline.allocation_query import AllocationQuery
     from ffcv.pipeline.compiler import Compiler
     from ffcv.pipeline.graph import Graph
@@ -35,6 +38,16 @@ def _set_threads(cls, threads: int) -> None:
 
 # FFCV's own would also set PyTorch's number of threads, from a thread of its own, behind the training loop's back.
 Compiler.set_num_threads = classmethod(_set_threads)
+
+
+def _allocate(wanted: AllocationQuery, batch_size: int, slots: int) -> np.ndarray:
+    return np.empty((slots, batch_size, *wanted.shape), wanted.dtype)
+
+
+# Where there is a GPU, FFCV's own would pin its buffers and make streams, and so take memory of GPU 0 in every process,
+# also in one that has no use for a GPU. Buffers are copied before they go to one: see raykd.data.transfer.
+graph.allocate_query = _allocate
+epoch_iterator.IS_CUDA = False
 
 __all__ = [
     "AllocationQuery",

@@ -1,0 +1,45 @@
+"""Copies from the host to a GPU that neither wait for it nor let it read memory that has changed meanwhile."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A host's tensor on a device; on return the host may overwrite `values`, though a GPU may not have read it yet.
+
+    A GPU reads a pinned copy that nobody else holds. Its memory goes back to PyTorch's cache at once, and the cache
+    awaits the event of this reading before it hands the memory out again.
+    """
+    if device.type != "cuda" or values.is_cuda:
+        return values.to(device)
+    # Not `values.pin_memory()`: of a tensor that is pinned already it gives the tensor itself.
+    return torch.empty_like(values, pin_memory=True).copy_(values).to(device, non_blocking=True)
+
+
+class Sent(NamedTuple):
+    """A tensor that is on its way to a GPU."""
+
+    tensor: Tensor
+    arrived: torch.cuda.Event
+
+
+class CopyStream:
+    """Copies to a GPU beside its other work, from any thread."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.stream = device, torch.cuda.Stream(device)
+
+    def send(self, values: Tensor) -> Sent:
+        """Begin a copy; on return `values` may be overwritten."""
+        with torch.cuda.stream(self.stream):
+            tensor = to_device(values, self.device)
+            return Sent(tensor, self.stream.record_event())
+
+    def receive(self, sent: Sent) -> Tensor:
+        """The tensor for what the GPU is told to do from now on; the GPU waits for the copy, the host does not."""
+        reader = torch.cuda.current_stream(self.device)
+        reader.wait_event(sent.arrived)
+        sent.tensor.record_stream(reader)  # the memory is the copy stream's: not to be given away while it is read
+        return sent.tensor

@@ -1,0 +1,42 @@
+"""An exponential moving average of a distiller's weights."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from raykd.contract import Distiller
+
+
+class Average(nn.Module):
+    """The average as a distiller of its own, `module`; it begins as a copy of the weights after the first step.
+
+    All floats, BatchNorm's statistics among them, are averaged in one operation; counters are copied.
+    """
+
+    def __init__(self, distiller: Distiller, decay: float):
+        super().__init__()
+        self.module = copy.deepcopy(distiller)
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, distiller: Distiller) -> None:
+        """Take in the distiller's weights after a step."""
+        pairs = list(zip(_tensors(self.module), _tensors(distiller), strict=True))
+        averaged = [pair for pair in pairs if self.updates and pair[0].is_floating_point()]
+        copied = [pair for pair in pairs if not (self.updates and pair[0].is_floating_point())]
+        if averaged:
+            torch._foreach_lerp_(*zip(*averaged), 1 - self.decay)
+        if copied:
+            torch._foreach_copy_(*zip(*copied))
+        self.updates += 1
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.updates)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.updates = int(state)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
