@@ -8,7 +8,8 @@ from dataclasses import MISSING, dataclass, fields
 
 import raykd.methods
 from raykd import UserError
-from raykd.contract import Distiller, MethodConfig
+from raykd.contract import Distiller
+from raykd.method import MethodConfig
 from raykd.models.staged import Staged
 
 

@@ -72,5 +72,5 @@ def test_strided_batches_are_every_so_manyth(recipe):
     some = list(train.batches(3, 13, 4))
     assert len(some) == 3
     for one, other in zip(every[::4], some, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
     train.close()
