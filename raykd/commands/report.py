@@ -18,7 +18,7 @@ class Options:
     baseline: str = ""
     """Method that gains are measured against; empty: supervised training of the same student."""
     out: Path = Path("report.html")
-    """File to write: .html, .md or .csv."""
+    """File to write: .html, .md, .csv or .tex."""
     wandb: bool = False
     """Also save the comparison as a draft W&B Report."""
 

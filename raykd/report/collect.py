@@ -1,16 +1,35 @@
-"""Reading run directories, searches and W&B projects into plain values; nothing is averaged here."""
+"""Reading run directories, searches, studies and W&B projects into checked values; nothing is averaged here."""
 
 import csv
-import json
+import io
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from raykd import UserError
 from raykd.recipe.labels import Labels, labels
+from raykd.report.settings import settings
+from raykd.report.study import FILE as STUDY
+from raykd.report.study import Study, read_study
+from raykd.runs.reading import printable, read_local
+from raykd.runs.results import (
+    SMALL,
+    Accuracy,
+    Evaluation,
+    Line,
+    Result,
+    read_evaluation,
+    read_metrics,
+    read_object,
+    read_recipe,
+    read_result,
+)
+from raykd.storage.folder import Folder
 
-STATUSES = ("finished", "failed", "stopped", "running")
+NO_RUNS = frozenset({"checkpoints", "source", "wandb"})  # folders of a run that hold no runs themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +40,25 @@ class RunRecord:
     name: str
     labels: Labels
     recipe: dict[str, Any]
-    status: str  # of result.json, "unfinished" where there is none
-    result: dict[str, Any]
-    lines: list[dict[str, Any]]  # of metrics.jsonl
-    evaluation: dict[str, Any]  # evaluation.json, {} where there is none
+    result: Result | None  # None: the run has not ended
+    lines: list[Line]
+    evaluation: Evaluation | None
 
     @property
-    def evaluations(self) -> list[tuple[float, dict[str, Any]]]:
-        """(epoch, networks) of the epochs that evaluate."""
-        return [(line["epoch"], line["evaluation"]) for line in self.lines if line.get("evaluation")]
+    def status(self) -> str:
+        return self.result.status if self.result else "unfinished"
 
-    @property
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What of its recipe can change its result."""
+        return settings(self.recipe)
+
+    @cached_property
+    def evaluations(self) -> list[tuple[float, dict[str, Accuracy]]]:
+        """(epoch, networks) of the lines that evaluate; whole epochs are whole numbers."""
+        return [(whole_epoch(line), line.evaluation) for line in self.lines if line.evaluation]
+
+    @cached_property
     def deployed(self) -> str:
         """The deployed network: the first that an evaluation names."""
         return next(iter(self.evaluations[-1][1]))
@@ -40,8 +67,15 @@ class RunRecord:
     def split(self) -> str:
         """What was evaluated on."""
         if self.evaluation:
-            return self.evaluation["split"]
+            return self.evaluation.split
         return "validation" if self.recipe["data"].get("validation") else "test"
+
+
+def whole_epoch(line: Line) -> float:
+    """A line's epoch; the end of an epoch is whole, though its last step, of whole batches, ends before or after it."""
+    nearest = round(line.epoch)
+    step = line.epoch / line.step if line.step else 0.0
+    return float(nearest) if abs(line.epoch - nearest) < min(step, 0.5) else line.epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,49 +89,83 @@ class SearchRecord:
     fields: list[str] = field(default_factory=list)  # dotted names that the trials override
 
 
-def collect(sources: list[str]) -> tuple[list[RunRecord], list[SearchRecord]]:
-    """Every run and search that the sources name, each once, in the order of their names.
+@dataclass(kw_only=True)
+class Collected:
+    """What the sources hold, each directory once."""
 
-    Raises UserError naming the file that is missing, broken or not raykd's.
+    runs: dict[Path, RunRecord] = field(default_factory=dict)
+    searches: dict[Path, SearchRecord] = field(default_factory=dict)
+    studies: dict[Path, Study] = field(default_factory=dict)
+    left_out: dict[Path, str] = field(default_factory=dict)  # why a directory can't be read, a line each
+
+    def read(self, root: Path, source: str) -> None:
+        """Take in all that stands at or below a folder."""
+        if not root.is_dir():
+            raise UserError(
+                f"{printable(source)} is not a directory: give a run directory, a folder of runs, or "
+                "wandb:ENTITY/PROJECT"
+            )
+        for path in _find(root, set()):
+            try:
+                self._take(path, "" if path == root else str(path.relative_to(root)))
+            except UserError as error:
+                self.left_out[path.resolve()] = str(error)
+
+    def _take(self, path: Path, name: str) -> None:
+        key = path.resolve()
+        if (path / STUDY).exists():
+            self.studies[key] = read_study(Folder(path))
+        elif (path / "search.json").exists():
+            self.searches[key] = read_search(path)
+        else:
+            self.runs[key] = read_run(path, name)
+
+
+def collect(sources: list[str]) -> Collected:
+    """Every run, search and study that the sources name, runs in the order of their names.
+
+    A damaged one is left out, and the reason given. Raises UserError where nothing is left.
     """
-    runs: dict[Path, RunRecord] = {}
-    searches: dict[Path, SearchRecord] = {}
+    found = Collected()
     for source in sources:
         if source.startswith("wandb:"):
             from raykd.track.download import download
 
             with tempfile.TemporaryDirectory(prefix="raykd-report-") as folder:
-                _read(download(source.removeprefix("wandb:"), Path(folder)), source, runs, searches)
+                found.read(download(source.removeprefix("wandb:"), Path(folder)), source)
         else:
-            _read(Path(source).expanduser(), source, runs, searches)
-    if not runs and not searches:
-        raise UserError(
-            f"no run in {', '.join(sources)}: give run directories, or folders of them (with recipe.json in each)"
-        )
-    return sorted(runs.values(), key=lambda run: (run.name, run.path)), list(searches.values())
-
-
-def _read(root: Path, source: str, runs: dict[Path, RunRecord], searches: dict[Path, SearchRecord]) -> None:
-    for path in _find(root, source):
-        if (path / "search.json").exists():
-            searches[path.resolve()] = read_search(path)
-        else:
-            runs[path.resolve()] = read_run(path, "" if path == root else str(path.relative_to(root)))
-
-
-def _find(root: Path, source: str) -> list[Path]:
-    """Run and search directories at or below a place; a search's trials belong to it and are no runs of their own."""
-    if not root.is_dir():
-        raise UserError(f"{source} is not a directory: give a run directory, a folder of runs, or wandb:ENTITY/PROJECT")
-    if (root / "files" / "recipe.json").exists():  # W&B's own folder of an offline run
-        return [root / "files"]
-    if (root / "recipe.json").exists() or (root / "search.json").exists():
-        return [root]
-    found: list[Path] = []
-    for child in sorted(root.iterdir()):
-        if child.is_dir() and child.name not in ("checkpoints", "wandb") and not child.name.startswith("."):
-            found += _find(child, source)
+            found.read(Path(source).expanduser(), source)
+    if not found.runs and not found.searches:
+        if found.left_out:
+            raise UserError(f"no run can be read: {'; '.join(list(found.left_out.values())[:3])}")
+        places = printable(", ".join(sources))
+        raise UserError(f"no run in {places}: give run directories, or folders of them (with recipe.json in each)")
+    found.runs = dict(sorted(found.runs.items(), key=lambda item: (item[1].name, item[0])))
     return found
+
+
+def _find(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """Run, search and study directories at or below a folder, each once, however linked.
+
+    A search's trials belong to it and are no runs of their own; a study's cells are.
+    """
+    try:
+        about = folder.stat()
+        if (about.st_dev, about.st_ino) in seen:
+            return
+        seen.add((about.st_dev, about.st_ino))
+        if (folder / "files" / "recipe.json").exists():  # W&B's own folder of an offline run
+            folder = folder / "files"
+        names = {child.name for child in folder.iterdir()}
+        below = [child for child in sorted(folder.iterdir()) if child.is_dir()]
+    except OSError:  # not ours to read
+        return
+    if names & {STUDY, "recipe.json", "search.json"}:
+        yield folder
+    if not names & {"recipe.json", "search.json"}:
+        for child in below:
+            if child.name not in NO_RUNS and not child.name.startswith("."):
+                yield from _find(child, seen)
 
 
 def read_run(path: Path, name: str = "") -> RunRecord:
@@ -105,75 +173,49 @@ def read_run(path: Path, name: str = "") -> RunRecord:
 
     Raises UserError naming the file that is not what raykd writes.
     """
-    recipe = _json(path / "recipe.json")
-    try:
-        about, _ = labels(recipe), float(recipe["epochs"])
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise UserError(
-            f"{path / 'recipe.json'} is not a raykd recipe (no {error}): leave this directory out"
-        ) from None
-    result = _json(path / "result.json") if (path / "result.json").exists() else {}
-    status = result.get("status") if result else "unfinished"
-    if result and (status not in STATUSES or not {"name", "seconds", "workers"} <= result.keys()):
-        raise UserError(f"{path / 'result.json'} is not a raykd result (status {status!r}): remove it or restore it")
-    lines = _lines(path / "metrics.jsonl")
-    if status == "finished" and not any(line.get("evaluation") for line in lines):
-        raise UserError(
-            f"{path / 'metrics.jsonl'} has no evaluation, though the run is finished: restore it from a copy"
-        )
-    evaluation = _json(path / "evaluation.json") if (path / "evaluation.json").exists() else {}
-    return RunRecord(
+    folder = Folder(path)
+    recipe, result = read_recipe(folder), read_result(folder)
+    record = RunRecord(
         path=path,
-        name=result.get("name") or name or path.name,
-        labels=about,
+        name=(result.name if result else "") or printable(name or path.name),
+        labels=labels(recipe),
         recipe=recipe,
-        status=status,
         result=result,
-        lines=lines,
-        evaluation=evaluation,
+        lines=read_metrics(folder),
+        evaluation=read_evaluation(folder),
     )
+    if record.status == "finished":
+        _check_finished(record)
+    return record
+
+
+def _check_finished(record: RunRecord) -> None:
+    """Raise UserError where a finished run's files don't belong together."""
+    if not record.evaluations:
+        raise UserError(f"{record.path}/metrics.jsonl has no evaluation, though the run is finished")
+    for epoch, networks in record.evaluations:
+        if record.deployed not in networks:
+            raise UserError(f"{record.path}/metrics.jsonl: the evaluation at epoch {epoch:g} has no {record.deployed}")
 
 
 def read_search(path: Path) -> SearchRecord:
     """One search directory; raises UserError naming the file that is not what raykd writes."""
-    settings = _json(path / "search.json")
-    if not isinstance(settings, dict) or not {"metric", "mode"} <= settings.keys():
-        raise UserError(f"{path / 'search.json'} is not a raykd search (no metric and mode): leave this directory out")
+    about = read_object(Folder(path), "search.json")
+    if not isinstance(about.get("metric"), str) or about.get("mode") not in ("min", "max"):
+        raise UserError(f"{path / 'search.json'} is not a raykd search (no metric and mode)")
     table = path / "trials.csv"
     if not table.exists():
-        return SearchRecord(path=path, name=path.name, settings=settings, trials=[])
-    with open(table, newline="") as file:
-        reader = csv.DictReader(file)
-        trials, columns = list(reader), list(reader.fieldnames or [])
-    if columns[:5] != ["trial", "state", "metric", "seconds", "reason"]:
-        raise UserError(
-            f"{table} does not begin with the columns trial,state,metric,seconds,reason: restore it from a copy"
-        )
-    return SearchRecord(path=path, name=path.name, settings=settings, trials=trials, fields=columns[5:])
-
-
-def _json(path: Path) -> Any:
+        return SearchRecord(path=path, name=printable(path.name), settings=about, trials=[])
     try:
-        content = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise UserError(f"can't read {path} ({error}): remove the run or restore the file from a copy") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no JSON object: remove the run or restore the file from a copy")
-    return content
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl, later ones replacing earlier ones of the same epoch; a torn last line is left out."""
-    if not path.exists():
-        return []
-    texts = path.read_text(errors="replace").splitlines()
-    lines: dict[float, dict[str, Any]] = {}
-    for number, text in enumerate(texts, 1):
-        try:
-            line = json.loads(text)
-            lines[line["epoch"]] = line
-        except (ValueError, TypeError, KeyError):
-            if number == len(texts):
-                break  # the process died while it wrote
-            raise UserError(f"{path}, line {number}, is not a line of metrics: restore the file from a copy") from None
-    return [lines[epoch] for epoch in sorted(lines)]
+        text = io.StringIO(read_local(table, SMALL).decode(), newline="")
+        rows = [[printable(cell) for cell in row] for row in csv.reader(text, strict=True)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table} is not a CSV file in UTF-8: {error}") from None
+    columns = rows[0] if rows else []
+    if columns[:5] != ["trial", "state", "metric", "seconds", "reason"] or len(set(columns)) < len(columns):
+        raise UserError(f"{table} does not begin with the columns trial,state,metric,seconds,reason")
+    wrong = next((i for i, row in enumerate(rows[1:], 2) if len(row) != len(columns)), None)
+    if wrong:
+        raise UserError(f"{table}, row {wrong}: {len(rows[wrong - 1])} cells, not {len(columns)}")
+    trials = [dict(zip(columns, row, strict=True)) for row in rows[1:]]
+    return SearchRecord(path=path, name=printable(path.name), settings=about, trials=trials, fields=columns[5:])

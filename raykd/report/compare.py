@@ -1,50 +1,41 @@
-"""The comparison: runs grouped by data set, student and method; means, deviations, intervals, gains."""
+"""Runs grouped into rows: finished runs of one recipe that differ in their seed, each seed once."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from raykd import UserError
 from raykd.report.collect import RunRecord
+from raykd.report.settings import differing, shown, without_seeds
 
-CONFIDENCE = 0.95
-# Fields in which runs of one row may differ: the seed, and how and where a run is carried out and shown.
-FREE = {
-    *("seed", "seeds", "workers", "cpus_per_worker", "gpus_per_worker", "accelerator_type", "max_failures"),
-    *("max_parallel", "log_every", "checkpoint", "wandb", "debug", "search", "published", "root", "loader", "path"),
-    *("placement", "actors", "cpus_per_actor", "gpus_per_actor", "ahead"),
-}
+# What a baseline must share with a row for the difference between them to be the method's.
+SHARED = re.compile(r"student\.|data\.(source\.|image_size$|validation$)|epochs$")
+MOST_FIELDS = 3  # that a label names
 
 
-class Spread(NamedTuple):
-    """A quantity over the seeds of a row."""
+@dataclass(frozen=True, kw_only=True)
+class Repeat:
+    """A run that is left out because another one has its recipe and its seed."""
 
-    mean: float
-    deviation: float  # sample standard deviation, nan for n = 1
-    n: int
+    run: RunRecord
+    kept: RunRecord
 
-
-class Gain(NamedTuple):
-    """Difference of two means with Welch's confidence interval (nan where a group has one run)."""
-
-    difference: float
-    low: float
-    high: float
+    @property
+    def is_copy(self) -> bool:
+        """Whether it reports the same figures: a copy, or the same training again."""
+        return self.run.evaluations == self.kept.evaluations
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Finished runs of one recipe that differ in their seed."""
+    """Finished runs that differ in their seed alone."""
 
-    data: str
-    student: str
+    section: str  # rows of one section are shown in one table: one student on one split of one data set
     method: str
-    variant: str  # the fields that set it apart from the method's other rows, "" if it is alone
+    variant: str  # the settings that set it apart from the method's other rows, "" where there are none
     name: str  # what the runs' names have in common
-    runs: tuple[RunRecord, ...]
+    runs: tuple[RunRecord, ...]  # one a seed
+    repeats: tuple[Repeat, ...] = ()
 
     @property
     def label(self) -> str:
@@ -55,112 +46,107 @@ class Row:
         return self.runs[0].split
 
 
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """The row that a gain is over; without one, why."""
+
+    row: Row | None
+    reason: str = ""
+
+
 def compare_rows(records: Iterable[RunRecord]) -> list[Row]:
-    """Rows of finished runs; raises UserError where runs of one name have different recipes."""
-    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+    """Rows of the finished runs, by data set, student, split and method."""
+    groups: dict[tuple[str, str], dict[frozenset, list[RunRecord]]] = {}
     for record in records:
         if record.status == "finished":
-            groups.setdefault(record.labels[:3], []).append(record)
-    return [row for key in sorted(groups) for row in _rows(key, groups[key])]
+            group = groups.setdefault((section(record), record.labels.method), {})
+            group.setdefault(frozenset(without_seeds(record.settings).items()), []).append(record)
+    return [row for key in sorted(groups) for row in _rows(*key, list(groups[key].values()))]
 
 
-def _rows(key: tuple[str, str, str], records: list[RunRecord]) -> list[Row]:
-    by_name: dict[str, list[RunRecord]] = {}
-    for record in records:
-        by_name.setdefault(stem(record), []).append(record)
-    for name, runs in by_name.items():
-        for run in runs[1:]:
-            if different := differences(runs[0].recipe, run.recipe):
-                raise UserError(
-                    f"{runs[0].path} and {run.path} are both called {name!r} but differ in {', '.join(different)}: "
-                    "give the runs of each recipe their own name"
-                )
-    merged: list[list[RunRecord]] = []  # names that hold one and the same recipe are one row
-    for runs in by_name.values():
-        twin = next((group for group in merged if not differences(group[0].recipe, runs[0].recipe)), None)
-        merged.append(runs) if twin is None else twin.extend(runs)
-    recipes = [group[0].recipe for group in merged]
-    return [
-        Row(
-            data=key[0],
-            student=key[1],
-            method=key[2],
-            variant=_variant(recipes, i),
-            name=stem(group[0]),
-            runs=tuple(sorted(group, key=lambda run: (run.labels.seed, run.name))),
-        )
-        for i, group in enumerate(merged)
-    ]
+def section(record: RunRecord) -> str:
+    """What a run's table is called."""
+    split = "" if record.split == "test" else f" ({record.split} split)"
+    return f"{record.labels.data}: {record.labels.student}{split}"
+
+
+def _rows(section: str, method: str, groups: list[list[RunRecord]]) -> list[Row]:
+    names = variants([group[0] for group in groups])
+    return [new_row(section, method, variant, group) for group, variant in zip(groups, names, strict=True)]
+
+
+def new_row(section: str, method: str, variant: str, runs: list[RunRecord]) -> Row:
+    kept, repeats = each_seed_once(runs)
+    return Row(section=section, method=method, variant=variant, name=stem(kept[0]), runs=kept, repeats=repeats)
+
+
+def each_seed_once(group: list[RunRecord]) -> tuple[tuple[RunRecord, ...], tuple[Repeat, ...]]:
+    """Runs of one row by seed, and those that only repeat one of them: they would make n larger than it is."""
+    kept: dict[frozenset, RunRecord] = {}
+    repeats = []
+    for run in sorted(group, key=lambda run: (run.labels.seed, run.name)):
+        first = kept.setdefault(frozenset({**run.settings, "seed": run.labels.seed}.items()), run)
+        if first is not run:
+            repeats.append(Repeat(run=run, kept=first))
+    return tuple(kept.values()), tuple(repeats)
 
 
 def stem(record: RunRecord) -> str:
     """A run's name without its seed: kd-seed3, kd-s3, kd_3 and kd/3 of seed 3 are all kd."""
-    return re.sub(rf"[-_./ ]?(?:seed|s)?[-_=]?{record.labels.seed}$", "", record.name) or record.name
+    seed = re.escape(str(record.labels.seed))
+    return re.sub(rf"[-_./ ]?(?:seed|s)?[-_=]?{seed}$", "", record.name) or record.name
 
 
-def plain(recipe: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted field to value, without the fields in which runs of one row may differ."""
-    if isinstance(recipe, dict):
-        items = {key: value for key, value in recipe.items() if key not in FREE}
-    elif isinstance(recipe, list):
-        items = {str(i): value for i, value in enumerate(recipe)}
-    else:
-        return {prefix: recipe}
-    return {
-        key: leaf for name, value in items.items() for key, leaf in plain(value, f"{prefix}.{name}".strip(".")).items()
-    }
+def variants(runs: list[RunRecord]) -> list[str]:
+    """Of each run the settings in which it differs from the others, e.g. "temperature 2"; "" for a single one."""
+    fields = [without_seeds(run.settings) for run in runs]
+    names = list(dict.fromkeys(name for other in fields[1:] for name in differing(fields[0], other)))
+    short = {name: _short(name, names) for name in names}
+    texts = []
+    for run in runs:
+        parts = [f"{short[name]} {shown(run.recipe, name)}" for name in names[:MOST_FIELDS]]
+        texts.append(", ".join(parts + ["…"] * (len(names) > MOST_FIELDS)))
+    return _unique(texts, [stem(run) for run in runs])
 
 
-def differences(a: dict, b: dict) -> list[str]:
-    """Fields in which two recipes differ, as "method.temperature (2.0, 4.0)"."""
-    left, right = plain(a), plain(b)
-    keys = [key for key in {**left, **right} if left.get(key, "absent") != right.get(key, "absent")]
-    return [f"{key} ({left.get(key, 'absent')}, {right.get(key, 'absent')})" for key in keys]
+def _short(name: str, names: list[str]) -> str:
+    """The end of a dotted name that no other one shares and that says what it is of."""
+    parts = name.split(".")
+    for length in range(1, len(parts)):
+        end = ".".join(parts[-length:])
+        vague = parts[-length].isdigit() or end in ("class", "name", "path", "weights", "final")
+        if not vague and not any(other != name and f".{other}".endswith(f".{end}") for other in names):
+            return end
+    return name
 
 
-def _variant(recipes: list[dict], index: int) -> str:
-    """The values that this recipe has where the recipes differ, e.g. "temperature 2.0"."""
-    flat = [plain(recipe) for recipe in recipes]
-    keys = [key for key in {k: None for f in flat for k in f} if len({repr(f.get(key, "absent")) for f in flat}) > 1]
-    keys = [key for key in keys if not key.endswith("class")] or keys
-    shown = [f"{key.rsplit('.', 1)[-1]} {flat[index].get(key, 'absent')}" for key in keys]
-    return ", ".join(shown[:3] + (["…"] if len(shown) > 3 else []))
+def _unique(texts: list[str], names: list[str]) -> list[str]:
+    """Texts that occur twice have the run's name before them."""
+    return [f"{name}: {text}" if texts.count(text) > 1 else text for text, name in zip(texts, names, strict=True)]
 
 
-def spread(values: Iterable[float]) -> Spread:
-    """Mean and sample deviation of the values that are there."""
-    array = np.array([value for value in values if value is not None], dtype=float)
-    if not len(array):
-        return Spread(np.nan, np.nan, 0)
-    return Spread(float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else np.nan, len(array))
-
-
-def gain(values: list[float], baseline: list[float]) -> Gain:
-    """Mean minus the baseline's mean; Welch's unequal-variances t interval needs two runs on either side."""
-    difference = float(np.mean(values) - np.mean(baseline))
-    if min(len(values), len(baseline)) < 2 or (np.ptp(values) == 0 and np.ptp(baseline) == 0):
-        return Gain(difference, np.nan, np.nan)
-    from scipy import stats
-
-    parts = [(float(np.var(runs, ddof=1)) / len(runs), len(runs) - 1) for runs in (values, baseline)]
-    square = sum(part for part, _ in parts)  # of the difference's standard error
-    freedom = square**2 / sum(part**2 / degrees for part, degrees in parts)  # Welch and Satterthwaite
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * square**0.5
-    return Gain(difference, difference - half, difference + half)
-
-
-def find_baseline(rows: list[Row], row: Row, wanted: str) -> Row | None:
-    """The row that a row's gain is over: of its data set, student and split; None for the baseline itself."""
-    same = [r for r in rows if (r.data, r.student, r.split) == (row.data, row.student, row.split)]
+def find_baseline(rows: list[Row], row: Row, wanted: str) -> Baseline:
+    """The row of the same section that a row's gain is over: with its student, data and length."""
     wanted = wanted.casefold()
-    found = [r for r in same if wanted in (r.label.casefold(), r.name.casefold())]
-    found = found or [r for r in same if r.method.casefold() == wanted]
-    if len(found) > 1:
-        names = ", ".join(r.name for r in found)
-        raise UserError(
-            f"{wanted} is more than one row of {row.data}, {row.student}: choose one with --baseline ({names})"
-        )
-    return found[0] if found and found[0] is not row else None
+    named = [r for r in rows if wanted in (r.label.casefold(), r.name.casefold())]
+    named = named or [r for r in rows if r.method.casefold() == wanted]
+    if row in named:
+        return Baseline(row=None)
+    fitting = [r for r in named if not obstacles(r, row)]
+    if len(fitting) == 1:
+        return Baseline(row=fitting[0])
+    if fitting:
+        return Baseline(row=None, reason=f"several baselines: choose {' or '.join(r.name for r in fitting)}")
+    if named:
+        return Baseline(row=None, reason=f"{named[0].label} differs in {', '.join(obstacles(named[0], row))}")
+    return Baseline(row=None, reason="none of this student on these data is finished")
+
+
+def obstacles(baseline: Row, row: Row) -> list[str]:
+    """What keeps the difference of two rows from being the method's, as "epochs (12, here 30)"."""
+    one, other = baseline.runs[0], row.runs[0]
+    names = [name for name in differing(one.settings, other.settings) if SHARED.match(name)]
+    return [f"{name} ({shown(one.recipe, name)}, here {shown(other.recipe, name)})" for name in names]
 
 
 def check_baseline(rows: list[Row], wanted: str) -> None:

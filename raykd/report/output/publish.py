@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
-from raykd.report.report import Report, _table, explanation, markdown_tables, open_cells
+from raykd.report.make import Report
+from raykd.report.output import markdown, text
 from raykd.report.trials import Trials
 from raykd.track.server import quiet_wandb, unreachable
 
@@ -54,17 +55,25 @@ def _wish(made: Report) -> dict[str, Any]:
 
 def blocks(reports: Any, made: Report, entity: str, project: str) -> list[Any]:
     """Text, tables, and W&B's own panels over the same runs."""
-    found = [reports.P(explanation(made)), reports.TableOfContents()]
-    for heading, head, cells in markdown_tables(made):
-        found += [reports.H1(heading), reports.MarkdownBlock("\n".join(_table(head, cells)))]
+    found = [reports.TableOfContents()]
+    for table in made.tables:
+        found += [reports.H1(table.title), *_markdown(reports, markdown.table_parts(table))]
+    if made.entries:
+        found.append(reports.P(text.explain_rows(made.baseline)))
+    for title, items in made.sections.items():
+        found += [reports.H1(title), *_markdown(reports, markdown.section_parts(items))]
     if made.entries:
         found += [reports.H1("Curves"), _panels(reports, made, entity, project)]
     for search in made.searches:
         found += [reports.H1(f"Search {search.record.name}"), _search(reports, search, entity, project)]
     if made.open_runs:
-        table = _table(["run", "status", "epochs"], open_cells(made))
-        found += [reports.H1("Not finished, not in any mean"), reports.MarkdownBlock("\n".join(table))]
-    return found
+        table = markdown.grid(["run", "status", "epochs"], markdown.open_cells(made))
+        found += [reports.H1("Not finished, not in any mean"), reports.MarkdownBlock(table)]
+    return found + _markdown(reports, markdown.notes(made))
+
+
+def _markdown(reports: Any, parts: list[str]) -> list[Any]:
+    return [reports.MarkdownBlock("\n\n".join(parts))] if parts else []
 
 
 def _panels(reports: Any, made: Report, entity: str, project: str) -> Any:
@@ -78,7 +87,7 @@ def _panels(reports: Any, made: Report, entity: str, project: str) -> Any:
         groupby=["config.labels.data", "config.labels.student", "config.labels.method"],
     )
     networks = dict.fromkeys(name for run in runs for _, nets in run.evaluations for name in nets)
-    terms = dict.fromkeys(term for run in runs for line in run.lines for term in line.get("terms") or {})
+    terms = dict.fromkeys(term for run in runs for line in run.lines for term in line.terms)
     accuracies = [f"evaluation/{name}/top1" for name in networks]
     return reports.PanelGrid(
         runsets=[runset],

@@ -1,0 +1,132 @@
+"""The frame of a figure as inline SVG: ticks, grid, names, and places for values.
+
+Figures are coloured by the page's style sheet, so that dark mode and print reach them. Each is drawn at the width of a
+phone, so that its text is never scaled down. Drawn by hand rather than by a plotting library: a page of a thousand runs
+has over a thousand figures, which must be small, and follow the reader's colours.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+
+WIDTH, HEIGHT = 372, 248
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
+CHARACTER = 6.4  # pixels, the mean width of a character of the labels
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.4g} %"
+
+
+def short(value: float) -> str:
+    """A number for an axis: 0.02, 35, 1.2k, 3.4M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def nice_ticks(low: float, high: float, *, count: int = 5, whole: bool = False) -> list[float]:
+    """Round values within [low, high], about `count` of them; only whole ones where it says so."""
+    if high <= low:
+        return [low]
+    raw = (high - low) / count
+    unit = 10 ** math.floor(math.log10(raw))
+    step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= raw * 0.999)
+    if whole:
+        step = max(1, round(step) if step < 10 else step)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5 × powers of ten within [low, high], thinned to at most six."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [m * 10.0**e for e in powers for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    return ticks[:: math.ceil(len(ticks) / 6) or 1] or [low]
+
+
+class Axes:
+    """A frame with ticks; `x` and `y` turn values into places."""
+
+    def __init__(
+        self,
+        x_range: tuple[float, float],
+        y_range: tuple[float, float],
+        *,
+        x_label: str,
+        y_label: str,
+        log_x: bool = False,
+        whole_x: bool = False,
+        height: int = HEIGHT,
+        right: float = RIGHT,
+    ):
+        self.log_x, self.height, self.right = log_x, height, right
+        self.x_label, self.y_label = x_label, y_label
+        self.x_range, self.y_range = _widened(x_range), _widened(y_range)
+        self.x_ticks = log_ticks(*x_range) if log_x else nice_ticks(*self.x_range, whole=whole_x)
+        self.y_ticks = nice_ticks(*self.y_range)
+
+    def x(self, value: float) -> float:
+        low, high = self.x_range
+        share = math.log(value / low) / math.log(high / low) if self.log_x else (value - low) / (high - low)
+        return LEFT + share * (WIDTH - LEFT - self.right)
+
+    def y(self, value: float) -> float:
+        low, high = self.y_range
+        return self.height - BOTTOM - (value - low) / (high - low) * (self.height - TOP - BOTTOM)
+
+    def path(self, xs: Sequence[float], ys: Sequence[float]) -> str:
+        """A line through points; what lies below the frame runs along its foot."""
+        floor = self.y_range[0]
+        return "L".join(f"{self.x(x):.1f} {self.y(max(y, floor)):.1f}" for x, y in zip(xs, ys, strict=True))
+
+    def draw(self, inside: str, *, x_format: Callable = short, y_format: Callable = short) -> str:
+        label = f"{self.y_label} by {self.x_label}"
+        parts = [f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(label)}">']
+        for tick in self.y_ticks:
+            y = self.y(tick)
+            parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - self.right:.0f}"/>')
+            parts.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{escape(y_format(tick))}</text>')
+        foot = self.height - BOTTOM
+        for tick in self.x_ticks:
+            place = f'x="{self.x(tick):.1f}" y="{foot + 16}"'
+            parts.append(f'<text class="tick middle" {place}>{escape(x_format(tick))}</text>')
+        parts.append(f'<path class="axis" d="M{LEFT} {foot}H{WIDTH - self.right:.0f}"/>')
+        middle = (LEFT + WIDTH - self.right) / 2
+        parts.append(f'<text class="name middle" x="{middle:.0f}" y="{self.height - 6}">{escape(self.x_label)}</text>')
+        return "".join([*parts, inside, "</svg>"])
+
+
+def _widened(span: tuple[float, float]) -> tuple[float, float]:
+    """A range that has a width."""
+    low, high = span
+    return span if high > low else (low - (abs(low) * 0.1 or 0.5), high + (abs(high) * 0.1 or 0.5))
+
+
+def padded(values: Sequence[float], share: float = 0.06, most: float = math.inf) -> tuple[float, float]:
+    """The values' range with a margin, which does not pass `most`."""
+    low, high = min(values), max(values)
+    margin = share * (high - low)
+    return low - margin, max(high, min(high + margin, most))
+
+
+def clipped(name: str, width: float) -> str:
+    """A name that fits in a width, cut off with an ellipsis."""
+    most = max(4, int(width / CHARACTER))
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def spread_out(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places at least `gap` apart and within [low, high] as far as they fit, in the order of the wanted ones."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    found = [0.0] * len(places)
+    floor = low
+    for i in order:
+        found[i] = max(places[i], floor)
+        floor = found[i] + gap
+    ceiling = high
+    for i in reversed(order):
+        found[i] = min(found[i], ceiling)
+        ceiling = found[i] - gap
+    return found

@@ -1,0 +1,116 @@
+"""Statistics over seeds and over columns of a table: intervals, tests, ranks. Plain numbers in, plain numbers out.
+
+Tests and distributions are SciPy's; Holm's correction and Nemenyi's distance are formulas of a line each.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+CONFIDENCE = 0.95
+SIGNIFICANCE = 1 - CONFIDENCE
+
+
+class Spread(NamedTuple):
+    """A quantity over the seeds of a row."""
+
+    mean: float
+    deviation: float  # sample standard deviation, nan for n = 1
+    n: int
+
+
+class Gain(NamedTuple):
+    """Difference of two means with Welch's confidence interval (nan where a group has one run)."""
+
+    difference: float
+    low: float
+    high: float
+
+
+class Ranking(NamedTuple):
+    """Average ranks of rows over columns (1 is the best), with Friedman's test that all rows are alike."""
+
+    average: list[float]
+    columns: int
+    p: float  # nan with fewer than three rows or two columns
+    distance: float  # Nemenyi's critical difference of two average ranks
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Mean and sample deviation of the values that are numbers."""
+    array = np.array([value for value in values if value is not None and np.isfinite(value)], dtype=float)
+    if not len(array):
+        return Spread(np.nan, np.nan, 0)
+    return Spread(float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else np.nan, len(array))
+
+
+def gain(values: Sequence[float], baseline: Sequence[float]) -> Gain:
+    """Mean minus the baseline's mean; Welch's unequal-variances t interval needs two runs on either side."""
+    difference = float(np.mean(values) - np.mean(baseline))
+    if not testable(values, baseline):
+        return Gain(difference, np.nan, np.nan)
+    from scipy import stats
+
+    interval = stats.ttest_ind(values, baseline, equal_var=False).confidence_interval(CONFIDENCE)
+    return Gain(difference, float(interval.low), float(interval.high))
+
+
+def testable(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether Welch's test says anything: two runs on either side, and not all of them equal on both."""
+    return min(len(a), len(b)) >= 2 and (np.ptp(a) > 0 or np.ptp(b) > 0)
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> float:
+    """Two-sided p that two groups have one mean, by Welch's t test; nan where it can't be tested."""
+    if not testable(a, b):
+        return np.nan
+    from scipy import stats
+
+    return float(stats.ttest_ind(a, b, equal_var=False).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p adjusted for testing all of them (Holm 1979): the i-th smallest of m times m - i, never falling; nan stays."""
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)[: int(np.isfinite(values).sum())]  # nan is sorted last
+    scaled = values[order] * np.arange(len(order), 0, -1)
+    adjusted = np.full(len(values), np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted.tolist()
+
+
+def compared_with_best(groups: Sequence[Sequence[float]]) -> tuple[int, list[float]]:
+    """The group with the highest mean, and p of every group against it, Holm's over all; nan for untested ones."""
+    best = int(np.argmax([np.mean(group) for group in groups]))
+    others = [i for i in range(len(groups)) if i != best]
+    adjusted = dict(zip(others, holm([welch(groups[best], groups[i]) for i in others]), strict=True))
+    return best, [adjusted.get(i, np.nan) for i in range(len(groups))]
+
+
+def rank_rows(means: Sequence[Sequence[float]]) -> Ranking:
+    """Average ranks of rows [rows][columns] of accuracies, equal ones sharing theirs.
+
+    Friedman's test asks whether any rows differ (chi-square, corrected for ties); two rows whose average ranks are
+    less than Nemenyi's critical difference apart can't be told apart (Demšar 2006, section 3.2.2).
+    """
+    from scipy import stats
+
+    table = np.asarray(means, dtype=float)
+    rows, columns = table.shape
+    average = stats.rankdata(-table, axis=0).mean(1).tolist()
+    tested = rows >= 3 and columns >= 2 and bool((np.ptp(table, axis=0) > 0).any())
+    p = float(stats.friedmanchisquare(*table).pvalue) if tested else np.nan
+    q = stats.studentized_range.ppf(CONFIDENCE, rows, np.inf) / np.sqrt(2)
+    return Ranking(average, columns, p, float(q * np.sqrt(rows * (rows + 1) / (6 * columns))))
+
+
+def cliques(ranking: Ranking) -> list[tuple[float, float]]:
+    """Largest groups of rows within the critical difference, each from its lowest to its highest average rank."""
+    ranks = sorted(ranking.average)
+    spans = []
+    for i, low in enumerate(ranks):
+        high = max(rank for rank in ranks[i:] if rank - low < ranking.distance)
+        if high > low and (not spans or high > spans[-1][1]):
+            spans.append((low, high))
+    return spans
