@@ -7,7 +7,7 @@ import pytest
 from raykd import UserError
 from raykd.report.report import make, report
 from raykd.track.run import start
-from tests.track.synthetic import write_run, write_search
+from tests.report.synthetic import write_run, write_search
 
 
 @pytest.fixture

@@ -30,11 +30,10 @@ def nice_ticks(low: float, high: float, *, count: int = 5, whole: bool = False) 
     """Round values within [low, high], about `count` of them; only whole ones where it says so."""
     if high <= low:
         return [low]
-    raw = (high - low) / count
-    unit = 10 ** math.floor(math.log10(raw))
-    step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= raw * 0.999)
+    unit = 10 ** math.floor(math.log10((high - low) / count))
+    step = next(unit * m for m in (1, 2, 2.5, 5, 10) if (high - low) / (unit * m) <= count + 0.5)
     if whole:
-        step = max(1, round(step) if step < 10 else step)
+        step = math.ceil(step)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
 

@@ -29,9 +29,9 @@ class Column:
 
     @property
     def constant(self) -> str:
-        """What all cells say that say something, "" where they differ."""
-        said = {cell.shown for cell in self.cells if cell.shown != text.NONE}
-        return said.pop() if len(said) == 1 else ""
+        """What the cells say that say something, "" where they differ or only one says something."""
+        said = [cell.shown for cell in self.cells if cell.shown != text.NONE]
+        return said[0] if len(said) > 1 and len(set(said)) == 1 else ""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def columns(items: Sequence[Entry]) -> Columns:
     for column in others:
         if column.empty:
             continue
-        if column.constant and len(items) > 1 and column.title != "gain":
-            same.append(f"{column.title} {column.constant}")
+        if column.constant and column.title != "gain":
+            same.append(f"{column.title} = {column.constant}")
         else:
             shown.append(column)
     return Columns(shown, same)
@@ -62,8 +62,13 @@ def _small_once(column: Column) -> Column:
     small = {cell.small for cell in column.cells}
     if len(small) > 1 or len(column.cells) < 2 or small == {""}:
         return column
-    head = f"{column.small} {small.pop()}".strip()
+    head = _head(column.small, small.pop())
     return Column(column.title, [Cell(cell.shown, "", cell.value) for cell in column.cells], head)
+
+
+def _head(of: str, small: str) -> str:
+    """ "last epoch" and "epoch 12" as "last epoch: 12"."""
+    return f"{of}: {small.removeprefix('epoch ')}" if of.endswith("epoch") else f"{of} {small}".strip()
 
 
 def _all(items: Sequence[Entry]) -> list[Column]:

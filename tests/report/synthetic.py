@@ -8,6 +8,32 @@ CLASSES = 10
 BINS = 15
 
 
+def new_recipe(method="KD", seed=0, mode="auto", **fields):
+    """A recipe's plain form, as recipe.json has it."""
+    return {
+        "class": "raykd.recipe:Recipe",
+        "method": {"class": f"raykd.methods.{method.lower()}:{method}.Config", "temperature": 4.0},
+        "student": {"class": "raykd.models.config:Network", "name": "resnet8x4", "weights": ""},
+        "data": {
+            "class": "raykd.data.config:Data",
+            "source": {"class": "raykd.data.sources.digits:Digits"},
+            "image_size": 32,
+            "root": "~",
+            "loader": "ffcv",
+        },
+        "teachers": {"class": "raykd.recipe:Teachers", "sources": [], "max_parallel": 0},
+        "epochs": 4,
+        "batch_size": 64,
+        "seed": seed,
+        "workers": 2,
+        "cpus_per_worker": 1,
+        "gpus_per_worker": 0,
+        "wandb": {"mode": mode, "project": "raykd", "entity": "", "group": "", "tags": []},
+        "published": [],
+        **fields,
+    }
+
+
 def write_run(
     root, recipe, name, *, epochs=4, top1=0.9, status="finished", teachers=("teacher",), networks=("student",), **result
 ):
