@@ -128,3 +128,24 @@ def write_search(root, name="search", trials=24):
     rows.append("t98,failed,,1.0,loss is not finite,9.0,0.1,0.9,steps")
     (folder / "trials.csv").write_text("\n".join(rows) + "\n")
     return folder
+
+
+def write_study(root, rows, columns, seeds=3, epochs=24, missing=(), published=(), baseline=None):
+    """A study of KD with a temperature for each row and a network for each column; later rows are better."""
+    cells = []
+    for r, row in enumerate(rows):
+        for c, column in enumerate(columns):
+            for seed in range(seeds):
+                cell = {"row": row, "column": column, "seed": seed, "run": f"{r}/{c}/{seed}", "status": "finished"}
+                if (row, column, seed) in missing:
+                    cells.append(cell | {"status": "failed", "reason": "loss is not finite"})
+                    continue
+                cells.append(cell)
+                recipe = new_recipe("KD", seed, epochs=epochs)
+                recipe["method"] = recipe["method"] | {"temperature": 1.0 + r}
+                recipe["student"] = recipe["student"] | {"name": column.rpartition(" ")[2]}
+                write_run(root, recipe, cell["run"], epochs=epochs, top1=0.6 + 0.008 * r + 0.02 * c, seconds=1000 + 90 * r)
+    about = {"name": "a study", "rows": list(rows), "columns": list(columns), "cells": cells}
+    about |= {"baseline": rows[0] if baseline is None else baseline, "published": list(published)}
+    (root / "study.json").write_text(json.dumps(about))
+    return root

@@ -94,11 +94,11 @@ def _end_labels(axes: Axes, curves: Sequence[Curve]) -> list[str]:
 
 
 def _reference(axes: Axes, name: str, value: float, y_format: Callable) -> str:
-    y, right = axes.y(value), WIDTH - axes.right
-    line = f'<path class="reference" d="M{axes.x(axes.x_range[0]):.1f} {y:.1f}H{right:.0f}"/>'
+    y, left = axes.y(value), axes.x(axes.x_range[0])
+    line = f'<path class="reference" d="M{left:.1f} {y:.1f}H{WIDTH - axes.right:.0f}"/>'
     text = escape(f"{name} {y_format(value)}")
     foot = y - 4 if y > TOP + 12 else y + 13
-    return f'{line}<text class="tick end halo" x="{right - 2:.0f}" y="{foot:.1f}">{text}</text>'
+    return f'{line}<text class="tick halo" x="{left + 4:.0f}" y="{foot:.1f}">{text}</text>'
 
 
 def reliability(bins: Sequence[tuple[int, float, float]]) -> str:

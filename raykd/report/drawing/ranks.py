@@ -21,7 +21,7 @@ def critical_difference(names: Sequence[str], ranking: Ranking) -> str:
     x = lambda rank: NAMES + 10 + (rank - 1) / (len(names) - 1) * (right - NAMES - 10)  # noqa: E731
     height = TOP + LINE * len(names) + 6
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="average ranks with critical difference">']
-    for tick in nice_ticks(1, len(names), whole=True):
+    for tick in dict.fromkeys([1, *nice_ticks(1, len(names), whole=True)]):
         parts.append(f'<text class="tick middle" x="{x(tick):.1f}" y="36">{tick:g}</text>')
         parts.append(f'<path class="grid" d="M{x(tick):.1f} 41V{height - 6}"/>')
     end = min(x(1 + ranking.distance), WIDTH - 14)

@@ -49,7 +49,8 @@ def _names(axes: Axes, points: Sequence[Point]) -> list[str]:
     parts = []
     for i, point in enumerate(points):
         text = clipped(point.name, MOST_NAME)
-        x, y, box = _place(axes.x(point.x), axes.y(point.y), len(text) * CHARACTER, taken[:i] + taken[i + 1 :])
+        others = taken[:i] + taken[i + 1 :]
+        x, y, box = _place(axes.x(point.x), axes.y(point.y), len(text) * CHARACTER, axes.height - BOTTOM, others)
         taken.append(box)
         label = f'<text class="label halo" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
         parts.append(f"<g {look(i, len(points))}>{label}</g>")
@@ -59,11 +60,11 @@ def _names(axes: Axes, points: Sequence[Point]) -> list[str]:
 Box = tuple[float, float, float, float]
 
 
-def _place(x: float, y: float, width: float, taken: Sequence[Box]) -> tuple[float, float, Box]:
+def _place(x: float, y: float, width: float, foot: float, taken: Sequence[Box]) -> tuple[float, float, Box]:
     sides = [(x + 8, y + 4), (x - 8 - width, y + 4), (x - width / 2, y - 9), (x - width / 2, y + 17)]
     sides += [(x + 8, y + 4 + shift) for shift in (-13, 13, -26, 26)]
-    boxes = [(left, foot - 11, left + width, foot + 2) for left, foot in sides]
-    inside = [i for i, box in enumerate(boxes) if box[0] >= LEFT and box[2] <= WIDTH] or [0]
+    boxes = [(left, line - 11, left + width, line + 2) for left, line in sides]
+    inside = [i for i, box in enumerate(boxes) if box[0] >= LEFT and box[2] <= WIDTH and box[3] <= foot] or [0]
     free = [i for i in inside if not any(_overlap(boxes[i], other) for other in taken)]
     best = (free or inside)[0]
     return (*sides[best], boxes[best])

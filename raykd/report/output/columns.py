@@ -51,7 +51,7 @@ def columns(items: Sequence[Entry]) -> Columns:
         if column.empty:
             continue
         if column.constant and column.title != "gain":
-            same.append(f"{column.title} = {column.constant}")
+            same.append(f"{column.title} {column.small}".strip() + f" = {column.constant}")
         else:
             shown.append(column)
     return Columns(shown, same)
@@ -82,8 +82,8 @@ def _all(items: Sequence[Entry]) -> list[Column]:
         Column("top-1 %", best, "best epoch"),
         Column("gain", [_gain(item) for item in items], "points, 95 %"),
         _column("gap closed", [i.closed for i in items], lambda v: text.number(v, ".0f", 100, " %")),
-        _column("teacher's top-1 %", [i.teacher.mean for i in items], lambda v: text.number(v, ".2f", 100)),
-        _column("agreement with teacher", agreement, lambda v: text.number(v, ".1f", 100, " %")),
+        _column("teacher", [i.teacher.mean for i in items], lambda v: text.number(v, ".2f", 100), "top-1 %"),
+        _column("agreement", agreement, lambda v: text.number(v, ".1f", 100, " %"), "with teacher"),
         *(_metric(name, items) for name in names if name != "loss"),
         _column("n", [i.last.n for i in items], str),
         _column("parameters", [i.parameters for i in items], "{:,}".format),
@@ -94,8 +94,8 @@ def _all(items: Sequence[Entry]) -> list[Column]:
     ]
 
 
-def _column(title: str, values: Sequence[float], form: Callable[[float], str]) -> Column:
-    return Column(title, [Cell(form(value), "", value) for value in values])
+def _column(title: str, values: Sequence[float], form: Callable[[float], str], small: str = "") -> Column:
+    return Column(title, [Cell(form(value), "", value) for value in values], small)
 
 
 def _gain(item: Entry) -> Cell:

@@ -90,8 +90,7 @@ class Section:
     title: str
     items: Sequence[Entry]
     columns: Columns
-    figures: list[Drawn]
-    legend: list[str]  # for all of its figures; [] where lines are named at their ends
+    figures: list[Drawn]  # their legend is the table's first column; many series are named where they are drawn
     teachers: list[dict[str, Any]]
     ensembles: list[dict[str, Any]]
     classes: dict[str, Any] | None
@@ -99,13 +98,11 @@ class Section:
 
 
 def section(title: str, items: Sequence[Entry]) -> Section:
-    names = [item.label for item in items]
     return Section(
         title=title,
         items=items,
         columns=columns(items),
         figures=[f for f in overview(items) if f.svg],
-        legend=[] if labelled(len(names)) else names,
         teachers=teachers(items),
         ensembles=ensembles(items),
         classes=classes(items),

@@ -90,9 +90,9 @@ REPORTERS |= {"derived": "d", "": "?"}
 
 
 def initials(figure: Figure) -> str:
-    """Who reports a figure and of which epoch, as short as a cell needs: "c, best"."""
+    """Who reports a figure and of which epoch, as short as a cell needs: "c, b" for copied, best epoch."""
     who = REPORTERS[figure.reporter.removesuffix("?")] + "?" * figure.reporter.endswith("?")
-    return f"{who}, {figure.epoch}" if figure.epoch else who
+    return f"{who},{figure.epoch[0]}" if figure.epoch else who
 
 
 def explain_initials(table: Table) -> str:
@@ -101,7 +101,8 @@ def explain_initials(table: Table) -> str:
     words |= {"restated": "quoted by somebody else", "": "who reports it is not given", "summary": "from a summary"}
     there = dict.fromkeys(f.reporter.removesuffix("?") for cell in table.cells.values() for f in cell.published)
     said = ", ".join(f"{REPORTERS[name]}: {words.get(name, name)}" for name in there)
-    return f"{said}; best or last: the epoch, where it is given."
+    epochs = " after it b: best epoch, l: last epoch, nothing: not given."
+    return f"{said};{epochs}"
 
 
 def p_value(p: float) -> str:

@@ -19,9 +19,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+const MOST_PRINTED = 30; // details that are opened for print: all of a small report, of a study none
 let opened = [];
 addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
+  const closed = [...document.querySelectorAll("details:not([open])")];
+  opened = closed.length > MOST_PRINTED ? [] : closed;
   opened.forEach((part) => (part.open = true));
 });
 addEventListener("afterprint", () => opened.forEach((part) => (part.open = false)));

@@ -1,0 +1,237 @@
+"""The files that a run leaves, read into checked values; what does not fit is a UserError of one line that names it.
+
+Everyone who reads recipe.json, metrics.jsonl, evaluation.json or result.json does it here. Files may come from anybody:
+sizes are bounded, only regular files are opened, and text comes without control characters, so that it can be printed.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Ge, Interval, MaxLen, MinLen
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from raykd import UserError
+from raykd.runs.reading import printable, read_bytes
+from raykd.storage.folder import Folder
+
+SMALL, LARGE = 16 * 2**20, 2**30  # bytes: most of a JSON file or of a line of metrics; most of metrics.jsonl
+
+Share = Annotated[float, Interval(ge=0, le=1)]
+Count = Annotated[int, Interval(ge=0, lt=2**63)]
+Seconds = Annotated[float, Interval(ge=0, lt=math.inf)]
+Text = Annotated[str, MaxLen(4096), AfterValidator(printable)]
+Note = float | list[float] | list[list[float]]
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Model(BaseModel):
+    """Files of newer versions may hold more than is read here."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class Agreement(Model):
+    """Of a network with one teacher: share of equal top-1 classes, mean KL(teacher ‖ network)."""
+
+    top1: Share
+    kl: float
+
+
+class Accuracy(Model):
+    """Figures of one network on a split. Metrics that a user added stand in `model_extra`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    top1: Share
+    top5: Share = math.nan
+    loss: float = math.nan
+    ece: float = math.nan
+    agreement: dict[Text, Agreement] = {}
+
+    def metric(self, name: str) -> float:
+        """A figure by its name, nan where the run has none."""
+        value = getattr(self, name, math.nan)
+        return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+class Line(Model):
+    """One line of metrics.jsonl: means since the line before, and the evaluation at its end."""
+
+    epoch: Annotated[float, Interval(ge=0, lt=math.inf)]
+    step: Count = 0
+    loss: float = math.nan
+    terms: dict[Text, float] = {}
+    notes: dict[Text, Note] = {}
+    measures: dict[Text, float] = {}
+    evaluation: dict[Text, Accuracy] = {}
+
+
+class FullAccuracy(Accuracy):
+    """Figures of the last evaluation: `calibration` has (images, mean confidence, accuracy) of each bin."""
+
+    per_class: list[Share] = []
+    per_class_count: list[Count] = []
+    calibration: list[tuple[Count, Share, Share]] = []
+
+
+class TeacherAccuracy(Accuracy):
+    parameters: Count = 0
+    path: Text = ""
+
+
+class Evaluation(Model):
+    """evaluation.json: the last evaluation in full."""
+
+    split: Literal["test", "validation"]
+    class_names: list[Text]
+    networks: Annotated[dict[Text, FullAccuracy], MinLen(1)]
+    teachers: dict[Text, TeacherAccuracy] = {}
+    ensemble: dict[Text, Accuracy] = {}
+    flops: Annotated[float, Ge(0)] = math.nan
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> "Evaluation":
+        for name, network in self.networks.items():
+            for values in (network.per_class, network.per_class_count):
+                if values and len(values) != len(self.class_names):
+                    raise ValueError(f"{name} has {len(values)} classes, class_names {len(self.class_names)}")
+        return self
+
+
+class Result(Model):
+    """result.json: what came of a run."""
+
+    name: Text
+    status: Literal["finished", "failed", "stopped", "running"]
+    method: Text = ""
+    epochs: float = math.nan
+    seed: int = 0
+    workers: Count
+    restarts: Count = 0
+    top1: Share = math.nan
+    top1_best: Share = math.nan
+    seconds: Seconds
+    images_per_second: Seconds = 0.0
+    parameters: Count = 0
+    git: Text = ""
+    wandb_url: Text = ""
+
+
+class _Section(Model):
+    kind: Annotated[Text, Field(alias="class", pattern=r"^[\w.]+:\w[\w.]*$")]
+
+
+class _Data(Model):
+    source: _Section
+
+
+class _Student(Model):
+    name: Text
+
+
+class _Recipe(Model):
+    """What every recipe has; the rest is its classes' own."""
+
+    method: _Section
+    student: _Student
+    data: _Data
+    epochs: Annotated[float, Interval(gt=0, lt=math.inf)]
+    seed: int
+
+
+def read_recipe(run: Folder) -> dict[str, Any]:
+    """recipe.json as plain values."""
+    content = read_object(run, "recipe.json")
+    _checked(_Recipe, content, f"{run.place}/recipe.json")
+    return content
+
+
+def read_result(run: Folder) -> Result | None:
+    """result.json; None where there is none: the run has not ended."""
+    return _optional(run, "result.json", Result)
+
+
+def read_evaluation(run: Folder) -> Evaluation | None:
+    """evaluation.json; None where there is none: the run has not ended, or ended without."""
+    return _optional(run, "evaluation.json", Evaluation)
+
+
+def read_metrics(run: Folder) -> list[Line]:
+    """Lines of metrics.jsonl by rising epoch; of two lines of one epoch the later; a torn last line is left out."""
+    if not run.exists("metrics.jsonl"):
+        return []
+    lines = {line.epoch: line for line in _lines(run)}
+    return [lines[epoch] for epoch in sorted(lines)]
+
+
+def _lines(run: Folder) -> Iterator[Line]:
+    texts = read_bytes(run, "metrics.jsonl", LARGE).splitlines()
+    for number, text in enumerate(texts, 1):
+        if len(text) > SMALL:
+            raise UserError(f"{run.place}/metrics.jsonl, line {number}: more than {SMALL:,} bytes")
+        try:
+            yield Line.model_validate_json(text)
+        except ValidationError as error:
+            if number == len(texts) and not _is_json(text):
+                return  # the process died while it wrote
+            raise UserError(f"{run.place}/metrics.jsonl, line {number}: {_first(error)}") from None
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def read_checked(run: Folder, name: str, kind: type[T]) -> T:
+    """A JSON file as its model; raises UserError of one line that names what does not fit."""
+    return _checked(kind, read_bytes(run, name, SMALL), f"{run.place}/{name}")
+
+
+def _optional(run: Folder, name: str, kind: type[T]) -> T | None:
+    if not run.exists(name):
+        return None
+    return read_checked(run, name, kind)
+
+
+def read_object(run: Folder, name: str) -> dict[str, Any]:
+    """A JSON file that holds an object, its text made printable; raises UserError where it does not."""
+    if not run.exists(name):
+        raise UserError(f"{run.place} is no run directory: it has no {name}")
+    try:
+        content = json.loads(read_bytes(run, name, SMALL))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{run.place}/{name}: {printable(str(error))[:200]}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{run.place}/{name}: not a JSON object")
+    return _printable(content)
+
+
+def _checked(kind: type[T], content: dict[str, Any] | bytes, origin: str) -> T:
+    try:
+        if isinstance(content, bytes):
+            return kind.model_validate_json(content)
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first complaint, as "networks.student.top1: Input should be …"."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return printable(f"{place}: {first['msg']}" if place else first["msg"])[:300]
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
