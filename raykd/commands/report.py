@@ -39,8 +39,10 @@ def run(arguments: Sequence[str]) -> int:
     far = {place: local_copy(place, of_results) for place in chosen.runs if "://" in place}
     places = [str(far[place].path) if place in far else place for place in chosen.runs]
     written = report(places, baseline=chosen.baseline, out=chosen.out, wandb=chosen.wandb)
-    console = Console(soft_wrap=True)
-    console.print(f"{written.path}: {len(written.report.entries)} rows", highlight=False)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    for line in written.report.left_out:
+        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"left out: {line}")
+    console.print(f"{written.path}: {written.report.summary}")
     if written.url:
-        console.print(f"W&B draft: {written.url}", highlight=False)
+        console.print(f"W&B draft: {written.url}")
     return 0

@@ -34,6 +34,16 @@ class Report:
         return [repeat for item in self.entries for repeat in item.row.repeats]
 
     @property
+    def summary(self) -> str:
+        """What it holds, in a line."""
+        runs = sum(len(item.row.runs) for item in self.entries)
+        parts = [f"{len(self.entries)} rows of {runs} runs"]
+        parts += [f"{len(self.repeats)} that repeat another one's seed"] if self.repeats else []
+        parts += [f"{len(self.open_runs)} not finished"] if self.open_runs else []
+        parts += [f"{len(self.left_out)} left out"] if self.left_out else []
+        return ", ".join(parts)
+
+    @property
     def sections(self) -> dict[str, list[Entry]]:
         found: dict[str, list[Entry]] = {}
         for item in self.entries:

@@ -144,7 +144,9 @@ def write_study(root, rows, columns, seeds=3, epochs=24, missing=(), published=(
                 recipe = new_recipe("KD", seed, epochs=epochs)
                 recipe["method"] = recipe["method"] | {"temperature": 1.0 + r}
                 recipe["student"] = recipe["student"] | {"name": column.rpartition(" ")[2]}
-                write_run(root, recipe, cell["run"], epochs=epochs, top1=0.6 + 0.008 * r + 0.02 * c, seconds=1000 + 90 * r)
+                write_run(
+                    root, recipe, cell["run"], epochs=epochs, top1=0.6 + 0.008 * r + 0.02 * c, seconds=1000 + 90 * r
+                )
     about = {"name": "a study", "rows": list(rows), "columns": list(columns), "cells": cells}
     about |= {"baseline": rows[0] if baseline is None else baseline, "published": list(published)}
     (root / "study.json").write_text(json.dumps(about))

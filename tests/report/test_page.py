@@ -88,7 +88,9 @@ def test_classes_have_one_order_and_one_scale(runs):  # noqa: F811
     found = classes(make([str(runs)]).entries)
     assert [name for name, _ in found["rows"]] == [f"digit {i}" for i in range(10)] and found["hidden"] == 0
     bars = [bar for _, row in found["rows"] for bar in row]
-    assert max(share for _, share in bars) == pytest.approx(1) and len({round(abs(g) / s, 9) for g, s in bars if s}) == 1
+    assert (
+        max(share for _, share in bars) == pytest.approx(1) and len({round(abs(g) / s, 9) for g, s in bars if s}) == 1
+    )
 
 
 def test_epochs_are_whole_where_they_are(tmp_path, recipe):

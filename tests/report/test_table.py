@@ -32,14 +32,27 @@ def cells():
                 continue
             for seed, value in enumerate(VALUES[row][: 1 if row == "rare" else 3]):
                 yield Cell(
-                    row=row, column=column, seed=seed, accuracy=value + 0.02 * c, best=value + 0.03, teacher=0.8, hours=r + 1
+                    row=row,
+                    column=column,
+                    seed=seed,
+                    accuracy=value + 0.02 * c,
+                    best=value + 0.03,
+                    teacher=0.8,
+                    hours=r + 1,
                 )
 
 
 @pytest.fixture
 def table():
     copied = Quoted(
-        row="KD", column=COLUMNS[0], value=0.7066, deviation=0.003, n=5, reporter="copied", epoch="best", source="CRD, t. 1"
+        row="KD",
+        column=COLUMNS[0],
+        value=0.7066,
+        deviation=0.003,
+        n=5,
+        reporter="copied",
+        epoch="best",
+        source="CRD, t. 1",
     )
     missing = [Missing(row="rare", column=COLUMNS[2], seed=0, status="failed", reason="loss is not finite")]
     return build_table(
