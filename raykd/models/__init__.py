@@ -1,30 +1,59 @@
 """Networks, all seen through one view: `Staged`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from raykd.models.config import Network
 
 if TYPE_CHECKING:
+    from raykd.models.library_weights import Published
     from raykd.models.staged import Staged
 
 
-def create(name: str, num_classes: int, image_size: int, weights: str = "") -> "Staged":
+def create(
+    name: str,
+    num_classes: int,
+    image_size: int,
+    weights: str = "",
+    options: Mapping[str, Any] = {},  # noqa: B006  never changed
+    stages: Sequence[str] = (),
+) -> "Staged":
     """The network `name` for square images of image_size pixels, fresh or with weights.
 
-    name: one of `names()`, `torchvision:NAME`, or `timm:NAME` (timm's NAME.TAG picks its weights).
+    name: one of `names()`, `torchvision:NAME`, `timm:NAME` (timm's NAME.TAG picks its weights), `hf:NAME`, or
+    `MODULE:CALLABLE` of a module that came with the recipe.
+    num_classes: 0 for features alone, where the library has such networks.
     weights: "" fresh; "pretrained" the library's own, with a fresh last layer where num_classes differs; else a file
-    (.safetensors, .pth, BiT's .npz), which must fit in the number of classes too, unless "#backbone" follows its name:
+    (see `raykd.models.weights`), which must fit in the number of classes too, unless "#backbone" follows its name:
     then all but the last layer is taken. Batch counters apart, nothing may be missing or left over.
-    Raises UserError for unknown names, families that can't be staged, images too small, and weights that don't fit.
+    options: keywords for the library's builder or the callable. stages: modules whose outputs are the stages' maps,
+    where the library does not say.
+    Raises UserError for unknown names, images too small, options that don't exist, and weights that don't fit.
     """
     from raykd.models.creation import create as build
 
-    return build(name, num_classes, image_size, weights)
+    return build(name, num_classes, image_size, weights, options, stages)
+
+
+def create_network(network: Network, num_classes: int, image_size: int) -> "Staged":
+    """What `create` makes of a recipe's network."""
+    return create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
+
+
+def published(name: str) -> "Published":
+    """What a library says of its pretrained weights: the images and the classes that they were trained with.
+
+    Raises UserError where `name` has none.
+    """
+    from raykd.models.library_weights import published as look_up
+
+    return look_up(name)
 
 
 def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the pixels that a library's pretrained network expects; see `renormalize`."""
-    from raykd.models.creation import normalization as expected
-
-    return expected(name)
+    """Mean and standard deviation of the pixels that a library's pretrained network expects."""
+    about = published(name)
+    return about.mean, about.std
 
 
 def names() -> list[tuple[str, str]]:

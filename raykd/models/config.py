@@ -1,6 +1,6 @@
 """How a recipe names a network. Importing this module costs nothing: no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -8,7 +8,16 @@ class Network:
     """One network: which, and what it starts from."""
 
     name: str
-    """A name of `raykd list models`, `torchvision:NAME`, or `timm:NAME`."""
+    """A name of `raykd list models`, `torchvision:NAME`, `timm:NAME`, `hf:NAME`, or `MODULE:CALLABLE`: Python beside
+    the recipe that returns a torch.nn.Module, called with num_classes and the options."""
     weights: str = ""
     """Empty: a fresh network. "pretrained": the library's own weights, with a fresh last layer for other numbers of
-    classes. Else a .safetensors, .pth, or BiT .npz file; PATH#backbone takes all but its last layer."""
+    classes. Else a file, or a URL (https://…, hf://ORG/REPO/FILE) with its sha256; FILE#backbone takes all but its last
+    layer."""
+    sha256: str = ""
+    """Of a URL's file, 64 hexadecimal digits."""
+    options: dict[str, int | float | str | bool] = field(default_factory=dict)
+    """Keywords for the library's builder or the callable, such as drop_path_rate."""
+    stages: tuple[str, ...] = ()
+    """Dotted names of the modules whose outputs are stage1, stage2, …, for methods that read feature maps; empty: what
+    is known of the network."""

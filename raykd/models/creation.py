@@ -1,89 +1,167 @@
 """From a name to a network."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import torch
+from torch import nn
 
 from raykd import UserError
 from raykd.models import catalogue
+from raykd.models.libraries import own
 from raykd.models.parts import Parts
+from raykd.models.reader import ModuleOutputs
 from raykd.models.staged import Staged
 from raykd.models.weights import load_weights
 
 LIBRARIES = {
-    "torchvision": "ResNet, ResNeXt, Wide-ResNet, VGG, MobileNet, ShuffleNet, DenseNet, EfficientNet, ConvNeXt, RegNet",
-    "timm": "the same except ShuffleNet, and SE-ResNet, SENet, BiT (resnetv2_*_bit), ResNeSt, RepVGG",
+    "torchvision": "every classifier; chains, which branch, are ResNet, ResNeXt, Wide-ResNet, VGG, MobileNet, "
+    "ShuffleNet, DenseNet, EfficientNet, ConvNeXt, RegNet",
+    "timm": "every classifier; chains are the same except ShuffleNet, and SE-ResNet, SENet, BiT (resnetv2_*_bit), "
+    "ResNeSt, RepVGG",
+    "hf": "Hugging Face's image classifiers: a hub name, a folder, or a model type; needs transformers",
 }
+MODULES = {"hf": "huggingface"}
 
 
-def create(name: str, num_classes: int, image_size: int, weights: str = "") -> Staged:
+def create(
+    name: str,
+    num_classes: int,
+    image_size: int,
+    weights: str = "",
+    options: Mapping[str, Any] = {},  # noqa: B006  never changed
+    stages: Sequence[str] = (),
+) -> Staged:
     """See `raykd.models.create`."""
+    about = {"name": name, "num_classes": num_classes, "image_size": image_size}
     library, colon, _ = name.partition(":")
-    if colon and library not in LIBRARIES:
-        raise UserError(f"unknown library {library!r} in {name!r}; there are {', '.join(LIBRARIES)}")
-    parts = _from_library(name, num_classes, weights) if colon else _own(name, num_classes, image_size, weights)
-    staged = Staged(**parts._asdict(), name=name, num_classes=num_classes, image_size=image_size)
-    if colon:
-        _expect_whole(staged)
+    if not colon:
+        staged = Staged(**_defined(name, num_classes, image_size, weights, options)._asdict(), **about)
+    else:
+        staged = _first_whole(_views(name, num_classes, image_size, weights, options, stages), about)
     if weights not in ("", "pretrained"):
-        load_weights(staged, weights.removesuffix("#backbone"), without_classifier=weights.endswith("#backbone"))
+        path, backbone = weights.removesuffix("#backbone"), weights.endswith("#backbone")
+        staged.weights_taken = load_weights(staged, path, without_classifier=backbone)
     return staged
 
 
 def names() -> list[tuple[str, str]]:
     """See `raykd.models.names`."""
     also = {name: f"; also {alias}" for alias, name in catalogue.ALIASES.items()}
-    own = [(name, line + also.get(name, "")) for name, (line, _) in catalogue.NETWORKS.items()]
-    return own + [(f"{library}:NAME", line) for library, line in LIBRARIES.items()]
+    defined = [(name, line + also.get(name, "")) for name, (line, _) in catalogue.NETWORKS.items()]
+    own = [("MODULE:CALLABLE", "one of your own: called with num_classes and the recipe's options, from MODULE.py")]
+    return defined + [(f"{library}:NAME", line) for library, line in LIBRARIES.items()] + own
 
 
-def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the pixels that the pretrained weights of a library's network expect."""
-    return _library(name).normalization(name.partition(":")[2])
-
-
-def _own(name: str, num_classes: int, image_size: int, weights: str) -> Parts:
+def _defined(name: str, num_classes: int, image_size: int, weights: str, options: Mapping[str, Any]) -> Parts:
     if name not in catalogue.NETWORKS and name not in catalogue.ALIASES:
         raise UserError(f"unknown network {name!r}{_suggestion(name)}; `raykd list models` shows all")
     if weights == "pretrained":
         raise UserError(f"{name} has no published weights: give a file, or take a network of torchvision or timm")
+    if options:
+        raise UserError(f"{name} takes no options, not {', '.join(options)}; the name says all")
     return catalogue.build(name, num_classes, image_size)
 
 
-def _from_library(name: str, num_classes: int, weights: str) -> Parts:
-    library, inner = _library(name), name.partition(":")[2]
-    if inner.partition(".")[0] not in (known := library.names()):
-        close = _close(inner, known)
-        raise UserError(f"unknown network {name!r}{': did you mean ' + close + '?' if close else ''}")
-    return (library.pretrained if weights == "pretrained" else library.build)(inner, num_classes)
+def _views(
+    name: str, num_classes: int, image_size: int, weights: str, options: Mapping[str, Any], stages: Sequence[str]
+) -> Iterator[Parts]:
+    """Ways to see a network of a library or of one's own, the one that can do most first."""
+    library, _, inner = name.partition(":")
+    if library not in LIBRARIES:
+        if weights == "pretrained":
+            raise UserError(f"{name} has no published weights: give a file")
+        module, model = own, own.build(name, num_classes, options)
+    else:
+        module = _library(library)
+        model = _built(module, library, inner, num_classes, image_size, weights == "pretrained", options)
+    views = module.views(model, num_classes, image_size)
+    return _with_stages(views, stages) if stages else views
 
 
-def _library(name: str) -> ModuleType:
-    # Imported only when asked for: timm alone takes a second or two.
-    return import_module(f"raykd.models.families.{name.partition(':')[0]}")
+def _with_stages(views: Iterator[Parts], stages: Sequence[str]) -> Iterator[Parts]:
+    """The network with the outputs of the modules that the recipe names as its stages."""
+    *_, plain = views
+    modules = {f"stage{i + 1}": path for i, path in enumerate(stages)}
+    known = dict(plain.model.named_modules())
+    for path in stages:
+        if path not in known:
+            close = difflib.get_close_matches(path, known, n=3)
+            raise UserError(f"stages: the network has no module {path!r}{_did_you_mean(close)}")
+    yield Parts(plain.model, reader=ModuleOutputs(modules, plain.reader.classifiers))
 
 
-def _suggestion(name: str) -> str:
-    elsewhere = [f"{library}:{name}" for library in LIBRARIES if name in _library(library).names()]
-    close = ", ".join([*elsewhere, _close(name, [*catalogue.NETWORKS, *catalogue.ALIASES])]).strip(", ")
-    return f": did you mean {close}?" if close else ""
+def _built(
+    module: ModuleType,
+    library: str,
+    name: str,
+    num_classes: int,
+    image_size: int,
+    pretrained: bool,
+    options: Mapping[str, Any],
+) -> nn.Module:
+    if library != "hf" and name.partition(".")[0] not in (known := module.names()):
+        raise UserError(f"unknown network {f'{library}:{name}'!r}{_did_you_mean(_close(name, known))}")
+    build = module.pretrained if pretrained else module.build
+    try:
+        return build(name, num_classes, image_size, options)
+    except TypeError as error:  # a keyword that the builder does not have
+        raise UserError(f"{library}:{name} can't be built with {dict(options)}: {_one_line(error)}") from error
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        if not pretrained:
+            why = f"with images of {image_size}×{image_size} pixels ({_one_line(error)}): change image_size"
+            raise UserError(f"{library}:{name} can't be built {why}") from error
+        why = f"could not be loaded ({_one_line(error)})"
+        raise UserError(f"the weights of {library}:{name} {why}; give a file") from error
 
 
-def _close(name: str, known: Iterable[str]) -> str:
-    return ", ".join(difflib.get_close_matches(name, list(known), n=3))
+def _first_whole(views: Iterator[Parts], about: dict[str, Any]) -> Staged:
+    """The first view that its network's own forward pass agrees with; raises the last one's UserError."""
+    refused: UserError | None = None
+    for parts in views:
+        try:
+            staged = Staged(**parts._asdict(), **about)
+        except UserError as error:
+            refused = error
+        else:
+            if _is_whole(staged):
+                return staged
+    assert refused is not None  # a network that runs as a whole without maps is itself
+    raise refused
 
 
 @torch.no_grad()
-def _expect_whole(staged: Staged) -> None:
-    """Raise UserError unless the sections together are the network: libraries have many variants of a family."""
+def _is_whole(staged: Staged) -> bool:
+    """Whether what gives the features gives the network's own logits: libraries have many variants of a family."""
     training = staged.training
     staged.eval()
     size = staged.image_size
     images = torch.linspace(-2, 2, 3 * size * size).view(1, 3, size, size)
-    whole, parts = staged(images), staged.output(images, ()).logits
+    whole, parts = staged(images), staged.output(images, tuple(staged.shapes)).logits
     staged.train(training)
-    if not torch.allclose(whole, parts, rtol=1e-4, atol=1e-5, equal_nan=True):
-        raise UserError(f"{staged.name} does more than its stages one after another: raykd can't stage this variant")
+    return torch.allclose(whole, parts, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def _library(library: str) -> ModuleType:
+    # Imported only when asked for: timm alone takes a second or two.
+    return import_module(f"raykd.models.libraries.{MODULES.get(library, library)}")
+
+
+def _suggestion(name: str) -> str:
+    elsewhere = [f"{library}:{name}" for library in ("torchvision", "timm") if name in _library(library).names()]
+    return _did_you_mean([*elsewhere, *_close(name, [*catalogue.NETWORKS, *catalogue.ALIASES])])
+
+
+def _did_you_mean(close: Sequence[str]) -> str:
+    return f": did you mean {', '.join(close)}?" if close else ""
+
+
+def _close(name: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, list(known), n=3)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -12,6 +12,7 @@ from raykd.contract import Output
 from raykd.models.reader import ModuleOutputs
 
 START = "stem"  # what enters it are the images
+CAN_NOT_RUN = (RuntimeError, AssertionError, ValueError)  # what convolutions and attention blocks raise of small images
 
 
 class Through(NamedTuple):
@@ -57,6 +58,7 @@ class Staged(nn.Module):
     ):
         super().__init__()
         self.model, self.reader = model, reader
+        self.weights_taken = ""  # of the file that it was loaded from, where not all of it was taken
         self.name, self.num_classes, self.image_size = name, num_classes, image_size
         sections = {START: tuple(stem)} | {f"stage{i + 1}": tuple(parts) for i, parts in enumerate(stages)}
         chain = sections | {"pooled": tuple(pool), "head": tuple(head)}
@@ -208,7 +210,7 @@ class Staged(nn.Module):
                 logits, features = self.reader(self.model, x, self.reader.features)
             else:
                 logits, features = self._run_all(x)
-        except (RuntimeError, AssertionError, ValueError) as error:  # what convolutions and attention blocks raise
+        except CAN_NOT_RUN as error:
             size, reason = f"{self.image_size}×{self.image_size}", " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{self.name} can't take images of {size} pixels ({reason}): change image_size") from error
         self.model.train(training)

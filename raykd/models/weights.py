@@ -1,160 +1,127 @@
-"""Weights in files: .safetensors and .pth (tensors only), and the .npz of BiT. Nothing is ever unpickled."""
+"""Weights from files into networks: what a file holds that fits the network, and what differs, in one line."""
 
 import os
-import re
-import zipfile
-from collections.abc import Mapping
-from pathlib import Path
-from pickle import UnpicklingError
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.models.staged import Staged
+from raykd.models.weight_files import content_of
 
-# Where training scripts put the network among other things, and the prefixes that wrappers add to its keys.
-NESTS = ("state_dict", "model", "model_state", "model_state_dict", "net", "student")
-PREFIXES = ("module.", "_orig_mod.", "model.")
-
-
-def save_student(network: Staged | nn.Module, path: str | os.PathLike, metadata: Mapping[str, str]) -> None:
-    """Write the plain network's tensors, under its own keys, as .safetensors; the file appears whole or not at all."""
-    path = Path(path)
-    tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in plain(network).state_dict().items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, partial, metadata=dict(metadata))
-    partial.replace(path)
+# Where training scripts put several networks, and which of them is meant: an average before the plain weights.
+PREFERRED = ("ema", "student")
+LAST = ("teacher", "momentum", "target", "optimizer")
+DEPTH = 4  # of dictionaries inside one another
 
 
-def load_weights(network: Staged | nn.Module, path: str | os.PathLike, without_classifier: bool = False) -> None:
+class Found(NamedTuple):
+    """A network's tensors in a file: under which dictionaries, and behind which prefix of their keys."""
+
+    nest: tuple[str, ...]
+    prefix: str
+    state: dict[str, Tensor]
+
+    def __str__(self) -> str:
+        where = [f"{'/'.join(self.nest)!r}"] if self.nest else []
+        return ", ".join(where + ([f"the keys after {self.prefix!r}"] if self.prefix else []))
+
+
+def load_weights(network: Staged | nn.Module, path: str | os.PathLike, without_classifier: bool = False) -> str:
     """Load a file into a network, completely; only BatchNorm's batch counters may be missing, as in old files.
 
     without_classifier leaves the last layer of a Staged network as it is, whatever the file holds for it.
+    Returns what of the file was taken, where that is not all: "'state_dict_ema', the keys after 'module.'".
     Raises UserError, naming the file, where it can't be read or doesn't fit.
     """
-    model = plain(network)
-    state, own = read(path), model.state_dict()
-    classifier = network.classifier if isinstance(network, Staged) else None
-    if classifier is not None and without_classifier:
-        state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{classifier}.")}
-        state |= {key: tensor for key, tensor in own.items() if key.startswith(f"{classifier}.")}
-    elif classifier is not None:
-        _expect_classes(state.get(f"{classifier}.weight"), network, path)
-    problems = _differences(state, own)
+    model = network.model if isinstance(network, Staged) else network
+    own, heads = model.state_dict(), network.classifiers if isinstance(network, Staged) else ()
+    fresh = {key: own[key] for key in own if without_classifier and _belongs(key, heads)}
+    found = _best(path, {key: own[key] for key in own if key not in fresh})
+    state = {key: tensor for key, tensor in found.state.items() if not (without_classifier and _belongs(key, heads))}
+    if not without_classifier and heads:
+        _expect_classes(state.get(f"{heads[0]}.weight"), network, path)
+    problems = _differences(state | fresh, own)
     if problems:
         raise UserError(f"{path} does not fit {getattr(network, 'name', type(model).__name__)}: {'; '.join(problems)}")
-    model.load_state_dict(own | state)
+    model.load_state_dict(own | state | fresh)
+    return str(found)
 
 
-def plain(network: Staged | nn.Module) -> nn.Module:
-    return network.model if isinstance(network, Staged) else network
+def _belongs(key: str, layers: Collection[str]) -> bool:
+    return any(key.startswith(f"{layer}.") for layer in layers)
 
 
-def read(path: str | os.PathLike) -> dict[str, Tensor]:
-    """The tensors of a weights file by the network's own keys; raises UserError where it holds none."""
-    readers = {
-        ".safetensors": load_file,
-        ".pth": _read_torch,
-        ".pt": _read_torch,
-        ".bin": _read_torch,
-        ".npz": _read_bit,
-    }
-    path = Path(path).expanduser()
-    if path.suffix not in readers:
-        raise UserError(
-            f"{path}: weights are read from {', '.join(readers)} files, not from {path.suffix or 'this one'}"
-        )
-    if not path.is_file():
-        raise UserError(f"{path}: no such weights file")
-    try:
-        state = readers[path.suffix](path)
-    except (SafetensorError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path} is not a readable {path.suffix} file, or is cut off ({_first_line(error)})") from error
-    except UnpicklingError as error:
-        reason = "it is cut off, or holds other things than tensors: save the network's state_dict() alone"
-        raise UserError(f"{path} can't be loaded safely; {reason} ({_first_line(error)})") from error
-    return _without_prefixes(state)
+def _best(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Found:
+    """What in the file fits the network best; raises UserError where two things fit it equally well."""
+    found = sorted(_networks(path, own), key=lambda each: _fit(each, own), reverse=True)
+    if not found:
+        raise UserError(f"{path} holds no network: no state_dict in it, and no tensors by name in its dictionaries")
+    best, second = found[0], found[1] if len(found) > 1 else None
+    if second and _fit(second, own) == _fit(best, own) and not _missing(second.state, own):
+        raise UserError(f"{path} holds several networks that fit, {best} and {second}: save the one you mean alone")
+    return best
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    while isinstance(content, Mapping):
-        nested = [content[key] for key in NESTS if isinstance(content.get(key), Mapping)]
-        if not nested:
-            break
-        content = nested[0]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(x, Tensor) for x in content.values()):
-        raise ValueError(f"no state_dict in it, nor under one of the keys {', '.join(NESTS)}")
-    return dict(content)
+def _fit(found: Found, own: Mapping[str, Tensor]) -> tuple[int, int, int]:
+    """How many tensors fit, then how likely the network is the one meant, by its names, then how plain these are."""
+    fitting = sum(key in found.state and found.state[key].shape == own[key].shape for key in own)
+    names = " ".join((*found.nest, found.prefix)).lower()
+    likely = sum(name in names for name in PREFERRED) - sum(name in names for name in LAST)
+    return fitting, likely, -len(found.prefix)
 
 
-def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PREFIXES * 2:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
-    return state
+def _networks(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Iterator[Found]:
+    for nest, tensors in _dictionaries(content_of(path)):
+        for prefix in _prefixes(tensors, own):
+            yield Found(nest, prefix, {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)})
 
 
-BIT_NAMES = (
-    (r"^root_block/standardized_conv2d/kernel$", "stem.conv.weight"),
-    (r"^head/conv2d/kernel$", "head.fc.weight"),
-    (r"^head/conv2d/bias$", "head.fc.bias"),
-    (r"^group_norm/gamma$", "norm.weight"),
-    (r"^group_norm/beta$", "norm.bias"),
-    (r"^{unit}/a/proj/standardized_conv2d/kernel$", "stages.{block}.blocks.{unit}.downsample.conv.weight"),
-    (r"^{unit}/(?P<branch>[abc])/standardized_conv2d/kernel$", "stages.{block}.blocks.{unit}.conv{branch}.weight"),
-    (r"^{unit}/(?P<branch>[abc])/group_norm/gamma$", "stages.{block}.blocks.{unit}.norm{branch}.weight"),
-    (r"^{unit}/(?P<branch>[abc])/group_norm/beta$", "stages.{block}.blocks.{unit}.norm{branch}.bias"),
-)
-BIT_UNIT = r"block(?P<block>\d+)/unit(?P<unit>\d+)"
+def _dictionaries(content: Any, nest: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+    """Every dictionary in a file's content that holds tensors by name, with the keys that lead to it."""
+    if not isinstance(content, Mapping) or len(nest) > DEPTH:
+        return
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if tensors:
+        yield nest, tensors
+    for key, value in content.items():
+        yield from _dictionaries(value, (*nest, str(key)))
 
 
-def _read_bit(path: Path) -> dict[str, Tensor]:
-    """A BiT checkpoint (Kolesnikov et al. 2020) under the keys of timm's `resnetv2_*_bit`; kernels HWIO → OIHW."""
-    state = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays.files:
-            array = arrays[name]
-            array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
-            state[_bit_key(name.removeprefix("resnet/"))] = torch.from_numpy(np.ascontiguousarray(array))
-    return state
-
-
-def _bit_key(name: str) -> str:
-    for pattern, key in BIT_NAMES:
-        match = re.match(pattern.replace("{unit}", BIT_UNIT), name)
-        if match:
-            found = match.groupdict()
-            places = {part: int(found[part]) - 1 for part in ("block", "unit") if part in found}
-            return key.format(**places, branch="abc".index(found["branch"]) + 1 if "branch" in found else "")
-    return name
+def _prefixes(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """What stands before the network's own keys in a dictionary's: "module.", "backbone.", … or nothing."""
+    keys = [key for key in own if "." in key] or list(own)
+    for sought in (keys[0], keys[-1]) if keys else ():
+        found = {key.removesuffix(sought) for key in tensors if key == sought or key.endswith(f".{sought}")}
+        if found:
+            return sorted(found)
+    return [""]
 
 
 def _expect_classes(kernel: Tensor | None, network: Staged, path: str | os.PathLike) -> None:
     if kernel is not None and kernel.shape[0] != network.num_classes:
         counts = f"{path} is of a network of {kernel.shape[0]} classes, {network.name} here has {network.num_classes}"
-        raise UserError(f"{counts}: for all but the last layer, write '#backbone' behind the file's name")
+        raise UserError(
+            f"{counts}: for all but a student's last layer, write '#backbone' behind the file's name; of a teacher, "
+            "name its `classes`"
+        )
 
 
 def _differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
     shapes = [
         f"{key} is {list(state[key].shape)} instead of {list(own[key].shape)}"
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
-    found = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    kinds = {"missing": _missing(state, own), "unexpected": unexpected, "of another shape": shapes}
     return [
         f"{len(keys)} {kind}: {', '.join(keys[:3])}{' …' if len(keys) > 3 else ''}"
-        for kind, keys in found.items()
+        for kind, keys in kinds.items()
         if keys
     ]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+def _missing(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    return [key for key in own if key not in state and not key.endswith("num_batches_tracked")]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors.torch import save_file
 
 from raykd import UserError
 from raykd.models import create
-from raykd.models.weights import load_weights, save_student
+from raykd.models.weights import load_weights
 
 
 def network(name="resnet8", num_classes=5, seed=0):
@@ -23,21 +23,8 @@ def equal(a, b, except_for="nothing"):
     return all(torch.equal(a[key], b[key]) for key in a if not key.startswith(except_for))
 
 
-def test_a_saved_student_is_read_back(tmp_path):
-    saved, path = network(), tmp_path / "student.safetensors"
-    save_student(saved, path, {"network": "resnet8"})
-    with safe_open(path, "pt") as file:
-        assert list(sorted(file.keys())) == sorted(saved.model.state_dict())
-        assert file.metadata() == {"network": "resnet8"}
-    assert equal(create("resnet8", 5, 16, weights=str(path)), saved)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_student_with_a_shared_trunk_is_saved_whole(tmp_path):
-    leader, peer, path = network(seed=0), network(seed=1), tmp_path / "peer.safetensors"
-    peer.share_trunk(leader, before="stage3")
-    save_student(peer, path, {})
-    assert equal(create("resnet8", 5, 16, weights=str(path)), peer)
+def save(network, path):
+    save_file(network.model.state_dict(), path)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +48,7 @@ def test_checkpoints_of_training_scripts_are_understood(tmp_path, wrap):
 
 def test_all_but_the_classifier(tmp_path):
     saved, path = network(num_classes=9), tmp_path / "other.safetensors"
-    save_student(saved, path, {})
+    save(saved, path)
     with pytest.raises(UserError, match=r"other.safetensors.*9 classes.*resnet8.*5: .*#backbone"):
         create("resnet8", 5, 16, weights=str(path))
     torch.manual_seed(3)
@@ -74,13 +61,13 @@ def test_all_but_the_classifier(tmp_path):
 
 def test_differences_are_named(tmp_path):
     path, other = tmp_path / "other.safetensors", network("resnet14")
-    save_student(other, path, {})
+    save(other, path)
     with pytest.raises(UserError, match=r"other.safetensors does not fit resnet8: .*unexpected: layer1\.1\.\S+, .* …"):
         load_weights(network(), path)
-    save_student(network(), path, {})
+    save(network(), path)
     with pytest.raises(UserError, match=r"does not fit resnet14: .*missing: layer1\.1\."):
         load_weights(network("resnet14"), path)
-    save_student(network("resnet8x4"), path, {})
+    save(network("resnet8x4"), path)
     with pytest.raises(
         UserError, match=r"of another shape: conv1\.weight is \[32, 3, 3, 3\] instead of \[16, 3, 3, 3\]"
     ):
@@ -89,7 +76,7 @@ def test_differences_are_named(tmp_path):
 
 def test_a_refused_file_changes_nothing(tmp_path):
     path, kept, before = tmp_path / "other.safetensors", network(), network()
-    save_student(network("resnet8x4", seed=5), path, {})
+    save(network("resnet8x4", seed=5), path)
     with pytest.raises(UserError):
         load_weights(kept, path)
     assert equal(kept, before)
@@ -99,7 +86,7 @@ def test_a_refused_file_changes_nothing(tmp_path):
 def test_cut_off_and_foreign_files_are_one_clear_line(tmp_path, suffix):
     whole = tmp_path / f"whole{suffix}"
     if suffix == ".safetensors":
-        save_student(network(), whole, {})
+        save(network(), whole)
     elif suffix == ".pth":
         torch.save(network().model.state_dict(), whole)
     else:

@@ -1,7 +1,11 @@
-"""timm's classifiers as stem, stages, pooling, head, by their own module names: `timm:NAME`.
+"""timm's classifiers: `timm:NAME`. Families that are chains by their own module names; any other as timm reads it.
 
-A stage begins where the map becomes smaller; what comes before the last four such places is the stem.
+A stage of a chain begins where the map becomes smaller; what comes before the last four such places is the stem.
 """
+
+from collections.abc import Iterator, Mapping
+from types import NoneType
+from typing import Any
 
 import timm
 from timm.layers import ClassifierHead, NormMlpClassifierHead
@@ -17,44 +21,53 @@ from timm.models.senet import SENet
 from timm.models.vgg import VGG
 from torch import nn
 
-from raykd import UserError
+from raykd.models.libraries.probe import last_layer, stage_ends
 from raykd.models.parts import Parts, as_map, flatten, split, strides
+from raykd.models.reader import Intermediates, ModuleOutputs
 
 
 def names() -> list[str]:
-    """Every architecture of the installed timm, staged or not."""
+    """Every architecture of the installed timm."""
     return timm.list_models()
 
 
-def build(name: str, num_classes: int) -> Parts:
-    """A fresh network with timm's own initialisation; raises UserError where its family can't be staged."""
-    return stage(timm.create_model(name, pretrained=False, num_classes=num_classes), name)
+def build(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
+    """A fresh network with timm's own initialisation."""
+    return timm.create_model(name, num_classes=num_classes, **_sized(name, image_size), **options)
 
 
-def pretrained(name: str, num_classes: int) -> Parts:
-    """With timm's weights (NAME.TAG picks which); for other than their number of classes, with a fresh last layer.
-
-    Raises UserError where there are none, or where they can't be downloaded.
-    """
-    try:
-        model = timm.create_model(name, pretrained=True, num_classes=num_classes)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"the weights of timm:{name} could not be loaded ({error}); give a file") from error
-    return stage(model, name)
+def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
+    """With timm's weights (NAME.TAG picks which); for other than their number of classes, with a fresh last layer."""
+    return timm.create_model(name, pretrained=True, num_classes=num_classes, **_sized(name, image_size), **options)
 
 
-def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the pixels that the pretrained weights expect."""
-    config = timm.get_pretrained_cfg(name)
-    return tuple(config.mean), tuple(config.std)
+def _sized(name: str, image_size: int) -> dict[str, int]:
+    """What builds a network for another size of images, where its weights depend on it, as a transformer's do."""
+    return {"img_size": image_size} if timm.get_pretrained_cfg(name).fixed_input_size else {}
 
 
-def stage(model: nn.Module, name: str) -> Parts:
-    sections = FAMILIES.get(type(model))
-    if sections is None:
-        known = ", ".join(family.__name__ for family in FAMILIES)
-        raise UserError(f"timm:{name} has no stages that raykd knows; its families with stages are {known}")
-    return sections(model)
+def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts]:
+    """Ways to see a network, the one that can do most first; one that its forward pass contradicts is passed over."""
+    if type(model) in FAMILIES and isinstance(getattr(model, "head", None), HEADS):
+        yield FAMILIES[type(model)](model)
+    classifiers, info = _classifiers(model), list(getattr(model, "feature_info", ()))
+    stages = {f"stage{i + 1}": end for i, end in enumerate(stage_ends([each["reduction"] for each in info]))}
+    if hasattr(model, "forward_intermediates"):
+        yield Parts(model, reader=Intermediates(stages, classifiers))
+    modules = {stage: info[end]["module"] for stage, end in stages.items()}
+    yield Parts(model, reader=ModuleOutputs(modules, classifiers))
+    yield Parts(model, reader=ModuleOutputs({}, classifiers))
+
+
+def _classifiers(model: nn.Module) -> tuple[str, ...]:
+    """Dotted names of the layers that make the logits: a distilled network has two."""
+    heads = model.get_classifier() if hasattr(model, "get_classifier") else None
+    found = []
+    for head in heads if isinstance(heads, tuple) else (heads,):
+        path = next((name for name, module in model.named_modules() if module is head), None)
+        layer = None if path is None else last_layer(head)
+        found += [] if layer is None else [f"{path}.{layer}".strip(".")]
+    return tuple(found)
 
 
 def layers(model: nn.Module) -> tuple[tuple[str, ...], ...]:
@@ -123,10 +136,6 @@ def head(model: nn.Module) -> tuple[tuple, tuple]:
     """Pooling and head of timm's two kinds of classifier heads; a head that is a 1×1 convolution gets its map back."""
     if isinstance(model.head, NormMlpClassifierHead):
         return ("head.global_pool", "head.norm", "head.flatten", "head.pre_logits"), ("head.drop", "head.fc")
-    if not isinstance(model.head, ClassifierHead):
-        raise UserError(
-            f"timm's {type(model.head).__name__} head (CLIP's, for example) can't be staged: take a variant without"
-        )
     if isinstance(model.head.fc, nn.Conv2d):
         return ("head.global_pool", flatten), (as_map, "head.drop", "head.fc", "head.flatten")
     return ("head.global_pool",), ("head.drop", "head.fc", "head.flatten")
@@ -156,6 +165,8 @@ def regnet(model: nn.Module) -> Parts:
     stages = (("s1",), ("s2",), ("s3",), ("s4", "final_conv"))
     return Parts(model, ("stem",), stages, *head(model))
 
+
+HEADS = (ClassifierHead, NormMlpClassifierHead, NoneType)  # an attention pool (CLIP's, for example) is no chain
 
 FAMILIES = {
     ResNet: resnet,

@@ -1,0 +1,97 @@
+"""Hugging Face's image classifiers: `hf:NAME`, a hub name, a folder, or a model type (`hf:vit`) for a fresh network.
+
+Needs the package transformers. Keys are transformers' own.
+"""
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.contract import Output
+from raykd.models.libraries.probe import last_layer_run, stage_ends
+from raykd.models.parts import Parts
+from raykd.models.reader import ModuleOutputs, as_map
+from raykd.models.staged import CAN_NOT_RUN
+
+try:
+    import transformers
+except ImportError:
+    raise UserError("networks named hf:… need the package transformers: pip install 'raykd[hf]'") from None
+
+
+def names() -> list[str]:
+    """Model types with an image classifier; hub names are more than can be listed."""
+    mapping = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+    return sorted(mapping)
+
+
+def build(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
+    """A fresh network; the options are fields of its configuration."""
+    given = {"num_labels": num_classes, "image_size": image_size} | dict(options)
+    if name in names():
+        config = transformers.AutoConfig.for_model(name, **given)
+    else:
+        config = transformers.AutoConfig.from_pretrained(name, **given)
+    return plain(transformers.AutoModelForImageClassification.from_config(config))
+
+
+def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
+    """With the weights of a hub name or folder; for other than their number of classes, with a fresh last layer."""
+    given = {"num_labels": num_classes, "ignore_mismatched_sizes": True} | dict(options)
+    return plain(transformers.AutoModelForImageClassification.from_pretrained(name, **given))
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """The same network with logits as its output."""
+    model.register_forward_hook(_logits)
+    return model
+
+
+def _logits(model: nn.Module, inputs: tuple, output: Any) -> Tensor:
+    return output.logits
+
+
+class HiddenStates(ModuleOutputs):
+    """Maps are transformers' hidden states at the given positions, by the stage's name."""
+
+    def __init__(self, positions: Mapping[str, int], classifiers: Collection[str]):
+        super().__init__({}, tuple(classifiers))
+        self.positions = dict(positions)
+        self.features = (*self.positions, "pooled")
+
+    def __call__(self, model: nn.Module, images: Tensor, features: Collection[str]) -> Output:
+        wanted = {name: at for name, at in self.positions.items() if name in features}
+        if not wanted:
+            return super().__call__(model, images, features)
+        with self.pooled_in(model, features) as pooled:
+            output = model.forward(images, output_hidden_states=True)  # not the call: its hook hands out logits alone
+        states = states_of(output)
+        maps = {name: as_map(states[at]) for name, at in wanted.items()}
+        return self.finished(output.logits, maps, pooled, features)
+
+
+def states_of(output: Any) -> tuple[Tensor, ...]:
+    """Maps [B, D, h, w] where the model hands them out beside its tokens."""
+    return getattr(output, "reshaped_hidden_states", None) or getattr(output, "hidden_states", None) or ()
+
+
+def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts]:
+    """Ways to see a network, the one that can do most first."""
+    classifiers = last_layer_run(model, num_classes, image_size)
+    with contextlib.suppress(*CAN_NOT_RUN):
+        yield Parts(model, reader=HiddenStates(_positions(model, image_size), classifiers))
+    yield Parts(model, reader=ModuleOutputs({}, classifiers))
+
+
+@torch.no_grad()
+def _positions(model: nn.Module, image_size: int) -> dict[str, int]:
+    """Where in the hidden states each stage ends; the first one is the embedding."""
+    training = model.training
+    output = model.eval().forward(torch.zeros(1, 3, image_size, image_size), output_hidden_states=True)
+    model.train(training)
+    sides = [as_map(state).shape[2] for state in states_of(output)[1:]]
+    return {f"stage{i + 1}": end + 1 for i, end in enumerate(stage_ends([1 / side for side in sides]))}

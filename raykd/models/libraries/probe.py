@@ -1,0 +1,53 @@
+"""What a network says of itself when one looks: which blocks end its stages, which layer makes its logits."""
+
+import contextlib
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from raykd.models.staged import CAN_NOT_RUN
+
+Layer = nn.Linear | nn.Conv2d
+
+
+def stage_ends(reductions: Sequence[float]) -> list[int]:
+    """Positions of the blocks that end the last four stages, from how many times smaller each block's map is.
+
+    A stage ends where the next map is smaller. Where all maps are of one size, as a plain transformer's, the stages are
+    its quarters.
+    """
+    count = len(reductions)
+    last = [i for i in range(count) if i + 1 == count or reductions[i + 1] != reductions[i]]
+    if len(last) == 1 and count >= 4:
+        return [-(-count * quarter // 4) - 1 for quarter in (1, 2, 3, 4)]
+    return last[-4:]
+
+
+def last_layer(module: nn.Module) -> str | None:
+    """Dotted name of the last linear or convolutional layer in a module's own order."""
+    names = [name for name, layer in module.named_modules() if isinstance(layer, Layer)]
+    return names[-1] if names else None
+
+
+@torch.no_grad()
+def last_layer_run(model: nn.Module, num_classes: int, image_size: int) -> tuple[str, ...]:
+    """Dotted name of the layer that ran last, of those with an output for each class; () where there is none.
+
+    Images that the network can't take are no error here: measuring it says so.
+    """
+    ran: list[str] = []
+    hooks = [
+        layer.register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name, layer in model.named_modules()
+        if isinstance(layer, Layer) and len(layer.weight) == num_classes
+    ]
+    training = model.training
+    try:
+        with contextlib.suppress(*CAN_NOT_RUN):
+            model.eval()(torch.zeros(1, 3, image_size, image_size))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return tuple(ran[-1:])

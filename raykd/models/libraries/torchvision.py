@@ -1,0 +1,154 @@
+"""torchvision's classifiers: `torchvision:NAME`. Most are chains by their own module names; others run as a whole.
+
+A stage of a chain begins where the map becomes smaller; what comes before the last four such places is the stem.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch.nn.functional as F
+import torchvision.models as library
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from raykd.models.libraries.probe import last_layer_run, stage_ends
+from raykd.models.parts import Parts, blocks_before_activation, flatten, mean_pool, split
+from raykd.models.reader import ModuleOutputs
+
+
+def names() -> list[str]:
+    """Every classifier that the installed torchvision can build."""
+    return library.list_models(module=library)
+
+
+def build(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
+    """A fresh network with torchvision's own initialisation, without heads that only its own training reads."""
+    return library.get_model(name, weights=None, num_classes=num_classes, **_fixed(name, image_size) | dict(options))
+
+
+def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
+    """With torchvision's default weights; for other than their number of classes, with a fresh last layer."""
+    weights = library.get_model_weights(name).DEFAULT
+    published = weights.get_state_dict(progress=False, check_hash=True)
+    own_input = {"transform_input": True} if name in AUXILIARY else {}
+    model = build(name, num_classes, image_size, own_input | dict(options))
+    own, same = model.state_dict(), len(weights.meta["categories"]) == num_classes
+    fitting = {key: x for key, x in published.items() if key in own and (same or x.shape == own[key].shape)}
+    model.load_state_dict(own | fitting)
+    return model
+
+
+AUXILIARY = ("googlenet", "inception_v3")
+
+
+def _fixed(name: str, image_size: int) -> dict[str, Any]:
+    """What a network is built with, by its name, besides the number of classes."""
+    if name in AUXILIARY:
+        return {"aux_logits": False, "init_weights": True}
+    if name.startswith("vit_"):
+        return {"image_size": image_size}
+    return {"input_size": (image_size, image_size)} if name == "maxvit_t" else {}
+
+
+def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts]:
+    """Ways to see a network, the one that can do most first; one that its forward pass contradicts is passed over."""
+    kind = type(model)
+    if kind in FAMILIES:
+        yield FAMILIES[kind](model)
+    classifiers = last_layer_run(model, num_classes, image_size)
+    if kind in STAGES:
+        modules = {f"stage{i + 1}": path for i, path in enumerate(STAGES[kind](model))}
+        channels_last = kind is library.SwinTransformer
+        yield Parts(model, reader=ModuleOutputs(modules, classifiers, channels_last))
+    yield Parts(model, reader=ModuleOutputs({}, classifiers))
+
+
+def resnet(model: nn.Module) -> Parts:
+    stages = tuple(
+        blocks_before_activation(f"layer{i}", len(model.get_submodule(f"layer{i}")), before_activation)
+        for i in range(1, 5)
+    )
+    return Parts(model, ("conv1", "bn1", "relu", "maxpool"), stages, ("avgpool", flatten), ("fc",))
+
+
+def before_activation(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
+    """All of a residual block but its last ReLU, which torchvision's blocks call by the same module as the others."""
+    shortcut = x if block.downsample is None else block.downsample(x)
+    y = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))
+    if isinstance(block, Bottleneck):
+        y = block.bn3(block.conv3(block.relu(y)))
+    return y + shortcut
+
+
+def vgg(model: nn.Module) -> Parts:
+    first, *stages, last = split(model, "features")
+    return Parts(model, first, tuple(stages), (*last, "avgpool", flatten), ("classifier",))
+
+
+def mobilenetv2(model: nn.Module) -> Parts:
+    first, *stages = split(model, "features")
+    return Parts(model, first, tuple(stages), (mean_pool,), ("classifier",))
+
+
+def striding(model: nn.Module) -> Parts:
+    """MobileNetV3, EfficientNet."""
+    first, *stages = split(model, "features")
+    return Parts(model, first, tuple(stages), ("avgpool", flatten), ("classifier",))
+
+
+def shufflenetv2(model: nn.Module) -> Parts:
+    stages = (("stage2",), ("stage3",), ("stage4", "conv5"))
+    return Parts(model, ("conv1", "maxpool"), stages, (mean_pool,), ("fc",))
+
+
+def densenet(model: nn.Module) -> Parts:
+    stem = tuple(f"features.{part}" for part in ("conv0", "norm0", "relu0", "pool0"))
+    middle = ((f"features.transition{i - 1}", f"features.denseblock{i}") for i in (2, 3))
+    last = ("features.transition3", "features.denseblock4", "features.norm5", F.relu)
+    stages = (("features.denseblock1",), *middle, last)
+    return Parts(model, stem, stages, (mean_pool,), ("classifier",))
+
+
+def convnext(model: nn.Module) -> Parts:
+    """A stage begins with its downsampling; the norm behind the pooling counts as pooling."""
+    first = ("features.1",)
+    stages = (first, *((f"features.{i}", f"features.{i + 1}") for i in (2, 4, 6)))
+    return Parts(model, ("features.0",), stages, ("avgpool", "classifier.0", "classifier.1"), ("classifier.2",))
+
+
+def regnet(model: nn.Module) -> Parts:
+    stages = tuple((f"trunk_output.block{i}",) for i in range(1, 5))
+    return Parts(model, ("stem",), stages, ("avgpool", flatten), ("fc",))
+
+
+FAMILIES = {
+    library.ResNet: resnet,
+    library.VGG: vgg,
+    library.MobileNetV2: mobilenetv2,
+    library.MobileNetV3: striding,
+    library.EfficientNet: striding,
+    library.ShuffleNetV2: shufflenetv2,
+    library.DenseNet: densenet,
+    library.ConvNeXt: convnext,
+    library.RegNet: regnet,
+}
+
+
+def before_strides(model: nn.Module, name: str) -> list[str]:
+    """The children of a Sequential before which, and at whose end, the map becomes smaller: the last four."""
+    return [group[-1] for group in split(model, name)][-4:]
+
+
+# Modules whose outputs are the stages of networks that are no chains, or whose maps don't lie as a chain's do.
+STAGES = {
+    library.GoogLeNet: lambda model: ("conv3", "inception3b", "inception4e", "inception5b"),
+    library.Inception3: lambda model: ("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"),
+    library.AlexNet: lambda model: before_strides(model, "features"),
+    library.SqueezeNet: lambda model: before_strides(model, "features"),
+    library.MNASNet: lambda model: before_strides(model, "layers"),
+    library.MaxVit: lambda model: [f"blocks.{i}" for i in range(len(model.blocks))],
+    library.SwinTransformer: lambda model: [f"features.{i}" for i in range(1, len(model.features), 2)],
+    library.VisionTransformer: lambda model: [
+        f"encoder.layers.encoder_layer_{end}" for end in stage_ends([1.0] * len(model.encoder.layers))
+    ],
+}

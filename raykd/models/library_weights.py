@@ -1,0 +1,79 @@
+"""What libraries say of their pretrained weights: the images and the classes that these were trained with."""
+
+from importlib import import_module
+from typing import NamedTuple
+
+from raykd import UserError
+
+Channels = tuple[float, float, float]
+
+
+class Published(NamedTuple):
+    """namings: the classes in the order of the logits, under each of the names that they go by; () where unknown."""
+
+    mean: Channels
+    std: Channels
+    image_size: int
+    num_classes: int
+    namings: tuple[tuple[str, ...], ...] = ()
+
+
+def published(name: str) -> Published:
+    """See `raykd.models.published`."""
+    library, _, inner = name.partition(":")
+    readers = {"timm": _timm, "torchvision": _torchvision, "hf": _huggingface}
+    if library not in readers:
+        raise UserError(f"{name} has no published weights: give a file, or take a network of timm or torchvision")
+    return readers[library](inner)
+
+
+def _timm(name: str) -> Published:
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise UserError(f"timm has no pretrained weights for {name}: give a file")
+    labels = () if config.label_names is None else (tuple(config.label_names),)
+    return Published(
+        tuple(config.mean),
+        tuple(config.std),
+        config.input_size[-1],
+        config.num_classes,
+        labels or imagenet(config.num_classes),
+    )
+
+
+def imagenet(num_classes: int) -> tuple[tuple[str, ...], ...]:
+    """Names of ImageNet's classes, of whichever of its sets has so many: WordNet ids, descriptions, first words."""
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": num_classes})
+    if subset is None:
+        return ()
+    info = ImageNetInfo(subset)
+    descriptions = tuple(info.label_descriptions())
+    return tuple(info.label_names()), descriptions, tuple(line.partition(",")[0] for line in descriptions)
+
+
+def _torchvision(name: str) -> Published:
+    import torchvision
+
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    images, classes = weights.transforms(), tuple(weights.meta["categories"])
+    return Published(
+        tuple(images.mean), tuple(images.std), images.crop_size[0], len(classes), (classes, *imagenet(len(classes)))
+    )
+
+
+def _huggingface(name: str) -> Published:
+    transformers = import_module("raykd.models.libraries.huggingface").transformers
+    try:
+        config = transformers.AutoConfig.from_pretrained(name)
+        images = transformers.AutoImageProcessor.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"hf:{name}: what its weights expect of images could not be read ({reason})") from error
+    size = getattr(images, "crop_size", None) or images.size
+    side = size.get("height") or size["shortest_edge"]
+    classes = tuple(config.id2label[i] for i in range(config.num_labels))
+    return Published(tuple(images.image_mean), tuple(images.image_std), side, len(classes), (classes,))

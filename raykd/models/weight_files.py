@@ -1,0 +1,121 @@
+"""What weights files hold, told by their content and not by their names: safetensors, torch's checkpoints, BiT's .npz.
+
+No code of a file is run: of what pickles may name, only tensors, plain containers and a few inert types are built.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from raykd import UserError
+
+# What training scripts keep beside the weights: their arguments, and numpy's numbers.
+INERT = [
+    argparse.Namespace,
+    pathlib.PosixPath,
+    np.dtype,
+    np.ndarray,
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    np._core.multiarray.scalar,
+    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    np._core.multiarray._reconstruct,
+    *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdSU"},
+]
+
+
+def content_of(path: str | os.PathLike) -> Any:
+    """What the file holds: tensors by name, or dictionaries of such among other things.
+
+    Raises UserError, naming the file, where it can't be read, or not without running its code.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights file")
+    try:
+        read = _reader(path)
+        if read is None:
+            raise UserError(f"{path} holds no weights that raykd reads (safetensors, torch, npz), or is cut off")
+        return read(path)
+    except UnpicklingError as error:
+        reason = "it is cut off, or holds other things than tensors: save the network's state_dict() alone"
+        raise UserError(f"{path} can't be loaded safely; {reason} ({_first_line(error)})") from error
+    except (SafetensorError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
+        raise UserError(f"{path} is not a readable weights file, or is cut off ({_first_line(error)})") from error
+
+
+def _reader(path: Path) -> Callable[[Path], Any] | None:
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if start.startswith(b"PK"):
+        with zipfile.ZipFile(path) as archive:
+            return _read_bit if all(name.endswith(".npy") for name in archive.namelist()) else _read_torch
+    if start.startswith(b"\x80"):  # torch before 1.6
+        return _read_torch
+    return load_file if start[8:] == b"{" else None
+
+
+def _read_torch(path: Path) -> Any:
+    with torch.serialization.safe_globals(INERT):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+# BiT's arrays under the keys of timm's `resnetv2_*_bit`: first as google-research/big_transfer and the distilled
+# networks of big_vision are published, then as big_vision's own training writes them.
+UNIT = r"block(?P<block>\d+)/unit(?P<unit>\d+)"
+BIT_NAMES = (
+    (r"root_block/(standardized_conv2d|conv_root)/kernel", "stem.conv.weight"),
+    (r"head(/conv2d)?/kernel", "head.fc.weight"),
+    (r"head(/conv2d)?/bias", "head.fc.bias"),
+    (r"(group_norm/gamma|norm-pre-head/scale)", "norm.weight"),
+    (r"(group_norm/beta|norm-pre-head/bias)", "norm.bias"),
+    (UNIT + r"/(a/proj/standardized_conv2d|conv_proj)/kernel", "stages.{block}.blocks.{unit}.downsample.conv.weight"),
+    (UNIT + r"/(?P<branch>[abc])/standardized_conv2d/kernel", "stages.{block}.blocks.{unit}.conv{branch}.weight"),
+    (UNIT + r"/conv(?P<branch>[123])/kernel", "stages.{block}.blocks.{unit}.conv{branch}.weight"),
+    (UNIT + r"/((?P<branch>[abc])/group_norm/gamma)", "stages.{block}.blocks.{unit}.norm{branch}.weight"),
+    (UNIT + r"/((?P<branch>[abc])/group_norm/beta)", "stages.{block}.blocks.{unit}.norm{branch}.bias"),
+    (UNIT + r"/gn(?P<branch>[123])/scale", "stages.{block}.blocks.{unit}.norm{branch}.weight"),
+    (UNIT + r"/gn(?P<branch>[123])/bias", "stages.{block}.blocks.{unit}.norm{branch}.bias"),
+)
+
+
+def _read_bit(path: Path) -> dict[str, Tensor]:
+    """A BiT checkpoint (Kolesnikov et al. 2020); kernels HWIO → OIHW, big_vision's dense head a 1×1 convolution."""
+    state = {}
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in arrays.files:
+            key, array = _bit_key(name), arrays[name]
+            if key.endswith("fc.weight") and array.ndim == 2:
+                array = array[None, None]
+            vector = array.ndim == 4 and key.split(".")[-2].startswith("norm")
+            array = array.reshape(-1) if vector else array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+            state[key] = torch.from_numpy(np.ascontiguousarray(array))
+    return state
+
+
+def _bit_key(name: str) -> str:
+    plain = re.sub(r"^(params/)?(resnet/)?", "", name)
+    plain = re.sub(r"standardized_conv2d_\d+", "standardized_conv2d", plain)
+    for pattern, key in BIT_NAMES:
+        match = re.fullmatch(pattern, plain)
+        if match:
+            parts = match.groupdict()
+            places = {part: int(parts[part]) - 1 for part in ("block", "unit") if part in parts}
+            branch = parts.get("branch", "").translate(str.maketrans("abc", "123"))
+            return key.format(**places, branch=branch)
+    return name
