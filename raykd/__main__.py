@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from raykd import UserError, __version__
+from raykd.terminal import complain, open_streams
 
 COMMANDS = {
     "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train, missing teachers first, or go on",
@@ -48,7 +49,7 @@ def guarded(command: Callable[[], int | None]) -> int:
 
 
 def _complain(error: Exception, status: int) -> int:
-    print("raykd:", " ".join(str(error).split()), file=sys.stderr)
+    complain(str(error))
     return status
 
 
@@ -72,6 +73,7 @@ def _command(name: str) -> Callable[[Sequence[str]], int | None]:
 
 def console() -> None:
     """The `raykd` command."""
+    open_streams()
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,36 +1,64 @@
 """Ranges and roles of recipe fields, stated beside each field. A leaf: it imports nothing of raykd.
 
 The aliases below are read by `raykd.recipe.validate`, the one place where every command checks a recipe. A range that
-none of them names is written out: `Annotated[float, Interval(ge=0, lt=0.5)]`. Every float of a recipe must be finite.
+none of them names is written out: `Annotated[float, Interval(ge=0, lt=0.5)]`; what is no interval is a `Rule`. Every
+float of a recipe must be one that float32 can hold, whether its field says more or not.
 """
 
-from dataclasses import Field, field
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Gt, Interval, MaxLen, MinLen
 
 __all__ = [
+    "Count",
     "Fraction",
     "Ge",
     "Gt",
     "Interval",
+    "MaxLen",
     "MinLen",
     "NonNegative",
     "NonNegativeInt",
+    "Pixels",
     "Positive",
     "PositiveInt",
     "Probability",
+    "Rule",
+    "Seed",
     "affects_result",
+    "ascending",
     "no_effect",
+    "squarable",
 ]
 
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
+
+@dataclass(frozen=True)
+class Rule:
+    """What an interval can't say: `words` complete "must be …"."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+ascending = Rule("in ascending order", lambda values: list(values) == sorted(values))
+# Losses multiply by T² and divide by it.
+squarable = Rule("of a size whose square float32 can hold", lambda value: value == 0 or 1e-18 <= abs(value) <= 1e18)
+
+Positive = Annotated[float, Gt(0), squarable]
+NonNegative = Annotated[float, Ge(0), squarable]
 Probability = Annotated[float, Interval(ge=0, le=1)]
 Fraction = Annotated[float, Interval(ge=0, lt=1)]
 """A share that is never the whole."""
 PositiveInt = Annotated[int, Interval(ge=1, lt=2**31)]
 NonNegativeInt = Annotated[int, Interval(ge=0, lt=2**31)]
+Count = Annotated[int, Interval(ge=1, le=256)]
+"""Things that each take memory, such as actors."""
+Pixels = Annotated[int, Interval(ge=0, lt=2**16)]
+"""A length in an image, whose sides are stored in 16 bits."""
+Seed = Annotated[int, Interval(ge=0, lt=2**32)]
+"""A step is seeded with seed × 1,000,003 × 4,099 and more, which torch takes below 2⁶⁴."""
 
 
 def no_effect(default: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 HOME = Path(tempfile.mkdtemp(prefix="rkd-"))  # short: Ray's sockets lie below it, and their paths are limited
 FOREIGN = ("RAY_", "RAYKD_", "WANDB_", "HF_", "HUGGING_FACE_", "TORCH", "XDG_", "AWS_", "GOOGLE_", "GIT_", "NETRC")
-WANTED = ("RAYKD_KUBERAY_CRDS",)  # a folder of schemas that a test checks manifests with
+WANTED = ("RAYKD_KUBERAY_CRDS", "RAYKD_GOLDEN")  # folders of schemas and of golden numbers to test against
 
 
 def isolate() -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from raykd import UserError
 from raykd.recipe import Recipe
+from raykd.terminal import Terminal
 
 if TYPE_CHECKING:
     from raykd.bench.step import Speed
@@ -35,10 +35,10 @@ def run(arguments: Sequence[str]) -> int:
         )
     device = torch.device("cuda" if recipe.gpus_per_worker else "cpu")
     speed = measure(recipe, max(1, most), device, max(1, recipe.cpus_per_worker), SECONDS)
-    console = Console(highlight=False, width=WIDTH)
+    console = Terminal(width=WIDTH)
     console.print(table(speed, recipe, max(1, most)))
     for line in advice(speed, recipe):
-        console.print(line, soft_wrap=True)
+        console.print(line)
     return 0
 
 

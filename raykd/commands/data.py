@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass, replace
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 from tyro import MISSING_NONPROP
@@ -15,6 +14,7 @@ from raykd import UserError
 from raykd.data.config import Data, Encoding
 from raykd.data.storage.prepare import Tick, prepare
 from raykd.recipe.load import load, parse
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +51,15 @@ def run(arguments: Sequence[str]) -> int:
             "or raykd data teach RECIPE [--field VALUE …]"
         )
     chosen, data = _of_recipe(arguments) if arguments[1].endswith(".py") else _of_source(arguments)
-    console = Console()
+    console = Terminal()
     with _bars(console) as progress:
         done = prepare(data, download=chosen.download, skip_corrupt=chosen.skip_corrupt, progress=progress)
     for split, path, size in (("train", done.train, done.train_size), ("test", done.test, done.test_size)):
-        console.print(f"{split}: {size:,} images, {path.stat().st_size / 1e6:,.1f} MB, {path}", soft_wrap=True)
+        console.print(f"{split}: {size:,} images, {path.stat().st_size / 1e6:,.1f} MB, {path}")
     console.print(f"{len(done.classes)} classes")
     for split in ("train", "test"):
-        for line in json.loads((done.train.parent / "manifest.json").read_text())[split]["skipped"]:
-            console.print(f"left out of {split}: {line}", soft_wrap=True, markup=False)
+        for line in json.loads((done.train.parent / "manifest.json").read_text(encoding="utf-8"))[split]["skipped"]:
+            console.print(f"left out of {split}: {line}")
     return 0
 
 
@@ -94,8 +94,14 @@ class Rate(ProgressColumn):
 
 
 @contextmanager
-def _bars(console: Console) -> Iterator[Tick]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+def _bars(console: Terminal) -> Iterator[Tick]:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
     bars, tasks = Progress(*columns, console=console), {}
 
     def tick(split: str, total: int, size: int) -> None:

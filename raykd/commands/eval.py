@@ -1,5 +1,6 @@
 """raykd eval: every network of a run, again, on its evaluation split."""
 
+import importlib.util
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,20 +8,21 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from raykd import UserError
+from raykd.fields import NonNegativeInt
 from raykd.recipe.load import materialize, parse
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)
 class Options:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory."""
-    threads: int = 0
+    threads: NonNegativeInt = 0
     """CPU threads; 0: torch's own choice."""
-    batch_size: int = 0
+    batch_size: NonNegativeInt = 0
     """Images at once; 0: the recipe's batch."""
     trust_source: bool = False
     """Run the recipe's source that the run directory holds, where its method isn't installed here."""
@@ -34,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Terminal().print(table)
     return 0
 
 
@@ -59,7 +61,7 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     classes = len(prepared.classes)
     teachers = load_teachers(recipe.teachers, recipe.data, classes, trained_teachers(folder))
     state = new_state(recipe, build_distiller(recipe, teachers, classes, recipe.seed), device)
-    found = newest(folder, lambda line: Console(stderr=True, soft_wrap=True).print(f"warning: {line}"))
+    found = newest(folder, lambda line: Terminal(stderr=True).print(f"warning: {line}"))
     if found is None:
         raise UserError(f"{folder.place} has no checkpoint to evaluate")
     state.restore(found[0])
@@ -97,7 +99,7 @@ def sources_of(folder, below: str = "source") -> dict[str, str]:
     for name in folder.names(below):
         path = f"{below}/{name}"
         if name.endswith(".py"):
-            found[path.removeprefix("source/")] = folder.read(path).decode()
+            found[path.removeprefix("source/")] = importlib.util.decode_source(folder.read(path))
         else:
             found |= sources_of(folder, path)
     return found

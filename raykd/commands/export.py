@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from raykd import UserError
 from raykd.recipe.load import parse
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
 
     chosen.to.parent.mkdir(parents=True, exist_ok=True)
     said = writers[chosen.to.suffix](Folder(chosen.run), chosen.to)
-    Console().print(f"{chosen.to}: {said}, {chosen.to.stat().st_size:,} bytes", highlight=False)
+    Terminal().print(f"{chosen.to}: {said}, {chosen.to.stat().st_size:,} bytes")
     return 0
 
 

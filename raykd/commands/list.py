@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from raykd import UserError
 from raykd.method import KINDS
+from raykd.terminal import Terminal
 
 Tables = dict[str, list[tuple[str, str]]]  # title → rows
 
@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
         if name not in LISTS:
             raise UserError(f"nothing to list named {name!r}; there are {', '.join(LISTS)}")
     # A line each, however long, where no terminal says how wide lines may be.
-    console = Console() if sys.stdout.isatty() else Console(width=400)
+    console = Terminal(width=None if sys.stdout.isatty() else 400)
     for name in wanted:
         for title, rows in LISTS[name]().items():
             table = Table(box=None, pad_edge=False, show_header=False, title=title)
@@ -73,7 +73,7 @@ def recipes() -> Tables:
     folder = Path("recipes")
     rows = []
     for path in sorted(folder.rglob("*.py")):
-        tree = ast.parse(path.read_text(), str(path))
+        tree = ast.parse(path.read_bytes(), str(path))
         if any(
             isinstance(n, ast.Assign) and any(getattr(t, "id", "") == "recipe" for t in n.targets) for n in tree.body
         ):

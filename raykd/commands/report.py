@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from raykd.recipe.load import parse
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ def run(arguments: Sequence[str]) -> int:
     far = {place: local_copy(place, of_results) for place in chosen.runs if "://" in place}
     places = [str(far[place].path) if place in far else place for place in chosen.runs]
     written = report(places, baseline=chosen.baseline, out=chosen.out, wandb=chosen.wandb)
-    console = Console(soft_wrap=True, markup=False, highlight=False)
     for line in written.report.left_out:
-        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"left out: {line}")
+        Terminal(stderr=True).print(f"left out: {line}")
+    console = Terminal()
     console.print(f"{written.path}: {written.report.summary}")
     if written.url:
         console.print(f"W&B draft: {written.url}")

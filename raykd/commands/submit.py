@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.markup import escape
 
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, load, parse
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     loaded, chosen = options(arguments)
     from raykd.launch.jobs import submit
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal()
     kept = [word for word in submit.arguments_without(arguments[1:], OWN) if word not in FLAGS]
     kept += ["--storage", chosen.storage] if chosen.storage else []
     root = submit.root_of(loaded)
@@ -52,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         size = submit.pack(root, Path(folder))
         told = add_key(Path(folder), chosen)
         job_id = submit.submit(client, job, Path(folder))
-    console.print(f"job {job_id}: {escape(job.entrypoint)}")
+    console.print(f"job {job_id}: {job.entrypoint}")
     console.print(f"  sent {submit.in_words(size)} of {root}; W&B key: {told}")
     console.print(f"  dashboard {chosen.address.rstrip('/')}/#/jobs/{job_id}")
     controls = f"ray job logs -f {job_id}, stop it with ray job stop {job_id} (RAY_API_SERVER_ADDRESS={chosen.address})"
@@ -60,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
         console.print(f"  follow it with {controls}")
         return 0
     try:
-        wandb = submit.follow(client, job_id, lambda text: print(text, end="", flush=True))
+        wandb = submit.follow(client, job_id, lambda text: console.print(text, end=""))
     except KeyboardInterrupt:
         console.print(f"\nthe job goes on; follow it with {controls}")
         return 130

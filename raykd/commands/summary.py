@@ -2,18 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from raykd.launch.driver.display import table_of
 from raykd.launch.driver.run import Finished
 from raykd.runs import directory
 from raykd.storage.folder import Folder
+from raykd.terminal import Terminal
 
 if TYPE_CHECKING:
     from raykd.commands.train import Options
 
 
-def summary(console: Console, finished: Finished, trained: list[str], chosen: "Options") -> None:
+def summary(console: Terminal, finished: Finished, trained: list[str], chosen: "Options") -> None:
     """Print the closing table of a run with its teachers and, where there is one, its supervised sibling."""
     if not finished.trained:
         console.print(

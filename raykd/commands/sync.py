@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from raykd import UserError
 from raykd.recipe.load import parse
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
         for place in chosen.runs
     ]
     for line in sync([str(mirror.path) for mirror in mirrors]):
-        Console(soft_wrap=True).print(line, highlight=False)
+        Terminal().print(line)
     for mirror in mirrors:
         mirror.keep(of_tracking)
     return 0

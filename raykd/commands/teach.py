@@ -1,16 +1,15 @@
 """raykd data teach: the logits of a recipe's teachers for every crop of its training, written ahead of it."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.load import load, parse
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """RECIPE and the fields that it is going to be trained with; returns the exit status."""
-    from raykd.commands.train import LOG_WIDTH
     from raykd.launch.cluster.signals import Interrupted
     from raykd.launch.driver.run import default_storage, lasting
 
@@ -35,10 +33,10 @@ def run(arguments: Sequence[str]) -> int:
     from raykd.launch.driver.display import Display
     from raykd.launch.teachers.fill_cache import teach
 
-    display = Display(Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
+    display = Display(Terminal())
     try:
         images = teach(loaded, chosen.recipe, chosen.storage, display)
     except Interrupted as stop:
         return 128 + stop.number
-    display.console.print(f"{images:,} images shown to teachers; training reads what they said", highlight=False)
+    display.console.print(f"{images:,} images shown to teachers; training reads what they said")
     return 0

@@ -1,19 +1,16 @@
 """raykd train: teachers first, then the run, then what came of it."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, load, parse
-
-LOG_WIDTH = 160  # a log, unlike a terminal, has no width: rich would break lines at 80
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:
 
 def default_name(path: Path) -> str:
     """A recipe's folder and file: recipes/digits/kd.py is digits/kd."""
-    return f"{path.parent.name}/{path.stem}"
+    return "/".join(filter(None, (path.parent.name, path.stem)))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     from raykd.launch.driver.display import Display
     from raykd.launch.teachers import train as ensemble
 
-    display = Display(Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
+    display = Display(Terminal())
     job.say_storage(chosen.storage, display)
     try:
         job.check(chosen.recipe)

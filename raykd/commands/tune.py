@@ -1,18 +1,18 @@
 """raykd tune: a recipe's search, or the ensemble that a recipe's teachers are."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from raykd import UserError
-from raykd.commands.train import LOG_WIDTH, default_name
+from raykd.commands.train import default_name
+from raykd.fields import NonNegativeInt
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, load, parse
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Options:
     """Name of the search; the same name again goes on where it stopped and repeats no trial that is done."""
     storage: str
     """Folder or URI (s3://, gs://, …) under which runs stand."""
-    samples: int
+    samples: NonNegativeInt
     """Trials, instead of the search's own number; 0: that one. More than before: the search goes on with new ones."""
-    max_concurrent: int
+    max_concurrent: NonNegativeInt
     """Trials (or teachers) at once, instead of the recipe's own number; 0: that one."""
 
 
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     default = Options(loaded.recipe, default_name(loaded.path), job.default_storage(), 0, 0)
     chosen = parse(Options, default, arguments[1:], f"raykd tune {arguments[0]}", loaded.docstring)
     job.lasting(chosen.storage)
-    display = Display(Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
+    display = Display(Terminal())
     job.say_storage(chosen.storage, display)
     try:
         return (_search if chosen.recipe.search is not None else _ensemble)(loaded, chosen, display)
@@ -57,17 +57,15 @@ def _search(loaded: Loaded, chosen: Options, display: Any) -> int:
     found = search(loaded, recipe, chosen.name, chosen.storage, display)
     console, summary, best = display.console, found.summary, found.summary["best"]
     counts = ", ".join(f"{count} {state}" for state, count in summary["states"].items())
-    console.print(f"\n{counts}", highlight=False)
+    console.print(f"\n{counts}")
     for trial in found.standing.trials.values():
         if trial.state == "failed":
-            console.print(f"trial {trial.name} failed: {trial.reason}", style="red", highlight=False, markup=False)
-    console.print(
-        f"best: trial {best}, {summary['metric']} {summary['best_metric']:.4f} on the held-out part", highlight=False
-    )
+            console.print(f"trial {trial.name} failed: {trial.reason}", style="red")
+    console.print(f"best: trial {best}, {summary['metric']} {summary['best_metric']:.4f} on the held-out part")
     for field, value in summary["values"].items():
-        console.print(f"  {field} {value}", highlight=False, markup=False)
-    console.print(f"its network on the test split: top-1 {100 * summary['test']['top1']:.2f} %", highlight=False)
-    console.print(f"{found.place}: trials.csv, search.json, best.py", highlight=False, soft_wrap=True)
+        console.print(f"  {field} {value}")
+    console.print(f"its network on the test split: top-1 {100 * summary['test']['top1']:.2f} %")
+    console.print(f"{found.place}: trials.csv, search.json, best.py")
     return 0
 
 
@@ -89,7 +87,7 @@ def _ensemble(loaded: Loaded, chosen: Options, display: Any) -> int:
         table.add_row(member["name"], *_figures(member), member["path"])
     table.add_row("mean of probabilities", *_figures(found["mean"]), "")
     table.add_row("vote", f"{100 * found['vote']['top1']:.2f} %", "", "", "")
-    display.console.print(table, soft_wrap=True)
+    display.console.print(table)
     return 0
 
 

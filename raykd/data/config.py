@@ -1,12 +1,16 @@
 """What a recipe says of its data. Importing this module costs nothing: no torch, no ffcv."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from raykd.fields import Fraction, Interval, Pixels, Probability, no_effect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from raykd.data.sources.examples import Splits
+
+Deviation = Annotated[float, Interval(ge=0.001, le=1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +33,11 @@ class Encoding:
 
     mode: Literal["smart", "raw", "jpeg", "proportion"] = "smart"
     """raw pixels, jpeg, smart (raw up to 64×64 pixels, jpeg above), or a fixed proportion of raw images."""
-    quality: int = 90
+    quality: Annotated[int, Interval(ge=1, le=100)] = 90
     """Quality of JPEG, 1 to 100."""
-    max_resolution: int = 0
+    max_resolution: Pixels = 0
     """Images whose longer side exceeds this are shrunk to it; 0: kept as they are."""
-    raw_share: float = 0.5
+    raw_share: Probability = 0.5
     """Share of the images stored raw; only for mode proportion."""
 
 
@@ -51,11 +55,11 @@ class Mixing:
 class Data:
     source: Source
     """The data set."""
-    image_size: int
+    image_size: Annotated[int, Interval(ge=1, lt=2**16)]
     """Side in pixels of the square images that the networks get."""
-    mean: tuple[float, float, float]
+    mean: tuple[Probability, Probability, Probability]
     """Per-channel mean of the pixels scaled to [0, 1], for normalisation."""
-    std: tuple[float, float, float]
+    std: tuple[Deviation, Deviation, Deviation]
     """Per-channel standard deviation of the pixels scaled to [0, 1]."""
     train: tuple[Transform, ...] = ()
     """Augmentation of training images, in order."""
@@ -63,15 +67,15 @@ class Data:
     """Geometry of evaluation images, in order."""
     mixing: Mixing = Mixing()
     """Mixup or CutMix of every training batch."""
-    validation: float = 0.0
+    validation: Fraction = 0.0
     """Share of the training split held out (stratified, fixed); above 0, evaluation uses it, not the test split."""
     order: Literal["random", "quasi-random"] = "random"
     """quasi-random: shuffled within windows of the file's pages, for files larger than memory; reads each page once."""
-    root: str = "~/.cache/raykd"
+    root: str = no_effect("~/.cache/raykd")
     """Folder of the .beton files and downloads."""
-    shared: str = ""
+    shared: str = no_effect("")
     """Folder or URI (s3://, gs://, …) that keeps the .beton files for all nodes, which copy them; empty: none."""
     encoding: Encoding = Encoding()
     """How the images are stored there."""
-    loader: Literal["ffcv", "torch"] = "ffcv"
+    loader: Literal["ffcv", "torch"] = no_effect("ffcv")
     """ffcv, or PyTorch's DataLoader where FFCV can't be built (much slower)."""

@@ -1,15 +1,17 @@
 """Mixup and CutMix: what recipes name, and what happens on the device. Importing this module costs nothing."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from raykd.data.config import Mixing
 from raykd.data.order import uniform
+from raykd.fields import Interval
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LAMBDA, BOX = 0x4C414D, 0x424F58  # what a number is drawn for
+Concentration = Annotated[float, Interval(ge=0.001, le=1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,7 @@ class Mixup(Mixing):
 
     variant: Literal["official", "uniform"] = "official"
     """official: λ from Beta(alpha, alpha), then max(λ, 1 − λ) (big_vision); uniform: λ from U(0, 1)."""
-    alpha: float = 1.0
+    alpha: Concentration = 1.0
     """Parameter of the Beta distribution; the uniform variant takes none."""
 
 
@@ -26,7 +28,7 @@ class Mixup(Mixing):
 class CutMix(Mixing):
     """A box of the previous image pasted in, labels by its area (Yun et al. 2019); one box per global step."""
 
-    alpha: float = 1.0
+    alpha: Concentration = 1.0
     """Parameter of the Beta distribution of the share that stays."""
 
 

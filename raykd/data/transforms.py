@@ -1,17 +1,24 @@
 """Augmentation and geometry, as recipes name them. Importing this module costs nothing: no torch, no ffcv."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from raykd.data.config import Transform
+from raykd.fields import Interval, Pixels, Probability, ascending
+
+Side = Annotated[int, Interval(ge=1, lt=2**16)]
+Area = Annotated[float, Interval(gt=0, le=1)]
+Aspect = Annotated[float, Interval(ge=0.01, le=100)]
+Strength = Annotated[float, Interval(ge=0, le=100)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop(Transform):
     """A square of `image_size` at a random place."""
 
-    padding: int = 0
+    padding: Pixels = 0
     """Pixels added on every side before cropping."""
-    fill: int = 0
+    fill: Annotated[int, Interval(ge=0, le=255)] = 0
     """Value 0–255 of the added pixels."""
 
 
@@ -19,9 +26,9 @@ class RandomCrop(Transform):
 class RandomResizedCrop(Transform):
     """A box of random area and aspect ratio, resized to `image_size`; area 0.05–1 is the Inception crop."""
 
-    area: tuple[float, float] = (0.08, 1.0)
+    area: Annotated[tuple[Area, Area], ascending] = (0.08, 1.0)
     """Least and greatest share of the image's area."""
-    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    aspect: Annotated[tuple[Aspect, Aspect], ascending] = (3 / 4, 4 / 3)
     """Least and greatest width over height, drawn log-uniformly."""
 
 
@@ -29,7 +36,7 @@ class RandomResizedCrop(Transform):
 class Resize(Transform):
     """Resizing of the whole image; a crop may follow."""
 
-    size: int
+    size: Side
     """Pixels of the shorter side, or of both."""
     keep_aspect: bool = True
     """False: both sides become `size`, whatever the shape was."""
@@ -44,7 +51,7 @@ class CenterCrop(Transform):
 class Flip(Transform):
     """Mirror left and right."""
 
-    probability: float = 0.5
+    probability: Probability = 0.5
     """How often."""
 
 
@@ -52,13 +59,13 @@ class Flip(Transform):
 class ColorJitter(Transform):
     """Brightness, contrast, saturation, and hue changed by random factors in random order, as torchvision does."""
 
-    brightness: float = 0.0
+    brightness: Strength = 0.0
     """Factors from 1 − this (at least 0) to 1 + this."""
-    contrast: float = 0.0
+    contrast: Strength = 0.0
     """Likewise."""
-    saturation: float = 0.0
+    saturation: Strength = 0.0
     """Likewise."""
-    hue: float = 0.0
+    hue: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
     """Shift by up to this share of the colour circle either way, at most 0.5."""
 
 
@@ -66,9 +73,9 @@ class ColorJitter(Transform):
 class RandAugment(Transform):
     """A few of 14 operations, each at one strength (Cubuk et al. 2020), as torchvision has them."""
 
-    operations: int = 2
+    operations: Annotated[int, Interval(ge=1, le=100)] = 2
     """How many are applied to each image."""
-    magnitude: int = 9
+    magnitude: Annotated[int, Interval(ge=0, le=30)] = 9
     """Their strength, 0 to 30."""
 
 
@@ -76,5 +83,5 @@ class RandAugment(Transform):
 class Cutout(Transform):
     """A square at a random place replaced by the data's mean (DeVries and Taylor 2017); it may stick out."""
 
-    side: int
+    side: Side
     """Pixels."""

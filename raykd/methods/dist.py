@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raykd.contract import Batch, Output, Step, expect_teachers, global_sum
+from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes
@@ -62,13 +63,13 @@ class DIST(SingleStudent):
     class Config(MethodConfig):
         kind = "logits"
 
-        alpha: float = 1.0
+        alpha: NonNegative = 1.0
         """Weight of the cross-entropy with the labels."""
-        beta: float = 1.0
+        beta: NonNegative = 1.0
         """Weight of the relation between the classes of a sample."""
-        gamma: float = 1.0
+        gamma: NonNegative = 1.0
         """Weight of the relation between the samples of a class."""
-        temperature: float = 1.0
+        temperature: Positive = 1.0
         """Temperature T of both softmaxes."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DIST":

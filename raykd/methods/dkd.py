@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision, kl_divergence
 from raykd.losses import standardize as z_score
 from raykd.method import MethodConfig
@@ -53,15 +54,15 @@ class DKD(SingleStudent):
         kind = "logits"
         hard_labels: ClassVar[bool] = True
 
-        gamma: float = 1.0
+        gamma: NonNegative = 1.0
         """Weight of the cross-entropy with the labels."""
-        alpha: float = 1.0
+        alpha: NonNegative = 1.0
         """Weight of the divergence of target against non-target."""
-        beta: float = 8.0
+        beta: NonNegative = 8.0
         """Weight of the divergence among the non-target classes (published: 8 for resnet32x4 → resnet8x4)."""
-        temperature: float = 4.0
+        temperature: Positive = 4.0
         """Temperature T of all softmaxes."""
-        warm_up_epochs: float = 20.0
+        warm_up_epochs: NonNegative = 20.0
         """Epochs over which the weight of both divergences rises linearly to 1; 0: at once."""
         standardize: bool = False
         """Z-score teacher's and student's logits per sample before the divergences (Sun et al. 2024: T 2)."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.fields import Positive
 from raykd.losses import kl_divergence
 from raykd.method import MethodConfig
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
@@ -27,7 +28,7 @@ class FunMatch(SingleStudent):
     class Config(MethodConfig):
         kind = "logits"
 
-        temperature: float = 1.0
+        temperature: Positive = 1.0
         """Temperature T of both softmaxes."""
         scale_by_t2: bool = True
         """Multiply the divergence by T², as the official code does."""

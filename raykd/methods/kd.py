@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, kl_divergence
 from raykd.losses import standardize as z_score
 from raykd.method import MethodConfig
@@ -38,11 +39,11 @@ class KD(SingleStudent):
     class Config(MethodConfig):
         kind = "logits"
 
-        gamma: float = 0.1
+        gamma: NonNegative = 0.1
         """Weight of the cross-entropy with the labels."""
-        alpha: float = 0.9
+        alpha: NonNegative = 0.9
         """Weight of the divergence from the teacher (T² is part of the divergence)."""
-        temperature: float = 4.0
+        temperature: Positive = 4.0
         """Temperature T of both softmaxes."""
         standardize: bool = False
         """Z-score teacher's and student's logits per sample before the divergence (Sun et al. 2024: T 2, alpha 9)."""

@@ -1,30 +1,54 @@
 """A recipe names one experiment: data, networks, teachers, method, schedule. Frozen dataclasses, nothing that runs."""
 
+import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from raykd.data.config import Data
+from raykd.data.config import Data, Deviation
+from raykd.fields import (
+    Count,
+    Fraction,
+    Interval,
+    MinLen,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Probability,
+    Rule,
+    Seed,
+    ascending,
+    no_effect,
+)
 from raykd.method import MethodConfig
 from raykd.models.config import Network
+
+Rate = Annotated[float, Interval(gt=0, le=1000)]
+Decay = Annotated[float, Interval(ge=0, le=1000)]
+Workers = Annotated[int, Interval(ge=0, le=65_536)]
+CPUs = Annotated[int, Interval(ge=1, le=65_536)]
+STEPS, MINUTES = r"(?P<steps>[1-9]\d{0,8}) steps?", r"(?P<minutes>(?!0+(\.0*)? )\d{1,6}(\.\d{0,6})?) minutes?"
+EVERY = re.compile(f"never|{STEPS}|{MINUTES}", re.ASCII)
+Label = Annotated[str, Rule("of the form KEY=VALUE", lambda text: text.count("=") == 1 and all(text.split("=")))]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    learning_rate: float = 0.1
+    learning_rate: Rate = 0.1
     """Peak learning rate."""
-    weight_decay: float = 5e-4
+    weight_decay: Decay = 5e-4
     """Weight decay."""
     decay_vectors: bool = True
     """Decay one-dimensional parameters (norms, biases) as well, as the CIFAR papers do."""
-    clip_norm: float = 0.0
+    clip_norm: NonNegative = 0.0
     """Clip the global gradient norm to this; 0: never."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
-    momentum: float = 0.9
+    momentum: Fraction = 0.9
     """Momentum."""
     nesterov: bool = True
     """Nesterov's momentum."""
@@ -32,11 +56,11 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Optimizer):
-    learning_rate: float = 1e-3
+    learning_rate: Rate = 1e-3
     """Peak learning rate."""
-    weight_decay: float = 1e-4
+    weight_decay: Decay = 1e-4
     """Weight decay."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Decay of the gradient's running mean and square."""
     decay: Literal["times-rate", "schedule-only"] = "times-rate"
     """times-rate: a step decays by rate × decay (torch); schedule-only: by (rate / peak rate) × decay (FunMatch)."""
@@ -44,19 +68,19 @@ class AdamW(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class Shampoo(Optimizer):
-    learning_rate: float = 1e-3
+    learning_rate: Rate = 1e-3
     """Peak learning rate."""
-    weight_decay: float = 1e-4
+    weight_decay: Decay = 1e-4
     """Decoupled weight decay."""
-    momentum: float = 0.9
+    momentum: Fraction = 0.9
     """Momentum."""
-    preconditioning_every: int = 10
+    preconditioning_every: PositiveInt = 10
     """Steps between two updates of the preconditioner."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    warmup_steps: int = 0
+    warmup_steps: NonNegativeInt = 0
     """Steps of linear warm-up from 0."""
 
 
@@ -64,7 +88,7 @@ class Schedule:
 class Cosine(Schedule):
     """Half a cosine from the peak to `final`, per step."""
 
-    final: float = 0.0
+    final: Probability = 0.0
     """Last learning rate, as a share of the peak."""
 
 
@@ -72,9 +96,9 @@ class Cosine(Schedule):
 class Steps(Schedule):
     """The learning rate times `factor` at each milestone."""
 
-    milestones: tuple[float, ...] = ()
+    milestones: Annotated[tuple[NonNegative, ...], ascending] = ()
     """Epochs at which the rate drops."""
-    factor: float = 0.1
+    factor: Annotated[float, Interval(gt=0, le=1)] = 0.1
     """What it drops by."""
 
 
@@ -96,7 +120,7 @@ class Train(Teacher):
     """A recipe to train first; one teacher for each seed. A present one is found by the recipe's content."""
 
     recipe: "Recipe"
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
     """Seeds, a teacher each."""
 
 
@@ -105,9 +129,9 @@ class Pretrained(Teacher):
     """A network with its library's weights or with a weights file."""
 
     network: Network
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    mean: tuple[Probability, Probability, Probability] = (0.485, 0.456, 0.406)
     """Per-channel mean that the network was trained with."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
     """Per-channel standard deviation that the network was trained with."""
 
 
@@ -115,7 +139,7 @@ class Pretrained(Teacher):
 class Teachers:
     sources: tuple[Teacher, ...] = ()
     """Teachers, in order."""
-    max_parallel: int = 0
+    max_parallel: NonNegativeInt = no_effect(0)
     """Teachers trained at once; 0: as many as the cluster has room for."""
     form: Literal["recipe", "bfloat16", "float16", "auto"] = "recipe"
     """What the teachers' passes are computed in. recipe: the recipe's own precision, by default, as only with it the
@@ -126,18 +150,18 @@ class Teachers:
     """Keep the teachers' logits of every training crop below `data.root`, in this type; later runs on the same data
     with the same seed read them and run no teacher. top-k: the `top_k` largest in float16, and the others' total
     probability, which is spread evenly over them: at temperature 1 the kept classes' probabilities are exact."""
-    top_k: int = 0
+    top_k: Annotated[int, Interval(ge=0, le=65_536)] = 0
     """Logits that a cache of top-k keeps of each image."""
-    placement: Literal["inline", "remote"] = "inline"
+    placement: Literal["inline", "remote"] = no_effect("inline")
     """inline: in each worker, before its student's step; remote: in Ray actors on CPUs or GPUs of their own, which are
     ahead of the student. The result is the same."""
-    actors: int = 1
+    actors: Count = no_effect(1)
     """Remote: actors of each worker, which take its steps in turn."""
-    cpus_per_actor: int = 1
+    cpus_per_actor: CPUs = no_effect(1)
     """Remote: CPUs of each actor. As many as a worker's, on the same type of device, give the very bits of inline."""
-    gpus_per_actor: float = 0.0
+    gpus_per_actor: Probability = no_effect(0.0)
     """Remote: GPUs of each actor, 1 at most; a part, such as 0.5, where several share one."""
-    ahead: int = 2
+    ahead: Count = no_effect(2)
     """Remote: steps that each actor may be ahead of the student; their outputs are held in memory."""
 
 
@@ -153,10 +177,18 @@ class Precision:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    every: str = "10 minutes"
+    every: Annotated[str, Rule('like "500 steps", "10 minutes" or "never"', lambda text: EVERY.fullmatch(text))] = (
+        "10 minutes"
+    )
     """Between two checkpoints within an evaluation interval, e.g. "500 steps" or "10 minutes"; "never": none."""
-    keep: int = 2
+    keep: PositiveInt = 2
     """Newest checkpoints kept; the best by top-1 is kept besides."""
+
+    @property
+    def interval(self) -> tuple[int, float]:
+        """Steps and seconds between two checkpoints; 0 where they are not counted so."""
+        found = EVERY.fullmatch(self.every)
+        return int(found["steps"] or 0), 60.0 * float(found["minutes"] or 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +224,7 @@ class Published:
 class Simplex:
     """Weights ≥ 0 that sum to `total`, every such set equally likely; its key names the fields, joined by commas."""
 
-    total: float = 1.0
+    total: Positive = 1.0
     """What the weights sum to."""
 
 
@@ -214,19 +246,19 @@ class Search:
 
     space: dict[str, Any]
     """Dotted field name to a `ray.tune` search space, a `When`, or (names joined by commas) a `Simplex`."""
-    samples: int = 16
+    samples: PositiveInt = 16
     """Trials; with grids, times the points of the grid."""
     metric: Literal["top1", "top5", "loss", "ece"] = "top1"
     """What is compared: of the deployed network, on the held-out part of the training split."""
     mode: Literal["max", "min"] = "max"
     """Whether more or less of it is better."""
-    validation: float = 0.1
+    validation: Annotated[float, Interval(gt=0, lt=1)] = 0.1
     """Share of the training split that the metric is measured on; a recipe's own `data.validation` goes before it."""
     scheduler: Any = None
     """A `ray.tune` scheduler without metric and mode; None: every trial runs to its end."""
     searcher: Any = None
     """A `ray.tune` searcher without metric, mode and space; None: random and grid."""
-    max_concurrent: int = 0
+    max_concurrent: NonNegativeInt = 0
     """Trials at once; 0: as many as the cluster has room for."""
 
 
@@ -238,9 +270,9 @@ class Recipe:
     """The network that is trained and deployed."""
     data: Data
     """The data set, its augmentation and its reading."""
-    epochs: float
+    epochs: Annotated[float, Interval(gt=0, le=1_000_000)]
     """Passes over the training split."""
-    batch_size: int
+    batch_size: PositiveInt
     """Images of one update, over all workers."""
     optimizer: Optimizer = SGD()
     """The optimizer."""
@@ -248,42 +280,42 @@ class Recipe:
     """The learning rate over time."""
     teachers: Teachers = Teachers()
     """Frozen teachers."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of initialisation, order and augmentation."""
-    accumulate: int = 1
+    accumulate: PositiveInt = 1
     """Parts that a worker's share of a batch is computed in, to save memory."""
-    ema: float = 0.0
+    ema: Fraction = 0.0
     """Decay of an exponential moving average of the weights, which is then evaluated and deployed; 0: none."""
     sync_batchnorm: bool = False
     """Batch statistics over all workers."""
     precision: Precision = Precision()
     """Numbers, layout and compilation."""
-    evaluate_every: int = 1
+    evaluate_every: PositiveInt = 1
     """Epochs between two evaluations, metric lines and checkpoints."""
-    log_every: int = 20
+    log_every: PositiveInt = no_effect(20)
     """Steps between two logged lines of loss terms and notes."""
-    workers: int | tuple[int, int] = 1
+    workers: Workers | tuple[Workers, Workers] = no_effect(1)
     """Ray Train workers, or the least and the most of an elastic run; 0: this process, without Ray."""
-    cpus_per_worker: int = 1
+    cpus_per_worker: CPUs = no_effect(1)
     """CPUs of each worker."""
-    gpus_per_worker: int = 0
+    gpus_per_worker: Annotated[int, Interval(ge=0, le=1)] = no_effect(0)
     """GPUs of each worker, 0 or 1."""
-    accelerator_type: str = ""
+    accelerator_type: str = no_effect("")
     """Ray's name of the GPU that workers need, e.g. A100; empty: any."""
-    node_labels: tuple[str, ...] = ()
+    node_labels: tuple[Label, ...] = no_effect(())
     """Ray labels of the nodes that workers need, each KEY=VALUE, e.g. ray.io/market-type=on-demand."""
-    max_failures: int = 3
+    max_failures: Annotated[int, Interval(ge=-1, lt=2**31)] = no_effect(3)
     """Losses of workers or nodes, with no newer checkpoint between them, after which the run is given up; -1: never.
     Announced ones (SIGTERM, a drained node) don't count. A trial of Tune counts every loss."""
-    collective_timeout: int = 900
+    collective_timeout: Annotated[int, Interval(ge=1, le=1_000_000)] = no_effect(900)
     """Seconds that workers wait for one of them that is stuck before all start again from the last checkpoint."""
-    checkpoint: Checkpoint = Checkpoint()
+    checkpoint: Checkpoint = no_effect(Checkpoint())
     """When checkpoints are written and which are kept."""
-    wandb: WandB = WandB()
+    wandb: WandB = no_effect(WandB())
     """Weights & Biases."""
-    debug: Debug = Debug()
+    debug: Debug = no_effect(Debug())
     """What to leave behind when training goes wrong."""
-    search: tyro.conf.Suppress[Search | None] = None
+    search: tyro.conf.Suppress[Search | None] = no_effect(None)
     """What `raykd tune` searches."""
-    published: tyro.conf.Suppress[tuple[Published, ...]] = ()
+    published: tyro.conf.Suppress[tuple[Published, ...]] = no_effect(())
     """Figures of the same experiment, quoted as published."""

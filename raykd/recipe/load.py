@@ -7,6 +7,8 @@ import importlib.util
 import io
 import re
 import sys
+import sysconfig
+import tokenize
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ import tyro
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.serial import from_dict, to_dict
+from raykd.recipe.validate import validate
+
+PYTHON = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+INSTALLED = {"site-packages", "dist-packages", ".venv"}
 
 
 @dataclass(frozen=True)
@@ -96,11 +102,16 @@ def _sources(roots: Sequence[Path], names: set[str]) -> dict[str, str]:
             continue
         if not Path(file).is_absolute():  # torch has modules that say so of no file, as "_classes.py"
             continue
-        file = Path(file).resolve()
-        homes = [root for root in roots if file.is_relative_to(root)]
-        if homes and not {"site-packages", ".venv"} & set(file.parts):
-            found[str(file.relative_to(homes[0]))] = file.read_text()
+        places = [place for place in (Path(file), Path(file).resolve()) if not _installed(place)]
+        homes = [place.relative_to(root) for place in places for root in roots if place.is_relative_to(root)]
+        if len(places) == 2 and homes:
+            found[str(homes[0])] = importlib.util.decode_source(Path(file).read_bytes())
     return found
+
+
+def _installed(file: Path) -> bool:
+    """Whether a module's file belongs to Python or to an installed package: every worker has those of its own."""
+    return bool(INSTALLED & set(file.parts)) or any(file.is_relative_to(place) for place in PYTHON)
 
 
 def materialize(sources: Mapping[str, str], folder: Path) -> None:
@@ -110,11 +121,17 @@ def materialize(sources: Mapping[str, str], folder: Path) -> None:
         if not file.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"the source {name!r} of a recipe lies outside its folder")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        file.write_bytes(source_bytes(text))
     for place in sorted({str((folder / name).parent) for name in sources} | {str(folder)}):
         if place not in sys.path:
             sys.path.insert(0, place)
     importlib.invalidate_caches()
+
+
+def source_bytes(text: str) -> bytes:
+    """A module's text in the encoding that it says it is in."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(text.encode()).readline)
+    return text.encode(encoding)
 
 
 def check_types(recipe: Recipe, path: Path) -> None:
@@ -128,15 +145,20 @@ def check_types(recipe: Recipe, path: Path) -> None:
 
 
 def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, description: str) -> Any:
-    """tyro's parse, with its errors as one line; `--help` prints and exits with status 0."""
+    """tyro's parse, its values checked against their ranges; `--help` prints and exits with status 0.
+
+    Raises UserError, in one line, for words that are no fields and for values that these can't have.
+    """
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, default=default, args=list(arguments), prog=program, description=description)
+            found = tyro.cli(kind, default=default, args=list(arguments), prog=program, description=description)
     except SystemExit as exit:
         if not exit.code:
             raise
         raise UserError(_one_line(complaint.getvalue())) from None
+    validate(found)
+    return found
 
 
 def _one_line(box: str) -> str:

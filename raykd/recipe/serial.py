@@ -1,10 +1,7 @@
-"""Recipes as plain JSON and back; what of a recipe determines its result."""
+"""Recipes as plain JSON and back."""
 
 import dataclasses
-import hashlib
 import importlib
-import inspect
-import json
 import sys
 import types
 import typing
@@ -13,15 +10,7 @@ from typing import Any, Literal
 from raykd import UserError
 from raykd.recipe import Recipe
 
-# Fields that change how a run is carried out or shown, and not what it computes.
-CIRCUMSTANCES = (
-    "workers cpus_per_worker gpus_per_worker accelerator_type node_labels max_failures collective_timeout log_every "
-    "checkpoint wandb debug search published"
-).split()
-DATA_CIRCUMSTANCES = ("root", "shared", "loader")
-TEACHERS_CIRCUMSTANCES = ("max_parallel", "placement", "actors", "cpus_per_actor", "gpus_per_actor", "ahead")
-
-# Fields of earlier versions that raykd no longer has, with the one value that changes nothing.
+# Fields that earlier versions wrote, with the value that changed nothing.
 RETIRED = {"together": False}
 
 
@@ -76,13 +65,18 @@ def _dataclass(data: dict, kind: type, where: str) -> Any:
     cls = _class(data.get("class"), kind, where)
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    data = {k: v for k, v in data.items() if k in fields or RETIRED.get(k, data) != v}
+    data = {name: value for name, value in data.items() if name in fields or not is_retired(name, value)}
     unknown = set(data) - set(fields) - {"class"}
     missing = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING} - set(data)
     if unknown or missing:
         what = "unknown" if unknown else "missing"
         raise UserError(f"{where}: {what} field(s) {', '.join(sorted(unknown or missing))} of {cls.__qualname__}")
     return cls(**{k: from_dict(v, hints[k], f"{where}.{k}") for k, v in data.items() if k != "class"})
+
+
+def is_retired(name: str, value: Any) -> bool:
+    """Whether a field that its class doesn't have is one of an earlier version, at the value that changed nothing."""
+    return name in RETIRED and value == RETIRED[name]
 
 
 def _class(path: Any, kind: type, where: str) -> type:
@@ -111,7 +105,7 @@ def refuse_foreign(data: Any, origin: str) -> None:
         module = str(path).partition(":")[0]
         if module.split(".")[0] != "raykd" and module not in sys.modules:
             raise UserError(
-                f"{origin} names the class {path}, whose module isn't raykd's: run its code only if you trust it"
+                f"{origin} names the class {path!r}, whose module isn't raykd's: run its code only if you trust it"
             )
         for item in data.values():
             refuse_foreign(item, origin)
@@ -122,48 +116,3 @@ def refuse_foreign(data: Any, origin: str) -> None:
 
 def _name(kind: Any) -> str:
     return str(kind) if typing.get_origin(kind) else getattr(kind, "__name__", str(kind))
-
-
-def essence(recipe: Recipe) -> dict:
-    """The part of a recipe that determines its result, the method's own code included."""
-    # Read back once: a recipe with epochs=12 is the same one as its copy from a file, which has 12.0.
-    data = to_dict(from_dict(to_dict(dataclasses.replace(recipe, search=None))))
-    for name in CIRCUMSTANCES:
-        del data[name]
-    for name in DATA_CIRCUMSTANCES:
-        del data["data"][name]
-    for name in TEACHERS_CIRCUMSTANCES:
-        del data["teachers"][name]
-    if data["teachers"]["cache"] in ("none", "float32"):  # float32 keeps the live teachers' own numbers
-        data["teachers"].pop("cache")
-    for name, plain in (("form", "recipe"), ("top_k", 0)):
-        if data["teachers"][name] == plain:
-            data["teachers"].pop(name)
-    for source in data["teachers"]["sources"]:
-        if "recipe" in source:
-            source["recipe"] = fingerprint(from_dict(source["recipe"]))
-    data["code"] = code_version(type(recipe.method))
-    return data
-
-
-def code_version(cls: type) -> str:
-    """A hash of the source file that a class stands in."""
-    return hashlib.sha256(inspect.getsource(inspect.getmodule(cls)).encode()).hexdigest()[:16]
-
-
-def fingerprint(recipe: Recipe) -> str:
-    """Twelve hexadecimal digits of a hash of the recipe's essence; the same in every process and on every machine."""
-    return hashlib.sha256(json.dumps(essence(recipe), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def differences(a: dict, b: dict, where: str = "") -> list[str]:
-    """Dotted names of the fields in which two plain dicts differ, with both values."""
-    found = []
-    for key in sorted(a.keys() | b.keys()):
-        name = f"{where}{key}"
-        left, right = a.get(key, "absent"), b.get(key, "absent")
-        if isinstance(left, dict) and isinstance(right, dict):
-            found += differences(left, right, f"{name}.")
-        elif left != right:
-            found.append(f"{name} ({left} / {right})")
-    return found

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from raykd import UserError
-from raykd.storage.retry import LONGEST_PAUSE, PATIENCE, reason
 from raykd.storage.folder import Folder
+from raykd.storage.retry import LONGEST_PAUSE, PATIENCE, reason
 
 FOLDER = "checkpoints"
 

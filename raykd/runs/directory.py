@@ -8,10 +8,11 @@ from typing import Any
 
 from raykd import UserError
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded
-from raykd.recipe.serial import differences, essence, fingerprint, to_dict
-from raykd.runs.recipe import recipe_of
+from raykd.recipe.fingerprint import comparable, differences, essence, fingerprint
+from raykd.recipe.load import Loaded, source_bytes
+from raykd.recipe.serial import to_dict
 from raykd.runs.checkpoint import stamps
+from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
 
 # What `open_run` and `claim` write.
@@ -31,8 +32,16 @@ def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) ->
     run.write("recipe.json", json.dumps(to_dict(recipe), indent=1))
     run.write("teachers.json", json.dumps(trained))
     for name, text in loaded.sources.items():
-        run.write(f"source/{name}", text)
+        run.write(f"source/{name}", source_bytes(text))
     return line
+
+
+def is_of(run: Folder, recipe: Recipe) -> bool:
+    """Whether the run there was made by this recipe; False also where it can't be read."""
+    try:
+        return not differences(essence(recipe_of(run)), essence(recipe))
+    except (UserError, FileNotFoundError):
+        return False
 
 
 def refuse_other(run: Folder, recipe: Recipe) -> None:
@@ -56,7 +65,9 @@ def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
     """
     found, own = stamps(run), str(loaded.path)
     names = [name for name, text in loaded.sources.items() if not own.endswith(name) and _differs(run, name, text)]
-    if not names and found and found[-1].fingerprint != fingerprint(recipe):
+    if not names and found and not comparable(found[-1].fingerprint):
+        names = ["raykd"]
+    elif not names and found and found[-1].fingerprint != fingerprint(recipe):
         names = [f"{type(recipe.method).__module__} (or a teacher's method)"]
     if not names:
         return ""
@@ -67,7 +78,7 @@ def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
 
 
 def _differs(run: Folder, name: str, text: str) -> bool:
-    return run.exists(f"source/{name}") and run.read(f"source/{name}") != text.encode()
+    return run.exists(f"source/{name}") and run.read(f"source/{name}") != source_bytes(text)
 
 
 def result_of(run: Folder) -> dict[str, Any] | None:

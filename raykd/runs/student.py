@@ -13,8 +13,8 @@ from raykd import UserError
 from raykd.models import create
 from raykd.models.staged import Staged
 from raykd.recipe import Recipe
-from raykd.storage.local_copy import STUDENT as FILE
 from raykd.storage.folder import Folder
+from raykd.storage.local_copy import STUDENT as FILE
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Folder:
     def append(self, name: str, line: str) -> None:
         """Add a line; object stores have no append, so there the file is written again."""
         if self.local is not None:
-            with open(self.local / name, "a") as file:
+            with open(self.local / name, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
             return
         before = self.read(name) if self.exists(name) else b""

@@ -47,7 +47,7 @@ def _alone_on_this_machine(run: Folder) -> Iterator[None]:
         return
     import fcntl
 
-    with open(run.local / ".lock", "w") as file:
+    with open(run.local / ".lock", "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -124,7 +124,7 @@ def holds(run: Folder, token: str) -> bool:
 def machine() -> str:
     """This machine and the process numbers that are valid on it: containers have their own."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:  # no Linux
         return socket.gethostname()

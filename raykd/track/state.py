@@ -17,7 +17,7 @@ class Notebook:
         if wish:
             self.project, self.entity = wish["project"], wish["entity"]
         if self.path.exists():
-            self.__dict__.update(json.loads(self.path.read_text()))
+            self.__dict__.update(json.loads(self.path.read_text(encoding="utf-8")))
 
     def write(self) -> None:
         """In place and padded, so that a note of a step costs microseconds; blanks after JSON are JSON."""

@@ -215,8 +215,9 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
     os.dup2(file, 2)
     os.chdir(ROOT)
     from raykd.launch.worker.worker import work
+    from raykd.recipe.fingerprint import fingerprint
     from raykd.recipe.load import load
-    from raykd.recipe.serial import fingerprint, to_dict
+    from raykd.recipe.serial import to_dict
     from raykd.runs import directory
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raykd.runs.recipe import recipe_of
 
 from raykd import UserError
 from raykd.data.storage.beton import Header
 from raykd.data.storage.prepare import prepare
 from raykd.recipe.serial import to_dict
 from raykd.runs import checkpoint, directory
+from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
 from recipes.digits.funmatch import recipe as funmatch
 

@@ -56,14 +56,14 @@ def test_a_method_that_changed_since_is_said_and_used(stage):
 def test_raykds_own_method_that_changed_since_is_said_until_a_newer_checkpoint(tmp_path):
     from pathlib import Path
 
+    from raykd.recipe.fingerprint import fingerprint
     from raykd.recipe.load import load
-    from raykd.recipe.serial import fingerprint
     from raykd.runs import checkpoint
     from raykd.runs.directory import open_run
     from raykd.storage.folder import Folder
 
     loaded, run = load(Path(__file__).parents[2] / "recipes/digits/dkd.py"), Folder(tmp_path)
-    now, then = fingerprint(loaded.recipe), "0123456789ab"
+    now, then = fingerprint(loaded.recipe), "v2-0123456789ab"
     assert open_run(run, loaded, loaded.recipe, []) == ""
     for step, made_by in ((2, now), (4, then), (6, now)):
         checkpoint.write(run, {"step": step}, step=step, epoch=0.1, top1=None, fingerprint=made_by)

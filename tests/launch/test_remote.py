@@ -24,8 +24,9 @@ from raykd.methods.kd import KD
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.recipe import Pretrained, Search, Teachers
+from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import load
-from raykd.recipe.serial import fingerprint, to_dict
+from raykd.recipe.serial import to_dict
 from recipes.digits.supervised import recipe as digits
 from tests.launch import tiny
 

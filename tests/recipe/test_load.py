@@ -1,12 +1,14 @@
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from raykd import UserError
+from raykd.commands.train import default_name
 from raykd.recipe import Recipe
-from raykd.recipe.load import check_types, load, override
+from raykd.recipe.load import check_types, load, materialize, override
 from recipes.digits.kd import recipe as kd
 
 GOOD = "from dataclasses import replace\nfrom recipes.digits.kd import recipe as kd\nrecipe = replace(kd, seed=7)\n"
@@ -94,6 +96,7 @@ def test_commands_that_only_read_runs_need_no_torch(command: str, tmp_path):
     run.mkdir()
     code = f"""
 import sys
+from pathlib import Path
 from raykd.__main__ import main
 print(main([{command!r}, {str(run)!r}]))
 print(sorted({{"torch", "ray", "ffcv", "numba"}} & set(sys.modules)))"""
@@ -103,3 +106,43 @@ print(sorted({{"torch", "ray", "ffcv", "numba"}} & set(sys.modules)))"""
 
 def test_types_are_checked(tmp_path):
     check_types(kd, tmp_path)
+
+
+def test_modules_of_python_and_of_packages_are_not_the_recipes_own(tmp_path, monkeypatch):
+    """Also where the recipe's root lies above them, as / or a home with its pyenv does."""
+    monkeypatch.chdir("/")
+    (tmp_path / "with_library.py").write_text("import sched, tyro, nntplib_of_mine\n" + GOOD)
+    (tmp_path / "nntplib_of_mine.py").write_text("")
+    sys.modules.pop("sched", None)
+    loaded = load(tmp_path / "with_library.py")
+    assert {"with_library.py", "nntplib_of_mine.py"} <= set(loaded.sources)
+    assert not [name for name in loaded.sources if name.endswith("/sched.py") or "tyro" in name]
+
+
+def test_linked_modules_are_the_recipes_own(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "linked_part.py").write_text("")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "here" / "using_a_link.py").write_text("import linked.linked_part\n" + GOOD)
+    monkeypatch.chdir(tmp_path / "here")
+    assert {"using_a_link.py", "linked/linked_part.py"} <= set(load("using_a_link.py").sources)
+
+
+def test_recipes_in_other_encodings_arrive_as_they_are(tmp_path):
+    source = b"# -*- coding: latin-1 -*-\nname = 'caf\xe9'\nassert len(name) == 4\n" + GOOD.encode()
+    (tmp_path / "of_latin_1.py").write_bytes(source)
+    loaded = load(tmp_path / "of_latin_1.py")
+    materialize(loaded.sources, tmp_path / "copy")
+    assert (tmp_path / "copy" / "of_latin_1.py").read_bytes() == source
+
+
+def test_latin_1_that_is_not_said_is_refused(tmp_path):
+    (tmp_path / "unsaid.py").write_bytes(b"name = 'caf\xe9'\n" + GOOD.encode())
+    with pytest.raises(UserError, match="unsaid.py.*SyntaxError"):
+        load(tmp_path / "unsaid.py")
+
+
+def test_a_recipe_at_the_root_has_a_name():
+    assert default_name(Path("/kd.py")) == "kd"
+    assert default_name(Path("/recipes/digits/kd.py")) == "digits/kd"

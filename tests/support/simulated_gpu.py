@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-import torch._dynamo  # before `_make_subclass` is replaced: it inspects the original
+import torch._dynamo  # noqa: F401 - before `_make_subclass` is replaced: it inspects the original
 import torch._dynamo.polyfills.loader  # noqa: F401
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode

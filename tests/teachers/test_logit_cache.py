@@ -13,7 +13,7 @@ from raykd.data.mixing import Mixup
 from raykd.data.order import PASS_SHIFT
 from raykd.methods.kd import KD
 from raykd.recipe import Teachers
-from raykd.recipe.serial import fingerprint
+from raykd.recipe.fingerprint import fingerprint
 from raykd.teachers import logit_cache
 from raykd.teachers.cache_format import Full, TopK
 from raykd.teachers.frozen_teacher import FrozenTeacher

@@ -15,7 +15,7 @@ from raykd.methods.kd import KD
 from raykd.models import create
 from raykd.models.frozen import freeze, lowered
 from raykd.recipe import Precision, Teachers
-from raykd.recipe.serial import fingerprint
+from raykd.recipe.fingerprint import fingerprint
 from raykd.storage.folder import Folder
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher, runner
 from raykd.train import choose_precision, loop

@@ -12,14 +12,14 @@ def memory_limit() -> int:
     """Bytes of memory that this process may use: of the machine, of its container, of its job (SLURM)."""
     limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for file in _limits():
-        if file.exists() and (text := file.read_text().strip()).isdigit():
+        if file.exists() and (text := file.read_text(encoding="utf-8").strip()).isdigit():
             limit = min(limit, int(text))
     return limit
 
 
 def _limits() -> Iterator[Path]:
     """Files with a limit of this process: of its control groups and of those around them."""
-    for line in MINE.read_text().splitlines() if MINE.exists() else ():
+    for line in MINE.read_text(encoding="utf-8").splitlines() if MINE.exists() else ():
         _, controllers, path = line.split(":", 2)
         for root, name in ((GROUPS, "memory.max"), (GROUPS / "memory", "memory.limit_in_bytes")):
             if controllers == ("" if root == GROUPS else "memory"):

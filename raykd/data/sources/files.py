@@ -40,7 +40,7 @@ def lines(path: Path) -> list[str]:
     """The lines of a text file that aren't empty; raises UserError where there is no such file."""
     if not path.is_file():
         raise UserError(f"{path} is missing")
-    return [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
 
 
 def from_folders(base: Path, classes: Sequence[str]) -> Examples:

@@ -97,7 +97,7 @@ def _replace(path: Path, make: Callable[[Path], object]) -> None:
 def _read(folder: Path, data: Data) -> Prepared:
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise UserError(f"{path} is damaged: delete {folder} and run raykd data prepare again") from None
     if not isinstance(manifest, dict):

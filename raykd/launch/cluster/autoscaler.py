@@ -35,7 +35,7 @@ class Limits:
         if os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("RAY_CLUSTER_NAME"):
             return Limits(known=False)
         path = _config_path()
-        return _limits(yaml.safe_load(path.read_text())) if path is not None else Limits()
+        return _limits(yaml.safe_load(path.read_text(encoding="utf-8"))) if path is not None else Limits()
 
     def most(self, alive: list[Node], worth: Callable[[Node], int]) -> list[Node]:
         """The nodes at the cluster's largest, by what a node is worth. Without an autoscaler: those alive.

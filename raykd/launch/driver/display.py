@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from raykd.recipe import Recipe
+from raykd.terminal import Terminal
 
 
 class Display:
     """Shows the newest progress of one run at a time."""
 
-    def __init__(self, console: Console, label: str = ""):
+    def __init__(self, console: Terminal, label: str = ""):
         self.console, self._label = console, label
         self._seen_epoch, self._phase, self._said, self._told = -1.0, "", "", set()
         self._bar: Progress | None = None
@@ -25,15 +25,15 @@ class Display:
     def run(self, name: str, recipe: Recipe) -> Iterator[None]:
         """While inside, `show` belongs to this run."""
         self._label, self._seen_epoch, self._phase, self._began = name, -1.0, "", time.monotonic()
-        self.console.print(f"[bold]{escape(name)}[/]: {_what(recipe)}", highlight=False)
+        self.console.print(Text.assemble((name, "bold"), f": {_what(recipe)}"))
         if not self.console.is_terminal:
             yield
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[values]}"),
+            TextColumn("{task.fields[values]}", markup=False),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console, transient=True) as self._bar:
@@ -44,31 +44,31 @@ class Display:
     def say(self, line: str) -> None:
         """Print a line of the run's own, once for as long as it stays the same; empty: nothing."""
         if line and line != self._said:
-            self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {escape(line)}", highlight=False)
+            self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {line}")
         self._said = line
 
     def note(self, line: str) -> None:
         """Print a line that matters, once."""
         if line not in self._told:
             self._told.add(line)
-            self.console.print(f"  [yellow]note[/] {escape(line)}", highlight=False)
+            self.console.print(Text.assemble("  ", ("note", "yellow"), f" {line}"))
 
     def show(self, progress: dict[str, Any]) -> None:
         """Bring the display up to date with a worker's progress."""
         for node, line in progress.items():
             if node.startswith("staging ") and (node, line) not in self._told:
                 self._told.add((node, line))
-                self.console.print(f"  {escape(node.removeprefix('staging '))}: {escape(line)}", highlight=False)
+                self.console.print(f"  {node.removeprefix('staging ')}: {line}")
         for line in (*progress.get("losses", ()), *progress.get("notices", ())):
             self.note(line)
         if "line" in progress and progress["line"]["epoch"] > self._seen_epoch:
             self._seen_epoch = progress["line"]["epoch"]
-            self.console.print(_epoch_line(progress), highlight=False)
+            self.console.print(_epoch_line(progress))
         if self._bar is not None:
             self._update_bar(progress)
         elif progress.get("phase", "") not in ("", self._phase, "training", "evaluating"):
             self._phase = progress["phase"]
-            self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {self._phase}", highlight=False)
+            self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {self._phase}")
         if "stopped" in progress and "stopped" not in self._told:
             self._told.add("stopped")
             self.console.print(f"  stopped at step {progress['stopped']}; the same command goes on from there")
@@ -93,21 +93,21 @@ def _terms(values: dict[str, Any]) -> str:
     return "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
 
 
-def _epoch_line(progress: dict[str, Any]) -> str:
+def _epoch_line(progress: dict[str, Any]) -> Text:
     line, deployed = progress["line"], progress["deployed"]
     figures = line["evaluation"][deployed]
     terms = "  ".join(f"{name} {value:.3f}" for name, value in line["terms"].items())
     others = "".join(
         f"  {name} {100 * other['top1']:.2f}" for name, other in line["evaluation"].items() if name != deployed
     )
-    return (
-        f"  epoch {round(line['epoch']):>4}  top-1 [bold]{100 * figures['top1']:.2f} %[/]  loss {figures['loss']:.3f}"
-        f"{others}"
-        f"  │  {terms}  │  {line['images_per_second']:.0f} images/s"
+    return Text.assemble(
+        f"  epoch {round(line['epoch']):>4}  top-1 ",
+        (f"{100 * figures['top1']:.2f} %", "bold"),
+        f"  loss {figures['loss']:.3f}{others}  │  {terms}  │  {line['images_per_second']:.0f} images/s",
     )
 
 
-def table_of(console: Console, rows: list[dict[str, Any]]) -> None:
+def table_of(console: Terminal, rows: list[dict[str, Any]]) -> None:
     """The closing table: what was trained, how good it is, how large, how long it took, where it is."""
     from rich.table import Table
 
@@ -122,4 +122,4 @@ def table_of(console: Console, rows: list[dict[str, Any]]) -> None:
     console.print()
     for row in rows:
         if row["place"]:
-            console.print(f"{row['role']}: {row['place']}", highlight=False, soft_wrap=True)
+            console.print(f"{row['role']}: {row['place']}")

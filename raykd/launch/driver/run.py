@@ -19,8 +19,9 @@ from raykd.launch.driver.torch_trainer import on_ray
 from raykd.launch.driver.validate import check, check_name
 from raykd.launch.jobs import wandb_key
 from raykd.recipe import Recipe
+from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import Loaded
-from raykd.recipe.serial import fingerprint, to_dict
+from raykd.recipe.serial import to_dict
 from raykd.runs import directory as rundir
 from raykd.runs.checkpoint import FOLDER as CHECKPOINTS
 from raykd.runs.directory import Superseded
@@ -161,4 +162,4 @@ def lasting(storage: str) -> None:
 def say_storage(storage: str, display: Display) -> None:
     """In a Ray job, where nobody sees the folder that the run's name stands in: say it."""
     if connection.inside_job():
-        display.console.print(f"storage: {Folder(storage).place}", highlight=False, soft_wrap=True)
+        display.console.print(f"storage: {Folder(storage).place}")

@@ -21,4 +21,4 @@ def put(folder: Path, key: str) -> None:
 def adopt(folder: Path) -> None:
     """In a job's driver: use the key that came beside the code, if one did."""
     if (folder / FILE).is_file():
-        os.environ["WANDB_API_KEY"] = (folder / FILE).read_text().strip()
+        os.environ["WANDB_API_KEY"] = (folder / FILE).read_text(encoding="utf-8").strip()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search.basic_variant import BasicVariantGenerator
+from rich.text import Text
 
 from raykd import UserError
 from raykd.launch.cluster import connection, placement_groups
@@ -22,8 +23,9 @@ from raykd.launch.search.trial_table import Standing
 from raykd.launch.search.validate import base_of, check, swaps, teachers_of, total
 from raykd.launch.teachers import train as ensemble
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded, override
-from raykd.recipe.serial import differences, essence, to_dict
+from raykd.recipe.fingerprint import VERSION, differences, essence, of_earlier_version
+from raykd.recipe.load import Loaded, override, source_bytes
+from raykd.recipe.serial import to_dict
 from raykd.recipe.source import to_source
 from raykd.storage.folder import Folder
 
@@ -82,10 +84,13 @@ def _open(standing: Standing, loaded: Loaded, recipe: Recipe, base: Recipe, name
         "searcher": type(wanted.searcher).__name__ if wanted.searcher is not None else "random",
         "seconds": 0.0,
         "wandb": {"entity": base.wandb.entity, "project": base.wandb.project, "group": name},
-        "base": json.loads(json.dumps(essence(base))),
+        "version": VERSION,
+        "base": json.loads(json.dumps(essence(base, defaults=False))),
     }
     if place.exists("search.json"):
         there = place.read_json("search.json")
+        if "version" not in there:
+            there["base"] = of_earlier_version(there["base"], summary["base"])
         same = ("base", "space", "metric", "mode")
         found = differences({key: there[key] for key in same}, {key: summary[key] for key in same})
         if found:
@@ -98,7 +103,7 @@ def _open(standing: Standing, loaded: Loaded, recipe: Recipe, base: Recipe, name
             summary |= {"tested": there["best"], "test": there["test"]}
     place.write("search.json", json.dumps(summary, indent=1))
     for file, text in loaded.sources.items():
-        place.write(f"source/{file}", text)
+        place.write(f"source/{file}", source_bytes(text))
     standing.read()
     return summary
 
@@ -139,7 +144,7 @@ def _run(standing: Standing, base: Recipe, plan: dict[str, Any], display: Displa
     left = suggest.left
     needed = f"{base.workers} × {connection.needs(base)}"
     display.console.print(
-        f"[bold]{plan['name']}[/]: {count} trials, {left} to run, {limit} at once on {needed}", highlight=False
+        Text.assemble((plan["name"], "bold"), f": {count} trials, {left} to run, {limit} at once on {needed}")
     )
     if not left:
         return
@@ -167,7 +172,7 @@ def _interrupted(standing: Standing, summary: dict[str, Any], display: Display) 
     counts = standing.counts()
     standing.place.write("search.json", json.dumps(summary | {"status": "interrupted", "states": counts}, indent=1))
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    display.console.print(f"interrupted ({told}); the same command goes on from here", highlight=False)
+    display.console.print(f"interrupted ({told}); the same command goes on from here")
 
 
 def _close(

@@ -130,7 +130,7 @@ class Suggest(Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the run directories say all that another start needs."""
-        Path(checkpoint_path).write_text("{}")
+        Path(checkpoint_path).write_text("{}", encoding="utf-8")
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, see `save`."""

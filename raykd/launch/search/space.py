@@ -13,11 +13,14 @@ from ray import tune
 from ray.tune.search.sample import Categorical, Domain, Function, Quantized
 
 from raykd import UserError
-from raykd.recipe import Search, Simplex, When
+from raykd.data.config import Data
+from raykd.fields import affects_result
+from raykd.recipe import Recipe, Search, Simplex, Teachers, When
 
+SECTIONS = (("", Recipe), ("data.", Data), ("teachers.", Teachers))
 # Fields that say where and how a run is carried out: a search sets them for all of its trials.
-FIXED = ("workers", "cpus_per_worker", "gpus_per_worker", "accelerator_type", "node_labels", "max_failures")
-FIXED += ("search", "wandb", "checkpoint", "debug", "log_every", "published", "data.validation")
+FIXED = [at + field.name for at, of in SECTIONS for field in dataclasses.fields(of) if not affects_result(field)]
+FIXED += ["data.validation"]
 
 PLAIN = (str, int, float, bool)
 

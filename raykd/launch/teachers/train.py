@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import re
 from contextlib import ExitStack
 from typing import Any
+
+from rich.text import Text
 
 from raykd import UserError
 from raykd.launch.cluster import connection
@@ -11,8 +14,9 @@ from raykd.launch.cluster.failure import RunFailed
 from raykd.launch.driver import run as job
 from raykd.launch.driver.display import Display
 from raykd.recipe import Recipe, Train
+from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import Loaded
-from raykd.recipe.serial import fingerprint, to_dict
+from raykd.recipe.serial import to_dict
 from raykd.runs import directory
 from raykd.storage.folder import Folder
 
@@ -31,6 +35,18 @@ def run_name(recipe: Recipe) -> str:
     return f"teachers/{recipe.student.name.replace(':', '-').replace('/', '-')}-{fingerprint(recipe)}"
 
 
+def _found(recipe: Recipe, storage: str) -> str:
+    """`run_name`, or the name that a version with other fingerprints gave a run of the same recipe."""
+    name, teachers = run_name(recipe), Folder(storage) / "teachers"
+    stem = name.removeprefix("teachers/").removesuffix(f"-{fingerprint(recipe)}")
+    if (Folder(storage) / name).exists("recipe.json"):
+        return name
+    for other in teachers.names():
+        if re.fullmatch(re.escape(stem) + "-[0-9a-f]{12}", other) and directory.is_of(teachers / other, recipe):
+            return f"teachers/{other}"
+    return name
+
+
 def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> list[str]:
     """Run directories of the recipe's teachers; those that are missing are trained, half-trained ones go on.
 
@@ -38,22 +54,23 @@ def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> li
     the others are kept.
     """
     teachers = wanted(recipe)
+    names = [_found(teacher, storage) for teacher in teachers]
     missing = {}
-    for teacher in teachers:
-        name = run_name(teacher)
+    for name, teacher in zip(names, teachers, strict=True):
         result = directory.result_of(Folder(storage) / name)
         if result is None or result["status"] != "finished":
             missing[name] = teacher
         elif name not in missing:
+            directory.refuse_other(Folder(storage) / name, teacher)
             top1 = f"{100 * result['top1']:.2f} %"
-            display.console.print(f"teacher {name}: found, top-1 {top1}", highlight=False)
+            display.console.print(f"teacher {name}: found, top-1 {top1}")
     for teacher in missing.values():
         job.check(teacher)
         if wanted(teacher):
             raise UserError("teachers: a teacher's own recipe has teachers to train; train it first and name its run")
     if missing:
         _train(loaded, recipe, missing, storage, display)
-    return [(Folder(storage) / run_name(teacher)).place for teacher in teachers]
+    return [(Folder(storage) / name).place for name in names]
 
 
 def _train(loaded: Loaded, recipe: Recipe, missing: dict[str, Recipe], storage: str, display: Display) -> None:
@@ -122,7 +139,7 @@ def _trials(
         name: _job(loaded, teacher, name, storage) | {"group": group, "board": board}
         for name, teacher in recipes.items()
     }
-    display.console.print(f"[bold]{len(jobs)} teachers[/], {together} at once: {', '.join(jobs)}", highlight=False)
+    display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), f", {together} at once: {', '.join(jobs)}"))
     placement_groups.reap()
     watch = Teachers({name: Folder(job["run"]) for name, job in jobs.items()}, display.console)
 

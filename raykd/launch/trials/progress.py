@@ -8,14 +8,13 @@ from typing import Any
 
 import ray
 from ray.tune import Callback
-from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
 from raykd.launch.search.trial_table import Standing, Trial
 from raykd.runs import directory
 from raykd.storage.folder import Folder
+from raykd.terminal import Terminal
 
 ROWS = 24
 ENDED = {"finished": "green", "stopped": "dim", "failed": "red"}
@@ -24,7 +23,7 @@ ENDED = {"finished": "green", "stopped": "dim", "failed": "red"}
 class Watch(Callback):
     """Tune tells it of every trial's progress; the trials' ends are written down here."""
 
-    def __init__(self, standing: Standing, console: Console, total: int, errors: Callable[[Any], str]):
+    def __init__(self, standing: Standing, console: Terminal, total: int, errors: Callable[[Any], str]):
         self.standing, self.console, self.total, self._errors = standing, console, total, errors
         self._began = time.monotonic()
 
@@ -52,9 +51,7 @@ class Watch(Callback):
 
     def _say(self, line: str) -> None:
         if not self.console.is_terminal:
-            self.console.print(
-                f"  {time.monotonic() - self._began:5.0f} s  {escape(line)}", highlight=False, soft_wrap=True
-            )
+            self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {line}")
 
     def _values(self, name: str) -> str:
         found = self.standing.values(name)
@@ -101,7 +98,11 @@ def _cpus() -> str:
 def error_of(trial: Any) -> str:
     """Why Tune gave a trial up, in one line; Tune keeps the text in a file."""
     text = Path(trial.local_path, "error.txt")
-    lines = [line.strip() for line in text.read_text().splitlines() if line.strip()] if text.is_file() else []
+    lines = (
+        [line.strip() for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if text.is_file()
+        else []
+    )
     died = [line for line in lines if "The actor is dead because" in line]
     return (died or lines or ["its process was lost"])[-1]
 
@@ -109,7 +110,7 @@ def error_of(trial: Any) -> str:
 class Teachers(Callback):
     """The same for teachers of an ensemble: a line for each start and end, a live table of those in between."""
 
-    def __init__(self, runs: dict[str, Folder], console: Console):
+    def __init__(self, runs: dict[str, Folder], console: Terminal):
         self.runs, self.console = runs, console
         self.errors: dict[str, str] = {}
         self._states = {name: ("waiting", 0.0, None) for name in runs}
@@ -144,9 +145,7 @@ class Teachers(Callback):
         if not self.console.is_terminal:
             shown = f", top-1 {100 * top1:.2f} %" if state == "finished" and top1 is not None else ""
             seconds = time.monotonic() - self._began
-            self.console.print(
-                f"  {seconds:5.0f} s  {escape(name)} {escape(state)}{shown}", highlight=False, soft_wrap=True
-            )
+            self.console.print(f"  {seconds:5.0f} s  {name} {state}{shown}")
 
     @contextmanager
     def shown(self) -> Iterator[None]:

@@ -17,8 +17,9 @@ from raykd import UserError
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import cause_of
 from raykd.recipe import Recipe
+from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import Loaded, materialize, override
-from raykd.recipe.serial import fingerprint, from_dict, to_dict
+from raykd.recipe.serial import from_dict, to_dict
 from raykd.runs import directory
 from raykd.runs.checkpoint import FOLDER, stamps
 from raykd.storage.folder import Folder
@@ -210,7 +211,7 @@ def _take_over(run: Folder, name: str, picked: dict[str, Any]) -> None:
     if checkpoint is None:
         return
     with checkpoint.as_directory() as folder:
-        origin = json.loads((Path(folder) / "origin.json").read_text())
+        origin = json.loads((Path(folder) / "origin.json").read_text(encoding="utf-8"))
         if origin["trial"] == name:
             return
         files = {file: (Path(folder) / file).read_bytes() for file in ("state.pt", "stamp.json")}

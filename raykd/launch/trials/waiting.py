@@ -4,17 +4,16 @@ import time
 from typing import Any
 
 from ray.tune import Callback
-from rich.console import Console
-from rich.markup import escape
 
 from raykd.launch.cluster import connection
 from raykd.recipe import Recipe
+from raykd.terminal import Terminal
 
 
 class Waits(Callback):
     """Tune calls it all the time; it looks every few seconds and says a line once for as long as it stays the same."""
 
-    def __init__(self, recipe: Recipe, console: Console, seconds: float = 4.0):
+    def __init__(self, recipe: Recipe, console: Terminal, seconds: float = 4.0):
         self._recipe, self._console, self._seconds = recipe, console, seconds
         self._looked, self._said = time.monotonic(), ""
 
@@ -23,7 +22,7 @@ class Waits(Callback):
             return
         line = connection.waiting(self._recipe)
         if line and line != self._said:
-            self._console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+            self._console.print(f"  {line}")
         self._looked, self._said = time.monotonic(), line
 
     def __getstate__(self) -> dict[str, Any]:

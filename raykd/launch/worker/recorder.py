@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from raykd.launch.cluster.signals import StopRequested
-from raykd.launch.driver.validate import interval
 from raykd.models.staged import parameters
 from raykd.runs import directory as rundir
 from raykd.runs.checkpoint import Stamp, Writer
@@ -32,7 +31,7 @@ class Record:
         self.restarts = len(rundir.attempts_of(self.run)) - 1
         keep, fingerprint = worker.recipe.checkpoint.keep, worker.job["fingerprint"]
         self.writer = Writer(self.run, keep, fingerprint, worker.notice, self._before_writing, self._saved)
-        self.every_steps, self.every_seconds = interval(worker.recipe.checkpoint.every)
+        self.every_steps, self.every_seconds = worker.recipe.checkpoint.interval
         self.saved_step, self.saved_at = step, time.monotonic()
         self.stopping = False
         self.mirror = Mirror(self.run)

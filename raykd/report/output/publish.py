@@ -23,7 +23,7 @@ def publish(made: Report, out: Path) -> str:
     import wandb_workspaces.reports.v2 as reports
 
     place = out.with_suffix(".wandb.json")
-    known = json.loads(place.read_text()) if place.exists() else {}
+    known = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
     wish = _wish(made)
     entity = wish["entity"] or wandb.Api(timeout=20).default_entity
     draft = reports.Report(

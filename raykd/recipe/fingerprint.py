@@ -1,0 +1,117 @@
+"""What of a recipe determines its result, and its fingerprint.
+
+A fingerprint leaves out the fields that have no effect on the result and those at their defaults, so that a recipe
+keeps its fingerprint when raykd gets another field. A changed meaning, or a changed default, needs another VERSION.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import json
+from typing import Any
+
+from raykd.fields import affects_result
+from raykd.recipe import Recipe, Train
+from raykd.recipe.serial import from_dict, is_retired, to_dict
+
+VERSION = "v2"
+
+
+def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
+    """The part of a recipe that determines its result, the method's own code included.
+
+    defaults: whether fields at their defaults are among it.
+    """
+    # Read back once: a recipe with epochs=12 is the same one as its copy from a file, which has 12.0.
+    recipe = from_dict(to_dict(dataclasses.replace(recipe, search=None)))
+    if recipe.teachers.cache == "float32":  # it keeps the live teachers' own numbers
+        recipe = dataclasses.replace(recipe, teachers=dataclasses.replace(recipe.teachers, cache="none"))
+    data = effective(to_dict(recipe), defaults=defaults)
+    for plain, source in zip(data.get("teachers", {}).get("sources", ()), recipe.teachers.sources, strict=False):
+        if isinstance(source, Train):
+            plain["recipe"] = essence(source.recipe, defaults=defaults)
+    return data | {"code": code_version(type(recipe.method))}
+
+
+def effective(plain: Any, *, defaults: bool = True) -> Any:
+    """Plain data, as `to_dict` gives it, without the fields that have no effect on a result.
+
+    defaults: whether fields at their defaults are among it. raykd's own classes go without their modules, which move.
+    """
+    if isinstance(plain, list):
+        return [effective(item, defaults=defaults) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    fields = _fields(plain.get("class"))
+    found = {"class": str(plain["class"]).partition(":")[2]} if fields else {}
+    for name, value in plain.items():
+        if name in found or (fields and _has_no_effect(fields.get(name), name, value)):
+            continue
+        item = effective(value, defaults=defaults)
+        if defaults or name not in fields or item != _default(fields[name]):
+            found[name] = item
+    return found
+
+
+def _has_no_effect(field: dataclasses.Field | None, name: str, value: Any) -> bool:
+    return is_retired(name, value) if field is None else not affects_result(field)
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default is dataclasses.MISSING else effective(to_dict(field.default), defaults=False)
+
+
+def _fields(path: Any) -> dict[str, dataclasses.Field]:
+    """The fields of one of raykd's dataclasses, named as "module:Class"; of any other, none."""
+    module, _, name = str(path).partition(":")
+    if module.split(".")[0] != "raykd":
+        return {}
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):  # a class that this version does not have
+        return {}
+    return {field.name: field for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else {}
+
+
+def code_version(cls: type) -> str:
+    """A hash of the source file that a class stands in."""
+    return hashlib.sha256(inspect.getsource(inspect.getmodule(cls)).encode()).hexdigest()[:16]
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """A version and twelve hexadecimal digits; the same in every process and on every machine."""
+    content = json.dumps(essence(recipe, defaults=False), sort_keys=True)
+    return f"{VERSION}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def comparable(fingerprint: str) -> bool:
+    """Whether a fingerprint is of this version of raykd: two of different versions differ for no reason."""
+    return fingerprint.startswith(f"{VERSION}-")
+
+
+def of_earlier_version(stored: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
+    """An essence as version 1 stored it, in today's form; `here` is the one that it is going to be compared with.
+
+    It holds hashes of code and of teachers' recipes that can't be made again: these are taken to be the same.
+    """
+    found = effective(stored, defaults=False) | {"code": here["code"]}
+    if isinstance(found.get("teachers"), dict):
+        sources = here.get("teachers", {}).get("sources", [])
+        for old, new in zip(found["teachers"].get("sources", []), sources, strict=False):
+            old |= {"recipe": new["recipe"]} if "recipe" in old and "recipe" in new else {}
+    return found
+
+
+def differences(a: Any, b: Any, where: str = "") -> list[str]:
+    """Dotted names of the fields in which two plain values differ, with both values."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(a.keys() | b.keys(), key=str)
+        pairs = [(f"{where}.{key}".strip("."), a.get(key, "default"), b.get(key, "default")) for key in keys]
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        pairs = [(f"{where}.{i}".strip("."), *both) for i, both in enumerate(zip(a, b))]
+    else:
+        return [f"{where} ({a} / {b})"] if a != b else []
+    return [line for name, left, right in pairs for line in differences(left, right, name)]

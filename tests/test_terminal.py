@@ -1,0 +1,90 @@
+"""What is printed: it never ends a process, never steers a terminal, and never shows a secret."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from raykd.terminal import Lossy, Terminal, masked
+
+ROOT = Path(__file__).parent.parent
+RAYKD = f"{sys.executable} -m raykd"
+ENDS = {
+    "full disk": f"{RAYKD} list recipes >/dev/full 2>/dev/full",
+    "closed": f"{RAYKD} list recipes <&- >&- 2>&-",
+    "pipe without a reader": f"{RAYKD} list recipes 2>&1 | true; exit ${{PIPESTATUS[0]}}",
+    "help without a reader": f"{RAYKD} train recipes/digits/kd.py --help | head -1; exit ${{PIPESTATUS[0]}}",
+    "usage without a reader": f"{RAYKD} --help | true; exit ${{PIPESTATUS[0]}}",
+    "latin-1": f"PYTHONIOENCODING=latin-1 {RAYKD} list recipes",
+    "ascii": f"LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 PYTHONIOENCODING=ascii {RAYKD} list recipes",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_output_that_can_not_be_written_ends_nothing(end):
+    done = subprocess.run(["bash", "-c", ENDS[end]], cwd=ROOT, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_file_opened_later_is_not_printed_into(tmp_path):
+    """With standard output closed, the next file would get its number."""
+    code = (
+        "import os; from raykd.terminal import open_streams; open_streams(); f = open('file', 'w'); os.write(1, b'x')"
+    )
+    subprocess.run(["bash", "-c", f'"$0" -c "{code}" >&- 2>&-', sys.executable], cwd=tmp_path, check=True)
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_output_comes_back_with_the_room_for_it():
+    """What a full disk took is lost; what is printed afterwards is not."""
+    reader, writer = os.pipe()
+    raw = Lossy(os.open("/dev/full", os.O_WRONLY), "w")
+    stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", line_buffering=True)
+    stream.write("lost\n")
+    os.dup2(writer, raw.fileno())
+    stream.write("kept\n")
+    assert os.read(reader, 100) == b"kept\n"
+
+
+def shown(capsys, *parts, **options) -> str:
+    Terminal().print(*parts, **options)
+    return capsys.readouterr().out
+
+
+def test_text_is_printed_as_it_is(capsys):
+    text = "[bold]a[/x] :smile: [/] " + "a long path/" * 30
+    assert shown(capsys, text) == text + "\n"
+    table = Table("[/x]", box=None, pad_edge=False, show_header=False)
+    table.add_row("[red]a :dog:")
+    assert shown(capsys, table).strip() == "[red]a :dog:"
+
+
+@pytest.mark.parametrize("steering", ["\x1b[2J", "\x1b]0;title\x07", "\r", "\b", "\x9b31m", "\u202e"])
+def test_no_text_steers_the_terminal(capsys, steering):
+    out = shown(capsys, f"a{steering}b\tc\n")
+    assert steering[0] not in out and out.startswith("a") and "b" in out
+    table = Table("title", box=None)
+    table.add_row(f"a{steering}b")
+    assert steering[0] not in shown(capsys, table)
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("s3://KEY:SECRET@bucket/x?region=a", "s3://***@bucket/x?region=a"),
+        ("can't read s3://KEY@b: no", "can't read s3://***@b: no"),
+        ("abfs://c@host/x?sig=SECRET&b=1", "abfs://***@host/x?sig=***&b=1"),
+        (
+            "s3://b/x?access_key=A&secret_key=SECRET&session-token=SECRET",
+            "s3://b/x?access_key=***&secret_key=***&session-token=***",
+        ),
+        ("mail me@host, gs://bucket/a@b", "mail me@host, gs://bucket/a@b"),
+    ],
+)
+def test_credentials_of_uris_are_masked(capsys, text, safe):
+    assert masked(text) == safe
+    assert shown(capsys, text) == safe + "\n"
