@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from raykd.__main__ import main
-from raykd.data.storage.prepare import folder_of, prepare
+from raykd.data.storage.prepare import prepare
 from recipes.digits.supervised import recipe as digits
 
 SUPERVISED = "recipes/digits/supervised.py"
@@ -242,8 +242,7 @@ def change(path: Path, how) -> None:
 @pytest.mark.parametrize("case", DATA)
 def test_data(capsys, tmp_path, case):
     damage, says = DATA[case]
-    prepare(digits.data)
-    source = folder_of(digits.data.source, digits.data.encoding, Path(digits.data.root).expanduser())
+    source = prepare(digits.data).train.parent
     folder = shutil.copytree(source, tmp_path / "data" / source.name)
     damage(folder)
     refused(

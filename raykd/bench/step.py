@@ -11,7 +11,7 @@ import torch
 from raykd.bench.timing import WARM, events, often
 from raykd.contract import Batch
 from raykd.data.loader import TrainLoader
-from raykd.data.storage.prepare import prepare
+from raykd.data.storage.prepare import normalised, prepare
 from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import parameters
@@ -54,6 +54,7 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
     torch.set_num_threads(threads)
     heap.keep()
     ready = prepare(recipe.data)
+    recipe = replace(recipe, data=normalised(recipe.data, ready))
     classes = len(ready.classes)
     place = {"rank": 0, "world": workers, "device": device, "threads": threads}
     place["channels_last"] = recipe.precision.channels_last

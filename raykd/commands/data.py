@@ -1,18 +1,20 @@
 """raykd data: what runs read, written ahead of them; here `prepare`, a data set's .beton files."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass, replace
 from typing import Any
 
+import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 from tyro import MISSING_NONPROP
 
 from raykd import UserError
-from raykd.data.config import Data, Encoding
+from raykd.data.config import Data, Encoding, Prepared
+from raykd.data.storage.header import open_header
 from raykd.data.storage.prepare import Tick, prepare
+from raykd.launch.cluster.signals import Interrupted, at_once
 from raykd.recipe.load import load, parse
 from raykd.terminal import Terminal
 
@@ -52,15 +54,40 @@ def run(arguments: Sequence[str]) -> int:
         )
     chosen, data = _of_recipe(arguments) if arguments[1].endswith(".py") else _of_source(arguments)
     console = Terminal()
-    with _bars(console) as progress:
-        done = prepare(data, download=chosen.download, skip_corrupt=chosen.skip_corrupt, progress=progress)
-    for split, path, size in (("train", done.train, done.train_size), ("test", done.test, done.test_size)):
-        console.print(f"{split}: {size:,} images, {path.stat().st_size / 1e6:,.1f} MB, {path}")
-    console.print(f"{len(done.classes)} classes")
-    for split in ("train", "test"):
-        for line in json.loads((done.train.parent / "manifest.json").read_text(encoding="utf-8"))[split]["skipped"]:
-            console.print(f"left out of {split}: {line}")
+    try:
+        with at_once(), _bars(console) as progress:
+            done = prepare(data, download=chosen.download, skip_corrupt=chosen.skip_corrupt, progress=progress)
+    except Interrupted as stop:
+        return 128 + stop.number
+    for line in summary(done):
+        console.print(line)
     return 0
+
+
+def summary(done: Prepared) -> Iterator[str]:
+    """What there is to say of prepared files, a line each."""
+    for split, path, size in (("train", done.train, done.train_size), ("test", done.test, done.test_size)):
+        without = f", {done.unlabelled:,} of them without a label" if split == "train" and done.unlabelled else ""
+        yield f"{split}: {size:,} images{without}, {path.stat().st_size / 1e6:,.1f} MB, {path}"
+    shown = ", ".join(done.classes[:10]) + (", …" if len(done.classes) > 10 else "")
+    yield f"{len(done.classes)} classes: {shown}"
+    yield from _counts(done)
+    if done.sides:
+        yield f"sides of {done.sides[0]:,} to {done.sides[1]:,} pixels"
+    if done.mean and done.std:
+        mean, std = (" ".join(f"{value:.4f}" for value in values) for values in (done.mean, done.std))
+        yield f"training images: mean {mean}, std {std}"
+    yield from done.notes
+
+
+def _counts(done: Prepared) -> Iterator[str]:
+    """How many images the smallest and the largest class have."""
+    for split, path in (("train", done.train), ("test", done.test)):
+        labels = open_header(path, done).labels
+        counts = np.bincount(labels[labels >= 0], minlength=len(done.classes))
+        least, most = int(counts.argmin()), int(counts.argmax())
+        smallest, largest = (f"{counts[i]:,} ({done.classes[i]})" for i in (least, most))
+        yield f"{split}: {smallest} to {largest} images a class"
 
 
 def _of_recipe(arguments: Sequence[str]) -> tuple[Options, Data]:
@@ -79,7 +106,7 @@ def _of_source(arguments: Sequence[str]) -> tuple[Options, Data]:
     kind = make_dataclass("OfThisSource", [("source", source, field())], bases=(OfSource,), frozen=True, kw_only=True)
     chosen: Any = parse(kind, MISSING_NONPROP, arguments[2:], "raykd data prepare", source.description)
     places = {"root": chosen.to} if chosen.to else {}
-    nothing = {"image_size": 1, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # what reading needs; writing doesn't
+    nothing = {"image_size": 1}  # what reading needs; writing doesn't
     return chosen, Data(source=chosen.source, encoding=chosen.encoding, **nothing, **places)
 
 

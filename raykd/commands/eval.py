@@ -3,7 +3,7 @@
 import importlib.util
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +45,7 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     import torch
 
     from raykd.data.loader import TestLoader
-    from raykd.data.storage.prepare import prepare
+    from raykd.data.storage.prepare import normalised, prepare
     from raykd.runs.checkpoint import newest
     from raykd.teachers.load import load_teachers
     from raykd.teachers.precision import autocast
@@ -58,6 +58,7 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
         torch.set_num_threads(chosen.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = prepare(recipe.data)
+    recipe = replace(recipe, data=normalised(recipe.data, prepared))
     classes = len(prepared.classes)
     teachers = load_teachers(recipe.teachers, recipe.data, classes, trained_teachers(folder))
     state = new_state(recipe, build_distiller(recipe, teachers, classes, recipe.seed), device)

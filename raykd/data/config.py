@@ -5,12 +5,40 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from raykd.fields import Fraction, Interval, Pixels, Probability, no_effect
 
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from raykd.data.sources.examples import Splits
 
 Deviation = Annotated[float, Interval(ge=0.001, le=1000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A data set on disk, as .beton files."""
+
+    train: "Path"
+    test: "Path"
+    classes: tuple[str, ...]
+    train_size: int
+    test_size: int
+    image: str = ""
+    """Field of the images, see `Header`."""
+    label: str = ""
+    """Field of the labels."""
+    mend: str = ""
+    """What to do about damaged files."""
+    mean: tuple[float, float, float] | None = None
+    """Per-channel mean of all training pixels, scaled to [0, 1]; None: not measured."""
+    std: tuple[float, float, float] | None = None
+    """Per-channel standard deviation of the same."""
+    sides: tuple[int, int] | None = None
+    """The shortest and the longest side of all images, in pixels."""
+    unlabelled: int = 0
+    """Training images without a label."""
+    notes: tuple[str, ...] = ()
+    """What was left out of the data, and what was assumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +54,17 @@ class Source:
         """The images, labels, and class names; raises UserError where they are missing and may not be downloaded."""
         raise NotImplementedError
 
+    def places(self) -> "tuple[Path, ...]":
+        """Files and folders that the data lie in: a change of a name, size or time in them is a change of the data."""
+        from pathlib import Path
+
+        path = getattr(self, "path", "")
+        return (Path(path).expanduser(),) if path else ()
+
+    def prepared(self) -> "Prepared | None":
+        """Files in FFCV's format that are read as they are; None where they are written from what `open` gives."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
@@ -39,6 +78,10 @@ class Encoding:
     """Images whose longer side exceeds this are shrunk to it; 0: kept as they are."""
     raw_share: Probability = 0.5
     """Share of the images stored raw; only for mode proportion."""
+    ground: tuple[int, int, int] = (255, 255, 255)
+    """Red, green and blue, 0–255, of what shows through transparent images."""
+    white: float = 0.0
+    """Level that is white in images of more than 8 bits; 0: 65,535 where they have 16, and others are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +100,10 @@ class Data:
     """The data set."""
     image_size: Annotated[int, Interval(ge=1, lt=2**16)]
     """Side in pixels of the square images that the networks get."""
-    mean: tuple[Probability, Probability, Probability]
-    """Per-channel mean of the pixels scaled to [0, 1], for normalisation."""
-    std: tuple[Deviation, Deviation, Deviation]
-    """Per-channel standard deviation of the pixels scaled to [0, 1]."""
+    mean: tuple[Probability, Probability, Probability] | None = None
+    """Per-channel mean of the pixels scaled to [0, 1], for normalisation; None: of the training images, as measured."""
+    std: tuple[Deviation, Deviation, Deviation] | None = None
+    """Per-channel standard deviation of the pixels scaled to [0, 1]; None: as measured."""
     train: tuple[Transform, ...] = ()
     """Augmentation of training images, in order."""
     test: tuple[Transform, ...] = ()
@@ -69,6 +112,8 @@ class Data:
     """Mixup or CutMix of every training batch."""
     validation: Fraction = 0.0
     """Share of the training split held out (stratified, fixed); above 0, evaluation uses it, not the test split."""
+    labelled_share: Probability | None = None
+    """Share of the training images that have labels, where others have none; None: as many as there are."""
     order: Literal["random", "quasi-random"] = "random"
     """quasi-random: shuffled within windows of the file's pages, for files larger than memory; reads each page once."""
     root: str = no_effect("~/.cache/raykd")

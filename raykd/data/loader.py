@@ -1,6 +1,6 @@
 """Batches on the device: what the training loop and the evaluation read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
@@ -12,12 +12,12 @@ from raykd.contract import Batch
 from raykd.data import order
 from raykd.data.augment.geometry import misfits
 from raykd.data.augment.pipeline import Pipeline, evaluation, training
-from raykd.data.config import Data, Mixing
+from raykd.data.config import Data, Mixing, Prepared
 from raykd.data.ffcv.memory import fits_memory
 from raykd.data.mixing import mix
 from raykd.data.normalize import Finisher
-from raykd.data.storage.beton import Header
-from raykd.data.storage.prepare import Prepared
+from raykd.data.storage.header import Header, open_header
+from raykd.data.storage.prepare import normalised
 
 
 class TrainLoader:
@@ -37,12 +37,13 @@ class TrainLoader:
         channels_last: bool = False,
     ):
         """`batch_size` counts the whole global batch; `threads` are for decoding."""
+        data = normalised(data, prepared)
         header = _header(prepared.train, prepared)
-        self.subset = np.flatnonzero(~order.held_out(header.labels, data.validation))
+        self.subset = _trained(header.labels, data.validation, prepared.classes)
         self.size, self.classes = len(self.subset), len(prepared.classes)
         self.batch_size, self.seed, self.mixing = batch_size, seed, data.mixing
         self.labels = torch.from_numpy(header.labels)
-        self.order_of = _orders(data, header, self.subset, seed)
+        self.streams = _streams(data, header, self.subset, seed)
         self.mixes = type(data.mixing) is not Mixing
         first, last = order.part(rank, world, batch_size)
         if first == last:
@@ -66,12 +67,18 @@ class TrainLoader:
     def tags(self, start: int, stop: int) -> np.ndarray:
         """Which samples, in which passes: index | pass << 40 of every row read at global steps start … stop − 1."""
         where = order.positions(start, stop, self.rows, self.batch_size)
-        return order.tagged(where, self.subset, self.order_of)
+        return order.merged(where, self.streams)
+
+    @property
+    def unlabelled(self) -> int:
+        """How many of the training images have no label."""
+        return int((self.labels[self.subset] < 0).sum())
 
     def _batch(self, step: int, index: Tensor, images: Tensor) -> Batch:
         labels = self.finish.moved(self.labels[index])
         if self.mixes:
-            labels = torch.nn.functional.one_hot(labels, self.classes).float()
+            known = (labels >= 0).float()[:, None]  # an image without a label has nothing to mix in
+            labels = torch.nn.functional.one_hot(labels.clamp_min(0), self.classes).float() * known
             images, labels = mix(self.mixing, images, labels, self.seed, step)
             index = index[1:]
         return Batch(images, labels, self.finish.moved(index), self.shares)
@@ -99,9 +106,9 @@ class TestLoader:
         channels_last: bool = False,
     ):
         """`batch_size` counts the images that all workers together hold at once."""
+        data = normalised(data, prepared)
         header = _header(prepared.train if data.validation else prepared.test, prepared)
-        everything = np.arange(len(header.labels))
-        self.subset = everything[order.held_out(header.labels, data.validation)] if data.validation else everything
+        self.subset = _evaluated(header.labels, data.validation)
         self.size = len(self.subset)
         self.mine = self.subset[rank::world]
         self.rows = -(-batch_size // world)
@@ -121,9 +128,42 @@ class TestLoader:
 
 
 def _header(path, prepared: Prepared) -> Header:
-    header = Header(path)
+    header = open_header(path, prepared)
     header.check_labels(len(prepared.classes))
     return header
+
+
+def _trained(labels: np.ndarray, held_out: float, classes: Sequence[str]) -> np.ndarray:
+    """Positions of the training images; raises UserError where a class has none left."""
+    subset = np.flatnonzero(~order.held_out(labels, held_out))
+    lost = np.setdiff1d(labels[labels >= 0], labels[subset])
+    if len(lost) or not len(subset):
+        of = f" of class {classes[lost[0]]}" if len(lost) else ""
+        raise UserError(f"data.validation: {held_out:g} leaves no training image{of}: lower it, or add images")
+    return subset
+
+
+def _evaluated(labels: np.ndarray, held_out: float) -> np.ndarray:
+    """Positions of the evaluation images; raises UserError where there are none."""
+    subset = np.flatnonzero(order.held_out(labels, held_out)) if held_out else np.flatnonzero(labels >= 0)
+    if not len(subset):
+        raise UserError(
+            f"data.validation: {held_out:g} of so few images holds none out: raise it"
+            if held_out
+            else "the test split has no image with a label: hold a share of the training split out, data.validation"
+        )
+    return subset
+
+
+def _streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[order.Stream]:
+    """What training reads: all of the images, or those with and those without a label in turn, by their shares."""
+    share, known = data.labelled_share, header.labels[subset] >= 0
+    groups = [(subset, 1.0)] if share is None else [(subset[known], share), (subset[~known], 1.0 - share)]
+    groups = [group for group in groups if group[1]]
+    for kind, (positions, _) in zip(("labelled", "unlabelled") if share else ("unlabelled",), groups):
+        if share is not None and not len(positions):
+            raise UserError(f"data.labelled_share: {share:g}, but no training image is {kind}: leave it out")
+    return [order.Stream(part, _orders(data, header, part, seed), weight) for part, weight in groups]
 
 
 def _orders(data: Data, header: Header, subset: np.ndarray, seed: int) -> Callable[[int], np.ndarray]:

@@ -4,8 +4,9 @@ Training reads one continuous stream, the concatenation of the epochs' permutati
 step s covers positions [s·B, (s+1)·B). Nothing is dropped or padded, and any step can be entered at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -87,10 +88,33 @@ def tagged(where: np.ndarray, subset: np.ndarray, order_of: Callable[[int], np.n
     return tags
 
 
+class Stream(NamedTuple):
+    """Samples that are read again and again, in an order for each pass."""
+
+    subset: np.ndarray  # [n] positions in the file
+    order_of: Callable[[int], np.ndarray]  # pass → the subset's order [n]
+    share: float  # of all that is read
+
+
+def merged(where: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
+    """As `tagged`, from one stream, or from two that are read in turn, spread evenly according to their shares."""
+    first = streams[0]
+    if len(streams) == 1:
+        return tagged(where, first.subset, first.order_of)
+    before, after = ((w * first.share).astype(np.int64) for w in (where, where + 1))  # of the first stream, so far
+    mine, tags = after > before, np.empty_like(where)
+    tags[mine] = tagged(before[mine], first.subset, first.order_of)
+    tags[~mine] = tagged((where - before)[~mine], streams[1].subset, streams[1].order_of)
+    return tags
+
+
 def held_out(labels: np.ndarray, share: float) -> np.ndarray:
-    """Mask [N] of the validation samples: of every class the same share, the same ones in every run."""
+    """Mask [N] of the validation samples: of every class the same share, the same ones in every run.
+
+    Samples without a label (−1) are never among them.
+    """
     mask = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
+    for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(labels == label)
         chosen = np.argsort(keys(0x56414C, members), kind="stable")[: round(share * len(members))]
         mask[members[chosen]] = True

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from raykd import UserError
 from raykd.data.config import Data
-from raykd.data.storage.prepare import folder_of, prepare
+from raykd.data.storage.prepare import clear_parts, prepare, stem_of
 from raykd.storage.folder import Folder
 
 CHUNK = 8 * 2**20
@@ -26,20 +26,20 @@ def publish(data: Data, say: Say) -> None:
 
     The checksums go last, so whoever sees them sees whole files. Raises UserError where it can't be written to.
     """
-    if not data.shared:
+    if not data.shared or data.source.prepared() is not None:
         return
-    local = _local(data)
-    shared = Folder(data.shared) / local.name
-    if shared.exists("checksums.json"):
-        return
-    prepare(data)
-    shared.create()
-    checksums = {}
-    for name in (*SPLITS, "manifest.json"):
-        size = (local / name).stat().st_size
-        with open(local / name, "rb") as source, shared.open_write(name) as target:
-            checksums[name] = _copy(source, target, size, f"copying {name} to {shared.place}", say)
-    shared.write("checksums.json", json.dumps(checksums))
+    local, folder = prepare(data).train.parent, Folder(data.shared)
+    shared = folder / local.name
+    if not shared.exists("checksums.json"):
+        shared.create()
+        checksums = {}
+        for name in (*SPLITS, "manifest.json"):
+            size = (local / name).stat().st_size
+            with open(local / name, "rb") as source, shared.open_write(name) as target:
+                checksums[name] = _copy(source, target, size, f"copying {name} to {shared.place}", say)
+        shared.write("checksums.json", json.dumps(checksums))
+    if local.name != stem_of(data):  # nodes without the source can't know which content is meant
+        folder.write(f"{stem_of(data)}.json", json.dumps({"folder": local.name}))
 
 
 def stage(data: Data, say: Say) -> None:
@@ -48,19 +48,29 @@ def stage(data: Data, say: Say) -> None:
     Safe if several processes ask at once: one copies, the others of its node wait for it.
     Raises UserError for missing and for damaged files, naming them.
     """
-    if not data.shared:
+    if not data.shared or data.source.prepared() is not None:
         return
-    local = _local(data)
-    if (local / "manifest.json").exists():
-        return
+    name = _published(data)
+    local = Path(data.root).expanduser() / name
     local.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{local}.lock"):  # the one that writing the files takes as well
-        if not (local / "manifest.json").exists():
-            _fetch(Folder(data.shared) / local.name, local, say)
+    if not (local / "manifest.json").exists():
+        clear_parts(local.parent)
+        with FileLock(f"{local}.lock"):  # the one that writing the files takes as well
+            if not (local / "manifest.json").exists():
+                _fetch(Folder(data.shared) / name, local, say)
+    (local / "manifest.json").touch()  # the files that come last are those that a node without the source takes
 
 
-def _local(data: Data) -> Path:
-    return folder_of(data.source, data.encoding, Path(data.root).expanduser())
+def _published(data: Data) -> str:
+    """Name of the folder that was published last for these settings."""
+    folder, stem = Folder(data.shared), stem_of(data)
+    if not folder.exists(f"{stem}.json"):
+        return stem
+    found = folder.read_json(f"{stem}.json")
+    name = found.get("folder") if isinstance(found, dict) else None
+    if not isinstance(name, str) or not name.startswith(stem) or "/" in name:
+        raise UserError(f"data.shared: {folder.place}/{stem}.json is damaged: delete it")
+    return name
 
 
 def _fetch(shared: Folder, local: Path, say: Say) -> None:

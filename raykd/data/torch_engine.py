@@ -17,7 +17,7 @@ from raykd.data.augment.geometry import Geometry, boxes
 from raykd.data.augment.pipeline import Pipeline
 from raykd.data.normalize import Finisher
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
-from raykd.data.storage.beton import Header
+from raykd.data.storage.header import Header
 
 
 class Samples(Dataset):

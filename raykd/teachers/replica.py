@@ -5,6 +5,7 @@ that the worker will train on, and step numbers are all that it is told.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output
 from raykd.data.loader import TrainLoader
-from raykd.data.storage.prepare import prepare
+from raykd.data.storage.prepare import normalised, prepare
 from raykd.recipe import Recipe
 from raykd.recipe.length import total_steps
 from raykd.teachers.load import load_teachers
@@ -49,6 +50,7 @@ class Shadow:
     ):
         """trained: see `load_teachers`. features: the distiller's `teacher_features`. threads: for decoding."""
         prepared = prepare(recipe.data)
+        recipe = replace(recipe, data=normalised(recipe.data, prepared))
         place = {"rank": rank, "world": world, "device": device, "threads": threads}
         place["channels_last"] = recipe.precision.channels_last
         self.data = TrainLoader(recipe.data, prepared, batch_size=recipe.batch_size, seed=recipe.seed, **place)

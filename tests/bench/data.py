@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from raykd.data.config import Data, Encoding, Source
+from raykd.data.config import Data, Encoding, Prepared, Source
 from raykd.data.loader import TrainLoader
 from raykd.data.sources.examples import Examples, Splits
-from raykd.data.storage import beton
-from raykd.data.storage.prepare import Prepared, prepare
+from raykd.data.storage.header import Header
+from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import Flip, RandomCrop, RandomResizedCrop
 
 MEAN, STD, BATCH, ROUNDS = (0.48, 0.46, 0.41), (0.23, 0.22, 0.23), 128, 3
@@ -187,7 +187,7 @@ class Stored(torch.utils.data.Dataset):
         from torchvision import transforms as v1
         from torchvision.transforms import v2
 
-        self.header, self.pil, kind = beton.Header(path), pil, v1 if pil else v2
+        self.header, self.pil, kind = Header(path), pil, v1 if pil else v2
         crop = kind.RandomCrop(32, padding=4) if case.size == 32 else kind.RandomResizedCrop(case.size)
         end = [v1.ToTensor()] if pil else [v2.ToDtype(torch.float32, scale=True)]
         self.transform = kind.Compose([crop, kind.RandomHorizontalFlip(), *end, kind.Normalize(MEAN, STD)])
@@ -225,7 +225,7 @@ def _plain(path: Path, cores: int) -> Callable[[], int]:
 
     from raykd.data.ffcv.libjpeg import turbojpeg
 
-    library, header, content = turbojpeg(), beton.Header(path), np.fromfile(path, np.uint8)
+    library, header, content = turbojpeg(), Header(path), np.fromfile(path, np.uint8)
     library.tjInitDecompress.restype = ctypes.c_void_p
 
     def some(first: int) -> int:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from raykd.data.config import Data, Encoding, Source
+from raykd.data.config import Data, Encoding, Prepared, Source
 from raykd.data.loader import TrainLoader
 from raykd.data.sources.examples import Splits, from_arrays
-from raykd.data.storage.prepare import Prepared, prepare
+from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import RandomCrop
 
 COUNT, SIDE, BATCH = 20_000, 256, 128  # 3.9 GB of raw images

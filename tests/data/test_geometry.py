@@ -15,17 +15,18 @@ from raykd.data.config import Encoding
 from raykd.data.ffcv.engine import Engine
 from raykd.data.sources.examples import from_arrays
 from raykd.data.storage import beton
+from raykd.data.storage.header import Header
 from raykd.data.torch_engine import TorchEngine
 from raykd.data.transforms import CenterCrop, Flip, RandomCrop, RandomResizedCrop, Resize
 
 SIDES = [(120, 90), (90, 120), (75, 161), (64, 64), (133, 71)]
 
 
-def stored(tmp_path, mode: str) -> beton.Header:
+def stored(tmp_path, mode: str) -> Header:
     images = [photograph(i, *sides) for i, sides in enumerate(SIDES * 3)]
     encoding = Encoding(mode=mode, quality=95)
     beton.write(tmp_path / "x.beton", from_arrays(images, [0] * 15, "x"), 1, encoding, skip_corrupt=False, tick=len_of)
-    return beton.Header(tmp_path / "x.beton")
+    return Header(tmp_path / "x.beton")
 
 
 def len_of(size: int) -> None:
@@ -75,7 +76,7 @@ def test_center_crop_is_torchvisions(tmp_path):
     beton.write(
         tmp_path / "x.beton", from_arrays([image], [0], "x"), 1, Encoding(mode="raw"), skip_corrupt=False, tick=len_of
     )
-    header, steps = beton.Header(tmp_path / "x.beton"), pipeline((Resize(size=70), CenterCrop()), 64)
+    header, steps = Header(tmp_path / "x.beton"), pipeline((Resize(size=70), CenterCrop()), 64)
     engine = Engine(header, steps, AsTheyAre, rows=1, threads=1)
     ours = next(iter(engine.read(np.zeros(1, np.int64))))[0]
     assert np.abs(ours.astype(int) - expected.permute(1, 2, 0).numpy()).max() <= 1

@@ -13,7 +13,8 @@ from raykd.data import loader
 from raykd.data.config import Encoding
 from raykd.data.ffcv import memory
 from raykd.data.sources.examples import Splits, from_arrays
-from raykd.data.storage.beton import PAGE, Header
+from raykd.data.storage.beton import PAGE
+from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import RandomCrop
 
@@ -46,13 +47,14 @@ def test_each_page_is_read_once(toy, monkeypatch, world):
     changes = {"source": Large(), "image_size": 64, "train": (RandomCrop(),), "encoding": Encoding(mode="raw")}
     data = toy(order="quasi-random", **changes)
     prepared, settings = prepare(data), {"batch_size": 48, "seed": 1, "world": world, "device": "cpu", "threads": 1}
-    expected = [loader.TrainLoader(data, prepared, rank=r, **settings) for r in range(world)]
+    steps = COUNT // 48
+    parts = [loader.TrainLoader(data, prepared, rank=r, **settings) for r in range(world)]
+    expected = [list(part.batches(0, steps)) for part in parts]
     monkeypatch.setattr(memory, "memory_limit", lambda: 100 << 20)
     size = prepared.train.stat().st_size
     for rank in range(world):
         part, before = loader.TrainLoader(data, prepared, rank=rank, **settings), bytes_read()
-        steps = COUNT // 48
-        for ours, theirs in zip(part.batches(0, steps), expected[rank].batches(0, steps), strict=True):
+        for ours, theirs in zip(part.batches(0, steps), expected[rank], strict=True):
             assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
         assert 0.95 < (bytes_read() - before) / size < 1.1
     assert [t for t in threading.enumerate() if type(t).__name__ in ("PageReader", "EpochIterator")] == []

@@ -120,7 +120,7 @@ def cifar(base, patch, kind, source, folder, files, key, meta):
     classes = ["apple", "bear", "cloud"]
     checksums = {}
     for number, name in enumerate(files):
-        entry = {"data": planes(number * 2, 2).reshape(2, -1), key: [number % 3, (number + 1) % 3]}
+        entry = {"data": planes(number * 3, 3).reshape(3, -1), key: [(number + i) % 3 for i in range(3)]}
         (base / folder / name).write_bytes(pickle.dumps(entry))
     (base / folder / meta["filename"]).write_bytes(pickle.dumps({meta["key"]: classes}))
     for name in (*files, meta["filename"]):
@@ -128,8 +128,8 @@ def cifar(base, patch, kind, source, folder, files, key, meta):
     patch.setattr(kind, "train_list", [(name, checksums[name]) for name in files[:-1]])
     patch.setattr(kind, "test_list", [(files[-1], checksums[files[-1]])])
     patch.setattr(kind, "meta", meta | {"md5": checksums[meta["filename"]]})
-    pairs = [(2 * n + i, (n + i) % 3) for n in range(len(files)) for i in range(2)]
-    return source(path=str(base)), tuple(classes), pairs[:-2], pairs[-2:]
+    pairs = [(3 * n + i, (n + i) % 3) for n in range(len(files)) for i in range(3)]
+    return source(path=str(base)), tuple(classes), pairs[:-3], pairs[-3:]
 
 
 def cifar10(base, patch):
@@ -146,16 +146,15 @@ def cifar100(base, patch):
 
 def flowers102(base, patch):
     folder = base / "flowers-102"
-    for i in range(1, 6):
+    for i in range(1, 106):  # the first 102 are of class 102, 101, … and train; two more are tested
         save(folder / "jpg" / f"image_{i:05d}.jpg", i)
-    savemat(folder / "imagelabels.mat", {"labels": np.array([[1, 2, 102, 2, 1]])})
-    savemat(
-        folder / "setid.mat", {"trnid": np.array([[5, 2]]), "valid": np.array([[1, 4]]), "tstid": np.array([[3, 1]])}
-    )
+    savemat(folder / "imagelabels.mat", {"labels": np.array([[*range(102, 0, -1), 7, 102, 1]])})
+    ids = {"trnid": np.arange(1, 103)[None], "valid": np.array([[103]]), "tstid": np.array([[105, 104]])}
+    savemat(folder / "setid.mat", ids)
     names = {"label": "imagelabels.mat", "setid": "setid.mat"}
     sums = {key: (name, hashlib.md5((folder / name).read_bytes()).hexdigest()) for key, name in names.items()}
     patch.setattr(torchvision.datasets.Flowers102, "_file_dict", sums)
-    return s.Flowers102(path=str(base)), None, [(5, 0), (2, 1)], [(3, 101), (1, 0)]
+    return s.Flowers102(path=str(base)), None, [(i, 102 - i) for i in range(1, 103)], [(105, 0), (104, 101)]
 
 
 def pet37(base, patch):
@@ -248,10 +247,10 @@ def tfrecord(base, patch):
                 Image.fromarray(picture(seed)).save(buffer, "PNG")
                 file.write(record(example(buffer.getvalue(), label)))
 
-    shard("train-00.tfrec", [(0, 0), (1, 300)])
-    shard("train-01.tfrec", [(2, 5)])
-    shard("val-00.tfrec", [(3, 5)])
-    return s.TFRecord(path=str(base)), tuple(map(str, range(301))), [(0, 0), (1, 300), (2, 5)], [(3, 5)]
+    shard("train-00.tfrec", [(0, 0), (1, 2)])
+    shard("train-01.tfrec", [(2, 1)])
+    shard("val-00.tfrec", [(3, 1)])
+    return s.TFRecord(path=str(base)), ("0", "1", "2"), [(0, 0), (1, 2), (2, 1)], [(3, 1)]
 
 
 MAKERS = (
@@ -286,7 +285,7 @@ def check(data, prepared, path, expected, exact):
     import dataclasses
 
     prepared = dataclasses.replace(prepared, test=path)
-    loader = TestLoader(data, prepared, batch_size=64, rank=0, world=1, device="cpu", threads=1)
+    loader = TestLoader(data, prepared, batch_size=128, rank=0, world=1, device="cpu", threads=1)
     (batch,) = loader.batches()
     assert batch.labels.tolist() == [label for _, label in expected]
     for image, (seed, _) in zip(batch.images, expected, strict=True):
@@ -317,7 +316,7 @@ def test_digits_are_scikit_learns(tmp_path):
     ("source", "message"),
     [
         (s.ImageNet(), "imagenet: say where it is with --data.source.path"),
-        (s.ImageFolder(path="/nowhere"), "/nowhere/train is missing"),
+        (s.ImageFolder(path="/nowhere"), "/nowhere is missing"),
         (s.CIFAR10(), "CIFAR10 is not in .*downloads.*--download"),
         (s.Torchvision(kind="Nothing"), "torchvision has no data set 'Nothing'"),
         (s.Npz(path="/nowhere.npz"), "/nowhere.npz is missing"),
@@ -359,7 +358,8 @@ def test_a_corrupt_file_is_named_by_its_path(tmp_path):
     source, *_ = imagefolder(tmp_path / "source", None)
     bad = tmp_path / "source" / "train" / "dog" / "1.png"
     bad.write_bytes(bad.read_bytes()[:100])
+    save(bad.with_name("2.png"), 2)
     data = Data(source=source, image_size=8, mean=(0, 0, 0), std=(1, 1, 1), root=str(tmp_path), test=(Resize(size=8),))
     with pytest.raises(UserError, match=r"train/dog/1\.png can't be read: .*--skip-corrupt"):
         prepare(data)
-    assert prepare(data, skip_corrupt=True).train_size == 2
+    assert prepare(data, skip_corrupt=True).train_size == 3

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raykd import UserError
-from raykd.data.storage.beton import Header
+from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import prepare
 from raykd.recipe.serial import to_dict
 from raykd.runs import checkpoint, directory

@@ -6,6 +6,7 @@ Samples travel as index | pass << 40, so that the kernel knows which of an image
 import queue
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numba
@@ -23,13 +24,13 @@ from raykd.data.ffcv.imports import (
     EpochIterator,
     Graph,
     PipelineSpec,
-    Reader,
+    RGBImageField,
     SimpleRGBImageDecoder,
 )
-from raykd.data.ffcv.page_cache import Mapped, Paged
+from raykd.data.ffcv.page_cache import Paged, Unpaged
 from raykd.data.normalize import Finisher
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
-from raykd.data.storage.beton import Header
+from raykd.data.storage.header import Header
 
 SEGMENT = 1 << 22  # samples handed to FFCV at once: it wants the whole order of an epoch in memory
 
@@ -49,22 +50,28 @@ class Decode(SimpleRGBImageDecoder):
     def generate_code(self):
         def decode(tags, buffers, metadata, storage):
             out, status = buffers[0], buffers[1][:, 0]
-            memory, where = storage
-            self.run(tags, memory, where(tags & INDEX_MASK), out, status)
-            return self.after(out), status
+            file, memory, where = storage
+            try:
+                self.run(tags, file, memory, where(tags & INDEX_MASK), out, status)
+                return self.after(out), status
+            except MemoryError:  # it would end FFCV's thread, of which the reader hears nothing
+                status[:] = kernels.NO_MEMORY
+                return out, status
 
         return decode
 
-    def run(self, tags: np.ndarray, memory: np.ndarray, offsets: np.ndarray, out: np.ndarray, status: np.ndarray):
-        """Fill out and status from the images that lie in memory at these offsets."""
+    def run(
+        self, tags: np.ndarray, file: int, memory: np.ndarray, offsets: np.ndarray, out: np.ndarray, status: np.ndarray
+    ):
+        """Fill out and status from the images at these offsets of the file, or of memory where it is −1."""
         header, pipeline, index = self.header, self.pipeline, tags & INDEX_MASK
         keys = order.keys(pipeline.seed, tags >> PASS_SHIFT, index)
         edges, flips = boxes(pipeline.geometry, keys, header.shapes[index])
-        stored = memory, offsets, header.sizes[index], header.shapes[index]
+        stored = self.threads, file, memory, offsets, header.sizes[index], header.shapes[index]
         geometry = pipeline.geometry
         how = edges, flips, geometry.fill, geometry.resamples, geometry.crops_first, out, status
         if header.jpeg.any():
-            kernels.jpeg_batch(self.threads, *stored, header.jpeg[index], *how)
+            kernels.jpeg_batch(*stored, header.jpeg[index], *how)
         else:
             kernels.raw_batch(*stored, *how)
         if pipeline.colours:
@@ -72,6 +79,9 @@ class Decode(SimpleRGBImageDecoder):
 
             operations = program(pipeline.colours, keys, geometry.size)
             recolour(out, operations, pipeline.side, np.array(pipeline.fill, np.uint8))
+        # Pages are read ahead without a look at how much of them there was.
+        if file < 0 and header.path.stat().st_size < header.bytes:
+            status[:] = kernels.CUT_OFF
 
 
 class Engine:
@@ -96,15 +106,15 @@ class Engine:
     ):
         """`finish.send` is called in the loading thread, a few batches ahead, `finish.receive` in the reader's.
 
-        `paged`: read whole pages ahead into the process, for files larger than memory; else map the file.
+        `paged`: read whole pages ahead into the process, for files larger than memory; else image by image.
         """
         self.header, self.batch_size = header, rows
         self.num_workers = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
-        self.reader = Reader(str(header.path))
-        self.memory_manager = Paged(header) if paged else Mapped(header)
+        self.reader = SimpleNamespace(metadata={"f0": None})  # what FFCV hands to every decoder; ours has the header
+        self.memory_manager = Paged(header) if paged else Unpaged(header)
         self.finish = finish
         spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers, finish.send)])
-        self.graph = Graph({"image": spec}, self.reader.handlers, {"image": 0, "label": 1}, self.reader.metadata, None)
+        self.graph = Graph({"image": spec}, {"image": RGBImageField()}, {"image": 0}, self.reader.metadata, None)
         self.code = self._assemble()
 
     def _assemble(self):

@@ -9,7 +9,7 @@ from raykd import UserError
 # While it is imported, FFCV compiles a table of two strings, for seconds, and sets PyTorch to one thread.
 _threads, _disabled, numba.config.DISABLE_JIT = torch.get_num_threads(), numba.config.DISABLE_JIT, True
 try:
-    from ffcv.fields.rgb_image import SimpleRGBImageDecoder
+    from ffcv.fields.rgb_image import RGBImageField, SimpleRGBImageDecoder
     from ffcv.loader import epoch_iterator
     from ffcv.loader.epoch_iterator import EpochIterator
     from ffcv.memory_managers import OSCacheManager, ProcessCacheManager
@@ -20,7 +20,6 @@ try:
     from ffcv.pipeline.compiler import Compiler
     from ffcv.pipeline.graph import Graph
     from ffcv.pipeline.pipeline_spec import PipelineSpec
-    from ffcv.reader import Reader
 except ImportError as error:
     raise UserError(
         f"FFCV can't be imported ({error}): install it (Debian: apt install libopencv-dev libturbojpeg0-dev pkg-config "
@@ -59,6 +58,6 @@ __all__ = [
     "PipelineSpec",
     "ProcessCacheContext",
     "ProcessCacheManager",
-    "Reader",
+    "RGBImageField",
     "SimpleRGBImageDecoder",
 ]

@@ -11,9 +11,18 @@ from numba.core import cgutils
 from numba.core.types import uintp, void
 from numba.extending import intrinsic
 
-from raykd.data.ffcv.libjpeg import decompress, decompress_planes, destroy, find_byte, init_decompress
+from raykd.data.ffcv.libjpeg import (
+    decompress,
+    decompress_planes,
+    destroy,
+    find_byte,
+    init_decompress,
+    read_at,
+    read_header,
+)
 
-OK, CORRUPT = 0, 1
+OK, CORRUPT, OTHER_SIZE, CUT_OFF, NO_MEMORY = range(5)  # the status of an image
+LIMIT_SCANS = 32768  # libjpeg-turbo's flag: a progressive JPEG of more than 500 scans is damaged
 _STRICT = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -218,46 +227,66 @@ def word(data, at):
 def parse(data):
     """Where a JPEG keeps its height, where its scan starts, MCUs between restarts, MCU height and width in blocks.
 
-    All zero for what the partial decoder doesn't take: anything but three components in one baseline scan.
+    All zero for what the partial decoder doesn't take: anything but plain segments with one baseline frame of Y, Cb, Cr
+    in one scan. Stricter than libjpeg, so that both find the same frame. Nothing is read beyond data.
     """
     at, frame, interval, down, across = 2, 0, 0, 0, 0
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], word(data, at + 2)
-        if marker == 0xC0 and data[at + 9] == 3 and data[at + 14] == 0x11 and data[at + 17] == 0x11:
+        end = at + 2 + length
+        if length < 2 or end > len(data):
+            break
+        if marker == 0xDA:
+            if frame and length == 12 and data[at + 4] == 3:
+                return frame, end, interval, down, across
+            break
+        if marker == 0xC0:
+            if frame or length != 17 or data[at + 9] != 3 or data[at + 14] != 0x11 or data[at + 17] != 0x11:
+                break
+            if data[at + 10] != 1 or data[at + 13] != 2 or data[at + 16] != 3:
+                break
             frame, across, down = at + 5, np.int64(data[at + 11] >> 4), np.int64(data[at + 11] & 15)
         elif marker == 0xDD:
+            if length != 4:
+                break
             interval = word(data, at + 4)
-        elif marker == 0xDA and frame and data[at + 4] == 3:
-            return frame, at + 2 + length, interval, down, across
-        at += 2 + length
+        elif not (marker == 0xC4 or marker == 0xDB or marker == 0xFE or 0xE0 <= marker <= 0xED or marker == 0xEF):
+            break  # another kind of frame, Adobe's segment (other colours), or what has no length
+        at = end
     return 0, 0, 0, 0, 0
 
 
 @njit(**_STRICT)
-def restart(data, at, count):
-    """Position after the count-th restart marker from `at` on; −1 where there are fewer."""
+def restart(data, at, first, count):
+    """Position after `count` restart markers from `at` on, numbered from `first` on; −1 where they aren't there."""
     base = np.uintp(data.ctypes.data)
-    while count > 0:
-        found = find_byte(base + np.uintp(at), np.int32(0xFF), np.uint64(len(data) - at))
-        if found == 0:
+    for number in range(first, first + count):
+        marker = np.uint8(0)
+        while marker == 0 or marker == 0xFF:  # a stuffed byte or filling, not a marker
+            if at + 1 >= len(data):
+                return -1
+            found = find_byte(base + np.uintp(at), np.int32(0xFF), np.uint64(len(data) - 1 - at))
+            if found == 0:
+                return -1
+            at = np.int64(found - base) + 1
+            marker = data[at]
+        if marker != 0xD0 | (number & 7):
             return -1
-        at = np.int64(found - base) + 2
-        if at <= len(data) and 0xD0 <= data[at - 1] <= 0xD7:
-            count -= 1
+        at += 1
     return at
 
 
 @njit(**_STRICT)
 def crop_rows(data, frame, scan, first, last, height, buffer):
     """A JPEG of the restart intervals first … last − 1 of data, `height` pixels high; its length, −1 where damaged."""
-    begin = restart(data, scan, first)
+    begin = restart(data, scan, 0, first)
     if begin < 0:
         return -1
     buffer[:scan] = data[:scan]
     buffer[frame], buffer[frame + 1] = np.uint8(height >> 8), np.uint8(height & 255)
     length = scan
     for interval in range(last - first):
-        end = restart(data, begin, 1)
+        end = restart(data, begin, first + interval, 1)
         final = end < 0
         if final:
             end = len(data)
@@ -331,13 +360,19 @@ def resize_jpeg(decoder, data, height, width, box, inner, flip, buffers, out):
 
 @njit(**_STRICT)
 def decode_whole(decoder, data, height, width, scratch):
-    """A JPEG as RGB [height, width, 3] in scratch, and whether that failed."""
-    pixels = np.uintp(scratch.ctypes.data)
+    """A JPEG as RGB [height, width, 3] in scratch, and the status of that."""
+    pixels, address, length = np.uintp(scratch.ctypes.data), np.uintp(data.ctypes.data), np.uint64(len(data))
+    image, shape = scratch[: height * width * 3].reshape(height, width, 3), np.zeros(4, np.int32)
+    out = np.uintp(shape.ctypes.data)
+    if read_header(decoder, address, length, out, out + np.uintp(4), out + np.uintp(8), out + np.uintp(12)):
+        return image, CORRUPT
+    if shape[0] != width or shape[1] != height:  # libjpeg would shrink it to fit, or leave the rest as it was
+        return image, OTHER_SIZE
     failed = decompress(
-        decoder, np.uintp(data.ctypes.data), np.uint64(len(data)), pixels,
-        np.int32(width), np.int32(0), np.int32(height), np.int32(0), np.int32(0),
+        decoder, address, length, pixels, np.int32(width), np.int32(0), np.int32(height), np.int32(0),
+        np.int32(LIMIT_SCANS),
     )  # fmt: skip
-    return scratch[: height * width * 3].reshape(height, width, 3), failed != 0
+    return image, CORRUPT if failed else OK
 
 
 @njit(**_STRICT)
@@ -360,55 +395,100 @@ def read_raw(data, height, width, box, flip, fill, resample, inner, out):
 
 @njit(**_STRICT)
 def read_jpeg(decoder, data, height, width, box, flip, fill, resample, inner, buffers, out):
-    """One image that is stored as JPEG; OK or CORRUPT."""
+    """One image that is stored as JPEG; its status."""
     if resample:
         status = resize_jpeg(decoder, data, height, width, box, inner, flip, buffers, out)
         if status >= 0:
             return status
-    image, failed = decode_whole(decoder, data, height, width, buffers[0])
-    if failed:
-        return CORRUPT
-    place(image, box, flip, fill, resample, inner, out)
-    return OK
+    image, status = decode_whole(decoder, data, height, width, buffers[0])
+    if status == OK:
+        place(image, box, flip, fill, resample, inner, out)
+    return status
 
 
 @njit(**_STRICT)
-def read_rows(first, last, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status):
+def room_for(size, buffer):
+    """The buffer, or a larger one where it is too small; one of nothing where there is no memory for that."""
+    if len(buffer) >= size:
+        return buffer
+    try:
+        return np.empty(size, np.uint8)
+    except Exception:  # noqa: BLE001  numba knows no other; a MemoryError here would end the thread, its image unnamed
+        return np.empty(0, np.uint8)
+
+
+@njit(**_STRICT)
+def fetch(file, memory, offset, size, buffer):
+    """The bytes of an image, and their status: from an open file by way of the buffer, else as they lie in memory.
+
+    Files are read, not mapped: a mapped one that is truncated meanwhile would end the process (SIGBUS).
+    """
+    if file < 0:
+        return memory[offset : offset + size], OK
+    if len(buffer) < size:
+        return buffer, NO_MEMORY
+    count = read_at(np.int32(file), np.uintp(buffer.ctypes.data), np.uint64(size), np.int64(offset))
+    return buffer[:size], OK if count == size else CUT_OFF
+
+
+@njit(**_STRICT)
+def read_rows(
+    first, last, file, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status
+):
     """Rows first … last − 1 of a batch that has JPEGs, on one thread."""
-    decoder, scratch, part = init_decompress(), np.empty(0, np.uint8), np.empty(0, np.uint8)
+    decoder, stored = init_decompress(), np.empty(0, np.uint8)
+    scratch, part = np.empty(0, np.uint8), np.empty(0, np.uint8)
     planes, strides = np.empty(3, np.uintp), np.empty(3, np.int32)
     for i in range(first, last):
         height, width, how = shapes[i, 0], shapes[i, 1], (boxes[i], flips[i], fill, resample, inner)
-        data = memory[offsets[i] : offsets[i] + sizes[i]]
+        stored = room_for(sizes[i], stored) if file >= 0 else stored
+        data, status[i] = fetch(file, memory, offsets[i], sizes[i], stored)
+        if status[i] != OK:
+            continue
         if not jpeg[i]:
             status[i] = read_raw(data, height, width, *how, out[i])
             continue
-        if len(scratch) < (height + 1) * (width + 1) * 3:
-            scratch = np.empty((height + 1) * (width + 1) * 3, np.uint8)
-        if len(part) < sizes[i] + 2:
-            part = np.empty(sizes[i] + 2, np.uint8)
-        buffers = scratch, part, planes, strides
-        status[i] = read_jpeg(decoder, data, height, width, *how, buffers, out[i])
+        scratch, part = room_for((height + 1) * (width + 1) * 3, scratch), room_for(sizes[i] + 2, part)
+        if len(scratch) == 0 or len(part) == 0:
+            status[i] = NO_MEMORY
+            continue
+        status[i] = read_jpeg(decoder, data, height, width, *how, (scratch, part, planes, strides), out[i])
     destroy(decoder)
 
 
+@njit(**_STRICT)
+def read_raw_rows(first, last, file, memory, offsets, sizes, shapes, boxes, flips, fill, resample, inner, out, status):
+    """As read_rows, where no image is a JPEG."""
+    stored = np.empty(0, np.uint8)
+    for i in range(first, last):
+        stored = room_for(sizes[i], stored) if file >= 0 else stored
+        data, status[i] = fetch(file, memory, offsets[i], sizes[i], stored)
+        if status[i] == OK:
+            status[i] = read_raw(data, shapes[i, 0], shapes[i, 1], boxes[i], flips[i], fill, resample, inner, out[i])
+
+
 @njit(parallel=True, **_STRICT)
-def raw_batch(memory, offsets, sizes, shapes, boxes, flips, fill, resample, inner, out, status):
+def raw_batch(threads, file, memory, offsets, sizes, shapes, boxes, flips, fill, resample, inner, out, status):
     """As jpeg_batch, where no image is a JPEG: the quicker to compile."""
-    for i in prange(len(offsets)):
-        data = memory[offsets[i] : offsets[i] + sizes[i]]
-        height, width = shapes[i, 0], shapes[i, 1]
-        status[i] = read_raw(data, height, width, boxes[i], flips[i], fill, resample, inner, out[i])
+    rows = len(offsets)
+    for t in prange(threads):
+        first, last = t * rows // threads, (t + 1) * rows // threads
+        read_raw_rows(
+            first, last, file, memory, offsets, sizes, shapes, boxes, flips, fill, resample, inner, out, status
+        )
 
 
 @njit(parallel=True, **_STRICT)
-def jpeg_batch(threads, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status):
+def jpeg_batch(threads, file, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status):
     """A batch, to out [B, S, S, 3] and status [B].
 
-    Image i is memory[offsets[i] : + sizes[i]], height and width shapes[i], a JPEG or raw; its box becomes the output,
-    by the antialiased linear filter where `resample`, else copied with `fill` around; see resize_pixels for `inner`.
+    Image i is the sizes[i] bytes at offsets[i] of the open file, or of memory where file is −1; height and width are
+    shapes[i], and it is a JPEG or raw. Its box becomes the output, by the antialiased linear filter where `resample`,
+    else copied with `fill` around; see resize_pixels for `inner`.
     """
     rows = len(offsets)
     for t in prange(threads):
         first, last = t * rows // threads, (t + 1) * rows // threads
-        read_rows(first, last, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status)
+        read_rows(
+            first, last, file, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status
+        )

@@ -34,4 +34,8 @@ decompress = _external(_turbo, "tjDecompress2", _int, _pointer, _pointer, _size,
 decompress_planes = _external(
     _turbo, "tjDecompressToYUVPlanes", _int, _pointer, _pointer, _size, _pointer, _int, _pointer, _int, _int
 )
+read_header = _external(
+    _turbo, "tjDecompressHeader3", _int, _pointer, _pointer, _size, _pointer, _pointer, _pointer, _pointer
+)
+read_at = _external(_libc, "pread64", types.int64, _int, _pointer, _size, types.int64)
 find_byte = _external(_libc, "memchr", _pointer, _pointer, _int, _size)

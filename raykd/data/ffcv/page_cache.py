@@ -1,8 +1,9 @@
-"""Where the file's bytes are while a batch is decoded: FFCV's two memory managers, for tagged samples.
+"""Where a batch's bytes come from: the open file, or pages read ahead. FFCV's memory managers, for tagged samples.
 
 FFCV's own also build tables of Python sets over all samples, gigabytes for ImageNet in every process.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
@@ -10,40 +11,40 @@ import numpy as np
 
 from raykd.data.ffcv.imports import MemoryContext, OSCacheManager, ProcessCacheContext, ProcessCacheManager
 from raykd.data.order import INDEX_MASK
-from raykd.data.storage.beton import Header
+from raykd.data.storage.header import Header
 
-Where = Callable[[np.ndarray], np.ndarray]  # index [B] → offsets [B] in memory
+Where = Callable[[np.ndarray], np.ndarray]  # index [B] → offsets [B] in the file or in memory
+Storage = tuple[int, np.ndarray, Where]  # an open file, or −1 and memory
 
 
-class MappedContext(MemoryContext):
-    """The whole file, mapped: the operating system's cache keeps what was read."""
+class FileContext(MemoryContext):
+    """The open file; the operating system's cache keeps what was read."""
 
     def __init__(self, header: Header):
         self.header = header
 
     @property
-    def state(self) -> tuple[np.ndarray, Where]:
-        return self.memory, lambda index: self.header.offsets[index]
+    def state(self) -> Storage:
+        return self.file, np.empty(0, np.uint8), lambda index: self.header.offsets[index]
 
     def __enter__(self):
-        self.memory = np.asarray(np.memmap(self.header.path, np.uint8, mode="r"))
+        self.file = os.open(self.header.path, os.O_RDONLY | os.O_CLOEXEC)
         return self
 
     def __exit__(self, *error) -> None:
-        """The map goes when the last array of it does."""
+        """FFCV calls this while its thread may still read."""
 
     def join(self) -> None:
-        """It has no threads."""
+        """FFCV's thread has ended."""
+        os.close(self.file)
 
 
 class PagedContext(ProcessCacheContext):
     """The pages that the next batches need, read ahead by threads of its own."""
 
     @property
-    def state(self) -> tuple[np.ndarray, Where]:
-        memory = self.memory.reshape(-1)
-        memory.setflags(write=False)
-        return memory, self._where
+    def state(self) -> Storage:
+        return -1, self.memory.reshape(-1), self._where
 
     def _where(self, index: np.ndarray) -> np.ndarray:
         header = self.manager.header
@@ -56,12 +57,12 @@ class PagedContext(ProcessCacheContext):
             thread.join()
 
 
-class Mapped(OSCacheManager):
+class Unpaged(OSCacheManager):
     def __init__(self, header: Header):
         self.header = header
 
-    def schedule_epoch(self, batches: Sequence[np.ndarray]) -> MappedContext:
-        return MappedContext(self.header)
+    def schedule_epoch(self, batches: Sequence[np.ndarray]) -> FileContext:
+        return FileContext(self.header)
 
 
 class Paged(ProcessCacheManager):

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.sources.examples import Examples, Splits, from_arrays
+from raykd.data.reading.labels import number
+from raykd.data.reading.pictures import DAMAGE
+from raykd.data.sources.examples import Examples, Splits, from_arrays, without_test
+from raykd.fields import Fraction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Npz(Source):
-    """uint8 images [N, H, W, 3] (or [N, H, W], grey) and integer labels [N] in one .npz file."""
+    """uint8 images [N, H, W, 3] (or [N, H, W], grey) and labels [N], numbers or text, in one .npz file."""
 
     name: ClassVar[str] = "npz"
     description: ClassVar[str] = "NumPy arrays of images and labels in one .npz file"
@@ -22,29 +27,44 @@ class Npz(Source):
     train: tuple[str, str] = ("x_train", "y_train")
     """Its arrays of training images and labels."""
     test: tuple[str, str] = ("x_test", "y_test")
-    """Its arrays of test images and labels."""
+    """Its arrays of test images and labels; where it has neither, a share of the training split is the test split."""
+    test_share: Fraction = 0.2
+    """That share of each class."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels 0, 1, …; empty: the labels themselves."""
 
     def open(self, root: Path, download: bool) -> Splits:
-        import numpy as np
-
         path = Path(self.path).expanduser()
         if not path.is_file():
             raise UserError(f"{path} is missing: data.source.path is a .npz file")
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in (*self.train, *self.test) if name not in file]
-            if missing:
-                raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(file)}")
-            parts = [self._split(file[images], file[labels], path) for images, labels in (self.train, self.test)]
-        count = max(max(part.labels) for part in parts) + 1
-        return Splits(tuple(str(label) for label in range(count)), *parts)
+        train, tested = (self._arrays(path, names) for names in (self.train, self.test))
+        if train is None:
+            raise UserError(f"{path} has no array {self.train[0]!r} or {self.train[1]!r}")
+        labels = [[] if part is None else part[1] for part in (train, tested)]
+        classes, *numbers = number(*labels, self.classes, str(path))
+        examples = from_arrays(train[0], numbers[0], str(path))
+        if tested is None or not len(tested[0]):
+            return without_test(classes, examples, self.test_share, str(path))
+        return Splits(classes, examples, from_arrays(tested[0], numbers[1], str(path)))
 
-    def _split(self, images, labels, path: Path) -> Examples:
-        labels = labels.reshape(-1)
-        if len(images) != len(labels):
-            raise UserError(f"{path} has {len(images)} images but {len(labels)} labels")
-        if images.ndim == 3:
-            images = images[..., None].repeat(3, axis=3)
-        return from_arrays(images, labels.tolist(), str(path))
+    def _arrays(self, path: Path, names: tuple[str, str]):
+        """Images and labels of a split, or None where it has neither."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                missing = [name for name in names if name not in file]
+                if len(missing) == 2:
+                    return None
+                if missing:
+                    raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(file)}")
+                images, labels = (file[name] for name in names)
+        except MemoryError:
+            raise UserError(f"{path}: its arrays {', '.join(names)} don't fit into the memory") from None
+        except DAMAGE as error:
+            raise UserError(f"{path} can't be read as .npz with {', '.join(names)}: {error}") from None
+        if images.ndim not in (3, 4) or labels.size != len(images):
+            shapes = f"{list(images.shape)} and labels {list(labels.shape)}"
+            raise UserError(f"{path} must hold images [N, H, W, 3] or [N, H, W] and as many labels, not {shapes}")
+        return images, labels.reshape(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +78,25 @@ class TFRecord(Source):
     train: str = "train*"
     """Pattern of the training shards."""
     test: str = "val*"
-    """Pattern of the test shards."""
+    """Pattern of the test shards; empty: a share of the training split."""
+    test_share: Fraction = 0.2
+    """That share of each class."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes 0, 1, …; empty: their numbers."""
     image: str = "image"
     """The feature of the image's bytes."""
     label: str = "class"
     """The feature of the class number."""
 
     def open(self, root: Path, download: bool) -> Splits:
-        parts = [self._split(pattern) for pattern in (self.train, self.test)]
-        count = max(max(part.labels) for part in parts) + 1
-        return Splits(tuple(str(label) for label in range(count)), *parts)
+        base = Path(self.path).expanduser()
+        train = self._split(self.train)
+        tested = self._split(self.test) if self.test else None
+        classes, *numbers = number(train.labels, tested.labels if tested else [], self.classes, str(base))
+        train = train._replace(labels=numbers[0])
+        if tested is None:
+            return without_test(classes, train, self.test_share, str(base))
+        return Splits(classes, train, tested._replace(labels=numbers[1]))
 
     def _split(self, pattern: str) -> Examples:
         base = Path(self.path).expanduser()
@@ -84,17 +113,13 @@ class TFRecord(Source):
                 labels.append(label)
         return Examples(labels, lambda i: self._read(*places[i]), lambda i: f"{places[i][0]}, byte {places[i][1]}")
 
-    def _read(self, shard: Path, offset: int, length: int):
-        import io
-
+    def _read(self, shard: Path, offset: int, length: int) -> bytes:
         with shard.open("rb") as file:
             file.seek(offset)
             data = features(file.read(length), shard).get(self.image)
         if not isinstance(data, bytes):
-            raise UserError(f"{shard} has an example without a bytes feature {self.image!r}")
-        from raykd.data.sources.files import read_rgb
-
-        return read_rgb(io.BytesIO(data))
+            raise ValueError(f"it has no bytes feature {self.image!r}")
+        return data
 
 
 def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
@@ -130,7 +155,7 @@ def features(record: bytes, path: Path) -> dict[str, int | bytes | None]:
             for _, entry in _fields(example):  # Features.feature, a map entry: key, value
                 parts = dict(_fields(entry))
                 result[parts[1].decode()] = _value(parts[2])
-    except (IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
+    except (LookupError, TypeError, AttributeError, UnicodeDecodeError, StopIteration):
         raise UserError(f"{path} has a record that is no tf.train.Example") from None
     return result
 
@@ -141,17 +166,20 @@ def _value(feature: bytes) -> int | bytes | None:
             return next(iter(_fields(content)))[1]
         if kind == 3:
             first = next(iter(_fields(content)))[1]
-            return _varint(first, 0)[0] if isinstance(first, bytes) else first
+            value = _varint(first, 0)[0] if isinstance(first, bytes) else first
+            return value - (1 << 64) if value >> 63 else value
     return None
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    """A number of at most 64 bits, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
         value |= (data[at] & 127) << shift
-        at, shift = at + 1, shift + 7
+        at += 1
         if data[at - 1] < 128:
-            return value, at
+            return value & (1 << 64) - 1, at
+    raise IndexError("a number of more than 64 bits")
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -1,20 +1,22 @@
-"""What a source hands to the writer: labelled images that can be read by position."""
-
-from __future__ import annotations
+"""What a source hands to the writer: images that can be read by position, and their labels."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+
+from raykd import UserError
+from raykd.data.reading.labels import stratified
+from raykd.data.reading.pictures import Picture
 
 
 class Examples(NamedTuple):
     """One split."""
 
     labels: Sequence[int]
-    read: Callable[[int], np.ndarray]
-    """Position → uint8 [H, W, 3]; raises OSError or ValueError where the image is corrupt."""
+    """Numbers of classes; −1 where an image has no label."""
+    read: Callable[[int], Picture]
+    """Position → the picture, which `read_rgb` decodes; may raise OSError or ValueError where it is corrupt."""
     name: Callable[[int], str]
     """Position → what a person knows the image by: a path, or a place in an archive."""
 
@@ -25,8 +27,45 @@ class Splits(NamedTuple):
     classes: tuple[str, ...]
     train: Examples
     test: Examples
+    notes: tuple[str, ...] = ()
+    """Lines for the user: what was left out, and what was assumed."""
 
 
 def from_arrays(images: np.ndarray, labels: Sequence[int], origin: str) -> Examples:
-    """Examples of uint8 images [N, H, W, 3] in memory."""
+    """Examples of images [N, H, W, 3] in memory."""
     return Examples(labels, lambda i: images[i], lambda i: f"{origin}, image {i}")
+
+
+def chosen(examples: Examples, positions: Sequence[int]) -> Examples:
+    """Some of the examples, in this order."""
+    labels = [examples.labels[i] for i in positions]
+    return Examples(labels, lambda i: examples.read(positions[i]), lambda i: examples.name(positions[i]))
+
+
+def without_test(classes: tuple[str, ...], examples: Examples, share: float, origin: str) -> Splits:
+    """Splits of a data set that has no test split: a share of each class of its training images is taken for it."""
+    if not share:
+        raise UserError(f"{origin} has no test split: raise data.source.test_share above 0")
+    held = stratified(examples.labels, share)
+    if not held.any():
+        raise UserError(f"{origin} has no test split, and too few labelled images to take {share:.0%} of them for it")
+    train, tested = (chosen(examples, np.flatnonzero(part).tolist()) for part in (~held, held))
+    return Splits(classes, train, tested, (f"{origin} has no test split: {share:.0%} of each class are taken for it",))
+
+
+def joined(first: Examples, second: Examples) -> Examples:
+    """The examples of both, one after the other."""
+    count = len(first.labels)
+
+    def at(i: int) -> tuple[Examples, int]:
+        return (first, i) if i < count else (second, i - count)
+
+    def read(i: int) -> Picture:
+        part, place = at(i)
+        return part.read(place)
+
+    def name(i: int) -> str:
+        part, place = at(i)
+        return part.name(place)
+
+    return Examples([*first.labels, *second.labels], read, name)

@@ -4,23 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raykd import UserError
+from raykd.data.reading.listing import LeftOut, pictures
 from raykd.data.sources.examples import Examples
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
-
-
-def read_rgb(path: Path):
-    """An image file as uint8 [H, W, 3]; raises OSError or ValueError where it is corrupt."""
-    import numpy as np
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def from_files(paths: Sequence[Path], labels: Sequence[int]) -> Examples:
     """Examples of image files."""
-    return Examples(labels, lambda i: read_rgb(paths[i]), lambda i: str(paths[i]))
+    return Examples(labels, lambda i: paths[i], lambda i: str(paths[i]))
 
 
 def folder(source, path: str, *needed: str) -> Path:
@@ -43,20 +33,22 @@ def lines(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
 
 
-def from_folders(base: Path, classes: Sequence[str]) -> Examples:
-    """Examples below base/CLASS/, in sorted order; raises UserError for a class that has no folder."""
+def column(rows: Sequence[str], number: int, path: Path, separator: str | None = None) -> list[str]:
+    """One column of a text file's rows; raises UserError for a row that lacks it."""
+    split = [row.split(separator) for row in rows]
+    for row, cells in zip(rows, split, strict=True):
+        if len(cells) <= number:
+            raise UserError(f"{path} has the line {row[:60]!r}, which has no column {number + 1}")
+    return [cells[number] for cells in split]
+
+
+def from_folders(base: Path, classes: Sequence[str], left: LeftOut) -> Examples:
+    """Examples below base/CLASS/, in sorted order; a class that has no folder has no image."""
     paths, labels = [], []
     for label, name in enumerate(classes):
-        if not (base / name).is_dir():
-            raise UserError(f"{base} has no folder {name}, which the training split has")
-        found = sorted(path for path in (base / name).rglob("*") if path.suffix.lower() in SUFFIXES)
-        paths += found
-        labels += [label] * len(found)
+        here = pictures(base / name, left) if (base / name).is_dir() else []
+        paths += here
+        labels += [label] * len(here)
     if not paths:
         raise UserError(f"{base} holds no images")
     return from_files(paths, labels)
-
-
-def subfolders(base: Path) -> tuple[str, ...]:
-    """Names of the folders in a folder, sorted: the classes of an ImageFolder."""
-    return tuple(sorted(path.name for path in base.iterdir() if path.is_dir()))

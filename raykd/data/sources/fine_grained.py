@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from raykd.data.config import Source
+from raykd.data.reading.listing import LeftOut, subfolders
 from raykd.data.sources.examples import Examples, Splits
-from raykd.data.sources.files import folder, from_files, lines, subfolders
+from raykd.data.sources.files import folder, from_files, lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class StanfordDogs(Source):
 
     def open(self, root: Path, download: bool) -> Splits:
         base = folder(self, self.path, "Images", "train_list.mat", "test_list.mat")
-        classes = tuple(name.split("-", 1)[-1] for name in subfolders(base / "Images"))
+        classes = tuple(name.split("-", 1)[-1] for name in subfolders(base / "Images", LeftOut(base)))
         return Splits(classes, *(self._split(base, split) for split in ("train", "test")))
 
     def _split(self, base: Path, split: str) -> Examples:

@@ -1,4 +1,4 @@
-"""Data sets that lie in folders of images: any ImageFolder, ImageNet, Tiny-ImageNet."""
+"""Data sets that lie in folders of images: any ImageFolder, images without labels, ImageNet, Tiny-ImageNet."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,30 +6,102 @@ from typing import ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.sources.examples import Splits
-from raykd.data.sources.files import folder, from_files, from_folders, lines, subfolders
+from raykd.data.reading.labels import NONE
+from raykd.data.reading.listing import LeftOut, pictures, subfolders
+from raykd.data.sources.examples import Examples, Splits, joined, without_test
+from raykd.data.sources.files import column, folder, from_files, from_folders, lines
+from raykd.fields import Fraction
+
+NO_CLASSES = ("train", "training", "val", "valid", "validation", "test", "testing")  # names of splits
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(Source):
-    """PATH/train/CLASS/… and PATH/val/CLASS/…, image files of any format that PIL reads."""
+    """PATH/train/CLASS/… and PATH/val/CLASS/…, image files of any format that PIL reads.
+
+    Without val a share of train is the test split; without both, PATH/CLASS/… is train.
+    """
 
     name: ClassVar[str] = "imagefolder"
-    description: ClassVar[str] = "any folder with train/CLASS/*.jpg and val/CLASS/*.jpg"
+    description: ClassVar[str] = "any folder with train/CLASS/*.jpg and val/CLASS/*.jpg, or only train, or only classes"
     path: str
     """The folder."""
     train: str = "train"
-    """Its folder of the training split."""
+    """Its folder of the training split; empty: there are only images without labels."""
     test: str = "val"
-    """Its folder of the test split."""
+    """Its folder of the test split; empty: a share of the training split."""
+    unlabelled: str = ""
+    """Its folder of training images without labels, flat or nested; empty: none."""
+    test_share: Fraction = 0.2
+    """Share of each class that is the test split where there is no folder of it."""
+
+    def places(self) -> tuple[Path, ...]:
+        base = Path(self.path).expanduser()
+        there = [base / name for name in (self.train, self.test, self.unlabelled) if name and (base / name).exists()]
+        return tuple(there) or (base,)
 
     def open(self, root: Path, download: bool) -> Splits:
-        base = folder(self, self.path, self.train, self.test)
-        classes = subfolders(base / self.train)
-        extra = set(subfolders(base / self.test)) - set(classes)
+        base = Path(self.path).expanduser()
+        if not base.is_dir():
+            raise UserError(f"{base} is missing: data.source.path is a folder of images")
+        train, test = self._folders(base)
+        left = [LeftOut(place) for place in (train or base, test or base, base / self.unlabelled)]
+        classes = subfolders(train or test, left[0] if train else left[1])
+        notes: list[str] = []
+        examples = from_folders(train, classes, left[0]) if train else from_files([], [])
+        if test is None:
+            _, examples, tested, said = without_test(classes, examples, self.test_share, str(train))
+            notes += said
+        else:
+            tested = self._test(test, classes, left[1] if train else LeftOut(test), notes)
+        if self.unlabelled:
+            files = pictures(base / self.unlabelled, left[2])
+            examples = joined(examples, from_files(files, [NONE] * len(files)))
+        return Splits(classes, examples, tested, (*notes, *(note for part in left for note in part.notes())))
+
+    def _folders(self, base: Path) -> tuple[Path | None, Path | None]:
+        """Folders of the training and the test split, None where there is none."""
+        train, test = base / self.train if self.train else None, base / self.test if self.test else None
+        if train is None:
+            if not self.unlabelled or test is None:
+                raise UserError("imagefolder: without data.source.train it must have unlabelled, and test")
+            return None, test
+        if train.is_dir():
+            return train, test if test and test.is_dir() else self._no_test(base, train)
+        names = subfolders(base, LeftOut(base))
+        plain = any(pictures_directly(base / name) for name in names)
+        if self.train != "train" or not plain or any(name.lower() in NO_CLASSES for name in names):
+            raise UserError(
+                f"{train} is missing: data.source.path is a folder with {self.train}/CLASS, perhaps {self.test}/CLASS "
+                "(other names: data.source.train, test), or with the classes' folders themselves"
+            )
+        return base, None
+
+    def _no_test(self, base: Path, train: Path) -> None:
+        others = [name for name in subfolders(base, LeftOut(base)) if name not in (self.train, self.unlabelled)]
+        if self.test and others:
+            raise UserError(
+                f"{base / self.test} is missing: say which of {', '.join(others[:3])} is the test split with "
+                "data.source.test, or that there is none with an empty one"
+            )
+
+    @staticmethod
+    def _test(base: Path, classes: tuple[str, ...], left: LeftOut, notes: list[str]) -> Examples:
+        extra = sorted(set(subfolders(base, left)) - set(classes))
         if extra:
-            raise UserError(f"{base / self.test} has classes that training lacks: {', '.join(sorted(extra)[:3])}")
-        return Splits(classes, *(from_folders(base / split, classes) for split in (self.train, self.test)))
+            raise UserError(f"{base} has classes that training lacks: {', '.join(extra[:3])}")
+        tested = from_folders(base, classes, left)
+        missing = [classes[i] for i in sorted(set(range(len(classes))) - set(tested.labels))]
+        if missing:
+            notes.append(f"{base} has no image of {len(missing)} classes: {', '.join(missing[:3])}")
+        return tested
+
+
+def pictures_directly(base: Path) -> bool:
+    """Whether images lie in a folder itself."""
+    from raykd.data.reading.pictures import suffixes
+
+    return any(path.suffix.lower() in suffixes() for path in base.iterdir())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +117,10 @@ class ImageNet(Source):
 
     def open(self, root: Path, download: bool) -> Splits:
         base = folder(self, self.path, "train", "val")
-        classes = subfolders(base / "train")
-        return Splits(classes, from_folders(base / "train", classes), from_folders(base / "val", classes))
+        left = LeftOut(base)
+        classes = subfolders(base / "train", left)
+        parts = [from_folders(base / split, classes, left) for split in ("train", "val")]
+        return Splits(classes, *parts, left.notes())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +135,13 @@ class TinyImageNet(Source):
     def open(self, root: Path, download: bool) -> Splits:
         base = folder(self, self.path, "train", "val/val_annotations.txt", "wnids.txt", "words.txt")
         ids = sorted(lines(base / "wnids.txt"))
-        words = dict(line.split("\t", 1) for line in lines(base / "words.txt"))
-        annotations = [line.split("\t") for line in lines(base / "val" / "val_annotations.txt")]
-        paths = [base / "val" / "images" / row[0] for row in annotations]
-        test = from_files(paths, [ids.index(row[1]) for row in annotations])
-        return Splits(tuple(words[wnid] for wnid in ids), from_folders(base / "train", ids), test)
+        table = lines(base / "words.txt")
+        words = dict(zip(*(column(table, i, base / "words.txt", "\t") for i in (0, 1)), strict=True))
+        annotations = base / "val" / "val_annotations.txt"
+        names, wnids = (column(lines(annotations), i, annotations, "\t") for i in (0, 1))
+        unknown = sorted({*wnids, *ids} - (set(ids) & set(words)))
+        if unknown:
+            raise UserError(f"{base}: {unknown[0]} is not in both wnids.txt and words.txt")
+        test = from_files([base / "val" / "images" / name for name in names], [ids.index(wnid) for wnid in wnids])
+        left = LeftOut(base / "train")
+        return Splits(tuple(words[wnid] for wnid in ids), from_folders(base / "train", ids, left), test, left.notes())

@@ -1,14 +1,19 @@
 """Data sets that torchvision or Hugging Face's `datasets` know: read from disk, or downloaded where that is allowed."""
 
 import inspect
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.sources.examples import Examples, Splits
+from raykd.data.reading.labels import number
+from raykd.data.sources.examples import Examples, Splits, without_test
+from raykd.fields import Fraction
 
 
 def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **settings):
@@ -29,20 +34,19 @@ def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **
 
 def from_torchvision(dataset, origin: str) -> Examples:
     """Examples of a torchvision data set, without decoding its images where it gives its labels otherwise."""
-    import numpy as np
-
     labels = next((getattr(dataset, key) for key in ("targets", "_labels", "labels") if hasattr(dataset, key)), None)
     if labels is None:
         labels = [dataset[i][1] for i in range(len(dataset))]
-    labels = [int(label) for label in labels]
-    return Examples(labels, lambda i: np.asarray(dataset[i][0].convert("RGB")), lambda i: f"{origin}, image {i}")
+    return Examples([int(label) for label in labels], lambda i: dataset[i][0], lambda i: f"{origin}, image {i}")
 
 
-def class_names(dataset, labels) -> tuple[str, ...]:
-    """The data set's own class names, else their numbers."""
-    count = max(labels) + 1
-    names = tuple(getattr(dataset, "classes", ()))
-    return names if len(names) >= count else tuple(str(label) for label in range(count))
+def from_both(parts: Sequence, origin: str) -> Splits:
+    """The data set of a training and a test part, with torchvision's own class names where it has them."""
+    train, test = (from_torchvision(part, origin) for part in parts)
+    names = tuple(map(str, getattr(parts[0], "classes", ())))
+    numbers = {*train.labels, *test.labels}
+    names = names if len(names) > max(numbers, default=-1) else tuple(map(str, range(max(numbers, default=-1) + 1)))
+    return Splits(names, train, test)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +61,7 @@ class _Torchvision(Source):
     def open(self, root: Path, download: bool) -> Splits:
         folder = Path(self.path).expanduser() if self.path else root / "downloads"
         parts = [open_torchvision(self, self.kind, folder, download, **split) for split in self.splits]
-        examples = [from_torchvision(part, self.name) for part in parts]
-        return Splits(class_names(parts[0], examples[0].labels + examples[1].labels), *examples)
+        return from_both(parts, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +139,7 @@ class Torchvision(Source):
             splits = ({"train": True}, {"train": False})
         folder = Path(self.path).expanduser() if self.path else root / "downloads"
         parts = [open_torchvision(self, self.kind, folder, download, **split) for split in splits]
-        examples = [from_torchvision(part, self.kind) for part in parts]
-        return Splits(class_names(parts[0], examples[0].labels + examples[1].labels), *examples)
+        return from_both(parts, self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,33 +153,61 @@ class HuggingFace(Source):
     train: str = "train"
     """Its training split."""
     test: str = "test"
-    """Its test split."""
+    """Its test split; where there is none, a share of the training split is taken for it."""
     image: str = "image"
     """The column of images."""
     label: str = "label"
-    """The column of class numbers."""
+    """The column of labels, numbers or text; empty: there is none."""
+    test_share: Fraction = 0.2
+    """Share of each class that is the test split where the data set has none."""
+
+    def places(self) -> tuple[Path, ...]:
+        path = Path(self.dataset).expanduser()
+        return (path,) if path.is_dir() else ()
 
     def open(self, root: Path, download: bool) -> Splits:
+        import datasets
+
         found = _open_huggingface(self.dataset, root / "downloads" / "huggingface", download)
-        missing = [split for split in (self.train, self.test) if split not in found]
-        if missing:
-            raise UserError(f"{self.dataset} has no split {missing[0]!r}; it has {', '.join(found)}")
-        names = getattr(found[self.train].features.get(self.label), "names", None)
-        parts = [self._split(found[split], split) for split in (self.train, self.test)]
-        count = max(max(part.labels) for part in parts) + 1
-        return Splits(tuple(names) if names else tuple(str(i) for i in range(count)), *parts)
+        if isinstance(found, datasets.Dataset):
+            found = {self.train: found}
+        if self.train not in found:
+            raise UserError(f"{self.dataset} has no split {self.train!r}; it has {', '.join(found)}")
+        train, tested = found[self.train], found.get(self.test)
+        names = tuple(getattr(train.features.get(self.label), "names", None) or ())
+        raw = [self._labels(part, bool(names)) if part is not None else [] for part in (train, tested)]
+        classes, *numbers = number(*raw, names, self.dataset)
+        examples = self._examples(train, numbers[0], self.train)
+        if tested is None:
+            return without_test(classes, examples, self.test_share, self.dataset)
+        return Splits(classes, examples, self._examples(tested, numbers[1], self.test))
 
-    def _split(self, split, name: str) -> Examples:
-        import numpy as np
-
-        missing = {self.image, self.label} - set(split.column_names)
+    def _labels(self, split, named: bool) -> list:
+        """The labels of a split; −1 of a column of classes is Hugging Face's way to say that there is none."""
+        wanted = [self.image, self.label] if self.label else [self.image]
+        missing = [name for name in wanted if name not in split.column_names]
         if missing:
-            raise UserError(f"{self.dataset} has no column {missing.pop()!r}; it has {', '.join(split.column_names)}")
-        return Examples(
-            list(split[self.label]),
-            lambda i: np.asarray(split[i][self.image].convert("RGB")),
-            lambda i: f"{self.dataset}, {name}, image {i}",
-        )
+            raise UserError(f"{self.dataset} has no column {missing[0]!r}; it has {', '.join(split.column_names)}")
+        if not self.label:
+            return [None] * len(split)
+        values = list(split[self.label])
+        return [None if named and value == -1 else value for value in values]
+
+    def _examples(self, split, labels: list[int], name: str) -> Examples:
+        import datasets
+
+        if isinstance(split.features[self.image], datasets.Image):  # as stored: what a picture is, is decided later
+            split = split.cast_column(self.image, datasets.Image(decode=False))
+        return Examples(labels, lambda i: _stored(split[i][self.image]), lambda i: f"{self.dataset}, {name}, image {i}")
+
+
+def _stored(value):
+    """A picture of Hugging Face's data sets: bytes or a path in a dict, as their Image columns hold it."""
+    if isinstance(value, dict) and (value.get("bytes") or value.get("path")):
+        return value["bytes"] or Path(value["path"])
+    if value is None or isinstance(value, (dict, str, int, float)):
+        raise ValueError("there is no image" if value is None else f"no image but {str(value)[:40]!r}")
+    return np.asarray(value) if isinstance(value, list) else value
 
 
 @contextmanager
@@ -203,7 +233,11 @@ def _open_huggingface(name: str, cache: Path, download: bool):
     except ImportError:
         raise UserError("Hugging Face's datasets is missing: pip install datasets") from None
     if Path(name).expanduser().is_dir():
-        return datasets.load_from_disk(str(Path(name).expanduser()))
+        try:
+            return datasets.load_from_disk(str(Path(name).expanduser()))
+        except Exception as error:  # noqa: BLE001  of Arrow, of JSON, or their own: all say that the folder is damaged
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(f"{name} is no data set that Dataset.save_to_disk wrote, or damaged: {said[0]}") from None
     config = datasets.DownloadConfig(local_files_only=not download)
     try:
         with _offline(not download):

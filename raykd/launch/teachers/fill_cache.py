@@ -145,7 +145,7 @@ def _opened(source: Source, say: Callable[[str], None]) -> "Iterator[tuple]":
 
     from raykd.data.loader import TrainLoader
     from raykd.data.staging import stage
-    from raykd.data.storage.prepare import prepare
+    from raykd.data.storage.prepare import normalised, prepare
     from raykd.launch.trials.trial import unpack
     from raykd.launch.worker.worker import use_cpus
     from raykd.recipe.serial import from_dict
@@ -160,6 +160,7 @@ def _opened(source: Source, say: Callable[[str], None]) -> "Iterator[tuple]":
     device = torch.device("cuda" if recipe.gpus_per_worker else "cpu")
     stage(recipe.data, say)
     prepared = prepare(recipe.data)
+    recipe = replace(recipe, data=normalised(recipe.data, prepared))
     place = {"rank": 0, "world": 1, "device": device, "threads": threads}
     place |= {"batch_size": recipe.batch_size, "seed": recipe.seed, "channels_last": recipe.precision.channels_last}
     with ExitStack() as stack:

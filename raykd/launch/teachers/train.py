@@ -206,7 +206,7 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
     import torch
 
     from raykd.data.loader import TestLoader
-    from raykd.data.storage.prepare import prepare
+    from raykd.data.storage.prepare import normalised, prepare
     from raykd.launch.trials.trial import unpack
     from raykd.launch.worker.worker import use_cpus
     from raykd.recipe.serial import from_dict
@@ -219,6 +219,7 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
     use_cpus(wanted.cpus_per_worker)
     device = torch.device("cuda" if wanted.gpus_per_worker else "cpu")
     prepared = prepare(wanted.data)
+    wanted = dataclasses.replace(wanted, data=normalised(wanted.data, prepared))
     teachers = load_teachers(wanted.teachers, wanted.data, len(prepared.classes), places)
     place = {"rank": 0, "world": 1, "device": device, "threads": max(1, wanted.cpus_per_worker)}
     data = TestLoader(wanted.data, prepared, batch_size=wanted.batch_size, **place)

@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class Worker:
     def __init__(self, job: dict, recipe: Any, rank: int, world: int, device: Any, report: Report, messenger: Any):
         from raykd.data.loader import TestLoader, TrainLoader
         from raykd.data.staging import stage
-        from raykd.data.storage.prepare import prepare
+        from raykd.data.storage.prepare import normalised, prepare
         from raykd.storage.folder import Folder
         from raykd.teachers.load import load_teachers
         from raykd.teachers.logit_cache import keep
@@ -99,7 +100,8 @@ class Worker:
         self._expect_storage()
         self.tell(phase="preparing data and networks")
         stage(recipe.data, self._tell_staging)
-        self.prepared = prepare(recipe.data)
+        self.prepared = prepare(recipe.data, progress=self._expect_no_stop)
+        self.recipe = recipe = replace(recipe, data=normalised(recipe.data, self.prepared))
         threads = max(1, recipe.cpus_per_worker)
         place = {"rank": rank, "world": world, "device": device, "threads": threads}
         place["channels_last"] = recipe.precision.channels_last
@@ -116,6 +118,11 @@ class Worker:
             teacher.network.to(device)
         self.state = new_state(recipe, distiller, device)
         self.figures: dict[str, Any] = {}
+
+    def _expect_no_stop(self, split: str, total: int, size: int) -> None:
+        """Raise StopRequested where the driver has been asked to stop: there is no step yet after which to do it."""
+        if self.messenger is not None and self.messenger.stop_wanted.is_set():
+            raise StopRequested(0)
 
     def _expect_storage(self) -> None:
         """Raise UserError where this node can't see the run's directory, which the driver has written.
@@ -234,8 +241,6 @@ class Worker:
         """Let the teachers run in the form that is best here, where the recipe leaves that open."""
         if self.recipe.teachers.form != "auto" or not self.teachers:
             return
-        from dataclasses import replace
-
         from raykd.launch.worker.precision_choice import settle
 
         self.tell(phase="measuring the teachers' forms")

@@ -1,0 +1,106 @@
+"""What is a label: numbers from 0 on, each with its class's name; or none, which is −1 from here on."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from raykd import UserError
+from raykd.data.order import held_out
+
+NONE = -1
+
+
+def number(
+    train: Iterable[Any], test: Iterable[Any], names: Sequence[str], origin: str
+) -> tuple[tuple[str, ...], list[int], list[int]]:
+    """Class names, and the labels of both splits as numbers of them, from labels as a source has them.
+
+    Whole numbers count from their least one on, without gaps; text names its class; None is no label. names: those of
+    0, 1, …; where there are none, numbers are their own names. Raises UserError for anything else, naming the origin.
+    """
+    parts = [_plain(part, origin) for part in (train, test)]
+    known = sorted({label for label in parts[0] if label is not None} or {x for x in parts[1] if x is not None})
+    if any(isinstance(label, str) for label in known) and not all(isinstance(label, str) for label in known):
+        raise UserError(f"{origin} has labels that are text and others that are numbers, such as {known[0]!r}")
+    if known and isinstance(known[0], str):
+        classes, first = tuple(known), known
+    elif names:
+        classes, first = tuple(names), range(len(names))
+    else:
+        classes, first = tuple(map(str, known)), _without_gaps(known, origin)
+    place = {label: i for i, label in enumerate(first)}
+    for split, part in zip(("training", "test"), parts, strict=True):
+        for label in part:
+            if label is not None and label not in place:
+                raise UserError(f"{origin}: {split} label {label!r} is none of the {len(classes)} classes")
+    return classes, *([NONE if label is None else place[label] for label in part] for part in parts)
+
+
+def _plain(labels: Iterable[Any], origin: str) -> list[int | str | None]:
+    """Each label as a whole number, text, or None."""
+    if isinstance(labels, np.ndarray):
+        labels = labels.tolist()
+    return [_one(label, origin) for label in labels]
+
+
+def _one(label: Any, origin: str) -> int | str | None:
+    if label is None or label == "":
+        return None
+    if isinstance(label, bytes):
+        label = label.decode("utf-8", "replace")
+    if isinstance(label, (str, int)):
+        return int(label) if isinstance(label, bool) else label
+    if isinstance(label, (float, np.integer, np.floating)) and math.isfinite(label) and label == int(label):
+        return int(label)
+    raise UserError(f"{origin} has the label {str(label)[:40]!r}, which is neither text nor a whole number")
+
+
+def _without_gaps(known: Sequence[int], origin: str) -> Sequence[int]:
+    """Numbers that follow each other. A number that no image has would be a class that nothing trains."""
+    if known and known[0] < 0:
+        raise UserError(f"{origin} has the label {known[0]}: labels are 0, 1, …; leave unlabelled images without one")
+    for before, after in zip(known, known[1:]):
+        if after != before + 1:
+            raise UserError(
+                f"{origin} has no training image with label {before + 1}, but one with {after}: number the classes "
+                "without gaps, or give their names as labels"
+            )
+    return known
+
+
+def numerals(labels: Sequence[str | None]) -> list[int | str | None]:
+    """Text of a file without types: numbers where every label is one."""
+    if all(label is None or label.removeprefix("-").isdecimal() for label in labels):
+        return [None if label is None else int(label) for label in labels]
+    return list(labels)
+
+
+def check(labels: np.ndarray, classes: Sequence[str], split: str, name: Any) -> None:
+    """Raise UserError unless the labels [N] are numbers of the classes, and each class of a training split has one.
+
+    −1 is no label, which a training split may have. name: position → what a person knows the image by.
+    """
+    wrong = (labels >= len(classes)) | (labels < (NONE if split == "train" else 0))
+    for position in np.flatnonzero(wrong)[:1]:
+        if labels[position] == NONE:
+            raise UserError(f"{name(position)} is a test image without a label: evaluation needs all of them")
+        raise UserError(f"{name(position)} has label {labels[position]}, outside the {len(classes)} classes")
+    if split == "train" and (labels >= 0).any():
+        expect_all(labels, classes)
+
+
+def expect_all(labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Raise UserError where a class has no training image."""
+    missing = np.setdiff1d(np.arange(len(classes)), labels)
+    if len(missing):
+        shown = ", ".join(classes[i] for i in missing[:3]) + (", …" if len(missing) > 3 else "")
+        raise UserError(
+            f"no training image is of class {shown} ({len(missing)} of {len(classes)}): add one or remove it"
+        )
+
+
+def stratified(labels: Sequence[int], share: float) -> np.ndarray:
+    """Mask [N] of a test split taken from training images: of every class the same share, the same ones always."""
+    return held_out(np.asarray(labels, np.int64), share)

@@ -1,0 +1,125 @@
+"""What a picture is: whatever a source hands over becomes uint8 [H, W, 3] here.
+
+The first frame, turned as its EXIF data say; transparency composited on a ground; palettes, CMYK, grey, bilevel
+converted; levels of more than 8 bits scaled where it is known which one is white, and refused where it is not.
+"""
+
+import io
+import stat
+import struct
+import warnings
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+Picture = Path | bytes | np.ndarray | Image.Image
+"""An image file, its bytes, an array of levels [H, W] or [H, W, 1 to 4], or an image of PIL."""
+Colour = tuple[int, int, int]
+WHITE: Colour = (255, 255, 255)
+NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})
+"""Formats that PIL can't decode by itself; for EPS it would run another program."""
+LONGEST = 65_535  # pixels of a side, which a .beton counts in 16 bits
+DARK = 4096  # the peak of 12 bits: a 16-bit picture below it is more likely one of 12 bits than a dark one
+
+# What PIL's decoders raise at damaged files, besides OSError.
+DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError)
+DAMAGE += (AssertionError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
+
+# The error that comes at twice the size is data, too; the warning would only tear the progress bar.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@lru_cache(maxsize=1)
+def formats() -> tuple[str, ...]:
+    """PIL's names of the formats that are pictures."""
+    Image.init()
+    return tuple(name for name in Image.OPEN if name not in NO_PICTURES)
+
+
+@lru_cache(maxsize=1)
+def suffixes() -> frozenset[str]:
+    """Suffixes of image files in lower case, with their dot: PIL's own list."""
+    known = {*formats(), "MPO"}  # which the reader of JPEG opens
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in known)
+
+
+def read_rgb(picture: Picture, ground: Colour = WHITE, white: float = 0.0) -> np.ndarray:
+    """A picture as uint8 [H, W, 3]; raises ValueError or OSError that says what is wrong with it.
+
+    ground: what shows through transparency. white: the level that is white in pictures of more than 8 bits; 0: 65,535
+    in those of 16 bits, while others are refused.
+    """
+    try:
+        pixels = _decoded(picture, ground, white)
+    except (OSError, ValueError):
+        raise
+    except MemoryError:
+        raise ValueError("it needs more memory than is left") from None
+    except DAMAGE as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    if not pixels.size or max(pixels.shape) > LONGEST:
+        raise ValueError(f"its sides must be 1 to {LONGEST:,} pixels, not {pixels.shape[1]}×{pixels.shape[0]}")
+    return pixels
+
+
+def _decoded(picture: Picture, ground: Colour, white: float) -> np.ndarray:
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture, ground, white)
+    if isinstance(picture, Image.Image):
+        return _from_pil(picture, ground, white)
+    if isinstance(picture, bytes):
+        source = io.BytesIO(picture)
+    else:
+        # Reading from a pipe or a device would never end.
+        if not stat.S_ISREG(picture.stat().st_mode):
+            raise ValueError("no regular file")
+        source = picture
+    with Image.open(source, formats=formats()) as image:
+        return _from_pil(image, ground, white)
+
+
+def _from_pil(image: Image.Image, ground: Colour, white: float) -> np.ndarray:
+    format_ = image.format
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        # PIL spreads the levels of these formats over 16 bits, whatever the file has.
+        sixteen = image.mode.startswith("I;") or format_ in ("PNG", "PPM")
+        return _scaled(np.asarray(image), white, 65_535 if sixteen and image.mode != "F" else 0)
+    if image.has_transparency_data:
+        below = Image.new("RGBA", image.size, (*ground, 255))
+        image = Image.alpha_composite(below, image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _from_array(levels: np.ndarray, ground: Colour, white: float) -> np.ndarray:
+    if levels.ndim == 3 and levels.shape[2] == 1:
+        levels = levels[..., 0]
+    channels = levels.shape[2] if levels.ndim == 3 else 1
+    if levels.ndim not in (2, 3) or channels > 4 or not levels.size:
+        raise ValueError(f"no image [H, W, 3] but {levels.dtype} {list(levels.shape)}")
+    if levels.dtype != np.uint8:
+        return _scaled(levels, white, 65_535 if levels.dtype == np.uint16 else 0)
+    if channels == 3:
+        return levels
+    return _from_pil(Image.fromarray(np.ascontiguousarray(levels)), ground, white)
+
+
+def _scaled(levels: np.ndarray, white: float, usual: int) -> np.ndarray:
+    """Levels of more than 8 bits [H, W] or [H, W, 3] as uint8 [H, W, 3]. usual: white where nobody says another."""
+    if levels.dtype.kind not in "iuf" or levels.ndim == 3 and levels.shape[2] != 3:
+        raise ValueError(f"no image [H, W, 3] but {levels.dtype} {list(levels.shape)}")
+    least, most = levels.min(), levels.max()
+    if not white and not usual:
+        raise ValueError(f"it has {levels.dtype} levels, {least:g} to {most:g}: which is white? Set encoding.white")
+    if not white and most < DARK:
+        raise ValueError(
+            f"its lightest level is {most} of {usual:,}, as if it had fewer bits: set encoding.white to the level that "
+            f"is white, e.g. 4095, or to {usual} if it is just dark"
+        )
+    if not (least >= 0 and most <= (white or usual)):  # NaN too
+        raise ValueError(f"its levels, {least:g} to {most:g}, lie outside 0 to {white or usual:g}, the level of white")
+    scaled = np.rint(levels * (255.0 / (white or usual))).astype(np.uint8)
+    return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=2)

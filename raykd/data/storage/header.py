@@ -1,0 +1,166 @@
+"""FFCV's file format 2, and what a file of it says of its images: read, and checked, before anything trusts it.
+
+A file is a header, a description of each field, a row of metadata a sample, pages of data, and a table of what lies
+where in them. raykd writes the fields "image" and "label"; others' files may have more, in any order.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from raykd import UserError
+from raykd.data.config import Prepared
+from raykd.data.order import INDEX_MASK
+
+VERSION = 2
+JPEG, RAW = 0, 1
+FLOAT_FIELD, INT_FIELD, IMAGE_FIELD, BYTES_FIELD, ARRAY_FIELD, JSON_FIELD, TENSOR_FIELD = range(7)
+MOST_PIXELS = 178_956_970
+"""A JPEG of more is refused: some hundred bytes can claim 4 billion. PIL draws the same line."""
+
+HEADER = np.dtype(
+    [
+        ("version", "<u2"),
+        ("num_fields", "<u2"),
+        ("page_size", "<u4"),
+        ("num_samples", "<u8"),
+        ("alloc_table_ptr", "<u8"),
+    ],
+    align=True,
+)
+FIELD = np.dtype([("type_id", "<u1"), ("name", ("<u1", 16)), ("arguments", ("<u1", (1024,)))], align=True)
+IMAGE = np.dtype([("mode", "<u1"), ("width", "<u2"), ("height", "<u2"), ("data_ptr", "<u8")])
+SAMPLE = np.dtype([("f0", IMAGE), ("f1", "<i8")], align=True)
+ALLOCATION = np.dtype([("sample_id", "<u8"), ("ptr", "<u8"), ("size", "<u8")])
+_BYTES = np.dtype([("ptr", "<u8"), ("size", "<u8")])
+METADATA = {
+    FLOAT_FIELD: np.dtype("<f8"),
+    INT_FIELD: np.dtype("<i8"),
+    IMAGE_FIELD: IMAGE,
+    BYTES_FIELD: _BYTES,
+    ARRAY_FIELD: np.dtype("<u8"),
+    JSON_FIELD: _BYTES,
+    TENSOR_FIELD: np.dtype("<u8"),
+}
+# By the status of an image that a kernel or the torch engine gives.
+PROBLEMS = (
+    "",
+    "is corrupt",
+    "is a JPEG of another size than the file says",
+    "is no longer there: the file was cut off while it was read",
+    "needs more memory than is left",
+)
+PREPARE_AGAIN = "delete the file and prepare it again"
+
+
+class Header:
+    """What a .beton says of its images; any damage is a UserError that names the file.
+
+    image, label: names of the fields; empty: the only image, and the integer called label or else the only one.
+    mend: what to do about a damaged file.
+    """
+
+    def __init__(self, path: Path, *, image: str = "", label: str = "", mend: str = PREPARE_AGAIN):
+        self.path, self.mend = path, mend
+        try:
+            self.bytes = path.stat().st_size
+            header = np.fromfile(path, HEADER, 1)
+        except OSError as error:
+            raise UserError(f"{path} can't be read: {error.strerror}; run raykd data prepare") from None
+        if len(header) == 0 or header[0]["version"] != VERSION or header[0]["num_fields"] == 0:
+            raise UserError(f"{path} is not a .beton file of version {VERSION}: {mend}")
+        self.page_size = int(header[0]["page_size"])
+        kinds, names = self._fields(int(header[0]["num_fields"]))
+        row = np.dtype([("", METADATA[kind]) for kind in kinds], align=True)
+        start, count = HEADER.itemsize + len(kinds) * FIELD.itemsize, int(header[0]["num_samples"])
+        table = int(header[0]["alloc_table_ptr"])
+        if self.page_size == 0 or table < start + count * row.itemsize or table + ALLOCATION.itemsize > self.bytes:
+            raise self._damaged("is truncated")
+        self.image, self.label = self._image(kinds, names, image), self._label(kinds, names, label)
+        samples = np.fromfile(path, row, count, offset=start)
+        allocations = np.fromfile(path, ALLOCATION, (self.bytes - table) // ALLOCATION.itemsize, offset=table)
+        if len(samples) < count or len(allocations) < count:
+            raise self._damaged("is truncated")
+        self.labels: np.ndarray = samples[f"f{names.index(self.label)}"].copy()
+        self._read_images(samples[f"f{names.index(self.image)}"], allocations)
+
+    def _fields(self, count: int) -> tuple[list[int], list[str]]:
+        """Types and names of the fields."""
+        fields = np.fromfile(self.path, FIELD, count, offset=HEADER.itemsize)
+        kinds = fields["type_id"].tolist()
+        names = [field["name"].tobytes().rstrip(b"\0").decode("utf-8", "replace") for field in fields]
+        if len(fields) < count:
+            raise self._damaged("is truncated")
+        unknown = [name for name, kind in zip(names, kinds, strict=True) if kind not in METADATA]
+        if unknown or len(set(names)) < count:
+            raise UserError(f"{self.path} has fields of unknown types or equal names: {', '.join(unknown or names)}")
+        return kinds, names
+
+    def _image(self, kinds: Sequence[int], names: Sequence[str], wanted: str) -> str:
+        images = [name for name, kind in zip(names, kinds, strict=True) if kind == IMAGE_FIELD]
+        return self._chosen("image", "image", images, wanted)
+
+    def _label(self, kinds: Sequence[int], names: Sequence[str], wanted: str) -> str:
+        integers = [name for name, kind in zip(names, kinds, strict=True) if kind == INT_FIELD]
+        return self._chosen("label", "integer", integers, wanted or ("label" if "label" in integers else ""))
+
+    def _chosen(self, field: str, kind: str, there: Sequence[str], wanted: str) -> str:
+        if wanted in there or (len(there) == 1 and not wanted):
+            return wanted or there[0]
+        what = f"no {kind} field {wanted!r}" if wanted else f"{len(there) or 'no'} {kind} fields"
+        listed = f": it has {', '.join(there)}; say which with data.source.{field}" if there else ""
+        raise UserError(f"{self.path} has {what}{listed}")
+
+    def _read_images(self, images: np.ndarray, allocations: np.ndarray) -> None:
+        order = np.argsort(allocations["ptr"], kind="stable")
+        starts = allocations["ptr"][order]
+        place = order[np.minimum(np.searchsorted(starts, images["data_ptr"]), len(order) - 1)]
+        if (allocations["ptr"][place] != images["data_ptr"]).any():
+            raise self._damaged("is damaged: its table has no place for some of its images")
+        sizes = allocations["size"][place]
+        if not _inside(images, sizes, self.bytes, self.page_size):
+            raise self._damaged("is damaged: its samples lie outside the file")
+        self.sizes: np.ndarray = sizes.astype(np.int64)
+        self.offsets: np.ndarray = images["data_ptr"].astype(np.int64)
+        self.pages: np.ndarray = self.offsets // self.page_size
+        self.jpeg: np.ndarray = images["mode"] == JPEG
+        self.shapes: np.ndarray = np.stack([images["height"], images["width"]], 1).astype(np.int64)
+        for index in np.flatnonzero(self.jpeg & (self.shapes.prod(1) > MOST_PIXELS))[:1]:
+            height, width = self.shapes[index]
+            raise UserError(
+                f"{self.path}: image {index} (byte {self.offsets[index]}) is a JPEG of {width}×{height} in "
+                f"{self.sizes[index]:,} bytes, more pixels than any real one has: {self.mend}"
+            )
+
+    def _damaged(self, what: str) -> UserError:
+        return UserError(f"{self.path} {what}; {self.mend}")
+
+    def check_status(self, tags: np.ndarray, status: np.ndarray) -> None:
+        """Raise UserError if any of these samples could not be decoded."""
+        for position in np.flatnonzero(status)[:1]:
+            index = tags[position] & INDEX_MASK
+            problem = PROBLEMS[status[position]]
+            raise UserError(f"{self.path}: image {index} {problem} (byte {self.offsets[index]}): {self.mend}")
+
+    def check_labels(self, classes: int) -> None:
+        """Raise UserError for a label that is no class; −1 says that an image has none."""
+        if len(self.labels) and not -1 <= self.labels.min() <= self.labels.max() < classes:
+            raise UserError(f"{self.path} has labels outside the {classes} classes: {self.mend}")
+
+
+def open_header(path: Path, prepared: Prepared) -> Header:
+    """The header of one of a data set's files."""
+    return Header(path, image=prepared.image, label=prepared.label, mend=prepared.mend or PREPARE_AGAIN)
+
+
+def _inside(images: np.ndarray, sizes: np.ndarray, size: int, page: int) -> bool:
+    """Whether every image lies in one page of the file and raw ones are as large as they say; decoders trust this."""
+    starts, end = images["data_ptr"], np.uint64(size)
+    if (sizes == 0).any() or (starts >= end).any() or (sizes > end - starts).any():
+        return False
+    if (starts // page != (starts + sizes - np.uint64(1)) // page).any():
+        return False
+    pixels = images["height"].astype(np.uint64) * images["width"].astype(np.uint64)
+    raw = images["mode"] == RAW
+    return bool((pixels > 0).all() and (pixels * 3 == sizes)[raw].all() and np.isin(images["mode"], (RAW, JPEG)).all())
