@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from raykd.fields import Fraction, Interval, Pixels, Probability, no_effect
-
+from raykd.fields import Fraction, Interval, NonNegative, Pixels, Probability, no_effect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from raykd.data.sources.examples import Splits
 
 Deviation = Annotated[float, Interval(ge=0.001, le=1000)]
+Level = Annotated[int, Interval(ge=0, le=255)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +78,9 @@ class Encoding:
     """Images whose longer side exceeds this are shrunk to it; 0: kept as they are."""
     raw_share: Probability = 0.5
     """Share of the images stored raw; only for mode proportion."""
-    ground: tuple[int, int, int] = (255, 255, 255)
+    ground: tuple[Level, Level, Level] = (255, 255, 255)
     """Red, green and blue, 0–255, of what shows through transparent images."""
-    white: float = 0.0
+    white: NonNegative = 0.0
     """Level that is white in images of more than 8 bits; 0: 65,535 where they have 16, and others are refused."""
 
 

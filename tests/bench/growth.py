@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from raykd.report.svg import HEIGHT, LEFT, TOP, WIDTH, Axes
+
 from raykd.methods.aekd import AEKD
 from raykd.methods.ca_mkd import CAMKD
 from raykd.methods.dist import DIST
@@ -19,7 +21,6 @@ from raykd.methods.kd import KD
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.supervised import Supervised
-from raykd.report.svg import HEIGHT, LEFT, TOP, WIDTH, Axes
 from tests.bench.step import CASES, CLASSES, Case, only_ours
 from tests.bench.timing import in_turns, threads
 

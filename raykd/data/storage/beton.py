@@ -55,10 +55,10 @@ class Written:
         self.labels.append(label)
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
-        """Of each channel of all pixels, scaled to [0, 1]."""
+        """Of each channel of all pixels, scaled to [0, 1]; a channel of one level only gets the least deviation."""
         scale, counts = np.arange(256) / 255, self.levels.sum(1)
         mean = self.levels @ scale / counts
-        return mean.tolist(), np.sqrt(np.maximum(self.levels @ scale**2 / counts - mean**2, 0)).tolist()
+        return mean.tolist(), np.sqrt(np.maximum(self.levels @ scale**2 / counts - mean**2, 1e-6)).tolist()
 
 
 def encode(image: np.ndarray, encoding: Encoding, position: int) -> Encoded:
