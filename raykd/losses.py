@@ -72,11 +72,14 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
-    """Z-score over classes, [..., C]; "Logit Standardization in Knowledge Distillation", Sun et al. 2024, eq. 9."""
+    """Z-score over classes, [..., C]; "Logit Standardization in Knowledge Distillation", Sun et al. 2024, eq. 9.
+
+    With the unbiased deviation (C − 1), as the authors' code has it.
+    """
     logits = full_precision(logits)
     centred = logits - logits.mean(-1, keepdim=True)
     # vector_norm, unlike sqrt, has a finite gradient (0) where all logits are equal, as a zero-initialised head's are.
-    deviation = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / math.sqrt(centred.shape[-1])
+    deviation = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / math.sqrt(centred.shape[-1] - 1)
     return centred / (deviation + eps)
 
 
@@ -95,3 +98,13 @@ def ramp_up(epoch: float, length: float, start: float = 0.0) -> float:
         return 1.0
     passed = min(since, length)
     return exp(-5.0 * (1.0 - passed / length) ** 2)
+
+
+def curriculum(epoch: float, length: float) -> float:
+    """(1 − cos(π min(n, length)/length)) / 2 in the n-th epoch, n from 1; 1 for length 0.
+
+    The scale of "Curriculum Temperature for Knowledge Distillation" (Li et al. 2023), by epochs as in its code.
+    """
+    if length <= 0:
+        return 1.0
+    return (1.0 - math.cos(math.pi * min(math.floor(epoch) + 1.0, length) / length)) / 2

@@ -3,8 +3,8 @@
 CE + β (1 − Pearson correlation of a sample's probabilities) + γ (1 − that of a class's probabilities over the batch),
 both times T², as in the authors' code. β = γ = 1 and T = 1 on ImageNet; β = γ = 2 and T = 4 on CIFAR-100.
 The correlation over the batch is that over the global batch: its sums are taken over all workers, and its gradients are
-those of the global value. Deviation: a vector without variation (norm below 1e-8) correlates with nothing, its
-correlation is 0 and has no gradient, where the authors' code divides by 1e-8.
+those of the global value. Deviation: a vector without variation correlates with nothing, its correlation is 0 and has
+no gradient, where the authors' code divides rounding noise by 1e-8.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,17 @@ from raykd.method import MethodConfig
 from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 
-STILL = 1e-8  # norm of a centred vector below which it is taken for constant
+EPS = 1e-8  # added to the product of the norms, as in the authors' code
 
 
 def correlation(xy: Tensor, xx: Tensor, yy: Tensor) -> Tensor:
-    """Pearson's correlation from sums of products of centred values; 0 where one of the two does not vary."""
-    varies = (xx > STILL**2) & (yy > STILL**2)
-    lengths = torch.where(varies, xx, 1.0).sqrt() * torch.where(varies, yy, 1.0).sqrt()
+    """Pearson's correlation from sums of products of centred values; 0 where one of the two does not vary.
+
+    A centred vector no longer than the rounding of 1 is taken for constant.
+    """
+    rounding = torch.finfo(xx.dtype).eps
+    varies = (xx > rounding**2) & (yy > rounding**2)
+    lengths = torch.where(varies, xx, 1.0).sqrt() * torch.where(varies, yy, 1.0).sqrt() + EPS
     return torch.where(varies, xy / lengths, 0.0)
 
 

@@ -17,13 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Step, expect_teachers
 from raykd.fields import NonNegative, Positive
-from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.losses import full_precision, kl_divergence
 from raykd.losses import standardize as z_score
 from raykd.method import MethodConfig
+from raykd.methods.logit_method import LogitMethod
 from raykd.methods.peers import scalar_note
-from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes
+from raykd.methods.student import expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 
 
@@ -35,9 +36,9 @@ def split_target(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dkd_loss(
-    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, alpha: float, beta: float
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor, alpha: float, beta: float
 ) -> dict[str, Tensor]:
-    """Weighted terms "tckd" and "nckd", T² included; logits [B, C], labels [B] int64. Eq. 5 to 7."""
+    """Weighted terms "tckd", "nckd" of each sample, [B], T² included; logits [B, C], labels [B] int64. Eq. 5 to 7."""
     target_s, others_s = split_target(full_precision(student) / temperature, labels)
     target_t, others_t = split_target(full_precision(teacher) / temperature, labels)
     odds_s = (target_s - others_s.logsumexp(1, keepdim=True)).squeeze(1)
@@ -45,10 +46,11 @@ def dkd_loss(
     yes = odds_t.sigmoid() * (F.logsigmoid(odds_t) - F.logsigmoid(odds_s))
     no = (-odds_t).sigmoid() * (F.logsigmoid(-odds_t) - F.logsigmoid(-odds_s))
     scale = temperature**2
-    return {"tckd": alpha * scale * (yes + no).mean(), "nckd": beta * scale * kl_divergence(others_s, others_t)}
+    among = kl_divergence(others_s, others_t, reduction="none")
+    return {"tckd": alpha * scale * (yes + no), "nckd": beta * scale * among}
 
 
-class DKD(SingleStudent):
+class DKD(LogitMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "logits"
@@ -74,14 +76,18 @@ class DKD(SingleStudent):
             expect_same_classes("dkd", student, teachers)
             return DKD(self, student, teachers)
 
-    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def divergence(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor
+    ) -> dict[str, Tensor]:
         c = self.config
-        logits, target = student.logits, teachers[0].logits
-        weight = warm_up(epoch, c.warm_up_epochs)
-        soft, target = (z_score(logits), z_score(target)) if c.standardize else (logits, target)
-        terms = dkd_loss(soft, target, batch.labels, c.temperature, weight * c.alpha, weight * c.beta)
-        notes = {"kd_weight": scalar_note(weight, logits)}
-        return Step({"ce": c.gamma * cross_entropy(logits, batch.labels)} | terms, notes)
+        if c.standardize:
+            student, teacher = z_score(student), z_score(teacher)
+        return dkd_loss(student, teacher, labels, temperature, c.alpha, c.beta)
+
+    def weighted(self, terms: dict[str, Tensor], logits: Tensor, labels: Tensor, epoch: float) -> Step:
+        weight = warm_up(epoch, self.config.warm_up_epochs)
+        step = super().weighted({name: weight * term for name, term in terms.items()}, logits, labels, epoch)
+        return step._replace(notes={"kd_weight": scalar_note(weight, logits)})
 
 
 def warm_up(epoch: float, length: float) -> float:

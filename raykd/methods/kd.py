@@ -11,30 +11,24 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import expect_teachers
 from raykd.fields import NonNegative, Positive
-from raykd.losses import cross_entropy, kl_divergence
+from raykd.losses import kl_divergence
 from raykd.losses import standardize as z_score
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes
+from raykd.methods.logit_method import LogitMethod
+from raykd.methods.student import expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 
 
-def kd_loss(
-    student: Tensor,
-    teacher: Tensor,
-    labels: Tensor,
-    temperature: float,
-    gamma: float,
-    alpha: float,
-    standardize: bool = False,
-) -> dict[str, Tensor]:
-    """Weighted terms "ce" and "kd" of logits [B, C] and labels [B] or [B, C]; the cross-entropy sees plain logits."""
-    soft, target = (z_score(student), z_score(teacher)) if standardize else (student, teacher)
-    return {"ce": gamma * cross_entropy(student, labels), "kd": alpha * kl_divergence(soft, target, temperature)}
+def kd_loss(student: Tensor, teacher: Tensor, temperature: float | Tensor, standardize: bool = False) -> Tensor:
+    """T² KL(teacher ‖ student) of each sample: logits [B, C] → [B]; z-scored first where asked."""
+    if standardize:
+        student, teacher = z_score(student), z_score(teacher)
+    return kl_divergence(student, teacher, temperature, reduction="none")
 
 
-class KD(SingleStudent):
+class KD(LogitMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "logits"
@@ -55,7 +49,8 @@ class KD(SingleStudent):
             expect_same_classes("kd", student, teachers)
             return KD(self, student, teachers)
 
-    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+    def divergence(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor
+    ) -> dict[str, Tensor]:
         c = self.config
-        logits, target = student.logits, teachers[0].logits
-        return Step(kd_loss(logits, target, batch.labels, c.temperature, c.gamma, c.alpha, c.standardize), {})
+        return {"kd": c.alpha * kd_loss(student, teacher, temperature, c.standardize)}

@@ -33,6 +33,10 @@ class SingleStudent(Distiller):
         """The method's terms and notes. `student` and `teachers` may hold more features than it named."""
         raise NotImplementedError
 
+    def borrow_student(self) -> None:
+        """Refer to the student without registering it: what this method is a part of registers it once for all."""
+        self.__dict__["student"] = self._modules.pop("student")
+
     def networks(self) -> dict[str, nn.Module]:
         return {"student": self.student}
 

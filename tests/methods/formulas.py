@@ -28,7 +28,7 @@ def ce(z: Array, labels: Array) -> Array:
 
 
 def standardised(z: Array) -> Array:
-    return (z - z.mean(-1, keepdims=True)) / (z.std(-1, keepdims=True) + 1e-7)
+    return (z - z.mean(-1, keepdims=True)) / (z.std(-1, ddof=1, keepdims=True) + 1e-7)
 
 
 def kd(student: Array, teacher: Array, labels: Array, t: float, gamma: float, alpha: float) -> float:
@@ -137,10 +137,15 @@ def dkd(student: Array, teacher: Array, labels: Array, t: float, alpha: float, b
     return t * t * (alpha * target + beta * kl(others_s, others_u, 1.0).mean())
 
 
+def pearson(a: Array, b: Array) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return (a @ b) / (np.sqrt(a @ a) * np.sqrt(b @ b) + 1e-8)
+
+
 def dist(student: Array, teacher: Array, t: float, beta: float, gamma: float) -> float:
     p, q = softmax(student / t), softmax(teacher / t)
-    inter = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(p, q, strict=True)])
-    intra = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(p.T, q.T, strict=True)])
+    inter = np.mean([pearson(a, b) for a, b in zip(p, q, strict=True)])
+    intra = np.mean([pearson(a, b) for a, b in zip(p.T, q.T, strict=True)])
     return t * t * (beta * (1 - inter) + gamma * (1 - intra))
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from raykd.losses import standardize
+from raykd.losses import cross_entropy, standardize
 from raykd.methods import ca_mkd, cl_ilr, dist, dkd, dml, ebkd, funmatch, kd, okddip, one, teskd
 from raykd.methods.multi_teacher import Weighting, weighted_divergence
 from tests.methods import formulas
@@ -101,11 +101,13 @@ def weighed_by(rule: Weighting) -> Call:
 
 LOSSES: dict[str, tuple[Call, Callable[[dict[str, np.ndarray]], float]]] = {
     "kd": (
-        lambda x: total(kd.kd_loss(x["student"], x["many"][0], x["labels"], T, 0.1, 0.9)),
+        lambda x: (
+            0.1 * cross_entropy(x["student"], x["labels"]) + 0.9 * kd.kd_loss(x["student"], x["many"][0], T).mean()
+        ),
         lambda x: formulas.kd(x["student"], x["many"][0], x["labels"], T, 0.1, 0.9),
     ),
     "kd standardised": (
-        lambda x: total(kd.kd_loss(x["student"], x["many"][0], x["labels"], T, 0.0, 9.0, standardize=True)),
+        lambda x: 9 * kd.kd_loss(x["student"], x["many"][0], T, standardize=True).mean(),
         lambda x: 9 * formulas.kl(formulas.standardised(x["student"]), formulas.standardised(x["many"][0]), T).mean(),
     ),
     "funmatch": (
@@ -163,7 +165,7 @@ LOSSES: dict[str, tuple[Call, Callable[[dict[str, np.ndarray]], float]]] = {
         lambda x: sum(formulas.teskd(x["student"], x["many"][[0, 1, -1]], x["feature"], x["features"], x["labels"], T)),
     ),
     "dkd": (
-        lambda x: total(dkd.dkd_loss(x["student"], x["many"][0], x["labels"], T, 1.0, 8.0)),
+        lambda x: total(dkd.dkd_loss(x["student"], x["many"][0], x["labels"], T, 1.0, 8.0)).mean(),
         lambda x: formulas.dkd(x["student"], x["many"][0], x["labels"], T, 1.0, 8.0),
     ),
     "dist": (

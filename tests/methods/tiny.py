@@ -11,6 +11,8 @@ from raykd.methods.aekd import AEKD, Agreement
 from raykd.methods.aver_mkd import AverMKD
 from raykd.methods.ca_mkd import CAMKD, Confidence, Embeddings
 from raykd.methods.cl_ilr import CLILR
+from raykd.methods.ctkd import CTKD
+from raykd.methods.deit import DeiT
 from raykd.methods.dist import DIST
 from raykd.methods.dkd import DKD
 from raykd.methods.dml import DML
@@ -20,10 +22,16 @@ from raykd.methods.funmatch import FunMatch
 from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
 from raykd.methods.multi_teacher import MultiTeacher
+from raykd.methods.nkd import NKD
+from raykd.methods.ofa import OFA
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
+from raykd.methods.sdd import SDD
+from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
 from raykd.methods.teskd import TESKD
+from raykd.methods.ttm import TTM
+from raykd.methods.wsld import WSLD
 from raykd.models.staged import Staged
 
 SIZE, CLASSES = 16, 5
@@ -35,6 +43,21 @@ EVERY: dict[str, MethodConfig] = {
     "dkd": DKD.Config(warm_up_epochs=0.0),
     "dkd standardised": DKD.Config(standardize=True, temperature=2.0),
     "dist": DIST.Config(temperature=4.0),
+    "wsld": WSLD.Config(),
+    "nkd": NKD.Config(),
+    "ttm": TTM.Config(weighted=False),
+    "wttm": TTM.Config(),
+    "deit": DeiT.Config(),
+    "deit soft": DeiT.Config(temperature=3.0),
+    "ctkd": CTKD.Config(),
+    "ctkd of dkd": CTKD.Config(method=DKD.Config(temperature=4.0)),
+    "sdd": SDD.Config(),
+    "sdd of nkd": SDD.Config(method=NKD.Config(), scales=(1, 2)),
+    "ofa": OFA.Config(),
+    "sum": Sum.Config(methods=(Supervised.Config(), KD.Config(), DIST.Config()), weights=(0.5, 1.0, 2.0)),
+    "sum of two kd": Sum.Config(methods=(KD.Config(), KD.Config(temperature=2.0)), weights=(1.0, 0.5)),
+    "sum with exits": Sum.Config(methods=(OFA.Config(), CTKD.Config()), weights=(1.0, 0.5)),
+    "sum over teachers": Sum.Config(methods=(FitNetMKD.Config(), EBKD.Config()), weights=(0.5, 0.5)),
     "funmatch": FunMatch.Config(temperature=2.0),
     "aver_mkd": AverMKD.Config(),
     "fitnet_mkd": FitNetMKD.Config(),
@@ -58,7 +81,8 @@ EVERY: dict[str, MethodConfig] = {
     "dml ensemble first": DML.Config(networks=3, ensemble_first=True),
     "teskd": TESKD.Config(),
 }
-ONE_TEACHER = ("kd", "kd standardised", "dkd", "dkd standardised", "dist")
+SEVERAL_TEACHERS = ("funmatch", "aver_mkd", "fitnet_mkd", "ebkd", "aekd", "aekd normalised", "ca_mkd")
+SEVERAL_TEACHERS += ("sum over teachers",)
 
 
 class Net(nn.Module):
@@ -109,7 +133,7 @@ def teachers_for(name: str) -> list[Staged]:
     made = [tiny(width=6), tiny(width=8, first_stride=2), tiny(width=10)]
     for network in made:
         network.double().eval().requires_grad_(False)
-    return made[:1] if name in ONE_TEACHER else made
+    return made if name in SEVERAL_TEACHERS else made[:1]
 
 
 def distiller_for(name: str, teachers: Sequence[Staged], new_student: Callable[[], Staged] = new_tiny) -> Distiller:

@@ -1,0 +1,75 @@
+"""Curriculum Temperature for Knowledge Distillation (Li, Li, Yang, Zhao, Song, Luo, Li, Yang, AAAI 2023).
+
+The temperature of another method, KD or DKD for example, is trained against the student: T = lowest + span · σ(θ), with
+θ's gradient reversed and scaled by a factor that grows from 0 to 1 over the first epochs, so that the student's task
+becomes harder. This is the paper's global temperature; its instance-wise one, made by a network, is left out.
+As in the authors' code, θ starts at 1 and is trained by the student's optimizer, weight decay included. Their DKD's
+gradient for θ is NaN (0 · log 0 of the masked target); DKD as it stands here has a finite one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.contract import Batch, Output, Step
+from raykd.fields import NonNegative, Positive
+from raykd.losses import curriculum
+from raykd.method import MethodConfig
+from raykd.methods.cl_ilr import scale_gradient
+from raykd.methods.kd import KD
+from raykd.methods.logit_method import LogitMethod
+from raykd.methods.student import SingleStudent
+from raykd.models.staged import Staged
+
+
+def trained_temperature(theta: Tensor, lowest: float, span: float, reversal: float) -> Tensor:
+    """lowest + span · σ(theta), whose gradient for theta is −reversal times the true one."""
+    return lowest + span * scale_gradient(theta, -reversal).sigmoid()
+
+
+class CTKD(SingleStudent):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        kind = "logits"
+
+        method: MethodConfig = KD.Config(temperature=15.62)
+        """The method whose temperature is trained: one of kd, dkd, nkd, wsld. Its temperature is where that starts."""
+        lowest: Positive = 1.0
+        """Lower bound of the temperature."""
+        span: Positive = 20.0
+        """Width of the range above it."""
+        curriculum_epochs: NonNegative = 10.0
+        """Epochs over which the reversed gradient's scale rises to 1, along half a cosine; 0: at once."""
+
+        @property
+        def hard_labels(self) -> bool:
+            return self.method.hard_labels
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CTKD":
+            method = self.method.build(new_student, teachers)
+            if not isinstance(method, LogitMethod):
+                raise UserError("`method.method` of ctkd has no temperature to train: take kd, dkd, nkd or wsld")
+            start = self.method.temperature
+            if not self.lowest < start < self.lowest + self.span:
+                raise UserError(
+                    f"`method.method.temperature` of ctkd, where it starts, must lie between {self.lowest:g} and "
+                    f"{self.lowest + self.span:g} (`method.lowest`, `method.span`), not at {start:g}"
+                )
+            return CTKD(self, method, teachers)
+
+    def __init__(self, config: Config, method: LogitMethod, teachers: Sequence[Staged]):
+        super().__init__(config, method.student, teachers)
+        method.borrow_student()
+        self.method = method
+        share = (config.method.temperature - config.lowest) / config.span
+        self.theta = nn.Parameter(torch.logit(torch.full((1,), share, dtype=torch.float64)).float())
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        c, logits = self.config, student.logits
+        temperature = trained_temperature(self.theta, c.lowest, c.span, curriculum(epoch, c.curriculum_epochs))
+        terms = self.method.divergence(logits, teachers[0].logits, batch.labels, temperature)
+        step = self.method.weighted({name: term.mean() for name, term in terms.items()}, logits, batch.labels, epoch)
+        return step._replace(notes=step.notes | {"temperature": temperature.detach()})

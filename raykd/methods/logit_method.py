@@ -1,0 +1,31 @@
+"""Methods that compare the logits of a student with those of one teacher, sample by sample, at a temperature."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from raykd.contract import Batch, Output, Step
+from raykd.losses import cross_entropy
+from raykd.methods.student import SingleStudent
+
+
+class LogitMethod(SingleStudent):
+    """γ CE + the mean over samples of a divergence; `config` has `gamma` and `temperature`.
+
+    The divergence stands apart, so that other methods can vary the temperature (CTKD) or what is compared (SDD).
+    """
+
+    def divergence(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor
+    ) -> dict[str, Tensor]:
+        """Weighted terms of each sample, [B]; logits [B, C], labels [B] or [B, C]."""
+        raise NotImplementedError
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        logits = student.logits
+        terms = self.divergence(logits, teachers[0].logits, batch.labels, self.config.temperature)
+        return self.weighted({name: term.mean() for name, term in terms.items()}, logits, batch.labels, epoch)
+
+    def weighted(self, terms: dict[str, Tensor], logits: Tensor, labels: Tensor, epoch: float) -> Step:
+        """The step of the divergence's means at an epoch, the cross-entropy of the logits with the labels beside it."""
+        return Step({"ce": self.config.gamma * cross_entropy(logits, labels)} | terms, {})

@@ -1,0 +1,94 @@
+"""A weighted sum of methods that share one student, as RepDistiller adds KD to any of its methods (`-a`).
+
+The student is built once and runs once a step; every method keeps its own terms ("kd.ce", "crd.crd"), parameters and
+schedules, and reads the teachers that the recipe names. The cross-entropy of every method counts: to count it once, set
+its weight to 0 in all but one.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from torch import nn
+
+from raykd import UserError
+from raykd.contract import Batch, Output, Step
+from raykd.fields import MinLen, NonNegative
+from raykd.method import MethodConfig
+from raykd.methods.student import SingleStudent
+from raykd.models.staged import Staged
+
+
+class Sum(SingleStudent):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        kind = "sum"
+
+        methods: Annotated[tuple[MethodConfig, ...], MinLen(1)]
+        """The methods, each with one student."""
+        weights: tuple[NonNegative, ...]
+        """Weight of each method's terms, in the same order."""
+
+        @property
+        def hard_labels(self) -> bool:
+            return any(method.hard_labels for method in self.methods)
+
+        @property
+        def uses_teachers(self) -> bool:
+            return any(method.uses_teachers for method in self.methods)
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "Sum":
+            if len(self.weights) != len(self.methods):
+                raise UserError(
+                    f"`method.weights` of sum has {len(self.weights)} number(s) for {len(self.methods)} method(s)"
+                )
+            student = new_student()
+            parts = [method.build(lambda: student, teachers if method.uses_teachers else ()) for method in self.methods]
+            for name, part in zip(names(self.methods), parts, strict=True):
+                if not isinstance(part, SingleStudent):
+                    raise UserError(f"sum adds methods that share one student, and {name} has several: remove it")
+            return Sum(self, student, teachers, parts)
+
+    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged], parts: Sequence[SingleStudent]):
+        super().__init__(config, student, teachers)
+        for part in parts:
+            part.borrow_student()
+        self.parts = nn.ModuleDict(zip(names(config.methods), parts, strict=True))
+        self.student_features = union(part.student_features for part in parts)
+        taught = [part for part in parts if part.teacher_features]
+        self.teacher_features = tuple(union(part.teacher_features[k] for part in taught) for k in range(len(teachers)))
+        self.reads_buffers = any(part.reads_buffers for part in parts)
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        total = Step({}, {})
+        for weight, (name, part) in zip(self.config.weights, self.parts.items(), strict=True):
+            read = teachers if part.teacher_features else ()
+            terms, notes = part.step(student, batch, read, epoch)
+            total.terms.update({f"{name}.{key}": weight * term for key, term in terms.items()})
+            total.notes.update({f"{name}.{key}": note for key, note in notes.items()})
+        return total
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The student, or what the one method that deploys more than it makes of it."""
+        return next((part.networks() for part in self.parts.values() if deploys_more(part)), super().networks())
+
+
+def names(methods: Sequence[MethodConfig]) -> list[str]:
+    """Each method's module, numbered from the second of a kind on: kd, crd, kd-1."""
+    seen: Counter[str] = Counter()
+    result = []
+    for method in methods:
+        module = type(method).__module__.rpartition(".")[2]
+        result.append(f"{module}-{seen[module]}" if seen[module] else module)
+        seen[module] += 1
+    return result
+
+
+def union(features) -> tuple[str, ...]:
+    """Names of all the groups, each once, in order."""
+    return tuple(dict.fromkeys(name for group in features for name in group))
+
+
+def deploys_more(part: SingleStudent) -> bool:
+    return any(network is not part.student for network in part.networks().values())

@@ -1,0 +1,108 @@
+"""A sum of methods: one student, one forward pass of it, each method's own terms and parameters."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from raykd import UserError
+from raykd.methods.ca_mkd import CAMKD
+from raykd.methods.dist import DIST
+from raykd.methods.dkd import DKD
+from raykd.methods.fitnet_mkd import FitNetMKD
+from raykd.methods.kd import KD
+from raykd.methods.ofa import OFA
+from raykd.methods.okddip import OKDDip
+from raykd.methods.sum import Sum
+from raykd.methods.supervised import Supervised
+from raykd.methods.teskd import TESKD
+from tests.methods.tiny import data, new_tiny, outputs_of, run, teachers_for
+
+METHODS = (FitNetMKD.Config(), CAMKD.Config(logits_only_epochs=0.0), FitNetMKD.Config(stage="stage3"))
+WEIGHTS = (1.0, 0.25, 2.0)
+
+
+@pytest.fixture
+def teachers():
+    return teachers_for("ca_mkd")
+
+
+@pytest.fixture
+def added(teachers) -> nn.Module:
+    torch.manual_seed(7)
+    return Sum.Config(methods=METHODS, weights=WEIGHTS).build(new_tiny, teachers).double().train()
+
+
+def test_its_terms_are_those_of_its_methods_weighted(added, teachers):
+    batch, found = data(4), {}
+    for weight, config, (name, part) in zip(WEIGHTS, METHODS, added.parts.items(), strict=True):
+        alone = config.build(lambda: copy.deepcopy(added.student), teachers).double().train()
+        alone.load_state_dict(part.state_dict(), strict=False)
+        found |= {f"{name}.{key}": weight * term for key, term in run(alone, teachers, batch).terms.items()}
+    terms = run(added, teachers, batch).terms
+    assert terms.keys() == found.keys() and {"fitnet_mkd.hint", "ca_mkd.feature", "fitnet_mkd-1.hint"} < terms.keys()
+    assert all(terms[key].item() == pytest.approx(value.item(), rel=1e-12) for key, value in found.items())
+
+
+def test_the_student_runs_once(added, teachers, monkeypatch):
+    calls = []
+    output = added.student.output
+    monkeypatch.setattr(added.student, "output", lambda *a: calls.append(a[1]) or output(*a))
+    run(added, teachers, data(4))
+    assert len(calls) == 1 and sorted(calls[0]) == ["stage2", "stage3", "stage4"]
+
+
+def test_teachers_are_asked_for_what_any_method_reads(added, teachers):
+    assert [sorted(names) for names in added.teacher_features] == [["stage2", "stage3", "stage4"]] * 3
+    outputs_of(added, teachers, data(2).images)
+
+
+def test_a_checkpoint_holds_the_student_once(added):
+    keys = added.state_dict().keys()
+    owned = {key for key in keys if ".student." in key}
+    assert not owned and sum(key == "student.model.stem.weight" for key in keys) == 1
+    twin = copy.deepcopy(added)
+    assert twin.student is not added.student and all(part.student is twin.student for part in twin.parts.values())
+
+
+def test_methods_without_teachers_read_none(teachers):
+    config = Sum.Config(methods=(Supervised.Config(), KD.Config(gamma=0.0)), weights=(1.0, 1.0))
+    assert config.uses_teachers and not config.hard_labels
+    terms = run(config.build(new_tiny, teachers[:1]).double(), teachers[:1], data(4)).terms
+    assert list(terms) == ["supervised.ce", "kd.ce", "kd.kd"]
+
+
+def test_it_says_what_its_methods_need():
+    assert Sum.Config(methods=(DKD.Config(), KD.Config()), weights=(1.0, 1.0)).hard_labels
+    assert not Sum.Config(methods=(Supervised.Config(),), weights=(1.0,)).uses_teachers
+
+
+def test_a_sum_may_hold_a_sum(teachers):
+    inner = Sum.Config(methods=(OFA.Config(), DIST.Config()), weights=(1.0, 3.0))
+    distiller = Sum.Config(methods=(KD.Config(), inner), weights=(1.0, 0.5)).build(new_tiny, teachers[:1]).double()
+    terms = run(distiller, teachers[:1], data(4)).terms
+    assert list(terms)[2:] == [
+        "sum.ofa.ce",
+        "sum.ofa.kd",
+        "sum.ofa.exits",
+        "sum.dist.ce",
+        "sum.dist.inter",
+        "sum.dist.intra",
+    ]
+    assert not any(".student." in key for key in distiller.state_dict())
+
+
+@pytest.mark.parametrize(
+    "methods, weights, message",
+    [
+        ((KD.Config(), DIST.Config()), (1.0,), r"method.weights.*1 number\(s\) for 2 method"),
+        ((KD.Config(), KD.Config(temperature=0.0)), (1.0, 1.0), "method.temperature"),
+        ((Supervised.Config(), OKDDip.Config()), (1.0, 1.0), "sum adds.*okddip has several"),
+        ((Supervised.Config(), TESKD.Config()), (1.0, 1.0), "sum adds.*teskd has several"),
+    ],
+)
+def test_what_can_not_be_added_is_refused(methods, weights, message: str, teachers):
+    config = Sum.Config(methods=methods, weights=weights)
+    with pytest.raises(UserError, match=message):
+        config.build(new_tiny, teachers[:1] if config.uses_teachers else [])
