@@ -100,6 +100,11 @@ def ramp_up(epoch: float, length: float, start: float = 0.0) -> float:
     return exp(-5.0 * (1.0 - passed / length) ** 2)
 
 
+def warm_up(epoch: float, length: float) -> float:
+    """min(n / length, 1) in the n-th epoch, n from 1; 1 for length 0."""
+    return min((math.floor(epoch) + 1) / length, 1.0) if length > 0 else 1.0
+
+
 def curriculum(epoch: float, length: float) -> float:
     """(1 − cos(π min(n, length)/length)) / 2 in the n-th epoch, n from 1; 1 for length 0.
 

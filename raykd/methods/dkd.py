@@ -8,7 +8,6 @@ Both parts are computed from the log-odds of the target, where the authors' code
 `standardize` z-scores both logits first (Sun et al., CVPR 2024), as in `kd`.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from raykd.contract import Step, expect_teachers
 from raykd.fields import NonNegative, Positive
-from raykd.losses import full_precision, kl_divergence
+from raykd.losses import full_precision, kl_divergence, warm_up
 from raykd.losses import standardize as z_score
 from raykd.method import MethodConfig
 from raykd.methods.logit_method import LogitMethod
@@ -88,8 +87,3 @@ class DKD(LogitMethod):
         weight = warm_up(epoch, self.config.warm_up_epochs)
         step = super().weighted({name: weight * term for name, term in terms.items()}, logits, labels, epoch)
         return step._replace(notes={"kd_weight": scalar_note(weight, logits)})
-
-
-def warm_up(epoch: float, length: float) -> float:
-    """min(n / length, 1) in the n-th epoch, n from 1; 1 for length 0."""
-    return min((math.floor(epoch) + 1) / length, 1.0) if length > 0 else 1.0

@@ -20,6 +20,7 @@ from raykd import UserError
 from raykd.contract import Batch, Output, Step
 from raykd.fields import MinLen, NonNegative, PositiveInt
 from raykd.method import MethodConfig
+from raykd.methods.head import apply_head, expect_mean_pooling
 from raykd.methods.kd import KD
 from raykd.methods.logit_method import LogitMethod
 from raykd.methods.student import SingleStudent
@@ -58,7 +59,7 @@ class SDD(SingleStudent):
             if not isinstance(method, LogitMethod):
                 raise UserError("`method.method` of sdd has no divergence of logits: take kd, dkd, nkd or wsld")
             for network in (method.student, *teachers):
-                expect_mean_pooling(network)
+                expect_mean_pooling("sdd", network)
             return SDD(self, method, teachers)
 
     def __init__(self, config: Config, method: LogitMethod, teachers: Sequence[Staged]):
@@ -70,8 +71,9 @@ class SDD(SingleStudent):
         self.teacher_features = ((teachers[0].last_stage,),)
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        target = cell_logits(self.teachers[0], teachers[0].features[self.teachers[0].last_stage], self.config.scales)
-        logits = cell_logits(self.student, student.features[self.student.last_stage], self.config.scales)
+        scales, (own,), ((name,),) = self.config.scales, self.student_features, self.teacher_features
+        target = apply_head(self.teachers[0], cells(teachers[0].features[name], scales))
+        logits = apply_head(self.student, cells(student.features[own], scales))
         weights = conflict_weights(target, batch.labels, self.config.conflict).flatten()
         labels = batch.labels.repeat_interleave(logits.shape[1])
         terms = self.method.divergence(
@@ -79,22 +81,3 @@ class SDD(SingleStudent):
         )
         means = {name: (weights * term).mean() for name, term in terms.items()}
         return self.method.weighted(means, student.logits, batch.labels, epoch)
-
-
-def cell_logits(network: Staged, feature_map: Tensor, scales: Sequence[int]) -> Tensor:
-    """What the network's own head makes of each cell: [B, D, h, w] → [B, N, C]."""
-    pooled = cells(feature_map, scales)
-    return network.run_from("head", pooled.flatten(0, 1), ()).logits.unflatten(0, pooled.shape[:2])
-
-
-@torch.no_grad()
-def expect_mean_pooling(network: Staged) -> None:
-    """Raise UserError unless the network's pooled feature is the mean of its last stage's map."""
-    shape = network.shapes[network.last_stage]
-    if len(shape) == 3 and network.shapes["pooled"] == shape[:1]:
-        probe = torch.linspace(-1, 1, shape[0] * shape[1] * shape[2]).reshape(1, *shape)
-        probe = probe.to(next(network.parameters()))
-        pooled = network.run_from("pooled", probe, ("pooled",)).features["pooled"]
-        if torch.allclose(pooled, probe.mean((2, 3)), atol=1e-5):
-            return
-    raise UserError(f"sdd needs a head on the mean of the last map, and {network.name} has none: take another network")

@@ -19,14 +19,21 @@ from raykd.methods.dml import DML
 from raykd.methods.ebkd import EBKD, Entropy
 from raykd.methods.fitnet_mkd import AgreeingHints, FitNetMKD, Hints
 from raykd.methods.funmatch import FunMatch
+from raykd.methods.ickd import ICKD
 from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
+<<<<<<< HEAD
 from raykd.methods.multi_teacher import MultiTeacher
+=======
+from raykd.methods.mgd import MGD
+>>>>>>> 293270b (ReviewKD, SRRL, ICKD, MGD)
 from raykd.methods.nkd import NKD
 from raykd.methods.ofa import OFA
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
+from raykd.methods.reviewkd import ReviewKD
 from raykd.methods.sdd import SDD
+from raykd.methods.srrl import SRRL
 from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
 from raykd.methods.teskd import TESKD
@@ -54,6 +61,12 @@ EVERY: dict[str, MethodConfig] = {
     "sdd": SDD.Config(),
     "sdd of nkd": SDD.Config(method=NKD.Config(), scales=(1, 2)),
     "ofa": OFA.Config(),
+    "reviewkd": ReviewKD.Config(),
+    "srrl": SRRL.Config(),
+    "srrl pooled": SRRL.Config(pooled=True),
+    "ickd": ICKD.Config(),
+    "mgd": MGD.Config(alpha=0.1),
+    "mgd of pixels": MGD.Config(alpha=0.1, mask="pixel", share=0.65),
     "sum": Sum.Config(methods=(Supervised.Config(), KD.Config(), DIST.Config()), weights=(0.5, 1.0, 2.0)),
     "sum of two kd": Sum.Config(methods=(KD.Config(), KD.Config(temperature=2.0)), weights=(1.0, 0.5)),
     "sum with exits": Sum.Config(methods=(OFA.Config(), CTKD.Config()), weights=(1.0, 0.5)),
@@ -81,8 +94,6 @@ EVERY: dict[str, MethodConfig] = {
     "dml ensemble first": DML.Config(networks=3, ensemble_first=True),
     "teskd": TESKD.Config(),
 }
-SEVERAL_TEACHERS = ("funmatch", "aver_mkd", "fitnet_mkd", "ebkd", "aekd", "aekd normalised", "ca_mkd")
-SEVERAL_TEACHERS += ("sum over teachers",)
 
 
 class Net(nn.Module):
@@ -133,7 +144,8 @@ def teachers_for(name: str) -> list[Staged]:
     made = [tiny(width=6), tiny(width=8, first_stride=2), tiny(width=10)]
     for network in made:
         network.double().eval().requires_grad_(False)
-    return made if name in SEVERAL_TEACHERS else made[:1]
+    several = EVERY[name].kind == "several teachers" or name in ("funmatch", "sum over teachers")
+    return made if several else made[:1]
 
 
 def distiller_for(name: str, teachers: Sequence[Staged], new_student: Callable[[], Staged] = new_tiny) -> Distiller:
