@@ -41,7 +41,9 @@ def test_its_terms_are_those_of_its_methods_weighted(added, teachers):
         alone.load_state_dict(part.state_dict(), strict=False)
         found |= {f"{name}.{key}": weight * term for key, term in run(alone, teachers, batch).terms.items()}
     terms = run(added, teachers, batch).terms
-    assert terms.keys() == found.keys() and {"fitnet_mkd.feature", "ca_mkd.feature", "fitnet_mkd-1.feature"} < terms.keys()
+    assert (
+        terms.keys() == found.keys() and {"fitnet_mkd.feature", "ca_mkd.feature", "fitnet_mkd-1.feature"} < terms.keys()
+    )
     assert all(terms[key].item() == pytest.approx(value.item(), rel=1e-12) for key, value in found.items())
 
 

@@ -22,11 +22,8 @@ from raykd.methods.funmatch import FunMatch
 from raykd.methods.ickd import ICKD
 from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
-<<<<<<< HEAD
-from raykd.methods.multi_teacher import MultiTeacher
-=======
 from raykd.methods.mgd import MGD
->>>>>>> 293270b (ReviewKD, SRRL, ICKD, MGD)
+from raykd.methods.multi_teacher import MultiTeacher
 from raykd.methods.nkd import NKD
 from raykd.methods.ofa import OFA
 from raykd.methods.okddip import OKDDip
@@ -70,7 +67,9 @@ EVERY: dict[str, MethodConfig] = {
     "sum": Sum.Config(methods=(Supervised.Config(), KD.Config(), DIST.Config()), weights=(0.5, 1.0, 2.0)),
     "sum of two kd": Sum.Config(methods=(KD.Config(), KD.Config(temperature=2.0)), weights=(1.0, 0.5)),
     "sum with exits": Sum.Config(methods=(OFA.Config(), CTKD.Config()), weights=(1.0, 0.5)),
-    "sum over teachers": Sum.Config(methods=(FitNetMKD.Config(), EBKD.Config()), weights=(0.5, 0.5)),
+    "sum over teachers": Sum.Config(
+        methods=(FitNetMKD.Config(logits_only_epochs=0), EBKD.Config()), weights=(0.5, 0.5)
+    ),
     "funmatch": FunMatch.Config(temperature=2.0),
     "aver_mkd": AverMKD.Config(),
     "fitnet_mkd": FitNetMKD.Config(),
