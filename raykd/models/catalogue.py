@@ -1,5 +1,10 @@
 """The networks that raykd defines itself, by name."""
 
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from raykd import UserError
 from raykd.models.families import (
     cifar_resnet,
     densenet,
@@ -41,7 +46,24 @@ ALIASES = {
 }
 
 
-def build(name: str, num_classes: int, image_size: int) -> Parts:
-    """A fresh network of NETWORKS or ALIASES, initialised as its authors do."""
+def build(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> Parts:
+    """A fresh network of NETWORKS or ALIASES, initialised as its authors do.
+
+    Raises UserError for options that it doesn't have, and for values that they can't have.
+    """
     _, builder = NETWORKS[ALIASES.get(name, name)]
-    return builder(num_classes, image_size)
+    known = options_of(builder)
+    for option in options:
+        if option not in known:
+            has = f"it has {', '.join(known)}" if known else "it takes none: the name says all"
+            raise UserError(f"{name} has no option {option!r}; {has}")
+    try:
+        return builder(num_classes, image_size, **options)
+    except (TypeError, ValueError) as error:  # what dropout raises for a share that is none
+        raise UserError(f"{name} can't be built with {dict(options)}: {error}") from error
+
+
+def options_of(builder: Callable[..., Parts]) -> list[str]:
+    """Keywords of a builder that its name in NETWORKS leaves open."""
+    keywords = [p.name for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return [name for name in keywords if name not in getattr(builder, "keywords", {})]

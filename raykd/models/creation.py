@@ -61,9 +61,7 @@ def _defined(name: str, num_classes: int, image_size: int, weights: str, options
         raise UserError(f"unknown network {name!r}{_suggestion(name)}; `raykd list models` shows all")
     if weights == "pretrained":
         raise UserError(f"{name} has no published weights: give a file, or take a network of torchvision or timm")
-    if options:
-        raise UserError(f"{name} takes no options, not {', '.join(options)}; the name says all")
-    return catalogue.build(name, num_classes, image_size)
+    return catalogue.build(name, num_classes, image_size, options)
 
 
 def _views(

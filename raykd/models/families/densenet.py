@@ -1,10 +1,13 @@
 """DenseNet-BC for images of 32 pixels: Huang et al. 2017, section 4; bottlenecks of 4k channels, compression 0.5."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from raykd.models.initial import normal_by_fan_in, zero_linear_bias
 from raykd.models.parts import Parts, average_pool, conv, named
@@ -13,16 +16,41 @@ STEM = 24  # channels, as in OKDDip's code; the paper has twice the growth
 
 
 class DenseLayer(nn.Module):
-    """BN-ReLU-1×1, BN-ReLU-3×3, concatenated to its input: [B, D, h, w] → [B, D + growth, h, w]."""
+    """BN-ReLU-1×1, BN-ReLU-3×3, concatenated to its input: [B, D, h, w] → [B, D + growth, h, w].
 
-    def __init__(self, channels: int, growth: int):
+    recompute: what grows with the square of the depth, the first norm and ReLU of all that came before, is not kept for
+    the backward pass but computed again in it (Pleiss et al. 2017); the result is the same.
+    """
+
+    def __init__(self, channels: int, growth: int, recompute: bool):
         super().__init__()
+        self.recompute = recompute
         self.norm1, self.conv1 = nn.BatchNorm2d(channels), conv(channels, 4 * growth, 1)
         self.norm2, self.conv2 = nn.BatchNorm2d(4 * growth), conv(4 * growth, growth, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.relu(self.norm1(x)))
+        if self.recompute and self.training and torch.is_grad_enabled():
+            again = partial(_without_statistics, self)
+            y = checkpoint(self.bottleneck, x, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
+        else:
+            y = self.bottleneck(x)
         return torch.cat([x, self.conv2(F.relu(self.norm2(y)))], 1)
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        return self.conv1(F.relu(self.norm1(x)))
+
+
+@contextmanager
+def _without_statistics(layer: DenseLayer) -> Iterator[None]:
+    """Inside, the first norm's running statistics are copies that are thrown away: they have counted this batch."""
+    own = dict(layer.norm1.named_buffers())
+    try:
+        for name, buffer in own.items():
+            setattr(layer.norm1, name, buffer.clone())
+        yield
+    finally:
+        for name, buffer in own.items():
+            setattr(layer.norm1, name, buffer)
 
 
 def transition(channels: int) -> nn.Sequential:
@@ -30,7 +58,7 @@ def transition(channels: int) -> nn.Sequential:
     return named(**pieces, pool=nn.AvgPool2d(2))
 
 
-def densenet_bc(num_classes: int, image_size: int, *, depth: int, growth: int) -> Parts:
+def densenet_bc(num_classes: int, image_size: int, *, depth: int, growth: int, recompute: bool = False) -> Parts:
     """Three dense blocks of (depth − 4) / 6 layers behind a stem of 24 channels, whatever the growth.
 
     A stage ends with the transition that follows its block, as OKDDip cuts: branches own the last block, not the
@@ -38,7 +66,8 @@ def densenet_bc(num_classes: int, image_size: int, *, depth: int, growth: int) -
     """
     channels, features = STEM, {"conv0": conv(3, STEM, 3)}
     for i in range(1, 4):
-        layers = {f"denselayer{j + 1}": DenseLayer(channels + j * growth, growth) for j in range((depth - 4) // 6)}
+        widths = [channels + j * growth for j in range((depth - 4) // 6)]
+        layers = {f"denselayer{j + 1}": DenseLayer(width, growth, recompute) for j, width in enumerate(widths)}
         channels += len(layers) * growth
         features[f"denseblock{i}"] = named(**layers)
         if i < 3:
@@ -55,7 +84,7 @@ def densenet_bc(num_classes: int, image_size: int, *, depth: int, growth: int) -
 
 NETWORKS = {
     f"densenet_bc_{depth}_{growth}": (
-        f"CIFAR DenseNet-BC, {depth} layers, growth {growth}",
+        f"CIFAR DenseNet-BC, {depth} layers, growth {growth}; option recompute, to save memory",
         partial(densenet_bc, depth=depth, growth=growth),
     )
     for depth, growth in ((40, 12), (100, 12), (100, 40), (190, 12))

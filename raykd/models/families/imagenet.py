@@ -11,19 +11,25 @@ from torch import nn
 
 from raykd.models.parts import Parts
 
-Builder = Callable[[int], nn.Module]  # number of classes → a network of torchvision
+Builder = Callable[..., nn.Module]  # number of classes, options → a network of torchvision
 
 
-def staged(num_classes: int, image_size: int, *, build: Builder, name: str) -> Parts:
-    from raykd.models.families import torchvision  # which takes a second to import
+def vgg_bn(num_classes: int, image_size: int, *, build: Builder, dropout: float = 0.5) -> Parts:
+    """dropout: between the linear layers."""
+    return staged(num_classes, image_size, build=partial(build, dropout=dropout))
 
-    return torchvision.stage(build(num_classes), name)
+
+def staged(num_classes: int, image_size: int, *, build: Builder) -> Parts:
+    from raykd.models.libraries import torchvision  # which takes a second to import
+
+    model = build(num_classes)
+    return torchvision.FAMILIES[type(model)](model)
 
 
-def resnet(num_classes: int, *, name: str) -> nn.Module:
+def torchvision_model(num_classes: int, *, name: str, **options: float) -> nn.Module:
     from torchvision import models
 
-    return models.get_model(name, weights=None, num_classes=num_classes)
+    return models.get_model(name, weights=None, num_classes=num_classes, **options)
 
 
 def wide_resnet14_10(num_classes: int) -> nn.Module:
@@ -32,29 +38,31 @@ def wide_resnet14_10(num_classes: int) -> nn.Module:
     return ResNet(Bottleneck, [1, 1, 1, 1], num_classes=num_classes, width_per_group=64 * 10)
 
 
-def vgg8(num_classes: int) -> nn.Module:
+def vgg8(num_classes: int, dropout: float) -> nn.Module:
     from torchvision.models.vgg import VGG, make_layers
 
-    return VGG(make_layers([64, "M", 128, "M", 256, "M", 512, "M", 512, "M"], batch_norm=True), num_classes)
+    layers = make_layers([64, "M", 128, "M", 256, "M", 512, "M", 512, "M"], batch_norm=True)
+    return VGG(layers, num_classes, dropout=dropout)
 
 
-def _entry(name: str, line: str, build: Builder) -> tuple[str, partial]:
-    return line, partial(staged, build=build, name=name)
+def _vgg(name: str, build: Builder) -> dict[str, tuple[str, partial]]:
+    return {name: (f"CA-MKD's {name} with BN; option dropout (0.5)", partial(vgg_bn, build=build))}
+
+
+def _plain(own: str, theirs: str) -> dict[str, tuple[str, partial]]:
+    build = partial(torchvision_model, name=theirs)
+    return {own: (f"CA-MKD's {own}: torchvision's {theirs}", partial(staged, build=build))}
 
 
 NETWORKS = {
-    "vgg8_imagenet": _entry("vgg8_imagenet", "CA-MKD's VGG-8 for ImageNet, three linear layers", vgg8),
-    "imagenet_wide_resnet14_10": _entry(
-        "imagenet_wide_resnet14_10", "OKDDip's WRN-14-10 for ImageNet, bottlenecks, one a stage", wide_resnet14_10
+    **_vgg("vgg8_imagenet", vgg8),
+    **_vgg("vgg11_imagenet", partial(torchvision_model, name="vgg11_bn")),
+    **_vgg("vgg13_imagenet", partial(torchvision_model, name="vgg13_bn")),
+    **_plain("wide_resnet18_2", "resnet18"),
+    **_plain("wide_resnet34_2", "resnet34"),
+    **_plain("wide_resnet34_4", "resnet34"),
+    "imagenet_wide_resnet14_10": (
+        "OKDDip's WRN-14-10 for ImageNet, bottlenecks, one a stage",
+        partial(staged, build=wide_resnet14_10),
     ),
-    **{
-        own: _entry(own, f"CA-MKD's {own}: torchvision's {theirs}", partial(resnet, name=theirs))
-        for own, theirs in {
-            "vgg11_imagenet": "vgg11_bn",
-            "vgg13_imagenet": "vgg13_bn",
-            "wide_resnet18_2": "resnet18",
-            "wide_resnet34_2": "resnet34",
-            "wide_resnet34_4": "resnet34",
-        }.items()
-    },
 }

@@ -23,7 +23,7 @@ def block(in_channels: int, channels: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def vgg(num_classes: int, image_size: int, *, depths: Sequence[int], pools: int = 0) -> Parts:
+def vgg(num_classes: int, image_size: int, *, depths: Sequence[int], pools: int) -> Parts:
     """Five blocks, max pooling between them, one linear layer behind global average pooling.
 
     The stem is the first block, stage k is pooling and block k + 1. RepDistiller leaves the pooling before the last
@@ -45,7 +45,7 @@ def vgg(num_classes: int, image_size: int, *, depths: Sequence[int], pools: int 
     return Parts(model, ("block0", "relu0"), stages, ("pool", "flatten"), ("classifier",))
 
 
-def linear_vgg(num_classes: int, image_size: int, *, depths: Sequence[int], dropout: float, ends: bool) -> Parts:
+def linear_vgg(num_classes: int, image_size: int, *, depths: Sequence[int], ends: bool, dropout: float = 0.0) -> Parts:
     """Two convolutions and four blocks of `depths`, a pooling behind each of the five, three linear layers of 512.
 
     ends: a stage ends with its pooling, as TESKD cuts; else a stage begins with the one before it, as OKDDip does.
@@ -69,22 +69,31 @@ def linear_vgg(num_classes: int, image_size: int, *, depths: Sequence[int], drop
     return Parts(model, stem, stages, ("pool", "flatten"), ("classifier",))
 
 
-def _three_layers(depth: int, dropout: float = 0.0, ends: bool = False) -> partial:
-    return partial(linear_vgg, depths=DEPTHS[depth][1:], dropout=dropout, ends=ends)
+def _three_layers(depth: int, ends: bool = False, **fixed: float) -> partial:
+    return partial(linear_vgg, depths=DEPTHS[depth][1:], ends=ends, **fixed)
 
 
 DEPTHS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 NETWORKS = {
-    **{f"vgg{n}": (f"CIFAR VGG-{n} with BN, one linear layer", partial(vgg, depths=d)) for n, d in DEPTHS.items()},
+    **{
+        f"vgg{n}": (f"CIFAR VGG-{n} with BN, one linear layer", partial(vgg, depths=d, pools=0))
+        for n, d in DEPTHS.items()
+    },
     **{
         f"cifar_vgg{n}": (f"VGG-{n} with BN whose four stages halve the map each", partial(vgg, depths=d, pools=4))
         for n, d in DEPTHS.items()
         if n != 8
     },
-    **{f"okddip_vgg{n}": (f"OKDDip's VGG-{n}, three linear layers, no dropout", _three_layers(n)) for n in (16, 19)},
     **{
-        f"okddip_vgg{n}_dropout": (f"OKDDip's VGG-{n} with dropout 0.5, as in its branches", _three_layers(n, 0.5))
+        f"okddip_vgg{n}": (f"OKDDip's VGG-{n}, three linear layers; option dropout (0)", _three_layers(n))
+        for n in (16, 19)
+    },
+    **{
+        f"okddip_vgg{n}_dropout": (
+            f"OKDDip's VGG-{n} with dropout 0.5, as in its branches",
+            _three_layers(n, dropout=0.5),
+        )
         for n in (16, 19)
     },
     **{

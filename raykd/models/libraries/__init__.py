@@ -1,5 +1,6 @@
 """Networks that come from outside: timm, torchvision, transformers (`hf`), and modules of one's own.
 
 Each module builds plain networks, and says how they can be seen: as a chain of stages where it knows the family, else
-as a whole whose features its library hands out. Only `creation` and `library_weights` call it.
+as a whole whose features its library hands out. Only `creation`, `library_weights` and `families.imagenet`, whose
+networks are torchvision's under other names, call it.
 """
