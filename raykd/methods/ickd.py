@@ -34,6 +34,10 @@ def ickd_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return difference.square().sum() / (len(student) * student.shape[1])
 
 
+def embedding(width: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out))
+
+
 class ICKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
@@ -52,9 +56,7 @@ class ICKD(SingleStudent):
         super().__init__(config, student, teachers)
         self.student_features = (student.last_stage,)
         self.teacher_features = ((teachers[0].last_stage,),)
-        width = teachers[0].width(teachers[0].last_stage)
-        conv = nn.Conv2d(student.width(student.last_stage), width, 1, bias=False)
-        self.embedding = nn.Sequential(conv, nn.BatchNorm2d(width))
+        self.embedding = embedding(student.width(student.last_stage), teachers[0].width(teachers[0].last_stage))
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         (own,), ((name,),) = self.student_features, self.teacher_features

@@ -36,6 +36,12 @@ def masked(feature_map: Tensor, numbers: Tensor, share: float) -> Tensor:
     return torch.where(numbers < share, 0.0, feature_map)
 
 
+def modules(width: int, out: int) -> tuple[nn.Module, nn.Sequential]:
+    """What aligns the widths, and what generates the teacher's map."""
+    align = nn.Conv2d(width, out, 1) if width != out else nn.Identity()
+    return align, nn.Sequential(nn.Conv2d(out, out, 3, padding=1), nn.ReLU(), nn.Conv2d(out, out, 3, padding=1))
+
+
 def uniform_by_sample(index: Tensor, epoch: float, count: int) -> Tensor:
     """Numbers in [0, 1) that are a function of the samples' index [B] and the epoch alone: [B, count] float32.
 
@@ -76,11 +82,8 @@ class MGD(SingleStudent):
         super().__init__(config, student, teachers)
         self.student_features = (student.last_stage,)
         self.teacher_features = ((teachers[0].last_stage,),)
-        width, wide = student.width(student.last_stage), teachers[0].width(teachers[0].last_stage)
-        self.align = nn.Conv2d(width, wide, 1) if width != wide else nn.Identity()
-        self.generation = nn.Sequential(
-            nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, wide, 3, padding=1)
-        )
+        widths = student.width(student.last_stage), teachers[0].width(teachers[0].last_stage)
+        self.align, self.generation = modules(*widths)
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c, ((name,),) = self.config, self.teacher_features
