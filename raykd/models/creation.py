@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from raykd import UserError
-from raykd.models import catalogue
+from raykd.models import catalogue, reused_head
 from raykd.models.libraries import own
 from raykd.models.parts import Parts
 from raykd.models.reader import ModuleOutputs
@@ -38,7 +38,9 @@ def create(
     """See `raykd.models.create`."""
     about = {"name": name, "num_classes": num_classes, "image_size": image_size}
     library, colon, _ = name.partition(":")
-    if not colon:
+    if library == reused_head.PREFIX:
+        staged: Staged = reused_head.build(name, num_classes, image_size, create)
+    elif not colon:
         staged = Staged(**_defined(name, num_classes, image_size, weights, options)._asdict(), **about)
     else:
         staged = _first_whole(_views(name, num_classes, image_size, weights, options, stages), about)

@@ -164,12 +164,7 @@ class Staged(nn.Module):
                 self.model.set_submodule(part, module)
 
     def _run(self, parts: Sequence[Part], x: Tensor) -> Tensor:
-        for part in parts:
-            if isinstance(part, Through):
-                x = part.function(self.model.get_submodule(part.module), x)
-            else:
-                x = self.model.get_submodule(part)(x) if isinstance(part, str) else part(x)
-        return x
+        return run_parts(self.model, parts, x)
 
     def _run_section(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """What enters the section's last part, and what leaves it."""
@@ -230,6 +225,16 @@ class Staged(nn.Module):
             elif name.startswith("stage") and self._ends_in_activation(name):
                 features[f"{name}.pre"] = before
         return features.pop("head"), features
+
+
+def run_parts(model: nn.Module, parts: Sequence[Part], x: Tensor) -> Tensor:
+    """What leaves the last of a network's parts, of what enters the first."""
+    for part in parts:
+        if isinstance(part, Through):
+            x = part.function(model.get_submodule(part.module), x)
+        else:
+            x = model.get_submodule(part)(x) if isinstance(part, str) else part(x)
+    return x
 
 
 def parameters(network: nn.Module) -> int:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 
-from raykd.methods import ickd, mgd, reviewkd, srrl
-from tests.support.golden import Case, Load, Row, cases
+from raykd.methods import ickd, mgd, reviewkd, simkd, srrl
+from raykd.models.reused_head import projector
+from tests.support.golden import Case, Load, Row, cases, relative
 
 
 def rows(load: Load) -> Iterator[Row]:
@@ -18,7 +19,7 @@ def rows(load: Load) -> Iterator[Row]:
             yield from case.compare("reviewkd", "hcl_loss", {"loss": loss})
         elif case.name.startswith("abf"):
             yield from review_rows(case)
-    kinds = {"srrl": srrl_rows, "ickd": ickd_rows, "mgd": mgd_rows}
+    kinds = {"simkd": simkd_rows, "srrl": srrl_rows, "ickd": ickd_rows, "mgd": mgd_rows}
     for case in cases(load("12_more_methods")):
         compare = kinds.get(case.name.split("_")[0])
         if compare is not None:
@@ -30,11 +31,16 @@ def count(case: Case, name: str) -> int:
     return next(i for i in range(99) if not case.has(f"in/{name}{i}"))
 
 
-def with_golden(case: Case, module: nn.Module, golden_name: Callable[[str], str]) -> Callable[..., Tensor]:
-    """The module in float64, with golden's parameters."""
-    module.double()
-    parameters = {name: case(golden_name(name)) for name, _ in module.named_parameters()}
-    return lambda *inputs: functional_call(module, parameters, inputs)
+class WithGolden(nn.Module):
+    """A module in float64 that runs with golden's parameters, and keeps its own BatchNorm statistics."""
+
+    def __init__(self, case: Case, module: nn.Module, golden_name: Callable[[str], str]):
+        super().__init__()
+        self.inner = module.double()
+        self.golden = {name: case(golden_name(name)) for name, _ in module.named_parameters()}
+
+    def forward(self, *inputs):
+        return functional_call(self.inner, self.golden, inputs)
 
 
 def review_rows(case: Case) -> Iterator[Row]:
@@ -45,23 +51,37 @@ def review_rows(case: Case) -> Iterator[Row]:
         at = levels - 1 - i
         fusion = reviewkd.Fusion(features[at].shape[1], int(case.hp("mid_channel")), maps[at].shape[1], fuses=i > 0)
         golden = lambda name, i=i: f"P.{i}.{name.replace('attention', 'att_conv')}"  # noqa: E731
-        fusions.append(with_golden(case, fusion, golden))
+        fusions.append(WithGolden(case, fusion, golden))
     fused = reviewkd.review(fusions, features, [target.shape[2:] for target in maps])
     loss = reviewkd.hcl_loss(fused, [target.detach() for target in maps])
     yield from case.compare("reviewkd", "reviewkd_abf", {"loss": loss} | {f"result{i}": x for i, x in enumerate(fused)})
+
+
+def simkd_rows(case: Case) -> Iterator[Row]:
+    shapes = [tuple(case(name).shape[1:]) for name in ("feat_s", "feat_t")]
+    part = projector(*shapes, int(case.hp("factor")))
+    project = WithGolden(case, part, lambda name: f"P.{name}")
+    projected = project(case("feat_s"))
+    predicted = F.linear(projected.mean((2, 3)), case("cls_W").detach(), case("cls_b").detach())
+    loss = simkd.simkd_loss(projected, case("feat_t").detach())
+    yield from case.compare("simkd", "simkd", {"loss": loss, "trans_feat_s": projected, "pred_feat_s": predicted})
+    projected = project.eval()(case("feat_s"))
+    predicted = F.linear(projected.mean((2, 3)), case("cls_W"), case("cls_b"))
+    golden = case.out("simkd", "eval_pred_after_train")
+    yield Row("simkd", case.name, "predicted after the step", relative(predicted, golden))
 
 
 def srrl_rows(case: Case) -> Iterator[Row]:
     """SimKD's comparison, of pooled vectors, and the authors', of maps."""
     weight, bias, logits = (case(name).detach() for name in ("cls_W", "cls_b", "y_t"))
     widths = case("pooled_s").shape[1], case("pooled_t").shape[1]
-    regress = with_golden(case, srrl.regressor(*widths), lambda name: f"P.transfer.{name}")
+    regress = WithGolden(case, srrl.regressor(*widths), lambda name: f"P.transfer.{name}")
     pooled = regress(case("pooled_s")[:, :, None, None]).mean((2, 3))
     projected = F.linear(pooled, weight, bias)
     terms = srrl.srrl_loss(pooled, case("pooled_t").detach(), projected, logits)
     values = {"loss": sum(terms.values()), "loss_feat": terms["feature"], "loss_logit": terms["logit"]}
     yield from case.compare("srrl", "srrl_simkd", values | {"trans_feat_s": pooled, "pred_feat_s": projected})
-    regress = with_golden(case, srrl.regressor(*widths), lambda name: f"Q.Connectors.{name}")
+    regress = WithGolden(case, srrl.regressor(*widths), lambda name: f"Q.Connectors.{name}")
     mean = regress(case("map_s")).mean((2, 3))
     terms = srrl.srrl_loss(mean, case("map_t").detach().mean((2, 3)), F.linear(mean, weight, bias), logits)
     for method in ("srrl_official_w1", "srrl_official_w5"):
@@ -72,7 +92,7 @@ def srrl_rows(case: Case) -> Iterator[Row]:
 def ickd_rows(case: Case) -> Iterator[Row]:
     teacher = case("feat_t").detach()
     names = {"0": "conv2d", "1": "l2norm"}
-    embed = with_golden(
+    embed = WithGolden(
         case,
         ickd.embedding(case("feat_s").shape[1], teacher.shape[1]),
         lambda name: f"P.embed_s.{names[name[0]]}{name[1:]}",
@@ -87,7 +107,7 @@ def mgd_rows(case: Case) -> Iterator[Row]:
     numbers = 1 - numbers if method == "mgd_det" else numbers
     align, generation = mgd.modules(student.shape[1], teacher.shape[1])
     if case.has("in/P.align"):
-        student = with_golden(case, align, lambda name: f"P.align.{name}")(student)
-    generate = with_golden(case, generation, lambda name: f"P.generation.{name}")
+        student = WithGolden(case, align, lambda name: f"P.align.{name}")(student)
+    generate = WithGolden(case, generation, lambda name: f"P.generation.{name}")
     generated = generate(mgd.masked(student, numbers, case.hp("lambda_mgd")))
     yield from case.compare("mgd", method, {"loss": case.hp("alpha_mgd") * mgd.mgd_loss(generated, teacher)})

@@ -7,7 +7,7 @@ from tests.support import golden
 from tests.support.golden import Row
 
 METHODS = ("nkd", "wsld", "ttm", "wttm", "ofa", "deit", "dist", "logitstd", "ctkd", "sdd")
-METHODS += ("reviewkd", "srrl", "ickd", "mgd")
+METHODS += ("reviewkd", "simkd", "srrl", "ickd", "mgd")
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,9 @@ def test_everything_that_is_registered_trains(name: str):
         step = run(distiller, teachers, data(4), epoch)
         sum(step.terms.values()).backward()
         waiting = [key for key, p in distiller.named_parameters() if p.grad is None]
+        if name == "simkd":  # the student's own head: in a sum, another method may train it
+            assert [key for key in waiting if not key.startswith("student.model.fc.")] == []
+            continue
         assert all(name in WITH_FEATURES and epoch < 1 and key.startswith("features") for key in waiting)
         assert bool(waiting) == (name in WITH_FEATURES and epoch < 1)
     owned = {id(p) for p in distiller.parameters()}
@@ -65,7 +68,7 @@ def test_bf16_autocast_trains(name: str):
         step = run(distiller, teachers, batch._replace(images=batch.images.float()))
     assert all(term.dtype == torch.float32 for term in step.terms.values())
     sum(step.terms.values()).backward()
-    assert all(torch.isfinite(p.grad).all() for p in distiller.parameters())
+    assert all(torch.isfinite(p.grad).all() for p in distiller.parameters() if p.grad is not None)
 
 
 @every
@@ -293,7 +296,7 @@ def test_batches_of_one_sample_work_where_there_is_no_batch_norm():
         distiller: Distiller = distiller_for(name, teachers).double()
         batch: Batch = data(1)
         sum(run(distiller, teachers, batch).terms.values()).backward()
-        assert all(torch.isfinite(p.grad).all() for p in distiller.parameters()), name
+        assert all(torch.isfinite(p.grad).all() for p in distiller.parameters() if p.grad is not None), name
 
 
 @every

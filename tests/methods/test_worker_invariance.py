@@ -26,7 +26,7 @@ def gradients(name: str, share: slice) -> tuple[dict[str, torch.Tensor], float]:
     workers = dist.get_world_size() if dist.is_initialized() else 1
     loss = sum(step.terms.values()) * (len(batch.labels) * workers / GLOBAL)
     loss.backward()
-    return {key: p.grad.clone() for key, p in distiller.named_parameters()}, loss.item()
+    return {key: p.grad.clone() for key, p in distiller.named_parameters() if p.grad is not None}, loss.item()
 
 
 def settle(distiller: Distiller) -> None:

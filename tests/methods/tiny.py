@@ -30,6 +30,7 @@ from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.reviewkd import ReviewKD
 from raykd.methods.sdd import SDD
+from raykd.methods.simkd import SimKD
 from raykd.methods.srrl import SRRL
 from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
@@ -59,6 +60,7 @@ EVERY: dict[str, MethodConfig] = {
     "sdd of nkd": SDD.Config(method=NKD.Config(), scales=(1, 2)),
     "ofa": OFA.Config(),
     "reviewkd": ReviewKD.Config(),
+    "simkd": SimKD.Config(),
     "srrl": SRRL.Config(),
     "srrl pooled": SRRL.Config(pooled=True),
     "ickd": ICKD.Config(),

@@ -1,0 +1,64 @@
+"""Knowledge Distillation with the Reused Teacher Classifier (Chen, Mei, Zhang, Wang, Feng, Chen, CVPR 2022).
+
+SimKD: a projector maps the student's last features to the teacher's, and the network that is evaluated and deployed
+predicts with the teacher's own head: β MSE(projector(student's map), teacher's map), and nothing else: no labels, no
+KL. Where the teacher's map is the larger one, it is averaged to the student's size. The published factor is 2.
+The student's own head has no part in it: it is neither trained (in a sum, another method may) nor deployed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.fields import NonNegative, PositiveInt
+from raykd.losses import full_precision
+from raykd.method import MethodConfig
+from raykd.methods.student import SingleStudent, expect_same_classes
+from raykd.models.reused_head import ReusedHead, expect_chains, projector
+from raykd.models.staged import Staged
+
+
+def simkd_loss(projected: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of maps [B, D, h, w]; a larger map of the teacher is averaged to the other's size."""
+    if teacher.shape[2] > projected.shape[2]:
+        teacher = F.adaptive_avg_pool2d(teacher, projected.shape[2:])
+    return F.mse_loss(full_precision(projected), full_precision(teacher))
+
+
+class SimKD(SingleStudent):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        kind = "features"
+
+        beta: NonNegative = 1.0
+        """Weight of the features' distance."""
+        factor: PositiveInt = 2
+        """How much narrower than the teacher's map the projector's inner convolutions are."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SimKD":
+            expect_teachers("simkd", teachers, 1, 1)
+            student = new_student()
+            expect_same_classes("simkd", student, teachers)
+            expect_chains(student, teachers[0])
+            return SimKD(self, student, teachers)
+
+    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
+        super().__init__(config, student, teachers)
+        self.teachers = tuple(teachers)  # a tuple registers nothing: the head is read, not trained
+        self.student_features = (student.last_stage,)
+        self.teacher_features = ((teachers[0].last_stage,),)
+        shapes = student.shapes[student.last_stage], teachers[0].shapes[teachers[0].last_stage]
+        self.projector = projector(*shapes, config.factor)
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        projected = self.projector(student.features[self.student_features[0]])
+        distance = simkd_loss(projected, teachers[0].features[self.teacher_features[0][0]])
+        return Step({"feature": self.config.beta * distance}, {})
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Made anew, as converting BatchNorm to SyncBatchNorm replaces modules."""
+        whole = ReusedHead(self.student, self.projector, self.teachers[0], self.config.factor)
+        return {"student": whole.train(self.training)}

@@ -1,0 +1,113 @@
+"""A student that predicts with another network's head: its own stages, a projector, that head, as one network.
+
+The name says how to make it again: `reused:FACTOR:STUDENT+TEACHER`, such as `reused:2:resnet8x4+resnet32x4`.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.models.frozen import freeze
+from raykd.models.parts import named
+from raykd.models.staged import Part, Staged, Through, run_parts
+
+PREFIX = "reused"
+
+
+class ReusedHead(Staged):
+    """The stages of `student` with a projector at the end of the last one, and pooling and head of `teacher`.
+
+    Holds their very modules: under "student" and "teacher" by their own dotted names, and under "projector".
+    """
+
+    def __init__(self, student: Staged, projector: nn.Module, teacher: Staged, factor: int):
+        trunk, rest = ("stem", *student.stages), ("pooled", "head")
+        stem, *stages = (_under("student", student.sections[section]) for section in trunk)
+        stages[-1] += ("projector",)
+        pool, head = (_under("teacher", teacher.sections[section]) for section in rest)
+        super().__init__(
+            Joined(_holder(student, trunk), projector, _holder(teacher, rest), (*stem, *sum(stages, ()), *pool, *head)),
+            stem=stem,
+            stages=stages,
+            pool=pool,
+            head=head,
+            name=f"{PREFIX}:{factor}:{student.name}+{teacher.name}",
+            num_classes=teacher.num_classes,
+            image_size=student.image_size,
+        )
+
+
+class Joined(nn.Module):
+    """The plain network: its modules, and the order in which they run."""
+
+    def __init__(self, student: nn.Module, projector: nn.Module, teacher: nn.Module, parts: tuple[Part, ...]):
+        super().__init__()
+        self.student, self.projector, self.teacher, self.parts = student, projector, teacher, parts
+
+    def forward(self, images: Tensor) -> Tensor:
+        return run_parts(self, self.parts, images)
+
+
+def projector(student: Sequence[int], teacher: Sequence[int], factor: int) -> nn.Sequential:
+    """From a student's map to a teacher's width, shapes (D, h, w): 1×1, 3×3, 1×1 convolutions, each with BN and ReLU.
+
+    The inner ones have 1/factor of the teacher's width; a map that is larger than the teacher's is averaged first.
+    """
+    width, inner, out = student[0], max(teacher[0] // factor, 1), teacher[0]
+    transfer = [*_unit(width, inner, 1), *_unit(inner, inner, 3), *_unit(inner, out, 1)]
+    larger = student[1] > teacher[1]
+    pool = nn.AdaptiveAvgPool2d(tuple(teacher[1:])) if larger else nn.Identity()
+    return named(pool=pool, transfer=nn.Sequential(*transfer))
+
+
+def build(name: str, num_classes: int, image_size: int, create: Callable[..., Staged]) -> ReusedHead:
+    """A fresh network of that name, its parts made by `create`; raises UserError for a name of another form."""
+    factor, colon, rest = name.removeprefix(f"{PREFIX}:").partition(":")
+    student_name, plus, teacher_name = rest.partition("+")
+    if not (colon and plus and factor.isdigit() and int(factor) > 0):
+        raise UserError(f"unknown network {name!r}: the form is {PREFIX}:FACTOR:STUDENT+TEACHER")
+    student, teacher = (create(each, num_classes, image_size) for each in (student_name, teacher_name))
+    expect_chains(student, teacher)
+    shapes = student.shapes[student.last_stage], teacher.shapes[teacher.last_stage]
+    # Frozen, as it was when the student learned with it: BatchNorms of its head are folded.
+    return ReusedHead(student, projector(*shapes, int(factor)), freeze(teacher), int(factor))
+
+
+def expect_chains(*networks: Staged) -> None:
+    """Raise UserError unless all networks can be entered at their stages."""
+    for network in networks:
+        if not network.is_chain or len(network.shapes[network.last_stage]) != 3:
+            raise UserError(f"{network.name} is no chain of stages with a map at its end: take another network")
+
+
+def _unit(in_channels: int, channels: int, kernel: int) -> list[nn.Module]:
+    conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=False)
+    return [conv, nn.BatchNorm2d(channels), nn.ReLU()]
+
+
+def _under(prefix: str, parts: Sequence[Part]) -> tuple[Part, ...]:
+    """The same parts of a network that lies below `prefix`."""
+    return tuple(
+        f"{prefix}.{part}"
+        if isinstance(part, str)
+        else Through(f"{prefix}.{part.module}", part.function)
+        if isinstance(part, Through)
+        else part
+        for part in parts
+    )
+
+
+def _holder(network: Staged, sections: Collection[str]) -> nn.Module:
+    """The modules of these sections alone, by their own dotted names."""
+    holder = nn.Module()
+    for section in sections:
+        for path, module in network.modules_of(section).items():
+            *parents, leaf = path.split(".")
+            at = holder
+            for parent in parents:
+                if not hasattr(at, parent):
+                    at.add_module(parent, nn.Module())
+                at = getattr(at, parent)
+            at.add_module(leaf, module)
+    return holder

@@ -1,0 +1,65 @@
+"""A student with another network's head, as one network: made by hand and by name, written and read."""
+
+import pytest
+import torch
+
+from raykd import UserError
+from raykd.methods.simkd import SimKD
+from raykd.models import create
+from raykd.models.frozen import freeze
+from raykd.models.reused_head import ReusedHead, projector
+
+NAME = "reused:2:resnet8+resnet14"
+
+
+def distiller(student: str, teacher: str):
+    torch.manual_seed(5)
+    frozen = freeze(create(teacher, 7, image_size=32))
+    return SimKD.Config().build(lambda: create(student, 7, image_size=32), [frozen]).eval(), frozen
+
+
+@pytest.mark.parametrize(
+    "student, teacher", [("resnet8", "resnet8x4"), ("vgg8", "wrn_16_2"), ("resnet8", "timm:resnet18")]
+)
+def test_it_is_the_student_the_projector_and_the_teachers_head(student: str, teacher: str):
+    method, frozen = distiller(student, teacher)
+    (whole,) = method.networks().values()
+    images = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        own = method.student.output(images, (method.student.last_stage,)).features[method.student.last_stage]
+        assert torch.allclose(whole(images), frozen.classify(method.projector(own)), atol=1e-6)
+        assert torch.equal(whole(images), whole.model(images))
+    heads = {id(p) for p in method.student.modules_of("head")["fc" if student != "vgg8" else "classifier"].parameters()}
+    assert not heads & {id(p) for p in whole.parameters()}
+
+
+def test_the_same_network_is_made_again_by_its_name(tmp_path):
+    method, _ = distiller("resnet8", "resnet14")
+    (whole,) = method.networks().values()
+    assert isinstance(whole, ReusedHead) and whole.name == NAME
+    again = create(NAME, 7, image_size=32).eval()
+    again.model.load_state_dict(whole.model.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(again(images), whole(images))
+        assert again.output(images, ("stage3", "pooled")).features["pooled"].shape == (2, 64)
+
+
+def test_only_the_student_and_the_projector_train():
+    method, _ = distiller("resnet8", "resnet14")
+    (whole,) = method.networks().values()
+    frozen = [name for name, p in whole.named_parameters() if not p.requires_grad]
+    assert frozen == ["model.teacher.fc.weight", "model.teacher.fc.bias"]
+
+
+@pytest.mark.parametrize(
+    "name", ["reused:resnet8", "reused:0:resnet8+resnet14", "reused:x:resnet8+resnet14", "reused:2:resnet8"]
+)
+def test_a_name_of_another_form_is_refused(name: str):
+    with pytest.raises(UserError, match="reused:FACTOR:STUDENT.TEACHER"):
+        create(name, 7, image_size=32)
+
+
+def test_a_larger_map_is_averaged_to_the_teachers():
+    part = projector((4, 8, 8), (6, 4, 4), factor=2).eval()
+    assert part(torch.randn(2, 4, 8, 8)).shape == (2, 6, 4, 4)
