@@ -320,7 +320,7 @@ RUNS = {
     "recipe binary": (lambda run: (run / "recipe.json").write_bytes(b"\xff\xfe\x00"), EVAL, "recipe.json"),
     "recipe list": (lambda run: (run / "recipe.json").write_text("[1]"), EVAL, "recipe"),
     "recipe deep": (lambda run: (run / "recipe.json").write_text("[" * 10**5), EVAL, "recipe.json"),
-    "recipe field": (lambda run: recipe(run, epochs="x"), EVAL, "recipe.epochs"),
+    "recipe field": (lambda run: recipe(run, epochs="x"), EVAL, "recipe.json: epochs"),
     "recipe unknown": (lambda run: recipe(run, epoch=1), EVAL, "unknown field.*epoch"),
     "foreign module": (foreign("antigravity:KD"), EVAL, "antigravity.*trust"),
     "foreign class": (foreign("os:system"), EVAL, "os:system is not"),

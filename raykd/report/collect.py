@@ -16,7 +16,7 @@ from raykd.recipe.labels import Labels, labels
 from raykd.report.settings import settings
 from raykd.report.study import FILE as STUDY
 from raykd.report.study import Study, read_study
-from raykd.runs.reading import printable, read_local
+from raykd.runs.reading import all_printable, printable, read_local
 from raykd.runs.results import (
     SMALL,
     Accuracy,
@@ -189,7 +189,7 @@ def read_run(path: Path, name: str = "") -> RunRecord:
     Raises UserError naming the file that is not what raykd writes.
     """
     folder = Folder(path)
-    recipe, result = read_recipe(folder), read_result(folder)
+    recipe, result = all_printable(read_recipe(folder)), read_result(folder)
     record = RunRecord(
         path=path,
         name=(result.name if result else "") or printable(name or path.name),
@@ -215,7 +215,7 @@ def _check_finished(record: RunRecord) -> None:
 
 def read_search(path: Path) -> SearchRecord:
     """One search directory; raises UserError naming the file that is not what raykd writes."""
-    about = read_object(Folder(path), "search.json")
+    about = all_printable(read_object(Folder(path), "search.json"))
     if not isinstance(about.get("metric"), str) or about.get("mode") not in ("min", "max"):
         raise UserError(f"{path / 'search.json'} is not a raykd search (no metric and mode)")
     table = path / "trials.csv"

@@ -13,6 +13,7 @@ from raykd.recipe.load import Loaded, source_bytes
 from raykd.recipe.serial import to_dict
 from raykd.runs.checkpoint import stamps
 from raykd.runs.recipe import recipe_of
+from raykd.runs.results import read_object, read_result
 from raykd.storage.folder import Folder
 
 # What `open_run` and `claim` write.
@@ -82,13 +83,8 @@ def _differs(run: Folder, name: str, text: str) -> bool:
 
 
 def result_of(run: Folder) -> dict[str, Any] | None:
-    """result.json, if there is one."""
-    if not run.exists("result.json"):
-        return None
-    found = run.read_json("result.json")
-    if not isinstance(found, dict) or "status" not in found:
-        raise UserError(f"{run.place}/result.json is not what raykd wrote: remove it or restore it from a copy")
-    return found
+    """result.json, checked, if there is one."""
+    return read_object(run, "result.json") if read_result(run) is not None else None
 
 
 class Superseded(RuntimeError):

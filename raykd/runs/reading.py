@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from raykd import UserError
 from raykd.storage.folder import Folder
@@ -18,19 +19,28 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def all_printable(value: Any) -> Any:
+    """A plain value, its texts and names printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): all_printable(item) for key, item in value.items()}
+    return [all_printable(item) for item in value] if isinstance(value, list) else value
+
+
 def read_bytes(folder: Folder, name: str, most: int) -> bytes:
-    """A file of a folder; raises UserError where it can't be read, is not regular, or has more than `most` bytes."""
+    """A file of a folder; raises UserError where it has more than `most` bytes, or is local and not a regular file.
+
+    Of a remote storage's troubles, which may pass, OSError is raised.
+    """
     if folder.local is not None:
         return read_local(folder.local / name, most)
-    try:
-        size = folder.size(name)
-        return folder.read(name) if size <= most else _too_large(f"{folder.place}/{name}", size, most)
-    except OSError as error:
-        raise UserError(f"can't read {folder.place}/{name}: {error}") from None
+    size = folder.size(name)
+    return folder.read(name) if size <= most else _too_large(f"{folder.place}/{name}", size, most)
 
 
 def read_local(path: Path, most: int) -> bytes:
-    """As `read_bytes`, of a local path."""
+    """A file's bytes; raises UserError where it can't be read, is no regular file, or has more than `most` bytes."""
     try:
         # Without O_NONBLOCK, opening a FIFO waits for somebody to write into it.
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

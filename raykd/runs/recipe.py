@@ -1,8 +1,8 @@
 """The resolved recipe of a run directory."""
 
-from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.serial import from_dict, refuse_foreign
+from raykd.runs.results import read_recipe
 from raykd.storage.folder import Folder
 
 
@@ -11,10 +11,7 @@ def recipe_of(run: Folder, trusted: bool = False) -> Recipe:
 
     trusted: its classes may be imported from anywhere, which runs their modules' code.
     """
-    try:
-        plain = run.read_json("recipe.json")
-    except FileNotFoundError:
-        raise UserError(f"{run.place} is no run directory: it has no recipe.json") from None
+    plain = read_recipe(run)
     if not trusted:
         refuse_foreign(plain, f"{run.place}/recipe.json")
     return from_dict(plain)

@@ -144,7 +144,7 @@ class _Recipe(Model):
 
 
 def read_recipe(run: Folder) -> dict[str, Any]:
-    """recipe.json as plain values."""
+    """recipe.json as plain values, text as it stands there."""
     content = read_object(run, "recipe.json")
     _checked(_Recipe, content, f"{run.place}/recipe.json")
     return content
@@ -201,16 +201,16 @@ def _optional(run: Folder, name: str, kind: type[T]) -> T | None:
 
 
 def read_object(run: Folder, name: str) -> dict[str, Any]:
-    """A JSON file that holds an object, its text made printable; raises UserError where it does not."""
+    """A JSON file that holds an object, text as it stands there; raises UserError where it does not."""
     if not run.exists(name):
         raise UserError(f"{run.place} is no run directory: it has no {name}")
     try:
         content = json.loads(read_bytes(run, name, SMALL))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{run.place}/{name}: {printable(str(error))[:200]}") from None
+        raise UserError(f"{run.place}/{name} is not valid JSON: {printable(str(error))[:200]}") from None
     if not isinstance(content, dict):
         raise UserError(f"{run.place}/{name}: not a JSON object")
-    return _printable(content)
+    return content
 
 
 def _checked(kind: type[T], content: dict[str, Any] | bytes, origin: str) -> T:
@@ -227,11 +227,3 @@ def _first(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     return printable(f"{place}: {first['msg']}" if place else first["msg"])[:300]
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, dict):
-        return {printable(key): _printable(item) for key, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list) else value

@@ -22,7 +22,8 @@ SPECIAL = {
     "–": "--",
     "…": r"\dots{}",
 }
-HEAD = """% Made by raykd. Needs \\usepackage{booktabs}; a wide table also \\usepackage{graphicx}.
+WIDE = 7  # columns above which a table lies on its side and is fitted to the page
+HEAD = """% Made by raykd. Needs \\usepackage{booktabs}; a wide table also \\usepackage{graphicx,rotating}.
 """
 
 
@@ -97,8 +98,8 @@ def _table(head: Sequence[str], body: Sequence[str], caption: str, title: str) -
     label = re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")
     inner = [rf"\begin{{tabular}}{{l{'c' * (len(head) - 1)}}}", r"\toprule", _line(head), r"\midrule", *body]
     inner += [r"\bottomrule", r"\end{tabular}"]
-    if len(head) > 7:
-        inner = [r"\resizebox{\textwidth}{!}{%", *inner, "}"]
-    place = "table*" if len(head) > 7 else "table"
+    if len(head) > WIDE:
+        inner = [r"\setlength{\tabcolsep}{3pt}", r"\resizebox{\textwidth}{!}{%", *inner, "}"]
+    place = "sidewaystable" if len(head) > WIDE else "table"
     lines = [rf"\begin{{{place}}}", r"\centering", rf"\caption{{{escaped(caption)}}}", rf"\label{{tab:{label}}}"]
     return "\n".join([*lines, *inner, rf"\end{{{place}}}", ""])
