@@ -5,6 +5,7 @@ keeps its fingerprint when raykd gets another field. A changed meaning, or a cha
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import inspect
@@ -43,7 +44,7 @@ def effective(plain: Any, *, defaults: bool = True) -> Any:
         return [effective(item, defaults=defaults) for item in plain]
     if not isinstance(plain, dict):
         return plain
-    fields = _fields(plain.get("class"))
+    fields = fields_of(plain.get("class"))
     found = {"class": str(plain["class"]).partition(":")[2]} if fields else {}
     for name, value in plain.items():
         if name in found or (fields and _has_no_effect(fields.get(name), name, value)):
@@ -62,7 +63,8 @@ def _default(field: dataclasses.Field) -> Any:
     return field.default if field.default is dataclasses.MISSING else effective(to_dict(field.default), defaults=False)
 
 
-def _fields(path: Any) -> dict[str, dataclasses.Field]:
+@functools.cache
+def fields_of(path: Any) -> dict[str, dataclasses.Field]:
     """The fields of one of raykd's dataclasses, named as "module:Class"; of any other, none."""
     module, _, name = str(path).partition(":")
     if module.split(".")[0] != "raykd":

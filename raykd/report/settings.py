@@ -5,16 +5,15 @@ Only classes that cost nothing to import are asked; of the others (methods, a us
 """
 
 import dataclasses
-import functools
-import importlib
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
 from raykd.fields import affects_result
+from raykd.recipe.fingerprint import fields_of
 from raykd.recipe.serial import to_dict
 
-LIGHT = ("raykd.recipe", "raykd.data.", "raykd.models.config")  # modules that import neither torch nor FFCV
+LIGHT = ("raykd.recipe", "raykd.data", "raykd.models.config")  # modules that import neither torch nor FFCV
 UNSET = (None, False, 0, "", "none", [], {})
 
 
@@ -56,17 +55,25 @@ def shown(recipe: dict[str, Any], name: str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any, name: str, stated: bool = False) -> Iterator[tuple[str, Any]]:
+    """stated: the value is known to differ from its default, so it counts even where it is 0 or empty."""
     if isinstance(value, dict):
-        silent, defaults = _known(value.get("class", ""))
+        fields = _fields(str(value.get("class")))
         for key, item in value.items():
-            if key not in silent and item != defaults.get(key, dataclasses.MISSING):
-                yield from _leaves(item, f"{name}.{key}".removeprefix("."))
+            field = fields.get(key)
+            if field is None or (affects_result(field) and not _is_default(item, field)):
+                yield from _leaves(item, f"{name}.{key}".removeprefix("."), stated=field is not None)
     elif isinstance(value, list) and not name.endswith(".seeds"):
         for i, item in enumerate(value):
-            yield from _leaves(item, f"{name}.{i}")
-    elif value not in UNSET or name.endswith("seeds"):
+            yield from _leaves(item, f"{name}.{i}", stated)
+    elif stated or value not in UNSET or name.endswith("seeds"):
         yield name, _plain(value, name)
+
+
+def _is_default(item: Any, field: dataclasses.Field) -> bool:
+    if field.default is dataclasses.MISSING:
+        return False
+    return list(_leaves(item, "", True)) == list(_leaves(to_dict(field.default), "", True))
 
 
 def _plain(value: Any, name: str) -> Any:
@@ -74,29 +81,12 @@ def _plain(value: Any, name: str) -> Any:
         return tuple(value)
     if isinstance(value, str) and name.endswith(".path"):
         return PurePath(value).name
+    if isinstance(value, str) and name.endswith("class"):
+        return value.partition(":")[2] if value.startswith("raykd.") else value  # raykd's modules move
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-@functools.cache
-def _known(path: str) -> tuple[frozenset[str], dict[str, Any]]:
-    """Of the dataclass "module:Qualified.Name": names of the fields without effect, and the defaults of the others."""
-    module, _, qualified = path.partition(":")
-    if not f"{module}.".startswith(tuple(f"{light.rstrip('.')}." for light in LIGHT)):
-        return frozenset(), {}
-    try:
-        kind = functools.reduce(getattr, qualified.split("."), importlib.import_module(module))
-        fields = dataclasses.fields(kind)
-    except (ImportError, AttributeError, TypeError):  # a class of another version of raykd
-        return frozenset(), {}
-    silent = frozenset(field.name for field in fields if not affects_result(field))
-    return silent, {field.name: _as_json(_default(field)) for field in fields}
-
-
-def _default(field: dataclasses.Field) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
-def _as_json(value: Any) -> Any:
-    return to_dict(value) if value is not dataclasses.MISSING else value
+def _fields(path: str) -> dict[str, dataclasses.Field]:
+    """The fields of a dataclass that costs nothing to import; of any other, none."""
+    module = path.partition(":")[0]
+    return fields_of(path) if any(f"{module}.".startswith(f"{light}.") for light in LIGHT) else {}

@@ -6,6 +6,7 @@ sizes are bounded, only regular files are opened, and text comes without control
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -121,8 +122,14 @@ class Result(Model):
     wandb_url: Text = ""
 
 
+def _class_path(value: str) -> str:
+    if not re.fullmatch(r"[\w.]+:\w[\w.]*", value):
+        raise ValueError("not of the form module:Class")
+    return value
+
+
 class _Section(Model):
-    kind: Annotated[Text, Field(alias="class", pattern=r"^[\w.]+:\w[\w.]*$")]
+    kind: Annotated[Text, Field(alias="class"), AfterValidator(_class_path)]
 
 
 class _Data(Model):
