@@ -52,6 +52,8 @@ class Distiller(nn.Module):
     initialising: bool = False
     """True in the recipe's `initialise` phase, before epoch 0: `forward` then gives that phase's terms. The loop sets
     it, of methods whose config says `initialises`."""
+    asks_teachers: bool = True
+    """False while `forward` reads nothing of the teachers, which then don't run."""
 
     def see_training_labels(self, labels: Tensor) -> None:
         """Told once, before anything is put on a device or restored, the classes [N] of the training file.

@@ -166,6 +166,21 @@ class Teachers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Initialise:
+    """A phase before the training, of methods that have one: their own terms, an optimizer and a schedule of its own.
+
+    Metric lines count its epochs up to 0, where the training begins; they hold no evaluation.
+    """
+
+    epochs: NonNegative = 0.0
+    """Passes over the training split; 0: no such phase."""
+    optimizer: Optimizer = SGD()
+    """The optimizer."""
+    schedule: Schedule = Schedule()
+    """The learning rate over time; by default it stays the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Precision:
     autocast: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the forward passes; parameters, losses and updates stay float32."""
@@ -278,6 +293,8 @@ class Recipe:
     """The optimizer."""
     schedule: Schedule = Cosine()
     """The learning rate over time."""
+    initialise: Initialise = Initialise()
+    """What comes before the training, for methods with two phases."""
     teachers: Teachers = Teachers()
     """Frozen teachers."""
     seed: Seed = 0

@@ -1,5 +1,6 @@
 """The one training loop of every method: a generator, without Ray. Each worker runs it in lockstep with the others."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from raykd.contract import Distiller, Output, Step, global_sum
 from raykd.recipe import Recipe
-from raykd.recipe.length import epoch_end
+from raykd.recipe.length import epoch_at, epoch_end, initial_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.train.fetch import fetch
 from raykd.train.meters import Meter
@@ -29,7 +30,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The end of an evaluation interval: means over it and over all workers; a checkpoint is due after it."""
+    """The end of an evaluation interval: means over it and over all workers; a checkpoint is due after it.
+
+    In the initialise phase there is no evaluation in its line.
+    """
 
     step: int
     epoch: float
@@ -69,9 +73,13 @@ def fit(
     run = Running(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world, remote)
     while state.step < run.steps:
         stop = _interval_end(recipe, state.step, data.size)
+        initialising = state.enter(state.step < initial_steps(recipe, data.size))
         yield from _interval(run, stop, save_due)
         line = {"epoch": round(run.epoch(stop), 6), "step": stop, **state.meter.means(global_sum, device)}
         state.meter = Meter()
+        if initialising:  # no network is of use before its training
+            yield Epoch(stop, run.epoch(stop), line | {"phase": "initialise"})
+            continue
         share_buffers(state.evaluated)
         yield Epoch(stop, run.epoch(stop), line | evaluate(state.evaluated))
 
@@ -91,8 +99,8 @@ def share_buffers(module: nn.Module) -> None:
 
 def _interval_end(recipe: Recipe, step: int, size: int) -> int:
     """The first evaluation step past `step`."""
-    passed = step * recipe.batch_size / size
-    epoch = (int(passed) // recipe.evaluate_every + 1) * recipe.evaluate_every
+    passed = math.floor(epoch_at(step, recipe, size))
+    epoch = (passed // recipe.evaluate_every + 1) * recipe.evaluate_every
     end = epoch_end(epoch, recipe, size)
     return end if end > step else epoch_end(epoch + recipe.evaluate_every, recipe, size)
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from raykd import UserError
 from raykd.recipe import SGD, AdamW, Cosine, Optimizer, Recipe, Schedule, Shampoo, Steps
-from raykd.recipe.length import total_steps
+from raykd.recipe.length import initial_steps, total_steps
 
 
 def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
@@ -62,11 +62,14 @@ def _shampoo(config: Shampoo, groups: list[dict]) -> torch.optim.Optimizer:
 
 
 def learning_rate(recipe: Recipe, step: int, size: int) -> float:
-    """The rate of update number `step` (from 0) with `size` training samples."""
-    peak, schedule = recipe.optimizer.learning_rate, recipe.schedule
+    """The rate of update number `step` (from 0) with `size` training samples; each phase has its own schedule."""
+    first = initial_steps(recipe, size)
+    phase = recipe.initialise if step < first else recipe
+    step, total = (step, first) if step < first else (step - first, total_steps(recipe, size) - first)
+    peak, schedule = phase.optimizer.learning_rate, phase.schedule
     if step < schedule.warmup_steps:
         return peak * step / schedule.warmup_steps
-    return peak * _factor(schedule, step, step * recipe.batch_size / size, total_steps(recipe, size))
+    return peak * _factor(schedule, step, step * recipe.batch_size / size, total)
 
 
 def _factor(schedule: Schedule, step: int, epoch: float, total: int) -> float:

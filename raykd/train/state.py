@@ -22,13 +22,13 @@ class State:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     ema: Average | None
+    initial_optimizer: torch.optim.Optimizer | None = None  # of the initialise phase, where the recipe has one
     step: int = 0
     meter: Meter = field(default_factory=Meter)
 
     def snapshot(self) -> dict[str, Any]:
         """A copy on the CPU that further steps don't change."""
-        parts = {"distiller": self.distiller, "optimizer": self.optimizer, "scaler": self.scaler, "meter": self.meter}
-        state = {name: part.state_dict() for name, part in parts.items()}
+        state = {name: getattr(self, name).state_dict() for name in (*self._parts, "meter")}
         state["ema"] = self.ema.state_dict() if self.ema is not None else {}
         return {"step": self.step, **_copy(state)}
 
@@ -36,7 +36,7 @@ class State:
         """Become what `snapshot` kept; raises UserError where that is of another recipe."""
         try:
             self.step = snapshot["step"]
-            for name in ("distiller", "optimizer", "scaler"):
+            for name in self._parts:
                 getattr(self, name).load_state_dict(snapshot[name])
             self.meter.load_state_dict(snapshot["meter"], next(self.distiller.parameters()).device)
             if self.ema is not None:
@@ -46,6 +46,25 @@ class State:
             raise UserError(
                 f"the checkpoint doesn't fit the recipe's networks or optimizer ({why}): give the run another --name"
             ) from None
+
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        initial = () if self.initial_optimizer is None else ("initial_optimizer",)
+        return ("distiller", "optimizer", *initial, "scaler")
+
+    def enter(self, initialising: bool) -> bool:
+        """Begin or go on with the initialise phase, or with the training; says which."""
+        self.distiller.initialising = initialising
+        return initialising
+
+    @property
+    def initialising(self) -> bool:
+        return self.distiller.initialising
+
+    @property
+    def active_optimizer(self) -> torch.optim.Optimizer:
+        """The current phase's; each begins its phase without momentum."""
+        return self.initial_optimizer if self.initialising else self.optimizer
 
     @property
     def evaluated(self) -> Distiller:
@@ -71,7 +90,8 @@ def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> Sta
         count_on_host(distiller)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision.autocast == "float16")
     ema = Average(distiller, recipe.ema) if recipe.ema else None
-    return State(distiller, optim.build(recipe.optimizer, distiller), scaler, ema)
+    initial = optim.build(recipe.initialise.optimizer, distiller) if recipe.initialise.epochs else None
+    return State(distiller, optim.build(recipe.optimizer, distiller), scaler, ema, initial)
 
 
 def count_on_host(module: nn.Module) -> None:

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from raykd.contract import Batch, Distiller, Output, Step
 from raykd.losses import full_precision
 from raykd.recipe import Recipe
-from raykd.recipe.length import total_steps
+from raykd.recipe.length import epoch_at, total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import ask, moved, split
 from raykd.teachers.precision import autocast
@@ -67,17 +67,18 @@ class Running:
 
     def epoch(self, step: int) -> float:
         """Passes over the training split before a step."""
-        return step * self.recipe.batch_size / self.data.size
+        return epoch_at(step, self.recipe, self.data.size)
 
 
 def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
     """One optimizer step on this worker's part of a global batch: its terms, the gradient's norm, the rate."""
     recipe, state = run.recipe, run.state
     rate = optim.learning_rate(recipe, state.step, run.data.size)
-    for group in state.optimizer.param_groups:
+    optimizer = state.active_optimizer
+    for group in optimizer.param_groups:
         group["lr"] = rate
     seed_step(recipe.seed, state.step, run.rank)
-    state.optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     parts = list(split(batch, recipe.accumulate))
     tags = run.data.tags(state.step, state.step + 1)[0] if run.reads_kept else None
     chunks = [None] * len(parts) if tags is None else np.array_split(tags, len(parts))
@@ -90,10 +91,10 @@ def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
     norm = _clip(recipe, state)
     run.check.gradient(norm, batch)
     if norm.device.type == "cuda" and not state.scaler.is_enabled():
-        skip(state.optimizer, norm)
-    state.scaler.step(state.optimizer)
+        skip(optimizer, norm)
+    state.scaler.step(optimizer)
     state.scaler.update()
-    if state.ema is not None:
+    if state.ema is not None and not state.initialising:
         state.ema.update(state.distiller)
     run.watch.lap("optimizer")
     return _mean(found), norm, rate
@@ -103,7 +104,8 @@ def _backward(run: Running, part: Batch, tags: np.ndarray | None, said: list[Out
     """Teachers, forward and backward pass of a part of the batch; the gradients add up."""
     state = run.state
     if said is None:
-        outputs = ask(run.teachers, state.distiller.teacher_features, part.images, run.context, tags)
+        teachers = run.teachers if state.distiller.asks_teachers else []
+        outputs = ask(teachers, state.distiller.teacher_features, part.images, run.context, tags)
     else:
         outputs = [moved(output, run.device) for output in said]
     run.watch.lap("teacher")
@@ -122,11 +124,12 @@ def _backward(run: Running, part: Batch, tags: np.ndarray | None, said: list[Out
 
 def _clip(recipe: Recipe, state: State) -> Tensor:
     """The global norm of the gradient, which is clipped where the recipe says so."""
-    state.scaler.unscale_(state.optimizer)
+    state.scaler.unscale_(state.active_optimizer)
+    limit = (recipe.initialise if state.initialising else recipe).optimizer.clip_norm
     gradients = [p.grad for p in state.distiller.parameters() if p.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    if recipe.optimizer.clip_norm:
-        nn.utils.clip_grads_with_norm_(state.distiller.parameters(), recipe.optimizer.clip_norm, norm)
+    if limit:
+        nn.utils.clip_grads_with_norm_(state.distiller.parameters(), limit, norm)
     return norm
 
 

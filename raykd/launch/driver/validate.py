@@ -6,7 +6,7 @@ from raykd import UserError
 from raykd.data.config import Mixing
 from raykd.launch.cluster import connection
 from raykd.method import MethodConfig
-from raykd.recipe import SGD, Recipe
+from raykd.recipe import SGD, Initialise, Recipe
 from raykd.recipe.validate import validate
 
 
@@ -39,6 +39,11 @@ def _method(recipe: Recipe) -> None:
         raise UserError(f"method: {name} builds nothing; take the Config of one of `raykd list methods`")
     if recipe.method.hard_labels and type(recipe.data.mixing) is not Mixing:
         raise UserError(f"data.mixing: {name} needs whole labels, and mixing makes shares of them; remove it")
+    if recipe.method.initialises != (recipe.initialise.epochs > 0):
+        needs = "needs such a phase, e.g. --initialise.epochs 30" if recipe.method.initialises else "has no such phase"
+        raise UserError(f"initialise.epochs: {recipe.initialise.epochs:g}, but {name} {needs}")
+    if not recipe.initialise.epochs and recipe.initialise != Initialise():
+        raise UserError("initialise.epochs: 0 leaves the phase's optimizer and schedule unused; set it, or leave them")
     if not recipe.method.uses_teachers and recipe.teachers.sources:
         raise UserError(f"teachers: {name} has no use for teachers; remove them")
 

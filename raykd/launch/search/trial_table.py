@@ -56,7 +56,7 @@ class Standing:
         """A trial as its run directory tells."""
         run = self.run(name)
         trial = Trial(name, run.read_json("trial.json") if run.exists("trial.json") else {}, "interrupted")
-        lines = rundir.lines(run)
+        lines = [line for line in rundir.lines(run) if "evaluation" in line]
         if lines:
             figures = next(iter(lines[-1]["evaluation"].values()))
             trial.metric, trial.epoch = figures[self.search.metric], lines[-1]["epoch"]

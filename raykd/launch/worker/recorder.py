@@ -85,7 +85,7 @@ class Record:
             self.tracked.log(event.step, {"epoch": event.epoch, "step": event.values}, thin=True)
         elif isinstance(event, Epoch):
             self._line(event)
-            self._save(event.step, event.epoch, event.line["evaluation"][self.worker.deployed]["top1"])
+            self._save(event.step, event.epoch, self.top1(event.line)[0] if "evaluation" in event.line else None)
         elif isinstance(event, Save):
             self._save(event.step, event.epoch, None)
         if self.stopping:
@@ -93,10 +93,16 @@ class Record:
             self.worker.tell(stopped=event.step)
             raise StopRequested(event.step)
 
+    def top1(self, *lines: dict[str, Any]) -> list[float]:
+        """The deployed network's accuracy in those of the lines that hold an evaluation."""
+        return [line["evaluation"][self.worker.deployed]["top1"] for line in lines if "evaluation" in line]
+
     def _line(self, event: Epoch) -> None:
         self.journal.add(event.line)
-        best = max(line["evaluation"][self.worker.deployed]["top1"] for line in self.lines)
-        self.worker.tell(step=event.step, epoch=event.epoch, line=event.line, deployed=self.worker.deployed, best=best)
+        if "evaluation" in event.line:
+            best = max(self.top1(*self.lines))
+            deployed = self.worker.deployed
+            self.worker.tell(step=event.step, epoch=event.epoch, line=event.line, deployed=deployed, best=best)
         self.tracked.log(event.step, event.line)
 
     def _save(self, step: int, epoch: float, top1: float | None) -> None:
@@ -178,7 +184,7 @@ class Record:
             "workers": worker.world,
             "restarts": self.restarts,
             "top1": last.top1,
-            "top1_best": max((line["evaluation"][worker.deployed]["top1"] for line in self.lines), default=last.top1),
+            "top1_best": max(self.top1(*self.lines), default=last.top1),
             "top5": last.top5,
             "loss": last.loss,
             "networks": {name: {"top1": f.top1, "top5": f.top5} for name, f in worker.figures.items()},

@@ -194,6 +194,7 @@ class Worker:
             raise
 
     def _train(self, record: Any) -> None:
+        from raykd.recipe.length import initial_steps
         from raykd.train.loop import Epoch, fit
 
         due = record.save_due if record is not None else lambda step: False
@@ -212,8 +213,9 @@ class Worker:
         for event in events:
             if record is not None:
                 record(event)
-            if isinstance(event, Epoch):
-                self.report({"epoch": event.epoch, "step": event.step, **event.line["evaluation"][self.deployed]})
+            if isinstance(event, Epoch) and "evaluation" in event.line:
+                step = event.step - initial_steps(self.recipe, self.train_data.size)
+                self.report({"epoch": event.epoch, "step": step, **event.line["evaluation"][self.deployed]})
         if not self.figures:  # resumed after the last evaluation, before the result
             self.evaluate(self.state.evaluated)
         if record is not None:
