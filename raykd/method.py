@@ -22,6 +22,7 @@ class MethodConfig:
     hard_labels: ClassVar[bool] = False  # True: the method can't take the soft labels that mixing makes
     uses_teachers: ClassVar[bool] = True
     initialises: ClassVar[bool] = False  # True: needs the recipe's `initialise` phase
+    compares_classes: ClassVar[bool] = True  # False: reads features of the teachers alone, whose classes may be others
 
     def build(self, new_student: "Callable[[], Staged]", teachers: "Sequence[Staged]") -> "Distiller":
         """A distiller of fresh students; raises UserError where the teachers or the networks don't fit."""

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from raykd.bench.timing import WARM, events, often
 from raykd.contract import Batch
 from raykd.data.loader import TrainLoader
 from raykd.data.storage.prepare import normalised, prepare
-from raykd.models import create
+from raykd.models import create_network
 from raykd.models.frozen import freeze
 from raykd.models.staged import parameters
 from raykd.recipe import Recipe, Train
@@ -60,7 +60,7 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
     place["channels_last"] = recipe.precision.channels_last
     data = TrainLoader(recipe.data, ready, batch_size=recipe.batch_size, seed=recipe.seed, **place)
     try:
-        teachers = stand_ins(recipe, classes)
+        teachers = stand_ins(recipe, ready.classes)
         distiller = build_distiller(recipe, teachers, classes, recipe.seed)
         for teacher in teachers:
             teacher.network.to(device)
@@ -77,17 +77,18 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
         data.close()
 
 
-def stand_ins(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
+def stand_ins(recipe: Recipe, classes: Sequence[str]) -> list[FrozenTeacher]:
     """The recipe's teachers; those that it would train first are fresh networks of the same shape."""
     found = []
     for source in recipe.teachers.sources:
         if not isinstance(source, Train):
             alone = replace(recipe.teachers, sources=(source,))
-            found += load_teachers(alone, recipe.data, classes, [])
+            found += load_teachers(alone, recipe.data, classes, [], recipe.method.compares_classes)
             continue
         for seed in source.seeds:
             name = source.recipe.student.name
-            network = create(name, classes, image_size=recipe.data.image_size)
+            fresh = replace(source.recipe.student, weights="")
+            network = create_network(fresh, len(classes), recipe.data.image_size)
             size = parameters(network)
             found.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", size, form=named(recipe.teachers)))
     return found

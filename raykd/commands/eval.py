@@ -50,6 +50,7 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     from raykd.teachers.load import load_teachers
     from raykd.teachers.precision import autocast
     from raykd.train.evaluate import evaluate
+    from raykd.train.nonfinite import NotFiniteError
     from raykd.train.setup import build_distiller
     from raykd.train.state import new_state
 
@@ -60,7 +61,9 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     prepared = prepare(recipe.data)
     recipe = replace(recipe, data=normalised(recipe.data, prepared))
     classes = len(prepared.classes)
-    teachers = load_teachers(recipe.teachers, recipe.data, classes, trained_teachers(folder))
+    teachers = load_teachers(
+        recipe.teachers, recipe.data, prepared.classes, trained_teachers(folder), recipe.method.compares_classes
+    )
     state = new_state(recipe, build_distiller(recipe, teachers, classes, recipe.seed), device)
     found = newest(folder, lambda line: Terminal(stderr=True).print(f"warning: {line}"))
     if found is None:
@@ -71,7 +74,10 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
         recipe.data, prepared, batch_size=size, rank=0, world=1, device=device, threads=torch.get_num_threads()
     )
     distiller = state.evaluated.eval()
-    figures, measures = evaluate(distiller.predict, data.batches(), autocast(recipe, device), {}, distiller.measure)
+    try:
+        figures, measures = evaluate(distiller.predict, data.batches(), autocast(recipe, device), {}, distiller.measure)
+    except NotFiniteError as error:
+        raise UserError(f"{folder.place}: {error}") from None
     data.close()
     rows = [
         (n, f"{100 * f.top1:.2f} %", f"{100 * f.top5:.2f} %", f"{f.loss:.4f}", f"{f.ece:.4f}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from raykd import UserError
+from raykd.commands.eval import open_finished
 from raykd.recipe.load import parse
 from raykd.terminal import Terminal
 
@@ -18,6 +19,8 @@ class Options:
     """Run directory."""
     to: Path
     """File to write: .safetensors (weights), .onnx or .pt2 (whole network; batch size free, images normalised)."""
+    trust_source: bool = False
+    """Run the recipe's source that the run directory holds, where it has a network of its own."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -29,6 +32,8 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError(f"--to {chosen.to}: the suffix must be one of {', '.join(writers)}")
     from raykd.storage.folder import Folder
 
+    if chosen.trust_source:
+        open_finished(chosen.run, trust_source=True)
     chosen.to.parent.mkdir(parents=True, exist_ok=True)
     said = writers[chosen.to.suffix](Folder(chosen.run), chosen.to)
     Terminal().print(f"{chosen.to}: {said}, {chosen.to.stat().st_size:,} bytes")

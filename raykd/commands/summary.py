@@ -63,18 +63,9 @@ def _ensemble_row(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _teacher_row(name: str, about: dict[str, Any]) -> dict[str, Any]:
+    """What a teacher reaches on this run's evaluation split; its own run may have had another."""
     run = Folder(about["path"]) if "/" in about["path"] else None
     result = directory.result_of(run) if run is not None else None
-    if result is not None:
-        return _row("teacher", run, result)
-    parameters, top1 = f"{about['parameters']:,}", f"{100 * about['top1']:.2f} %"
-    place = about["path"]
-    return {
-        "role": "teacher",
-        "network": name,
-        "top1": top1,
-        "best": "",
-        "parameters": parameters,
-        "time": "",
-        "place": place,
-    }
+    own = {"network": name, "parameters": f"{about['parameters']:,}", "time": "", "place": about["path"]}
+    row = own if result is None else _row("teacher", run, result)
+    return {**row, "role": "teacher", "top1": f"{100 * about['top1']:.2f} %", "best": ""}

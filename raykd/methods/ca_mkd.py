@@ -27,6 +27,7 @@ from raykd.methods.multi_teacher import (
     build,
     named_feature,
 )
+from raykd.methods.student import expect_chain
 from raykd.models.staged import Staged
 
 
@@ -112,6 +113,8 @@ class EmbeddingTerm(FeatureTerm):
         self.weight, self.first_epoch = rule.weight, rule.first_epoch
         self.student_feature = named_feature("embeddings", rule.stage, student)
         self.teacher_features = tuple(named_feature("embeddings", rule.stage, teacher) for teacher in teachers)
+        for teacher in teachers:
+            expect_chain("ca_mkd", "lets the teacher's own head classify maps", teacher)
         self.teachers = tuple(teachers)  # a tuple registers nothing: their heads are read, not trained
         width = student.width(self.student_feature)
         hidden = max(width // rule.factor, 1) if rule.convs else 0

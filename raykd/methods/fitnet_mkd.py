@@ -29,26 +29,31 @@ from raykd.models.staged import Staged
 
 
 class Regressor(nn.Module):
-    """One convolution, BN and ReLU from a student's map to a teacher's shape (D, h, w)."""
+    """One convolution, BN and ReLU from a student's map to a teacher's shape (D, h, w).
+
+    A student's map of less than half or more than twice the size is resized first: a convolution would be as large as
+    the map.
+    """
 
     def __init__(self, student: tuple[int, ...], teacher: tuple[int, ...]):
         super().__init__()
         (narrow, height, width), (wide, *self.size) = student, teacher
-        self.enlarge = False
+        self.resizes = not self.size[0] / 2 <= height <= 2 * self.size[0]
         if height == 2 * self.size[0]:
             self.conv = nn.Conv2d(narrow, wide, 3, stride=2, padding=1)
         elif 2 * height == self.size[0]:
             self.conv = nn.ConvTranspose2d(narrow, wide, 4, stride=2, padding=1)
-        elif height >= self.size[0]:
+        elif height >= self.size[0] and not self.resizes:
             self.conv = nn.Conv2d(narrow, wide, (1 + height - self.size[0], 1 + width - self.size[1]))
         else:
-            self.enlarge = True
+            self.resizes = True
             self.conv = nn.Conv2d(narrow, wide, 3, padding=1)
         self.norm = nn.BatchNorm2d(wide)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.enlarge:
-            x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
+        if self.resizes:
+            smaller = x.shape[2] > self.size[0]
+            x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False, antialias=smaller)
         return F.relu(self.norm(self.conv(x)))
 
 

@@ -181,6 +181,10 @@ def build_peers(
 
 def split_stage(method: str, network: Staged, branch_from: str) -> str:
     """The stage that `method.branch_from` means; raises UserError where the network has no such stage."""
+    if not network.is_chain:
+        raise UserError(
+            f"{method} branches its network at a stage, and {network.name} is no chain of stages: take another student"
+        )
     stage = network.last_stage if branch_from == "last" else branch_from
     if stage not in network.stages:
         known = ", ".join(network.stages)

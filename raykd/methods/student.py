@@ -61,8 +61,14 @@ def expect_positive(method: str, **fields: float) -> None:
 def expect_stage(method: str, field: str, stage: str, network: Staged) -> None:
     """Raise UserError unless the network has the stage that the method's field names."""
     if stage not in network.stages:
-        known = ", ".join(network.stages)
+        known = ", ".join(network.stages) or "no stages whose maps could be read"
         raise UserError(f"`method.{field}` of {method} is {stage!r}, but {network.name} has only {known}")
+
+
+def expect_chain(method: str, does: str, network: Staged) -> None:
+    """Raise UserError unless the network can be entered at its stages; `does` says what the method needs that for."""
+    if not network.is_chain:
+        raise UserError(f"{method} {does}, and {network.name} is no chain of stages: take another network or method")
 
 
 def stack_teachers(teachers: Sequence[Output]) -> Tensor:

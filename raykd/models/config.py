@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+LIBRARIES = ("torchvision", "timm", "hf")
+
 
 @dataclass(frozen=True)
 class Network:
@@ -21,3 +23,9 @@ class Network:
     stages: tuple[str, ...] = ()
     """Dotted names of the modules whose outputs are stage1, stage2, …, for methods that read feature maps; empty: what
     is known of the network."""
+
+    @property
+    def module(self) -> str:
+        """The module of one's own that it comes from; empty for networks of raykd and of libraries."""
+        module, colon, _ = self.name.partition(":")
+        return module if colon and module not in LIBRARIES else ""

@@ -1,8 +1,9 @@
-"""A frozen network that expects pixels normalised otherwise than the data's: one affine map before it."""
+"""A frozen network that expects images other than the data's: another normalisation, another size."""
 
 from collections.abc import Collection, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.contract import Output
@@ -10,24 +11,29 @@ from raykd.models.staged import Staged
 
 
 class Renormalized(Staged):
-    """The same network (the same modules) for images of another normalisation; images [B, 3, H, W] as before.
+    """The same network (the same modules) for images of another normalisation or size; images [B, 3, H, W] as before.
 
     `run_from` starts behind the map: what `trunk` returns, for "stem" too.
     """
 
-    def __init__(self, staged: Staged, scale: Tensor, shift: Tensor):
+    def __init__(self, staged: Staged, scale: Tensor, shift: Tensor, image_size: int):
         nn.Module.__init__(self)
         self.model = staged.model
-        self.name, self.num_classes, self.image_size = staged.name, staged.num_classes, staged.image_size
+        self.name, self.num_classes, self.image_size = staged.name, staged.num_classes, image_size
         self.reader, self.sections, self.shapes = staged.reader, staged.sections, staged.shapes
-        self.pre = staged.pre
+        self.pre, self.weights_taken = staged.pre, staged.weights_taken
+        self.own_size = staged.image_size
         # Not part of the checkpoint: the recipe gives them.
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
         self.train(staged.training)
 
     def renormalize(self, images: Tensor) -> Tensor:
-        return images * self.scale.to(images.dtype) + self.shift.to(images.dtype)
+        images = images * self.scale.to(images.dtype) + self.shift.to(images.dtype)
+        size = (self.own_size, self.own_size)
+        if self.own_size == self.image_size:
+            return images
+        return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
 
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(self.renormalize(images))
@@ -45,15 +51,19 @@ def renormalize(
     from_std: Sequence[float],
     to_mean: Sequence[float],
     to_std: Sequence[float],
+    from_size: int = 0,
 ) -> Staged:
     """`staged`, which expects (to_mean, to_std), for images normalised by (from_mean, from_std), each of 3 channels.
 
-    Returns `staged` itself where both are the same.
+    from_size: the side of the square images that come, where it may differ from the network's own, to which they are
+    then resized (bilinear, antialiased); 0: the same. Returns `staged` itself where nothing differs.
     """
-    if tuple(from_mean) == tuple(to_mean) and tuple(from_std) == tuple(to_std):
+    size = from_size or staged.image_size
+    same = tuple(from_mean) == tuple(to_mean) and tuple(from_std) == tuple(to_std)
+    if same and size == staged.image_size:
         return staged
     mean, std, own_mean, own_std = (
         torch.tensor(x, dtype=torch.float64) for x in (from_mean, from_std, to_mean, to_std)
     )
     device = next(staged.model.parameters()).device
-    return Renormalized(staged, (std / own_std).to(device), ((mean - own_mean) / own_std).to(device))
+    return Renormalized(staged, (std / own_std).to(device), ((mean - own_mean) / own_std).to(device), size)

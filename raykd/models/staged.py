@@ -58,6 +58,7 @@ class Staged(nn.Module):
     ):
         super().__init__()
         self.model, self.reader = model, reader
+        self.own_size = image_size  # differs where images are resized for it, see `renormalize`
         self.weights_taken = ""  # of the file that it was loaded from, where not all of it was taken
         self.name, self.num_classes, self.image_size = name, num_classes, image_size
         sections = {START: tuple(stem)} | {f"stage{i + 1}": tuple(parts) for i, parts in enumerate(stages)}

@@ -14,6 +14,7 @@ from raykd.fields import (
     MinLen,
     NonNegative,
     NonNegativeInt,
+    Pixels,
     Positive,
     PositiveInt,
     Probability,
@@ -129,16 +130,22 @@ class Pretrained(Teacher):
     """A network with its library's weights or with a weights file."""
 
     network: Network
-    mean: tuple[Probability, Probability, Probability] = (0.485, 0.456, 0.406)
-    """Per-channel mean that the network was trained with."""
-    std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
-    """Per-channel standard deviation that the network was trained with."""
+    mean: tuple[Probability, Probability, Probability] | None = None
+    """Per-channel mean that the network was trained with; None: as its library or its file says."""
+    std: tuple[Deviation, Deviation, Deviation] | None = None
+    """Per-channel standard deviation that the network was trained with; None: as its library or its file says."""
+    image_size: Pixels = 0
+    """Side of the images that the network gets; 0: as its library or its file says, else the data's."""
+    classes: tuple[str, ...] = ()
+    """Its classes by name, in the order of its logits; empty: as its library or its file says, else the data's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Teachers:
     sources: tuple[Teacher, ...] = ()
     """Teachers, in order."""
+    classes: tuple[tuple[str, str], ...] = ()
+    """Pairs of a class of the data and what the teachers call it, where the names differ."""
     max_parallel: NonNegativeInt = no_effect(0)
     """Teachers trained at once; 0: as many as the cluster has room for."""
     form: Literal["recipe", "bfloat16", "float16", "auto"] = "recipe"

@@ -13,6 +13,7 @@ import json
 from typing import Any
 
 from raykd.fields import affects_result
+from raykd.models import trusted
 from raykd.recipe import Recipe, Train
 from raykd.recipe.serial import from_dict, is_retired, to_dict
 
@@ -32,6 +33,8 @@ def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
     for plain, source in zip(data.get("teachers", {}).get("sources", ()), recipe.teachers.sources, strict=False):
         if isinstance(source, Train):
             plain["recipe"] = essence(source.recipe, defaults=defaults)
+    if recipe.student.module:
+        data["student"]["code"] = code_version(trusted.callable_of(recipe.student.name))
     return data | {"code": code_version(type(recipe.method))}
 
 
@@ -60,7 +63,8 @@ def _has_no_effect(field: dataclasses.Field | None, name: str, value: Any) -> bo
 
 
 def _default(field: dataclasses.Field) -> Any:
-    return field.default if field.default is dataclasses.MISSING else effective(to_dict(field.default), defaults=False)
+    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return made if made is dataclasses.MISSING else effective(to_dict(made), defaults=False)
 
 
 @functools.cache
@@ -78,9 +82,9 @@ def fields_of(path: Any) -> dict[str, dataclasses.Field]:
     return {field.name: field for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else {}
 
 
-def code_version(cls: type) -> str:
-    """A hash of the source file that a class stands in."""
-    return hashlib.sha256(inspect.getsource(inspect.getmodule(cls)).encode()).hexdigest()[:16]
+def code_version(defined: Any) -> str:
+    """A hash of the source file that a class or function stands in."""
+    return hashlib.sha256(inspect.getsource(inspect.getmodule(defined)).encode()).hexdigest()[:16]
 
 
 def fingerprint(recipe: Recipe) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 import tyro
 
 from raykd import UserError
+from raykd.models import trusted
+from raykd.models.config import Network
 from raykd.recipe import Recipe
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.recipe.validate import validate
@@ -53,7 +55,23 @@ def load(path: str | Path) -> Loaded:
     if not isinstance(recipe, Recipe):
         raise UserError(f"{path} has no module-level `recipe = Recipe(...)`")
     check_types(recipe, path)
-    return Loaded(recipe, path, _sources(roots, set(sys.modules) - before | {module_name}), module.__doc__ or "")
+    networks = {network.name: network.module for network in networks_of(recipe) if network.module}
+    trusted.allow(networks.values())
+    for name in networks:
+        trusted.callable_of(name)
+    own = _own_files(roots, set(sys.modules) - before | {module_name, *networks.values()})
+    trusted.allow(own)
+    sources = {str(below): importlib.util.decode_source(file.read_bytes()) for below, file in own.values()}
+    return Loaded(recipe, path, sources, module.__doc__ or "")
+
+
+def networks_of(section: Any) -> list[Network]:
+    """Every network that a recipe, or a part of one, names."""
+    if isinstance(section, Network):
+        return [section]
+    if dataclasses.is_dataclass(section):
+        section = [getattr(section, field.name) for field in dataclasses.fields(section)]
+    return [network for part in section for network in networks_of(part)] if isinstance(section, (tuple, list)) else []
 
 
 def _root(path: Path) -> tuple[Path, str]:
@@ -93,8 +111,8 @@ def _line_of(error: BaseException, path: Path) -> str:
     return line
 
 
-def _sources(roots: Sequence[Path], names: set[str]) -> dict[str, str]:
-    """Text of the user's own modules that the recipe brought in: below its root or the current folder."""
+def _own_files(roots: Sequence[Path], names: set[str]) -> dict[str, tuple[Path, Path]]:
+    """Of the user's own modules among some, those below the recipe's root or the current folder: path there, file."""
     found = {}
     for name in names:
         file = getattr(sys.modules.get(name), "__file__", None)
@@ -105,7 +123,7 @@ def _sources(roots: Sequence[Path], names: set[str]) -> dict[str, str]:
         places = [place for place in (Path(file), Path(file).resolve()) if not _installed(place)]
         homes = [place.relative_to(root) for place in places for root in roots if place.is_relative_to(root)]
         if len(places) == 2 and homes:
-            found[str(homes[0])] = importlib.util.decode_source(Path(file).read_bytes())
+            found[name] = homes[0], Path(file)
     return found
 
 
@@ -115,13 +133,18 @@ def _installed(file: Path) -> bool:
 
 
 def materialize(sources: Mapping[str, str], folder: Path) -> None:
-    """Write a recipe's sources below `folder` and make them importable there, as `load` did where they came from."""
+    """Write a recipe's sources below `folder` and make them importable there, as `load` did where they came from.
+
+    Networks may be built from them: whoever hands out sources trusts them.
+    """
     for name, text in sources.items():
         file = folder / name
         if not file.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"the source {name!r} of a recipe lies outside its folder")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(source_bytes(text))
+        parts = Path(name).with_suffix("").parts
+        trusted.allow(".".join(parts[i:]) for i in range(len(parts)))
     for place in sorted({str((folder / name).parent) for name in sources} | {str(folder)}):
         if place not in sys.path:
             sys.path.insert(0, place)

@@ -45,7 +45,8 @@ def _call(opening: str, parts: list[str], closing: str, depth: int) -> str:
 def _is_default(value: Any, field: dataclasses.Field) -> bool:
     """Equal to the default and of its class: a subclass without fields of its own may compare equal."""
     here = getattr(value, field.name)
-    return field.default is not dataclasses.MISSING and type(here) is type(field.default) and here == field.default
+    made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    return made is not dataclasses.MISSING and type(here) is type(made) and here == made
 
 
 def _name(cls: type, names: dict[str, str]) -> str:

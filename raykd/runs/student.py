@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors
@@ -26,6 +26,8 @@ class About:
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    options: dict[str, int | float | str | bool] = field(default_factory=dict)
+    stages: tuple[str, ...] = ()
 
 
 def write_student(run: Folder, network: nn.Module, recipe: Recipe, classes: tuple[str, ...]) -> None:
@@ -33,7 +35,8 @@ def write_student(run: Folder, network: nn.Module, recipe: Recipe, classes: tupl
     plain = network.model if isinstance(network, Staged) else network
     name = network.name if isinstance(network, Staged) else type(network).__name__
     data = recipe.data
-    about = About(name, classes, data.image_size, data.mean, data.std)
+    options, stages = recipe.student.options, recipe.student.stages
+    about = About(name, classes, data.image_size, data.mean, data.std, options, stages)
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in plain.state_dict().items()}
     run.write(FILE, save_bytes(tensors, metadata={"raykd": json.dumps(asdict(about))}))
 
@@ -49,7 +52,8 @@ def read_student(run: Folder) -> tuple[Staged, About]:
         if run.local is None:
             path.write_bytes(content)
         about = about_of(path)
-        network = create(about.network, len(about.classes), image_size=about.image_size, weights=str(path))
+        built = (about.network, len(about.classes), about.image_size)
+        network = create(*built, weights=str(path), options=about.options, stages=about.stages)
     return network, about
 
 

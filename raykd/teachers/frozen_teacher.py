@@ -45,6 +45,8 @@ class FrozenTeacher:
     parameters: int  # of the network as it was trained
     kept: CachedLogits | None = None  # its logits in files, where the recipe says so
     form: Form = Form()  # what its passes in training are computed in
+    knows_classes: bool = True  # False: its logits are not the data's classes, and only features are read
+    remarks: tuple[str, ...] = ()  # what the user is told of how it was made to fit
 
     def output(self, images: Tensor, features: Sequence[str]) -> Output:
         """`network.output` in this teacher's form, which is made of the network as it lies at the first call."""

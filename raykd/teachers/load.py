@@ -1,32 +1,57 @@
-"""From a recipe to what trains: data prepared, frozen teachers loaded, the distiller built."""
+"""Frozen teachers from runs, libraries and files, each for the data's classes, pixels and size."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from raykd import UserError
 from raykd.data.config import Data
-from raykd.models import create
+from raykd.models import create_network, published
 from raykd.models.frozen import freeze
+from raykd.models.heads import select_classes
 from raykd.models.renormalize import renormalize
 from raykd.models.staged import Staged, parameters
 from raykd.recipe import Pretrained, Run, Teachers, Train
-from raykd.runs.student import read_student
+from raykd.runs.student import About, about_of, read_student
 from raykd.storage.folder import Folder
+from raykd.teachers.classes import expect_pairs, positions_of, remark_on
 from raykd.teachers.frozen_teacher import FrozenTeacher, named
 
+Channels = tuple[float, float, float]
 
-def load_teachers(teachers: Teachers, data: Data, classes: int, trained: Sequence[str]) -> list[FrozenTeacher]:
-    """Frozen teachers in order; `trained` names the run directories of those that `Train` sources stand for."""
-    found, runs = [], iter(trained)
+
+@dataclass(frozen=True)
+class Origin:
+    """A teacher as it was trained: its network, and the images and classes of that training."""
+
+    network: Staged
+    path: str  # of its run, or its weights' name
+    mean: Channels
+    std: Channels
+    namings: tuple[tuple[str, ...], ...]  # its classes in order, under each of the names they go by; () where unknown
+
+
+def load_teachers(
+    teachers: Teachers, data: Data, classes: Sequence[str], trained: Sequence[str], compares_classes: bool = True
+) -> list[FrozenTeacher]:
+    """Frozen teachers in order, whose logits are the data's classes [B, C].
+
+    classes: the data's, by name. trained: the run directories of those that `Train` sources stand for.
+    compares_classes: False for methods that read features alone; a teacher of other classes then keeps its own, and
+    its `knows_classes` is False. Raises UserError for a teacher without trained weights or without the data's classes.
+    """
+    renamed = expect_pairs(teachers.classes, classes)
+    origins, runs = [], iter(trained)
     for source in teachers.sources:
         if isinstance(source, Run):
-            found.append(_from_run(source.path, data))
+            origins.append(_from_run(source.path))
         elif isinstance(source, Train):
-            found += [_from_run(next(runs), data) for _ in source.seeds]
+            origins += [_from_run(next(runs)) for _ in source.seeds]
         elif isinstance(source, Pretrained):
-            found.append(_pretrained(source, data, classes))
+            origins.append(_pretrained(source, data, classes))
         else:
             raise UserError(f"teachers: {type(source).__name__} is not one of Run, Train, Pretrained")
+    found = [_frozen(origin, data, classes, renamed, compares_classes) for origin in origins]
     return [replace(_renamed(teacher, i, found), form=named(teachers)) for i, teacher in enumerate(found)]
 
 
@@ -36,17 +61,83 @@ def _renamed(teacher: FrozenTeacher, i: int, all_of_them: list[FrozenTeacher]) -
     return replace(teacher, name=f"{teacher.name}-{twin}") if twin else teacher
 
 
-def _from_run(path: str, data: Data) -> FrozenTeacher:
+def _from_run(path: str) -> Origin:
     network, about = read_student(Folder(path))
-    return _frozen(renormalize(network, data.mean, data.std, about.mean, about.std), path)
+    return Origin(network, path, about.mean, about.std, (about.classes,))
 
 
-def _pretrained(source: Pretrained, data: Data, classes: int) -> FrozenTeacher:
+def _pretrained(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
     wanted = source.network
-    network = create(wanted.name, classes, image_size=data.image_size, weights=wanted.weights)
-    return _frozen(renormalize(network, data.mean, data.std, source.mean, source.std), wanted.weights)
+    if wanted.weights == "" or wanted.weights.endswith("#backbone"):
+        what = "no weights" if wanted.weights == "" else f"a fresh last layer ({wanted.weights})"
+        raise UserError(f"teachers: {wanted.name} has {what}, and what is random teaches nothing: give trained weights")
+    return _of_library(source) if wanted.weights == "pretrained" else _of_file(source, data, classes)
 
 
-def _frozen(network: Staged, path: str) -> FrozenTeacher:
-    size = parameters(network)
-    return FrozenTeacher(network.name, freeze(network), path, size)
+def _of_library(source: Pretrained) -> Origin:
+    about = published(source.network.name)
+    if source.classes and len(source.classes) != about.num_classes:
+        raise UserError(
+            f"teachers: {source.network.name} has {about.num_classes} outputs, `classes` names {len(source.classes)}"
+        )
+    network = create_network(source.network, about.num_classes, source.image_size or about.image_size)
+    namings = (source.classes,) if source.classes else about.namings
+    return Origin(network, "pretrained", source.mean or about.mean, source.std or about.std, namings)
+
+
+def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
+    wanted, about = source.network, _about_file(source.network.weights)
+    mean, std = source.mean or (about and about.mean), source.std or (about and about.std)
+    if mean is None or std is None:
+        raise UserError(
+            f"teachers: {wanted.weights} does not say how its images were normalised: give `mean` and `std` of its "
+            "training, and `image_size` where it is not the data's"
+        )
+    names = source.classes or (about.classes if about else ())
+    size = source.image_size or (about.image_size if about else data.image_size)
+    network = create_network(wanted, len(names) or len(classes), size)
+    return Origin(network, wanted.weights, mean, std, (names,) if names else ())
+
+
+def _about_file(path: str) -> About | None:
+    """What a weights file that raykd wrote says of itself; None for others."""
+    try:
+        return about_of(Path(path).expanduser())
+    except UserError:
+        return None
+
+
+def _frozen(
+    origin: Origin, data: Data, classes: Sequence[str], renamed: dict[str, str], compares_classes: bool
+) -> FrozenTeacher:
+    network, size = origin.network, parameters(origin.network)
+    remarks = [f"of {origin.path} it takes {network.weights_taken}"] if network.weights_taken else []
+    knows = network.num_classes > 0
+    try:
+        remark = _match(origin, classes, renamed)
+        remarks += [remark] if remark else []
+    except UserError:
+        if compares_classes:
+            raise
+        knows = False
+    network = renormalize(network, data.mean, data.std, origin.mean, origin.std, data.image_size)
+    if network.image_size != origin.network.image_size:
+        there = origin.network.image_size
+        remarks.append(f"it gets the data's images resized from {data.image_size} to {there} pixels")
+    return FrozenTeacher(network.name, freeze(network), origin.path, size, knows_classes=knows, remarks=tuple(remarks))
+
+
+def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, str]) -> str:
+    """Put the network's classes into the data's order; what is to be said of it. Raises UserError where it can't."""
+    network = origin.network
+    count = network.num_classes
+    if not count:
+        raise UserError(f"teachers: {network.name} gives features and no classes: take a method that matches features")
+    if origin.namings:
+        positions = positions_of(network.name, origin.namings, classes, renamed)
+        if list(positions) != list(range(count)):
+            select_classes(network, positions)
+        return remark_on(positions, count)
+    if count != len(classes):
+        raise UserError(f"teachers: {network.name} has {count} outputs without names: name them in `classes`")
+    return f"{origin.path} names no classes: they are taken to be the data's, in its order; `classes` says otherwise"

@@ -140,6 +140,8 @@ def identity(teacher: FrozenTeacher, recipe: Recipe, data: Any) -> str:
     about = {"seed": recipe.seed, "autocast": recipe.precision.autocast, "kind": recipe.teachers.cache}
     about |= {"top_k": recipe.teachers.top_k} if recipe.teachers.top_k else {}
     about |= {"form": recipe.teachers.form} if recipe.teachers.form != "recipe" else {}
+    own_size = teacher.network.own_size
+    about |= {"own_size": own_size} if own_size != recipe.data.image_size else {}
     about |= {name: pixels[name] for name in PIXELS}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     digest.update(data.labels.numpy().tobytes())

@@ -54,7 +54,9 @@ class Shadow:
         place = {"rank": rank, "world": world, "device": device, "threads": threads}
         place["channels_last"] = recipe.precision.channels_last
         self.data = TrainLoader(recipe.data, prepared, batch_size=recipe.batch_size, seed=recipe.seed, **place)
-        self.teachers = load_teachers(recipe.teachers, recipe.data, len(prepared.classes), trained)
+        self.teachers = load_teachers(
+            recipe.teachers, recipe.data, prepared.classes, trained, recipe.method.compares_classes
+        )
         for teacher in self.teachers:
             teacher.network.to(device)
         self.features, self.stride, self.parts = features, stride, recipe.accumulate

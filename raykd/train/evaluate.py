@@ -11,6 +11,7 @@ from raykd.contract import Batch, global_sum
 from raykd.data.transfer import to_device
 from raykd.losses import cross_entropy, full_precision, kl_divergence
 from raykd.train.fetch import fetch
+from raykd.train.nonfinite import NotFiniteError
 
 BINS = 15  # of the expected calibration error, as Guo et al. 2017
 
@@ -37,9 +38,11 @@ def sums(logits: Tensor, labels: Tensor, teachers: Sequence[Tensor]) -> Tensor:
     """All that an evaluation adds up over samples, as one float64 vector; `figures` reads it.
 
     [top1, top5, loss, per class correct C, per class count C, bin counts, bin confidences, bin hits,
-    per teacher agree, KL].
+    per teacher agree, KL, samples whose logits are not finite]. Such samples count as if all their logits were 0.
     """
     logits, classes = full_precision(logits), logits.shape[1]
+    finite = logits.isfinite().all(1, keepdim=True)
+    logits = torch.where(finite, logits, 0.0)
     ranked = logits.topk(min(5, classes)).indices
     hits = ranked == labels[:, None]
     right = hits[:, 0].double()
@@ -51,7 +54,7 @@ def sums(logits: Tensor, labels: Tensor, teachers: Sequence[Tensor]) -> Tensor:
     by_class = [_histogram(labels, right, classes), _histogram(labels, torch.ones_like(right), classes)]
     by_bin = [_histogram(bins, values, BINS) for values in (torch.ones_like(right), confidence, right)]
     agreement = [_agreement(logits, teacher, ranked[:, 0]) for teacher in teachers]
-    return torch.cat([scalars, *by_class, *by_bin, *agreement])
+    return torch.cat([scalars, *by_class, *by_bin, *agreement, (~finite).double().sum()[None]])
 
 
 def _histogram(positions: Tensor, values: Tensor, length: int) -> Tensor:
@@ -64,14 +67,16 @@ def _agreement(logits: Tensor, teacher: Tensor, predicted: Tensor) -> Tensor:
 
 
 def figures(total: Tensor, classes: int, teacher_names: Sequence[str]) -> Figures:
-    """Figures from the sums over the whole split."""
-    values = fetch(total)
+    """Figures from the sums over the whole split; raises NotFiniteError where logits were NaN or infinite."""
+    *values, broken = fetch(total)
     top1, top5, loss = values[:3]
     correct, count = values[3 : 3 + classes], values[3 + classes : 3 + 2 * classes]
     at = 3 + 2 * classes
     counts, confidences, hits = (values[at + i * BINS : at + (i + 1) * BINS] for i in range(3))
     pairs = values[at + 3 * BINS :]
     samples = sum(count)
+    if broken:
+        raise NotFiniteError(f"the logits of {broken:.0f} of {samples:.0f} images are not finite (NaN or infinite)")
     bins = [(int(n), c / n if n else 0.0, h / n if n else 0.0) for n, c, h in zip(counts, confidences, hits)]
     return Figures(
         top1=top1 / samples,
@@ -114,9 +119,16 @@ def evaluate(
         for name, value in measure(logits).items():
             total = value.double().sum()
             _add(measured, name, torch.stack([total, torch.full_like(total, len(value))]))
-    found = {name: figures(global_sum(total), classes, list(teacher_logits)) for name, total in totals.items()}
+    found = {name: _of(name, global_sum(total), classes, list(teacher_logits)) for name, total in totals.items()}
     means = {name: (lambda pair: pair[0] / pair[1])(fetch(global_sum(total))) for name, total in measured.items()}
     return found, means
+
+
+def _of(name: str, total: Tensor, classes: int, teacher_names: Sequence[str]) -> Figures:
+    try:
+        return figures(total, classes, teacher_names)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"evaluation of {name}: {error}") from None
 
 
 def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NotFiniteError(ArithmeticError):
-    """A loss term became NaN or infinite."""
+    """A loss term, a gradient, or logits of an evaluation became NaN or infinite."""
 
 
 class FiniteCheck:

@@ -70,7 +70,8 @@ def rows(turns: int = 4, counts: tuple[int, ...] = (1, 3)) -> Iterator[dict]:
 
 
 def _taught(weights: str, count: int, place: str) -> Recipe:
-    sources = (Pretrained(network=Network(name=TEACHER, weights=weights)),) * count
+    source = Pretrained(network=Network(name=TEACHER, weights=weights), mean=BASE.data.mean, std=BASE.data.std)
+    sources = (source,) * count
     return replace(BASE, method=AverMKD.Config(), teachers=Teachers(sources=sources, placement=place))
 
 
@@ -81,7 +82,7 @@ def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
     data = stack.enter_context(
         closing(TrainLoader(recipe.data, ready, batch_size=recipe.batch_size, seed=recipe.seed, **where))
     )
-    teachers = load_teachers(recipe.teachers, recipe.data, CLASSES, ())
+    teachers = load_teachers(recipe.teachers, recipe.data, ready.classes, ())
     distiller = build_distiller(recipe, teachers, CLASSES, 0)
     apart = None
     if recipe.teachers.placement == "remote":

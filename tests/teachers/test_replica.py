@@ -27,7 +27,8 @@ def recipe(tmp_path_factory):
         torch.manual_seed(seed)
         path = tmp_path_factory.mktemp("teachers") / "weights.safetensors"
         save_file(create(name, 10, image_size=32).model.state_dict(), path)
-        sources.append(Pretrained(network=Network(name=name, weights=str(path))))
+        pixels = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+        sources.append(Pretrained(network=Network(name=name, weights=str(path)), **pixels))
     base = tiny.recipe(epochs=2, batch_size=30, precision=Precision(autocast="bfloat16"), accumulate=2)
     return replace(base, teachers=Teachers(sources=tuple(sources)), data=replace(base.data, mixing=Mixup()))
 
@@ -36,7 +37,7 @@ def expected(recipe, rank, world, start, stop):
     """Outputs by step and part, as the worker's own teachers give them."""
     train, _ = tiny.data(recipe, rank, world)
     train.finish.format = torch.channels_last
-    teachers, context = load_teachers(recipe.teachers, recipe.data, 10, ()), autocast(recipe, tiny.CPU)
+    teachers, context = load_teachers(recipe.teachers, recipe.data, "0123456789", ()), autocast(recipe, tiny.CPU)
     batches = zip(range(start, stop), train.batches(start, stop), strict=True)
     return {step: [ask(teachers, FEATURES, p.images, context) for p in split(batch, 2)] for step, batch in batches}
 

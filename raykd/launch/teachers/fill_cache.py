@@ -166,6 +166,8 @@ def _opened(source: Source, say: Callable[[str], None]) -> "Iterator[tuple]":
     with ExitStack() as stack:
         data = TrainLoader(recipe.data, prepared, **place)
         stack.callback(data.close)
-        teachers = load_teachers(recipe.teachers, recipe.data, len(prepared.classes), source.trained)
+        teachers = load_teachers(
+            recipe.teachers, recipe.data, prepared.classes, source.trained, recipe.method.compares_classes
+        )
         distiller = build_distiller(recipe, teachers, len(prepared.classes), recipe.seed)
         yield recipe, data, keep(teachers, recipe, distiller.teacher_features, data, say), device

@@ -213,6 +213,7 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
     from raykd.teachers.load import load_teachers
     from raykd.teachers.precision import autocast
     from raykd.train.ensemble import evaluate_members
+    from raykd.train.nonfinite import NotFiniteError
 
     unpack(sources)
     wanted = from_dict(recipe)
@@ -220,12 +221,14 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
     device = torch.device("cuda" if wanted.gpus_per_worker else "cpu")
     prepared = prepare(wanted.data)
     wanted = dataclasses.replace(wanted, data=normalised(wanted.data, prepared))
-    teachers = load_teachers(wanted.teachers, wanted.data, len(prepared.classes), places)
+    teachers = load_teachers(wanted.teachers, wanted.data, prepared.classes, places)
     place = {"rank": 0, "world": 1, "device": device, "threads": max(1, wanted.cpus_per_worker)}
     data = TestLoader(wanted.data, prepared, batch_size=wanted.batch_size, **place)
     try:
         networks = {teacher.name: teacher.network.to(device) for teacher in teachers}
         figures = evaluate_members(networks, data.batches(), autocast(wanted, device))
+    except NotFiniteError as error:
+        raise UserError(f"teachers: {error}") from None
     finally:
         data.close()
     paths = {teacher.name: teacher.path for teacher in teachers}

@@ -163,6 +163,7 @@ class Record:
                 teacher.name: asdict(worker.teacher_figures[teacher.name])
                 | {"parameters": teacher.parameters, "path": teacher.path, "form": str(teacher.form)}
                 for teacher in worker.teachers
+                if teacher.name in worker.teacher_figures
             },
             "ensemble": worker.ensemble,
             "flops": flops(network, worker.recipe.data.image_size, worker.device),

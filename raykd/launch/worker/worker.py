@@ -14,6 +14,7 @@ from raykd import UserError
 from raykd.launch.cluster.signals import StopRequested
 
 Report = Callable[[dict[str, Any]], None]
+NEAR_CHANCE = 0.05  # of the way from guessing to knowing all
 
 
 def in_ray_worker(job: dict[str, Any]) -> None:
@@ -80,6 +81,14 @@ def use_cpus(cpus: int) -> None:
     process.keep()
 
 
+def said_of_teacher(name: str, top1: float, classes: int, validation: float) -> str:
+    """A teacher's accuracy in one line, with a warning where it is hardly above that of guessing."""
+    line = f"teacher {name}: top-1 {100 * top1:.2f} % on the {'validation' if validation else 'test'} split"
+    if top1 > 1 / classes + NEAR_CHANCE * (1 - 1 / classes):
+        return line
+    return f"warning: {line}, near the {100 / classes:.2f} % of chance: are its classes and images the right ones?"
+
+
 class Worker:
     """One worker's share of a run; rank 0 also writes everything that the run leaves."""
 
@@ -110,7 +119,12 @@ class Worker:
         self.test_data = TestLoader(recipe.data, self.prepared, **size, **place)
         self.autocast = autocast(recipe, device)
         classes = len(self.prepared.classes)
-        self.teachers = load_teachers(recipe.teachers, recipe.data, classes, job["trained"])
+        self.teachers = load_teachers(
+            recipe.teachers, recipe.data, self.prepared.classes, job["trained"], recipe.method.compares_classes
+        )
+        for teacher in self.teachers:
+            for remark in teacher.remarks:
+                self.notice(f"teacher {teacher.name}: {remark}")
         distiller = build_distiller(recipe, self.teachers, classes, recipe.seed)
         self.teachers = keep(self.teachers, recipe, distiller.teacher_features, self.train_data, self.notice)
         self.remote = self._remote_teachers(distiller.teacher_features)
@@ -254,9 +268,11 @@ class Worker:
         """Each teacher's logits on the evaluation split, once: for its own accuracy, the ensemble's, the agreement."""
         from raykd.train.ensemble import scores, together
         from raykd.train.evaluate import collect, evaluate
+        from raykd.train.nonfinite import NotFiniteError
 
         self.tell(phase="measuring teachers" if self.teachers else "starting")
-        kept = {t.name: collect(t.network, self.test_data.batches(), self.autocast) for t in self.teachers}
+        knowing = [teacher for teacher in self.teachers if teacher.knows_classes]
+        kept = {t.name: collect(t.network, self.test_data.batches(), self.autocast) for t in knowing}
         self.teacher_logits = kept
 
         logits = iter(zip(*kept.values()))
@@ -265,9 +281,17 @@ class Worker:
             members = dict(zip(kept, (taught.to(self.device) for taught in next(logits))))
             return members | together(members)
 
-        found = evaluate(replay, self.test_data.batches(), self.autocast, {})[0] if kept else {}
+        try:
+            found = evaluate(replay, self.test_data.batches(), self.autocast, {})[0] if kept else {}
+        except NotFiniteError as error:
+            paths = ", ".join(f"{teacher.name} is {teacher.path}" for teacher in knowing)
+            raise UserError(
+                f"teachers: {error}; {paths}: damaged weights, or numbers too large for this precision"
+            ) from None
         self.teacher_figures = {name: found[name] for name in kept}
         self.ensemble = scores({name: figures for name, figures in found.items() if name not in kept})
+        for name, figures in self.teacher_figures.items():
+            self.notice(said_of_teacher(name, figures.top1, len(self.prepared.classes), self.recipe.data.validation))
 
     def _gather_teachers(self) -> None:
         """Wait for remote teachers. Only their pass over the evaluation split ran here.

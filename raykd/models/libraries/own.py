@@ -1,12 +1,10 @@
 """Networks of one's own: `MODULE:CALLABLE`, Python beside the recipe that returns a network.
 
-The callable gets `num_classes` and the recipe's options by name. Modules are imported only if they came with a recipe
-that this process was told to run: a run directory that names others can't make it import them.
+The callable gets `num_classes` and the recipe's options by name.
 """
 
-import importlib
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -15,30 +13,7 @@ from raykd import UserError
 from raykd.models.libraries.probe import last_layer_run
 from raykd.models.parts import Parts
 from raykd.models.reader import ModuleOutputs
-
-_came_with_the_recipe: set[str] = set()
-
-
-def allow(modules: Collection[str]) -> None:
-    """Let networks of these modules be built in this process."""
-    _came_with_the_recipe.update(modules)
-
-
-def callable_of(name: str) -> Any:
-    """What MODULE:CALLABLE names; raises UserError where it can't be had."""
-    module, _, path = name.partition(":")
-    if module not in _came_with_the_recipe:
-        raise UserError(
-            f"unknown library {module!r} in {name!r}; there are torchvision, timm, hf, and modules that came with the "
-            "recipe: put yours beside it and import it there; of a run that you trust, give --trust-source"
-        )
-    try:
-        found = getattr(importlib.import_module(module), path, None)
-    except ImportError as error:
-        raise UserError(f"network {name!r}: {module} can't be imported: {error}") from error
-    if not callable(found) or getattr(found, "__module__", module) != module:
-        raise UserError(f"network {name!r}: {module} defines no callable {path!r}")
-    return found
+from raykd.models.trusted import callable_of
 
 
 def build(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:

@@ -1,0 +1,75 @@
+"""Pooled features matched through a projector: for teachers that give features and no classes, as DINOv2's or CLIP's.
+
+Each teacher has a projector of the student's pooled feature [B, D] into its own [B, D']; the loss is 1 − their cosine,
+as AM-RADIO's for its summary token (Ranzinger et al., CVPR 2024, section 3.4), or their mean squared difference
+(Romero et al., ICLR 2015). No label and no class is read, and the student's last layer is left as it is: what has been
+learned is used by a linear probe (`linear_probe`) or by fine-tuning (`supervised`) with weights `…#backbone`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.fields import NonNegativeInt
+from raykd.losses import full_precision
+from raykd.method import MethodConfig
+from raykd.methods.student import SingleStudent
+from raykd.models.staged import Staged
+
+FEATURE = "pooled"
+
+
+def feature_distance(projected: Tensor, target: Tensor, distance: str) -> Tensor:
+    """Batch mean of 1 − cosine ("cosine"), or of the mean squared difference ("mse"); both [B, D]."""
+    projected, target = full_precision(projected), full_precision(target)
+    if distance == "cosine":
+        return (1 - F.cosine_similarity(projected, target, dim=1)).mean()
+    return (projected - target).square().mean()
+
+
+def projector(student: int, teacher: int, hidden: int) -> nn.Module:
+    """[B, student] → [B, teacher]: linear, or with one hidden layer of BN and ReLU."""
+    if not hidden:
+        return nn.Linear(student, teacher)
+    return nn.Sequential(
+        nn.Linear(student, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, teacher)
+    )
+
+
+class FeatureMatch(SingleStudent):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        kind = "features"
+        compares_classes: ClassVar[bool] = False
+
+        distance: Literal["cosine", "mse"] = "cosine"
+        """What is made small: 1 − the cosine of projected and teacher's feature, or their mean squared difference."""
+        hidden: NonNegativeInt = 0
+        """Width of the projectors' hidden layer; 0: they are linear."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FeatureMatch":
+            expect_teachers("feature_match", teachers, 1)
+            return FeatureMatch(self, new_student(), teachers)
+
+    student_features = (FEATURE,)
+
+    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
+        super().__init__(config, student, teachers)
+        self.teacher_features = ((FEATURE,),) * len(teachers)
+        width = student.width(FEATURE)
+        self.projectors = nn.ModuleList(projector(width, t.width(FEATURE), config.hidden) for t in teachers)
+        for name in student.classifiers:  # no term reads them
+            student.model.get_submodule(name).requires_grad_(False)
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        feature = student.features[FEATURE]
+        pairs = zip(self.projectors, teachers, strict=True)
+        distances = torch.stack(
+            [feature_distance(project(feature), t.features[FEATURE], self.config.distance) for project, t in pairs]
+        )
+        return Step({"feature": distances.mean()}, {"distances": distances.detach()})

@@ -1,0 +1,43 @@
+"""Cross-entropy that trains the last layer alone, on the features of a network that stays as it is.
+
+How features are judged (Chen et al., ICML 2020, appendix B.5): the student's `weights` name them, as
+`runs/features/match/student.safetensors#backbone`. Its norms keep their statistics.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from raykd import UserError
+from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.losses import cross_entropy
+from raykd.method import MethodConfig
+from raykd.methods.student import SingleStudent
+from raykd.models.staged import Staged
+
+
+class LinearProbe(SingleStudent):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        kind = "baseline"
+        uses_teachers: ClassVar[bool] = False
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "LinearProbe":
+            expect_teachers("linear_probe", teachers, 0, 0)
+            return LinearProbe(self, new_student())
+
+    def __init__(self, config: Config, student: Staged):
+        super().__init__(config, student)
+        if not student.classifiers:
+            raise UserError(f"linear_probe trains the last layer alone, and {student.name} has none that is linear")
+        student.requires_grad_(False)
+        for name in student.classifiers:
+            student.model.get_submodule(name).requires_grad_(True)
+
+    def train(self, mode: bool = True) -> "LinearProbe":
+        super().train(mode)
+        self.student.eval()  # statistics and dropout of the features stay out of it
+        return self
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        return Step({"ce": cross_entropy(student.logits, batch.labels)}, {})

@@ -1,0 +1,35 @@
+"""Modules of one's own that networks may be built from: those that came with a recipe that this process runs.
+
+A run directory names networks too; without this, one from somewhere else could have any module imported and called.
+Importing this module costs nothing: no torch.
+"""
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from raykd import UserError
+
+_allowed: set[str] = set()
+
+
+def allow(modules: Iterable[str]) -> None:
+    """Let networks of these modules be built in this process."""
+    _allowed.update(modules)
+
+
+def callable_of(name: str) -> Any:
+    """What MODULE:CALLABLE names; raises UserError where it can't be had, or where its module is not allowed."""
+    module, _, path = name.partition(":")
+    if module not in _allowed:
+        raise UserError(
+            f"unknown library {module!r} in {name!r}; there are torchvision, timm, hf, and modules that came with the "
+            "recipe: put yours beside it and import it there; of a run that you trust, give --trust-source"
+        )
+    try:
+        found = getattr(importlib.import_module(module), path, None)
+    except (Exception, SystemExit) as error:  # the user's code: whatever it raises is the user's to see, in one line
+        raise UserError(f"network {name!r}: {module} fails to import: {type(error).__name__}: {error}") from error
+    if not callable(found) or getattr(found, "__module__", module) != module:
+        raise UserError(f"network {name!r}: {module} defines no callable {path!r}")
+    return found

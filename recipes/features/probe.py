@@ -1,0 +1,16 @@
+"""A linear probe of the features that `match.py` has learned: the last layer alone is trained.
+
+raykd train recipes/features/probe.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.linear_probe import LinearProbe
+from raykd.models.config import Network
+from recipes.digits.supervised import recipe as supervised
+
+recipe = replace(
+    supervised,
+    method=LinearProbe.Config(),
+    student=Network(name="resnet8", weights="runs/features/match/student.safetensors#backbone"),
+)

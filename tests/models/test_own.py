@@ -1,0 +1,148 @@
+"""A network of one's own: Python beside the recipe, used like any other, and never imported for a stranger's run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from raykd import UserError
+from raykd.__main__ import main
+from raykd.models import create, trusted
+from raykd.recipe.fingerprint import fingerprint
+from raykd.recipe.load import load
+
+NETS = """
+from torch import nn
+
+class SmallNet(nn.Module):
+    def __init__(self, num_classes, width=8):
+        super().__init__()
+        self.one = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU())
+        self.two = nn.Sequential(nn.Conv2d(width, 2 * width, 3, 2, 1), nn.BatchNorm2d(2 * width), nn.ReLU())
+        self.fc = nn.Linear(2 * width, num_classes)
+
+    def forward(self, images):
+        return self.fc(self.two(self.one(images)).mean((2, 3)))
+
+def no_network(num_classes):
+    return num_classes
+
+def other_logits(num_classes):
+    return SmallNet(num_classes + 1)
+
+def broken(num_classes):
+    raise KeyError("width")
+"""
+
+RECIPE = """
+from dataclasses import replace
+from raykd.models.config import Network
+from recipes.digits.supervised import recipe as digits
+
+recipe = replace(digits, workers=0, epochs=0.1, student=Network(
+    name="{module}:SmallNet", options={{"width": 16}}, stages=("one", "two")))
+"""
+
+STUDENT = """
+from dataclasses import replace
+from raykd.methods.fitnet_mkd import FitNetMKD
+from raykd.recipe import Run, Teachers
+from {module}_recipe import recipe as base
+
+recipe = replace(base, method=FitNetMKD.Config(), teachers=Teachers(sources=(Run(path={run!r}),)))
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch, request):
+    """A module's name, of its own for each test: Python imports a name once."""
+    name = f"nets_{abs(hash(request.node.name))}"
+    (tmp_path / f"{name}.py").write_text(NETS)
+    (tmp_path / f"{name}_recipe.py").write_text(RECIPE.format(module=name))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def test_it_is_called_with_the_classes_and_the_options(module):
+    trusted.allow({module})
+    network = create(f"{module}:SmallNet", 7, 32, options={"width": 4}, stages=("one", "two"))
+    assert network.shapes == {"stage1": (4, 16, 16), "stage2": (8, 8, 8), "pooled": (8,)}
+    assert network.classifier == "fc" and list(network.model.state_dict())[0] == "one.0.weight"
+    images = torch.randn(3, 3, 32, 32)
+    output = network.eval().output(images, ("stage2", "pooled"))
+    with torch.no_grad():
+        torch.testing.assert_close(output.logits, network.model(images))
+        torch.testing.assert_close(output.features["stage2"], network.model.two(network.model.one(images)))
+        torch.testing.assert_close(network.model.fc(output.features["pooled"]), output.logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("SmallNet", {"options": {"depth": 3}}, "unexpected keyword argument 'depth'"),
+        ("SmallNet", {"stages": ("three",)}, "no module 'three'"),
+        ("nothing", {}, "defines no callable 'nothing'"),
+        ("no_network", {}, "returned int"),
+        ("other_logits", {}, r"gives \[1, 8\] for one image, not the logits \[1, 7\]"),
+        ("broken", {}, "KeyError: 'width'"),
+        ("SmallNet", {"weights": "pretrained"}, "no published weights"),
+    ],
+)
+def test_what_is_no_network_is_one_clear_line(module, name, more, message):
+    trusted.allow({module})
+    with pytest.raises(UserError, match=message) as caught:
+        create(f"{module}:{name}", 7, 32, **more)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["os:system", "subprocess:getoutput", "builtins:exec", "raykd.models:create"])
+def test_a_name_alone_makes_nothing_run(name, tmp_path):
+    with pytest.raises(UserError, match="unknown library"):
+        create(name, 7, 32, options={"command": f"touch {tmp_path}/ran"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_module_of_ones_own_imports_is_no_network_of_it(module, tmp_path):
+    (tmp_path / f"{module}.py").write_text("from os import system")
+    trusted.allow({module})
+    with pytest.raises(UserError, match="defines no callable 'system'"):
+        create(f"{module}:system", 7, 32, options={"command": f"touch {tmp_path}/ran"})
+
+
+def test_it_trains_resumes_evaluates_exports_and_teaches(module, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    recipe, storage = tmp_path / f"{module}_recipe.py", ["--storage", str(tmp_path / "runs")]
+    assert main(["train", str(recipe), *storage, "--name", "own"]) == 0
+    run = tmp_path / "runs/own"
+    assert json.loads((run / "result.json").read_text())["status"] == "finished"
+    assert (run / "source" / f"{module}.py").read_text() == NETS
+    assert main(["export", str(run), "--to", str(tmp_path / "own.pt2")]) == 0
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.export.load(tmp_path / "own.pt2").module()(images).shape == (2, 10)
+    student = tmp_path / f"{module}_student.py"
+    student.write_text(STUDENT.format(module=module, run=str(run)))
+    assert main(["train", str(student), *storage, "--name", "student"]) == 0
+
+
+def test_its_source_is_part_of_the_fingerprint_and_travels(module, tmp_path):
+    loaded = load(tmp_path / f"{module}_recipe.py")
+    assert loaded.sources[f"{module}.py"] == NETS
+    before = fingerprint(loaded.recipe)
+    Path(tmp_path / f"{module}.py").write_text(NETS + "\n# another\n")
+    import linecache
+
+    linecache.checkcache()
+    assert fingerprint(loaded.recipe) != before
+
+
+def test_a_strangers_run_imports_nothing(module, tmp_path, monkeypatch, capsys):
+    """The run of another module's network, found beside the user: its code waits for --trust-source."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    recipe = tmp_path / f"{module}_recipe.py"
+    assert main(["train", str(recipe), "--storage", str(tmp_path / "runs"), "--name", "own"]) == 0
+    monkeypatch.setattr(trusted, "_allowed", set())
+    capsys.readouterr()
+    assert main(["export", str(tmp_path / "runs/own"), "--to", str(tmp_path / "own.safetensors")]) == 2
+    assert "--trust-source" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "runs/own"), "--trust-source", "--to", str(tmp_path / "o.safetensors")]) == 0

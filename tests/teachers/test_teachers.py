@@ -1,0 +1,187 @@
+"""Teachers for the data's classes, pixels and size: what fits is made to fit and said, what doesn't is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+
+from raykd import UserError
+from raykd.models import create, published
+from raykd.models.config import Network
+from raykd.recipe import Pretrained, Run, Teachers
+from raykd.teachers.load import load_teachers
+from recipes.digits.supervised import recipe as digits
+
+DATA = replace(digits.data, image_size=32)
+OWN = {"mean": DATA.mean, "std": DATA.std}
+ANIMALS = ("cat", "dog", "owl", "fox")
+
+
+def a_run(folder, classes, size=32, mean=DATA.mean, std=DATA.std, name="resnet8"):
+    """A run directory with a student of these classes, and the plain network that it holds."""
+    torch.manual_seed(0)
+    network = create(name, len(classes), size).eval()
+    about = {"network": name, "classes": list(classes), "image_size": size, "mean": mean, "std": std}
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: tensor.contiguous() for key, tensor in network.model.state_dict().items()}
+    (folder / "student.safetensors").write_bytes(save(state, metadata={"raykd": json.dumps(about)}))
+    return Run(path=str(folder)), network
+
+
+def load(source, classes, pairs=(), **more):
+    (teacher,) = load_teachers(Teachers(sources=(source,), classes=pairs), DATA, classes, (), **more)
+    return teacher
+
+
+def images(size=32):
+    return torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def test_classes_in_another_order_are_put_into_the_datas(tmp_path):
+    source, network = a_run(tmp_path, ANIMALS)
+    wanted = ("owl", "cat", "fox", "dog")
+    teacher = load(source, wanted)
+    expected = network(images())[:, [ANIMALS.index(name) for name in wanted]]
+    torch.testing.assert_close(teacher.network(images()), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(teacher.output(images(), ()).logits, expected, rtol=1e-4, atol=1e-5)
+    feature = network.output(images(), ("stage3",)).features["stage3"]
+    torch.testing.assert_close(teacher.network.classify(feature), expected, rtol=1e-4, atol=1e-5)
+    assert any("another order" in remark for remark in teacher.remarks)
+    assert teacher.parameters == sum(p.numel() for p in network.parameters())
+
+
+@torch.no_grad()
+def test_of_more_classes_the_datas_are_taken(tmp_path):
+    source, network = a_run(tmp_path, ANIMALS)
+    teacher = load(source, ("fox", "dog"))
+    torch.testing.assert_close(teacher.network(images()), network(images())[:, [3, 1]], rtol=1e-4, atol=1e-5)
+    assert teacher.network.num_classes == 2 and "2 of its 4 classes" in teacher.remarks[0]
+
+
+def test_the_same_classes_need_no_word(tmp_path):
+    assert load(a_run(tmp_path, ANIMALS)[0], ANIMALS).remarks == ()
+
+
+@pytest.mark.parametrize("classes", [("cat", "dog", "owl", "wolf"), ("cat", "dog", "owl", "fox", "wolf")])
+def test_other_classes_are_refused_and_named(tmp_path, classes):
+    with pytest.raises(UserError, match="does not know 1 of the data's . classes: 'wolf'.*teachers.classes"):
+        load(a_run(tmp_path, ANIMALS)[0], classes)
+
+
+@torch.no_grad()
+def test_pairs_of_names_say_which_classes_are_the_same(tmp_path):
+    source, network = a_run(tmp_path, ANIMALS)
+    teacher = load(source, ("wolf", "cat"), (("wolf", "dog"),))
+    torch.testing.assert_close(teacher.network(images()), network(images())[:, [1, 0]], rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="no class 'wolfe'; did you mean 'wolf'"):
+        load(source, ("wolf", "cat"), (("wolfe", "dog"),))
+    with pytest.raises(UserError, match="one pair alone"):
+        load(source, ("wolf", "cat"), (("wolf", "dog"), ("cat", "dog")))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["timm:test_vit", "torchvision:mobilenet_v3_small", "torchvision:squeezenet1_1"])
+def test_heads_of_every_kind_are_reordered(tmp_path, name):
+    source, network = a_run(tmp_path, ANIMALS, size=64, name=name)
+    teacher = load(source, ANIMALS[::-1])
+    data = torch.nn.functional.interpolate(images(), (64, 64), mode="bilinear", antialias=True)
+    torch.testing.assert_close(teacher.network(images()), network(data).flip(1), rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_teacher_of_other_pixels_and_size_gets_them(tmp_path):
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+    source, network = a_run(tmp_path, ANIMALS, size=48, mean=mean, std=std)
+    teacher = load(source, ANIMALS)
+    shape = (1, 3, 1, 1)
+    pixels = images() * torch.tensor(DATA.std).view(shape) + torch.tensor(DATA.mean).view(shape)
+    pixels = torch.nn.functional.interpolate(pixels, (48, 48), mode="bilinear", antialias=True)
+    expected = network((pixels - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape))
+    torch.testing.assert_close(teacher.network(images()), expected, rtol=1e-3, atol=1e-4)
+    assert any("from 32 to 48 pixels" in remark for remark in teacher.remarks)
+    assert teacher.network.shapes["stage1"] == (16, 48, 48)
+
+
+def weights(path, name="resnet8", classes=10):
+    torch.manual_seed(0)
+    save_file(create(name, classes, 32).model.state_dict(), path)
+    return Network(name=name, weights=str(path))
+
+
+@pytest.mark.parametrize("what", ["", "#backbone"])
+def test_a_teacher_with_anything_random_is_refused(tmp_path, what):
+    network = weights(tmp_path / "w.safetensors") if what else Network(name="resnet8")
+    with pytest.raises(UserError, match="teaches nothing"):
+        load(Pretrained(network=replace(network, weights=network.weights + what), **OWN), "0123456789")
+
+
+def test_a_file_names_its_normalisation_and_its_classes(tmp_path):
+    network = weights(tmp_path / "w.safetensors", classes=4)
+    with pytest.raises(UserError, match="`mean` and `std`"):
+        load(Pretrained(network=network), ANIMALS)
+    taken = load(Pretrained(network=network, **OWN), ANIMALS)
+    assert any("names no classes" in remark for remark in taken.remarks)
+    named = load(Pretrained(network=network, **OWN, classes=ANIMALS), ANIMALS[::-1])
+    with torch.no_grad():
+        torch.testing.assert_close(named.network(images()), taken.network(images()).flip(1), rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="network of 4 classes.*name its `classes`"):
+        load(Pretrained(network=network, **OWN), "0123456789")
+
+
+def test_a_file_that_raykd_wrote_says_all_of_it_itself(tmp_path):
+    source, network = a_run(tmp_path, ANIMALS)
+    path = f"{source.path}/student.safetensors"
+    teacher = load(Pretrained(network=Network(name="resnet8", weights=path)), ANIMALS[::-1])
+    with torch.no_grad():
+        torch.testing.assert_close(teacher.network(images()), network(images()).flip(1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Libraries whose pretrained weights are fresh ones, instead of a download."""
+    import timm
+    import torchvision
+
+    real = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained=False, **k: real(name, pretrained=False, **k))
+    kind = type(torchvision.models.get_model_weights("resnet18").DEFAULT)
+    monkeypatch.setattr(kind, "get_state_dict", lambda self, **k: torchvision.models.resnet18().state_dict())
+
+
+def test_a_librarys_weights_bring_their_pixels_size_and_classes(offline):
+    about = published("timm:resnetv2_50x1_bit.goog_distilled_in1k")
+    assert about.mean == about.std == (0.5, 0.5, 0.5) and (about.image_size, about.num_classes) == (224, 1000)
+    source = Pretrained(network=Network(name="timm:resnetv2_50x1_bit", weights="pretrained"), image_size=32)
+    teacher = load(source, ("n01443537", "n01440764"))  # goldfish and tench, the second and the first
+    assert teacher.network.num_classes == 2
+    torch.testing.assert_close(teacher.network.scale.flatten(), torch.tensor(DATA.std).double() / 0.5)
+    by_name = load(source, ("goldfish", "tench"))
+    assert by_name.network.num_classes == 2
+    with pytest.raises(UserError, match="does not know 10 of the data's 10 classes"):
+        load(source, "0123456789")
+
+
+def test_a_librarys_head_for_other_classes_is_never_made_up(offline):
+    source = Pretrained(network=Network(name="torchvision:resnet18", weights="pretrained"), image_size=32)
+    with pytest.raises(UserError, match="does not know 37 of the data's 37 classes"):
+        load(source, [f"pet {i}" for i in range(37)])
+
+
+@torch.no_grad()
+def test_features_without_classes_teach_methods_that_compare_none(offline):
+    network = Network(name="timm:vit_small_patch14_dinov2", weights="pretrained", options={"depth": 2})
+    source = Pretrained(network=network, image_size=28)
+    teacher = load(source, ANIMALS, compares_classes=False)
+    assert not teacher.knows_classes
+    assert teacher.output(images(), ("pooled",)).features["pooled"].shape == (4, 384)
+    with pytest.raises(UserError, match="gives features and no classes"):
+        load(source, ANIMALS)
+
+
+def test_names_are_unique(tmp_path):
+    one, other = a_run(tmp_path / "a", ANIMALS)[0], a_run(tmp_path / "b", ANIMALS)[0]
+    teachers = load_teachers(Teachers(sources=(one, other)), DATA, ANIMALS, ())
+    assert [teacher.name for teacher in teachers] == ["resnet8", "resnet8-1"]
