@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from raykd import UserError
 from raykd.launch.driver.display import table_of
 from raykd.launch.driver.run import Finished
 from raykd.runs import directory
+from raykd.runs.results import read_recipe, read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
@@ -23,16 +25,36 @@ def summary(console: Terminal, finished: Finished, trained: list[str], chosen: "
     rows = [_teacher_row(name, about) for name, about in evaluation["teachers"].items()]
     if evaluation["ensemble"]:
         rows.append(_ensemble_row(evaluation))
-    sibling = Folder(chosen.storage) / f"{chosen.name.rpartition('/')[0]}/supervised"
-    alone = directory.result_of(sibling)
-    if alone is not None and alone["status"] == "finished" and sibling.place != run.place:
-        rows.append(_row("student alone", sibling, alone))
     role = "student alone" if finished.result["method"] == "Supervised" else "student distilled"
+    alone, hint = _student_alone(run, chosen) if role == "student distilled" else (None, "")
+    if alone is not None:
+        rows.append(_row("student alone", alone, directory.result_of(alone)))
     rows.append(_row(role, run, finished.result))
     console.print()
     table_of(console, rows)
-    if alone is None and role == "student distilled":
-        console.print("(no student trained alone to compare with: train the sibling recipe supervised.py)", style="dim")
+    if hint:
+        console.print(f"({hint})", style="dim")
+
+
+def _student_alone(run: Folder, chosen: "Options") -> tuple[Folder | None, str]:
+    """The run beside this one in which the same student learned alone, as long and on the same data; or what to do."""
+    from raykd.report.compare import obstacles
+
+    beside = Folder(chosen.storage) / chosen.name.rpartition("/")[0]
+    hint = "no student trained alone to compare with: train the sibling recipe supervised.py"
+    for name in [name for name in beside.names() if "supervised" in name.lower()]:
+        other = beside / name
+        try:
+            result = read_result(other)
+            if result is None or (result.status, result.method) != ("finished", "Supervised"):
+                continue
+            found = obstacles(read_recipe(other), read_recipe(run))
+        except UserError:  # a damaged run is none to compare with
+            continue
+        if not found:
+            return other, ""
+        hint = f"{chosen.name.rpartition('/')[0]}/{name}, trained alone, differs in {', '.join(found)}: train it alike"
+    return None, hint
 
 
 def _row(role: str, run: Folder, result: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from raykd import UserError
 from raykd.report.collect import RunRecord
-from raykd.report.settings import differing, shown, without_seeds
+from raykd.report.settings import differing, settings, shown, without_seeds
 
 # What a baseline must share with a row for the difference between them to be the method's.
 SHARED = re.compile(r"student\.|data\.(source\.|image_size$|validation$)|epochs$")
@@ -132,21 +133,21 @@ def find_baseline(rows: list[Row], row: Row, wanted: str) -> Baseline:
     named = named or [r for r in rows if r.method.casefold() == wanted]
     if row in named:
         return Baseline(row=None)
-    fitting = [r for r in named if not obstacles(r, row)]
+    against = {id(r): obstacles(r.runs[0].recipe, row.runs[0].recipe) for r in named}
+    fitting = [r for r in named if not against[id(r)]]
     if len(fitting) == 1:
         return Baseline(row=fitting[0])
     if fitting:
         return Baseline(row=None, reason=f"several baselines: choose {' or '.join(r.name for r in fitting)}")
     if named:
-        return Baseline(row=None, reason=f"{named[0].label} differs in {', '.join(obstacles(named[0], row))}")
+        return Baseline(row=None, reason=f"{named[0].label} differs in {', '.join(against[id(named[0])])}")
     return Baseline(row=None, reason="none of this student on these data is finished")
 
 
-def obstacles(baseline: Row, row: Row) -> list[str]:
-    """What keeps the difference of two rows from being the method's, as "epochs (12, here 30)"."""
-    one, other = baseline.runs[0], row.runs[0]
-    names = [name for name in differing(one.settings, other.settings) if SHARED.match(name)]
-    return [f"{name} ({shown(one.recipe, name)}, here {shown(other.recipe, name)})" for name in names]
+def obstacles(baseline: dict[str, Any], recipe: dict[str, Any]) -> list[str]:
+    """What keeps the difference of two recipes' results from being the method's, as "epochs (12, here 30)"."""
+    names = [name for name in differing(settings(baseline), settings(recipe)) if SHARED.match(name)]
+    return [f"{name} ({shown(baseline, name)}, here {shown(recipe, name)})" for name in names]
 
 
 def check_baseline(rows: list[Row], wanted: str) -> None:

@@ -35,7 +35,17 @@ def new_recipe(method="KD", seed=0, mode="auto", **fields):
 
 
 def write_run(
-    root, recipe, name, *, epochs=4, top1=0.9, status="finished", teachers=("teacher",), networks=("student",), **result
+    root,
+    recipe,
+    name,
+    /,
+    *,
+    epochs=4,
+    top1=0.9,
+    status="finished",
+    teachers=("teacher",),
+    networks=("student",),
+    **result,
 ):
     """One run directory; figures are drawn from its seed around `top1`."""
     folder = root / name
