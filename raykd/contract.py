@@ -15,7 +15,7 @@ class Batch(NamedTuple):
     """This worker's part of one global batch, augmented, normalised, mixed, on the device."""
 
     images: Tensor  # [B, 3, H, W] float
-    labels: Tensor  # [B] int64, or [B, C] float where the recipe mixes images
+    labels: Tensor  # [B] int64, −1 for an image without one, or [B, C] float where the recipe mixes images
     index: Tensor  # [B] int64, position in the data set
     shares: tuple[int, ...] = ()  # rows of each worker, in order of ranks; empty where there is one worker
 

@@ -44,9 +44,12 @@ def soft_cross_entropy(
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross-entropy of logits [B, C] against classes [B] or distributions [B, C]; reduction "mean" or "none"."""
+    """Cross-entropy of logits [B, C] against classes [B] or distributions [B, C]; reduction "mean" or "none".
+
+    Where labels are missing (−1), the method's own weight of this term is 0, and any class will do.
+    """
     logits = full_precision(logits)
-    labels = labels.to(logits.dtype) if labels.is_floating_point() else labels
+    labels = labels.to(logits.dtype) if labels.is_floating_point() else labels.clamp_min(0)
     return F.cross_entropy(logits, labels, reduction=reduction)
 
 

@@ -24,6 +24,13 @@ class MethodConfig:
     initialises: ClassVar[bool] = False  # True: needs the recipe's `initialise` phase
     compares_classes: ClassVar[bool] = True  # False: reads features of the teachers alone, whose classes may be others
 
+    label_weight: ClassVar[str] = ""  # the field that weighs the only term with labels; empty: the loss always has one
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether the loss reads labels, as configured; where it doesn't, training images need none."""
+        return not self.label_weight or getattr(self, self.label_weight) > 0
+
     def build(self, new_student: "Callable[[], Staged]", teachers: "Sequence[Staged]") -> "Distiller":
         """A distiller of fresh students; raises UserError where the teachers or the networks don't fit."""
         raise NotImplementedError

@@ -25,7 +25,7 @@ from raykd.train import loop
 from raykd.train import process as heap
 from raykd.train.choose_precision import choose
 from raykd.train.choose_precision import measure as forms
-from raykd.train.setup import build_distiller
+from raykd.train.setup import build_distiller, expect_labels
 from raykd.train.state import new_state
 
 
@@ -60,6 +60,7 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
     place["channels_last"] = recipe.precision.channels_last
     data = TrainLoader(recipe.data, ready, batch_size=recipe.batch_size, seed=recipe.seed, **place)
     try:
+        expect_labels(recipe, data)
         teachers = stand_ins(recipe, ready.classes)
         distiller = build_distiller(recipe, teachers, classes, recipe.seed)
         for teacher in teachers:

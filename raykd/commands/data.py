@@ -66,7 +66,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def summary(done: Prepared) -> Iterator[str]:
     """What there is to say of prepared files, a line each."""
-    for split, path, size in (("train", done.train, done.train_size), ("test", done.test, done.test_size)):
+    parts = (("train", done.train, done.train_size), ("test", done.test, done.test_size))
+    for split, path, size in ((name, path, size) for name, path, size in parts if path is not None):
         without = f", {done.unlabelled:,} of them without a label" if split == "train" and done.unlabelled else ""
         yield f"{split}: {size:,} images{without}, {path.stat().st_size / 1e6:,.1f} MB, {path}"
     shown = ", ".join(done.classes[:10]) + (", …" if len(done.classes) > 10 else "")
@@ -83,11 +84,14 @@ def summary(done: Prepared) -> Iterator[str]:
 def _counts(done: Prepared) -> Iterator[str]:
     """How many images the smallest and the largest class have."""
     for split, path in (("train", done.train), ("test", done.test)):
+        if path is None:
+            continue
         labels = open_header(path, done).labels
         counts = np.bincount(labels[labels >= 0], minlength=len(done.classes))
         least, most = int(counts.argmin()), int(counts.argmax())
         smallest, largest = (f"{counts[i]:,} ({done.classes[i]})" for i in (least, most))
-        yield f"{split}: {smallest} to {largest} images a class"
+        several = f"{smallest} to {largest}" if counts[least] < counts[most] else f"{counts[least]:,}"
+        yield f"{split}: {several} images a class"
 
 
 def _of_recipe(arguments: Sequence[str]) -> tuple[Options, Data]:

@@ -19,7 +19,8 @@ class Prepared:
     """A data set on disk, as .beton files."""
 
     train: "Path"
-    test: "Path"
+    test: "Path | None"
+    """None: there is no test split."""
     classes: tuple[str, ...]
     train_size: int
     test_size: int

@@ -43,6 +43,7 @@ class TrainLoader:
         self.size, self.classes = len(self.subset), len(prepared.classes)
         self.batch_size, self.seed, self.mixing = batch_size, seed, data.mixing
         self.labels = torch.from_numpy(header.labels)
+        self.labelled_share = data.labelled_share
         self.streams = _streams(data, header, self.subset, seed)
         self.mixes = type(data.mixing) is not Mixing
         first, last = order.part(rank, world, batch_size)
@@ -107,7 +108,10 @@ class TestLoader:
     ):
         """`batch_size` counts the images that all workers together hold at once."""
         data = normalised(data, prepared)
-        header = _header(prepared.train if data.validation else prepared.test, prepared)
+        path = prepared.train if data.validation else prepared.test
+        if path is None:
+            raise UserError("this data has no test split: hold a share of the training images out, data.validation")
+        header = _header(path, prepared)
         self.subset = _evaluated(header.labels, data.validation)
         self.size = len(self.subset)
         self.mine = self.subset[rank::world]

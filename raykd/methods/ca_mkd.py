@@ -78,6 +78,8 @@ def _unit(in_channels: int, channels: int, kernel: int) -> list[nn.Module]:
 class Confidence(Weighting):
     """The smaller a teacher's cross-entropy with the label, the more it counts for that sample."""
 
+    reads_labels: ClassVar[bool] = True
+
     fewest: ClassVar[int] = 2
 
     def weights(self, student: Tensor, teachers: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -87,6 +89,8 @@ class Confidence(Weighting):
 @dataclass(frozen=True, kw_only=True)
 class Embeddings(Features):
     """The student's map embedded into each teacher's width, weighed by what the teacher's own head makes of it."""
+
+    reads_labels: ClassVar[bool] = True
 
     weight: NonNegative = 50.0
     """Weight of the term."""
@@ -138,6 +142,10 @@ class CAMKD(MultiTeacher):
         """How much narrower than the student's map the inner ones are; only with `convs`."""
         logits_only_epochs: NonNegative = 1.0
         """Epochs at the start without the feature term."""
+
+        @property
+        def reads_labels(self) -> bool:
+            return True
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:
             features = Embeddings(

@@ -48,6 +48,10 @@ class CTKD(SingleStudent):
         def hard_labels(self) -> bool:
             return self.method.hard_labels
 
+        @property
+        def reads_labels(self) -> bool:
+            return self.method.reads_labels
+
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CTKD":
             method = self.method.build(new_student, teachers)
             if not isinstance(method, LogitMethod):

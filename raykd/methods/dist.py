@@ -66,6 +66,7 @@ class DIST(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "logits"
+        label_weight = "alpha"
 
         alpha: NonNegative = 1.0
         """Weight of the cross-entropy with the labels."""

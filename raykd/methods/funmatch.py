@@ -33,6 +33,10 @@ class FunMatch(SingleStudent):
         scale_by_t2: bool = True
         """Multiply the divergence by T², as the official code does."""
 
+        @property
+        def reads_labels(self) -> bool:
+            return False
+
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FunMatch":
             expect_teachers("funmatch", teachers, 1)
             expect_positive("funmatch", temperature=self.temperature)

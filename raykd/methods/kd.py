@@ -32,6 +32,7 @@ class KD(LogitMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "logits"
+        label_weight = "gamma"
 
         gamma: NonNegative = 0.1
         """Weight of the cross-entropy with the labels."""

@@ -26,6 +26,7 @@ from raykd.models.staged import Staged
 class Weighting:
     """How much each teacher's logits count; this base class: all the same."""
 
+    reads_labels: ClassVar[bool] = False
     fewest: ClassVar[int] = 1
     most: ClassVar[int | None] = None
 
@@ -40,6 +41,8 @@ class Weighting:
 @dataclass(frozen=True, kw_only=True)
 class Features:
     """How the teachers' feature maps are compared with the student's; this base class: not at all."""
+
+    reads_labels: ClassVar[bool] = False
 
     def build(self, student: Staged, teachers: Sequence[Staged]) -> "FeatureTerm | None":
         """The modules that compare; raises UserError where a network lacks what is compared."""
@@ -77,6 +80,7 @@ def named_feature(what: str, stage: str, network: Staged) -> str:
 @dataclass(frozen=True, kw_only=True)
 class MultiTeacherConfig(MethodConfig):
     kind = "several teachers"
+    label_weight = "gamma"
 
     gamma: NonNegative = 1.0
     """Weight of the cross-entropy with the labels."""
@@ -97,6 +101,10 @@ class MultiTeacher(SingleStudent):
         """How the teachers' logits are weighed: Weighting, ebkd.Entropy, aekd.Agreement or ca_mkd.Confidence."""
         features: Features = Features()
         """How features are compared: Features (not at all), fitnet_mkd.Hints or AgreeingHints, ca_mkd.Embeddings."""
+
+        @property
+        def reads_labels(self) -> bool:
+            return self.gamma > 0 or self.logits.reads_labels or self.features.reads_labels
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "MultiTeacher":
             return build("multi_teacher", self, new_student, teachers, self.logits, self.features)

@@ -35,6 +35,10 @@ class Sum(SingleStudent):
             return any(method.hard_labels for method in self.methods)
 
         @property
+        def reads_labels(self) -> bool:
+            return any(method.reads_labels for method in self.methods)
+
+        @property
         def uses_teachers(self) -> bool:
             return any(method.uses_teachers for method in self.methods)
 

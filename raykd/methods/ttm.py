@@ -31,6 +31,7 @@ class TTM(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "logits"
+        label_weight = "gamma"
 
         gamma: NonNegative = 1.0
         """Weight of the cross-entropy with the labels."""

@@ -21,9 +21,11 @@ def number(
     0, 1, …; where there are none, numbers are their own names. Raises UserError for anything else, naming the origin.
     """
     parts = [_plain(part, origin) for part in (train, test)]
-    known = sorted({label for label in parts[0] if label is not None} or {x for x in parts[1] if x is not None})
-    if any(isinstance(label, str) for label in known) and not all(isinstance(label, str) for label in known):
-        raise UserError(f"{origin} has labels that are text and others that are numbers, such as {known[0]!r}")
+    there = {label for part in parts for label in part if label is not None}
+    text = {label for label in there if isinstance(label, str)}
+    if text and text != there:
+        raise UserError(f"{origin} has labels that are text and others that are numbers, such as {min(text)!r}")
+    known = sorted(there)
     if known and isinstance(known[0], str):
         classes, first = tuple(known), known
     elif names:

@@ -2,9 +2,15 @@
 
 from raykd.data.sources.arrays import Npz, TFRecord
 from raykd.data.sources.digits import Digits
+from raykd.data.sources.examples import Examples as Examples
+from raykd.data.sources.examples import Splits as Splits
+from raykd.data.sources.ffcv_files import Beton
 from raykd.data.sources.fine_grained import CUB200, MIT67, Stanford40, StanfordDogs
 from raykd.data.sources.folders import ImageFolder, ImageNet, TinyImageNet
 from raykd.data.sources.libraries import CIFAR10, CIFAR100, Flowers102, Food101, HuggingFace, Pet37, Torchvision
+from raykd.data.sources.mixed import Images, Mixed
+from raykd.data.sources.shards import WebDataset
+from raykd.data.sources.tables import Table
 
 ALL = (
     Digits,
@@ -24,4 +30,9 @@ ALL = (
     HuggingFace,
     Npz,
     TFRecord,
+    Table,
+    WebDataset,
+    Images,
+    Mixed,
+    Beton,
 )

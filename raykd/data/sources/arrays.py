@@ -1,6 +1,7 @@
 """Data sets in files of arrays and records: NumPy .npz, TFRecord."""
 
 import struct
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class Npz(Source):
                 images, labels = (file[name] for name in names)
         except MemoryError:
             raise UserError(f"{path}: its arrays {', '.join(names)} don't fit into the memory") from None
-        except DAMAGE as error:
+        except (*DAMAGE, zipfile.BadZipFile) as error:
             raise UserError(f"{path} can't be read as .npz with {', '.join(names)}: {error}") from None
         if images.ndim not in (3, 4) or labels.size != len(images):
             shapes = f"{list(images.shape)} and labels {list(labels.shape)}"

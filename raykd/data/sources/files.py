@@ -5,7 +5,10 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.data.reading.listing import LeftOut, pictures
+from raykd.data.reading.pictures import read_rgb
 from raykd.data.sources.examples import Examples
+
+__all__ = ["column", "folder", "from_files", "from_folders", "lines", "read_rgb"]
 
 
 def from_files(paths: Sequence[Path], labels: Sequence[int]) -> Examples:

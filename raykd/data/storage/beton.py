@@ -27,13 +27,13 @@ PAGE = 8 << 20
 SMART_LIMIT = 64 * 64 * 3
 
 
-class Encoded(NamedTuple):
+Encoded = tuple[int, int, int, bytes]  # mode, height, width, data
+
+
+class Stored(NamedTuple):
     """One image as it is stored."""
 
-    mode: int
-    height: int
-    width: int
-    data: bytes
+    image: Encoded
     levels: np.ndarray  # [3, 256]: how many of its pixels have each level of each channel
 
 
@@ -48,10 +48,9 @@ class Written:
     """The shortest and the longest side, in pixels."""
     levels: np.ndarray = field(default_factory=lambda: np.zeros((3, 256), np.int64))
 
-    def add(self, image: Encoded, label: int) -> None:
-        sides = (image.height, image.width)
-        self.sides = min(*sides, self.sides[0] or min(sides)), max(*sides, self.sides[1])
-        self.levels += image.levels
+    def add(self, height: int, width: int, levels: np.ndarray, label: int) -> None:
+        self.sides = min(height, width, self.sides[0] or height), max(height, width, self.sides[1])
+        self.levels += levels
         self.labels.append(label)
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
@@ -63,7 +62,6 @@ class Written:
 
 def encode(image: np.ndarray, encoding: Encoding, position: int) -> Encoded:
     """One uint8 image [H, W, 3] as it is stored."""
-    image = _bounded(np.ascontiguousarray(image), encoding.max_resolution)
     height, width = image.shape[:2]
     raw = {
         "raw": True,
@@ -71,9 +69,8 @@ def encode(image: np.ndarray, encoding: Encoding, position: int) -> Encoded:
         "smart": image.nbytes <= SMART_LIMIT,
         "proportion": uniform(0x524157, position)[0] < encoding.raw_share,
     }[encoding.mode]
-    levels = np.array(Image.fromarray(image).histogram(), np.int64).reshape(3, 256)
     data = image.tobytes() if raw else encode_jpeg(image, encoding.quality)
-    return Encoded(RAW if raw else JPEG, height, width, data, levels)
+    return RAW if raw else JPEG, height, width, data
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
@@ -121,19 +118,20 @@ def write(
                 written.skipped.append(_explained(examples.name(position), result, skip_corrupt))
                 tick(0)
                 continue
-            if len(result.data) > PAGE:
+            mode, height, width, data = result.image
+            if len(data) > PAGE:
                 raise UserError(
-                    f"{examples.name(position)} takes {len(result.data)} bytes, more than a page: set max_resolution"
+                    f"{examples.name(position)} takes {len(data)} bytes, more than a page: set max_resolution"
                 )
-            if pointer // PAGE != (pointer + len(result.data) - 1) // PAGE:
+            if pointer // PAGE != (pointer + len(data) - 1) // PAGE:
                 pointer = -(-pointer // PAGE) * PAGE
             file.seek(pointer)
-            file.write(result.data)
-            metadata[count] = (result.mode, result.width, result.height, pointer), labels[position]
-            allocations[count] = count, pointer, len(result.data)
-            count, pointer = count + 1, pointer + len(result.data)
-            written.add(result, int(labels[position]))
-            tick(len(result.data))
+            file.write(data)
+            metadata[count] = (mode, width, height, pointer), labels[position]
+            allocations[count] = count, pointer, len(data)
+            count, pointer = count + 1, pointer + len(data)
+            written.add(height, width, result.levels, int(labels[position]))
+            tick(len(data))
         _finish(file, metadata[:count], allocations[:count], pointer)
     return written
 
@@ -158,13 +156,15 @@ def _finish(file, metadata: np.ndarray, allocations: np.ndarray, pointer: int) -
     file.write(metadata.tobytes())
 
 
-def _encoded(examples: Examples, encoding: Encoding) -> Iterator[tuple[int, Encoded | Exception]]:
+def _encoded(examples: Examples, encoding: Encoding) -> Iterator[tuple[int, Stored | Exception]]:
     """Encoded images in order, a bounded number of them ahead."""
 
-    def one(position: int) -> Encoded | Exception:
+    def one(position: int) -> Stored | Exception:
         try:
             pixels = read_rgb(examples.read(position), encoding.ground, encoding.white)
-            return encode(pixels, encoding, position)
+            pixels = _bounded(np.ascontiguousarray(pixels), encoding.max_resolution)
+            levels = np.array(Image.fromarray(pixels).histogram(), np.int64).reshape(3, 256)
+            return Stored(encode(pixels, encoding, position), levels)
         except DAMAGE as error:
             return error
 

@@ -100,7 +100,7 @@ class Worker:
         from raykd.teachers.load import load_teachers
         from raykd.teachers.logit_cache import keep
         from raykd.teachers.precision import autocast
-        from raykd.train.setup import build_distiller
+        from raykd.train.setup import build_distiller, expect_labels
         from raykd.train.state import new_state
 
         self.job, self.recipe, self.rank, self.world = job, recipe, rank, world
@@ -116,6 +116,7 @@ class Worker:
         place["channels_last"] = recipe.precision.channels_last
         size = {"batch_size": recipe.batch_size}
         self.train_data = TrainLoader(recipe.data, self.prepared, seed=recipe.seed, **size, **place)
+        expect_labels(recipe, self.train_data)
         self.test_data = TestLoader(recipe.data, self.prepared, **size, **place)
         self.autocast = autocast(recipe, device)
         classes = len(self.prepared.classes)

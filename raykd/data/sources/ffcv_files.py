@@ -1,0 +1,66 @@
+"""Files that FFCV's own writer wrote, for ffcv-imagenet or others: read where they are, nothing is copied."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from raykd import UserError
+from raykd.data.config import Prepared, Source
+from raykd.data.reading.labels import NONE, expect_all
+from raykd.data.sources.examples import Splits
+from raykd.data.storage.header import Header
+
+MEND = "write it again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beton(Source):
+    """Images (JPEG, raw, or some of each) and integer labels in FFCV's .beton files, among any other fields.
+
+    A label of −1 is none.
+    """
+
+    name: ClassVar[str] = "beton"
+    description: ClassVar[str] = "FFCV's .beton files that others wrote, read where they are"
+    train: str
+    """The file of training images."""
+    test: str = ""
+    """The file of test images; empty: none, so that data.validation must hold a share of the training images out."""
+    image: str = ""
+    """The field of the images; empty: the only one."""
+    label: str = ""
+    """The field of the labels; empty: the one called label, or the only integer."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels 0, 1, …; empty: their numbers."""
+
+    def places(self) -> tuple[Path, ...]:
+        return tuple(Path(path).expanduser() for path in (self.train, self.test) if path)
+
+    def open(self, root: Path, download: bool) -> Splits:
+        raise UserError("beton: .beton files are read where they are, not written again")
+
+    def prepared(self) -> Prepared:
+        paths = self.places()
+        train, *tested = (Header(path, image=self.image, label=self.label, mend=MEND) for path in paths)
+        labels = np.concatenate([header.labels for header in (train, *tested)])
+        most = len(self.classes) or len(labels)
+        if not len(labels) or not NONE <= labels.min() <= labels.max() < most:
+            shown = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no images"
+            raise UserError(f"{train.path} has {shown}, but they must be numbers of classes: 0 to {most - 1} at most")
+        classes = self.classes or tuple(map(str, range(int(labels.max()) + 1)))
+        expect_all(train.labels, classes)
+        sides = np.concatenate([header.shapes for header in (train, *tested)])
+        return Prepared(
+            train=paths[0],
+            test=paths[1] if tested else None,
+            classes=classes,
+            train_size=len(train.labels),
+            test_size=len(tested[0].labels) if tested else 0,
+            image=train.image,
+            label=train.label,
+            unlabelled=int((train.labels == NONE).sum()),
+            mend=MEND,
+            sides=(int(sides.min()), int(sides.max())),
+        )

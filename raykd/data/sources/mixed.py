@@ -1,0 +1,53 @@
+"""Sources put together: a labelled data set and images without labels, which train as well."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from raykd import UserError
+from raykd.data.config import Source
+from raykd.data.reading.labels import NONE
+from raykd.data.reading.listing import LeftOut, pictures
+from raykd.data.sources.examples import Examples, Splits, from_arrays, joined
+from raykd.data.sources.files import from_files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Source):
+    """Images without labels, in a folder and the folders in it; for `Mixed`, which has the classes and a test split."""
+
+    name: ClassVar[str] = "images"
+    description: ClassVar[str] = "a folder of images without labels, flat or nested"
+    path: str
+    """The folder."""
+
+    def open(self, root: Path, download: bool) -> Splits:
+        base = Path(self.path).expanduser()
+        if not base.is_dir():
+            raise UserError(f"{base} is missing: data.source.path is a folder of images")
+        left = LeftOut(base)
+        files = pictures(base, left)
+        return Splits((), from_files(files, [NONE] * len(files)), from_arrays([], [], self.path), left.notes())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed(Source):
+    """The classes and the test split of one source; its training images and those of another one, without labels.
+
+    How many of each are read is `data.labelled_share`; 0 leaves the labelled ones to the test alone.
+    """
+
+    name: ClassVar[str] = "mixed"
+    description: ClassVar[str] = "a labelled source and another one without labels, which trains as well"
+    labelled: Source
+    """Where classes, labelled training images and the test split come from."""
+    unlabelled: Source
+    """Where further training images come from; labels that they may have are not used."""
+
+    def places(self) -> tuple[Path, ...]:
+        return (*self.labelled.places(), *self.unlabelled.places())
+
+    def open(self, root: Path, download: bool) -> Splits:
+        splits, more = self.labelled.open(root, download), self.unlabelled.open(root, download).train
+        extra = Examples([NONE] * len(more.labels), more.read, more.name)
+        return splits._replace(train=joined(splits.train, extra))

@@ -1,0 +1,124 @@
+"""WebDataset: .tar shards whose files belong together where they share a name, as 0001.jpg and 0001.cls."""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from raykd import UserError
+from raykd.data.config import Source
+from raykd.data.reading.labels import number, numerals
+from raykd.data.reading.listing import is_hidden
+from raykd.data.reading.pictures import suffixes
+from raykd.data.sources.examples import Examples, Splits, without_test
+from raykd.data.sources.tables import matching
+from raykd.fields import Fraction
+
+
+class Member(NamedTuple):
+    """A file in a shard."""
+
+    shard: Path
+    key: str
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        with self.shard.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebDataset(Source):
+    """Uncompressed .tar shards of images, each with a label beside it, or without one."""
+
+    name: ClassVar[str] = "webdataset"
+    description: ClassVar[str] = "WebDataset: .tar shards of images and, beside them, .cls, .txt or .json labels"
+    path: str
+    """The training shards: a file, or a pattern, as shards/train-*.tar."""
+    test: str = ""
+    """The test shards; empty: a share of the training images."""
+    label: str = "cls"
+    """Suffix of the files with the labels; of json the value of "label" or "cls". Empty: there are none."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels 0, 1, …; empty: as the shards have them."""
+    test_share: Fraction = 0.2
+    """Share of each class that is the test split where there are no shards of it."""
+
+    def places(self) -> tuple[Path, ...]:
+        found = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]
+        return tuple(found) or (Path(self.path).expanduser(),)
+
+    def open(self, root: Path, download: bool) -> Splits:
+        (train, raw), (tested, beside) = self._split(self.path), self._split(self.test) if self.test else ([], [])
+        classes, *numbers = number(numerals(raw), numerals(beside), self.classes, self.path)
+        examples = _examples(train, numbers[0])
+        if not self.test:
+            return without_test(classes, examples, self.test_share, self.path)
+        return Splits(classes, examples, _examples(tested, numbers[1]))
+
+    def _split(self, pattern: str) -> tuple[list[Member], list[str | None]]:
+        """Images of the shards in their order, and the text of the label of each."""
+        images, labels, left = [], [], 0
+        for shard in matching(pattern):
+            for parts in samples(shard):
+                image = next((parts[suffix] for suffix in parts if f".{suffix.rpartition('.')[2]}" in suffixes()), None)
+                if image is None:
+                    left += 1
+                    continue
+                images.append(image)
+                labels.append(self._label(parts, image))
+        if not images:
+            raise UserError(f"{pattern} names no shard with an image ({left} samples have none): data.source.path")
+        return images, labels
+
+    def _label(self, parts: dict[str, Member], image: Member) -> str | None:
+        if not self.label or self.label not in parts:
+            return None
+        text = parts[self.label].read().decode("utf-8", "replace").strip()
+        if self.label != "json":
+            return text or None
+        try:
+            value: Any = json.loads(text)
+        except (ValueError, RecursionError):
+            raise UserError(f"{image.shard}, {image.key}.json is not valid JSON") from None
+        if isinstance(value, dict):
+            value = value.get("label", value.get("cls"))
+        if value is not None and not isinstance(value, (str, int)):
+            raise UserError(f"{image.shard}, {image.key}.json has a label that is neither text nor a whole number")
+        return None if value is None else str(value)
+
+
+def samples(shard: Path) -> Iterator[dict[str, Member]]:
+    """Of each sample of a shard its files by suffix: all that follows the first dot of the name."""
+    key, parts = "", {}
+    for name, offset, size in _members(shard):
+        folder, _, file = name.rpartition("/")
+        stem, _, suffix = file.partition(".")
+        if is_hidden(file) or not suffix:
+            continue
+        if f"{folder}/{stem}" != key:
+            if parts:
+                yield parts
+            key, parts = f"{folder}/{stem}", {}
+        parts[suffix.lower()] = Member(shard, f"{folder}/{stem}".lstrip("/"), offset, size)
+    if parts:
+        yield parts
+
+
+def _members(shard: Path) -> Iterator[tuple[str, int, int]]:
+    """Name, offset and size of each regular file; raises UserError where a shard is damaged or compressed."""
+    try:
+        with tarfile.open(shard, "r:") as archive:  # read by position later, so not compressed
+            for member in archive:
+                if member.isreg():
+                    yield member.name, member.offset_data, member.size
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise UserError(f"{shard} is no uncompressed .tar file, or damaged: {error}") from None
+
+
+def _examples(members: list[Member], labels: list[int]) -> Examples:
+    return Examples(labels, lambda i: members[i].read(), lambda i: f"{members[i].shard}, {members[i].key}")

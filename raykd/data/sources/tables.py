@@ -1,0 +1,159 @@
+"""Tables with a row an image: CSV, parquet (Hugging Face's too), and plain lists of paths, with or without labels."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from raykd import UserError
+from raykd.data.config import Source
+from raykd.data.reading.labels import NONE, number, numerals
+from raykd.data.sources.examples import Examples, Splits, without_test
+from raykd.fields import Fraction
+
+Column = list[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Source):
+    """Rows of (image, label) in .csv, .tsv or .parquet files; a label may be missing, or the whole column.
+
+    Images are paths, relative to their table's folder, or bytes, or the structs of both that Hugging Face writes. Any
+    other file is a list of paths, one a line, without labels.
+    """
+
+    name: ClassVar[str] = "table"
+    description: ClassVar[str] = "CSV or parquet of (path or bytes of an image, label), or a list of paths"
+    path: str
+    """The table of training images: a file, or a pattern of several, as data/train-*.parquet."""
+    test: str = ""
+    """The table of test images; empty: a share of the training images."""
+    image: str = "image"
+    """The column of images; in a CSV without such a column the first one."""
+    label: str = "label"
+    """The column of labels, numbers or text; empty: there is none. In a CSV without such a column the second one."""
+    images: str = ""
+    """Folder that paths are relative to; empty: the table's own."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels 0, 1, …; empty: as the table has them."""
+    test_share: Fraction = 0.2
+    """Share of each class that is the test split where there is no table of it."""
+
+    def places(self) -> tuple[Path, ...]:
+        tables = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]
+        files = [image for table in tables for image in self._read(table)[0] if isinstance(image, Path)]
+        return (*tables, *(path for path in files if path.is_file())) or (Path(self.path).expanduser(),)
+
+    def open(self, root: Path, download: bool) -> Splits:
+        train, tested = self._rows(self.path), self._rows(self.test) if self.test else ([], [], ())
+        names = self.classes or train[2]
+        classes, *numbers = number(train[1], tested[1], names, self.path)
+        examples = self._examples(train[0], numbers[0], self.path)
+        if not self.test:
+            return without_test(classes, examples, self.test_share, self.path)
+        return Splits(classes, examples, self._examples(tested[0], numbers[1], self.test))
+
+    def _rows(self, pattern: str) -> tuple[Column, Column, Sequence[str]]:
+        """Images and labels of all the tables that a pattern names, and names of the labels' numbers."""
+        images, labels, names = [], [], ()
+        for path in matching(pattern):
+            more, beside, names = self._read(path)
+            images += more
+            labels += beside
+        if not images:
+            raise UserError(f"{pattern} names no table with a row: data.source.path is a file, or a pattern of files")
+        return images, labels, names
+
+    def _read(self, path: Path) -> tuple[Column, Column, Sequence[str]]:
+        if path.suffix.lower() == ".parquet":
+            images, labels, names = self._parquet(path)
+        elif path.suffix.lower() in (".csv", ".tsv"):
+            images, labels, names = *self._csv(path), ()
+        else:
+            images, labels, names = *listed(path), ()
+        base = Path(self.images).expanduser() if self.images else path.parent
+        return [base / image if isinstance(image, str) else image for image in images], labels, names
+
+    def _parquet(self, path: Path) -> tuple[Column, Column, Sequence[str]]:
+        import pyarrow.parquet
+
+        columns = pyarrow.parquet.read_schema(path).names
+        wanted = [self.image, self.label] if self.label else [self.image]
+        for name in wanted:
+            if name not in columns:
+                raise UserError(f"{path} has no column {name!r}; it has {', '.join(columns)}")
+        table = pyarrow.parquet.read_table(path, columns=wanted)
+        images = [stored(value) for value in table[self.image].to_pylist()]
+        labels = table[self.label].to_pylist() if self.label else [None] * len(images)
+        names = hugging_face_names(table.schema.metadata or {}, self.label)
+        # A column of classes says −1 where there is none.
+        return images, [None if names and label == NONE else label for label in labels], names
+
+    def _csv(self, path: Path) -> tuple[Column, Column]:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            rows = [row for row in csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",") if row]
+        header = rows[0] if rows else []
+        named = self.image in header
+        at = header.index(self.image) if named else 0
+        beside = self._label_column(path, header, named)
+        rows = rows[1:] if named else rows
+        for line, row in enumerate(rows, 1 + named):
+            if len(row) <= max(at, beside):
+                raise UserError(f"{path}, row {line}: {len(row)} columns, too few for an image and its label")
+        labels = [row[beside].strip() or None for row in rows] if beside >= 0 else [None] * len(rows)
+        return [row[at].strip() for row in rows], numerals(labels)
+
+    def _label_column(self, path: Path, header: Sequence[str], named: bool) -> int:
+        """Which column holds the labels; −1: none."""
+        if not self.label or (not named and len(header) == 1):
+            return -1
+        if not named:
+            return 1
+        if self.label not in header:
+            raise UserError(f"{path} has no column {self.label!r}; it has {', '.join(header)}")
+        return header.index(self.label)
+
+    def _examples(self, images: Column, labels: list[int], origin: str) -> Examples:
+        def name(i: int) -> str:
+            return str(images[i]) if isinstance(images[i], Path) else f"{origin}, row {i + 1}"
+
+        def read(i: int):
+            if images[i] is None:
+                raise ValueError("there is no image")
+            return images[i]
+
+        return Examples(labels, read, name)
+
+
+def matching(pattern: str) -> Iterator[Path]:
+    """Files that a path or a pattern names, sorted."""
+    path = Path(pattern).expanduser()
+    return iter([path] if path.is_file() else sorted(found for found in path.parent.glob(path.name) if found.is_file()))
+
+
+def listed(path: Path) -> tuple[Column, Column]:
+    """Paths of a plain list, one a line."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
+    paths = [line for line in lines if line and not line.startswith("#")]
+    return paths, [None] * len(paths)
+
+
+def stored(value: Any) -> Any:
+    """An image of a parquet file: its bytes, or its path; None where there is none."""
+    if isinstance(value, dict):
+        return value.get("bytes") or value.get("path")
+    if value is None or isinstance(value, (bytes, str)):
+        return value
+    raise UserError(f"data.source.image: a table's images are paths or bytes, not {type(value).__name__}")
+
+
+def hugging_face_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...]:
+    """Names of the classes, as Hugging Face's `datasets` keeps them beside a parquet file's schema."""
+    import json
+
+    try:
+        feature = json.loads(metadata[b"huggingface"])["info"]["features"][label]
+        return tuple(map(str, feature["names"]))
+    except (KeyError, TypeError, ValueError):  # not written by `datasets`, or no column of classes
+        return ()
