@@ -12,7 +12,7 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     A GPU reads a pinned copy that nobody else holds. Its memory goes back to PyTorch's cache at once, and the cache
     awaits the event of this reading before it hands the memory out again.
     """
-    if device.type != "cuda" or values.is_cuda:
+    if device.type != "cuda" or values.device.type == "cuda":
         return values.to(device)
     # Not `values.pin_memory()`: of a tensor that is pinned already it gives the tensor itself.
     return torch.empty_like(values, pin_memory=True).copy_(values).to(device, non_blocking=True)

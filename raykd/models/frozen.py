@@ -9,20 +9,41 @@ from torch import Tensor, nn
 
 from raykd.models.staged import Staged
 
+STANDARDISED = ("StdConv2d", "ScaledStdConv2d")  # timm's; those that pad by the size of the map stay what they are
+
 
 def freeze(staged: Staged) -> Staged:
     """`staged` itself, for inference alone: it computes the same logits and features, to rounding, in less time.
 
     BatchNorm goes into the convolution before it wherever nothing else reads that convolution's output; it leaves an
-    identity behind, so stages, features and the head keep their names and shapes. Weights lie channels last.
+    identity behind, so stages, features and the head keep their names and shapes. Convolutions that standardise their
+    weights before every pass (BiT's, NFNet's) become plain ones. Weights lie channels last.
     """
     staged.eval().requires_grad_(False)
+    for name, module in list(staged.model.named_modules()):
+        if type(module).__name__ in STANDARDISED:
+            staged.model.set_submodule(name, _plain_convolution(module))
     for conv, norm in foldable(staged):
         _fold(conv, norm)
         for name, module in list(staged.model.named_modules(remove_duplicate=False)):
             if module is norm:
                 staged.model.set_submodule(name, _what_stays(norm))
     return staged.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _plain_convolution(standardised: nn.Conv2d) -> nn.Conv2d:
+    """A convolution with the weights that one of timm's with weight standardisation makes of its own at every pass."""
+    own = standardised.weight.double()
+    mean, variance = own.mean((1, 2, 3), keepdim=True), own.var((1, 2, 3), correction=0, keepdim=True)
+    weight = (own - mean) / (variance + standardised.eps).sqrt()
+    if hasattr(standardised, "gain"):
+        weight = weight * standardised.gain.double() * standardised.scale
+    conv = copy.copy(standardised)
+    conv.__class__, conv._parameters = nn.Conv2d, dict(standardised._parameters)
+    conv._parameters.pop("gain", None)
+    conv.weight = nn.Parameter(weight.to(standardised.weight.dtype), requires_grad=False)
+    return conv
 
 
 def lowered(staged: Staged, kind: torch.dtype) -> Staged:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raykd.contract import Output
 from raykd.models.frozen import lowered
+from raykd.models.fused import fuse, traced
 from raykd.models.staged import Staged
 from raykd.recipe import Teachers
 
@@ -49,33 +50,47 @@ class FrozenTeacher:
     remarks: tuple[str, ...] = ()  # what the user is told of how it was made to fit
 
     def output(self, images: Tensor, features: Sequence[str]) -> Output:
-        """`network.output` in this teacher's form, which is made of the network as it lies at the first call."""
-        return self._run(images, features)
+        """`network.output` in this teacher's form, made at the first call of the network as it lies there.
+
+        A form of a type of its own gives float32 logits and features.
+        """
+        own = _type(self.form)
+        if own is None:
+            return self._run(images, tuple(features))
+        with torch.autocast(images.device.type, dtype=own):
+            output = self._run(images, tuple(features))
+        return Output(output.logits.float(), {name: feature.float() for name, feature in output.features.items()})
 
     @cached_property
-    def _run(self):
-        return runner(self.network, self.form)
+    def _runs(self) -> dict[Any, Callable[[Tensor], Output]]:
+        return {}
+
+    def _run(self, images: Tensor, features: tuple[str, ...]) -> Output:
+        """In the type of autocast, where that is on: weights are cast once, not in every pass."""
+        device = images.device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        if (kind, features) not in self._runs:
+            self._runs[kind, features] = runner(self.network, features, kind, self.form.compiled)
+        return self._runs[kind, features](images)
 
 
-def runner(network: Staged, form: Form) -> Callable[[Tensor, Sequence[str]], Output]:
-    """`network.output` in a form; a form of a type of its own gives float32 logits and features."""
-    kind = _type(form)
-    network = network if kind is None else lowered(network, kind)
-    output = torch.compile(network.output) if form.compiled else network.output
-    if kind is None:
-        return output
+def runner(
+    network: Staged, features: tuple[str, ...], kind: torch.dtype | None, compiled: bool
+) -> Callable[[Tensor], Output]:
+    """`network.output` of some features with weights of a type; kind None: as they are."""
+    graph = traced(network if kind is None else lowered(network, kind), features)
+    on_gpu = next(network.parameters()).device.type == "cuda"
+    if compiled:
+        graph = torch.compile(graph)
+    elif on_gpu and not torch.are_deterministic_algorithms_enabled():  # cuDNN chooses fused kernels freely
+        graph = fuse(graph)
 
-    def run(images: Tensor, features: Sequence[str]) -> Output:
-        with torch.autocast(images.device.type, dtype=kind):
-            return _whole(output(images, features))
+    def run(images: Tensor) -> Output:
+        logits, *maps = graph(images)
+        return Output(logits, dict(zip(features, maps, strict=True)))
 
     return run
 
 
 def _type(form: Form) -> torch.dtype | None:
     return None if form.precision == "recipe" else getattr(torch, form.precision)
-
-
-def _whole(output: Output) -> Output:
-    """In float32."""
-    return Output(output.logits.float(), {name: feature.float() for name, feature in output.features.items()})

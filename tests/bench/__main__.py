@@ -13,6 +13,7 @@ GROUPS = {
     "data": "tests.bench.data",
     "larger": "tests.bench.larger",
     "step": "tests.bench.step",
+    "kernels": "tests.bench.kernels",
     "teachers": "tests.bench.teachers",
     "scale": "tests.bench.scale",
     "startup": "tests.bench.startup",

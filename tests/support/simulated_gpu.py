@@ -9,6 +9,7 @@ sees, so here C++ sees meta tensors, which it leaves alone, and Python sees cuda
 """
 
 import copy
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Iterator
@@ -16,14 +17,20 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 import torch._dynamo  # noqa: F401 - before `_make_subclass` is replaced: it inspects the original
 import torch._dynamo.polyfills.loader  # noqa: F401
+import torch.cuda.amp.common as amp_common
+import torch.nn.utils.clip_grad as clip_grad
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from raykd.train import evaluate, fetch, loop, meters, nonfinite
+
+READERS = (evaluate, loop, meters, nonfinite)  # modules that fetch numbers from the device, where they should
 CUDA = torch.device("cuda", 0)
 READS = ("aten._local_scalar_dense", "aten.item", "aten.equal", "aten.is_nonzero")
 SIZES = (
@@ -34,6 +41,8 @@ SIZES = (
 )  # a result's size is known to the GPU alone
 COPIES = ("aten._to_copy", "aten.copy_", "aten._copy_from", "prims.device_put")
 FREE = ("aten.empty", "aten.new_empty", "aten.lift_fresh", "aten.detach", "aten.alias", "aten._unsafe_view")
+ADD_RELU = torch.ops.aten.cudnn_convolution_add_relu.default
+CONVOLUTIONS = (torch.ops.aten.cudnn_convolution_relu.default, ADD_RELU)
 FUSED = ("aten._fused_sgd_", "aten._fused_adam")  # without an implementation for fake tensors
 
 
@@ -53,13 +62,13 @@ class Trace(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = _on_cuda(kwargs or {})
         name, given = str(func), _tensors((args, kwargs))
-        if any(t.is_cuda for t in given):
+        if any(t.device.type == "cuda" for t in given):
             self._expect_no_reading(name, args)
         result = func(*args, **kwargs)
         made = _tensors(result)
         if name.startswith(COPIES) and {t.device.type for t in given + made} == {"cpu", "cuda"}:
             self._copy(name, args, kwargs, made)
-        elif any(t.is_cuda for t in given + made) and not _is_free(func, name):
+        elif any(t.device.type == "cuda" for t in given + made) and not _is_free(func, name, given, made):
             self.kernels += 1
             self.operations[name] += 1
             self.bytes += sum(t.numel() * t.element_size() for t in given + made)
@@ -90,10 +99,16 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def _is_free(func: Any, name: str) -> bool:
-    """Views and allocations launch nothing."""
+def _is_free(func: Any, name: str, given: list[Tensor], made: list[Tensor]) -> bool:
+    """Views and allocations launch nothing, nor does `to` where there is nothing to change: only C++ sees meta here."""
+    if name.startswith("aten._to_copy") and _like(given[0]) == _like(made[0]):
+        return True
     aliases = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
     return aliases or name.startswith(FREE) or getattr(func, "is_view", False)
+
+
+def _like(tensor: Tensor) -> tuple:
+    return tensor.device, tensor.dtype, tensor.shape, tensor.stride()
 
 
 def _on_cuda(kwargs: dict) -> dict:
@@ -154,38 +169,48 @@ class _Stream(_Event):
 
 
 @contextmanager
-def simulated_gpu() -> Iterator[FakeTensorMode]:
-    """Inside, device cuda:0 is there and every tensor is fake; modules move to it with `.to`."""
+def simulated_gpu(backward: bool = True) -> Iterator[FakeTensorMode]:
+    """Inside, device cuda:0 is there and every tensor is fake; modules move to it with `.to`.
+
+    backward=False: C++ sees cuda:0 too, so autocast casts, but no backward pass can be run.
+    """
     with ExitStack() as stack:
+        if backward:
+            stack.enter_context(mock.patch.object(torch.Tensor, "_make_subclass", _make_subclass))
         for target, name, value in _replacements():
-            stack.enter_context(mock.patch.object(target, name, value))
+            stack.enter_context(mock.patch.object(target, name, value, create=True))
         mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(mock.patch.object(nn.Module, "to", lambda self, *a, **k: _moved(self, mode, *a, **k)))
         yield mode
 
 
-def _replacements() -> Iterator[tuple[Any, str, Any]]:
-    make, dispatch = torch.Tensor._make_subclass, FakeTensorMode.dispatch
+_make = torch.Tensor._make_subclass
 
-    def make_subclass(cls, elem, requires_grad=False, *, dispatch_device=False, device_for_backend_keys=None, **rest):
-        if device_for_backend_keys is not None and torch.device(device_for_backend_keys).type == "cuda":
-            return make(cls, elem, requires_grad)
-        return make(
-            cls,
-            elem,
-            requires_grad,
-            dispatch_device=dispatch_device,
-            device_for_backend_keys=device_for_backend_keys,
-            **rest,
-        )
+
+@staticmethod
+def _make_subclass(cls, elem, requires_grad=False, *, dispatch_device=False, device_for_backend_keys=None, **rest):
+    """A fake tensor; one on cuda is made without telling C++ so."""
+    if device_for_backend_keys is not None and torch.device(device_for_backend_keys).type == "cuda":
+        return _make(cls, elem, requires_grad)
+    rest |= {"dispatch_device": dispatch_device, "device_for_backend_keys": device_for_backend_keys}
+    return _make(cls, elem, requires_grad, **rest)
+
+
+def _replacements() -> Iterator[tuple[Any, str, Any]]:
+    dispatch = FakeTensorMode.dispatch
 
     def dispatched(self, func, types, args=(), kwargs=None):
         if str(func).startswith(FUSED):
             return expect_fusable(func, args, kwargs or {})
+        if func in CONVOLUTIONS:
+            return dispatch(self, torch.ops.aten.convolution.default, types, _plain(func, args), {})
         inside = self.in_kernel_invocation
-        return dispatch(self, func, types, args, kwargs if inside else _on_cuda(kwargs or {}))
+        result = dispatch(self, func, types, args, kwargs if inside else _on_cuda(kwargs or {}))
+        if func is torch.ops.aten.convolution_backward.default and result[1] is not None:
+            # cuDNN's gradient lies as the weight does; that of fake tensors is always contiguous.
+            return result[0], dispatch(self, torch.ops.aten.empty_like.default, types, (args[2],), {}), result[2]
+        return result
 
-    yield torch.Tensor, "_make_subclass", staticmethod(make_subclass)
     yield FakeTensorMode, "dispatch", dispatched
     yield FakeTensorMode, "__deepcopy__", lambda self, memo: self
     yield torch.Tensor, "pin_memory", lambda self, device=None: _pin(self.clone())
@@ -196,8 +221,19 @@ def _replacements() -> Iterator[tuple[Any, str, Any]]:
     cuda |= {"stream": _inside_stream, "synchronize": lambda device=None: None}
     for name, value in cuda.items():
         yield torch.cuda, name, value
-    for module in (torch.utils._foreach_utils, torch.optim.optimizer):
+    for module in (torch.utils._foreach_utils, sys.modules["torch.optim.optimizer"], clip_grad):
         yield module, "_group_tensors_by_device_and_dtype", _grouped
+    yield clip_grad, "_has_foreach_support", lambda tensors, device: device.type == "cuda"
+    yield amp_common, "amp_definitely_not_available", lambda: False
+    yield torch.cuda, "is_bf16_supported", lambda *args, **options: True
+    yield fetch, "fetch", _nothing
+    for module in READERS:
+        yield module, "fetch", _nothing
+
+
+def _nothing(values: Tensor) -> Any:
+    """Ones in place of numbers that a tensor does not have here."""
+    return np.ones(tuple(values.shape)).tolist()
 
 
 @contextmanager
@@ -223,6 +259,18 @@ def _grouped(lists: list, with_indices: bool = False) -> dict:
             column.append(tensor)
         places.append(place)
     return groups
+
+
+def _plain(func: Any, args: tuple) -> tuple:
+    """The arguments of the convolution in one of cuDNN's fused ones, which has no implementation for fake tensors."""
+    x, weight, *rest = args
+    z = rest.pop(0) if func is ADD_RELU else None
+    bias, *where = rest[1:] if func is ADD_RELU else rest
+    for tensor in (weight, bias, z):
+        if tensor is not None and (tensor.device, tensor.dtype) != (x.device, x.dtype):
+            raise DeviceMismatch(f"{func}: {_seen(x)} beside {_seen(tensor)}")
+    stride, padding, dilation, groups = where
+    return x, weight, bias, stride, padding, dilation, False, [0, 0], groups
 
 
 def expect_fusable(func: Any, args: tuple, kwargs: dict) -> None:

@@ -17,7 +17,7 @@ from raykd.models.frozen import freeze, lowered
 from raykd.recipe import Precision, Teachers
 from raykd.recipe.fingerprint import fingerprint
 from raykd.storage.folder import Folder
-from raykd.teachers.frozen_teacher import Form, FrozenTeacher, runner
+from raykd.teachers.frozen_teacher import Form, FrozenTeacher
 from raykd.train import choose_precision, loop
 from raykd.train.choose_precision import Measured
 from raykd.train.state import new_state
@@ -46,7 +46,7 @@ def test_a_lower_precision_gives_nearly_the_same_as_float32(name: str):
         exact, features = network.output(images, names)
         for outer in (torch.float32, torch.bfloat16):  # whatever the student is computed in
             with torch.autocast("cpu", outer, enabled=outer is not torch.float32):
-                logits, found = runner(network, HALF)(images, names)
+                logits, found = FrozenTeacher(name, network, "", 0, form=HALF).output(images, names)
             assert {logits.dtype, *(f.dtype for f in found.values())} == {torch.float32} and set(found) == set(names)
             for one, other in ((exact, logits), *((features[n], found[n]) for n in names)):
                 assert 0 < (one - other).norm() / one.norm() < 0.03

@@ -1,0 +1,22 @@
+"""What a step launches on a GPU stays as little as it has become."""
+
+import pytest
+
+from tests.bench import kernels
+from tests.support import every_method, gpu_step
+
+
+@pytest.mark.parametrize(("name", "most"), [("KD", 250), ("OKDDip", 610)])
+def test_a_step_launches_no_more_kernels(name, most):
+    case = kernels.case_of(every_method.configs()[name])
+    with gpu_step.running(case, kernels.SIZES) as run:
+        assert gpu_step.traced_update(run, kernels.SIZES).kernels <= most
+
+
+def test_an_average_costs_one_kernel():
+    case = kernels.case_of(every_method.configs()["Supervised"])
+    found = []
+    for ema in (0.0, 0.9):
+        with gpu_step.running(case, kernels.SIZES, ema=ema) as run:
+            found.append(gpu_step.traced_update(run, kernels.SIZES).kernels)
+    assert found[1] - found[0] == 1

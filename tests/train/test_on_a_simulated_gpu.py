@@ -1,0 +1,163 @@
+"""Every method's step and evaluation on a GPU that does no arithmetic: one device's tensors, and no wait for it."""
+
+import copy
+from functools import cache, partial
+
+import pytest
+import torch
+
+from raykd.recipe import SGD, AdamW, Precision
+from raykd.teachers.frozen_teacher import Form
+from raykd.teachers.outputs import ask
+from tests.support import every_method, gpu_step
+from tests.support.simulated_gpu import CUDA, DeviceMismatch, Trace, simulated_gpu
+
+pytestmark = pytest.mark.filterwarnings("ignore:for .*a no-op")  # restoring numbers that are not there
+
+SIZES = gpu_step.Sizes()
+STUDENTS, TEACHER = ("resnet8", "cifar_resnet18"), "resnet8x4"
+METHODS = every_method.configs()
+
+
+@cache
+def case_of(name):
+    return every_method.case_of(METHODS[name], partial(gpu_step.network, sizes=SIZES), STUDENTS, TEACHER)
+
+
+ALL_AT_ONCE = {"ema": 0.99, "optimizer": AdamW(clip_norm=1.0), "accumulate": 3}
+APART = {
+    "ema": {"ema": 0.99},
+    "adamw, clipped": {"optimizer": AdamW(clip_norm=1.0)},
+    "sgd, clipped": {"optimizer": SGD(clip_norm=1.0)},
+    "accumulated": {"accumulate": 3},
+    "first epoch": {"step": 0},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_and_an_evaluation_never_wait(name):
+    with gpu_step.running(case_of(name), SIZES) as run:
+        assert not gpu_step.traced_update(run, SIZES).waits
+        assert not gpu_step.traced_evaluation(run, SIZES).waits
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_with_everything_that_a_recipe_can_add_never_waits(name):
+    mixed = not METHODS[name].hard_labels
+    with gpu_step.running(case_of(name), SIZES, **ALL_AT_ONCE) as run:
+        assert not gpu_step.traced_update(run, SIZES, mixed).waits
+        assert not gpu_step.traced_evaluation(run, SIZES).waits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", APART.values(), ids=APART)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_with_one_thing_that_a_recipe_can_add_never_waits(name, changes):
+    with gpu_step.running(case_of(name), SIZES, **changes) as run:
+        assert not gpu_step.traced_update(run, SIZES).waits
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_goes_on_from_a_checkpoint_on_the_gpu(name):
+    """Within an evaluation interval, so that the meter has sums already; a checkpoint is on the CPU."""
+    with gpu_step.running(case_of(name), SIZES, ema=0.9) as run:
+        gpu_step.traced_update(run, SIZES)
+        run.state.restore(run.state.snapshot())
+        assert not gpu_step.traced_update(run, SIZES).waits
+        meter = [*run.state.meter.sums.values(), run.state.meter.norm]
+        velocities = [v for state in run.state.optimizer.state.values() for v in state.values()]
+        assert {t.device for t in meter + velocities if isinstance(t, torch.Tensor)} == {CUDA}
+
+
+PRECISIONS = [
+    ("bfloat16", Form()),
+    ("bfloat16", Form("bfloat16")),
+    ("float32", Form("bfloat16")),
+    pytest.param("float16", Form("float16"), marks=pytest.mark.slow),
+    pytest.param("float16", Form(), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("autocast", "form"), PRECISIONS, ids=lambda value: str(value))
+@pytest.mark.parametrize("name", METHODS)
+def test_teachers_and_students_run_under_autocast(name, autocast, form):
+    precision = {"precision": Precision(autocast=autocast)}
+    with gpu_step.running(case_of(name), SIZES, form=form, backward=False, **precision) as run:
+        given, wanted = gpu_step.batch(SIZES), run.state.distiller.teacher_features
+        with Trace() as trace:
+            outputs = ask(run.teachers, wanted, given.images, run.context)
+            with run.context():
+                step = run.model(given, outputs, 100.0)
+        assert not trace.waits
+        assert {term.dtype for term in step.terms.values()} <= {torch.float32, torch.float64}
+
+
+def casts(form, autocast):
+    """How often a ResNet-56's pass casts a tensor, from the second time on."""
+    case = every_method.Case(METHODS["KD"], "resnet8", ("resnet56",))
+    precision = {"precision": Precision(autocast=autocast)}
+    with gpu_step.running(case, SIZES, form=form, backward=False, **precision) as run:
+        images = gpu_step.batch(SIZES).images
+        for _ in range(2):
+            with Trace() as trace:
+                ask(run.teachers, ((),), images, run.context)
+    return trace.operations["aten._to_copy.default"]
+
+
+@pytest.mark.parametrize(("form", "autocast", "most"), [(Form(), "bfloat16", 1), (Form("bfloat16"), "float32", 2)])
+def test_a_frozen_teachers_weights_are_not_cast_in_every_step(form, autocast, most):
+    """The images are, and where the form is the teacher's own its logits."""
+    assert casts(form, autocast) <= most
+
+
+class Faults:
+    """What the simulated GPU must find, one fault each."""
+
+    @staticmethod
+    def pageable_copy():
+        torch.ones(3).to(CUDA, non_blocking=True)
+
+    @staticmethod
+    def blocking_copy():
+        torch.empty(3, device=CUDA).to("cpu")
+
+    @staticmethod
+    def reading():
+        torch.empty((), device=CUDA).item()
+
+    @staticmethod
+    def mask():
+        values = torch.empty(3, device=CUDA)
+        values[values > 0]
+
+
+@pytest.mark.parametrize("fault", [f for f in vars(Faults) if not f.startswith("_")])
+def test_the_simulated_gpu_sees_what_waits(fault):
+    with simulated_gpu(), Trace() as trace:
+        try:
+            getattr(Faults, fault)()
+        except Exception as error:  # noqa: BLE001  there is no number to go on with
+            assert "DataDependent" in type(error).__name__ or "Dynamic" in type(error).__name__
+    assert len(trace.waits) == 1
+
+
+def test_the_simulated_gpu_refuses_tensors_of_two_devices():
+    with simulated_gpu(), pytest.raises(RuntimeError, match="device"):
+        torch.empty(3, device=CUDA) + torch.empty(3)
+
+
+def test_the_simulated_gpu_refuses_an_optimizer_whose_state_is_elsewhere():
+    with simulated_gpu():
+        weight = torch.nn.Parameter(torch.empty(3, device=CUDA))
+        optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9, fused=True)
+        optimizer.state[weight]["momentum_buffer"] = torch.empty(3)
+        weight.grad = torch.empty(3, device=CUDA)
+        with pytest.raises(DeviceMismatch):
+            optimizer.step()
+
+
+def test_a_simulated_step_leaves_no_trace_in_torch():
+    before = copy.copy(torch.empty), torch.nn.Module.to, torch.Tensor._make_subclass
+    with simulated_gpu():
+        pass
+    assert (torch.empty, torch.nn.Module.to, torch.Tensor._make_subclass) == before
