@@ -50,7 +50,7 @@ def traced(network: Staged, features: Sequence[str]) -> nn.Module:
     chosen = Chosen(network, features)
     try:
         graph = fx.symbolic_trace(chosen)
-    except (fx.proxy.TraceError, TypeError):  # what a value that is asked for its number or its length raises
+    except (fx.proxy.TraceError, TypeError, RuntimeError):  # of a value that is asked for its number or its length
         return chosen
     for node in list(graph.graph.nodes):
         if _is(node, graph, (), (nn.Identity, nn.Dropout)):  # identities are what folded BatchNorms leave

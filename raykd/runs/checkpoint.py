@@ -16,6 +16,7 @@ from raykd.storage.folder import Folder
 from raykd.storage.retry import LONGEST_PAUSE, PATIENCE, reason
 
 FOLDER = "checkpoints"
+PLAIN = (str, bytes, int, float, bool, type(None))  # numpy's numbers, which are floats too, need code to be read
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Stamp:
 
 
 def write(run: Folder, state: dict[str, Any], *, step: int, epoch: float, top1: float | None, fingerprint: str) -> None:
-    """Save a state (tensors and plain values) as the checkpoint of a step."""
+    """Save a state (tensors and plain values) as the checkpoint of a step; raises TypeError for what `decode` refuses."""
+    expect_readable(state, "the state")
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -39,6 +41,19 @@ def write(run: Folder, state: dict[str, Any], *, step: int, epoch: float, top1: 
     name = f"{FOLDER}/step-{step:09d}"
     run.write(f"{name}/state.pt", content)
     run.write(f"{name}/stamp.json", json.dumps(asdict(stamp)))
+
+
+def expect_readable(value: Any, name: str) -> None:
+    """Raise TypeError, naming the place, for anything but tensors and plain values: it could not be read back."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            expect_readable(key, f"a key of {name}")
+            expect_readable(item, f"{name}[{key!r}]")
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            expect_readable(item, f"{name}[{i}]")
+    elif not isinstance(value, torch.Tensor) and type(value) not in PLAIN:
+        raise TypeError(f"a checkpoint holds tensors and plain values; {name} is a {type(value).__name__}")
 
 
 def stamps(run: Folder) -> list[Stamp]:

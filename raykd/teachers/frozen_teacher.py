@@ -78,12 +78,14 @@ def runner(
     network: Staged, features: tuple[str, ...], kind: torch.dtype | None, compiled: bool
 ) -> Callable[[Tensor], Output]:
     """`network.output` of some features with weights of a type; kind None: as they are."""
-    graph = traced(network if kind is None else lowered(network, kind), features)
+    network = network if kind is None else lowered(network, kind)
     on_gpu = next(network.parameters()).device.type == "cuda"
     if compiled:
-        graph = torch.compile(graph)
+        graph = torch.compile(traced(network, features))
     elif on_gpu and not torch.are_deterministic_algorithms_enabled():  # cuDNN chooses fused kernels freely
-        graph = fuse(graph)
+        graph = fuse(traced(network, features))
+    else:
+        return lambda images: network.output(images, features)
 
     def run(images: Tensor) -> Output:
         logits, *maps = graph(images)

@@ -18,7 +18,9 @@ def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     if isinstance(config, AdamW):
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
     if isinstance(config, Shampoo):
-        return _shampoo(config, groups)
+        from raykd.train.shampoo import shampoo
+
+        return shampoo(config, groups)
     raise UserError(f"optimizer: {type(config).__name__} is not one of SGD, AdamW, Shampoo")
 
 
@@ -48,17 +50,6 @@ def parameter_groups(module: nn.Module, weight_decay: float, decay_vectors: bool
     vectors = [p for p in parameters if p.ndim <= 1]
     tensors = [p for p in parameters if p.ndim > 1]
     return [{"params": tensors, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-
-
-def _shampoo(config: Shampoo, groups: list[dict]) -> torch.optim.Optimizer:
-    from pytorch_optimizer import ScalableShampoo
-
-    return ScalableShampoo(
-        groups,
-        lr=config.learning_rate,
-        betas=(config.momentum, 0.999),
-        preconditioning_compute_steps=config.preconditioning_every,
-    )
 
 
 def learning_rate(recipe: Recipe, step: int, size: int) -> float:

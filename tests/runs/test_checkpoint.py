@@ -1,6 +1,7 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -118,3 +119,11 @@ def test_storage_that_cant_be_written_is_named(tmp_path):
         Folder(tmp_path / "file" / "below").create()
     with pytest.raises(UserError, match="nonsense"):
         Folder("nonsense://x")
+
+
+@pytest.mark.parametrize("value", [object(), np.float64(1.0), {torch.float32}])
+def test_what_could_not_be_read_back_is_not_written(run, value):
+    state = {"optimizer": {"state": {0: [torch.ones(1), {"object": value}]}}}
+    with pytest.raises(TypeError, match=r"the state\['optimizer'\]\['state'\]\[0\]\[1\]\['object'\] is a"):
+        checkpoint.write(run, state, step=1, epoch=0.0, top1=None, fingerprint="")
+    assert not checkpoint.stamps(run)

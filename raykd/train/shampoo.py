@@ -1,0 +1,65 @@
+"""Shampoo of pytorch-optimizer, whose state is saved and restored as tensors and plain values."""
+
+from typing import Any
+
+from pytorch_optimizer import ScalableShampoo
+from torch import Tensor
+
+from raykd.recipe import Shampoo as Config
+
+OBJECTS = {"pre_conditioner": ("statistics", "pre_conditioners"), "graft": ("momentum",)}
+"""Objects in a parameter's state, and their tensors (or lists of tensors) that change with the steps."""
+
+
+class Shampoo(ScalableShampoo):
+    """The library keeps objects in its state, which no checkpoint may hold: a state dictionary has their tensors."""
+
+    def state_dict(self) -> dict[str, Any]:
+        plain = super().state_dict()
+        state = {key: _taken_apart(entry) for key, entry in plain["state"].items()}
+        return plain | {"state": state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Raises KeyError or ValueError where the state is another optimizer's."""
+        super().load_state_dict(state_dict | {"state": {}})
+        places = [p for group in self.param_groups for p in group["params"]]
+        for group in self.param_groups:
+            self._begin(group, [places[int(key)] for key in state_dict["state"]])
+        for key, saved in state_dict["state"].items():
+            _put_back(self.state[places[int(key)]], saved)
+
+    def _begin(self, group: dict[str, Any], started: list[Tensor]) -> None:
+        """Make the state of parameters that have had a gradient, as the library does at their first one."""
+        known = {id(p) for p in started}
+        mine = [p for p in group["params"] if id(p) in known]
+        gradients = [p.grad for p in mine]
+        for p in mine:
+            p.grad = p.detach()  # only its shape is read
+        self.init_group({**group, "params": mine})
+        for p, gradient in zip(mine, gradients, strict=True):
+            p.grad = gradient
+
+
+def _taken_apart(entry: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: value for name, value in entry.items() if name not in OBJECTS}
+    return plain | {f"{name}.{part}": getattr(entry[name], part) for name, parts in OBJECTS.items() for part in parts}
+
+
+def _put_back(entry: dict[str, Any], saved: dict[str, Any]) -> None:
+    """Fill a parameter's state, which lies where it belongs, with saved tensors."""
+    ours = _taken_apart(entry)
+    if ours.keys() != saved.keys():
+        raise ValueError("the optimizer's state is of another version of Shampoo")
+    for name, value in ours.items():
+        pairs = zip(value, saved[name], strict=True) if isinstance(value, list) else [(value, saved[name])]
+        for mine, theirs in pairs:
+            mine.copy_(theirs)
+
+
+def shampoo(config: Config, groups: list[dict]) -> Shampoo:
+    return Shampoo(
+        groups,
+        lr=config.learning_rate,
+        betas=(config.momentum, 0.999),
+        preconditioning_compute_steps=config.preconditioning_every,
+    )
