@@ -32,7 +32,7 @@ class Stamp:
 
 
 def write(run: Folder, state: dict[str, Any], *, step: int, epoch: float, top1: float | None, fingerprint: str) -> None:
-    """Save a state (tensors and plain values) as the checkpoint of a step; raises TypeError for what `decode` refuses."""
+    """Save a state (tensors and plain values) as a step's checkpoint; raises TypeError for what `decode` refuses."""
     expect_readable(state, "the state")
     buffer = io.BytesIO()
     torch.save(state, buffer)
