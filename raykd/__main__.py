@@ -1,5 +1,6 @@
 """The command line: the only reader of argv. Heavy modules are imported by the command that needs them."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ COMMANDS = {
     "teach RECIPE [--field VALUE …]  keep what its teachers say",
     "list": "[methods|models|datasets|recipes]  what there is, a line each",
 }
+
+# What a file operation fails with because of the machine and not because of raykd.
+OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,13 +46,18 @@ def guarded(command: Callable[[], int | None]) -> int:
         return _complain(error, 2)
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno not in OUTSIDE:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        return _complain(f"{error.strerror}{where}; make room there, or choose another place", 2)
     except RuntimeError as error:
         if type(error).__name__ != "RunFailed":
             raise
         return _complain(error, 1)
 
 
-def _complain(error: Exception, status: int) -> int:
+def _complain(error: Exception | str, status: int) -> int:
     complain(str(error))
     return status
 

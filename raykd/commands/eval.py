@@ -1,10 +1,8 @@
 """raykd eval: every network of a run, again, on its evaluation split."""
 
 import importlib.util
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -13,6 +11,7 @@ from rich.table import Table
 from raykd import UserError
 from raykd.fields import NonNegativeInt
 from raykd.recipe.load import materialize, parse
+from raykd.storage.atomic import scratch
 from raykd.terminal import Terminal
 
 
@@ -67,7 +66,7 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     state = new_state(recipe, build_distiller(recipe, teachers, classes, recipe.seed), device)
     found = newest(folder, lambda line: Terminal(stderr=True).print(f"warning: {line}"))
     if found is None:
-        raise UserError(f"{folder.place} has no checkpoint to evaluate")
+        raise UserError(f"{folder} has no checkpoint to evaluate")
     state.restore(found[0])
     size = chosen.batch_size or recipe.batch_size
     data = TestLoader(
@@ -94,9 +93,9 @@ def open_finished(place: str, trust_source: bool = False):
 
     folder = Folder(place)
     if not folder.exists("recipe.json"):
-        raise UserError(f"{folder.place} is no run directory: it has no recipe.json")
+        raise UserError(f"{folder} is no run directory: it has no recipe.json")
     if trust_source and folder.exists("source"):
-        materialize(sources_of(folder), Path(tempfile.mkdtemp(prefix="raykd-source-")))
+        materialize(sources_of(folder), scratch())
     return folder, recipe_of(folder, trusted=trust_source)
 
 

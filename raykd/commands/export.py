@@ -1,5 +1,6 @@
 """raykd export: the deployed network alone, as a file for other programs."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,13 @@ def run(arguments: Sequence[str]) -> int:
     writers = {".safetensors": _safetensors, ".onnx": _onnx, ".pt2": _pt2}
     if chosen.to.suffix not in writers:
         raise UserError(f"--to {chosen.to}: the suffix must be one of {', '.join(writers)}")
+    from raykd.storage.atomic import replacing
     from raykd.storage.folder import Folder
 
     if chosen.trust_source:
         open_finished(chosen.run, trust_source=True)
-    chosen.to.parent.mkdir(parents=True, exist_ok=True)
-    said = writers[chosen.to.suffix](Folder(chosen.run), chosen.to)
+    with replacing(chosen.to) as temporary:
+        said = writers[chosen.to.suffix](Folder(chosen.run), temporary)
     Terminal().print(f"{chosen.to}: {said}, {chosen.to.stat().st_size:,} bytes")
     return 0
 
@@ -64,7 +66,9 @@ def _pt2(folder, path: Path) -> str:
 
     model, images = _network(folder)
     program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-    torch.export.save(program, path)
+    content = io.BytesIO()
+    torch.export.save(program, content)  # to a file, torch says no more of a full disk than that it failed
+    path.write_bytes(content.getvalue())
     return _checked(torch.export.load(path).module()(images), model(images))
 
 

@@ -1,7 +1,6 @@
 """raykd submit: a recipe as a Ray job; its log, its addresses, and its exit status."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import tyro
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, load, parse
+from raykd.storage.atomic import temporary_folder
 from raykd.terminal import Terminal
 
 
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     root = submit.root_of(loaded)
     job = submit.Job(chosen.command, str(loaded.path.relative_to(root)), tuple(kept), chosen.name)
     client = submit.connect(chosen.address)
-    with tempfile.TemporaryDirectory(prefix="raykd-job-") as folder:
+    with temporary_folder() as folder:
         size = submit.pack(root, Path(folder))
         told = add_key(Path(folder), chosen)
         job_id = submit.submit(client, job, Path(folder))

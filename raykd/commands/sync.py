@@ -1,5 +1,6 @@
 """raykd sync: upload what W&B does not have yet of runs that were tracked offline."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,6 +16,8 @@ from raykd.terminal import Terminal
 class Options:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Run directories, or folders of them; local paths or the storage's URIs."""
+    to: tuple[str, ...] = ()
+    """ENTITY/PROJECT that runs may go to besides your default entity's project raykd."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -30,8 +33,16 @@ def run(arguments: Sequence[str]) -> int:
         local_copy(place, lambda name: of_tracking(name) or of_results(name) or of_student(name))
         for place in chosen.runs
     ]
-    for line in sync([str(mirror.path) for mirror in mirrors]):
+    for line in sync([str(mirror.path) for mirror in mirrors], chosen.to, ask):
         Terminal().print(line)
     for mirror in mirrors:
         mirror.keep(of_tracking)
     return 0
+
+
+def ask(question: str) -> bool:
+    """The user's answer; no, where there is no terminal to ask at."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    Terminal().print(f"{question} [y/N] ", end="")
+    return input().strip().lower() in ("y", "yes")

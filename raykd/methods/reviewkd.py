@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Batch, Output, Step, expect_teachers
-from raykd.fields import NonNegative
+from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import cross_entropy, full_precision, warm_up
 from raykd.method import MethodConfig
 from raykd.methods.peers import scalar_note
@@ -83,7 +83,7 @@ class ReviewKD(SingleStudent):
         """Weight of the hierarchical context loss (mdistiller: 5 for resnet32x4 → resnet8x4)."""
         warm_up_epochs: NonNegative = 20.0
         """Epochs over which that weight rises linearly; 0: at once."""
-        most_channels: int = 512
+        most_channels: PositiveInt = 512
         """Width of the fused features, at most; else the student's pooled width."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ReviewKD":

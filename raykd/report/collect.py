@@ -4,7 +4,6 @@ import contextlib
 import csv
 import gc
 import io
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +28,7 @@ from raykd.runs.results import (
     read_recipe,
     read_result,
 )
+from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 
 NO_RUNS = frozenset({"checkpoints", "source", "wandb"})  # folders of a run that hold no runs themselves
@@ -146,7 +146,7 @@ def collect(sources: list[str]) -> Collected:
         if source.startswith("wandb:"):
             from raykd.track.download import download
 
-            with tempfile.TemporaryDirectory(prefix="raykd-report-") as folder:
+            with temporary_folder() as folder:
                 found.read(download(source.removeprefix("wandb:"), Path(folder)), source)
         else:
             found.read(Path(source).expanduser(), source)

@@ -79,7 +79,7 @@ def _stamp(run: Folder, name: str) -> Stamp | None:
 
 def read(run: Folder, stamp: Stamp) -> dict[str, Any]:
     """The state of a checkpoint; raises UserError naming a file that is not what was written."""
-    return decode(content(run, stamp), f"{run.place}/{_file(stamp)}")
+    return decode(content(run, stamp), f"{run}/{_file(stamp)}")
 
 
 def content(run: Folder, stamp: Stamp) -> bytes:
@@ -88,9 +88,9 @@ def content(run: Folder, stamp: Stamp) -> bytes:
     try:
         found = run.read(name)
     except FileNotFoundError:
-        raise UserError(f"{run.place}/{name} is missing") from None
+        raise UserError(f"{run}/{name} is missing") from None
     if len(found) != stamp.size or hashlib.sha256(found).hexdigest() != stamp.sha256:
-        raise UserError(f"{run.place}/{name} is damaged: its hash is not the one that was written")
+        raise UserError(f"{run}/{name} is damaged: its hash is not the one that was written")
     return found
 
 

@@ -54,7 +54,7 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
     found = differences(essence(there), essence(recipe))
     if found:
         raise UserError(
-            f"{run.place} holds a run of another recipe (there / here): {'; '.join(found[:4])}. "
+            f"{run} holds a run of another recipe (there / here): {'; '.join(found[:4])}. "
             "Give this one another --name, or remove that directory"
         )
 
@@ -73,7 +73,7 @@ def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
     if not names:
         return ""
     return (
-        f"{', '.join(sorted(names))} changed since {run.place} was last trained: what is there stands, and training "
+        f"{', '.join(sorted(names))} changed since {run} was last trained: what is there stands, and training "
         "goes on with the code as it is now; another --name begins anew"
     )
 
@@ -111,7 +111,7 @@ def attempts_of(run: Folder) -> list[dict[str, Any]]:
     """A line for each time that workers started on the run."""
     found = run.read_json("attempts.json") if run.exists("attempts.json") else []
     if not isinstance(found, list) or not all(isinstance(attempt, dict) and "token" in attempt for attempt in found):
-        raise UserError(f"{run.place}/attempts.json is not what raykd wrote: remove it, or restore it from a copy")
+        raise UserError(f"{run}/attempts.json is not what raykd wrote: remove it, or restore it from a copy")
     return found
 
 
@@ -119,7 +119,7 @@ def expect_mine(run: Folder, token: str) -> None:
     """Raise Superseded where a later attempt than the token's has begun, FileNotFoundError where storage is away."""
     expect_there(run)
     if attempts_of(run)[-1:] and attempts_of(run)[-1]["token"] != token:
-        raise Superseded(f"another process has taken {run.place} over, so this one stops")
+        raise Superseded(f"another process has taken {run} over, so this one stops")
 
 
 def lines(run: Folder) -> list[dict[str, Any]]:

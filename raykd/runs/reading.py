@@ -36,7 +36,7 @@ def read_bytes(folder: Folder, name: str, most: int) -> bytes:
     if folder.local is not None:
         return read_local(folder.local / name, most)
     size = folder.size(name)
-    return folder.read(name) if size <= most else _too_large(f"{folder.place}/{name}", size, most)
+    return folder.read(name) if size <= most else _too_large(f"{folder}/{name}", size, most)
 
 
 def read_local(path: Path, most: int) -> bytes:

@@ -13,5 +13,5 @@ def recipe_of(run: Folder, trusted: bool = False) -> Recipe:
     """
     plain = read_recipe(run)
     if not trusted:
-        refuse_foreign(plain, f"{run.place}/recipe.json")
+        refuse_foreign(plain, f"{run}/recipe.json")
     return from_dict(plain)

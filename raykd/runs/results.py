@@ -153,7 +153,7 @@ class _Recipe(Model):
 def read_recipe(run: Folder) -> dict[str, Any]:
     """recipe.json as plain values, text as it stands there."""
     content = read_object(run, "recipe.json")
-    _checked(_Recipe, content, f"{run.place}/recipe.json")
+    _checked(_Recipe, content, f"{run}/recipe.json")
     return content
 
 
@@ -179,13 +179,13 @@ def _lines(run: Folder) -> Iterator[Line]:
     texts = read_bytes(run, "metrics.jsonl", LARGE).splitlines()
     for number, text in enumerate(texts, 1):
         if len(text) > SMALL:
-            raise UserError(f"{run.place}/metrics.jsonl, line {number}: more than {SMALL:,} bytes")
+            raise UserError(f"{run}/metrics.jsonl, line {number}: more than {SMALL:,} bytes")
         try:
             yield Line.model_validate_json(text)
         except ValidationError as error:
             if number == len(texts) and not _is_json(text):
                 return  # the process died while it wrote
-            raise UserError(f"{run.place}/metrics.jsonl, line {number}: {_first(error)}") from None
+            raise UserError(f"{run}/metrics.jsonl, line {number}: {_first(error)}") from None
 
 
 def _is_json(text: bytes) -> bool:
@@ -198,7 +198,7 @@ def _is_json(text: bytes) -> bool:
 
 def read_checked(run: Folder, name: str, kind: type[T]) -> T:
     """A JSON file as its model; raises UserError of one line that names what does not fit."""
-    return _checked(kind, read_bytes(run, name, SMALL), f"{run.place}/{name}")
+    return _checked(kind, read_bytes(run, name, SMALL), f"{run}/{name}")
 
 
 def _optional(run: Folder, name: str, kind: type[T]) -> T | None:
@@ -210,13 +210,13 @@ def _optional(run: Folder, name: str, kind: type[T]) -> T | None:
 def read_object(run: Folder, name: str) -> dict[str, Any]:
     """A JSON file that holds an object, text as it stands there; raises UserError where it does not."""
     if not run.exists(name):
-        raise UserError(f"{run.place} is no run directory: it has no {name}")
+        raise UserError(f"{run} is no run directory: it has no {name}")
     try:
         content = json.loads(read_bytes(run, name, SMALL))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{run.place}/{name} is not valid JSON: {printable(str(error))[:200]}") from None
+        raise UserError(f"{run}/{name} is not valid JSON: {printable(str(error))[:200]}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{run.place}/{name}: not a JSON object")
+        raise UserError(f"{run}/{name}: not a JSON object")
     return content
 
 

@@ -1,7 +1,6 @@
 """The deployed student as a file: plain weights under the network's own keys, and what to feed it."""
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from raykd import UserError
 from raykd.models import create
 from raykd.models.staged import Staged
 from raykd.recipe import Recipe
+from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import STUDENT as FILE
 
@@ -46,8 +46,8 @@ def read_student(run: Folder) -> tuple[Staged, About]:
     try:
         content = run.read(FILE)
     except FileNotFoundError:
-        raise UserError(f"{run.place} has no {FILE}: is it a finished run?") from None
-    with tempfile.TemporaryDirectory() as folder:
+        raise UserError(f"{run} has no {FILE}: is it a finished run?") from None
+    with temporary_folder() as folder:
         path = run.local / FILE if run.local is not None else Path(folder) / FILE
         if run.local is None:
             path.write_bytes(content)

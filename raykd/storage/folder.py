@@ -9,6 +9,8 @@ import pyarrow
 import pyarrow.fs as pafs
 
 from raykd import UserError
+from raykd.storage import atomic
+from raykd.terminal import masked
 
 
 def absolute(place: str | Path) -> str:
@@ -26,7 +28,12 @@ class Folder:
         self._fs, self._root = _file_system(self.place)
 
     def __truediv__(self, name: str) -> "Folder":
-        return Folder(f"{self.place}/{name}")
+        place, mark, query = self.place.partition("?") if self.local is None else (self.place, "", "")
+        return Folder(f"{place.rstrip('/')}/{name}{mark}{query}")
+
+    def __str__(self) -> str:
+        """The place as it may be shown and written down: without credentials."""
+        return masked(self.place)
 
     def exists(self, name: str = "") -> bool:
         return self._fs.get_file_info(self._at(name)).type != pafs.FileType.NotFound
@@ -39,7 +46,7 @@ class Folder:
     def write(self, name: str, content: bytes | str) -> None:
         content = content.encode() if isinstance(content, str) else content
         if self.local is not None:
-            _write_local(self.local / name, content)
+            atomic.write(self._own(name), content)
             return
         try:
             self._put(name, content)
@@ -63,13 +70,14 @@ class Folder:
         """A file's size in bytes; raises FileNotFoundError."""
         info = self._fs.get_file_info(self._at(name))
         if info.type != pafs.FileType.File:
-            raise FileNotFoundError(f"{self.place}/{name}")
+            raise FileNotFoundError(f"{self}/{name}")
         return info.size
 
     def append(self, name: str, line: str) -> None:
         """Add a line; object stores have no append, so there the file is written again."""
         if self.local is not None:
-            with open(self.local / name, "a", encoding="utf-8") as file:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(self._own(name), flags, 0o666), "a", encoding="utf-8") as file:
                 file.write(line + "\n")
             return
         before = self.read(name) if self.exists(name) else b""
@@ -80,7 +88,7 @@ class Folder:
         try:
             return json.loads(self.read(name))
         except (ValueError, RecursionError):
-            raise UserError(f"{self.place}/{name} is not valid JSON: remove it or restore it from a copy") from None
+            raise UserError(f"{self}/{name} is not valid JSON: remove it or restore it from a copy") from None
 
     def names(self, below: str = "") -> list[str]:
         """Names of the files and folders directly below, sorted; none where there is no such folder."""
@@ -95,6 +103,9 @@ class Folder:
 
     def delete(self, name: str) -> None:
         """Remove a file or a folder with all below it, if it is there."""
+        if self.local is not None and self._own(name).is_symlink():
+            (self.local / name).unlink()
+            return
         info = self._fs.get_file_info(self._at(name))
         if info.type == pafs.FileType.Directory:
             self._fs.delete_dir(info.path)
@@ -105,10 +116,18 @@ class Folder:
         """Make the folder; raises UserError where it can't be written to."""
         try:
             self._fs.create_dir(self._root, recursive=True)
-            self.write(".writable", b"")
+            self.write(".writable", bytes(4096))  # a full disk still takes empty files
             self.delete(".writable")
         except OSError as error:
-            raise UserError(f"can't write to {self.place}: {error}; choose another --storage") from None
+            raise UserError(f"can't write to {self}: {masked(str(error))}; choose another --storage") from None
+
+    def _own(self, name: str) -> Path:
+        """A local path below this folder; raises UserError where it leads through a link, maybe to somebody's files."""
+        path = self.local / name
+        for folder in path.relative_to(self.local).parents:
+            if (self.local / folder).is_symlink() and folder.parts:
+                raise UserError(f"{self.local / folder} is a link: raykd writes into a run's own folders only")
+        return path
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
@@ -129,16 +148,5 @@ def _fsspec(place: str) -> tuple[pafs.FileSystem, str]:
     try:
         file_system, path = fsspec.core.url_to_fs(place)
     except (ValueError, ImportError) as error:
-        raise UserError(f"can't use {place} as storage: {error}") from None
+        raise UserError(f"can't use {masked(place)} as storage: {masked(str(error))}") from None
     return pafs.PyFileSystem(pafs.FSSpecHandler(file_system)), path
-
-
-def _write_local(path: Path, content: bytes) -> None:
-    """Through a temporary name and a rename, so that a reader or a crash sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

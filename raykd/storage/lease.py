@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from raykd import UserError
+from raykd.storage import atomic
 from raykd.storage.folder import Folder
 
 FILE = "lease.json"
@@ -47,12 +48,20 @@ def _alone_on_this_machine(run: Folder) -> Iterator[None]:
         return
     import fcntl
 
-    with open(run.local / ".lock", "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise refusal(run, "of this machine") from None
+    try:
+        lock = os.open(run.local / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:  # a link, a folder, a file of somebody else
+        raise UserError(f"can't lock {run}: {error.strerror}: {run.local / '.lock'}; remove it") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise refusal(run, "of this machine") from None
+    try:
+        atomic.clear(run.local)
         yield
+    finally:
+        os.close(lock)
 
 
 def _await_its_end(run: Folder, say: Callable[[str], None]) -> None:
@@ -73,7 +82,7 @@ def _await_its_end(run: Folder, say: Callable[[str], None]) -> None:
 
 
 def refusal(run: Folder, who: str) -> UserError:
-    return UserError(f"another process {who} is training {run.place} right now: wait for it, or give another --name")
+    return UserError(f"another process {who} is training {run} right now: wait for it, or give another --name")
 
 
 def _holder(run: Folder) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def log_artifacts(note: Notebook, run: Any, name: str) -> bool:
     for item in list(note.artifacts):
         model = wandb.Artifact(artifact_name(name), type="model", metadata=item["metadata"])
         for file in (item["file"], "recipe.json"):
-            if (note.directory / file).exists():
+            if (note.directory / file).is_file() and not (note.directory / file).is_symlink():
                 model.add_file(str(note.directory / file))
         run.log_artifact(model)
         note.artifacts.remove(item)

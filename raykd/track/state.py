@@ -2,9 +2,25 @@
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from raykd import UserError
+from raykd.runs.reading import read_local
+from raykd.storage.local_copy import STUDENT
+
+LARGEST = 2**24
+
+# What the fields of a wandb.json may hold, as anybody may have written it.
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "id": lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{0,128}", value, re.ASCII),
+    "last_step": lambda value: type(value) is int,
+    "parts": lambda value: isinstance(value, list) and all(map(_is_part, value)),
+    "artifacts": lambda value: isinstance(value, list) and all(map(_is_artifact, value)),
+    "teachers": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+} | dict.fromkeys(("name", "project", "entity", "url"), lambda value: isinstance(value, str))
 
 
 class Notebook:
@@ -17,16 +33,44 @@ class Notebook:
         if wish:
             self.project, self.entity = wish["project"], wish["entity"]
         if self.path.exists():
-            self.__dict__.update(json.loads(self.path.read_text(encoding="utf-8")))
+            known = checked(self.path)
+            # Of another project than the recipe's, it is another run: where a run goes is for the user to say.
+            if not wish or known.get("project") == wish["project"]:
+                self.__dict__.update(known | ({"entity": wish["entity"]} if wish else {}))
 
     def write(self) -> None:
         """In place and padded, so that a note of a step costs microseconds; blanks after JSON are JSON."""
         keys = ("id", "name", "project", "entity", "url", "last_step", "parts", "artifacts", "teachers")
         text = json.dumps({key: getattr(self, key) for key in keys}).encode()
-        with open(self.path, "r+b" if self.path.exists() else "wb") as file:
-            size = file.seek(0, os.SEEK_END)
-            os.pwrite(file.fileno(), text.ljust(size), 0)
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            os.pwrite(file, text.ljust(os.fstat(file).st_size), 0)
+        finally:
+            os.close(file)
 
     def pending(self) -> list[dict[str, Any]]:
         """Parts that the server does not wholly have."""
         return [part for part in self.parts if not part["uploaded"]]
+
+
+def checked(path: Path) -> dict[str, Any]:
+    """The fields of a wandb.json; raises UserError where it is not what raykd writes."""
+    try:
+        content = json.loads(read_local(path, LARGEST))
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or not all(KINDS[key](content[key]) for key in KINDS.keys() & content.keys()):
+        raise UserError(f"{path} is not what raykd wrote: remove it, or restore it from a copy")
+    return {key: content[key] for key in KINDS.keys() & content.keys()}
+
+
+def _is_part(value: Any) -> bool:
+    """{"folder": W&B's folder of the part, "uploaded": …}."""
+    if not isinstance(value, dict) or value.keys() != {"folder", "uploaded"} or type(value["uploaded"]) is not bool:
+        return False
+    return isinstance(value["folder"], str) and bool(re.fullmatch(r"\w[\w-]*", value["folder"]))
+
+
+def _is_artifact(value: Any) -> bool:
+    """{"file": the run's own network, "metadata": …}."""
+    return isinstance(value, dict) and value.get("file") == STUDENT and isinstance(value.get("metadata"), dict)

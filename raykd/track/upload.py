@@ -4,25 +4,29 @@ import collections
 import struct
 import subprocess
 import sys
-import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from raykd import UserError
+from raykd.storage.atomic import scratch, temporary_folder
 from raykd.track.artifacts import link_teachers, log_artifacts
 from raykd.track.server import private_settings, quiet_wandb, unreachable
 from raykd.track.state import Notebook
+from raykd.track.upload_guard import copy_own_files, expect_known, own_records, read_regular
 
 BLOCK, HEADER = 32768, 7  # W&B's transaction log is LevelDB's log format after 7 bytes that say so
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
-def sync(runs: list[str]) -> list[str]:
+def sync(
+    runs: list[str], allowed: Iterable[str] = (), ask: Callable[[str], bool] = lambda question: False
+) -> list[str]:
     """Upload run directories (or folders of them); a line of what happened for each.
 
-    Raises UserError where there is nothing that W&B could get, no key, or no server.
+    allowed, ask: ENTITY/PROJECT that the user has named, and how to ask for others, see `expect_known`.
+    Raises UserError where there is nothing that W&B could get, no key, no server, or no leave to upload.
     """
     notes = [Notebook(path) for run in runs for path in _directories(Path(run))]
     if not notes:
@@ -30,6 +34,7 @@ def sync(runs: list[str]) -> list[str]:
     trouble = unreachable()
     if trouble:
         raise UserError(f"can't upload to W&B: {trouble}")
+    expect_known(notes, quiet_wandb().Api(timeout=20).default_entity, allowed, ask)
     return [f"{note.directory}: {upload(note) or _where(note)}" for note in notes]
 
 
@@ -51,7 +56,7 @@ def upload(note: Notebook, seconds: float = 3600.0) -> str:
         log = next((note.directory / "wandb" / part["folder"]).glob("run-*.wandb"), None)
         if log is None:
             return f"no transaction log in wandb/{part['folder']}, it can't be uploaded"
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             trouble = _wandb_sync(_without_uploaded(note, log, Path(folder)), seconds)
         if trouble:
             return trouble
@@ -89,7 +94,7 @@ def _send_artifacts(note: Notebook) -> None:
         entity=note.entity,
         id=note.id,
         resume="must",
-        dir=tempfile.mkdtemp(prefix="raykd-wandb-"),
+        dir=str(scratch()),
         reinit="create_new",
         settings=private_settings(wandb),
     )
@@ -113,16 +118,14 @@ def _without_uploaded(note: Notebook, log: Path, folder: Path) -> Path:
         last = wandb.Api(timeout=20).run(f"{note.entity}/{note.project}/{note.id}").lastHistoryStep
     except (wandb.errors.CommError, ValueError):  # the server has nothing of the run
         last = -1
-    kept = []
-    for data in read_log(log.read_bytes()):
+    kept, content = [], read_regular(log)
+    for data in own_records(read_log(content), note):
         record = Record.FromString(data)
         if record.WhichOneof("record_type") != "history" or _step(record.history) > last:
             kept.append(data)
     copy = folder / log.parent.name / log.name
-    copy.parent.mkdir()
-    (log.parent / "files").mkdir(exist_ok=True)
-    (copy.parent / "files").symlink_to((log.parent / "files").resolve())
-    copy.write_bytes(write_log(log.read_bytes()[:HEADER], kept))
+    copy_own_files(log.parent / "files", copy.parent / "files")
+    copy.write_bytes(write_log(content[:HEADER], kept))
     return copy
 
 

@@ -75,7 +75,7 @@ def test_a_gpu_skips_the_spoiled_update_without_waiting(tmp_path, optimizer):
 
 
 def test_a_nan_in_a_run_ends_it_with_status_1_and_what_reproduces_it(stage, tmp_path):
-    recipe = stage.recipe("supervised", "optimizer=SGD(learning_rate=1e30)")
+    recipe = stage.recipe("supervised", "optimizer=SGD(learning_rate=1000.0)")
     process = stage.train(recipe, "nan", "--debug.nan-dump", tmp_path / "dump")
     assert process.end() == 1
     said = " ".join(process.said.split())

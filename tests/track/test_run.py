@@ -1,5 +1,6 @@
 """W&B's wire against a loopback stub: what a run uploads, and what is left to bring later when the server goes away."""
 
+import contextlib
 import json
 import os
 import signal
@@ -199,6 +200,8 @@ def test_key_is_nowhere(server, directory, recipe, tmp_path, monkeypatch, capfd)
     server.kill()
     run.finish("finished")
     server.start()
+    with contextlib.suppress(ConnectionError, SystemExit):  # of the service that was killed with the run
+        client.quiet_wandb().teardown()
     said += sync([str(directory)])
     written = b"".join(path.read_bytes() for path in Path(tmp_path).rglob("*") if path.is_file())
     shown = "".join(capfd.readouterr()) + "".join(said)
@@ -260,3 +263,80 @@ def test_run_in_a_remote_storage_stays_one_run(server, directory, recipe, tmp_pa
     assert [row["terms/ce"] for row in server.history(part("offline", range(8, 9)))] == [1 / (s + 1) for s in range(8)]
     waiting = json.loads((tmp_path / "far/wandb.json").read_text())["parts"]
     assert [one["uploaded"] for one in waiting] == [True, True, False]
+
+
+def test_nothing_but_the_runs_own_files_is_uploaded(server, directory, recipe, tmp_path):
+    """Somebody else made the run: files that its log and its wandb.json name, links, and pipes stay here."""
+    (tmp_path / "secret").write_text("PRIVATE")
+    settings = {"mode": "offline", "project": "raykd", "entity": "", "group": "", "tags": []}
+    run = start(recipe(wandb=settings), name="a", directory=directory)
+    log(run, range(3))
+    artifact = client.quiet_wandb().Artifact("loot", type="dataset")
+    artifact.add_file(str(tmp_path / "secret"), policy="immutable")
+    run.wandb_run.log_artifact(artifact)
+    run.artifact(directory / "student.safetensors", {"top1": 0.5})
+    run.finish("finished")
+    (files,) = directory.glob("wandb/offline-run*/files")
+    for name in ("metrics.jsonl", "stolen.txt"):
+        (files / name).unlink(missing_ok=True)
+        (files / name).symlink_to(tmp_path / "secret")
+    (line,) = sync([str(directory)])
+    assert "uploaded" in line and steps(server, run.id) == [0, 1, 2]
+    assert b"PRIVATE" not in b"".join(server.uploads.values()) + b"".join(server.bodies)
+    assert server.uploads["artifact0/student.safetensors"] == b"weights"
+
+
+HOSTILE = {
+    "another file": {"artifacts": [{"file": "/etc/passwd", "metadata": {}}]},
+    "a file above": {"artifacts": [{"file": "../../secret", "metadata": {}}]},
+    "a folder above": {"parts": [{"folder": "../..", "uploaded": False}]},
+    "an absolute folder": {"parts": [{"folder": "/root", "uploaded": False}]},
+    "no text": {"project": 5},
+    "an id that is a path": {"id": "../../x"},
+    "no list": {"parts": 3},
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_wandb_json_that_raykd_did_not_write_is_refused(server, directory, case):
+    (directory / "wandb.json").write_text(json.dumps({"id": "abc", "project": "raykd", "entity": ""} | HOSTILE[case]))
+    with pytest.raises(UserError, match="wandb.json is not what raykd wrote"):
+        sync([str(directory)])
+    assert not server.uploads
+
+
+def test_a_run_goes_only_where_its_user_wants_it(server, directory, recipe):
+    settings = {"mode": "offline", "project": "loot", "entity": "stranger", "group": "", "tags": []}
+    run = start(recipe(wandb=settings), name="a", directory=directory)
+    log(run, range(3))
+    run.finish("finished")
+    with pytest.raises(UserError, match="sync --to stranger/loot"):
+        sync([str(directory)])
+    asked = []
+    with pytest.raises(UserError, match="stranger/loot"):
+        sync([str(directory)], ask=lambda question: asked.append(question))
+    assert "stranger/loot" in asked[0] and not server.runs
+    (line,) = sync([str(directory)], allowed=["stranger/loot"])
+    assert "uploaded" in line and steps(server, run.id) == [0, 1, 2]
+
+
+def test_a_log_that_names_another_project_goes_to_the_runs_own(server, directory, recipe):
+    settings = {"mode": "offline", "project": "loot", "entity": "stranger", "group": "", "tags": []}
+    run = start(recipe(wandb=settings), name="a", directory=directory)
+    log(run, range(3))
+    run.finish("finished")
+    known = json.loads((directory / "wandb.json").read_text())
+    (directory / "wandb.json").write_text(json.dumps(known | {"project": "raykd", "entity": ""}))
+    sync([str(directory)])
+    assert steps(server, run.id) == [0, 1, 2]
+    # The run's configuration holds the recipe, with what it says of W&B.
+    addresses = [body for body in server.bodies if b"entity" in body and b"config" not in body]
+    assert addresses and not any(b"stranger" in body or b"loot" in body for body in addresses)
+
+
+def test_the_recipe_says_where_a_run_goes_and_not_the_directory(server, directory, recipe):
+    (directory / "wandb.json").write_text(json.dumps({"id": "theirs", "project": "loot", "entity": "stranger"}))
+    run = start(recipe(), name="a", directory=directory)
+    log(run, range(3))
+    run.finish("finished")
+    assert run.id != "theirs" and run.note.project == "raykd" and run.note.entity == "someone"

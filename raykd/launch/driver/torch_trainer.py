@@ -1,8 +1,8 @@
 """The workers of one run by Ray's TorchTrainer, and the driver that watches them."""
 
-import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from raykd.launch.cluster import connection
@@ -10,6 +10,7 @@ from raykd.launch.cluster.failure import RunFailed, Size, give_up, of_train, rea
 from raykd.launch.cluster.signals import Caught, Interrupted, signals
 from raykd.launch.driver.display import Display
 from raykd.recipe import Recipe
+from raykd.storage.atomic import temporary_folder
 from raykd.track import server
 
 
@@ -28,8 +29,8 @@ def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
     def fit() -> None:
         while "error" not in outcome:
             try:
-                with tempfile.TemporaryDirectory(prefix="raykd-train-") as scratch:
-                    trainer(job | {"board": board}, recipe, scratch).fit()
+                with temporary_folder() as folder:
+                    trainer(job | {"board": board}, recipe, folder).fit()
                 return
             except Exception as error:  # noqa: BLE001  whatever it is, the main thread raises it again, below
                 if leaving.is_set():
@@ -114,7 +115,7 @@ def _wait_for_stop(board: Any, caught: Caught, display: Display, thread: threadi
     raise Interrupted(caught.number)
 
 
-def trainer(job: dict[str, Any], recipe: Recipe, scratch: str, restarts: bool = True) -> Any:
+def trainer(job: dict[str, Any], recipe: Recipe, scratch: Path, restarts: bool = True) -> Any:
     """The TorchTrainer of a run. raykd keeps checkpoints itself (train/checkpoint.py); Ray writes to a scratch folder.
 
     restarts: as long as the board allows, which counts losses by what they cost (Ray counts all); False: none.
@@ -143,7 +144,7 @@ def trainer(job: dict[str, Any], recipe: Recipe, scratch: str, restarts: bool = 
         ),
         run_config=RunConfig(
             name=job["name"].replace("/", "-"),
-            storage_path=scratch,
+            storage_path=str(scratch),
             failure_config=FailureConfig(max_failures=-1 if restarts else 0),
             logging_config=LoggingConfig(log_level="ERROR"),
             callbacks=[Losses(job["board"], Size.of(recipe), recipe.max_failures if restarts else -1)],

@@ -1,11 +1,11 @@
 """The best trial of a search: its network on the test split, once, and its recipe as a file."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from raykd.recipe import Recipe
+from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 
 
@@ -46,7 +46,7 @@ def test_figures(run: str, about: dict[str, Any], gpu: bool) -> dict[str, float]
     from raykd.runs.checkpoint import newest
     from raykd.runs.recipe import recipe_of
 
-    with tempfile.TemporaryDirectory(prefix="raykd-source-") as folder:
+    with temporary_folder() as folder:
         materialize(about["sources"], Path(folder))
         place = Folder(run)
         recipe = recipe_of(place, trusted=True)

@@ -95,7 +95,7 @@ def _open(standing: Standing, loaded: Loaded, recipe: Recipe, base: Recipe, name
         found = differences({key: there[key] for key in same}, {key: summary[key] for key in same})
         if found:
             raise UserError(
-                f"{place.place} holds another search (there / here): {'; '.join(found[:4])}. "
+                f"{place} holds another search (there / here): {'; '.join(found[:4])}. "
                 "Give this one another --name, or remove that directory"
             )
         summary["seconds"] = there["seconds"]

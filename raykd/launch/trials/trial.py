@@ -4,7 +4,6 @@ import atexit
 import json
 import math
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from raykd.recipe.load import Loaded, materialize, override
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.runs import directory
 from raykd.runs.checkpoint import FOLDER, stamps
+from raykd.storage.atomic import scratch, temporary_folder
 from raykd.storage.folder import Folder
 from raykd.train.nonfinite import NotFiniteError
 
@@ -52,7 +52,7 @@ def _here(job: dict[str, Any], recipe: Recipe, report: Callable[[dict[str, Any]]
 def unpack(sources: dict[str, str]) -> None:
     """Make a recipe's sources importable for as long as this process lives: the next trial may run in it as well."""
     if sources not in _unpacked:
-        folder = tempfile.mkdtemp(prefix="raykd-source-")
+        folder = scratch()
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         materialize(sources, Path(folder))
         _unpacked.append(sources)
@@ -68,8 +68,8 @@ def _by_workers(job: dict[str, Any], recipe: Recipe) -> None:
 
     board = Board.options(scheduling_strategy=connection.on_this_node()).remote()
     ray.get(board.keep_key.remote(ray.get(job["board"].key.remote())))
-    with tempfile.TemporaryDirectory(prefix="raykd-train-") as scratch:
-        inner = trainer(job | {"board": board}, recipe, scratch, restarts=False)
+    with temporary_folder() as folder:
+        inner = trainer(job | {"board": board}, recipe, folder, restarts=False)
         inner.run_config.callbacks.append(_heard_to_the_end(recipe))
         inner.fit()
 
@@ -186,7 +186,7 @@ def reporter(run: Folder, name: str, plan: dict[str, Any], recipe: Recipe) -> Ca
         if not plan["swaps"]:
             tune.report(plain)
             return
-        with tempfile.TemporaryDirectory(prefix="raykd-swap-") as folder:
+        with temporary_folder() as folder:
             _copy_out(run, metrics["step"], name, Path(folder))
             tune.report(plain, checkpoint=tune.Checkpoint.from_directory(folder))
 

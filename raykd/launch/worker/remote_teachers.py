@@ -6,7 +6,6 @@ the workers' placement group, so Ray places them, and its autoscaler makes room 
 actor is detached, none outlives its worker. One that is lost is replaced and asked again: the result is the same.
 """
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +18,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from raykd.launch.cluster import actor_capacity
 from raykd.launch.cluster.failure import TeachersLost
 from raykd.recipe import Recipe
+from raykd.storage.atomic import temporary_folder
 
 if TYPE_CHECKING:
     from raykd.contract import Output
@@ -58,7 +58,7 @@ def _shadow(job: dict[str, Any], rank: int, world: int, features: Sequence[tuple
     from raykd.recipe.serial import from_dict
     from raykd.teachers.replica import Shadow
 
-    with tempfile.TemporaryDirectory(prefix="raykd-source-") as folder:  # an actor may be killed: leave nothing
+    with temporary_folder() as folder:
         if job["sources"]:
             materialize(job["sources"], Path(folder))
         recipe = from_dict(job["recipe"])

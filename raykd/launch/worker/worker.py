@@ -2,7 +2,6 @@
 
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -12,6 +11,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.launch.cluster.signals import StopRequested
+from raykd.storage.atomic import temporary_folder
 
 Report = Callable[[dict[str, Any]], None]
 NEAR_CHANCE = 0.05  # of the way from guessing to knowing all
@@ -49,7 +49,7 @@ def work(job: dict[str, Any], rank: int, world: int, device: Any, report: Report
 
     with ExitStack() as stack:
         if job["sources"]:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="raykd-source-"))
+            folder = stack.enter_context(temporary_folder())
             materialize(job["sources"], Path(folder))
         recipe = from_dict(job["recipe"])
         use_cpus(recipe.cpus_per_worker)

@@ -8,6 +8,7 @@ from raykd import UserError
 from raykd.report.make import Report
 from raykd.report.output import markdown, text
 from raykd.report.trials import Trials
+from raykd.storage import atomic
 from raykd.track.server import quiet_wandb, unreachable
 
 
@@ -38,7 +39,8 @@ def publish(made: Report, out: Path) -> str:
     if same:
         draft.id = known["id"]
     draft.save(draft=True)
-    place.write_text(json.dumps({"id": draft.id, "entity": entity, "project": wish["project"], "url": draft.url}))
+    known = {"id": draft.id, "entity": entity, "project": wish["project"], "url": draft.url}
+    atomic.write(place, json.dumps(known).encode())
     return draft.url
 
 

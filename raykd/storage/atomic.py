@@ -1,0 +1,89 @@
+"""Local files that are whole or not there: written under another name, then renamed; and what dead writers have left.
+
+A writer holds a lock of its file or folder, which the system gives back whatever way the writer ends. So what nobody
+holds was left by one that died, and the next that comes along removes it.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = ".*.tmp*"
+SCRATCH, ALIVE = "raykd-", ".alive"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path with the same suffix to write to; what was written takes `path`'s place at the end of the block.
+
+    Where the block raises, or the disk is full, `path` stays what it was. A link is replaced, never followed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(6)}.tmp{path.suffix}")
+    lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        _hold(lock)
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a whole file, or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def clear(folder: Path) -> None:
+    """Remove the temporary files of dead writers, below a folder however deep."""
+    for path in folder.rglob(TEMPORARY):
+        with contextlib.suppress(OSError):
+            _remove_abandoned(path, path)
+
+
+def scratch() -> Path:
+    """A folder of this process's own, for as long as the process lives; those of dead processes are removed."""
+    for alive in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/{ALIVE}"):
+        with contextlib.suppress(OSError):
+            _remove_abandoned(alive, alive.parent)
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
+    _hold(os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    return folder
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """`scratch` for as long as the block lasts."""
+    folder = scratch()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hold(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # a file system without locks: then nothing is cleared there either
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_abandoned(lock: Path, what: Path) -> None:
+    """Remove `what` unless a living process holds the lock; raises OSError where it does, or it is another user's."""
+    descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        about = os.fstat(descriptor)
+        if about.st_uid != os.getuid() or not os.path.isfile(lock):
+            return
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(what, ignore_errors=True) if what.is_dir() else what.unlink()
+    finally:
+        os.close(descriptor)
