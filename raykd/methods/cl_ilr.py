@@ -25,7 +25,7 @@ from raykd.methods.peers import (
     scalar_note,
     stack_logits,
 )
-from raykd.methods.student import expect_positive
+from raykd.methods.student import accuracy, expect_positive
 from raykd.models.staged import Staged
 
 
@@ -72,5 +72,9 @@ class CLILR(PeerDistiller):
         c = self.config
         trunk = scale_gradient(self.branches[0].trunk(batch.images, self.start), 1 / len(self.branches))
         logits, weight = stack_logits(self.outputs_from(trunk)), c.weight(epoch)
-        notes = {"kd_weight": scalar_note(weight, logits), "diversity": diversity(logits.detach())}
+        notes = {
+            "train_top1": accuracy(logits[0], batch.labels),
+            "kd_weight": scalar_note(weight, logits),
+            "diversity": diversity(logits.detach()),
+        }
         return Step(cl_ilr_loss(logits, batch.labels, c.temperature, weight, c.loss), notes)

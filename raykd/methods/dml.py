@@ -29,7 +29,7 @@ from raykd.methods.peers import (
     peer_divergence,
     stack_logits,
 )
-from raykd.methods.student import expect_positive
+from raykd.methods.student import accuracy, expect_positive
 from raykd.models.staged import Staged
 
 
@@ -71,4 +71,5 @@ class DML(PeerDistiller):
         c = self.config
         logits = stack_logits(self.outputs(batch.images))
         terms = dml_loss(logits, batch.labels, c.temperature, c.ensemble_first, c.loss)
-        return Step(terms, {"diversity": diversity(logits.detach())})
+        notes = {"train_top1": accuracy(logits[0], batch.labels), "diversity": diversity(logits.detach())}
+        return Step(terms, notes)

@@ -15,6 +15,7 @@ from raykd.methods.peers import (
     peer_cross_entropy,
     stack_logits,
 )
+from raykd.methods.student import accuracy
 from raykd.models.staged import Staged
 
 
@@ -27,4 +28,5 @@ class Individual(PeerDistiller):
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         logits = stack_logits(self.outputs(batch.images))
-        return Step({"ce": peer_cross_entropy(logits, batch.labels)}, {"diversity": diversity(logits.detach())})
+        notes = {"train_top1": accuracy(logits[0], batch.labels), "diversity": diversity(logits.detach())}
+        return Step({"ce": peer_cross_entropy(logits, batch.labels)}, notes)

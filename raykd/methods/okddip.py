@@ -35,7 +35,7 @@ from raykd.methods.peers import (
     scalar_note,
     stack_logits,
 )
-from raykd.methods.student import expect_positive
+from raykd.methods.student import accuracy, expect_positive
 from raykd.models.staged import Staged
 
 __all__ = ["OKDDip", "attention", "diversity", "okddip_loss", "peer_targets"]
@@ -124,6 +124,7 @@ class OKDDip(PeerDistiller):
         weight, targets = c.weight(epoch), peer_targets(logits, queries, keys)
         terms = okddip_loss(logits, targets, leader, batch.labels, c.temperature, weight, c.loss)
         notes = {
+            "train_top1": accuracy(logits.mean(0) if leader is None else leader, batch.labels),
             "kd_weight": scalar_note(weight, logits),
             "attention": attention(queries.detach(), keys.detach()).mean((0, 2)),
             "diversity": diversity(logits.detach()),

@@ -26,7 +26,7 @@ from raykd.methods.peers import (
     scalar_note,
     stack_logits,
 )
-from raykd.methods.student import expect_positive
+from raykd.methods.student import accuracy, expect_positive
 from raykd.models.staged import Staged
 
 
@@ -78,6 +78,7 @@ class ONE(PeerDistiller):
         logits, gates = self._gated(batch.images)
         weight = c.weight(epoch)
         notes = {
+            "train_top1": accuracy(logits[0], batch.labels),
             "kd_weight": scalar_note(weight, logits),
             "gates": gates.detach().mean(0),
             "diversity": diversity(logits.detach()),

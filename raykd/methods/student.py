@@ -27,7 +27,9 @@ class SingleStudent(Distiller):
         self.teacher_features = ((),) * len(teachers)
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        return self.step(self.student.output(batch.images, self.student_features), batch, teachers, epoch)
+        output = self.student.output(batch.images, self.student_features)
+        terms, notes = self.step(output, batch, teachers, epoch)
+        return Step(terms, notes | {"train_top1": accuracy(output.logits, batch.labels)})
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         """The method's terms and notes. `student` and `teachers` may hold more features than it named."""
@@ -39,6 +41,13 @@ class SingleStudent(Distiller):
 
     def networks(self) -> dict[str, nn.Module]:
         return {"student": self.student}
+
+
+@torch.no_grad()
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of a training batch whose class, or largest share of classes, is right; logits [B, C]. A note."""
+    classes = labels.argmax(1) if labels.is_floating_point() else labels
+    return (logits.argmax(1) == classes).float().mean()
 
 
 def expect_same_classes(method: str, student: Staged, teachers: Sequence[Staged]) -> None:

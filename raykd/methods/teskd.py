@@ -23,7 +23,7 @@ from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
 from raykd.methods.peers import peer_divergence
-from raykd.methods.student import expect_positive
+from raykd.methods.student import accuracy, expect_positive
 from raykd.models.staged import Staged
 
 SMALLEST = 2  # pixels of a student's last map where the backbone's own is smaller
@@ -149,7 +149,8 @@ class TESKD(Distiller):
         # Workers' losses are averaged: the global batch's sum is the mean per sample times its size.
         size = global_sum(torch.full((), float(len(batch.images)), device=logits.device))
         feature = sums["feature"] / len(batch.images) * size
-        return Step({"ce": c.ce * sums["ce"], "kd": c.kd * sums["kd"], "feature": c.feature * feature}, {})
+        terms = {"ce": c.ce * sums["ce"], "kd": c.kd * sums["kd"], "feature": c.feature * feature}
+        return Step(terms, {"train_top1": accuracy(logits, batch.labels)})
 
     def networks(self) -> dict[str, nn.Module]:
         """The backbone alone: the students stand on it and are never deployed."""

@@ -37,7 +37,12 @@ def create(
 
 def create_network(network: Network, num_classes: int, image_size: int) -> "Staged":
     """What `create` makes of a recipe's network."""
-    return create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
+    made = create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
+    if network.zero_head:
+        from raykd.models.initial import zero_classifiers
+
+        zero_classifiers(made)
+    return made
 
 
 def published(name: str) -> "Published":

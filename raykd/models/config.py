@@ -20,6 +20,8 @@ class Network:
     """Of a URL's file, 64 hexadecimal digits."""
     options: dict[str, int | float | str | bool] = field(default_factory=dict)
     """Keywords for the library's builder or the callable, such as drop_path_rate."""
+    zero_head: bool = False
+    """The last layer starts at 0, whatever the weights have there: every class equally likely, as BiT is fine-tuned."""
     stages: tuple[str, ...] = ()
     """Dotted names of the modules whose outputs are stage1, stage2, …, for methods that read feature maps; empty: what
     is known of the network."""

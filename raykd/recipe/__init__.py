@@ -44,7 +44,9 @@ class Optimizer:
     decay_vectors: bool = True
     """Decay one-dimensional parameters (norms, biases) as well, as the CIFAR papers do."""
     clip_norm: NonNegative = 0.0
-    """Clip the global gradient norm to this; 0: never."""
+    """Clip the gradient's norm to this; 0: never."""
+    clip_each: bool = False
+    """Clip each parameter's own gradient, as Keras's clipnorm does, instead of all of them together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,9 @@ class AdamW(Optimizer):
     """Weight decay."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Decay of the gradient's running mean and square."""
-    decay: Literal["times-rate", "schedule-only"] = "times-rate"
-    """times-rate: a step decays by rate × decay (torch); schedule-only: by (rate / peak rate) × decay (FunMatch)."""
+    decay: Literal["times-rate", "schedule-only", "constant"] = "times-rate"
+    """times-rate: a step decays by rate × decay (torch); schedule-only: by (rate / peak rate) × decay (FunMatch);
+    constant: by decay itself, whatever the rate (TensorFlow Addons)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +104,14 @@ class Steps(Schedule):
     """Epochs at which the rate drops."""
     factor: Annotated[float, Interval(gt=0, le=1)] = 0.1
     """What it drops by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piecewise(Schedule):
+    """A share of the peak of its own from each milestone on."""
+
+    shares: Annotated[tuple[tuple[NonNegative, Probability], ...], ascending] = ()
+    """Pairs of an epoch and the share of the peak rate from it on; before the first the peak itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,19 @@ import torch
 from torch import nn
 
 from raykd import UserError
-from raykd.recipe import SGD, AdamW, Cosine, Optimizer, Recipe, Schedule, Shampoo, Steps
+from raykd.recipe import SGD, AdamW, Cosine, Optimizer, Piecewise, Recipe, Schedule, Shampoo, Steps
 from raykd.recipe.length import initial_steps, total_steps
 
 
 def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of all of a module's parameters that train."""
+    if config.clip_each and not config.clip_norm:
+        raise UserError("`optimizer.clip_each` needs `optimizer.clip_norm`, the norm that each gradient is clipped to")
     groups = parameter_groups(module, decay(config), config.decay_vectors)
     if isinstance(config, SGD):
         return _sgd(config, groups)
     if isinstance(config, AdamW):
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+        return _adamw(config, groups)
     if isinstance(config, Shampoo):
         from raykd.train.shampoo import shampoo
 
@@ -33,6 +35,21 @@ def _sgd(config: SGD, groups: list[dict]) -> torch.optim.Optimizer:
             for p in group["params"]:
                 optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
     return optimizer
+
+
+def _adamw(config: AdamW, groups: list[dict]) -> torch.optim.Optimizer:
+    if config.decay != "constant":
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    groups = [group | {"weight_decay": 0.0, "constant_decay": group["weight_decay"]} for group in groups]
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    optimizer.register_step_pre_hook(_decay_by_a_constant)
+    return optimizer
+
+
+@torch.no_grad()
+def _decay_by_a_constant(optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+    for group in optimizer.param_groups:
+        torch._foreach_mul_(group["params"], 1 - group["constant_decay"])
 
 
 def decay(config: Optimizer) -> float:
@@ -69,4 +86,6 @@ def _factor(schedule: Schedule, step: int, epoch: float, total: int) -> float:
         return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
     if isinstance(schedule, Steps):
         return schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
+    if isinstance(schedule, Piecewise):
+        return ([1.0] + [share for start, share in schedule.shares if epoch >= start])[-1]
     return 1.0

@@ -123,13 +123,16 @@ def _backward(run: Running, part: Batch, tags: np.ndarray | None, said: list[Out
 
 
 def _clip(recipe: Recipe, state: State) -> Tensor:
-    """The global norm of the gradient, which is clipped where the recipe says so."""
+    """The global norm of the gradient before it is clipped, where the recipe says so: together or each by itself."""
     state.scaler.unscale_(state.active_optimizer)
-    limit = (recipe.initialise if state.initialising else recipe).optimizer.clip_norm
+    optimizer = (recipe.initialise if state.initialising else recipe).optimizer
     gradients = [p.grad for p in state.distiller.parameters() if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    if limit:
-        nn.utils.clip_grads_with_norm_(state.distiller.parameters(), limit, norm)
+    norms = torch.stack(torch._foreach_norm(gradients))
+    norm = torch.linalg.vector_norm(norms)
+    if optimizer.clip_each:
+        torch._foreach_mul_(gradients, list((optimizer.clip_norm / norms).clamp(max=1.0).unbind()))
+    elif optimizer.clip_norm:
+        nn.utils.clip_grads_with_norm_(state.distiller.parameters(), optimizer.clip_norm, norm)
     return norm
 
 

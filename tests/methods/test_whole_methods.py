@@ -334,3 +334,18 @@ def test_distillation_fades_in_a_straight_line():
         shares = [(terms[epoch][name] / terms[start][name]).item() for epoch in (20.0, 45.0, 70.0, 99.0)]
         assert shares == pytest.approx([1.0, 0.5, 0.0, 0.0], abs=1e-12)
     assert len({terms[epoch]["ce"].item() for epoch in terms}) == 1
+
+
+@every
+def test_the_training_accuracy_of_what_is_deployed_is_noted(name: str):
+    """The share of the batch that the deployed network gets right, also where labels are shares of classes."""
+    teachers, batch = teachers_for(name), data(8)
+    distiller = distiller_for(name, teachers).double().eval()
+    soft = nn.functional.one_hot(batch.labels, CLASSES).double() * 0.6 + 0.08
+    with torch.no_grad():
+        deployed = next(iter(distiller.predict(batch.images).values()))
+    expected = (deployed.argmax(1) == batch.labels).double().mean().item()
+    labels = [batch.labels] if EVERY[name].hard_labels else [batch.labels, soft]
+    for given in labels:
+        note = run(distiller, teachers, batch._replace(labels=given)).notes["train_top1"]
+        assert note.item() == pytest.approx(expected)

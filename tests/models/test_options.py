@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from raykd import UserError
-from raykd.models import create
+from raykd.models import create, create_network
+from raykd.models.config import Network
 
 
 def test_dropout_is_a_number():
@@ -54,3 +55,10 @@ def test_recomputed_activations_change_nothing_but_memory():
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert less < 0.8 * much
+
+
+@pytest.mark.parametrize("name", ("resnet8", "torchvision:resnet18", "timm:resnetv2_50x1_bit"))
+def test_a_head_that_starts_at_zero(name: str):
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(create_network(Network(name, zero_head=True), 10, 32)(images), torch.zeros(2, 10))
+    assert not torch.equal(create_network(Network(name), 10, 32)(images), torch.zeros(2, 10))
