@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,21 +12,17 @@ import torch
 from raykd.bench.timing import WARM, events, often
 from raykd.contract import Batch
 from raykd.data.loader import TrainLoader
-from raykd.data.storage.prepare import normalised, prepare
 from raykd.models import create_network
 from raykd.models.frozen import freeze
 from raykd.models.staged import parameters
 from raykd.recipe import Recipe, Train
-from raykd.recipe.length import total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher, named
 from raykd.teachers.load import load_teachers
 from raykd.teachers.outputs import ask
-from raykd.teachers.precision import autocast
-from raykd.train import loop
-from raykd.train import process as heap
+from raykd.train import loop, process
 from raykd.train.choose_precision import choose
 from raykd.train.choose_precision import measure as forms
-from raykd.train.setup import build_distiller, expect_labels
+from raykd.train.setup import Experiment, Placement
 from raykd.train.state import new_state
 
 
@@ -51,35 +48,22 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
 
     No gradients are exchanged. Teachers that would be trained first are taken untrained: they cost the same.
     """
-    torch.set_num_threads(threads)
-    heap.keep()
-    ready = prepare(recipe.data)
-    recipe = replace(recipe, data=normalised(recipe.data, ready))
-    classes = len(ready.classes)
-    place = {"rank": 0, "world": workers, "device": device, "threads": threads}
-    place["channels_last"] = recipe.precision.channels_last
-    data = TrainLoader(recipe.data, ready, batch_size=recipe.batch_size, seed=recipe.seed, **place)
-    try:
-        expect_labels(recipe, data)
-        teachers = stand_ins(recipe, ready.classes)
-        distiller = build_distiller(recipe, teachers, classes, recipe.seed)
-        for teacher in teachers:
-            teacher.network.to(device)
+    process.use_cpus(threads)
+    with closing(Experiment(recipe, Placement(device, threads, 0, workers))) as experiment:
+        experiment.teachers = teachers = stand_ins(recipe, experiment.prepared.classes, device)
+        data, distiller = experiment.train_data, experiment.distiller
         batch = next(data.batches(0, 1))
-        steps = total_steps(recipe, data.size)
-        reading = often(_reader(data, steps), seconds, device)
+        reading = often(_reader(data, experiment.steps), seconds, device)
         if recipe.teachers.form == "auto":
             form = choose(forms(recipe, distiller.to(device), teachers, [batch], device))
             teachers = [replace(teacher, form=form) for teacher in teachers]
-        asking = often(_asker(recipe, distiller, teachers, batch, device), seconds, device) if teachers else 0.0
+        asking = often(_asker(experiment, teachers, batch), seconds, device) if teachers else 0.0
         first, whole, parts = _train(recipe, distiller, teachers, data, device, seconds)
         return Speed(len(batch.index), reading, asking, first, whole, parts)
-    finally:
-        data.close()
 
 
-def stand_ins(recipe: Recipe, classes: Sequence[str]) -> list[FrozenTeacher]:
-    """The recipe's teachers; those that it would train first are fresh networks of the same shape."""
+def stand_ins(recipe: Recipe, classes: int, device: torch.device) -> list[FrozenTeacher]:
+    """The recipe's teachers on the device; those that it would train first are fresh networks of the same shape."""
     found = []
     for source in recipe.teachers.sources:
         if not isinstance(source, Train):
@@ -92,6 +76,8 @@ def stand_ins(recipe: Recipe, classes: Sequence[str]) -> list[FrozenTeacher]:
             network = create_network(fresh, len(classes), recipe.data.image_size)
             size = parameters(network)
             found.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", size, form=named(recipe.teachers)))
+    for teacher in found:
+        teacher.network.to(device)
     return found
 
 
@@ -104,9 +90,9 @@ def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:
     return lambda: next(batches)
 
 
-def _asker(recipe, distiller, teachers, batch: Batch, device: torch.device) -> Callable[[], Any]:
-    context = autocast(recipe, device)
-    return lambda: ask(teachers, distiller.teacher_features, batch.images, context)
+def _asker(experiment: Experiment, teachers: list[FrozenTeacher], batch: Batch) -> Callable[[], Any]:
+    features = experiment.distiller.teacher_features
+    return lambda: ask(teachers, features, batch.images, experiment.autocast)
 
 
 def _train(recipe, distiller, teachers, data, device, seconds: float) -> tuple[float, float, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -43,41 +44,28 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     """Column titles and rows of the figures of a run's networks, from its newest checkpoint that reads."""
     import torch
 
-    from raykd.data.loader import TestLoader
-    from raykd.data.storage.prepare import normalised, prepare
     from raykd.runs.checkpoint import newest
-    from raykd.teachers.load import load_teachers
-    from raykd.teachers.precision import autocast
     from raykd.train.evaluate import evaluate
     from raykd.train.nonfinite import NotFiniteError
-    from raykd.train.setup import build_distiller
-    from raykd.train.state import new_state
+    from raykd.train.process import use_cpus
+    from raykd.train.setup import Experiment, Placement
 
     folder, recipe = open_finished(chosen.run, chosen.trust_source)
     if chosen.threads:
-        torch.set_num_threads(chosen.threads)
+        use_cpus(chosen.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    prepared = prepare(recipe.data)
-    recipe = replace(recipe, data=normalised(recipe.data, prepared))
-    classes = len(prepared.classes)
-    teachers = load_teachers(
-        recipe.teachers, recipe.data, prepared.classes, trained_teachers(folder), recipe.method.compares_classes
-    )
-    state = new_state(recipe, build_distiller(recipe, teachers, classes, recipe.seed), device)
-    found = newest(folder, lambda line: Terminal(stderr=True).print(f"warning: {line}"))
-    if found is None:
-        raise UserError(f"{folder} has no checkpoint to evaluate")
-    state.restore(found[0])
-    size = chosen.batch_size or recipe.batch_size
-    data = TestLoader(
-        recipe.data, prepared, batch_size=size, rank=0, world=1, device=device, threads=torch.get_num_threads()
-    )
-    distiller = state.evaluated.eval()
-    try:
-        figures, measures = evaluate(distiller.predict, data.batches(), autocast(recipe, device), {}, distiller.measure)
-    except NotFiniteError as error:
-        raise UserError(f"{folder.place}: {error}") from None
-    data.close()
+    recipe = replace(recipe, batch_size=chosen.batch_size or recipe.batch_size)
+    with closing(Experiment(recipe, Placement(device, torch.get_num_threads()), trained_teachers(folder))) as opened:
+        state = opened.new_state()
+        found = newest(folder, lambda line: Terminal(stderr=True).print(f"warning: {line}"))
+        if found is None:
+            raise UserError(f"{folder} has no checkpoint to evaluate")
+        state.restore(found[0])
+        distiller, batches = state.evaluated.eval(), opened.test_data.batches()
+        try:
+            figures, measures = evaluate(distiller.predict, batches, opened.autocast, {}, distiller.measure)
+        except NotFiniteError as error:
+            raise UserError(f"{folder}: {error}") from None
     rows = [
         (n, f"{100 * f.top1:.2f} %", f"{100 * f.top5:.2f} %", f"{f.loss:.4f}", f"{f.ece:.4f}")
         for n, f in figures.items()

@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     for line in sync([str(mirror.path) for mirror in mirrors], chosen.to, ask):
         Terminal().print(line)
     for mirror in mirrors:
-        mirror.keep(of_tracking)
+        mirror.upload(of_tracking)
     return 0
 
 

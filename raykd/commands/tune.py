@@ -10,6 +10,7 @@ from rich.table import Table
 from raykd import UserError
 from raykd.commands.train import default_name
 from raykd.fields import NonNegativeInt
+from raykd.launch.teachers import ensemble_report, names
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, load, parse
 from raykd.terminal import Terminal
@@ -73,13 +74,13 @@ def _ensemble(loaded: Loaded, chosen: Options, display: Any) -> int:
     from raykd.launch.driver import run as job
     from raykd.launch.teachers import train as ensemble
 
-    if not ensemble.wanted(chosen.recipe):
+    if not names.wanted(chosen.recipe):
         raise UserError(f"{loaded.path} has neither a search nor teachers to train: there is nothing to tune")
     job.check(chosen.recipe)
     most = chosen.max_concurrent or chosen.recipe.teachers.max_parallel
     recipe = replace(chosen.recipe, teachers=replace(chosen.recipe.teachers, max_parallel=most))
     places = ensemble.ensure(loaded, recipe, chosen.storage, display)
-    found = ensemble.report(loaded, recipe, chosen.name, chosen.storage, places)
+    found = ensemble_report.report(loaded, recipe, chosen.name, chosen.storage, places)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "top-1", "top-5", "loss", ""):
         table.add_column(title, overflow="fold")

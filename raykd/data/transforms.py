@@ -49,7 +49,7 @@ class CenterCrop(Transform):
 
 @dataclass(frozen=True, kw_only=True)
 class Flip(Transform):
-    """Mirror left and right."""
+    """LocalCopy left and right."""
 
     probability: Probability = 0.5
     """How often."""

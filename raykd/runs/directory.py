@@ -138,7 +138,7 @@ def lines(run: Folder) -> list[dict[str, Any]]:
     return found
 
 
-class Journal:
+class MetricsLog:
     """metrics.jsonl: kept in memory, written behind the training; a write that failed is mended by the next."""
 
     def __init__(self, run: Folder, step: int):

@@ -10,7 +10,7 @@ from raykd.storage.folder import Folder
 STUDENT = "student.safetensors"  # the deployed network
 
 
-class Mirror:
+class LocalCopy:
     """`path` is the run's own folder where that is local, else a folder that holds copies for as long as this lives."""
 
     def __init__(self, run: Folder):
@@ -19,7 +19,7 @@ class Mirror:
         self.path = run.local or Path(self._copies.name)
         self._known: dict[str, tuple[int, int]] = {}
 
-    def bring(self, wanted: Callable[[str], bool]) -> None:
+    def download(self, wanted: Callable[[str], bool]) -> None:
         """Copy from the storage the files whose path below the run is wanted."""
         if self.run.local is not None:
             return
@@ -28,7 +28,7 @@ class Mirror:
             (self.path / name).write_bytes(self.run.read(name))
             self._known[name] = self._stamp(name)
 
-    def keep(self, wanted: Callable[[str], bool]) -> None:
+    def upload(self, wanted: Callable[[str], bool]) -> None:
         """Copy to the storage the wanted files that have changed here."""
         if self.run.local is not None:
             return
@@ -60,10 +60,10 @@ def of_student(name: str) -> bool:
     return name.endswith(STUDENT)
 
 
-def local_copy(place: str, wanted: Callable[[str], bool]) -> Mirror:
+def local_copy(place: str, wanted: Callable[[str], bool]) -> LocalCopy:
     """The wanted files of a run directory, or of a folder of them; raises UserError where a URI has none."""
-    mirror = Mirror(Folder(place))
-    mirror.bring(wanted)
-    if mirror.run.local is None and not any(mirror.path.iterdir()):
+    copy = LocalCopy(Folder(place))
+    copy.download(wanted)
+    if copy.run.local is None and not any(copy.path.iterdir()):
         raise UserError(f"no run in {place}: give a run directory, or a folder of them")
-    return mirror
+    return copy

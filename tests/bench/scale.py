@@ -19,8 +19,7 @@ import torch
 from raykd.data.loader import TrainLoader
 from raykd.data.storage.prepare import prepare
 from raykd.recipe.load import override
-from raykd.train import loop
-from raykd.train import process as heap
+from raykd.train import loop, process
 from raykd.train.setup import build_distiller
 from raykd.train.state import new_state
 from recipes.digits.supervised import recipe as digits
@@ -63,7 +62,7 @@ def workers(turns: int = 2, length: dict[str, float] = LENGTH) -> Iterator[dict]
 
 def _bare(length: dict[str, float]) -> list[float]:
     """Images a second of loop.fit in this process, without anything that reads what it yields."""
-    heap.keep()  # as in a worker
+    process.keep_freed_memory()  # as in a worker
     recipe = override(digits, {**length, "student.name": NETWORK, "batch-size": BATCH, "workers": 1})
     ready = prepare(recipe.data)
     where = {"rank": 0, "world": 1, "device": CPU, "threads": 1, "channels_last": recipe.precision.channels_last}

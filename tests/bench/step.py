@@ -37,8 +37,7 @@ from raykd.models.staged import Staged
 from raykd.recipe import AdamW, Precision, Recipe
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
 from raykd.teachers.logit_cache import Kept
-from raykd.train import loop
-from raykd.train import process as heap
+from raykd.train import loop, process
 from raykd.train.state import new_state
 from recipes.digits.supervised import recipe as digits
 from tests.bench import originals
@@ -103,7 +102,7 @@ CASES = {
 
 
 def rows(names=tuple(CASES), repetitions: int = 5, counts: tuple[int, ...] = (1, 2)) -> Iterator[dict]:
-    with closing(Process(_as_it_is)) as theirs, closing(Process(heap.keep)) as raykd:
+    with closing(Process(_as_it_is)) as theirs, closing(Process(process.keep_freed_memory)) as raykd:
         for name in names:
             for count in counts:
                 for row in _rows(name, theirs, raykd, count, repetitions):

@@ -37,13 +37,14 @@ def run(recipe: str, storage: str, out: str) -> None:
     from raykd.__main__ import main
     from raykd.launch.worker import recorder
 
-    seen, line = [], recorder.Record._line
+    seen, save = [], recorder.Recorder._save
 
-    def look(self, event):
-        line(self, event)
-        seen.append(figures(psutil.Process()))
+    def look(self, step, epoch, top1):
+        save(self, step, epoch, top1)
+        if top1 is not None:  # at the end of an epoch
+            seen.append(figures(psutil.Process()))
 
-    recorder.Record._line = look
+    recorder.Recorder._save = look
     finish(main(["train", recipe, "--storage", storage, "--name", "long"]), seen, out)
 
 
@@ -51,9 +52,9 @@ def search(recipe: str, storage: str, out: str) -> None:
     """A search that notes after every trial, and once all are gone, what it and its trials hold, and what Ray keeps."""
     from raykd.__main__ import main
     from raykd.launch.search import search
-    from raykd.launch.trials.progress import Watch
+    from raykd.launch.search.progress import SearchProgress
 
-    seen, complete, trials = [], Watch.on_trial_complete, search._run
+    seen, complete, trials = [], SearchProgress.on_trial_complete, search._run
 
     def look(self, **info):
         complete(self, **info)
@@ -65,7 +66,7 @@ def search(recipe: str, storage: str, out: str) -> None:
         time.sleep(5)
         seen.append(of_search())
 
-    Watch.on_trial_complete, search._run = look, to_the_end
+    SearchProgress.on_trial_complete, search._run = look, to_the_end
     finish(main(["tune", recipe, "--storage", storage, "--name", "long"]), seen, out)
 
 

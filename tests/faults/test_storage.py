@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from raykd import UserError
+from raykd.launch.cluster.state_client import SilentClient
 from raykd.launch.worker.worker import Worker
 from raykd.runs import checkpoint, directory
 from raykd.storage import lease, retry
@@ -112,7 +113,7 @@ def test_a_real_disk_that_fills_up_and_is_cleared(tmp_path, hasty):
 
 
 def test_metric_lines_that_could_not_be_appended_come_later_and_once(run, monkeypatch):
-    journal = directory.Journal(run, 0)
+    journal = directory.MetricsLog(run, 0)
     journal.flush()
     append, calls = Folder.append, []
 
@@ -166,32 +167,32 @@ def test_storage_that_is_away_looks_like_no_new_run(run):
     assert run.names() == []
 
 
-class Line:
-    """A worker's line to its driver."""
+class Listening(SilentClient):
+    """A client whose driver has, or has not, seen workers before."""
 
-    def __init__(self, going_on):
-        self.going_on, self.told = lambda: going_on, []
+    def __init__(self, takes_over):
+        super().__init__()
+        self.takes_over, self.told = lambda: takes_over, []
 
-    def tell(self, **progress):
-        self.told += progress.values()
+    def copying(self, line):
+        self.told.append(line)
 
 
-def worker_of(run, messenger):
+def worker_of(run, client):
     worker = object.__new__(Worker)
-    worker.folder, worker.messenger, worker.rank = run, messenger, 1
+    worker.folder, worker.client = run, client
     return worker
 
 
 def test_a_worker_that_takes_over_waits_for_storage_that_the_first_one_would_refuse(run, hasty):
-    for messenger in (None, Line(False)):
-        with pytest.raises(UserError, match="storage: node .* can't see"):
-            worker_of(run, messenger)._expect_storage()
+    with pytest.raises(UserError, match="storage: node .* can't see"):
+        worker_of(run, SilentClient())._expect_storage()
     back = threading.Timer(1, lambda: run.write("recipe.json", "{}"))
     back.start()
-    messenger = Line(True)
-    worker_of(run, messenger)._expect_storage()
+    client = Listening(takes_over=True)
+    worker_of(run, client)._expect_storage()
     back.join()
-    assert "trying again" in messenger.told[0] and "works again" in messenger.told[-1]
+    assert "trying again" in client.told[0] and "works again" in client.told[-1]
 
 
 def test_what_a_crash_left_half_written_is_cleared(run):

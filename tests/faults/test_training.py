@@ -1,12 +1,14 @@
 """Training that goes wrong is said; workers that come and go leave the result alone."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
-from raykd.launch.cluster import failure, run_state
-from raykd.launch.cluster.run_state import place_of
+from raykd.launch.cluster import failure, state_client
+from raykd.launch.cluster.messages import Requests, WorkerStatus
+from raykd.launch.cluster.state_client import position_of
 from raykd.recipe import Debug
 from raykd.train import loop
 from raykd.train.nonfinite import NotFiniteError
@@ -84,16 +86,16 @@ def test_a_nan_in_a_run_ends_it_with_status_1_and_what_reproduces_it(stage, tmp_
 
 
 def test_who_the_others_wait_for_is_named():
-    places = {
-        0: {"host": "a", "pid": 1, "at": "loop.py, line 3, in update", "waits": True, "silent": 0.5},
-        1: {"host": "b", "pid": 2, "at": "mine.py, line 7, in forward", "waits": False, "silent": 0.5},
+    workers = {
+        0: WorkerStatus("a", 1, "loop.py, line 3, in update", waits=True),
+        1: WorkerStatus("b", 2, "mine.py, line 7, in forward", waits=False),
     }
     size = failure.Size(("student resnet8",), 64, 1, 15)
     timeout = {0: RuntimeError("Application timeout caused pair closure")}
-    line = failure.explain(timeout, places, size)
+    line = failure.explain(timeout, workers, size)
     assert "worker 1 (b, process 2), stood at mine.py, line 7" in line and "15 s" in line and "worker 0" not in line
-    places[0]["silent"] = 60.0
-    assert "worker 0 (a, process 1), silent for 60 s" in failure.explain(timeout, places, size)
+    workers[0] = replace(workers[0], heard=time.monotonic() - 60.0)
+    assert "worker 0 (a, process 1), silent for 60 s" in failure.explain(timeout, workers, size)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_who_the_others_wait_for_is_named():
 def test_no_memory_names_batch_networks_and_what_to_lower(error):
     from recipes.digits.kd import recipe
 
-    for line in (failure.fatal(error, recipe, 0, 2)[1], failure.explain({0: error}, {}, failure.Size.of(recipe))):
+    for line in (failure.fatal(error, recipe, 0, 2).line, failure.explain({0: error}, {}, failure.Size.of(recipe))):
         for word in ("resnet8", "resnet20", "batch_size 64", "--batch-size", "--accumulate", "bfloat16"):
             assert word in line
 
@@ -123,8 +125,9 @@ def test_a_node_whose_memory_is_full_is_named():
         "6.73GB used / 23.54GB limit (0.285780)\nOOM kill reason: Memory usage 7207301120B exceeded threshold\n"
         "Considered workers: [...]\nTo adjust the kill threshold, set the environment variable"
     )
-    size, places = failure.Size(("student resnet8",), 64, 1, 15), {0: {}, 1: {}}
-    killed = failure.explain({1: OutOfMemoryError(text), 0: RuntimeError("connection closed")}, places, size)
+    size = failure.Size(("student resnet8",), 64, 1, 15)
+    workers = {rank: WorkerStatus("here", rank, "", waits=False) for rank in range(2)}
+    killed = failure.explain({1: OutOfMemoryError(text), 0: RuntimeError("connection closed")}, workers, size)
     for line in (killed, failure.of_train(ControllerError(OutOfMemoryError(text)), size, 2)):
         assert line.startswith("the memory of node 10.0.0.7 was full (6.73GB used / 23.54GB limit), so Ray killed")
         assert "batch_size 64 (32 images at once" in line and "\n" not in line
@@ -143,27 +146,27 @@ def test_the_place_of_a_thread_is_that_of_the_users_code():
     thread.start()
     began.wait()
     time.sleep(0.05)
-    at, waits = place_of(thread.ident)
+    at, waits = position_of(thread.ident)
     thread.join()
     assert "test_training.py" in at and at.endswith("in mine") and not waits
 
 
 def test_a_worker_that_ends_leaves_the_place_where_it_stood(monkeypatch):
     """Its last words are sent from the code that closes the line, which is nowhere to be stuck in."""
-    places = []
+    positions = []
 
-    class Post:
+    class Report:
         @staticmethod
-        def remote(rank, progress, place):
-            places.append(place["at"])
-            return False, 0
+        def remote(rank, progress, worker):
+            positions.append(worker.at)
+            return Requests()
 
-    monkeypatch.setattr(run_state.ray, "get", lambda answer: answer)
-    messenger = run_state.Messenger(type("Board", (), {"post": Post})(), 0, seconds=0.02)
-    while not places:
+    monkeypatch.setattr(state_client.ray, "get", lambda answer: answer)
+    client = state_client.StateClient(type("State", (), {"report": Report})(), 0, seconds=0.02)
+    while not positions:
         time.sleep(0.02)
-    messenger.close()
-    assert all("test_training.py" in place and "ends_leaves" in place for place in places)
+    client.close()
+    assert all("test_training.py" in position and "ends_leaves" in position for position in positions)
 
 
 def test_workers_that_come_and_go_leave_the_result_alone(stage):

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from raykd.launch.cluster.failure import preempted
-from raykd.launch.cluster.run_state import Board
+from raykd.launch.cluster.messages import Progress, WorkerStatus
+from raykd.launch.cluster.run_state import RunState
 from tests.faults.stage import group, same
 
 BRANCHES = "method=replace(base.method, ramp_up_epochs=1.0)"
@@ -62,18 +63,19 @@ def test_a_run_that_gets_on_may_lose_more_workers_than_one_that_stands_still(sta
 
 
 def test_losses_count_since_the_newest_checkpoint():
-    board = Board.__ray_metadata__.modified_class(watched=True)
-    assert not board.going_on()
-    assert not board.lose("a", False, 1) and board.going_on()
-    board.post(0, {"saved": 4}, {})
-    assert not board.lose("b", False, 1), "there is a checkpoint between"
-    board.told_to_go("worker 1 on here")
-    assert not board.lose("c", False, 1), "it was announced"
-    assert not board.lose("d", True, 1), "Ray knows that the node was taken away"
-    assert board.lose("e", False, 1), "the second since step 4"
-    kind, line = board.look()["hopeless"]
-    assert kind == "failure" and "e (given up: 2 failure(s) since the checkpoint of step 4, max_failures is 1" in line
-    endless = Board.__ray_metadata__.modified_class(watched=True)
+    state = RunState.__ray_metadata__.modified_class(watched=True)
+    assert not state.takes_over()
+    assert not state.lose("a", False, 1) and state.takes_over()
+    state.report(0, Progress(saved=4), WorkerStatus("here", 1, "", waits=False))
+    assert not state.lose("b", False, 1), "there is a checkpoint between"
+    state.announce_loss("worker 1 on here")
+    assert not state.lose("c", False, 1), "it was announced"
+    assert not state.lose("d", True, 1), "Ray knows that the node was taken away"
+    assert state.lose("e", False, 1), "the second since step 4"
+    given_up = state.read().failure
+    assert given_up.kind == "failure"
+    assert "e (given up: 2 failure(s) since the checkpoint of step 4, max_failures is 1" in given_up.line
+    endless = RunState.__ray_metadata__.modified_class(watched=True)
     assert not any(endless.lose("f", False, -1) for _ in range(100))
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from raykd.launch.teachers import ensemble_report
 from raykd.recipe.load import load, override
 from raykd.train.ensemble import mean_of_probabilities, votes
 from tests.launch import tiny
@@ -52,7 +53,6 @@ def ensure(folder, name, bad, data):
 
 def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
     from raykd.launch.cluster.failure import RunFailed
-    from raykd.launch.teachers import train as ensemble
 
     recipe, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")
     with pytest.raises(RunFailed, match=r"1 of 3 teachers failed \(teachers/resnet14-.*not finite.*2 trained"):
@@ -71,7 +71,7 @@ def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
     recipe, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
     assert run() == places and text.getvalue().count("found") == 3
 
-    found = ensemble.report(*recipe, "trio", str(tmp_path / "runs"), places)
+    found = ensemble_report.report(*recipe, "trio", str(tmp_path / "runs"), places)
     assert found == json.loads((tmp_path / "runs/trio/ensemble.json").read_text())
     for member, place in zip(found["members"], places):
         result = json.loads(Path(place, "result.json").read_text())

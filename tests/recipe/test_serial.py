@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from raykd import UserError
+from raykd.launch.teachers import names
 from raykd.methods.dkd import DKD
 from raykd.methods.kd import KD
 from raykd.recipe import SGD, Published, Recipe, Shampoo, Steps, Teachers, Train
@@ -129,10 +130,9 @@ def test_the_class_must_be_a_recipe():
 @pytest.mark.parametrize("path", ["recipes/digits/search.py", "recipes/digits/ca_mkd.py", "recipes/sweeps/okddip.py"])
 def test_a_copy_from_a_file_has_the_same_fingerprint_and_so_the_same_teachers(path):
     """Fields that are floats may be written as whole numbers, and a trial reads its recipe from JSON."""
-    from raykd.launch.teachers import train as ensemble
 
     recipe = dataclasses.replace(load(path).recipe, search=None)
     copy = from_dict(json.loads(json.dumps(to_dict(recipe))))
     assert fingerprint(copy) == fingerprint(recipe)
-    names = [[ensemble.run_name(teacher) for teacher in ensemble.wanted(each)] for each in (recipe, copy)]
+    names = [[names.run_name(teacher) for teacher in names.wanted(each)] for each in (recipe, copy)]
     assert names[0] == names[1]

@@ -244,17 +244,17 @@ def test_run_in_a_remote_storage_stays_one_run(server, directory, recipe, tmp_pa
     """A worker on another machine finds the run's id and what the server lacks in the storage; `sync` does too."""
     from raykd.commands import sync as command
     from raykd.storage.folder import Folder
-    from raykd.storage.local_copy import Mirror, of_tracking
+    from raykd.storage.local_copy import LocalCopy, of_tracking
 
     place = f"local://{tmp_path}/far"  # fsspec's name for files of this machine: not a local path to raykd
 
     def part(mode, steps):
-        mirror = Mirror(Folder(place))
-        mirror.bring(of_tracking)
+        mirror = LocalCopy(Folder(place))
+        mirror.download(of_tracking)
         run = start(recipe(mode=mode), name="a", directory=mirror.path, resume_step=max(steps[0] - 1, 0))
         log(run, steps)
         run.finish("stopped")
-        mirror.keep(of_tracking)
+        mirror.upload(of_tracking)
         time.sleep(1)  # W&B names the folder of a part by the second in which it starts
         return run.id
 

@@ -4,9 +4,10 @@ import re
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from raykd import UserError
+from raykd.launch.cluster.messages import Failure, WorkerStatus
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.runs.directory import Superseded
 from raykd.train.nonfinite import NotFiniteError
@@ -29,12 +30,12 @@ TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective ope
 NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
 
 
-def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> tuple[str, str] | None:
-    """Kind ("input" or "failure") and line of an error that would only come again; None where trying again may help."""
+def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> Failure | None:
+    """The failure of an error that would only come again; None where trying again may help."""
     if is_out_of_memory(error):
-        return "failure", Size.of(recipe).too_large(world)
+        return Failure("failure", Size.of(recipe).too_large(world))
     if isinstance(error, HOPELESS):
-        return ("input" if isinstance(error, UserError) else "failure"), one_line(error, rank)
+        return Failure("input" if isinstance(error, UserError) else "failure", one_line(error, rank))
     return None
 
 
@@ -98,18 +99,18 @@ def preempted(failures: dict[int, BaseException]) -> bool:
     return any(getattr(cause, "preempted", False) for cause in causes)
 
 
-def explain(failures: dict[int, BaseException], places: dict[int, dict[str, Any]], size: Size) -> str:
-    """Why workers were lost; failures and places by rank."""
+def explain(failures: dict[int, BaseException], workers: dict[int, WorkerStatus], size: Size) -> str:
+    """Why workers were lost; failures and workers by rank."""
     causes = {rank: cause_of(error) for rank, error in sorted(failures.items())}
     for cause in causes.values():
         if is_out_of_memory(cause):
-            return full_node(cause) + size.too_large(len(places))
+            return full_node(cause) + size.too_large(len(workers))
     for cause in causes.values():
         if any(mark in str(cause) for mark in TIMED_OUT):
-            return f"a worker kept the others waiting for more than {size.timeout:g} s: {stuck(places)}"
+            return f"a worker kept the others waiting for more than {size.timeout:g} s: {stuck(workers)}"
     # A worker that is gone makes the others fail in their collectives; its own end says more than theirs.
     rank, cause = min(causes.items(), key=lambda item: (type(item[1]).__name__ == "RuntimeError", item[0]))
-    return f"worker {rank}{_home(places.get(rank))}: {in_short(cause)}"
+    return f"worker {rank}{_home(workers.get(rank))}: {in_short(cause)}"
 
 
 def in_short(error: BaseException) -> str:
@@ -134,35 +135,35 @@ def of_train(error: BaseException, size: Size, world: int) -> str:
     return f"Ray's training controller: {in_short(cause)}"
 
 
-def stuck(places: dict[int, dict[str, Any]]) -> str:
+def stuck(workers: dict[int, WorkerStatus]) -> str:
     """Who the others wait for: whoever has not been heard of, else whoever does not wait itself."""
-    silent = {rank: place for rank, place in places.items() if place["silent"] > 10}
-    busy = {rank: place for rank, place in places.items() if not place["waits"]}
-    found = silent or busy or places
+    silent = {rank: worker for rank, worker in workers.items() if worker.silent > 10}
+    busy = {rank: worker for rank, worker in workers.items() if not worker.waits}
+    suspects = silent or busy or workers
     return "; ".join(
-        f"worker {rank}{_home(place)}, "
-        + (f"silent for {place['silent']:.0f} s" if place["silent"] > 10 else f"stood at {place['at']}")
-        for rank, place in found.items()
+        f"worker {rank}{_home(worker)}, "
+        + (f"silent for {worker.silent:.0f} s" if worker.silent > 10 else f"stood at {worker.at}")
+        for rank, worker in suspects.items()
     )
 
 
-def _home(place: dict[str, Any] | None) -> str:
-    return f" ({place['host']}, process {place['pid']})" if place else ""
+def _home(worker: WorkerStatus | None) -> str:
+    return f" ({worker.host}, process {worker.pid})" if worker else ""
 
 
-def reason(error: BaseException, places: dict[int, dict[str, Any]], recipe: Recipe) -> str:
+def reason(error: BaseException, workers: dict[int, WorkerStatus], recipe: Recipe) -> str:
     """Why a run failed, in one line; a user's error in a worker is raised again as what it is."""
     failures = getattr(error, "worker_failures", {})
     for cause in map(cause_of, failures.values()):
         if isinstance(cause, UserError) or type(cause).__name__ == "UserError":
             raise UserError(str(cause).strip().splitlines()[-1]) from None
     if failures:
-        return explain(failures, places, Size.of(recipe))
-    return of_train(error, Size.of(recipe), len(places))
+        return explain(failures, workers, Size.of(recipe))
+    return of_train(error, Size.of(recipe), len(workers))
 
 
-def give_up(kind: str, line: str) -> NoReturn:
+def give_up(failure: Failure) -> NoReturn:
     """End a run that a restart can't mend; leaving the driver ends its workers."""
-    if kind == "input":
-        raise UserError(line)
-    raise RunFailed(line)
+    if failure.kind == "input":
+        raise UserError(failure.line)
+    raise RunFailed(failure.line)

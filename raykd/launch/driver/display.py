@@ -1,13 +1,15 @@
 """What a person sees of a run: a live bar in a terminal, plain lines in a log."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from raykd.launch.cluster import messages
+from raykd.launch.cluster.messages import Snapshot
 from raykd.recipe import Recipe
 from raykd.terminal import Terminal
 
@@ -53,31 +55,32 @@ class Display:
             self._told.add(line)
             self.console.print(Text.assemble("  ", ("note", "yellow"), f" {line}"))
 
-    def show(self, progress: dict[str, Any]) -> None:
-        """Bring the display up to date with a worker's progress."""
-        for node, line in progress.items():
-            if node.startswith("staging ") and (node, line) not in self._told:
+    def show(self, snapshot: Snapshot) -> None:
+        """Bring the display up to date with the state of the run."""
+        for node, line in snapshot.staging.items():
+            if (node, line) not in self._told:
                 self._told.add((node, line))
-                self.console.print(f"  {node.removeprefix('staging ')}: {line}")
-        for line in (*progress.get("losses", ()), *progress.get("notices", ())):
+                self.console.print(f"  {node}: {line}")
+        progress = snapshot.progress
+        for line in (*snapshot.losses, *progress.notices):
             self.note(line)
-        if "line" in progress and progress["line"]["epoch"] > self._seen_epoch:
-            self._seen_epoch = progress["line"]["epoch"]
-            self.console.print(_epoch_line(progress))
+        if progress.line is not None and progress.line["epoch"] > self._seen_epoch:
+            self._seen_epoch = progress.line["epoch"]
+            self.console.print(_epoch_line(progress.line))
         if self._bar is not None:
             self._update_bar(progress)
-        elif progress.get("phase", "") not in ("", self._phase, "training", "evaluating"):
-            self._phase = progress["phase"]
+        elif progress.phase not in ("", self._phase, "training", "evaluating"):
+            self._phase = progress.phase
             self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {self._phase}")
-        if "stopped" in progress and "stopped" not in self._told:
+        if progress.stopped is not None and "stopped" not in self._told:
             self._told.add("stopped")
-            self.console.print(f"  stopped at step {progress['stopped']}; the same command goes on from there")
+            self.console.print(f"  stopped at step {progress.stopped}; the same command goes on from there")
 
-    def _update_bar(self, progress: dict[str, Any]) -> None:
-        description = progress.get("phase", "starting workers")
-        values = _terms(progress["values"]) if "values" in progress else ""
-        total, done = progress.get("steps"), progress.get("step", 0)
-        self._bar.update(self._task, description=description, completed=done, total=total, values=values)
+    def _update_bar(self, progress: messages.Progress) -> None:
+        description, values = progress.phase or "starting workers", _terms(progress.values)
+        self._bar.update(
+            self._task, description=description, completed=progress.step or 0, total=progress.steps, values=values
+        )
 
 
 def _what(recipe: Recipe) -> str:
@@ -88,14 +91,13 @@ def _what(recipe: Recipe) -> str:
     return f"{method}, {recipe.student.name} on {source}, {length}"
 
 
-def _terms(values: dict[str, Any]) -> str:
+def _terms(values: Mapping[str, Any]) -> str:
     shown = {name.removeprefix("terms/"): value for name, value in values.items() if name.startswith("terms/")}
     return "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
 
 
-def _epoch_line(progress: dict[str, Any]) -> Text:
-    line, deployed = progress["line"], progress["deployed"]
-    figures = line["evaluation"][deployed]
+def _epoch_line(line: Mapping[str, Any]) -> Text:
+    deployed, figures = next(iter(line["evaluation"].items()))
     terms = "  ".join(f"{name} {value:.3f}" for name, value in line["terms"].items())
     others = "".join(
         f"  {name} {100 * other['top1']:.2f}" for name, other in line["evaluation"].items() if name != deployed

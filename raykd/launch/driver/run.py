@@ -1,11 +1,9 @@
 """One run from the driver's side: its directory, its workers by TorchTrainer, and what the user sees of it."""
 
 import os
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,15 +11,16 @@ from raykd import UserError
 from raykd.data.staging import publish
 from raykd.launch.cluster import actor_capacity, connection
 from raykd.launch.cluster.failure import RunFailed, give_up
+from raykd.launch.cluster.messages import Failure, Snapshot
 from raykd.launch.cluster.signals import Interrupted, StopRequested, signals
+from raykd.launch.cluster.state_client import SilentClient
 from raykd.launch.driver.display import Display
 from raykd.launch.driver.torch_trainer import on_ray
 from raykd.launch.driver.validate import check, check_name
+from raykd.launch.job_spec import JobSpec, job_of
 from raykd.launch.jobs import wandb_key
 from raykd.recipe import Recipe
-from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import Loaded
-from raykd.recipe.serial import to_dict
 from raykd.runs import directory as rundir
 from raykd.runs.checkpoint import FOLDER as CHECKPOINTS
 from raykd.runs.directory import Superseded
@@ -53,15 +52,7 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
         result = rundir.result_of(run)
         if result is not None and result["status"] == "finished":
             return Finished(run.place, result, trained=False)
-        job = {
-            "recipe": to_dict(recipe),
-            "sources": loaded.sources,
-            "run": run.place,
-            "name": name,
-            "trained": trained,
-            "fingerprint": fingerprint(recipe),
-            "git": git_commit(loaded.path.parent),
-        }
+        job = job_of(loaded, recipe, run, name, trained)
         with display.run(name, recipe):
             publish(recipe.data, display.say)
             _work(job, recipe, display)
@@ -88,16 +79,7 @@ def only_one(run: Folder, say: Callable[[str], None] = print) -> Iterator[None]:
         yield
 
 
-def git_commit(folder: Path) -> str:
-    """The commit of the recipe's checkout, with "+" where files differ from it; empty where there is none."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-
-
-def _work(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
+def _work(job: JobSpec, recipe: Recipe, display: Display) -> None:
     if connection.inside_job():
         wandb_key.adopt(Path.cwd())
     if recipe.workers == 0:
@@ -108,42 +90,42 @@ def _work(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
             on_ray(job, actor_capacity.bounded(recipe), display)
 
 
-def _in_this_process(job: dict[str, Any], display: Display) -> None:
+def _in_this_process(job: JobSpec, display: Display) -> None:
     import torch
 
     from raykd.launch.worker.worker import work
 
-    messenger = _LocalMessenger(display)
+    client = _LocalClient(display)
     with signals() as caught:
-        messenger.stop_wanted = caught.event
+        client.stop_wanted = caught.event
         try:
-            work(job, 0, 1, torch.device("cpu"), lambda metrics: None, messenger)
+            work(job, 0, 1, torch.device("cpu"), lambda metrics: None, client)
         except StopRequested:
             raise Interrupted(caught.number) from None
         except (OSError, Superseded) as error:
             raise RunFailed(str(error)) from error
 
 
-class _LocalMessenger:
-    """The messenger of a worker that is the driver itself."""
+class _LocalClient(SilentClient):
+    """Of a worker that is the driver itself."""
 
     def __init__(self, display: Display):
-        self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
-        self._display, self._latest = display, {}
+        super().__init__()
+        self._display, self._snapshot = display, Snapshot()
 
-    def tell(self, **progress: Any) -> None:
-        self._latest = self._latest | progress
-        self._display.show(self._latest)
+    def tell(self, **changes: Any) -> None:
+        self._snapshot = replace(self._snapshot, progress=replace(self._snapshot.progress, **changes))
+        self._display.show(self._snapshot)
 
-    def fail(self, kind: str, line: str) -> NoReturn:
+    def copying(self, line: str) -> None:
+        self._display.say(line)
+
+    def note(self, line: str) -> None:
+        self._display.note(line)
+
+    def fail(self, failure: Failure) -> NoReturn:
         """End the run; the error itself is the new one's cause."""
-        give_up(kind, line)
-
-    def going_on(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        self._display.show(self._latest)
+        give_up(failure)
 
 
 def default_storage() -> str:

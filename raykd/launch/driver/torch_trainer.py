@@ -7,22 +7,23 @@ from typing import Any
 
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import RunFailed, Size, give_up, of_train, reason
+from raykd.launch.cluster.messages import Snapshot
 from raykd.launch.cluster.signals import Caught, Interrupted, signals
 from raykd.launch.driver.display import Display
+from raykd.launch.job_spec import JobSpec
 from raykd.recipe import Recipe
 from raykd.storage.atomic import temporary_folder
-from raykd.track import server
 
 
-def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
+def on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
     """Run the workers from a thread; this one shows progress and hears signals."""
     import ray
 
-    from raykd.launch.cluster.run_state import Board
+    from raykd.launch.cluster.run_state import RunState
+    from raykd.launch.jobs import wandb_key
 
-    board = Board.options(scheduling_strategy=connection.on_this_node()).remote(watched=True)
-    if recipe.wandb.mode in ("auto", "online"):
-        ray.get(board.keep_key.remote(server.key()))
+    state = RunState.options(scheduling_strategy=connection.on_this_node()).remote(watched=True)
+    key = wandb_key.held_for(recipe)
     outcome: dict[str, BaseException] = {}
     leaving = threading.Event()
 
@@ -30,14 +31,14 @@ def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
         while "error" not in outcome:
             try:
                 with temporary_folder() as folder:
-                    trainer(job | {"board": board}, recipe, folder).fit()
+                    trainer(job, recipe, folder, state, key).fit()
                 return
             except Exception as error:  # noqa: BLE001  whatever it is, the main thread raises it again, below
                 if leaving.is_set():
                     # Ray ends. It would end this process, before the reason is said, at anything that still touches
                     # it, be it to let go of the error's frames; so this daemon thread stays here with them.
                     threading.Event().wait()
-                if not _mendable(error, board, recipe):
+                if not _mendable(error, state, recipe):
                     outcome["error"] = error
 
     thread = threading.Thread(target=fit, name="train", daemon=True)
@@ -47,38 +48,38 @@ def on_ray(job: dict[str, Any], recipe: Recipe, display: Display) -> None:
         try:
             while thread.is_alive():
                 thread.join(0.3)
-                progress = ray.get(board.look.remote())
-                display.show(progress)
-                if "hopeless" in progress:
+                snapshot = ray.get(state.read.remote())
+                display.show(snapshot)
+                if snapshot.failure is not None:
                     try:
-                        give_up(*progress["hopeless"])
+                        give_up(snapshot.failure)
                     except RunFailed as error:  # said before Ray ends, which sometimes takes this process with it
                         display.say(f"given up: {error}")
                         raise
-                if silence.long(progress):
+                if silence.long(snapshot):
                     display.say(connection.waiting(recipe))
                 if drains.new():
-                    board.ask_to_save.remote()
+                    state.ask_to_save.remote()
                 if caught.event.is_set():
-                    _wait_for_stop(board, caught, display, thread)
+                    _wait_for_stop(state, caught, display, thread)
         finally:
             leaving.set()
-    display.show(ray.get(board.look.remote()))
+    display.show(ray.get(state.read.remote()))
     if "error" in outcome:
-        raise RunFailed(reason(outcome["error"], ray.get(board.places.remote()), recipe)) from outcome["error"]
+        raise RunFailed(reason(outcome["error"], ray.get(state.workers.remote()), recipe)) from outcome["error"]
 
 
-def _mendable(error: BaseException, board: Any, recipe: Recipe) -> bool:
-    """Whether Train's own actors were lost (workers are its own business), and the board allows another start."""
+def _mendable(error: BaseException, state: Any, recipe: Recipe) -> bool:
+    """Whether Train's own actors were lost (workers are its own business), and the run's state allows another start."""
     import ray
 
     cause = getattr(error, "controller_failure", error)
     if not isinstance(cause, ray.exceptions.RayError) or isinstance(cause, ray.exceptions.RayTaskError):
         return False
     try:
-        world = len(ray.get(board.places.remote()))
+        world = len(ray.get(state.workers.remote()))
         line = of_train(error, Size.of(recipe), world)
-        return not ray.get(board.lose.remote(line, False, recipe.max_failures))
+        return not ray.get(state.lose.remote(line, False, recipe.max_failures))
     except ray.exceptions.RayError:  # the cluster itself is gone
         return False
 
@@ -89,48 +90,50 @@ class Silence:
     def __init__(self, seconds: float = 4.0):
         self._seconds, self._last, self._since = seconds, None, time.monotonic()
 
-    def long(self, progress: dict[str, Any]) -> bool:
+    def long(self, snapshot: Snapshot) -> bool:
         """True once every so many seconds of silence."""
         now = time.monotonic()
-        if progress != self._last:
-            self._last, self._since = progress, now
+        if snapshot != self._last:
+            self._last, self._since = snapshot, now
         elif now - self._since > self._seconds:
             self._since = now
             return True
         return False
 
 
-def _wait_for_stop(board: Any, caught: Caught, display: Display, thread: threading.Thread, seconds: float = 60) -> None:
+def _wait_for_stop(state: Any, caught: Caught, display: Display, thread: threading.Thread, seconds: float = 60) -> None:
     """Ask rank 0 for a checkpoint, wait for it, and leave; a second signal leaves at once."""
     import ray
 
     first = caught.count
-    board.ask_to_stop.remote()
+    state.ask_to_stop.remote()
     for _ in range(int(seconds / 0.2)):
-        progress = ray.get(board.look.remote())
-        if "stopped" in progress or not thread.is_alive() or caught.count > first or "step" not in progress:
+        snapshot = ray.get(state.read.remote())
+        progress = snapshot.progress
+        if progress.stopped is not None or not thread.is_alive() or caught.count > first or progress.step is None:
             break
         thread.join(0.2)
-    display.show(progress)
+    display.show(snapshot)
     raise Interrupted(caught.number)
 
 
-def trainer(job: dict[str, Any], recipe: Recipe, scratch: Path, restarts: bool = True) -> Any:
+def trainer(job: JobSpec, recipe: Recipe, scratch: Path, state: Any, key: Any, restarts: bool = True) -> Any:
     """The TorchTrainer of a run. raykd keeps checkpoints itself (train/checkpoint.py); Ray writes to a scratch folder.
 
-    restarts: as long as the board allows, which counts losses by what they cost (Ray counts all); False: none.
+    state, key: handles of the run's RunState and of the holder of W&B's key.
+    restarts: as long as the run's state allows, which counts losses by what they cost (Ray counts all); False: none.
     """
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     from raykd.launch.cluster import preemption
-    from raykd.launch.cluster.run_state import Losses
+    from raykd.launch.cluster.run_state import LossReporter
     from raykd.launch.worker.worker import in_ray_worker
 
     resources = connection.per_worker(recipe)
     return TorchTrainer(
         in_ray_worker,
-        train_loop_config=job,
+        train_loop_config={"job": job, "state": state, "key": key},
         torch_config=preemption.Config(
             backend="nccl" if recipe.gpus_per_worker else "gloo", timeout_s=recipe.collective_timeout
         ),
@@ -143,10 +146,10 @@ def trainer(job: dict[str, Any], recipe: Recipe, scratch: Path, restarts: bool =
             label_selector=connection.labels_of(recipe) or None,
         ),
         run_config=RunConfig(
-            name=job["name"].replace("/", "-"),
-            storage_path=str(scratch),
+            name=job.name.replace("/", "-"),
+            storage_path=scratch,
             failure_config=FailureConfig(max_failures=-1 if restarts else 0),
             logging_config=LoggingConfig(log_level="ERROR"),
-            callbacks=[Losses(job["board"], Size.of(recipe), recipe.max_failures if restarts else -1)],
+            callbacks=[LossReporter(state, Size.of(recipe), recipe.max_failures if restarts else -1)],
         ),
     )

@@ -7,6 +7,13 @@ the driver hands it to rank 0 through a Ray actor's memory.
 
 import os
 from pathlib import Path
+from typing import Any
+
+import ray
+
+from raykd.launch.cluster.connection import on_this_node
+from raykd.recipe import Recipe
+from raykd.track import server
 
 FILE = ".wandb-key"
 
@@ -22,3 +29,35 @@ def adopt(folder: Path) -> None:
     """In a job's driver: use the key that came beside the code, if one did."""
     if (folder / FILE).is_file():
         os.environ["WANDB_API_KEY"] = (folder / FILE).read_text(encoding="utf-8").strip()
+
+
+@ray.remote(num_cpus=0)
+class KeyHolder:
+    """A small actor that holds W&B's key for the workers that log.
+
+    The key is given by a call: constructor arguments would stand in the cluster's tables.
+    """
+
+    def __init__(self) -> None:
+        self._key = ""
+
+    def hold(self, key: str) -> None:
+        self._key = key
+
+    def key(self) -> str:
+        return self._key
+
+
+def held_for(recipe: Recipe) -> Any:
+    """A new holder on this node, of the key where the recipe's runs may need it."""
+    holder = KeyHolder.options(scheduling_strategy=on_this_node()).remote()
+    if recipe.wandb.mode in ("auto", "online"):
+        ray.get(holder.hold.remote(server.key()))
+    return holder
+
+
+def take(holder: Any) -> None:
+    """Let W&B find the driver's key in this process, if the driver has one."""
+    key = ray.get(holder.key.remote())
+    if key:
+        os.environ["WANDB_API_KEY"] = key

@@ -1,11 +1,10 @@
 """The best trial of a search: its network on the test split, once, and its recipe as a file."""
 
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from raykd.recipe import Recipe
-from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 
 
@@ -27,39 +26,36 @@ def docstring(summary: dict[str, Any]) -> str:
     )
 
 
-def test(run: str, base: Recipe, plan: dict[str, Any]) -> dict[str, float]:
+def test(run: str, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
     """The deployed network's figures on the test split, computed where a worker would run."""
     import ray
 
     from raykd.launch.trials.tuner import of_task
 
     task = ray.remote(**of_task(base))(test_figures)
-    return ray.get(task.remote(run, {"sources": plan["sources"], "git": plan["git"]}, base.gpus_per_worker > 0))
+    return ray.get(task.remote(run, sources, base.gpus_per_worker > 0))
 
 
-def test_figures(run: str, about: dict[str, Any], gpu: bool) -> dict[str, float]:
+def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, float]:
     """top1, top5, loss and ece of a run's deployed network on the test split."""
     import torch
 
-    from raykd.launch.worker.worker import Worker, use_cpus
-    from raykd.recipe.load import materialize
+    from raykd.launch.job_spec import unpack
     from raykd.runs.checkpoint import newest
     from raykd.runs.recipe import recipe_of
+    from raykd.train.evaluate import evaluate
+    from raykd.train.process import use_cpus
+    from raykd.train.setup import Experiment, Placement
 
-    with temporary_folder() as folder:
-        materialize(about["sources"], Path(folder))
-        place = Folder(run)
-        recipe = recipe_of(place, trusted=True)
-        recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
-        use_cpus(recipe.cpus_per_worker)
-        read = {"run": run, "trained": place.read_json("teachers.json"), **about}
-        device = torch.device("cuda", 0) if gpu else torch.device("cpu")
-        worker = Worker(read, recipe, 0, 1, device, lambda metrics: None, None)
-        try:
-            worker.state.restore(newest(place, print)[0])
-            worker.teacher_logits = {}
-            worker.evaluate(worker.state.evaluated)
-            figures = worker.figures[worker.deployed]
-        finally:
-            worker.close()
+    unpack(sources)
+    place = Folder(run)
+    recipe = recipe_of(place, trusted=True)
+    recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
+    use_cpus(recipe.cpus_per_worker)
+    placement = Placement(torch.device("cuda", 0) if gpu else torch.device("cpu"), max(1, recipe.cpus_per_worker))
+    with closing(Experiment(recipe, placement, place.read_json("teachers.json"))) as experiment:
+        state = experiment.new_state()
+        state.restore(newest(place, print)[0])
+        distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
+        figures = next(iter(evaluate(distiller.predict, batches, experiment.autocast, {})[0].values()))
     return {"top1": figures.top1, "top5": figures.top5, "loss": figures.loss, "ece": figures.ece}

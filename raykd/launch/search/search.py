@@ -17,9 +17,11 @@ from raykd.launch.cluster.failure import RunFailed
 from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver import run as job
 from raykd.launch.driver.display import Display
+from raykd.launch.jobs import wandb_key
 from raykd.launch.search import best_trial, space
 from raykd.launch.search.searcher import Suggest
-from raykd.launch.search.trial_table import Standing
+from raykd.launch.search.trial import SearchPlan, trial_of_search
+from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.search.validate import base_of, check, swaps, teachers_of, total
 from raykd.launch.teachers import train as ensemble
 from raykd.recipe import Recipe
@@ -27,6 +29,7 @@ from raykd.recipe.fingerprint import VERSION, differences, essence, of_earlier_v
 from raykd.recipe.load import Loaded, override, source_bytes
 from raykd.recipe.serial import to_dict
 from raykd.recipe.source import to_source
+from raykd.runs.source_version import git_commit
 from raykd.storage.folder import Folder
 
 
@@ -36,7 +39,7 @@ class Found:
 
     place: str
     summary: dict[str, Any]
-    standing: Standing
+    table: TrialTable
 
 
 def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> Found:
@@ -50,26 +53,26 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     base = base_of(recipe)
     check(base, wanted, places)
     place = Folder(storage) / name
-    standing = Standing(place, wanted, places)
+    table = TrialTable(place, wanted, places)
     with job.only_one(place, display.console.print), connection.connected():
         connection.check_room(base)
-        opened = _open(standing, loaded, recipe, base, name)
+        opened = _open(table, loaded, recipe, base, name)
         for teachers in teachers_of(base, places):
             ensemble.ensure(loaded, teachers, storage, display)
         began = time.monotonic()
-        plan = _plan(loaded, base, name, storage, standing)
+        plan = _plan(loaded, base, name, storage, table)
         try:
-            _run(standing, base, plan, display)
+            _run(table, base, plan, display)
         except Interrupted:
-            _interrupted(standing, opened, display)
+            _interrupted(table, opened, display)
             raise
         seconds = opened["seconds"] + time.monotonic() - began
-        return Found(place.place, _close(standing, recipe, base, plan, opened | {"seconds": seconds}), standing)
+        return Found(place.place, _close(table, recipe, base, plan, opened | {"seconds": seconds}), table)
 
 
-def _open(standing: Standing, loaded: Loaded, recipe: Recipe, base: Recipe, name: str) -> dict[str, Any]:
+def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name: str) -> dict[str, Any]:
     """Make the search's directory, or check that the one there is of the same search; returns its summary."""
-    place, wanted = standing.place, standing.search
+    place, wanted = table.place, table.search
     place.create()
     summary = {
         "name": name,
@@ -77,9 +80,9 @@ def _open(standing: Standing, loaded: Loaded, recipe: Recipe, base: Recipe, name
         "metric": wanted.metric,
         "mode": wanted.mode,
         "samples": wanted.samples,
-        "trials": total(wanted, standing.space),
+        "trials": total(wanted, table.space),
         "validation": base.data.validation,
-        "space": space.describe(wanted, standing.space),
+        "space": space.describe(wanted, table.space),
         "scheduler": type(wanted.scheduler).__name__ if wanted.scheduler is not None else "",
         "searcher": type(wanted.searcher).__name__ if wanted.searcher is not None else "random",
         "seconds": 0.0,
@@ -104,52 +107,49 @@ def _open(standing: Standing, loaded: Loaded, recipe: Recipe, base: Recipe, name
     place.write("search.json", json.dumps(summary, indent=1))
     for file, text in loaded.sources.items():
         place.write(f"source/{file}", source_bytes(text))
-    standing.read()
+    table.read()
     return summary
 
 
-def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, standing: Standing) -> dict[str, Any]:
-    """What a trial's process needs to know, see `trial.trial_of_search`."""
+def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTable) -> SearchPlan:
     import ray
 
-    from raykd.launch.trials.tuner import board_for
-
-    return {
-        "base": to_dict(base),
-        "sources": loaded.sources,
-        "space": ray.cloudpickle.dumps(standing.space),
-        "place": standing.place.place,
-        "name": name,
-        "storage": storage,
-        "board": board_for(base),
-        "metric": standing.search.metric,
-        "git": job.git_commit(loaded.path.parent),
-        "swaps": swaps(standing.search),
-    }
+    return SearchPlan(
+        base=to_dict(base),
+        sources=loaded.sources,
+        space=ray.cloudpickle.dumps(table.space),
+        place=table.place.place,
+        name=name,
+        storage=storage,
+        key=wandb_key.held_for(base),
+        metric=table.search.metric,
+        git=git_commit(loaded.path.parent),
+        swaps=swaps(table.search),
+    )
 
 
-def _run(standing: Standing, base: Recipe, plan: dict[str, Any], display: Display) -> None:
+def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) -> None:
     """Run the trials that are left."""
-    from raykd.launch.trials.progress import Watch, error_of
-    from raykd.launch.trials.trial import trial_of_search
+    from raykd.launch.search.progress import SearchProgress
+    from raykd.launch.trials.progress import error_of
     from raykd.launch.trials.tuner import Trials, at_once, run
 
-    wanted, together = standing.search, at_once(base)
+    wanted, together = table.search, at_once(base)
     limit = min(together, wanted.max_concurrent or together)
-    count = total(wanted, standing.space)
+    count = total(wanted, table.space)
     logging.getLogger("optuna").setLevel(logging.WARNING)
     inner = copy.deepcopy(wanted.searcher)
     # A scheduler that pauses trials starts others meanwhile; then the cluster's resources alone keep order.
-    suggest = Suggest(standing, standing.space, inner, base.seed, count, 0 if swaps(wanted) else limit)
+    suggest = Suggest(table, table.space, inner, base.seed, count, 0 if swaps(wanted) else limit)
     left = suggest.left
     needed = f"{base.workers} × {connection.needs(base)}"
     display.console.print(
-        Text.assemble((plan["name"], "bold"), f": {count} trials, {left} to run, {limit} at once on {needed}")
+        Text.assemble((plan.name, "bold"), f": {count} trials, {left} to run, {limit} at once on {needed}")
     )
     if not left:
         return
     placement_groups.reap()
-    watch = Watch(standing, display.console, count, error_of)
+    watch = SearchProgress(table, display.console, count, error_of)
     options = {"search_alg": suggest, "num_samples": left, "scheduler": copy.deepcopy(wanted.scheduler)}
     options |= {"metric": wanted.metric, "mode": wanted.mode}
     domains: dict[str, Any] = {}
@@ -160,40 +160,40 @@ def _run(standing: Standing, base: Recipe, plan: dict[str, Any], display: Displa
     def trainable(config: dict[str, Any]) -> None:
         trial_of_search(config, plan)
 
-    place = standing.place
+    place = table.place
     with watch.shown():
         run(Trials(trainable=trainable, recipe=base, space=domains, options=options, callback=watch, scratch=place))
-    standing.read()
+    table.read()
 
 
-def _interrupted(standing: Standing, summary: dict[str, Any], display: Display) -> None:
-    standing.read()
-    standing.write_table()
-    counts = standing.counts()
-    standing.place.write("search.json", json.dumps(summary | {"status": "interrupted", "states": counts}, indent=1))
+def _interrupted(table: TrialTable, summary: dict[str, Any], display: Display) -> None:
+    table.read()
+    table.write_table()
+    counts = table.counts()
+    table.place.write("search.json", json.dumps(summary | {"status": "interrupted", "states": counts}, indent=1))
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
     display.console.print(f"interrupted ({told}); the same command goes on from here")
 
 
 def _close(
-    standing: Standing, recipe: Recipe, base: Recipe, plan: dict[str, Any], summary: dict[str, Any]
+    table: TrialTable, recipe: Recipe, base: Recipe, plan: SearchPlan, summary: dict[str, Any]
 ) -> dict[str, Any]:
     """Measure the best trial on the test split, once, and write search.json, trials.csv and best.py."""
-    standing.write_table()
-    best, tested = standing.best(), summary.pop("tested", "")
-    summary |= {"status": "finished", "states": standing.counts()}
+    table.write_table()
+    best, tested = table.best(), summary.pop("tested", "")
+    summary |= {"status": "finished", "states": table.counts()}
     if best is None:
         summary["status"] = "failed"
-        standing.place.write("search.json", json.dumps(summary, indent=1))
-        reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(standing.trials.values())[:3])
-        raise RunFailed(f"no trial of {standing.place.place} ran to its end ({reasons})")
+        table.place.write("search.json", json.dumps(summary, indent=1))
+        reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(table.trials.values())[:3])
+        raise RunFailed(f"no trial of {table.place.place} ran to its end ({reasons})")
     if tested != best.name:
-        summary["test"] = best_trial.test(standing.run(best.name).place, base, plan)
-    chosen = space.values(standing.space, best.pick)
+        summary["test"] = best_trial.test(table.run(best.name).place, base, plan.sources)
+    chosen = space.values(table.space, best.pick)
     summary |= {"best": best.name, "best_metric": best.metric, "values": chosen}
-    overrides = space.overrides(standing.space, best.pick)
-    standing.place.write(
+    overrides = space.overrides(table.space, best.pick)
+    table.place.write(
         "best.py", to_source(replace(override(replace(recipe, search=None), overrides)), best_trial.docstring(summary))
     )
-    standing.place.write("search.json", json.dumps(summary, indent=1))
+    table.place.write("search.json", json.dumps(summary, indent=1))
     return summary

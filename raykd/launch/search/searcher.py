@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 
 from raykd import UserError
 from raykd.launch.search import space as spaces
-from raykd.launch.search.trial_table import DONE, Standing, number
+from raykd.launch.search.trial_table import DONE, TrialTable, number
 
 
 class Suggest(Searcher):
@@ -20,7 +20,7 @@ class Suggest(Searcher):
     """
 
     def __init__(
-        self, standing: Standing, space: spaces.Space, inner: Searcher | None, seed: int, total: int, limit: int
+        self, standing: TrialTable, space: spaces.Space, inner: Searcher | None, seed: int, total: int, limit: int
     ):
         wanted = standing.search
         super().__init__(metric=wanted.metric, mode=wanted.mode)

@@ -34,7 +34,7 @@ class Trial:
 
 
 @dataclass
-class Standing:
+class TrialTable:
     """All trials of a search that have begun, by name."""
 
     place: Folder

@@ -1,7 +1,8 @@
 """Teachers' logits written ahead of training: one Ray task for each teacher and pass, side by side."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ from raykd.recipe.load import Loaded
 from raykd.recipe.serial import to_dict
 
 if TYPE_CHECKING:
-    from raykd.data.loader import TrainLoader
     from raykd.teachers.frozen_teacher import FrozenTeacher
+    from raykd.train.setup import Experiment
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def _tasks(recipe: Recipe) -> Callable[[Callable, Sequence[tuple]], Iterator[Any
 def plan(source: Source) -> Plan:
     """What there is to do, and what is to be said before anything is written."""
     said: list[str] = []
-    with _opened(source, said.append) as (recipe, data, teachers, device):
-        return Plan([teacher.name for teacher in teachers], int(-(-recipe.epochs // 1)), said)
+    with _opened(source, said.append) as (experiment, teachers):
+        return Plan([teacher.name for teacher in teachers], math.ceil(experiment.recipe.epochs), said)
 
 
 def fill(source: Source, k: int, epoch: int) -> tuple[int, str]:
@@ -113,61 +114,39 @@ def fill(source: Source, k: int, epoch: int) -> tuple[int, str]:
     import socket
 
     from raykd.teachers.outputs import ask
-    from raykd.teachers.precision import autocast
 
     images = 0
-    with _opened(source, lambda line: None) as (recipe, data, teachers, device):
-        teacher, context = teachers[k], autocast(recipe, device)
-        teacher.network.to(device)
-        for start, stop in _missing(recipe, data, teacher, epoch):
-            rows = zip(data.batches(start, stop), data.tags(start, stop), strict=True)
-            for batch, tags in rows:
-                ask([teacher], [()], batch.images, context, tags)
+    with _opened(source, lambda line: None) as (experiment, teachers):
+        teacher, data = teachers[k], experiment.train_data
+        for start, stop in _missing(experiment, teacher, epoch):
+            for batch, tags in zip(data.batches(start, stop), data.tags(start, stop), strict=True):
+                ask([teacher], [()], batch.images, experiment.autocast, tags)
                 images += len(tags)
     return images, socket.gethostname()
 
 
-def _missing(recipe: Recipe, data: "TrainLoader", teacher: "FrozenTeacher", epoch: int) -> list[tuple[int, int]]:
+def _missing(experiment: "Experiment", teacher: "FrozenTeacher", epoch: int) -> list[tuple[int, int]]:
     """Ranges of the steps that begin in a pass and have a row that nobody has written."""
-    from raykd.recipe.length import total_steps
-
-    first, last = (-(-e * data.size // recipe.batch_size) for e in (epoch, epoch + 1))
-    steps = range(first, min(last, total_steps(recipe, data.size)))
+    data = experiment.train_data
+    first, last = (-(-e * data.size // experiment.recipe.batch_size) for e in (epoch, epoch + 1))
+    steps = range(first, min(last, experiment.steps))
     wanted = [step for step in steps if teacher.kept.missing(data.tags(step, step + 1)[0]).any()]
     runs = groupby(enumerate(wanted), key=lambda pair: pair[1] - pair[0])
     return [(run[0][1], run[-1][1] + 1) for _, group in runs for run in [list(group)]]
 
 
 @contextmanager
-def _opened(source: Source, say: Callable[[str], None]) -> "Iterator[tuple]":
-    """The recipe, its training batches as one worker reads them, its teachers with their files, and the device."""
-    import torch
-
-    from raykd.data.loader import TrainLoader
-    from raykd.data.staging import stage
-    from raykd.data.storage.prepare import normalised, prepare
-    from raykd.launch.trials.trial import unpack
-    from raykd.launch.worker.worker import use_cpus
+def _opened(source: Source, say: Callable[[str], None]) -> "Iterator[tuple[Experiment, list[FrozenTeacher]]]":
+    """The experiment as one worker opens it, and its teachers with their caches."""
+    from raykd.launch.job_spec import unpack
     from raykd.recipe.serial import from_dict
-    from raykd.teachers.load import load_teachers
     from raykd.teachers.logit_cache import keep
-    from raykd.train.setup import build_distiller
+    from raykd.train.process import use_cpus
+    from raykd.train.setup import Experiment, single
 
     unpack(source.sources)
     recipe = from_dict(source.recipe)
-    threads = max(1, recipe.cpus_per_worker)
-    use_cpus(threads)
-    device = torch.device("cuda" if recipe.gpus_per_worker else "cpu")
-    stage(recipe.data, say)
-    prepared = prepare(recipe.data)
-    recipe = replace(recipe, data=normalised(recipe.data, prepared))
-    place = {"rank": 0, "world": 1, "device": device, "threads": threads}
-    place |= {"batch_size": recipe.batch_size, "seed": recipe.seed, "channels_last": recipe.precision.channels_last}
-    with ExitStack() as stack:
-        data = TrainLoader(recipe.data, prepared, **place)
-        stack.callback(data.close)
-        teachers = load_teachers(
-            recipe.teachers, recipe.data, prepared.classes, source.trained, recipe.method.compares_classes
-        )
-        distiller = build_distiller(recipe, teachers, len(prepared.classes), recipe.seed)
-        yield recipe, data, keep(teachers, recipe, distiller.teacher_features, data, say), device
+    use_cpus(recipe.cpus_per_worker)
+    with closing(Experiment(recipe, single(recipe), source.trained, say)) as experiment:
+        features, data = experiment.distiller.teacher_features, experiment.train_data
+        yield experiment, keep(experiment.teachers, recipe, features, data, say)

@@ -1,6 +1,5 @@
 """Teachers of a recipe: found by what determines them, or trained first, side by side, each as a run of its own."""
 
-import dataclasses
 import json
 import re
 from contextlib import ExitStack
@@ -13,26 +12,13 @@ from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import RunFailed
 from raykd.launch.driver import run as job
 from raykd.launch.driver.display import Display
-from raykd.recipe import Recipe, Train
+from raykd.launch.job_spec import JobSpec, job_of
+from raykd.launch.teachers.names import run_name, wanted
+from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import Loaded
-from raykd.recipe.serial import to_dict
 from raykd.runs import directory
 from raykd.storage.folder import Folder
-
-
-def wanted(recipe: Recipe) -> list[Recipe]:
-    """The recipe of every teacher that is to be trained, in order."""
-    found = []
-    for source in recipe.teachers.sources:
-        if isinstance(source, Train):
-            found += [dataclasses.replace(source.recipe, seed=seed) for seed in source.seeds]
-    return found
-
-
-def run_name(recipe: Recipe) -> str:
-    """Where a teacher stands below the storage: named by its network and by the hash of what determines it."""
-    return f"teachers/{recipe.student.name.replace(':', '-').replace('/', '-')}-{fingerprint(recipe)}"
 
 
 def _found(recipe: Recipe, storage: str) -> str:
@@ -130,21 +116,21 @@ def _trials(
 
     from raykd.data.staging import publish
     from raykd.launch.cluster import placement_groups
-    from raykd.launch.trials.progress import Teachers
-    from raykd.launch.trials.trial import trial_of_ensemble
-    from raykd.launch.trials.tuner import Trials, board_for, run
+    from raykd.launch.jobs import wandb_key
+    from raykd.launch.teachers.progress import TeacherProgress
+    from raykd.launch.trials.tuner import Trials, run
 
-    board = board_for(next(iter(recipes.values())))
+    key = wandb_key.held_for(next(iter(recipes.values())))
     jobs = {
-        name: _job(loaded, teacher, name, storage) | {"group": group, "board": board}
+        name: job_of(loaded, teacher, Folder(storage) / name, name, [], role="teacher", group=group)
         for name, teacher in recipes.items()
     }
     display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), f", {together} at once: {', '.join(jobs)}"))
     placement_groups.reap()
-    watch = Teachers({name: Folder(job["run"]) for name, job in jobs.items()}, display.console)
+    watch = TeacherProgress({name: Folder(job.run) for name, job in jobs.items()}, display.console)
 
     def trainable(config: dict[str, Any]) -> None:
-        trial_of_ensemble(jobs[config["id"]])
+        train_teacher(jobs[config["id"]], key)
 
     with ExitStack() as stack:
         for name, teacher in recipes.items():
@@ -165,72 +151,15 @@ def _trials(
     return watch.errors
 
 
-def _job(loaded: Loaded, teacher: Recipe, name: str, storage: str) -> dict[str, Any]:
-    return {
-        "recipe": to_dict(teacher),
-        "sources": loaded.sources,
-        "run": (Folder(storage) / name).place,
-        "name": name,
-        "trained": [],
-        "fingerprint": fingerprint(teacher),
-        "git": job.git_commit(loaded.path.parent),
-        "job_type": "teacher",
-    }
-
-
-def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[str, Any]:
-    """ensemble.json: each member's figures on the recipe's evaluation split, and the ensemble's by mean and by vote.
-
-    Measured where a worker would run, or here with `workers=0`.
-    """
-    from raykd.launch.trials.tuner import of_task, settled
-
-    if recipe.workers == 0:
-        figures = measure(to_dict(recipe), places, {})
-    else:
-        import ray
-
-        fixed = settled(recipe)
-        with connection.connected():
-            task = ray.remote(**of_task(fixed))(measure)
-            figures = ray.get(task.remote(to_dict(fixed), places, loaded.sources))
-    found = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
-    place = Folder(storage) / name
-    place.create()
-    place.write("ensemble.json", json.dumps(found, indent=1))
-    return found
-
-
-def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:
-    """The figures of `report` as plain numbers; `places` are the trained teachers' run directories."""
-    import torch
-
-    from raykd.data.loader import TestLoader
-    from raykd.data.storage.prepare import normalised, prepare
-    from raykd.launch.trials.trial import unpack
-    from raykd.launch.worker.worker import use_cpus
-    from raykd.recipe.serial import from_dict
-    from raykd.teachers.load import load_teachers
-    from raykd.teachers.precision import autocast
-    from raykd.train.ensemble import evaluate_members
-    from raykd.train.nonfinite import NotFiniteError
-
-    unpack(sources)
-    wanted = from_dict(recipe)
-    use_cpus(wanted.cpus_per_worker)
-    device = torch.device("cuda" if wanted.gpus_per_worker else "cpu")
-    prepared = prepare(wanted.data)
-    wanted = dataclasses.replace(wanted, data=normalised(wanted.data, prepared))
-    teachers = load_teachers(wanted.teachers, wanted.data, prepared.classes, places)
-    place = {"rank": 0, "world": 1, "device": device, "threads": max(1, wanted.cpus_per_worker)}
-    data = TestLoader(wanted.data, prepared, batch_size=wanted.batch_size, **place)
+def train_teacher(job: JobSpec, key: Any) -> None:
+    """One teacher in a trial's process. What the user must mend is left with its reason; Tune tries all else again."""
+    run = Folder(job.run)
+    run.delete("outcome.json")
     try:
-        networks = {teacher.name: teacher.network.to(device) for teacher in teachers}
-        figures = evaluate_members(networks, data.batches(), autocast(wanted, device))
-    except NotFiniteError as error:
-        raise UserError(f"teachers: {error}") from None
-    finally:
-        data.close()
-    paths = {teacher.name: teacher.path for teacher in teachers}
-    members = [{"name": member, "path": paths[member], **figures.pop(member)} for member in paths]
-    return {"members": members, **figures}
+        from ray import tune
+
+        from raykd.launch.trials.trial import train
+
+        train(job, key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")}))
+    except UserError as error:
+        run.write("outcome.json", json.dumps({"state": "failed", "reason": str(error)}))

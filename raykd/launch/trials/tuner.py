@@ -105,19 +105,6 @@ def resources(recipe: Recipe) -> Any:
     return PlacementGroupFactory([connection.per_worker(recipe)], **options)
 
 
-def board_for(recipe: Recipe) -> Any:
-    """The actor that holds W&B's key for the trials. Nobody watches it: a trial that can't go on raises its error."""
-    import ray
-
-    from raykd.launch.cluster.run_state import Board
-    from raykd.track import server
-
-    board = Board.options(scheduling_strategy=connection.on_this_node()).remote()
-    if recipe.wandb.mode in ("auto", "online"):
-        ray.get(board.keep_key.remote(server.key()))
-    return board
-
-
 def of_task(recipe: Recipe) -> dict[str, Any]:
     """Options of a Ray task that needs what one of the recipe's workers needs."""
     needed = connection.per_worker(recipe)

@@ -1,15 +1,15 @@
 """Remote teachers: frozen teachers in Ray actors on other CPUs, GPUs or nodes, some steps ahead of the student.
 
 Every worker owns `teachers.actors` actors, which take its steps in turn. An actor reads its batches itself (see
-raykd.teachers.replica); step numbers go to it, and outputs come back through Ray's object store. The actors lie outside
-the workers' placement group, so Ray places them, and its autoscaler makes room for them, apart from the students. As no
-actor is detached, none outlives its worker. One that is lost is replaced and asked again: the result is the same.
+raykd.train.teacher_replica); step numbers go to it, and outputs come back through Ray's object store. The actors lie
+outside the workers' placement group, so Ray places them, and its autoscaler makes room for them, apart from the
+students. As no actor is detached, none outlives its worker. One that is lost is replaced and asked again: the result is
+the same.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -17,57 +17,51 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from raykd.launch.cluster import actor_capacity
 from raykd.launch.cluster.failure import TeachersLost
+from raykd.launch.job_spec import JobSpec
 from raykd.recipe import Recipe
-from raykd.storage.atomic import temporary_folder
 
 if TYPE_CHECKING:
     from raykd.contract import Output
-    from raykd.teachers.replica import Shadow
+    from raykd.train.teacher_replica import TeacherReplica
 
 LOSSES = 5  # actors lost in a row, without a step done, before the run is given up
 PATIENCE = 10.0  # seconds of waiting before the user is told
 
 
 @ray.remote
-class Teaching:
+class TeacherActor:
     """The actor. Its constructor does next to nothing: whether it answers `here` tells whether it has a place."""
 
-    def __init__(self, job: dict[str, Any], rank: int, world: int, features: Sequence[tuple[str, ...]]):
-        self._arguments, self._shadow = (job, rank, world, features), None
+    def __init__(self, job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]):
+        self._arguments, self._replica = (job, rank, world, features), None
 
     def here(self) -> None:
         """Answers."""
 
     def prepare(self) -> None:
         """Bring data and teachers here, once; where that fails, `outputs` fails with the same error."""
-        if self._shadow is None:
-            self._shadow = _shadow(*self._arguments)
+        if self._replica is None:
+            self._replica = _replica(*self._arguments)
 
     def outputs(self, step: int) -> list:
-        """See Shadow.outputs."""
+        """See TeacherReplica.outputs."""
         self.prepare()
-        return self._shadow.outputs(step)
+        return self._replica.outputs(step)
 
 
-def _shadow(job: dict[str, Any], rank: int, world: int, features: Sequence[tuple[str, ...]]) -> "Shadow":
+def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]) -> "TeacherReplica":
     import torch
 
-    from raykd.data.staging import stage
-    from raykd.launch.worker.worker import use_cpus
-    from raykd.recipe.load import materialize
-    from raykd.recipe.serial import from_dict
-    from raykd.teachers.replica import Shadow
+    from raykd.train.process import use_cpus
+    from raykd.train.setup import Placement
+    from raykd.train.teacher_replica import TeacherReplica
 
-    with temporary_folder() as folder:
-        if job["sources"]:
-            materialize(job["sources"], Path(folder))
-        recipe = from_dict(job["recipe"])
+    with job.opened() as recipe:  # an actor may be killed: leave nothing
         teachers = recipe.teachers
         use_cpus(teachers.cpus_per_actor)
-        stage(recipe.data, lambda line: None)
-        place = {"rank": rank, "world": world, "threads": teachers.cpus_per_actor, "stride": teachers.actors}
         device = torch.device("cuda", 0) if teachers.gpus_per_actor else torch.device("cpu")
-        return Shadow(recipe, job["trained"], features, device=device, **place)
+        placement = Placement(device, teachers.cpus_per_actor, rank, world)
+        return TeacherReplica(recipe, job.trained, features, placement, teachers.actors)
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class RemoteTeachers:
 
     def __init__(
         self,
-        job: dict[str, Any],
+        job: JobSpec,
         recipe: Recipe,
         rank: int,
         world: int,
@@ -92,8 +86,7 @@ class RemoteTeachers:
     ):
         """Start the actors, without waiting for them. steps: of the whole training. say: tells the user a line."""
         self._recipe, self._rank, self._steps, self._say = recipe, rank, steps, say
-        plain = {key: job[key] for key in ("recipe", "sources", "trained")}
-        self._arguments = plain, rank, world, features
+        self._arguments = job, rank, world, features
         self._asked: dict[int, Any] = {}
         self._told = ""
         self._actors = [self._new() for _ in range(recipe.teachers.actors)]
@@ -114,7 +107,7 @@ class RemoteTeachers:
 
     def __call__(self, step: int) -> "list[list[Output]]":
         """Outputs of each part of the step's batch, on the CPU; the actors go on with the steps after it."""
-        from raykd.teachers.replica import unpack
+        from raykd.train.teacher_replica import unpack
 
         count = len(self._actors)
         for soon in range(step, min(step + count * self._recipe.teachers.ahead + 1, self._steps)):
@@ -133,7 +126,7 @@ class RemoteTeachers:
         """An actor outside the worker's placement group, which its children would otherwise be put into."""
         outside = PlacementGroupSchedulingStrategy(placement_group=None)
         options = actor_capacity.options(self._recipe) | {"scheduling_strategy": outside}
-        handle = Teaching.options(**options).remote(*self._arguments)
+        handle = TeacherActor.options(**options).remote(*self._arguments)
         return _Actor(handle, handle.here.remote(), handle.prepare.remote())
 
     def _get(self, place: int, answer: Callable[[], Any]) -> Any:

@@ -1,11 +1,10 @@
 """A worker's frozen teachers apart from the worker: the same batches, the same pass, and its outputs as plain bytes.
 
-Batches are pure functions of (seed, step, rank, world), mixing included, so a shadow reads by itself the very batch
+Batches are pure functions of (seed, step, rank, world), mixing included, so a replica reads by itself the very batch
 that the worker will train on, and step numbers are all that it is told.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +12,9 @@ import torch
 from torch import Tensor
 
 from raykd.contract import Batch, Output
-from raykd.data.loader import TrainLoader
-from raykd.data.storage.prepare import normalised, prepare
 from raykd.recipe import Recipe
-from raykd.recipe.length import total_steps
-from raykd.teachers.load import load_teachers
 from raykd.teachers.outputs import ask, split
-from raykd.teachers.precision import autocast
+from raykd.train.setup import Experiment, Placement
 
 SPAN = 256  # steps whose order is worked out at once: a whole training's would fill the memory
 
@@ -33,35 +28,23 @@ class Packed(NamedTuple):
     content: np.ndarray  # uint8, in the order of memory
 
 
-class Shadow:
-    """What one worker's teachers say of every `stride`-th step."""
+class TeacherReplica:
+    """The teachers of one worker, run apart from it: their outputs at every `stride`-th step."""
 
     def __init__(
         self,
         recipe: Recipe,
         trained: Sequence[str],
         features: Sequence[tuple[str, ...]],
-        *,
-        rank: int,
-        world: int,
-        device: torch.device,
-        threads: int,
+        placement: Placement,
         stride: int = 1,
+        say: Callable[[str], None] = lambda line: None,
     ):
-        """trained: see `load_teachers`. features: the distiller's `teacher_features`. threads: for decoding."""
-        prepared = prepare(recipe.data)
-        recipe = replace(recipe, data=normalised(recipe.data, prepared))
-        place = {"rank": rank, "world": world, "device": device, "threads": threads}
-        place["channels_last"] = recipe.precision.channels_last
-        self.data = TrainLoader(recipe.data, prepared, batch_size=recipe.batch_size, seed=recipe.seed, **place)
-        self.teachers = load_teachers(
-            recipe.teachers, recipe.data, prepared.classes, trained, recipe.method.compares_classes
-        )
-        for teacher in self.teachers:
-            teacher.network.to(device)
+        """features: the distiller's `teacher_features`. placement: the worker's rank and world, on this device."""
+        self.experiment = Experiment(recipe, placement, trained, say)
+        self.data, self.teachers = self.experiment.train_data, self.experiment.teachers
         self.features, self.stride, self.parts = features, stride, recipe.accumulate
-        self.context = autocast(recipe, device)
-        self.steps = total_steps(recipe, self.data.size)
+        self.context, self.steps = self.experiment.autocast, self.experiment.steps
         self._next, self._stream = -1, iter(())
 
     def outputs(self, step: int) -> list[list[tuple[Packed, dict[str, Packed]]]]:
@@ -82,7 +65,7 @@ def _pack(output: Output) -> tuple[Packed, dict[str, Packed]]:
 
 
 def unpack(packed: tuple[Packed, dict[str, Packed]]) -> Output:
-    """The output that `Shadow.outputs` made, on the CPU, in memory of its own."""
+    """The output that `TeacherReplica.outputs` made, on the CPU, in memory of its own."""
     logits, features = packed
     return Output(_tensor(logits), {name: _tensor(feature) for name, feature in features.items()})
 

@@ -10,10 +10,10 @@ from raykd.data.mixing import Mixup
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.recipe import Precision, Pretrained, Teachers
-from raykd.teachers import replica
 from raykd.teachers.load import load_teachers
 from raykd.teachers.outputs import ask, split
 from raykd.teachers.precision import autocast
+from raykd.train import teacher_replica as replica
 from tests.train import tiny
 
 FEATURES = (("stage2",), ("stage2", "pooled"))

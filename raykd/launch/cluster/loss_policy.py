@@ -1,0 +1,28 @@
+"""When a run whose workers were lost is given up."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class LossPolicy:
+    """Counts losses since the newest checkpoint, so a run that gets on may lose workers for weeks."""
+
+    announced: bool = False  # a worker has said that it is about to be taken away: the loss that follows is excused
+    lost: bool = False  # workers have been lost at all
+    _losses: int = 0
+    _saved: int = -1
+
+    def reason_to_stop(self, line: str, *, excused: bool, limit: int, saved: int) -> str:
+        """Count a loss of workers; why the run is given up, or "".
+
+        limit: losses allowed without a newer checkpoint between them; -1: any number. saved: step of the newest one.
+        """
+        self.lost = True
+        if saved > self._saved:
+            self._losses = 0
+        self._losses += not (excused or self.announced)
+        self._saved, self.announced = saved, False
+        if limit < 0 or self._losses <= limit:
+            return ""
+        since = f"since the checkpoint of step {saved}" if saved >= 0 else "without a checkpoint between"
+        return f"{line} (given up: {self._losses} failure(s) {since}, max_failures is {limit})"

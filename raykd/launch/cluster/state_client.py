@@ -1,0 +1,141 @@
+"""A worker's line to its driver."""
+
+import os
+import socket
+import sys
+import threading
+import time
+from dataclasses import replace
+from typing import Any, Protocol
+
+import ray
+
+from raykd.launch.cluster import preemption
+from raykd.launch.cluster.messages import Failure, Progress, WorkerStatus
+
+# Frames of these are passed over when a worker's position is told; in those of WAITING it waits for other workers.
+FOREIGN = ("torch", "numpy", "ray", "ffcv", "threading", "contextlib", "queue")
+WAITING = ("torch.autograd.graph", "torch.distributed", "torch.nn.parallel.distributed")
+
+
+class Client(Protocol):
+    """What a worker tells, and what is wanted of it."""
+
+    stop_wanted: threading.Event
+    save_wanted: threading.Event
+
+    def tell(self, **changes: Any) -> None:
+        """Change fields of the run's `Progress`; of the first worker alone."""
+
+    def copying(self, line: str) -> None:
+        """Tell what happens to the data set's files on this node; of any worker."""
+
+    def note(self, line: str) -> None:
+        """Tell the user a line; of any worker."""
+
+    def fail(self, failure: Failure) -> None:
+        """Say that the run can't go on; returns where nobody acts upon it, so that the error must be raised."""
+
+    def takes_over(self) -> bool:
+        """Whether this worker takes over from others, so that the run could be trained before."""
+
+    def close(self) -> None:
+        """Tell what is left."""
+
+
+class SilentClient:
+    """Of a worker that nobody watches: a trial of one worker."""
+
+    def __init__(self) -> None:
+        self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
+
+    def tell(self, **changes: Any) -> None: ...
+
+    def copying(self, line: str) -> None: ...
+
+    def note(self, line: str) -> None: ...
+
+    def fail(self, failure: Failure) -> None: ...
+
+    def takes_over(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+
+
+class StateClient:
+    """Posts a worker's progress and status to its `RunState` every second from a thread, and hears what is wanted."""
+
+    def __init__(self, state: Any, rank: int, seconds: float = 1.0):
+        self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
+        self._state, self._rank, self._seconds = state, rank, seconds
+        self._progress: Progress | None = None
+        self._saves, self._worker_thread = 0, threading.get_ident()
+        self._position = ("nowhere", False)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="state-client", daemon=True)
+        self._thread.start()
+
+    def tell(self, **changes: Any) -> None:
+        if self._rank == 0:
+            self._progress = replace(self._progress or Progress(), **changes)
+
+    def copying(self, line: str) -> None:
+        self._state.copying.remote(socket.gethostname(), line)
+
+    def note(self, line: str) -> None:
+        self._state.note.remote(line)
+
+    def fail(self, failure: Failure) -> None:
+        if ray.get(self._state.fail.remote(failure)):
+            threading.Event().wait(120)  # raising the error would make Ray start the workers again
+
+    def takes_over(self) -> bool:
+        return ray.get(self._state.takes_over.remote())
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._post(self._position)  # where it last stood in the training, not here
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._seconds):
+            self._post(position_of(self._worker_thread))
+            if preemption.asked.is_set():
+                self._leave()
+
+    def _post(self, position: tuple[str, bool]) -> None:
+        self._position = position
+        status = WorkerStatus(socket.gethostname(), os.getpid(), *position)
+        requests = ray.get(self._state.report.remote(self._rank, self._progress, status))
+        if requests.stop:
+            self.stop_wanted.set()
+        if requests.saves > self._saves:
+            self._saves = requests.saves
+            self.save_wanted.set()
+
+    def _leave(self, seconds: float = 25.0) -> None:
+        """This process is about to be taken away: have a checkpoint written, then go. Ray starts the workers again."""
+        before = self._saved()
+        ray.get(self._state.announce_loss.remote(f"worker {self._rank} on {socket.gethostname()}"))
+        ray.get(self._state.ask_to_save.remote())
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and self._saved() <= before:
+            time.sleep(0.1)
+            self._post(position_of(self._worker_thread))
+        os._exit(preemption.STATUS)
+
+    def _saved(self) -> int:
+        return ray.get(self._state.read.remote()).progress.saved
+
+
+def position_of(thread: int) -> tuple[str, bool]:
+    """Where a thread stands ("file, line n, in function"), and whether it waits for other workers there."""
+    frame = sys._current_frames().get(thread)
+    waits = False
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in FOREIGN:
+        waits = waits or frame.f_globals["__name__"].startswith(WAITING)
+        frame = frame.f_back
+    if frame is None:
+        return "nowhere", waits
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}, in {frame.f_code.co_name}", waits

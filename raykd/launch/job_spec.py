@@ -1,0 +1,70 @@
+"""What a process of a run is given: plain values, and the user's own source with them."""
+
+import atexit
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from raykd.recipe import Recipe
+from raykd.recipe.fingerprint import fingerprint
+from raykd.recipe.load import Loaded, materialize
+from raykd.recipe.serial import from_dict, to_dict
+from raykd.runs.source_version import git_commit
+from raykd.storage.atomic import scratch, temporary_folder
+from raykd.storage.folder import Folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """One run, as its driver, its workers and its remote teachers know it.
+
+    The recipe is plain, because classes of the user's own modules can be read only where their source has been put.
+    """
+
+    recipe: dict[str, Any]
+    sources: dict[str, str]  # path → text of the user's own modules
+    run: str  # the run's directory
+    name: str
+    trained: tuple[str, ...]  # run directories of the teachers that `Train` sources stand for
+    fingerprint: str
+    git: str  # commit of the recipe's checkout
+    role: Literal["student", "teacher", "trial"] = "student"
+    group: str = ""  # of W&B; empty: the recipe's own
+    overrides: dict[str, Any] = field(default_factory=dict)  # what a trial changes of its search's recipe
+
+    @contextmanager
+    def opened(self) -> Iterator[Recipe]:
+        """The recipe; while inside, the user's modules lie on disk, and nothing of them stays behind."""
+        with temporary_folder() as folder:
+            if self.sources:
+                materialize(self.sources, Path(folder))
+            yield from_dict(self.recipe)
+
+
+def job_of(loaded: Loaded, recipe: Recipe, run: Folder, name: str, trained: list[str], **more: Any) -> JobSpec:
+    """The job of a recipe whose run directory has been opened; `more`: further fields."""
+    return JobSpec(
+        recipe=to_dict(recipe),
+        sources=loaded.sources,
+        run=run.place,
+        name=name,
+        trained=tuple(trained),
+        fingerprint=fingerprint(recipe),
+        git=more.pop("git", None) or git_commit(loaded.path.parent),
+        **more,
+    )
+
+
+def unpack(sources: dict[str, str]) -> None:
+    """Make the user's modules importable for as long as this process lives, which may run several jobs."""
+    if sources and sources not in _unpacked:
+        folder = scratch()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        materialize(sources, Path(folder))
+        _unpacked.append(sources)
+
+
+_unpacked: list[dict[str, str]] = []

@@ -1,0 +1,122 @@
+"""One trial of a search, in a process of its own: a recipe from its pick, trained; its failure kept with its reason."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from raykd.launch.job_spec import JobSpec, job_of, unpack
+from raykd.launch.search import space
+from raykd.launch.teachers.names import run_name, wanted
+from raykd.launch.trials.trial import at_end, lost, tell_the_last, told, train, why
+from raykd.recipe import Recipe
+from raykd.recipe.load import Loaded, override
+from raykd.recipe.serial import from_dict
+from raykd.runs import directory
+from raykd.runs.checkpoint import FOLDER, stamps
+from raykd.storage.atomic import temporary_folder
+from raykd.storage.folder import Folder
+from raykd.train.nonfinite import NotFiniteError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """What a trial's process is given of its search."""
+
+    base: dict[str, Any]  # the plain recipe of all trials
+    sources: dict[str, str]
+    space: bytes  # pickled: it may hold classes of the user's own modules
+    place: str  # the search's directory
+    name: str
+    storage: str
+    key: Any  # the holder of W&B's key
+    metric: str
+    git: str
+    swaps: bool  # whether a scheduler pauses trials or moves them on to another's checkpoint
+
+
+def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
+    """One trial: a recipe from its pick, trained in STORAGE/NAME/trials/ID; a failure is left there with its reason."""
+    unpack(plan.sources)
+    name = tune.get_context().get_trial_name()
+    run = Folder(plan.place) / f"trials/{name}"
+    run.create()
+    picked = {field: value for field, value in pick.items() if field != "id"}
+    if plan.swaps:
+        _take_over(run, name, picked)
+    run.write("trial.json", json.dumps(picked))
+    try:
+        job = _job(run, name, picked, plan)
+        tell = reporter(run, name, plan, from_dict(job.recipe))
+        train(job, plan.key, lambda metrics: None if at_end(metrics, job.recipe["epochs"]) else tell(metrics))
+        tell_the_last(run, tell)
+    except Exception as error:  # a trial may fail in any way: the others go on, and the reason is kept
+        if lost(error):
+            raise
+        run.write("outcome.json", json.dumps({"state": "failed", "reason": why(error)}))
+
+
+def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> JobSpec:
+    chosen = space.overrides(ray.cloudpickle.loads(plan.space), picked)
+    recipe = override(from_dict(plan.base), chosen)
+    trained = [(Folder(plan.storage) / run_name(teacher)).place for teacher in wanted(recipe)]
+    loaded = Loaded(recipe, Path(), plan.sources, "")
+    directory.open_run(run, loaded, recipe, trained)
+    shown = {
+        field: space.label(value) if not isinstance(value, space.PLAIN) else value for field, value in chosen.items()
+    }
+    full = f"{plan.name}/trials/{name}"
+    about = {"git": plan.git, "group": plan.name, "role": "trial", "overrides": shown}
+    return job_of(loaded, recipe, run, full, trained, **about)
+
+
+def reporter(run: Folder, name: str, plan: SearchPlan, recipe: Recipe) -> Callable[[dict[str, Any]], None]:
+    """What tells Tune of an evaluation: its figures, and for schedulers that swap trials also the checkpoint."""
+
+    def report(metrics: dict[str, Any]) -> None:
+        plain = told(metrics, recipe.evaluate_every, recipe.epochs)
+        if not math.isfinite(plain[plan.metric]):
+            raise NotFiniteError(f"epoch {plain['epoch']:g}: {plan['metric']} is {plain[plan['metric']]}")
+        if not plan.swaps:
+            tune.report(plain)
+            return
+        with temporary_folder() as folder:
+            _copy_out(run, metrics["step"], name, Path(folder))
+            tune.report(plain, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    return report
+
+
+def _copy_out(run: Folder, step: int, name: str, folder: Path, seconds: float = 120.0) -> None:
+    """The checkpoint of a step as Tune keeps it. A thread of its own writes it, so it may take a moment to appear."""
+    until = time.monotonic() + seconds
+    while all(stamp.step != step for stamp in stamps(run)):
+        if time.monotonic() > until:
+            raise RuntimeError(f"the checkpoint of step {step} was not written within {seconds:.0f} s")
+        time.sleep(0.02)
+    for file in ("state.pt", "stamp.json"):
+        (folder / file).write_bytes(run.read(f"{FOLDER}/step-{step:09d}/{file}"))
+    (folder / "origin.json").write_text(json.dumps({"trial": name, "step": step}))
+
+
+def _take_over(run: Folder, name: str, picked: dict[str, Any]) -> None:
+    """Go on from another trial's checkpoint with changed values, where Population Based Training says so."""
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        return
+    with checkpoint.as_directory() as folder:
+        origin = json.loads((Path(folder) / "origin.json").read_text(encoding="utf-8"))
+        if origin["trial"] == name:
+            return
+        files = {file: (Path(folder) / file).read_bytes() for file in ("state.pt", "stamp.json")}
+    run.delete(FOLDER)
+    for file, content in files.items():
+        run.write(f"{FOLDER}/step-{origin['step']:09d}/{file}", content)
+    run.delete("recipe.json")  # the values have changed, and the new recipe takes its place
+    run.append("swaps.jsonl", json.dumps({"from": origin["trial"], "step": origin["step"], "values": picked}))

@@ -1,0 +1,58 @@
+"""What several trained teachers reach together."""
+
+import json
+from contextlib import closing
+from typing import Any
+
+from raykd import UserError
+from raykd.launch.cluster import connection
+from raykd.recipe import Recipe
+from raykd.recipe.load import Loaded
+from raykd.recipe.serial import to_dict
+from raykd.storage.folder import Folder
+
+
+def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[str, Any]:
+    """ensemble.json: each member's figures on the recipe's evaluation split, and the ensemble's by mean and by vote.
+
+    Measured where a worker would run, or here with `workers=0`.
+    """
+    from raykd.launch.trials.tuner import of_task, settled
+
+    if recipe.workers == 0:
+        figures = measure(to_dict(recipe), places, {})
+    else:
+        import ray
+
+        fixed = settled(recipe)
+        with connection.connected():
+            task = ray.remote(**of_task(fixed))(measure)
+            figures = ray.get(task.remote(to_dict(fixed), places, loaded.sources))
+    found = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
+    place = Folder(storage) / name
+    place.create()
+    place.write("ensemble.json", json.dumps(found, indent=1))
+    return found
+
+
+def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:
+    """The figures of `report` as plain numbers; `places` are the trained teachers' run directories."""
+    from raykd.launch.job_spec import unpack
+    from raykd.recipe.serial import from_dict
+    from raykd.train.ensemble import evaluate_members
+    from raykd.train.nonfinite import NotFiniteError
+    from raykd.train.process import use_cpus
+    from raykd.train.setup import Experiment, single
+
+    unpack(sources)
+    wanted = from_dict(recipe)
+    use_cpus(wanted.cpus_per_worker)
+    with closing(Experiment(wanted, single(wanted), places)) as experiment:
+        networks = {teacher.name: teacher.network for teacher in experiment.teachers}
+        try:
+            figures = evaluate_members(networks, experiment.test_data.batches(), experiment.autocast)
+        except NotFiniteError as error:
+            raise UserError(f"teachers: {error}") from None
+        paths = {teacher.name: teacher.path for teacher in experiment.teachers}
+    members = [{"name": member, "path": paths[member], **figures.pop(member)} for member in paths]
+    return {"members": members, **figures}

@@ -1,0 +1,112 @@
+"""result.json and evaluation.json of a finished run."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from raykd.launch.job_spec import JobSpec
+from raykd.models.staged import parameters
+from raykd.recipe import Recipe
+from raykd.train.evaluate import Figures
+
+
+@dataclass(frozen=True)
+class TeacherRecord:
+    """What a run tells of one of its teachers."""
+
+    name: str
+    path: str
+    parameters: int
+    form: str
+    figures: Figures  # on the evaluation split
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known before the first step."""
+
+    classes: Sequence[str]
+    teachers: Sequence[TeacherRecord]
+    ensemble: Mapping[str, Mapping[str, float]]  # see MeasuredTeachers
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What only the workers know of a run that ends."""
+
+    world: int
+    restarts: int
+    wandb_url: str
+
+
+def accuracies(lines: Iterable[Mapping[str, Any]]) -> list[float]:
+    """The deployed network's top-1 in those lines of metrics.jsonl that hold an evaluation."""
+    return [next(iter(line["evaluation"].values()))["top1"] for line in lines if "evaluation" in line]
+
+
+def result_of(
+    job: JobSpec,
+    recipe: Recipe,
+    totals: Totals,
+    lines: Sequence[Mapping[str, Any]],
+    network: nn.Module,
+    figures: Mapping[str, Figures],
+) -> dict[str, Any]:
+    """result.json: last epoch's figures of the deployed network, and its best epoch's top-1 beside them."""
+    last = next(iter(figures.values()))
+    return {
+        "name": job.name,
+        "method": type(recipe.method).__qualname__.split(".")[0],
+        "status": "finished",
+        "epochs": recipe.epochs,
+        "seed": recipe.seed,
+        "workers": totals.world,
+        "restarts": totals.restarts,
+        "top1": last.top1,
+        "top1_best": max(accuracies(lines), default=last.top1),
+        "top5": last.top5,
+        "loss": last.loss,
+        "networks": {name: {"top1": each.top1, "top5": each.top5} for name, each in figures.items()},
+        "seconds": sum(line["seconds"] for line in lines),
+        "images_per_second": _images_per_second(lines, recipe.batch_size),
+        "parameters": parameters(network),
+        "git": job.git,
+        "wandb_url": totals.wandb_url,
+    }
+
+
+def _images_per_second(lines: Sequence[Mapping[str, Any]], batch_size: int) -> float:
+    """Of the steps alone, without the evaluations between them."""
+    steps = [line["step"] for line in lines]
+    images = [(step - before) * batch_size for before, step in zip([0, *steps], steps)]
+    seconds = sum(count / line["images_per_second"] for count, line in zip(images, lines))
+    return sum(images) / seconds if seconds else 0.0
+
+
+def evaluation_of(
+    recipe: Recipe, setting: Setting, network: nn.Module, figures: Mapping[str, Figures], device: torch.device
+) -> dict[str, Any]:
+    """evaluation.json: the last evaluation in full. network: the deployed one."""
+    return {
+        "split": "validation" if recipe.data.validation else "test",
+        "class_names": list(setting.classes),
+        "networks": {name: asdict(each) for name, each in figures.items()},
+        "teachers": {
+            teacher.name: asdict(teacher.figures)
+            | {"parameters": teacher.parameters, "path": teacher.path, "form": teacher.form}
+            for teacher in setting.teachers
+        },
+        "ensemble": setting.ensemble,
+        "flops": flops(network, recipe.data.image_size, device),
+    }
+
+
+def flops(network: nn.Module, image_size: int, device: torch.device) -> int:
+    """Multiply-adds of the forward pass of one image, counted by torch."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
+    return counter.get_total_flops() // 2

@@ -1,0 +1,13 @@
+"""The version of the recipe's source that a run was made from."""
+
+import subprocess
+from pathlib import Path
+
+
+def git_commit(folder: Path) -> str:
+    """The commit of the recipe's checkout, with "+" where files differ from it; empty where there is none."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
