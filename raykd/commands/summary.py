@@ -1,6 +1,6 @@
 """The end of `raykd train`: teacher, student alone, student distilled, side by side."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raykd import UserError
 from raykd.launch.driver.display import table_of
@@ -10,23 +10,18 @@ from raykd.runs.results import read_recipe, read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
-if TYPE_CHECKING:
-    from raykd.commands.train import Options
 
-
-def summary(console: Terminal, finished: Finished, trained: list[str], chosen: "Options") -> None:
+def summary(console: Terminal, finished: Finished, name: str, storage: str) -> None:
     """Print the closing table of a run with its teachers and, where there is one, its supervised sibling."""
     if not finished.trained:
-        console.print(
-            f"{chosen.name} is finished already; remove {finished.place} or give another --name to train again"
-        )
+        console.print(f"{name} is finished already; remove {finished.place} or give another --name to train again")
     run = Folder(finished.place)
     evaluation = run.read_json("evaluation.json")
     rows = [_teacher_row(name, about) for name, about in evaluation["teachers"].items()]
     if evaluation["ensemble"]:
         rows.append(_ensemble_row(evaluation))
     role = "student alone" if finished.result["method"] == "Supervised" else "student distilled"
-    alone, hint = _student_alone(run, chosen) if role == "student distilled" else (None, "")
+    alone, hint = _student_alone(run, name, storage) if role == "student distilled" else (None, "")
     if alone is not None:
         rows.append(_row("student alone", alone, directory.result_of(alone)))
     rows.append(_row(role, run, finished.result))
@@ -36,14 +31,15 @@ def summary(console: Terminal, finished: Finished, trained: list[str], chosen: "
         console.print(f"({hint})", style="dim")
 
 
-def _student_alone(run: Folder, chosen: "Options") -> tuple[Folder | None, str]:
+def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None, str]:
     """The run beside this one in which the same student learned alone, as long and on the same data; or what to do."""
     from raykd.report.compare import obstacles
 
-    beside = Folder(chosen.storage) / chosen.name.rpartition("/")[0]
+    group = name.rpartition("/")[0]
+    beside = Folder(storage) / group
     hint = "no student trained alone to compare with: train the sibling recipe supervised.py"
-    for name in [name for name in beside.names() if "supervised" in name.lower()]:
-        other = beside / name
+    for sibling in [sibling for sibling in beside.names() if "supervised" in sibling.lower()]:
+        other = beside / sibling
         try:
             result = read_result(other)
             if result is None or (result.status, result.method) != ("finished", "Supervised"):
@@ -53,7 +49,7 @@ def _student_alone(run: Folder, chosen: "Options") -> tuple[Folder | None, str]:
             continue
         if not found:
             return other, ""
-        hint = f"{chosen.name.rpartition('/')[0]}/{name}, trained alone, differs in {', '.join(found)}: train it alike"
+        hint = f"{group}/{sibling}, trained alone, differs in {', '.join(found)}: train it alike"
     return None, hint
 
 

@@ -59,5 +59,5 @@ def run(arguments: Sequence[str]) -> int:
         return 128 + stop.number
     from raykd.commands.summary import summary
 
-    summary(display.console, finished, trained, chosen)
+    summary(display.console, finished, chosen.name, chosen.storage)
     return 0
