@@ -49,7 +49,7 @@ class CenterCrop(Transform):
 
 @dataclass(frozen=True, kw_only=True)
 class Flip(Transform):
-    """LocalCopy left and right."""
+    """Mirror left and right."""
 
     probability: Probability = 0.5
     """How often."""

@@ -214,10 +214,10 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.chdir(ROOT)
+    from raykd.launch.cluster.state_client import SilentClient
+    from raykd.launch.job_spec import job_of
     from raykd.launch.worker.worker import work
-    from raykd.recipe.fingerprint import fingerprint
     from raykd.recipe.load import load
-    from raykd.recipe.serial import to_dict
     from raykd.runs import directory
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
@@ -226,8 +226,7 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
     if rank == 0:
         directory.open_run(run, loaded, loaded.recipe, [])
     torch.distributed.barrier()
-    job = {"recipe": to_dict(loaded.recipe), "sources": loaded.sources, "run": run.place, "name": name}
-    job |= {"trained": [], "fingerprint": fingerprint(loaded.recipe), "git": ""}
-    work(job, rank, world, torch.device("cpu"), lambda metrics: None, None)
+    job = job_of(loaded, loaded.recipe, run, name, [])
+    work(job, rank, world, torch.device("cpu"), lambda metrics: None, SilentClient())
     sys.stdout.flush()
     os._exit(0)

@@ -14,6 +14,7 @@ from raykd.teachers.load import load_teachers
 from raykd.teachers.outputs import ask, split
 from raykd.teachers.precision import autocast
 from raykd.train import teacher_replica as replica
+from raykd.train.setup import Placement
 from tests.train import tiny
 
 FEATURES = (("stage2",), ("stage2", "pooled"))
@@ -51,12 +52,11 @@ def tensors(parts):
     ]
 
 
-def test_a_shadow_says_what_the_workers_own_teachers_say_wherever_it_enters(recipe, monkeypatch):
+def test_a_replica_gives_the_worker_teachers_own_outputs_wherever_it_starts(recipe, monkeypatch):
     monkeypatch.setattr(replica, "SPAN", 2)  # spans end on the way
     for rank in range(2):
         wanted = expected(recipe, rank, 2, 41, 49)  # the second pass begins in step 44
-        place = {"rank": rank, "world": 2, "device": tiny.CPU, "threads": 1}
-        apart = replica.Shadow(recipe, (), FEATURES, stride=3, **place)
+        apart = replica.TeacherReplica(recipe, (), FEATURES, Placement(tiny.CPU, 1, rank, 2), stride=3)
         for step in (42, 45, 48, 41, 44, 46, 42):
             found = tensors([[replica.unpack(output) for output in part] for part in apart.outputs(step)])
             assert len(found) == 2 * (2 + 3)
