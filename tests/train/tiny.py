@@ -16,12 +16,12 @@ from recipes.digits.supervised import recipe as digits
 CPU = torch.device("cpu")
 
 
-def network(width: int = 8, dropout: float = 0.0) -> Staged:
+def network(width: int = 8, dropout: float = 0.0, activation=nn.ReLU) -> Staged:
     """Two convolutional stages with GroupNorm."""
     model = nn.Sequential()
     model.add_module("stem", nn.Conv2d(3, width, 3, stride=2, padding=1))
-    model.add_module("one", nn.Sequential(nn.GroupNorm(2, width), nn.ReLU(), nn.Conv2d(width, width, 3, stride=2)))
-    model.add_module("two", nn.Sequential(nn.GroupNorm(2, width), nn.ReLU(), nn.Dropout(dropout)))
+    model.add_module("one", nn.Sequential(nn.GroupNorm(2, width), activation(), nn.Conv2d(width, width, 3, stride=2)))
+    model.add_module("two", nn.Sequential(nn.GroupNorm(2, width), activation(), nn.Dropout(dropout)))
     model.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     model.add_module("fc", nn.Linear(width, 10))
     sections = {"stem": ["stem"], "stages": [["one"], ["two"]], "pool": ["pool"], "head": ["fc"]}
