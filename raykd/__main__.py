@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from raykd import UserError, __version__
-from raykd.terminal import complain, open_streams
+from raykd.output import complain, open_streams
 
 COMMANDS = {
     "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train, missing teachers first, or go on",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "raykd"
-ORDER = "terminal fields method contract losses storage models data methods recipe runs teachers train".split()
+ORDER = "output terminal fields method contract losses storage models data methods recipe runs teachers train".split()
 ORDER += "bench track report launch commands".split()
 OUTSIDE = {"ray": {"launch"}, "wandb": {"track"}, "ffcv": {"data"}}
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from raykd.terminal import Lossy, Terminal, masked
+from raykd.output import Lossy, masked
+from raykd.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent
 RAYKD = f"{sys.executable} -m raykd"
@@ -33,7 +34,7 @@ def test_output_that_can_not_be_written_ends_nothing(end):
 def test_a_file_opened_later_is_not_printed_into(tmp_path):
     """With standard output closed, the next file would get its number."""
     code = (
-        "import os; from raykd.terminal import open_streams; open_streams(); f = open('file', 'w'); os.write(1, b'x')"
+        "import os; from raykd.output import open_streams; open_streams(); f = open('file', 'w'); os.write(1, b'x')"
     )
     subprocess.run(["bash", "-c", f'"$0" -c "{code}" >&- 2>&-', sys.executable], cwd=tmp_path, check=True)
     assert (tmp_path / "file").read_text() == ""
