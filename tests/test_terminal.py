@@ -33,9 +33,7 @@ def test_output_that_can_not_be_written_ends_nothing(end):
 
 def test_a_file_opened_later_is_not_printed_into(tmp_path):
     """With standard output closed, the next file would get its number."""
-    code = (
-        "import os; from raykd.output import open_streams; open_streams(); f = open('file', 'w'); os.write(1, b'x')"
-    )
+    code = "import os; from raykd.output import open_streams; open_streams(); f = open('file', 'w'); os.write(1, b'x')"
     subprocess.run(["bash", "-c", f'"$0" -c "{code}" >&- 2>&-', sys.executable], cwd=tmp_path, check=True)
     assert (tmp_path / "file").read_text() == ""
 

@@ -9,8 +9,8 @@ import pyarrow
 import pyarrow.fs as pafs
 
 from raykd import UserError
+from raykd.output import masked
 from raykd.storage import atomic
-from raykd.terminal import masked
 
 
 def absolute(place: str | Path) -> str:
