@@ -81,6 +81,7 @@ COMMAND_LINE = [
     ("submit recipes/digits/kd.py", "--address"),
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage runs", "storage"),
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage /tmp/runs", "127.0.0.1:1"),
+    ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage s3://KEY:SECRET@b/x", "set credentials there"),
 ]
 
 
@@ -121,6 +122,18 @@ OVERRIDES = [
     ("--checkpoint.every 'nan minutes'", "checkpoint.every"),
     ("--checkpoint.keep 0", "checkpoint.keep"),
     ("--wandb.mode sometimes", "mode.*offline"),
+    ("--wandb.project team/project", "wandb.project.*without /"),
+    (f"--wandb.project {'p' * 200}", "wandb.project.*128"),
+    ("--wandb.tags ''", "wandb.tags.0.*given"),
+    (f"--wandb.tags a {'t' * 65}", "wandb.tags.1.*64"),
+    ("--wandb.entity a/b", "wandb.entity.*without /"),
+    (f"--wandb.group {'g' * 129}", "wandb.group.*128"),
+    ("--sync-batchnorm", "sync_batchnorm.*GPUs only"),
+    ("--sync-batchnorm --workers 2", "sync_batchnorm.*GPUs only"),
+    ("--accumulate 65 --batch-size 64", "accumulate.*64 images"),
+    (f"--name {'n' * 180}", "name.*120"),
+    ("--name a\x1b[2J", "name.*shown"),
+    ("--storage s3://KEY:SECRET@/x", r"s3://\*\*\*@"),
     ("--optimizer.learning-rate -1", "optimizer.learning_rate"),
     ("--optimizer.learning-rate nan", "optimizer.learning_rate"),
     ("--optimizer.weight-decay -1", "optimizer.weight_decay"),
@@ -388,6 +401,21 @@ def test_a_cluster_that_is_not_there(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     start = ["train", SUPERVISED, *QUICK, "--storage", tmp_path]
     refused(capsys, tmp_path, [*start, "--workers", "1"], "127.0.0.1:1")
+
+
+def test_a_cluster_whose_head_has_died(capsys, tmp_path, monkeypatch):
+    """Ray's note of the head stays behind when that is killed."""
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    start = ["train", SUPERVISED, *QUICK, "--storage", tmp_path / "runs"]
+    refused(capsys, tmp_path, [*start, "--workers", "1"], r"127.0.0.1:1.*remove .*ray_current_cluster")
+
+
+def test_wandb_online_without_a_key(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    start = ["train", SUPERVISED, "--workers", "0", "--epochs", "0.1", "--storage", tmp_path]
+    refused(capsys, tmp_path, [*start, "--wandb.mode", "online"], "wandb.mode: online, but there is no key")
 
 
 def test_there_are_at_least_sixty():

@@ -12,7 +12,7 @@ from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, load, parse
 from raykd.storage.atomic import temporary_folder
-from raykd.terminal import Terminal
+from raykd.terminal import Terminal, masked
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
     chosen = parse(Options, default, arguments[1:], f"raykd submit {arguments[0]}", loaded.docstring)
     if not chosen.address:
         raise UserError("address: where is the cluster? Give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
+    if masked(chosen.storage) != chosen.storage:
+        raise UserError("storage: the job's command can be read by all who see the dashboard; set credentials there")
     if chosen.storage and "://" not in chosen.storage and not chosen.storage.startswith(("/", "~")):
         raise UserError(f"storage: {chosen.storage!r} is relative; on the cluster only an absolute path or a URI lasts")
     return loaded, chosen

@@ -11,6 +11,7 @@ from raykd.fields import (
     Count,
     Fraction,
     Interval,
+    MaxLen,
     MinLen,
     NonNegative,
     NonNegativeInt,
@@ -30,6 +31,7 @@ Rate = Annotated[float, Interval(gt=0, le=1000)]
 Decay = Annotated[float, Interval(ge=0, le=1000)]
 Workers = Annotated[int, Interval(ge=0, le=65_536)]
 CPUs = Annotated[int, Interval(ge=1, le=65_536)]
+is_project = re.compile(r"[^/\\#?%:\x00-\x1f]{1,128}").fullmatch
 STEPS, MINUTES = r"(?P<steps>[1-9]\d{0,8}) steps?", r"(?P<minutes>(?!0+(\.0*)? )\d{1,6}(\.\d{0,6})?) minutes?"
 EVERY = re.compile(f"never|{STEPS}|{MINUTES}", re.ASCII)
 Label = Annotated[str, Rule("of the form KEY=VALUE", lambda text: text.count("=") == 1 and all(text.split("=")))]
@@ -228,13 +230,13 @@ class Checkpoint:
 class WandB:
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     """auto: online where there is a key and the server answers, else offline."""
-    project: str = "raykd"
+    project: Annotated[str, Rule("of 1 to 128 characters without / \\ # ? % :", is_project)] = "raykd"
     """Project."""
-    entity: str = ""
+    entity: Annotated[str, MaxLen(128), Rule("without /", lambda text: "/" not in text)] = ""
     """Entity; empty: the key's default."""
-    group: str = ""
+    group: Annotated[str, MaxLen(128)] = ""
     """Group; empty: none."""
-    tags: tuple[str, ...] = ()
+    tags: tuple[Annotated[str, MinLen(1), MaxLen(64)], ...] = ()
     """Tags besides method, data set, student and seed."""
 
 
@@ -280,7 +282,7 @@ class Search:
     space: dict[str, Any]
     """Dotted field name to a `ray.tune` search space, a `When`, or (names joined by commas) a `Simplex`."""
     samples: PositiveInt = 16
-    """Trials; with grids, times the points of the grid."""
+    """Trials; with grids besides, times their points; of grids alone, every point is one trial, whatever this says."""
     metric: Literal["top1", "top5", "loss", "ece"] = "top1"
     """What is compared: of the deployed network, on the held-out part of the training split."""
     mode: Literal["max", "min"] = "max"

@@ -61,7 +61,7 @@ def _never_fatal(method: Callable) -> Callable:
         try:
             method(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - a tracker's failure of whatever kind must not end the training
-            self._trouble(f"W&B failed ({type(error).__name__}), the training goes on")
+            self._trouble(f"W&B failed ({_reason(error)}), the training goes on")
 
     return guarded
 
@@ -99,9 +99,9 @@ class Run:
                 break
             except Exception as error:  # noqa: BLE001 - a wrong key, a server that answers nonsense: no common class
                 if attempt == "offline":
-                    self.say(f"W&B can't start ({type(error).__name__}), this run is not tracked there")
+                    self.say(f"W&B can't start ({_reason(error)}), this run is not tracked there")
                     return
-                self.say(f"W&B refuses the run ({type(error).__name__}), it is kept offline: raykd sync uploads it")
+                self.say(f"W&B refuses the run ({_reason(error)}), it is kept offline: raykd sync uploads it")
         self._opened()
 
     def _opened(self) -> None:
@@ -200,6 +200,12 @@ class Run:
             self.note.parts[-1]["uploaded"] = True
             self.note.write()
             link_teachers(self.note)
+
+
+def _reason(error: Exception) -> str:
+    """A failure of W&B in one line."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}{f': {first[:200]}' if first else ''}"
 
 
 def _finished(run: Any, exit_code: int) -> str:  # to be called through in_time: W&B's own timeout is not always kept

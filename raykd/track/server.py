@@ -38,15 +38,16 @@ def private_settings(wandb: Any) -> Any:
 def unreachable() -> str:
     """Why W&B can't be used now, "" if it can; takes seconds at most."""
     server = quiet_wandb().setup().settings.base_url
-    if not has_key(server):
+    if not has_key():
         return "no key (wandb login, or WANDB_API_KEY)"
     return "" if in_time(lambda: answers(server), PROBE_SECONDS) else f"{server} does not answer"
 
 
-def has_key(server: str) -> bool:
+def has_key() -> bool:
     """Whether W&B's own places hold a key; the key itself is W&B's to read."""
     from requests.utils import get_netrc_auth
 
+    server = quiet_wandb().setup().settings.base_url
     return bool({"WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"} & set(os.environ)) or get_netrc_auth(server) is not None
 
 

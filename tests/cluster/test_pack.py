@@ -39,6 +39,67 @@ def test_without_git(project, tmp_path):
     assert {name for name in sent if not name.startswith("raykd/")} == {"mine.py", "parts/more.py", "data/images.bin"}
 
 
+def git(folder, *words):
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always")
+    subprocess.run(["git", *identity, "-C", folder, *words], check=True, capture_output=True)
+
+
+def own(folder, into):
+    return {name for name in packed(folder, into) if not name.startswith("raykd/")}
+
+
+def test_submodules_and_linked_folders_are_sent_by_their_own_rules(project, tmp_path):
+    for name in ("sub", "linked"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "code.py").write_text("")
+        (tmp_path / name / "big.bin").write_text("")
+        (tmp_path / name / ".gitignore").write_text("*.bin\n")
+        git(tmp_path / name, "init", "-q")
+        git(tmp_path / name, "add", ".")
+        git(tmp_path / name, "commit", "-qm", "x")
+    git(project, "init", "-q")
+    git(project, "submodule", "--quiet", "add", str(tmp_path / "sub"), "third_party/sub")
+    (project / "linked").symlink_to(tmp_path / "linked")
+    (project / "loop").symlink_to(project)
+    sent = own(project, tmp_path / "sent")
+    assert {"third_party/sub/code.py", "linked/code.py", "mine.py"} <= sent
+    assert not any("loop" in name or name.endswith("sub/big.bin") for name in sent) and "linked/big.bin" not in sent
+
+
+@pytest.mark.parametrize("folder", ["cluster", "build", "tests", "dist"])
+def test_recipes_lie_in_folders_of_any_name(project, tmp_path, folder):
+    (project / folder).mkdir()
+    (project / folder / "kd.py").write_text("")
+    assert f"{folder}/kd.py" in own(project, tmp_path / "sent")
+
+
+def test_nothing_is_sent_where_git_does_not_say_what_it_ignores(project, monkeypatch):
+    git(project, "init", "-q")
+    (project / ".gitignore").write_text("data/\n")
+    (project / ".git" / "HEAD").write_text("damaged")
+    with pytest.raises(UserError, match="git does not list"):
+        submit.files(project)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match="git can't be run"):
+        submit.files(project)
+
+
+def test_names_that_are_no_text_stay_out(project, tmp_path):
+    import os
+
+    git(project, "init", "-q")
+    with open(os.fsencode(project) + b"/caf\xe9.py", "w"):
+        pass
+    assert "mine.py" in own(project, tmp_path / "sent")
+
+
+def test_a_home_is_not_sent(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("/", tmp_path):
+        with pytest.raises(UserError, match="too much to send"):
+            submit.pack(type(tmp_path)(folder), tmp_path / "sent")
+
+
 def test_a_checkout_of_raykd_is_not_overlaid(project, tmp_path):
     (project / "raykd").mkdir()
     (project / "raykd" / "__init__.py").write_text("")

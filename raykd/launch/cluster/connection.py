@@ -35,7 +35,7 @@ def connected() -> Iterator[None]:
     # Ray itself asks for a token where it starts a cluster, and shows one where there is one. RAY_AUTH_MODE=token would
     # come too late here for the Ray that a recipe with a search has imported.
     options = {} if inside_cluster() else {"include_dashboard": False}
-    _expect_head(os.environ.get("RAY_ADDRESS", ""))
+    _expect_head()
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
@@ -47,22 +47,30 @@ def connected() -> Iterator[None]:
         ray.shutdown()
 
 
-def _expect_head(address: str) -> None:
-    """Raise UserError where nobody listens at HOST:PORT; Ray would try for minutes."""
+def _expect_head() -> None:
+    """Raise UserError where nobody listens at the HOST:PORT that Ray would join; Ray itself would try for minutes."""
+    address, cure = os.environ.get("RAY_ADDRESS", ""), "correct or unset RAY_ADDRESS"
+    if not address and _current_cluster().is_file():
+        address = _current_cluster().read_text(encoding="utf-8", errors="replace").strip()
+        cure = f"its head has died: remove {_current_cluster()}"
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
         return
     try:
         socket.create_connection((host, int(port)), timeout=15).close()
     except OSError as error:
-        raise UserError(f"no Ray cluster answers at {address} ({error}): correct or unset RAY_ADDRESS") from None
+        raise UserError(f"no Ray cluster answers at {address} ({error}): {cure}") from None
 
 
 def inside_cluster() -> bool:
     """Whether Ray will join a cluster rather than start one: named by RAY_ADDRESS, or running on this machine."""
+    return bool(os.environ.get("RAY_ADDRESS")) or _current_cluster().is_file()
+
+
+def _current_cluster() -> Path:
+    """Where Ray notes the head that was started on this machine."""
     # Not through Ray's own function: Ray reads its environment when imported, and what to put there depends on this.
-    address = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
-    return bool(os.environ.get("RAY_ADDRESS")) or address.is_file()
+    return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
 
 
 def inside_job() -> bool:

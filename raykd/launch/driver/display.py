@@ -62,6 +62,9 @@ class Display:
                 self._told.add((node, line))
                 self.console.print(f"  {node}: {line}")
         progress = snapshot.progress
+        if progress.wandb_url and "W&B" not in self._told:
+            self._told.add("W&B")
+            self.console.print(f"  W&B run: {progress.wandb_url}")
         for line in (*snapshot.losses, *progress.notices):
             self.note(line)
         if progress.line is not None and progress.line["epoch"] > self._seen_epoch:

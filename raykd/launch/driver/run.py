@@ -26,6 +26,7 @@ from raykd.runs.checkpoint import FOLDER as CHECKPOINTS
 from raykd.runs.directory import Superseded
 from raykd.storage import lease
 from raykd.storage.folder import Folder
+from raykd.track import server
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def only_one(run: Folder, say: Callable[[str], None] = print) -> Iterator[None]:
 def _work(job: JobSpec, recipe: Recipe, display: Display) -> None:
     if connection.inside_job():
         wandb_key.adopt(Path.cwd())
+    if recipe.wandb.mode == "online" and not server.has_key():
+        raise UserError("wandb.mode: online, but there is no key: wandb login, WANDB_API_KEY, or --wandb.mode auto")
     if recipe.workers == 0:
         _in_this_process(job, display)
     else:

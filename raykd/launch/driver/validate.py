@@ -9,6 +9,8 @@ from raykd.method import MethodConfig
 from raykd.recipe import SGD, Initialise, Recipe
 from raykd.recipe.validate import validate
 
+LONGEST = 120  # characters of a run's name; W&B takes 128
+
 
 def check(recipe: Recipe) -> None:
     """Raise UserError for values that no run can have, each for itself or together with others."""
@@ -29,6 +31,8 @@ def _workers(recipe: Recipe) -> None:
         raise UserError(f"workers: {recipe.workers} is no number of workers and no (least, most)")
     if recipe.batch_size < max(1, most):
         raise UserError(f"batch_size: {recipe.batch_size} is less than one image for each of {most} worker(s)")
+    if recipe.sync_batchnorm and not recipe.gpus_per_worker:
+        raise UserError("sync_batchnorm: torch has it for GPUs only; set --gpus-per-worker 1, or --no-sync-batchnorm")
     if recipe.accumulate > share:
         raise UserError(f"accumulate: {recipe.accumulate} parts are more than the {share} images of a worker's share")
 
@@ -85,3 +89,5 @@ def check_name(name: str) -> None:
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise UserError(f"name: {name!r} must be a path below the storage, such as digits/kd")
+    if len(name) > LONGEST or not name.isprintable():
+        raise UserError(f"name: {name[:40]!r}… must be of at most {LONGEST} characters that can be shown")

@@ -24,7 +24,6 @@ from raykd.recipe.load import Loaded
 
 MOST = 100 * 2**20  # bytes of a working directory; Ray itself gives up at 512 MiB, after having read it all
 NEVER = ("__pycache__", "node_modules", "venv", "wandb")
-NOT_AT_THE_TOP = ("tests", "cluster", "runs", "build", "dist")
 STOP_SECONDS = 60  # between a job's SIGTERM and its SIGKILL, for the last checkpoint; Ray's own 3 s are short
 WANDB_RUN = re.compile(r"https?://\S+/runs/[\w-]+")
 
@@ -55,26 +54,62 @@ def root_of(loaded: Loaded) -> Path:
 
 
 def files(root: Path) -> list[Path]:
-    """What of a folder is sent, as relative paths: neither hidden, nor git-ignored, nor data, runs and environments."""
+    """What of a folder is sent, as relative paths: neither hidden, nor git-ignored, nor runs and environments.
+
+    Submodules and linked folders are sent by their own rules. Raises UserError where git does not say what it ignores.
+    """
+    return sorted(path for path in _listed(root, {root.resolve()}) if _needed(path) and _is_utf8(path))
+
+
+def _listed(root: Path, seen: set[Path]) -> Iterator[Path]:
+    """Paths of the files below a folder. seen: folders that are listed already, so that a loop of links ends."""
+    for path in _of_git(root) if _is_checkout(root) else _walk(root):
+        place = root / path
+        if place.is_file():
+            yield path
+        elif place.is_dir() and _needed(path) and place.resolve() not in seen:  # a submodule, or a linked folder
+            yield from (path / below for below in _listed(place, seen | {place.resolve()}))
+
+
+def _is_checkout(root: Path) -> bool:
+    return any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
+
+
+def _of_git(root: Path) -> list[Path]:
+    """Raises UserError where git fails: to send what it would have ignored could send anything."""
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, capture_output=True)
-    if listed.returncode == 0:
-        found = sorted({Path(name) for name in listed.stdout.decode().split("\0") if name})
-    else:
-        found = sorted(_walk(root))
-    return [path for path in found if _needed(path) and (root / path).is_file()]
+    try:
+        listed = subprocess.run(command, capture_output=True)
+    except OSError as error:
+        raise UserError(f"{root} is a git checkout, and git can't be run ({error.strerror}): install it") from None
+    if listed.returncode:
+        said = listed.stderr.decode(errors="replace").strip().splitlines() or ["no word why"]
+        raise UserError(
+            f"git does not list {root} ({said[0]}): own it, or git config --global --add safe.directory {root}"
+        )
+    return sorted({Path(os.fsdecode(name)) for name in listed.stdout.split(b"\0") if name})
 
 
 def _walk(root: Path) -> Iterator[Path]:
     for folder, below, names in os.walk(root):
         here = Path(folder).relative_to(root)
+        links = [name for name in below if (root / here / name).is_symlink()]
         below[:] = [name for name in below if _needed(here / name)]
-        yield from (here / name for name in names)
+        yield from (here / name for name in (*names, *links))
 
 
 def _needed(path: Path) -> bool:
     hidden = any(part.startswith(".") or part in NEVER for part in path.parts)
-    return not hidden and path.parts[0] not in NOT_AT_THE_TOP
+    return not hidden and path.parts[0] != "runs"
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a name can be packed at all."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def pack(root: Path, folder: Path) -> int:
@@ -82,6 +117,8 @@ def pack(root: Path, folder: Path) -> int:
 
     Raises UserError that names the largest entries where that is more than MOST.
     """
+    if root in (Path("/"), Path.home()):
+        raise UserError(f"{root} is too much to send: submit from the folder of your project")
     chosen = {path: root / path for path in files(root)}
     if not (root / "raykd" / "__init__.py").is_file():
         package = Path(raykd.__file__).parent

@@ -23,8 +23,6 @@ def base_of(recipe: Recipe) -> Recipe:
 
 def check(base: Recipe, wanted: Search, places: space.Space) -> None:
     """Raise UserError for what no trial could do: unknown names, values of the wrong type, searchers that don't fit."""
-    if wanted.samples < 1 or wanted.max_concurrent < 0:
-        raise UserError("search: samples must be 1 or more, max_concurrent 0 or more")
     for field, choices in space.finite(places).items():
         if not choices:
             raise UserError(f"search: {field} has nothing to choose from")
@@ -93,7 +91,9 @@ def swaps(wanted: Search) -> bool:
 
 
 def total(wanted: Search, places: space.Space) -> int:
-    return wanted.samples * space.grid_points(places)
+    """Trials: samples of each point of the grids; one of each, where nothing but grids would tell samples apart."""
+    alike = places.grids and not places.domains and not mutated_by(wanted)
+    return space.grid_points(places) * (1 if alike else wanted.samples)
 
 
 def teachers_of(base: Recipe, places: space.Space) -> list[Recipe]:
