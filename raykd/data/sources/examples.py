@@ -44,6 +44,8 @@ def chosen(examples: Examples, positions: Sequence[int]) -> Examples:
 
 def without_test(classes: tuple[str, ...], examples: Examples, share: float, origin: str) -> Splits:
     """Splits of a data set that has no test split: a share of each class of its training images is taken for it."""
+    if not any(label >= 0 for label in examples.labels):  # all of them without a label: for `Mixed`
+        return Splits(classes, examples, from_arrays([], [], origin))
     if not share:
         raise UserError(f"{origin} has no test split: raise data.source.test_share above 0")
     held = stratified(examples.labels, share)

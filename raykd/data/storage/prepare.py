@@ -113,7 +113,8 @@ def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progres
     for name in ("train", "test"):
         part = getattr(splits, name)
         if not len(part.labels):
-            raise UserError(f"{data.source.name}: the {name} split has no image")
+            said = "the training split" if name == "train" else "the test split, which needs labels (see Mixed),"
+            raise UserError(f"{data.source.name}: {said} has no image")
         labels.check(np.asarray(part.labels), splits.classes, name, part.name)
     folder.mkdir(exist_ok=True)
     manifest: dict[str, Any] = {"format": FORMAT} | _settings(data.source, data.encoding)
