@@ -45,6 +45,7 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     import torch
 
     from raykd.runs.checkpoint import newest
+    from raykd.runs.directory import other_data
     from raykd.train.evaluate import evaluate
     from raykd.train.nonfinite import NotFiniteError
     from raykd.train.process import use_cpus
@@ -56,6 +57,9 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = replace(recipe, batch_size=chosen.batch_size or recipe.batch_size)
     with closing(Experiment(recipe, Placement(device, torch.get_num_threads()), trained_teachers(folder))) as opened:
+        changed = other_data(folder, opened.prepared)
+        if changed:
+            raise UserError(f"{changed}: bring the data back to evaluate it")
         state = opened.new_state()
         found = newest(folder, lambda line: Terminal(stderr=True).print(f"warning: {line}"))
         if found is None:

@@ -40,6 +40,8 @@ class Prepared:
     """Training images without a label."""
     notes: tuple[str, ...] = ()
     """What was left out of the data, and what was assumed."""
+    identity: str = ""
+    """Tells these data, their content and how they are stored, from any other."""
 
 
 @dataclass(frozen=True, kw_only=True)

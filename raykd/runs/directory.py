@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from raykd import UserError
+from raykd.data.config import Prepared
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import comparable, differences, essence, fingerprint
 from raykd.recipe.load import Loaded, source_bytes
@@ -17,7 +18,7 @@ from raykd.runs.results import read_object, read_result
 from raykd.storage.folder import Folder
 
 # What `open_run` and `claim` write.
-OPENED = ("recipe.json", "teachers.json", "teachers-form.json", "source", "attempts.json")
+OPENED = ("recipe.json", "teachers.json", "teachers-form.json", "source", "attempts.json", "data.json")
 
 
 def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> str:
@@ -105,6 +106,35 @@ def claim(run: Folder, workers: int) -> str:
     attempts.append({"token": secrets.token_hex(8), "started": time.time(), "workers": workers, "step": step})
     run.write("attempts.json", json.dumps(attempts))
     return attempts[-1]["token"]
+
+
+def other_data(run: Folder, prepared: Prepared) -> str:
+    """A line for the user where the run was trained on other data than these, else ""."""
+    there = run.read_json("data.json") if run.exists("data.json") else {"identity": prepared.identity}
+    if not isinstance(there, dict) or there.get("identity") == prepared.identity:
+        return ""
+    was, now = (f"{x} training images of {c} classes" for x, c in (_shown(there), _shown(about_data(prepared))))
+    return f"the data have changed since this run began: {was} then, {now} now, or other ones"
+
+
+def about_data(prepared: Prepared) -> dict[str, Any]:
+    """What data.json says."""
+    about = {"identity": prepared.identity, "train": prepared.train_size, "test": prepared.test_size}
+    return about | {"classes": list(prepared.classes)}
+
+
+def _shown(about: dict[str, Any]) -> tuple[Any, int]:
+    classes = about.get("classes")
+    return about.get("train"), len(classes) if isinstance(classes, list) else 0
+
+
+def expect_data(run: Folder, prepared: Prepared) -> None:
+    """Note which data the run reads; raises UserError where it began with other ones."""
+    changed = other_data(run, prepared)
+    if changed:
+        raise UserError(f"{changed}; give a new run another --name, or bring the data back")
+    if not run.exists("data.json"):
+        run.write("data.json", json.dumps(about_data(prepared), indent=1))
 
 
 def attempts_of(run: Folder) -> list[dict[str, Any]]:

@@ -202,3 +202,17 @@ def test_measured_statistics_normalise_the_batches(tmp_path):
     train.close()
     with pytest.raises(UserError, match=r"data\.mean, data\.std: nobody has measured"):
         TestLoader(data, replace(prepared, mean=None), **place)
+
+
+def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path):
+    from raykd.runs.directory import expect_data, other_data
+    from raykd.storage.folder import Folder
+
+    data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), tmp_path / "root")
+    run = Folder(tmp_path / "run")
+    expect_data(run, prepare(data))
+    expect_data(run, prepare(data))
+    folder(tmp_path / "d", "cat", "dog", "owl")
+    with pytest.raises(UserError, match="10 training images of 2 classes then, 15 training images of 3 classes now"):
+        expect_data(run, prepare(data))
+    assert "data have changed" in other_data(run, prepare(data))

@@ -100,17 +100,17 @@ def _leads_back(link: Path, around: Sequence[str]) -> bool:
     return any(os.path.commonpath((target, folder)) == target for folder in around)
 
 
-def content(places: Iterable[Path], skip: Path) -> str:
+def content(places: Iterable[Path], skip: Path | None = None) -> str:
     """A digest of names, sizes and times of all files in these places; empty where one of them is not there.
 
     skip: a folder that is no data, wherever it lies.
     """
-    digest, away = hashlib.sha256(), os.path.realpath(skip)
+    digest, away = hashlib.sha256(), os.path.realpath(skip) if skip else ""
     for place in places:
         if not place.exists():
             return ""
         for path in sorted(files(place, LeftOut(place))) if place.is_dir() else [place]:
-            if os.path.commonpath((away, os.path.realpath(path))) != away:
+            if not away or os.path.commonpath((away, os.path.realpath(path))) != away:
                 about, name = path.stat(), os.fsencode(os.path.relpath(path, place))
                 digest.update(b"%s\0%d\0%d\n" % (name, about.st_size, about.st_mtime_ns))
     return digest.hexdigest()

@@ -9,6 +9,7 @@ import numpy as np
 from raykd import UserError
 from raykd.data.config import Prepared, Source
 from raykd.data.reading.labels import NONE, expect_all
+from raykd.data.reading.listing import content
 from raykd.data.sources.examples import Splits
 from raykd.data.storage.header import Header
 
@@ -62,5 +63,6 @@ class Beton(Source):
             label=train.label,
             unlabelled=int((train.labels == NONE).sum()),
             mend=MEND,
+            identity=f"beton-{content(paths)[:16]}",
             sides=(int(sides.min()), int(sides.max())),
         )

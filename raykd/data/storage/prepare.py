@@ -195,6 +195,7 @@ def _read(folder: Path, data: Data) -> Prepared:
             std=_three(train["std"]),
             sides=(min(train["sides"][0], test["sides"][0]), max(train["sides"][1], test["sides"][1])),
             unlabelled=int(train["unlabelled"]),
+            identity=folder.name,
             notes=(*map(str, manifest["notes"]), *_skipped(manifest)),
         )
     except (KeyError, TypeError, ValueError, IndexError):

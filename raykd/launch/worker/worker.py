@@ -82,6 +82,8 @@ class Worker:
         self.experiment = Experiment(recipe, placement, job.trained, client.copying, self._expect_no_stop)
         features, train_data = self.experiment.distiller.teacher_features, self.experiment.train_data
         self.recipe = recipe = self.experiment.recipe
+        for line in self.experiment.prepared.notes[:5]:
+            self.notice(line)
         for teacher in self.experiment.teachers:
             for remark in teacher.remarks:
                 self.notice(f"teacher {teacher.name}: {remark}")
@@ -186,10 +188,15 @@ class Worker:
             raise StopRequested(0)
 
     def _claim(self) -> str:
-        from raykd.runs.directory import claim
+        from raykd.runs.directory import claim, expect_data
         from raykd.storage.retry import patiently
 
-        return patiently(lambda: claim(self.folder, self.placement.world), "opening the run", self.notice)
+        def opened() -> str:
+            attempt = claim(self.folder, self.placement.world)
+            expect_data(self.folder, self.experiment.prepared)
+            return attempt
+
+        return patiently(opened, "opening the run", self.notice)
 
     def _resume(self) -> "Stamp | None":
         """Restore the newest checkpoint that reads, the same one on all workers."""
