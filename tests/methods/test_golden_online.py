@@ -1,0 +1,32 @@
+"""Students that learn from each other, as OKDDip's code has them: networks, losses and five-step runs, in float64."""
+
+import pytest
+
+from tests.methods.golden_online import cross_entropy_rows, run_cases, run_rows, wrapper_cases, wrapper_rows
+from tests.methods.test_golden_trajectories import as_original
+from tests.support import golden
+from tests.support.golden import Row
+
+STEPS, NETWORKS = golden.load("10_okddip_more"), golden.load("05_models_okddip") | golden.load("13_more_networks")
+__all__ = ["as_original"]
+
+
+def far(rows: list[Row], tolerance: float) -> list[Row]:
+    return [row for row in rows if not row.difference <= tolerance]
+
+
+@pytest.mark.parametrize("name", wrapper_cases(NETWORKS))
+def test_golden_networks_of_branches(name: str):
+    assert far(list(wrapper_rows(NETWORKS, name)), 1e-9) == []
+
+
+def test_golden_losses_with_the_cross_entropy():
+    rows = list(cross_entropy_rows(STEPS))
+    assert bool(rows) == bool(STEPS)
+    assert far(rows, 1e-9) == []
+
+
+@pytest.mark.usefixtures("as_original")
+@pytest.mark.parametrize("name", run_cases(STEPS))
+def test_golden_five_steps(name: str):
+    assert far(list(run_rows(STEPS, name)), 1e-9) == []
