@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from torch import nn
+from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Batch, Output, Step
@@ -39,6 +39,14 @@ class Sum(SingleStudent):
             return any(method.reads_labels for method in self.methods)
 
         @property
+        def compares_classes(self) -> bool:
+            return any(method.compares_classes for method in self.methods)
+
+        @property
+        def initialises(self) -> bool:
+            return any(method.initialises for method in self.methods)
+
+        @property
         def uses_teachers(self) -> bool:
             return any(method.uses_teachers for method in self.methods)
 
@@ -64,9 +72,17 @@ class Sum(SingleStudent):
         self.teacher_features = tuple(union(part.teacher_features[k] for part in taught) for k in range(len(teachers)))
         self.reads_buffers = any(part.reads_buffers for part in parts)
 
+    def see_training_labels(self, labels: Tensor) -> None:
+        for part in self.parts.values():
+            part.see_training_labels(labels)
+
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        """Terms of all methods; in the initialise phase, of those that have one."""
         total = Step({}, {})
         for weight, (name, part) in zip(self.config.weights, self.parts.items(), strict=True):
+            if self.initialising and not part.config.initialises:
+                continue
+            part.initialising = self.initialising
             read = teachers if part.teacher_features else ()
             terms, notes = part.step(student, batch, read, epoch)
             total.terms.update({f"{name}.{key}": weight * term for key, term in terms.items()})

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import inspect
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from raykd.fields import affects_result
@@ -35,7 +36,7 @@ def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
             plain["recipe"] = essence(source.recipe, defaults=defaults)
     if recipe.student.module:
         data["student"]["code"] = code_version(trusted.callable_of(recipe.student.name))
-    return data | {"code": code_version(type(recipe.method))}
+    return data | {"code": code_version(*_classes(recipe.method))}
 
 
 def effective(plain: Any, *, defaults: bool = True) -> Any:
@@ -82,9 +83,21 @@ def fields_of(path: Any) -> dict[str, dataclasses.Field]:
     return {field.name: field for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else {}
 
 
-def code_version(defined: Any) -> str:
-    """A hash of the source file that a class or function stands in."""
-    return hashlib.sha256(inspect.getsource(inspect.getmodule(defined)).encode()).hexdigest()[:16]
+def code_version(*defined: Any) -> str:
+    """A hash of the source files that classes and functions stand in."""
+    modules = dict.fromkeys(map(inspect.getmodule, defined))
+    return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:16]
+
+
+def _classes(value: Any) -> Iterator[type]:
+    """The class of a method's settings, and those of all that they are made of."""
+    if dataclasses.is_dataclass(value):
+        yield type(value)
+        for field in dataclasses.fields(value):
+            yield from _classes(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _classes(item)
 
 
 def fingerprint(recipe: Recipe) -> str:

@@ -13,8 +13,16 @@ class Labels(NamedTuple):
 
 def labels(recipe: dict[str, Any]) -> Labels:
     """Labels of a recipe as `to_dict` gives it; raises KeyError naming the first field that is missing."""
-    method = recipe["method"]["class"].split(":")[1].split(".")[0]
-    return Labels(_data(recipe["data"]["source"]), recipe["student"]["name"], method, recipe["seed"])
+    method, seed = method_name(recipe["method"]), recipe["seed"]
+    return Labels(_data(recipe["data"]["source"]), recipe["student"]["name"], method, seed)
+
+
+def method_name(method: dict[str, Any]) -> str:
+    """A method's class, of its settings as `to_dict` gives them: "KD"; of a sum its parts: "KD + CRD"."""
+    if "methods" in method:
+        return " + ".join(map(method_name, method["methods"]))
+    own = method["class"].split(":")[1].split(".")[0]
+    return f"{own} of {method_name(method['method'])}" if "method" in method else own
 
 
 def _data(source: dict[str, Any]) -> str:

@@ -194,12 +194,14 @@ def _one_line(box: str) -> str:
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """A recipe with dotted fields changed, by the same rules as the command line's: {"method.alpha": 0.3}.
 
-    A dataclass replaces a whole section ({"method": DKD.Config()}), before the other values count.
+    A dataclass replaces a whole section ({"method": DKD.Config()}), before the other values count. A number at the end
+    of a name means one item of several values: {"method.weights.1": 0.5}.
     """
     arguments = []
     for name, value in values.items():
-        if dataclasses.is_dataclass(value):
-            recipe = _put(recipe, name.replace("-", "_").split("."), value, name)
+        path = name.replace("-", "_").split(".")
+        if dataclasses.is_dataclass(value) or path[-1].isdigit():
+            recipe = _put(recipe, path, value, name)
         elif isinstance(value, bool):
             section, dot, field = name.rpartition(".")
             arguments.append(f"--{section}{dot}{'' if value else 'no-'}{field}")
@@ -218,7 +220,13 @@ def _put(section: Any, path: list[str], value: Any, name: str) -> Any:
     if not dataclasses.is_dataclass(section) or path[0] not in (field.name for field in dataclasses.fields(section)):
         raise UserError(f"there is no {name} to put {type(value).__qualname__} in")
     if len(path) > 1:
-        return dataclasses.replace(section, **{path[0]: _put(getattr(section, path[0]), path[1:], value, name)})
-    kind = typing.get_type_hints(type(section), include_extras=True)[path[0]]
-    from_dict(to_dict(value), kind, name)
+        new = _put(getattr(section, path[0]), path[1:], value, name)
+        if len(path) == 2 and isinstance(new, tuple):
+            new = from_dict(to_dict(new), _kind(section, path[0]), name)
+        return dataclasses.replace(section, **{path[0]: new})
+    from_dict(to_dict(value), _kind(section, path[0]), name)
     return dataclasses.replace(section, **{path[0]: value})
+
+
+def _kind(section: Any, field: str) -> Any:
+    return typing.get_type_hints(type(section), include_extras=True)[field]

@@ -1,6 +1,9 @@
 """A sum of methods: one student, one forward pass of it, each method's own terms and parameters."""
 
 import copy
+import inspect
+import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from torch import nn
 
 from raykd import UserError
 from raykd.methods.ca_mkd import CAMKD
+from raykd.methods.ctkd import CTKD
 from raykd.methods.dist import DIST
 from raykd.methods.dkd import DKD
 from raykd.methods.fitnet_mkd import FitNetMKD
@@ -17,6 +21,12 @@ from raykd.methods.okddip import OKDDip
 from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
 from raykd.methods.teskd import TESKD
+from raykd.recipe.fingerprint import fingerprint
+from raykd.recipe.labels import labels
+from raykd.recipe.load import override
+from raykd.recipe.serial import from_dict, to_dict
+from raykd.recipe.validate import validate
+from recipes.digits.kd import recipe as kd_recipe
 from tests.methods.tiny import data, new_tiny, outputs_of, run, teachers_for
 
 METHODS = (FitNetMKD.Config(), CAMKD.Config(logits_only_epochs=0.0), FitNetMKD.Config(stage="stage3"))
@@ -108,3 +118,43 @@ def test_what_can_not_be_added_is_refused(methods, weights, message: str, teache
     config = Sum.Config(methods=methods, weights=weights)
     with pytest.raises(UserError, match=message):
         config.build(new_tiny, teachers[:1] if config.uses_teachers else [])
+
+
+RECIPE = replace(
+    kd_recipe,
+    method=Sum.Config(methods=(KD.Config(), CTKD.Config(method=DKD.Config(temperature=4.0))), weights=(1.0, 0.5)),
+)
+
+
+def test_a_search_and_the_command_line_reach_every_field_of_its_methods():
+    values = {"method.weights.1": 2, "method.methods.0.alpha": 0.3, "method.methods.1.method.beta": 4.0}
+    changed = override(RECIPE, values).method
+    assert changed.weights == (1.0, 2.0) and type(changed.weights[1]) is float
+    assert changed.methods[0].alpha == 0.3 and changed.methods[1].method.beta == 4.0
+    assert override(RECIPE, {"method.weights": (3.0, 4.0)}).method.weights == (3.0, 4.0)
+    for name, value in {"method.weights.2": 1.0, "method.weights.0": "x", "method.methods.0.alhpa": 1.0}.items():
+        with pytest.raises(UserError):
+            override(RECIPE, {name: value})
+
+
+def test_the_range_of_every_weight_is_checked():
+    with pytest.raises(UserError, match=r"method\.weights\.0"):
+        validate(override(RECIPE, {"method.weights.0": -1.0}))
+    with pytest.raises(UserError, match=r"method\.methods\.1\.method\.temperature"):
+        validate(override(RECIPE, {"method.methods.1.method.temperature": -1.0}))
+
+
+def test_it_is_written_and_read_and_called_by_its_methods():
+    plain = json.loads(json.dumps(to_dict(RECIPE) | {"search": None}))
+    assert from_dict(plain) == RECIPE
+    assert labels(plain).method == "KD + CTKD of DKD"
+
+
+def test_its_fingerprint_follows_the_code_and_the_fields_of_its_methods(monkeypatch):
+    before = fingerprint(RECIPE)
+    assert before != fingerprint(override(RECIPE, {"method.methods.1.method.beta": 4.0}))
+    source = inspect.getsource
+    monkeypatch.setattr(
+        inspect, "getsource", lambda m: source(m) + ("# changed" if m.__name__.endswith(".dkd") else "")
+    )
+    assert before != fingerprint(RECIPE)

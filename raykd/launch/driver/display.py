@@ -11,6 +11,8 @@ from rich.text import Text
 from raykd.launch.cluster import messages
 from raykd.launch.cluster.messages import Snapshot
 from raykd.recipe import Recipe
+from raykd.recipe.labels import method_name
+from raykd.recipe.serial import to_dict
 from raykd.terminal import Terminal
 
 
@@ -87,7 +89,7 @@ class Display:
 
 
 def _what(recipe: Recipe) -> str:
-    method = type(recipe.method).__qualname__.split(".")[0]
+    method = method_name(to_dict(recipe.method))
     source = type(recipe.data.source).__name__
     workers = recipe.workers if isinstance(recipe.workers, int) else "–".join(map(str, recipe.workers))
     length = f"{recipe.epochs:g} epochs, {workers} worker(s), seed {recipe.seed}"

@@ -11,6 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from raykd.launch.job_spec import JobSpec
 from raykd.models.staged import parameters
 from raykd.recipe import Recipe
+from raykd.recipe.labels import method_name
+from raykd.recipe.serial import to_dict
 from raykd.train.evaluate import Figures
 
 
@@ -60,7 +62,7 @@ def result_of(
     last = next(iter(figures.values()))
     return {
         "name": job.name,
-        "method": type(recipe.method).__qualname__.split(".")[0],
+        "method": method_name(to_dict(recipe.method)),
         "status": "finished",
         "epochs": recipe.epochs,
         "seed": recipe.seed,
