@@ -42,6 +42,7 @@ class ICKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "features"
+        compares_classes = False
         label_weight = "gamma"
 
         gamma: NonNegative = 1.0

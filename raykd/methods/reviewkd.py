@@ -75,6 +75,7 @@ class ReviewKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "features"
+        compares_classes = False
         label_weight = "gamma"
 
         gamma: NonNegative = 1.0

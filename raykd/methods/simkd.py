@@ -32,6 +32,7 @@ class SimKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "features"
+        reads_labels = False
 
         beta: NonNegative = 1.0
         """Weight of the features' distance."""
