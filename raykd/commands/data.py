@@ -15,7 +15,8 @@ from raykd.data.config import Data, Encoding, Prepared
 from raykd.data.storage.header import open_header
 from raykd.data.storage.prepare import Tick, prepare
 from raykd.launch.cluster.signals import Interrupted, at_once
-from raykd.recipe.load import load, parse
+from raykd.models.downloads import download
+from raykd.recipe.load import load, networks_of, parse
 from raykd.terminal import Terminal
 
 
@@ -24,7 +25,7 @@ class Options:
     to: str = ""
     """Folder to write to; empty: the recipe's data.root."""
     download: bool = False
-    """Download what is missing, where the source can."""
+    """Download what is missing, where the source can, and the weights that the recipe names by URL."""
     skip_corrupt: bool = False
     """Leave corrupt images out instead of stopping at the first."""
 
@@ -55,6 +56,9 @@ def run(arguments: Sequence[str]) -> int:
     chosen, data = _of_recipe(arguments) if arguments[1].endswith(".py") else _of_source(arguments)
     console = Terminal()
     try:
+        if chosen.download and arguments[1].endswith(".py"):
+            for network in networks_of(load(arguments[1]).recipe):
+                download(network, data.root, console.print)
         with at_once(), _bars(console) as progress:
             done = prepare(data, download=chosen.download, skip_corrupt=chosen.skip_corrupt, progress=progress)
     except Interrupted as stop:

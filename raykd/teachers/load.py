@@ -7,6 +7,7 @@ from pathlib import Path
 from raykd import UserError
 from raykd.data.config import Data
 from raykd.models import create_network, published
+from raykd.models.downloads import local
 from raykd.models.frozen import freeze
 from raykd.models.heads import select_classes
 from raykd.models.renormalize import renormalize
@@ -86,7 +87,8 @@ def _of_library(source: Pretrained) -> Origin:
 
 
 def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
-    wanted, about = source.network, _about_file(source.network.weights)
+    wanted = local(source.network, data.root)
+    about = _about_file(wanted.weights)
     mean, std = source.mean or (about and about.mean), source.std or (about and about.std)
     if mean is None or std is None:
         raise UserError(

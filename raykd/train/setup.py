@@ -12,6 +12,7 @@ from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.staging import stage
 from raykd.data.storage.prepare import Prepared, normalised, prepare
 from raykd.models import create_network
+from raykd.models.downloads import local
 from raykd.models.staged import Staged
 from raykd.recipe import Recipe
 from raykd.recipe.length import total_steps
@@ -134,7 +135,7 @@ def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: 
     """A distiller with fresh students: a pure function of the recipe and the seed."""
 
     def new_student() -> Staged:
-        return create_network(recipe.student, classes, recipe.data.image_size)
+        return create_network(local(recipe.student, recipe.data.root), classes, recipe.data.image_size)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -40,9 +40,16 @@ def build(name: str, num_classes: int, image_size: int, options: Mapping[str, An
 
 
 def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
-    """With the weights of a hub name or folder; for other than their number of classes, with a fresh last layer."""
-    given = {"num_labels": num_classes, "ignore_mismatched_sizes": True} | dict(options)
-    return plain(transformers.AutoModelForImageClassification.from_pretrained(name, **given))
+    """With the weights of a hub name or folder; for other than their number of classes, with a fresh last layer.
+
+    Raises UserError where they lack something that such a last layer does not explain.
+    """
+    given = {"num_labels": num_classes, "ignore_mismatched_sizes": True, "output_loading_info": True} | dict(options)
+    model, about = transformers.AutoModelForImageClassification.from_pretrained(name, **given)
+    missing = sorted(about["missing_keys"])
+    if missing and transformers.AutoConfig.from_pretrained(name).num_labels == num_classes:
+        raise UserError(f"hf:{name} has no weights for {', '.join(missing[:3])}: they would be random")
+    return plain(model)
 
 
 def plain(model: nn.Module) -> nn.Module:

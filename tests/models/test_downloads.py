@@ -1,0 +1,110 @@
+"""Weights by URL: fetched on request alone, once, and only what their hash says."""
+
+import hashlib
+import http.server
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from raykd import UserError
+from raykd.__main__ import main
+from raykd.models import create
+from raykd.models.config import Network
+from raykd.models.downloads import download, local
+
+CONTENT = save({key: tensor.contiguous() for key, tensor in create("resnet8", 10, 32).model.state_dict().items()})
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server():
+    """A server of one file, and the paths that it was asked for."""
+    asked = []
+
+    class Files(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200 if self.path.endswith("w.safetensors") else 404)
+            self.end_headers()
+            self.wfile.write(CONTENT)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}", asked
+        running.shutdown()
+
+
+def network(url, **more):
+    return Network(name="resnet8", weights=f"{url}/some/w.safetensors", **{"sha256": DIGEST} | more)
+
+
+def test_it_is_fetched_once_checked_and_kept(server, tmp_path):
+    url, asked = server
+    for _ in range(2):
+        download(network(url), str(tmp_path), print)
+    assert asked == ["/some/w.safetensors"]
+    found = local(network(url), str(tmp_path))
+    assert torch.isfinite(create("resnet8", 10, 32, found.weights)(torch.zeros(1, 3, 32, 32))).all()
+    (file,) = (tmp_path / "weights").iterdir()
+    assert file.read_bytes() == CONTENT
+    marked = replace(network(url), weights=network(url).weights + "#backbone")
+    assert local(marked, str(tmp_path)).weights == f"{file}#backbone"
+
+
+def test_nothing_is_fetched_unasked(server, tmp_path):
+    url, asked = server
+    with pytest.raises(UserError, match="--download"):
+        local(network(url), str(tmp_path))
+    assert asked == []
+
+
+def test_another_file_is_refused_and_not_kept(server, tmp_path):
+    url, _ = server
+    other = network(url, sha256="0" * 64)
+    with pytest.raises(UserError, match=f"has sha256 {DIGEST}, not 0000"):
+        download(other, str(tmp_path), print)
+    assert list((tmp_path / "weights").iterdir()) == []
+    with pytest.raises(UserError, match="need `sha256`"):
+        download(network(url, sha256=""), str(tmp_path), print)
+    download(network(url), str(tmp_path), print)
+    (file,) = (tmp_path / "weights").iterdir()
+    file.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="is not the file with sha256"):
+        local(network(url), str(tmp_path))
+
+
+def test_what_is_not_there_is_one_clear_line(server, tmp_path):
+    url, _ = server
+    missing = replace(network(url), weights=f"{url}/nothing")
+    with pytest.raises(UserError, match="could not be downloaded: 404"):
+        download(missing, str(tmp_path), print)
+    with pytest.raises(UserError, match="not of the form hf://"):
+        download(replace(missing, weights="hf://timm"), str(tmp_path), print)
+
+
+def test_a_hub_name_is_a_file_of_the_hub(server, tmp_path, monkeypatch):
+    url, asked = server
+    monkeypatch.setenv("HF_ENDPOINT", url)
+    for name in ("hf://timm/resnet8.a1/w.safetensors", "hf://timm/resnet8.a1@v2/sub/w.safetensors"):
+        download(Network(name="resnet8", weights=name, sha256=DIGEST), str(tmp_path / name[-20:]), print)
+    assert asked == ["/timm/resnet8.a1/resolve/main/w.safetensors", "/timm/resnet8.a1/resolve/v2/sub/w.safetensors"]
+
+
+def test_data_prepare_downloads_a_recipes_weights(server, tmp_path, monkeypatch, capsys):
+    url, asked = server
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "by_url.py").write_text(
+        "from dataclasses import replace\n"
+        "from raykd.models.config import Network\n"
+        "from recipes.digits.supervised import recipe as digits\n"
+        f"recipe = replace(digits, student=Network('resnet8', weights='{url}/w.safetensors', sha256='{DIGEST}'))\n"
+    )
+    prepare = ["data", "prepare", str(tmp_path / "by_url.py"), "--to", str(tmp_path / "data")]
+    assert main([*prepare, "--download"]) == 0 and asked == ["/w.safetensors"]
+    assert "downloading" in capsys.readouterr().out

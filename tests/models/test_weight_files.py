@@ -1,0 +1,133 @@
+"""Checkpoints as others write them: what is taken of them is said, and no code of theirs runs."""
+
+import argparse
+import pathlib
+import re
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+from raykd import UserError
+from raykd.models import create
+from raykd.models.weights import load_weights
+
+
+def network(name="resnet8", classes=5, seed=0):
+    torch.manual_seed(seed)
+    made = create(name, classes, 16)
+    for buffer in made.buffers():  # statistics as of a trained network
+        buffer.add_(torch.rand(buffer.shape).to(buffer.dtype))
+    return made
+
+
+def behind(prefix, state):
+    return {prefix + key: tensor for key, tensor in state.items()}
+
+
+WANTED, OTHER = (dict(network(seed=seed).model.state_dict()) for seed in (0, 1))
+CHECKPOINTS = {
+    "plain.pth": (WANTED, ""),
+    "UPPER.PTH": (WANTED, ""),
+    "model.pth.tar": ({"state_dict": behind("module.", WANTED), "arch": "resnet8"}, "'state_dict', .*'module.'"),
+    "last.ckpt": (
+        {"state_dict": behind("model.", WANTED), "hparams": {"lr": 0.1}},
+        "'state_dict', .*'model.'",
+    ),
+    "no-suffix": ({"net": WANTED, "acc": np.float64(93.2), "epoch": np.int64(3)}, "'net'"),
+    "args.pt": ({"model": WANTED, "args": argparse.Namespace(lr=0.1, out=pathlib.PosixPath("/tmp"))}, "'model'"),
+    "ema.bin": ({"state_dict": OTHER, "state_dict_ema": WANTED}, "'state_dict_ema'"),
+    "distilled.pth": ({"student": WANTED, "teacher": OTHER}, "'student'"),
+    "one-dictionary.pth": (behind("student.", WANTED) | behind("teacher.", OTHER), "after 'student.'"),
+    "detector.pth": ({"model": behind("backbone.", WANTED) | {"neck.weight": torch.zeros(3)}}, "after 'backbone.'"),
+    "nested.pth": (
+        {"checkpoint": {"model": {"state_dict": behind("module._orig_mod.", WANTED)}}},
+        "_orig_mod.'",
+    ),
+    "optimizer.pth": ({"model": WANTED, "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(2)}}}}, "'model'"),
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_checkpoints_are_told_by_their_content(tmp_path, name, zipped):
+    content, taken = CHECKPOINTS[name]
+    torch.save(content, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    made = network(seed=2)
+    said = load_weights(made, tmp_path / name)
+    assert all(torch.equal(tensor, WANTED[key]) for key, tensor in made.model.state_dict().items())
+    assert re.search(taken, said) if taken else said == ""
+
+
+def test_two_networks_that_fit_are_not_guessed_between(tmp_path):
+    torch.save({"first": WANTED, "second": OTHER}, tmp_path / "both.pth")
+    with pytest.raises(UserError, match="several networks that fit, 'first' and 'second'"):
+        load_weights(network(), tmp_path / "both.pth")
+
+
+def test_repdistillers_teachers_load(tmp_path):
+    """What its train_teacher.py saves: the epoch, the network under "model", the accuracy, the optimizer."""
+    made = network("wrn_16_2", classes=100)
+    state = OrderedDict(made.model.state_dict())
+    optimizer = torch.optim.SGD(made.model.parameters(), lr=0.1, momentum=0.9).state_dict()
+    content = {"epoch": 240, "model": state, "best_acc": torch.tensor(75.6), "optimizer": optimizer}
+    torch.save(content, tmp_path / "ckpt_epoch_240.pth")
+    loaded = create("wrn_16_2", 100, 32, weights=str(tmp_path / "ckpt_epoch_240.pth"))
+    assert all(torch.equal(tensor, state[key]) for key, tensor in loaded.model.state_dict().items())
+    assert loaded.weights_taken == "'model'"
+
+
+def big_vision_arrays(classes):
+    """Random arrays under the names and shapes of big_vision's own BiT-R50x1 (bit_paper.py), flattened by "/"."""
+    rng = np.random.default_rng(0)
+    arrays = {"root_block/conv_root/kernel": rng.normal(size=(7, 7, 3, 64))}
+
+    def norm(where, channels):
+        for part in ("scale", "bias"):
+            arrays[f"{where}/{part}"] = rng.normal(size=(1, 1, 1, channels))
+
+    inside = 64
+    for block, (depth, planes) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), start=1):
+        for unit in range(1, depth + 1):
+            where = f"block{block}/unit{unit:02d}"
+            widths = ((inside, planes, 1), (planes, planes, 3), (planes, 4 * planes, 1))
+            for i, (before, after, kernel) in enumerate(widths, start=1):
+                arrays[f"{where}/conv{i}/kernel"] = rng.normal(size=(kernel, kernel, before, after))
+                norm(f"{where}/gn{i}", before)
+            if unit == 1:
+                arrays[f"{where}/conv_proj/kernel"] = rng.normal(size=(1, 1, inside, 4 * planes))
+            inside = 4 * planes
+    norm("norm-pre-head", inside)
+    arrays |= {"head/kernel": rng.normal(size=(inside, classes)), "head/bias": rng.normal(size=classes)}
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "params/"])
+def test_big_visions_teachers_load(tmp_path, prefix):
+    arrays = big_vision_arrays(5)
+    np.savez(tmp_path / "bit.npz", **{prefix + name: array for name, array in arrays.items()})
+    state = create("timm:resnetv2_50x1_bit", 5, 32, weights=str(tmp_path / "bit.npz")).model.state_dict()
+    kernel = arrays["block3/unit02/conv2/kernel"]
+    np.testing.assert_array_equal(state["stages.2.blocks.1.conv2.weight"], kernel.transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(state["stages.1.blocks.0.norm3.bias"], arrays["block2/unit01/gn3/bias"].reshape(-1))
+    np.testing.assert_array_equal(state["head.fc.weight"][:, :, 0, 0], arrays["head/kernel"].T)
+
+
+class Surprise:
+    """Unpickling it would touch a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_is_allowed_runs_no_code(tmp_path, zipped):
+    content = {"model": WANTED, "args": argparse.Namespace(hook=Surprise(tmp_path / "touched"))}
+    torch.save(content, tmp_path / "evil.ckpt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match="evil.ckpt can't be loaded safely"):
+        load_weights(network(), tmp_path / "evil.ckpt")
+    assert not (tmp_path / "touched").exists()
