@@ -1,15 +1,17 @@
 """A teacher's accuracy is measured before the first step, said then, and shown at the end; NaN is named."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from raykd.__main__ import main
 from raykd.contract import Batch
-from raykd.launch.worker.worker import said_of_teacher
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.train.evaluate import evaluate
+from raykd.train.measure_teachers import MeasuredTeachers
 from raykd.train.nonfinite import NotFiniteError
 
 RECIPE = """
@@ -47,8 +49,9 @@ def test_a_teacher_near_chance_is_warned_of_before_the_first_step(tmp_path, monk
 
 @pytest.mark.parametrize(("top1", "classes"), [(0.11, 10), (0.51, 2), (0.03, 1000)])
 def test_what_near_chance_means(top1, classes):
-    assert said_of_teacher("t", top1, classes, 0.0).startswith("warning")
-    assert not said_of_teacher("t", top1 + 0.1, classes, 0.0).startswith("warning")
+    for more, warned in ((0.0, True), (0.1, False)):
+        (line,) = MeasuredTeachers({}, {"t": SimpleNamespace(top1=top1 + more)}, {}).lines(classes, False)
+        assert line.startswith("warning") == warned
 
 
 def test_a_teachers_nan_is_named(tmp_path, monkeypatch, capsys):

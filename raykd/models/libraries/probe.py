@@ -8,7 +8,7 @@ from torch import nn
 
 from raykd.models.staged import CAN_NOT_RUN
 
-Layer = nn.Linear | nn.Conv2d
+Layer = nn.Linear | nn.Conv2d  # what makes logits
 
 
 def stage_ends(reductions: Sequence[float]) -> list[int]:
@@ -22,12 +22,6 @@ def stage_ends(reductions: Sequence[float]) -> list[int]:
     if len(last) == 1 and count >= 4:
         return [-(-count * quarter // 4) - 1 for quarter in (1, 2, 3, 4)]
     return last[-4:]
-
-
-def last_layer(module: nn.Module) -> str | None:
-    """Dotted name of the last linear or convolutional layer in a module's own order."""
-    names = [name for name, layer in module.named_modules() if isinstance(layer, Layer)]
-    return names[-1] if names else None
 
 
 @torch.no_grad()

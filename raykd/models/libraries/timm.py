@@ -21,7 +21,7 @@ from timm.models.senet import SENet
 from timm.models.vgg import VGG
 from torch import nn
 
-from raykd.models.libraries.probe import last_layer, stage_ends
+from raykd.models.libraries.probe import Layer, stage_ends
 from raykd.models.parts import Parts, as_map, flatten, split, strides
 from raykd.models.reader import Intermediates, ModuleOutputs
 
@@ -50,7 +50,7 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
     """Ways to see a network, the one that can do most first; one that its forward pass contradicts is passed over."""
     if type(model) in FAMILIES and isinstance(getattr(model, "head", None), HEADS):
         yield FAMILIES[type(model)](model)
-    classifiers, info = _classifiers(model), list(getattr(model, "feature_info", ()))
+    classifiers, info = _classifiers(model, num_classes), list(getattr(model, "feature_info", ()))
     stages = {f"stage{i + 1}": end for i, end in enumerate(stage_ends([each["reduction"] for each in info]))}
     if hasattr(model, "forward_intermediates"):
         yield Parts(model, reader=Intermediates(stages, classifiers))
@@ -59,15 +59,12 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
     yield Parts(model, reader=ModuleOutputs({}, classifiers))
 
 
-def _classifiers(model: nn.Module) -> tuple[str, ...]:
-    """Dotted names of the layers that make the logits: a distilled network has two."""
-    heads = model.get_classifier() if hasattr(model, "get_classifier") else None
-    found = []
-    for head in heads if isinstance(heads, tuple) else (heads,):
-        path = next((name for name, module in model.named_modules() if module is head), None)
-        layer = None if path is None else last_layer(head)
-        found += [] if layer is None else [f"{path}.{layer}".strip(".")]
-    return tuple(found)
+def _classifiers(model: nn.Module, num_classes: int) -> tuple[str, ...]:
+    """Dotted names of the layers that make the logits: distilled networks and those of several branches have two."""
+    heads = model.get_classifier() if hasattr(model, "get_classifier") else ()
+    inside = {id(layer) for head in (heads if isinstance(heads, tuple) else (heads,)) for layer in head.modules()}
+    layers = [(name, layer) for name, layer in model.named_modules() if id(layer) in inside]
+    return tuple(name for name, layer in layers if isinstance(layer, Layer) and len(layer.weight) == num_classes)
 
 
 def layers(model: nn.Module) -> tuple[tuple[str, ...], ...]:
@@ -83,7 +80,9 @@ def resnet(model: nn.Module) -> Parts:
 def activation_apart(model: nn.Module, name: str) -> tuple[str, ...]:
     """The parts of a stage of residual blocks, whose last activation moves behind the last block: the same network."""
     stage = model.get_submodule(name)
-    last = next(act for act in ("act3", "act2", "relu") if hasattr(stage[-1], act))
+    last = next((act for act in ("act3", "act2", "relu") if hasattr(stage[-1], act)), None)
+    if last is None:  # a block of another kind, whose activation has another name
+        return (name,)
     activation = getattr(stage[-1], last)
     setattr(stage[-1], last, nn.Identity())
     stage.append(activation)

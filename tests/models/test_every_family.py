@@ -1,0 +1,67 @@
+"""One network of every family of timm and torchvision: the library's logits and keys; maps; frozen, reordered."""
+
+import copy
+
+import pytest
+import timm
+import torch
+import torchvision
+
+from raykd.models import create
+from raykd.models.frozen import freeze
+from raykd.models.heads import select_classes
+from tests.support.network_families import LARGE, SMALL
+
+
+def library_model(name, size):
+    library, _, inner = name.partition(":")
+    if library == "timm":
+        sized = {"img_size": size} if timm.get_pretrained_cfg(inner).fixed_input_size else {}
+        return timm.create_model(inner, num_classes=7, **sized)
+    more = {"aux_logits": False, "init_weights": True} if inner in ("googlenet", "inception_v3") else {}
+    more |= {"image_size": size} if inner.startswith("vit") else {}
+    more |= {"input_size": (size, size)} if inner == "maxvit_t" else {}
+    return torchvision.models.get_model(inner, weights=None, num_classes=7, **more)
+
+
+@torch.no_grad()
+def check(name, size):
+    torch.manual_seed(0)
+    network = create(name, 7, size).eval()
+    torch.manual_seed(0)
+    library = library_model(name, size).eval()
+    own, theirs = network.model.state_dict(), library.state_dict()
+    assert list(own) == list(theirs)
+    assert all(torch.equal(own[key], theirs[key]) for key in own)
+
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    whole, output = library(images), network.output(images, tuple(network.shapes))
+    assert torch.equal(network(images), whole)
+    torch.testing.assert_close(output.logits, whole, rtol=1e-4, atol=1e-5)
+    assert {feature: tuple(x.shape[1:]) for feature, x in output.features.items()} == network.shapes
+    assert all(len(network.shapes[stage]) == 3 for stage in network.stages) and len(network.shapes["pooled"]) == 1
+
+    reordered = copy.deepcopy(network)
+    select_classes(reordered, (6, 0, 3))
+    torch.testing.assert_close(reordered(images), whole[:, [6, 0, 3]], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(freeze(network)(images), whole, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "size"), SMALL.items())
+def test_it_is_the_librarys_network(name, size):
+    check(name, size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), LARGE.items())
+def test_large_ones_are_too(name, size):
+    check(name, size)
+
+
+def test_no_family_of_timm_is_missing():
+    """Every module of timm that defines networks has one here, but for those too large to be built in a test."""
+    from timm.models._registry import _model_to_module
+
+    covered = {_model_to_module[name.partition(":")[2]] for name in SMALL | LARGE if name.startswith("timm:")}
+    missing = {_model_to_module[name] for name in timm.list_models()} - covered
+    assert missing <= {"deepseek_vit", "gemma4_vit"}, f"no network of timm's {missing}"
