@@ -116,3 +116,10 @@ def curriculum(epoch: float, length: float) -> float:
     if length <= 0:
         return 1.0
     return (1.0 - math.cos(math.pi * min(math.floor(epoch) + 1.0, length) / length)) / 2
+
+
+def unit_length(x: Tensor, dim: int = 1) -> Tensor:
+    """x over its Euclidean length along `dim`; a vector of length 0 (below 1e-12) stays 0 and gets no gradient."""
+    length = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
+    there = length > 1e-12
+    return torch.where(there, x / torch.where(there, length, 1.0), 0.0)

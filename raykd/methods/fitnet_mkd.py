@@ -51,10 +51,13 @@ class Regressor(nn.Module):
         self.norm = nn.BatchNorm2d(wide)
 
     def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.before_activation(x))
+
+    def before_activation(self, x: Tensor) -> Tensor:
         if self.resizes:
             smaller = x.shape[2] > self.size[0]
             x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False, antialias=smaller)
-        return F.relu(self.norm(self.conv(x)))
+        return self.norm(self.conv(x))
 
 
 @dataclass(frozen=True, kw_only=True)

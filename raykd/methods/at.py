@@ -1,0 +1,48 @@
+"""Paying More Attention to Attention: Improving the Performance of Convolutional Neural Networks via Attention Transfer
+(Zagoruyko, Komodakis, ICLR 2017).
+
+AT: γ CE + β · Σ over stages of the mean square difference of the attention maps, which are the channels' mean p-th
+powers, of unit length for each sample (eq. 2 with the squared norm and a mean over positions, as in RepDistiller, whose
+p = 2 and β = 1000 these are).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from raykd.contract import Batch, Output
+from raykd.fields import NonNegative, PositiveInt
+from raykd.losses import full_precision, unit_length
+from raykd.methods.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
+from raykd.models.staged import Staged
+
+
+def attention(feature_map: Tensor, power: int = 2) -> Tensor:
+    """[B, D, h, w] → [B, h·w]: the channels' mean p-th power at each position, of unit length."""
+    return unit_length(full_precision(feature_map).pow(power).mean(1).flatten(1))
+
+
+def at_loss(student: Tensor, teacher: Tensor, power: int = 2) -> Tensor:
+    """Mean square difference of the attention maps of [B, D, h, w] each; the higher map is averaged first."""
+    student, teacher = equally_large(student, teacher)
+    return (attention(student, power) - attention(teacher, power)).square().mean()
+
+
+class AT(FeatureMethod):
+    term = "attention"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(FeatureConfig):
+        kind = "features"
+
+        beta: NonNegative = 1000.0
+        """Weight of the attention maps' distance."""
+        power: PositiveInt = 2
+        """Power of the activations in the attention maps."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "AT":
+            return AT(self, *one_teacher("at", new_student, teachers))
+
+    def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
+        return sum(at_loss(s, t, self.config.power) for s, t in self.pairs(student, teachers))

@@ -1,0 +1,51 @@
+"""Correlation Congruence for Knowledge Distillation (Peng et al., ICCV 2019).
+
+CC as RepDistiller has it: linear embeddings of both networks' pooled vectors (both train), δ their difference, and
+γ CE + β · the mean over neighbouring samples b, b + 1 of Σ_d |δ_b,d δ_b+1,d|; β = 0.02, 128 dimensions. The paper
+compares the whole batch's kernel matrices (eq. 6); RepDistiller, whose published figures these are, neighbours only.
+The neighbours are those of the global batch. Deviation: a batch of one sample has no neighbours and a distance of 0,
+where RepDistiller's is NaN.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from raykd.contract import Batch, Output, global_rows
+from raykd.fields import NonNegative, PositiveInt
+from raykd.losses import full_precision
+from raykd.methods.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.models.staged import Staged
+
+
+def cc_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over neighbouring samples of Σ_d |δ_b δ_b+1|, δ = student − teacher, both [B, D]; 0 for one sample."""
+    gap = (full_precision(student) - full_precision(teacher)).abs()
+    return (gap[:-1] * gap[1:]).sum() / max(1, len(gap) - 1)
+
+
+class CC(FeatureMethod):
+    reads, term = "pooled", "correlation"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(FeatureConfig):
+        kind = "relations"
+
+        beta: NonNegative = 0.02
+        """Weight of the correlation of neighbouring samples' differences."""
+        dimensions: PositiveInt = 128
+        """Dimensions of the embeddings."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CC":
+            return CC(self, *one_teacher("cc", new_student, teachers))
+
+    def __init__(self, config: Config, student: Staged, teacher: Staged):
+        super().__init__(config, student, teacher)
+        self.student_embedding = nn.Linear(student.width("pooled"), config.dimensions)
+        self.teacher_embedding = nn.Linear(teacher.width("pooled"), config.dimensions)
+
+    def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
+        ((s, t),) = self.pairs(student, teachers)
+        embedded = full_precision(self.student_embedding(s)), full_precision(self.teacher_embedding(t))
+        return cc_loss(*(global_rows(x, batch.shares) for x in embedded))

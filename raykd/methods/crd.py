@@ -1,0 +1,193 @@
+"""Contrastive Representation Distillation (Tian, Krishnan, Isola, ICLR 2020).
+
+CRD: γ CE + β · two noise-contrastive losses (eq. 17, 18): embeddings of the student's pooled vector against a memory of
+the teacher's, and of the teacher's against one of the student's; the sample's own entry is the positive, K entries of
+other classes are the negatives. Embeddings (linear, of unit length) train for both networks; the memories are moving
+averages of them. K 16384, T 0.07, momentum 0.5, 128 dimensions and β 0.8 as in RepDistiller; published results with KD
+beside it add `kd` by a sum.
+
+The memories hold a row for every sample of the training file: 2 · N · 128 numbers, which stand in checkpoints too. They
+are updated from the global batch, and a sample's negatives are a function of the seed, the step and the sample, so
+that everything is the same for any number of workers.
+Deviation: negatives are drawn with replacement; RepDistiller draws without where a class has K others.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.contract import Batch, Output, global_rows, global_sum
+from raykd.fields import Fraction, NonNegative, Positive, PositiveInt
+from raykd.losses import full_precision, unit_length
+from raykd.methods.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.models.staged import Staged
+
+EPSILON = 1e-7  # RepDistiller's, beside probabilities
+GATHERED = 2**24  # numbers of the memory that are gathered at once
+WORD = 0xFFFFFFFF
+
+
+@torch.no_grad()
+def products(embedding: Tensor, memory: Tensor, places: Tensor) -> Tensor:
+    """Inner products of embeddings [B, d] with the rows at places [B, K] of a memory [N, d] → [B, K]."""
+    size = _rows_at_once(places, memory)
+    parts = zip(embedding.split(size), places.split(size), strict=True)
+    return torch.cat([(memory[at].to(e.dtype) @ e[:, :, None]).squeeze(2) for e, at in parts])
+
+
+@torch.no_grad()
+def combine(weights: Tensor, memory: Tensor, places: Tensor) -> Tensor:
+    """Weighted sums of the rows at places [B, K] of a memory [N, d]; weights [B, K] → [B, d]."""
+    size = _rows_at_once(places, memory)
+    parts = zip(weights.split(size), places.split(size), strict=True)
+    return torch.cat([(w[:, None] @ memory[at].to(w.dtype)).squeeze(1) for w, at in parts])
+
+
+def _rows_at_once(places: Tensor, memory: Tensor) -> int:
+    return max(1, GATHERED // (places.shape[1] * memory.shape[1]))
+
+
+def nce_loss(scores: Tensor, samples: int) -> Tensor:
+    """Noise-contrastive loss of normalised scores [B, 1 + K], the positive first, a mean over samples; noise 1 / N."""
+    noise = (scores.shape[1] - 1) / samples
+    positive, negatives = scores[:, 0], scores[:, 1:]
+    true = (positive / (positive + noise + EPSILON)).log().sum()
+    false = (noise / (negatives + noise + EPSILON)).log().sum()
+    return -(true + false) / len(scores)
+
+
+def nce_gradient(scores: Tensor, samples: int) -> Tensor:
+    """Gradient of `nce_loss` with respect to the scores' logarithms, [B, 1 + K]."""
+    noise = (scores.shape[1] - 1) / samples
+    share = scores / (scores + noise + EPSILON)
+    return torch.cat([share[:, :1] - 1, share[:, 1:]], dim=1) / len(scores)
+
+
+def contrastive_loss(
+    embedding: Tensor, memory: Tensor, places: Tensor, scores: Tensor, temperature: float, samples: int
+) -> Tensor:
+    """`nce_loss` of the normalised scores of embeddings [B, d], to which its gradient flows.
+
+    The gradient is made now, in closed form: what B·K rows of the memory are gathered for is never kept, and the memory
+    may change before the backward pass.
+    """
+    gradient = combine(nce_gradient(scores, samples) / temperature, memory, places)
+    return nce_loss(scores, samples) + ((embedding - embedding.detach()) * gradient).sum()
+
+
+@torch.no_grad()
+def remember(memory: Tensor, places: Tensor, embedding: Tensor, momentum: float) -> None:
+    """Move the entries at places [B] of a memory [N, d] towards unit vectors [B, d]; entries stay of unit length.
+
+    Of a sample that is there twice, as where two passes meet, the last one counts.
+    """
+    entries = unit_length(momentum * memory[places].to(embedding.dtype) + (1 - momentum) * embedding)
+    twins = places[:, None] == places
+    last = (twins * torch.arange(len(places), device=places.device)).argmax(1)
+    memory.index_copy_(0, places, entries[last].to(memory.dtype))
+
+
+def mixed(x: Tensor) -> Tensor:
+    """A bijection of 32-bit integers that looks random (the constants of lowbias32), in int64."""
+    x = (x ^ (x >> 16)) * 0x7FEB352D & WORD
+    x = (x ^ (x >> 15)) * 0x846CA68B & WORD
+    return x ^ (x >> 16)
+
+
+class CRD(FeatureMethod):
+    reads, term = "pooled", "contrast"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(FeatureConfig):
+        kind = "relations"
+        hard_labels: ClassVar[bool] = True
+
+        beta: NonNegative = 0.8
+        """Weight of the contrastive losses."""
+        negatives: PositiveInt = 16384
+        """Entries of other classes, K, that each sample is compared with."""
+        temperature: Positive = 0.07
+        """Temperature T of the inner products."""
+        momentum: Fraction = 0.5
+        """Share of a memory's entry that stays when its sample comes."""
+        dimensions: PositiveInt = 128
+        """Dimensions of the embeddings."""
+        memory: Literal["float32", "float16"] = "float32"
+        """Type of the memories' numbers: float16 halves their size, on the device and in checkpoints."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CRD":
+            return CRD(self, *one_teacher("crd", new_student, teachers))
+
+    def __init__(self, config: Config, student: Staged, teacher: Staged):
+        super().__init__(config, student, teacher)
+        self.student_embedding = nn.Linear(student.width("pooled"), config.dimensions)
+        self.teacher_embedding = nn.Linear(teacher.width("pooled"), config.dimensions)
+        self.seed = int(torch.randint(2**31, ()))  # the recipe's seed decides it
+
+    def see_training_labels(self, labels: Tensor) -> None:
+        """Make the memories, random at first."""
+        trained = labels >= 0
+        counts = torch.bincount(labels[trained])
+        if counts.max() == trained.sum():
+            raise UserError("crd compares samples with those of other classes: the training split has one class only")
+        order = labels.argsort(stable=True)[int((~trained).sum()) :]  # rows by class, held-out ones left out
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("counts", counts, persistent=False)
+        self.register_buffer("starts", counts.cumsum(0) - counts, persistent=False)
+        generator = torch.Generator().manual_seed(self.seed)
+        bound = (3 / self.config.dimensions) ** 0.5
+        for name in ("student_memory", "teacher_memory"):
+            entries = torch.empty(len(labels), self.config.dimensions).uniform_(-bound, bound, generator=generator)
+            self.register_buffer(name, entries.to(getattr(torch, self.config.memory)))
+        self.register_buffer("normalisers", torch.zeros(2))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
+        c, ((s, t),) = self.config, self.pairs(student, teachers)
+        embeddings = [
+            unit_length(full_precision(embed(x)))
+            for embed, x in ((self.student_embedding, s), (self.teacher_embedding, t))
+        ]
+        places = torch.cat([batch.index[:, None], self.negatives(batch)], dim=1)
+        memories = (self.teacher_memory, self.student_memory)
+        with torch.autocast(s.device.type, enabled=False):  # which would multiply in half precision
+            scores = [(products(e, m, places) / c.temperature).exp() for e, m in zip(embeddings, memories, strict=True)]
+            scores = self.normalised(torch.stack(scores))
+            pairs = zip(embeddings, memories, scores, strict=True)
+            loss = sum(contrastive_loss(e, m, places, x, c.temperature, len(self.order)) for e, m, x in pairs)
+        if self.training:
+            self.keep(embeddings, batch)
+        return loss
+
+    @torch.no_grad()
+    def negatives(self, batch: Batch) -> Tensor:
+        """Rows of samples of other classes, [B, K], with replacement; the same for any number of workers."""
+        key = mixed(mixed(self.steps + self.seed & WORD) + batch.index & WORD)
+        bits = mixed(key[:, None] + torch.arange(self.config.negatives, device=key.device) * 0x9E3779B1 & WORD)
+        own = self.counts[batch.labels]
+        rank = bits * (len(self.order) - own)[:, None] >> 32  # among the samples of other classes, by class
+        rank = rank + torch.where(rank >= self.starts[batch.labels][:, None], own[:, None], 0)
+        return self.order[rank]
+
+    @torch.no_grad()
+    def normalised(self, scores: Tensor) -> Tensor:
+        """Scores [2, B, 1 + K] of both losses over their normalisers: N times the first global batch's mean."""
+        count = torch.full_like(scores[:, 0, 0], scores[0].numel())
+        total, count = global_sum(torch.stack([scores.sum((1, 2)), count]))
+        first = total / count * len(self.order)
+        normalisers = torch.where(self.normalisers > 0, self.normalisers.to(first.dtype), first)
+        if self.training:
+            self.normalisers.copy_(normalisers)
+        return scores / normalisers[:, None, None]
+
+    @torch.no_grad()
+    def keep(self, embeddings: Sequence[Tensor], batch: Batch) -> None:
+        """Move both memories towards the global batch's embeddings."""
+        places = global_rows(batch.index, batch.shares)
+        for memory, embedding in zip((self.student_memory, self.teacher_memory), embeddings, strict=True):
+            remember(memory, places, global_rows(embedding.detach(), batch.shares), self.config.momentum)
+        self.steps += 1

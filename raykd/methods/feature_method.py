@@ -1,0 +1,82 @@
+"""Methods that compare features of a student with those of one teacher: γ CE + β · a distance."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from raykd import UserError
+from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.fields import NonNegative
+from raykd.losses import cross_entropy, full_precision
+from raykd.method import MethodConfig
+from raykd.methods.student import SingleStudent
+from raykd.models.staged import Staged
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig(MethodConfig):
+    gamma: NonNegative = 1.0
+    """Weight of the cross-entropy with the labels."""
+
+
+class FeatureMethod(SingleStudent):
+    """`config` has `gamma` and `beta`; `reads` says which features of both networks are compared, pair by pair."""
+
+    reads: ClassVar[str] = "stages"  # or "stem and stages", "last stage", "pooled"
+    term: ClassVar[str]  # the distance's name among the terms
+
+    def __init__(self, config: FeatureConfig, student: Staged, teacher: Staged):
+        super().__init__(config, student, (teacher,))
+        self.student_features, taught = features_of(student, self.reads), features_of(teacher, self.reads)
+        self.teacher_features = (taught,)
+        if len(self.student_features) != len(taught):
+            raise UserError(
+                f"{self.term} compares stage by stage: {student.name} has {len(student.stages)} stages, the teacher "
+                f"({teacher.name}) {len(teacher.stages)}: change one of them"
+            )
+
+    def pairs(self, student: Output, teachers: Sequence[Output]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features of the student and of the teacher, in full precision."""
+        for own, its in zip(self.student_features, self.teacher_features[0], strict=True):
+            yield full_precision(student.features[own]), full_precision(teachers[0].features[its])
+
+    def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
+        """The distance, unweighted; a mean over the batch, or scaled like one."""
+        raise NotImplementedError
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        ce = self.config.gamma * cross_entropy(student.logits, batch.labels)
+        return Step({"ce": ce, self.term: self.config.beta * self.distance(student, batch, teachers)}, {})
+
+
+def features_of(network: Staged, reads: str) -> tuple[str, ...]:
+    """Names of a network's features that "stages", "stem and stages", "last stage" or "pooled" stands for."""
+    if reads in ("stages", "stem and stages"):
+        return ("stem", *network.stages) if reads == "stem and stages" else network.stages
+    return (network.last_stage,) if reads == "last stage" else (reads,)
+
+
+def one_teacher(method: str, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> tuple[Staged, Staged]:
+    """A fresh student and the teacher; raises UserError unless there is exactly one."""
+    expect_teachers(method, teachers, 1, 1)
+    return new_student(), teachers[0]
+
+
+def expect_equal_shapes(method: str, student: Staged, teacher: Staged, reads: str) -> None:
+    """Raise UserError unless the maps that are compared have the same number of channels in both networks."""
+    for own, its in zip(features_of(student, reads), features_of(teacher, reads), strict=False):
+        if student.width(own) != teacher.width(its):
+            raise UserError(
+                f"{method} needs maps of equally many channels: {own} of {student.name} has {student.width(own)}, "
+                f"{its} of the teacher ({teacher.name}) {teacher.width(its)}: change one of them"
+            )
+
+
+def equally_large(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps [B, D, h, w], the higher one averaged to the size of the other."""
+    if a.shape[2] > b.shape[2]:
+        return F.adaptive_avg_pool2d(a, b.shape[2:]), b
+    return (a, F.adaptive_avg_pool2d(b, a.shape[2:])) if a.shape[2] < b.shape[2] else (a, b)
