@@ -114,5 +114,6 @@ def global_rows(local: Tensor, shares: Sequence[int]) -> Tensor:
     gathered = local.new_empty(len(shares) * max(shares), *local.shape[1:])
     torch.distributed.all_gather_into_tensor(gathered, padded)
     rows = [part[:share] for part, share in zip(gathered.chunk(len(shares)), shares, strict=True)]
-    rows[rank] = local.detach() + (local - local.detach()) * (sum(shares) / shares[rank])
+    scale = sum(shares) / shares[rank]
+    rows[rank] = local.detach() + (local - local.detach()) * scale if local.requires_grad else local
     return torch.cat(rows)

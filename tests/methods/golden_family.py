@@ -42,15 +42,16 @@ LAYERED: dict[str, Callable[[Maps, Maps], Maps]] = {
     "FSP": fsp_layers,
     **{f"AB_m{m}": ab_layers(m) for m in (0.5, 1.0, 2.0)},
 }
-TOTALS = {"AB": lambda s, t, m: ab.ab_loss(s, t, m), "FSP": fsp.fsp_loss}
 
 
-def layered_rows(case: Case, methods: dict[str, Callable], suffix: str = "") -> Iterator[Row]:
-    for method, layers in methods.items():
-        if case.has(f"{method}{suffix}/"):
-            losses = layers(maps_of(case, "s"), maps_of(case, "t"))
-            values = {"loss": sum(losses)} | ({"per_layer": torch.stack(losses)} if not suffix else {})
-            yield from case.compare(method.split("_")[0].lower(), f"{method}{suffix}", values)
+def layered_rows(case: Case) -> Iterator[Row]:
+    for method, layers in LAYERED.items():
+        if case.has(f"{method}/"):
+            maps = maps_of(case, "s"), maps_of(case, "t")
+            losses = layers(*maps)
+            total = ab.ab_loss(*maps, float(method[4:])) if method.startswith("AB") else sum(losses)
+            values = {"loss": fsp.fsp_loss(*maps) if method == "FSP" else total} | {"per_layer": torch.stack(losses)}
+            yield from case.compare(method.split("_")[0].lower(), method, values)
 
 
 def vector_rows(case: Case) -> Iterator[Row]:
@@ -83,7 +84,7 @@ def vid_rows(case: Case) -> Iterator[Row]:
     parameters = {name.replace("mean", "P.regressor"): name for name, _ in part.mean.named_parameters(prefix="mean")}
     given = {own: case(theirs) for theirs, own in parameters.items()} | {"scale": scale}
     yield from case.compare("vid", "VID", {"loss": functional_call(part, given, (s, t))})
-    fresh = torch.full_like(scale, float(part.scale[0]))
+    fresh = torch.full_like(scale, part.scale[0].item())
     yield Row("vid", case.name, "first scale", relative(fresh[0], case.arrays[f"{case.name}/hp/init_log_scale"]))
 
 
@@ -114,7 +115,7 @@ def crd_rows(case: Case) -> Iterator[Row]:
 
 def family_rows(load: Load) -> Iterator[Row]:
     for case in cases(load("06_repdistiller")):
-        yield from layered_rows(case, LAYERED)
+        yield from layered_rows(case)
         for power in (1, 2):
             if case.has(f"FT_p2_{power}/"):
                 yield from case.compare("ft", f"FT_p2_{power}", {"loss": ft.ft_loss(case("s0"), case("t0"), power)})

@@ -20,7 +20,23 @@ from tests.methods.tiny import EVERY, data, distiller_for, new_tiny, run, teache
 
 TAUGHT = [name for name, config in EVERY.items() if config.uses_teachers]
 ALONE = [name for name, config in EVERY.items() if not config.uses_teachers]
-FEATURES_ALONE = ("reviewkd", "ickd", "mgd", "semckd", "ofd")
+FEATURES_ALONE = (
+    "reviewkd",
+    "ickd",
+    "mgd",
+    "semckd",
+    "ofd",
+    "at",
+    "sp",
+    "cc",
+    "pkt",
+    "rkd",
+    "nst",
+    "vid",
+    "kdsvd",
+    "crd",
+)
+FEATURES_ALONE += ("fsp", "ab", "ft")
 WEIGHTED = ("ebkd", "aekd", "ca_mkd")
 
 

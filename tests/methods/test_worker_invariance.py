@@ -21,9 +21,9 @@ def gradients(name: str, share: slice) -> tuple[dict[str, torch.Tensor], float]:
     distiller = distiller_for(name, teachers).double().train()
     settle(distiller)
     whole = data(GLOBAL)
-    batch = Batch(*(x[share] for x in whole))
-    step = run(distiller, teachers, batch)
     workers = dist.get_world_size() if dist.is_initialized() else 1
+    batch = Batch(*(x[share] for x in whole[:3]), (FIRST, GLOBAL - FIRST) if workers == 2 else ())
+    step = run(distiller, teachers, batch)
     loss = sum(step.terms.values()) * (len(batch.labels) * workers / GLOBAL)
     loss.backward()
     return {key: p.grad.clone() for key, p in distiller.named_parameters() if p.grad is not None}, loss.item()

@@ -7,10 +7,14 @@ from torch import Tensor, nn
 
 from raykd.contract import Batch, Distiller, Output, Step
 from raykd.method import MethodConfig
+from raykd.methods.ab import AB
 from raykd.methods.aekd import AEKD, Agreement
+from raykd.methods.at import AT
 from raykd.methods.aver_mkd import AverMKD
 from raykd.methods.ca_mkd import CAMKD, Confidence, Embeddings
+from raykd.methods.cc import CC
 from raykd.methods.cl_ilr import CLILR
+from raykd.methods.crd import CRD
 from raykd.methods.ctkd import CTKD
 from raykd.methods.deit import DeiT
 from raykd.methods.dist import DIST
@@ -18,24 +22,32 @@ from raykd.methods.dkd import DKD
 from raykd.methods.dml import DML
 from raykd.methods.ebkd import EBKD, Entropy
 from raykd.methods.fitnet_mkd import AgreeingHints, FitNetMKD, Hints
+from raykd.methods.fsp import FSP
+from raykd.methods.ft import FT
 from raykd.methods.funmatch import FunMatch
 from raykd.methods.ickd import ICKD
 from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
+from raykd.methods.kdsvd import KDSVD
 from raykd.methods.mgd import MGD
 from raykd.methods.multi_teacher import MultiTeacher
 from raykd.methods.nkd import NKD
+from raykd.methods.nst import NST
 from raykd.methods.ofa import OFA
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
+from raykd.methods.pkt import PKT
 from raykd.methods.reviewkd import ReviewKD
+from raykd.methods.rkd import RKD
 from raykd.methods.sdd import SDD
 from raykd.methods.simkd import SimKD
+from raykd.methods.sp import SP
 from raykd.methods.srrl import SRRL
 from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
 from raykd.methods.teskd import TESKD
 from raykd.methods.ttm import TTM
+from raykd.methods.vid import VID
 from raykd.methods.wsld import WSLD
 from raykd.models.staged import Staged
 
@@ -66,6 +78,22 @@ EVERY: dict[str, MethodConfig] = {
     "ickd": ICKD.Config(),
     "mgd": MGD.Config(alpha=0.1),
     "mgd of pixels": MGD.Config(alpha=0.1, mask="pixel", share=0.65),
+    "at": AT.Config(),
+    "sp": SP.Config(),
+    "cc": CC.Config(),
+    "pkt": PKT.Config(),
+    "rkd": RKD.Config(),
+    "nst": NST.Config(),
+    "vid": VID.Config(),
+    "kdsvd": KDSVD.Config(),
+    "crd": CRD.Config(negatives=9),
+    "crd of halves": CRD.Config(negatives=9, memory="float16"),
+    "fsp": FSP.Config(),
+    "fsp initialising": FSP.Config(),
+    "ab": AB.Config(),
+    "ab initialising": AB.Config(),
+    "ft": FT.Config(),
+    "ft initialising": FT.Config(),
     "sum": Sum.Config(methods=(Supervised.Config(), KD.Config(), DIST.Config()), weights=(0.5, 1.0, 2.0)),
     "sum of two kd": Sum.Config(methods=(KD.Config(), KD.Config(temperature=2.0)), weights=(1.0, 0.5)),
     "sum with exits": Sum.Config(methods=(OFA.Config(), CTKD.Config()), weights=(1.0, 0.5)),
@@ -127,9 +155,9 @@ def tiny(width: int = 8, first_stride: int = 1, classes: int = CLASSES, stages: 
     groups = [[f"blocks.{i}", bend] for i in range(4)]
     if stages == 3:
         groups = [groups[0], groups[1], groups[2] + groups[3]]
-    return Staged(
-        net, stem=["stem"], stages=groups, pool=[pooled], head=["fc"], name="tiny", num_classes=classes, image_size=SIZE
-    )
+    sections = {"stem": ["stem"], "stages": groups, "pool": [pooled], "head": ["fc"]}
+    pre = {f"stage{i + 1}": () for i in range(4)}  # the maps themselves
+    return Staged(net, **sections, pre=pre, name="tiny", num_classes=classes, image_size=SIZE)
 
 
 def new_tiny() -> Staged:
@@ -146,12 +174,17 @@ def teachers_for(name: str) -> list[Staged]:
     for network in made:
         network.double().eval().requires_grad_(False)
     several = EVERY[name].kind == "several teachers" or name in ("funmatch", "sum over teachers")
+    if name.split()[0] in ("fsp", "kdsvd"):  # which need maps as wide as the student's
+        return made[1:2]
     return made if several else made[:1]
 
 
 def distiller_for(name: str, teachers: Sequence[Staged], new_student: Callable[[], Staged] = new_tiny) -> Distiller:
     torch.manual_seed(7)
-    return EVERY[name].build(new_student, teachers)
+    distiller = EVERY[name].build(new_student, teachers)
+    distiller.initialising = name.endswith("initialising")
+    distiller.see_training_labels(torch.arange(16) % CLASSES)
+    return distiller
 
 
 def data(batch: int, seed: int = 1) -> Batch:

@@ -6,6 +6,8 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields
 
+import torch
+
 import raykd.methods
 from raykd import UserError
 from raykd.contract import Distiller
@@ -22,7 +24,9 @@ class Case:
     teachers: tuple[str, ...]
 
     def build(self, create: Callable[[str], Staged], teachers: list[Staged]) -> Distiller:
-        return self.config.build(lambda: create(self.student), teachers)
+        distiller = self.config.build(lambda: create(self.student), teachers)
+        distiller.see_training_labels(torch.arange(64) % 10)
+        return distiller
 
 
 def classes() -> Iterator[type[Distiller]]:
