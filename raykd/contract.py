@@ -56,9 +56,9 @@ class Distiller(nn.Module):
     """False while `forward` reads nothing of the teachers, which then don't run."""
 
     def see_training_labels(self, labels: Tensor) -> None:
-        """Told once, before anything is put on a device or restored, the classes [N] of the training file.
+        """Told once, before anything is put on a device or restored, the classes [N] of the training file's rows.
 
-        `Batch.index` counts its rows. For methods that hold something for every sample; the others do nothing.
+        `Batch.index` counts those rows; −1: held out. For methods that hold something for every sample.
         """
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:

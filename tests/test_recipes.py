@@ -62,6 +62,8 @@ def test_digits_recipes_run(path, storage, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     recipe = load(path).recipe
     short = ["--epochs", "0.1", "--workers", "0", "--batch-size", "32", "--storage", str(storage)]
+    if recipe.initialise.epochs:
+        short += ["--initialise.epochs", "0.1"]
     for i, source in enumerate(recipe.teachers.sources):
         if isinstance(source, Train):
             short += [f"--teachers.sources.{i}.recipe.epochs", "0.1", f"--teachers.sources.{i}.recipe.workers", "0"]

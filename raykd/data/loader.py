@@ -131,6 +131,12 @@ class TestLoader:
         self.engine.close()
 
 
+def training_labels(data: Data, prepared: Prepared) -> Tensor:
+    """The classes [N] of the training file's rows, −1 of those that are held out for validation."""
+    labels = _header(prepared.train, prepared).labels
+    return torch.from_numpy(np.where(order.held_out(labels, data.validation), -1, labels)).long()
+
+
 def _header(path, prepared: Prepared) -> Header:
     header = open_header(path, prepared)
     header.check_labels(len(prepared.classes))

@@ -105,6 +105,7 @@ class CRD(FeatureMethod):
     class Config(FeatureConfig):
         kind = "relations"
         hard_labels: ClassVar[bool] = True
+        label_weight: ClassVar[str] = ""  # its negatives are of other classes
 
         beta: NonNegative = 0.8
         """Weight of the contrastive losses."""

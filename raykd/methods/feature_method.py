@@ -18,6 +18,9 @@ from raykd.models.staged import Staged
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig(MethodConfig):
+    compares_classes: ClassVar[bool] = False
+    label_weight: ClassVar[str] = "gamma"
+
     gamma: NonNegative = 1.0
     """Weight of the cross-entropy with the labels."""
 

@@ -37,7 +37,7 @@ class _RightVectors(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         u, s, vh = ctx.saved_tensors
-        damping = DAMPING * s[:, :1].square().clamp_min(torch.finfo(s.dtype).tiny)
+        damping = DAMPING * s[:, :1].square().clamp_min(1e-6)
         inside = vh @ gradient
         gaps = s[:, None, :].square() - s[:, :, None].square()
         gaps = gaps / (gaps.square() + damping[..., None].square())

@@ -72,6 +72,10 @@ class Sum(SingleStudent):
         self.teacher_features = tuple(union(part.teacher_features[k] for part in taught) for k in range(len(teachers)))
         self.reads_buffers = any(part.reads_buffers for part in parts)
 
+    @property
+    def asks_teachers(self) -> bool:
+        return self.initialising or any(part.asks_teachers for part in self.parts.values())
+
     def see_training_labels(self, labels: Tensor) -> None:
         for part in self.parts.values():
             part.see_training_labels(labels)

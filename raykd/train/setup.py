@@ -8,7 +8,7 @@ import torch
 
 from raykd import UserError
 from raykd.contract import Distiller
-from raykd.data.loader import TestLoader, TrainLoader
+from raykd.data.loader import TestLoader, TrainLoader, training_labels
 from raykd.data.staging import stage
 from raykd.data.storage.prepare import Prepared, normalised, prepare
 from raykd.models import create_network
@@ -94,7 +94,9 @@ class Experiment:
     @cached_property
     def distiller(self) -> Distiller:
         """Fresh students and whatever else trains."""
-        return build_distiller(self.recipe, self.teachers, len(self.prepared.classes), self.recipe.seed)
+        distiller = build_distiller(self.recipe, self.teachers, len(self.prepared.classes), self.recipe.seed)
+        distiller.see_training_labels(training_labels(self.recipe.data, self.prepared))
+        return distiller
 
     @cached_property
     def autocast(self) -> Callable:

@@ -1,0 +1,17 @@
+"""Attention transfer (Zagoruyko & Komodakis 2017) on digits.
+
+raykd train recipes/digits/at.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.at import AT
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=AT.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)

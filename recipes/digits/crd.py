@@ -1,0 +1,17 @@
+"""Contrastive representation distillation (Tian et al. 2020) on digits, with 512 negatives of its 1347 images.
+
+raykd train recipes/digits/crd.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.crd import CRD
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=CRD.Config(negatives=512),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)

@@ -1,0 +1,17 @@
+"""Neuron selectivity transfer (Huang & Wang 2017) on digits.
+
+raykd train recipes/digits/nst.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.nst import NST
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=NST.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)

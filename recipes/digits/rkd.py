@@ -1,0 +1,17 @@
+"""Relational knowledge distillation (Park et al. 2019) on digits.
+
+raykd train recipes/digits/rkd.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.rkd import RKD
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=RKD.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)

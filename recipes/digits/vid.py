@@ -1,0 +1,17 @@
+"""Variational information distillation (Ahn et al. 2019) on digits.
+
+raykd train recipes/digits/vid.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.vid import VID
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=VID.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)
