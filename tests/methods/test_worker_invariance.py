@@ -26,7 +26,9 @@ def gradients(name: str, share: slice) -> tuple[dict[str, torch.Tensor], float]:
     step = run(distiller, teachers, batch)
     loss = sum(step.terms.values()) * (len(batch.labels) * workers / GLOBAL)
     loss.backward()
-    return {key: p.grad.clone() for key, p in distiller.named_parameters() if p.grad is not None}, loss.item()
+    found = {key: p.grad.clone() for key, p in distiller.named_parameters() if p.grad is not None}
+    memories = {key: b.double() for key, b in distiller.named_buffers() if key.endswith("_memory")}
+    return found | memories, loss.item()  # memories too are the same on both, so that their mean is theirs
 
 
 def settle(distiller: Distiller) -> None:

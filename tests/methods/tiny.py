@@ -95,6 +95,9 @@ EVERY: dict[str, MethodConfig] = {
     "ft": FT.Config(),
     "ft initialising": FT.Config(),
     "sum": Sum.Config(methods=(Supervised.Config(), KD.Config(), DIST.Config()), weights=(0.5, 1.0, 2.0)),
+    "sum with crd": Sum.Config(methods=(KD.Config(), CRD.Config(negatives=9, gamma=0.0)), weights=(1.0, 1.0)),
+    "sum with ab": Sum.Config(methods=(KD.Config(), AB.Config(gamma=0.0)), weights=(1.0, 1.0)),
+    "sum with ab initialising": Sum.Config(methods=(KD.Config(), AB.Config(gamma=0.0)), weights=(1.0, 1.0)),
     "sum of two kd": Sum.Config(methods=(KD.Config(), KD.Config(temperature=2.0)), weights=(1.0, 0.5)),
     "sum with exits": Sum.Config(methods=(OFA.Config(), CTKD.Config()), weights=(1.0, 0.5)),
     "sum over teachers": Sum.Config(
