@@ -62,7 +62,7 @@ class Accuracy(Model):
 class Line(Model):
     """One line of metrics.jsonl: means since the line before, and the evaluation at its end."""
 
-    epoch: Annotated[float, Interval(ge=0, lt=math.inf)]
+    epoch: Annotated[float, Interval(gt=-math.inf, lt=math.inf)]
     step: Count = 0
     loss: float = math.nan
     terms: dict[Text, float] = {}
