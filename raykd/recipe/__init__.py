@@ -208,6 +208,12 @@ class Precision:
     """Memory layout NHWC, which convolutions run faster in."""
     compile: bool = False
     """torch.compile the distiller."""
+    tf32: bool = True
+    """On GPUs, multiply float32 numbers in TF32 (10 bits of the mantissa), several times as fast; off: in float32."""
+    deterministic: bool = False
+    """On GPUs, compute the same bits again, so that a run that goes on ends as one that was never interrupted: with as
+    many workers on GPUs of the same type. It costs time: cuDNN's and cuBLAS's fastest kernels, and fused ones of
+    teachers, are left out. Without it a run that goes on has the same batches and random numbers, rounded otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,8 +341,9 @@ class Recipe:
     """Ray Train workers, or the least and the most of an elastic run; 0: this process, without Ray."""
     cpus_per_worker: CPUs = no_effect(1)
     """CPUs of each worker."""
-    gpus_per_worker: Annotated[int, Interval(ge=0, le=1)] = no_effect(0)
-    """GPUs of each worker, 0 or 1."""
+    gpus_per_worker: Probability = no_effect(0)
+    """GPUs of each worker: 0, 1, or of a run with one worker a part such as 0.25, where four runs share a GPU; each may
+    use that part of its memory."""
     accelerator_type: str = no_effect("")
     """Ray's name of the GPU that workers need, e.g. A100; empty: any."""
     node_labels: tuple[Label, ...] = no_effect(())

@@ -142,6 +142,7 @@ def identity(teacher: FrozenTeacher, recipe: Recipe, data: Any) -> str:
     about |= {"form": recipe.teachers.form} if recipe.teachers.form != "recipe" else {}
     own_size = teacher.network.own_size
     about |= {"own_size": own_size} if own_size != recipe.data.image_size else {}
+    about |= {"tf32": False} if not recipe.precision.tf32 else {}
     about |= {name: pixels[name] for name in PIXELS}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     digest.update(data.labels.numpy().tobytes())

@@ -19,6 +19,7 @@ from raykd.recipe.length import total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.load import load_teachers
 from raykd.teachers.precision import autocast
+from raykd.train.process import use_device
 from raykd.train.state import State, new_state
 
 
@@ -30,11 +31,13 @@ class Placement:
     threads: int
     rank: int = 0
     world: int = 1
+    gpu_share: float = 1.0  # of its GPU's memory that it may use
 
 
 def single(recipe: Recipe) -> Placement:
     """The placement of a process that does alone what a worker of the recipe would do."""
-    return Placement(torch.device("cuda" if recipe.gpus_per_worker else "cpu"), max(1, recipe.cpus_per_worker))
+    device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")
+    return Placement(device, max(1, recipe.cpus_per_worker), gpu_share=recipe.gpus_per_worker)
 
 
 class Experiment:
@@ -57,6 +60,7 @@ class Experiment:
         """
         self.recipe, self.placement, self._trained = recipe, placement, trained
         self._say, self._progress = say, progress
+        use_device(placement.device, recipe.precision, placement.gpu_share)
 
     @cached_property
     def prepared(self) -> Prepared:

@@ -90,7 +90,7 @@ def test_who_the_others_wait_for_is_named():
         0: WorkerStatus("a", 1, "loop.py, line 3, in update", waits=True),
         1: WorkerStatus("b", 2, "mine.py, line 7, in forward", waits=False),
     }
-    size = failure.Size(("student resnet8",), 64, 1, 15)
+    size = failure.Size(("student resnet8",), 64, 1, 15, 0.0)
     timeout = {0: RuntimeError("Application timeout caused pair closure")}
     line = failure.explain(timeout, workers, size)
     assert "worker 1 (b, process 2), stood at mine.py, line 7" in line and "15 s" in line and "worker 0" not in line
@@ -125,7 +125,7 @@ def test_a_node_whose_memory_is_full_is_named():
         "6.73GB used / 23.54GB limit (0.285780)\nOOM kill reason: Memory usage 7207301120B exceeded threshold\n"
         "Considered workers: [...]\nTo adjust the kill threshold, set the environment variable"
     )
-    size = failure.Size(("student resnet8",), 64, 1, 15)
+    size = failure.Size(("student resnet8",), 64, 1, 15, 0.0)
     workers = {rank: WorkerStatus("here", rank, "", waits=False) for rank in range(2)}
     killed = failure.explain({1: OutOfMemoryError(text), 0: RuntimeError("connection closed")}, workers, size)
     for line in (killed, failure.of_train(ControllerError(OutOfMemoryError(text)), size, 2)):
@@ -184,3 +184,35 @@ def test_workers_that_come_and_go_leave_the_result_alone(stage):
     for name, value in one.items():
         if name.startswith("/distiller"):
             torch.testing.assert_close(changed[name], value, rtol=1e-5, atol=1e-5)
+
+
+def test_an_end_by_nccls_watchdog_names_who_the_others_waited_for():
+    """The watchdog aborts the process: Ray knows only that it died."""
+    lost = RuntimeError("The actor died.\n  The worker process has died. Exit type: SYSTEM_ERROR Exit detail: SIGABRT")
+    busy = WorkerStatus("b", 2, "mine.py, line 7, in forward", waits=False, stands=59.0)
+    waits = WorkerStatus("a", 1, "loop.py, line 9, in _values", waits=True, stands=58.0)
+    size = failure.Size(("student resnet8",), 64, 1, 60, 1.0)
+    line = failure.explain({0: lost}, {0: waits, 1: busy}, size)
+    assert "60 s" in line and "worker 1 (b, process 2), stood at mine.py" in line
+    assert "its process was lost" in failure.explain({0: lost}, {0: replace(waits, stands=3.0), 1: busy}, size)
+
+
+def test_a_worker_that_awaits_its_device_waits_for_the_others():
+    """On a GPU its queue may hold a collective that another worker has not come to; the place told is the caller's."""
+    import functools
+    import threading
+
+    from raykd.train.fetch import wait_for
+
+    class Pending:
+        synchronize = functools.partial(time.sleep, 1)
+
+    def mine():
+        wait_for(Pending)
+
+    thread = threading.Thread(target=mine)
+    thread.start()
+    time.sleep(0.2)
+    at, waits = position_of(thread.ident)
+    thread.join()
+    assert waits and at.endswith("in mine")

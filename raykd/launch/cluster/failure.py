@@ -27,6 +27,7 @@ HOPELESS = (UserError, ArithmeticError, AssertionError, AttributeError, ImportEr
 HOPELESS += (NameError, NotImplementedError, Superseded, TeachersLost, TypeError, ValueError)
 
 TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective operation timeout", "Watchdog caught")
+NOT_REPEATABLE = "does not have a deterministic implementation"
 NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
 
 
@@ -34,6 +35,9 @@ def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> Failur
     """The failure of an error that would only come again; None where trying again may help."""
     if is_out_of_memory(error):
         return Failure("failure", Size.of(recipe).too_large(world))
+    if NOT_REPEATABLE in str(error):
+        what = str(error).splitlines()[0]
+        return Failure("input", f"precision.deterministic: {what}; turn it off for this method or network")
     if isinstance(error, HOPELESS):
         return Failure("input" if isinstance(error, UserError) else "failure", one_line(error, rank))
     return None
@@ -60,18 +64,21 @@ class Size:
     batch_size: int
     accumulate: int
     timeout: float
+    gpus: float  # of each worker
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Size":
-        return cls(tuple(networks(recipe)), recipe.batch_size, recipe.accumulate, recipe.collective_timeout)
+        limits = recipe.collective_timeout, recipe.gpus_per_worker
+        return cls(tuple(networks(recipe)), recipe.batch_size, recipe.accumulate, *limits)
 
     def too_large(self, world: int) -> str:
         """Batch, networks, and what to lower."""
         share = -(-self.batch_size // max(1, world))
+        part = f", or a larger part of the GPU than --gpus-per-worker {self.gpus:g}" if 0 < self.gpus < 1 else ""
         return (
             f"out of memory with {', '.join(self.networks)} and batch_size {self.batch_size} "
             f"({-(-share // self.accumulate)} images at once on each of {max(1, world)} worker(s)): "
-            "lower --batch-size, raise --accumulate or --workers, or use --precision.autocast bfloat16"
+            f"lower --batch-size, raise --accumulate or --workers, or use --precision.autocast bfloat16{part}"
         )
 
 
@@ -108,6 +115,9 @@ def explain(failures: dict[int, BaseException], workers: dict[int, WorkerStatus]
     for cause in causes.values():
         if any(mark in str(cause) for mark in TIMED_OUT):
             return f"a worker kept the others waiting for more than {size.timeout:g} s: {stuck(workers)}"
+    if all(is_lost_process(cause) for cause in causes.values()) and _waited_too_long(workers, size.timeout):
+        # NCCL's watchdog ends the processes that have waited too long, without an error that Ray could hand on.
+        return f"a worker kept the others waiting for more than {size.timeout:g} s: {stuck(workers)}"
     # A worker that is gone makes the others fail in their collectives; its own end says more than theirs.
     rank, cause = min(causes.items(), key=lambda item: (type(item[1]).__name__ == "RuntimeError", item[0]))
     return f"worker {rank}{_home(workers.get(rank))}: {in_short(cause)}"
@@ -116,9 +126,19 @@ def explain(failures: dict[int, BaseException], workers: dict[int, WorkerStatus]
 def in_short(error: BaseException) -> str:
     """An error's last line; of Ray's paragraph on a lost process what can be known."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if any("worker process has died" in line and "SYSTEM_ERROR" in line for line in lines):
+    if is_lost_process(error):
         return "its process was lost: killed from outside, by the system for want of memory, or by a crash of its own"
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether Ray says of a worker's process that it ended by itself, without an error."""
+    return any("worker process has died" in line and "SYSTEM_ERROR" in line for line in str(error).splitlines())
+
+
+def _waited_too_long(workers: dict[int, WorkerStatus], timeout: float) -> bool:
+    """Whether a worker had waited for the others nearly as long as it may; what it tells is a second old or two."""
+    return any(worker.waits and worker.stands > 0.9 * timeout - 5 for worker in workers.values())
 
 
 def full_node(error: BaseException) -> str:

@@ -30,6 +30,7 @@ class WorkerStatus:
     pid: int
     at: str  # "file, line n, in function"
     waits: bool  # for other workers
+    stands: float = 0.0  # seconds that it has been there
     heard: float = field(default_factory=time.monotonic)  # on the clock of the driver's node
 
     @property

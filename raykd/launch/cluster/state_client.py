@@ -14,8 +14,10 @@ from raykd.launch.cluster import preemption
 from raykd.launch.cluster.messages import Failure, Progress, WorkerStatus
 
 # Frames of these are passed over when a worker's position is told; in those of WAITING it waits for other workers.
+# With NCCL it waits on the device, whose queue holds the collective: the host stands where it fetches a number.
 FOREIGN = ("torch", "numpy", "ray", "ffcv", "threading", "contextlib", "queue")
-WAITING = ("torch.autograd.graph", "torch.distributed", "torch.nn.parallel.distributed")
+FETCHING = "raykd.train.fetch"
+WAITING = ("torch.autograd.graph", "torch.distributed", "torch.nn.parallel.distributed", "torch.cuda", FETCHING)
 
 
 class Client(Protocol):
@@ -71,7 +73,7 @@ class StateClient:
         self._state, self._rank, self._seconds = state, rank, seconds
         self._progress: Progress | None = None
         self._saves, self._worker_thread = 0, threading.get_ident()
-        self._position = ("nowhere", False)
+        self._position, self._since = ("nowhere", False), time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="state-client", daemon=True)
         self._thread.start()
@@ -105,8 +107,9 @@ class StateClient:
                 self._leave()
 
     def _post(self, position: tuple[str, bool]) -> None:
-        self._position = position
-        status = WorkerStatus(socket.gethostname(), os.getpid(), *position)
+        if position != self._position:
+            self._position, self._since = position, time.monotonic()
+        status = WorkerStatus(socket.gethostname(), os.getpid(), *position, time.monotonic() - self._since)
         requests = ray.get(self._state.report.remote(self._rank, self._progress, status))
         if requests.stop:
             self.stop_wanted.set()
@@ -133,9 +136,13 @@ def position_of(thread: int) -> tuple[str, bool]:
     """Where a thread stands ("file, line n, in function"), and whether it waits for other workers there."""
     frame = sys._current_frames().get(thread)
     waits = False
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in FOREIGN:
+    while frame is not None and _is_passed_over(frame.f_globals.get("__name__", "")):
         waits = waits or frame.f_globals["__name__"].startswith(WAITING)
         frame = frame.f_back
     if frame is None:
         return "nowhere", waits
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}, in {frame.f_code.co_name}", waits
+
+
+def _is_passed_over(module: str) -> bool:
+    return module.split(".")[0] in FOREIGN or module == FETCHING

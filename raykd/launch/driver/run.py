@@ -94,15 +94,16 @@ def _work(job: JobSpec, recipe: Recipe, display: Display) -> None:
 
 
 def _in_this_process(job: JobSpec, display: Display) -> None:
-    import torch
-
     from raykd.launch.worker.worker import work
+    from raykd.train.process import local_device
 
+    with job.opened() as recipe:
+        device = local_device(recipe)
     client = _LocalClient(display)
     with signals() as caught:
         client.stop_wanted = caught.event
         try:
-            work(job, 0, 1, torch.device("cpu"), lambda metrics: None, client)
+            work(job, 0, 1, device, lambda metrics: None, client)
         except StopRequested:
             raise Interrupted(caught.number) from None
         except (OSError, Superseded) as error:

@@ -33,6 +33,11 @@ def _workers(recipe: Recipe) -> None:
         raise UserError(f"batch_size: {recipe.batch_size} is less than one image for each of {most} worker(s)")
     if recipe.sync_batchnorm and not recipe.gpus_per_worker:
         raise UserError("sync_batchnorm: torch has it for GPUs only; set --gpus-per-worker 1, or --no-sync-batchnorm")
+    if most > 1 and 0 < recipe.gpus_per_worker < 1:
+        raise UserError(
+            f"gpus_per_worker: {recipe.gpus_per_worker:g} is for runs of one worker; several on one GPU can't exchange "
+            "gradients by NCCL: use --gpus-per-worker 1, or --workers 1"
+        )
     if recipe.accumulate > share:
         raise UserError(f"accumulate: {recipe.accumulate} parts are more than the {share} images of a worker's share")
 

@@ -52,7 +52,7 @@ class TeacherActor:
 def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]) -> "TeacherReplica":
     import torch
 
-    from raykd.train.process import use_cpus
+    from raykd.train.process import hide_gpus, use_cpus
     from raykd.train.setup import Placement
     from raykd.train.teacher_replica import TeacherReplica
 
@@ -60,7 +60,9 @@ def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, 
         teachers = recipe.teachers
         use_cpus(teachers.cpus_per_actor)
         device = torch.device("cuda", 0) if teachers.gpus_per_actor else torch.device("cpu")
-        placement = Placement(device, teachers.cpus_per_actor, rank, world)
+        if device.type == "cpu":
+            hide_gpus()
+        placement = Placement(device, teachers.cpus_per_actor, rank, world, teachers.gpus_per_actor)
         return TeacherReplica(recipe, job.trained, features, placement, teachers.actors)
 
 

@@ -33,14 +33,17 @@ def in_ray_worker(given: dict[str, Any]) -> None:
 
     from raykd.launch.cluster.state_client import StateClient
     from raykd.launch.jobs import wandb_key
+    from raykd.train.process import hide_gpus
 
-    context = ray.train.get_context()
+    context, device = ray.train.get_context(), ray.train.torch.get_device()
+    if device.type == "cpu":
+        hide_gpus()
     rank, world = context.get_world_rank(), context.get_world_size()
     client = StateClient(given["state"], rank)
     if rank == 0:
         wandb_key.take(given["key"])
     try:
-        work(given["job"], rank, world, ray.train.torch.get_device(), ray.train.report, client)
+        work(given["job"], rank, world, device, ray.train.report, client)
     except StopRequested:
         # Raised on rank 0 alone: the others wait for it in a collective. An error here would make Ray restart the
         # group, so it waits for the driver, which ends the whole group now.
@@ -55,7 +58,7 @@ def work(job: JobSpec, rank: int, world: int, device: Any, report: Report, clien
 
     with job.opened() as recipe, closing(client):
         use_cpus(recipe.cpus_per_worker)
-        placement = Placement(device, max(1, recipe.cpus_per_worker), rank, world)
+        placement = Placement(device, max(1, recipe.cpus_per_worker), rank, world, recipe.gpus_per_worker)
         try:
             with closing(Worker(job, recipe, placement, report, client)) as worker:
                 worker.run()

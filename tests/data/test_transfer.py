@@ -1,0 +1,100 @@
+"""Batches on a GPU that lags behind the host: what it reads late is what was sent, whatever happened to the slots."""
+
+import numpy as np
+import pytest
+import torch
+
+from raykd.data import transfer
+from raykd.data.loader import TestLoader, TrainLoader
+from raykd.data.normalize import Finisher
+from raykd.data.storage.prepare import prepare
+from raykd.data.transfer import to_device
+from recipes.digits.supervised import recipe
+
+
+class LaggingGPU:
+    """A device that reads each pinned copy only when `read_all` is called; nothing else is like a GPU's."""
+
+    def __init__(self):
+        self.pending = []
+
+    def send(self, values):
+        """As `CopyStream.send`: the copy is taken now, and read late."""
+        pinned = torch.empty_like(values).copy_(values)  # `transfer.to_device` without the pinning and the GPU
+        self.pending.append((pinned, values.numpy().copy()))
+        return pinned
+
+    def receive(self, pinned):
+        return pinned
+
+
+def test_a_staged_copy_never_shares_memory_with_what_it_copies(monkeypatch):
+    """Also where the source is pinned already, of which `pin_memory` would give the source itself."""
+    asked = []
+    empty_like = torch.empty_like
+
+    def pinned_like(values, pin_memory=False):
+        asked.append(pin_memory)
+        return empty_like(values)
+
+    monkeypatch.setattr(torch, "empty_like", pinned_like)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    sent = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, non_blocking: sent.append((self, non_blocking)))
+    source = torch.arange(4)
+    to_device(source, torch.device("cuda", 0))
+    ((staged, non_blocking),) = sent
+    assert asked == [True] and non_blocking
+    source.zero_()
+    assert staged.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("loader", ["ffcv", "torch"])
+@pytest.mark.parametrize("kind", ["train", "test"])
+def test_no_batch_changes_after_it_was_sent(monkeypatch, loader, kind):
+    """All batches of a pass are sent before the device reads the first: FFCV's slots have been used many times."""
+    from dataclasses import replace
+
+    gpu = LaggingGPU()
+    monkeypatch.setattr(Finisher, "send", lambda self, pixels: gpu.send(torch.from_numpy(pixels)))
+    monkeypatch.setattr(Finisher, "receive", lambda self, pinned: gpu.receive(pinned))
+    data = replace(recipe.data, loader=loader)
+    place = {"rank": 0, "world": 1, "device": "cpu", "threads": 1, "batch_size": 16}
+    if kind == "train":
+        opened = TrainLoader(data, prepare(data), seed=0, **place)
+        batches = list(opened.batches(0, 40))
+    else:
+        opened = TestLoader(data, prepare(data), **place)
+        batches = list(opened.batches())
+    opened.close()
+    assert len(gpu.pending) == len(batches) > 20
+    addresses = {pinned.data_ptr() for pinned, _ in gpu.pending}
+    assert len(addresses) == len(gpu.pending)
+    for pinned, at_once in gpu.pending:
+        assert np.array_equal(pinned.numpy(), at_once)
+
+
+def test_ffcv_keeps_off_the_gpu():
+    """Its slots are plain memory, and it makes no streams, wherever it runs."""
+    from raykd.data.ffcv import imports
+
+    wanted = imports.AllocationQuery((3, 2), np.dtype("u1"))
+    slots = imports.graph.allocate_query(wanted, 5, 4)
+    assert type(slots) is np.ndarray and slots.shape == (4, 5, 3, 2) and slots.dtype == np.uint8
+    assert imports.epoch_iterator.IS_CUDA is False
+
+
+def test_a_copy_stream_orders_the_reader_after_the_copy(monkeypatch):
+    """The reader's stream waits for the copy, the host does not, and the memory is held until it has been read."""
+    from tests.support.simulated_gpu import CUDA, Trace, simulated_gpu
+
+    with simulated_gpu(), Trace() as trace:
+        calls = []
+        stream = transfer.CopyStream(CUDA)
+        sent = stream.send(torch.zeros(4, dtype=torch.uint8))
+        reader = type("Reader", (), {"wait_event": lambda self, event: calls.append(event)})()
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: reader)
+        monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: calls.append(stream))
+        received = stream.receive(sent)
+        assert calls == [sent.arrived, reader] and received.device == CUDA
+    assert not trace.waits
