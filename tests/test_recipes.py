@@ -21,7 +21,7 @@ RECIPES = sorted(
     path for path in Path("recipes").rglob("*.py") if "recipe = " in path.read_text() or "\nrecipe=" in path.read_text()
 )
 DIGITS = [path for path in RECIPES if path.parent.name == "digits" and "search" not in path.name]
-CIFAR = [path for path in RECIPES if path.parent.name == "cifar100"]
+CIFAR = [path for path in RECIPES if path.parent.name in ("cifar10", "cifar100")]
 
 
 @pytest.fixture(scope="module")

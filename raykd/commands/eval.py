@@ -24,6 +24,8 @@ class Options:
     """CPU threads; 0: torch's own choice."""
     batch_size: NonNegativeInt = 0
     """Images at once; 0: the recipe's batch."""
+    test: bool = False
+    """The test split, also where the run's own evaluations are on a part held out of the training split."""
     trust_source: bool = False
     """Run the recipe's source that the run directory holds, where its method isn't installed here."""
 
@@ -56,6 +58,8 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
         use_cpus(chosen.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = replace(recipe, batch_size=chosen.batch_size or recipe.batch_size)
+    if chosen.test:
+        recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
     with closing(Experiment(recipe, Placement(device, torch.get_num_threads()), trained_teachers(folder))) as opened:
         changed = other_data(folder, opened.prepared)
         if changed:

@@ -1,0 +1,21 @@
+"""Teachers weighed where their gradients agree (AEKD): 3 × ResNet-32x4 → ResNet-8x4 on CIFAR-10.
+
+    raykd train recipes/cifar10/aekd_resnet8x4.py
+
+Cost: 240 epochs with three frozen teachers, which are trained first where they are missing.
+Published: none quoted.
+Measured: not run here.
+"""
+
+from dataclasses import replace
+
+from raykd.methods.aekd import AEKD
+from raykd.recipe import Teachers, Train
+from recipes.cifar10.supervised_resnet8x4 import recipe as supervised
+from recipes.cifar10.teacher_resnet32x4 import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=AEKD.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher, seeds=(0, 1, 2)),)),
+)

@@ -1,0 +1,21 @@
+"""The mean of three teachers (AVER-MKD): 3 × ResNet-32x4 → ResNet-8x4 on CIFAR-10.
+
+    raykd train recipes/cifar10/aver_mkd_resnet8x4.py
+
+Cost: 240 epochs with three frozen teachers, which are trained first where they are missing.
+Published: none quoted.
+Measured: not run here.
+"""
+
+from dataclasses import replace
+
+from raykd.methods.aver_mkd import AverMKD
+from raykd.recipe import Teachers, Train
+from recipes.cifar10.supervised_resnet8x4 import recipe as supervised
+from recipes.cifar10.teacher_resnet32x4 import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=AverMKD.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher, seeds=(0, 1, 2)),)),
+)

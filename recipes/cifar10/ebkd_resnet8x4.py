@@ -1,0 +1,21 @@
+"""Entropy-weighted teachers (EBKD): 3 × ResNet-32x4 → ResNet-8x4 on CIFAR-10.
+
+    raykd train recipes/cifar10/ebkd_resnet8x4.py
+
+Cost: 240 epochs with three frozen teachers, which are trained first where they are missing.
+Published: none quoted.
+Measured: not run here.
+"""
+
+from dataclasses import replace
+
+from raykd.methods.ebkd import EBKD
+from raykd.recipe import Teachers, Train
+from recipes.cifar10.supervised_resnet8x4 import recipe as supervised
+from recipes.cifar10.teacher_resnet32x4 import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=EBKD.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher, seeds=(0, 1, 2)),)),
+)

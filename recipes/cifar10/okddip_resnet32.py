@@ -1,0 +1,15 @@
+"""Online distillation with diverse peers (OKDDip) with ResNet-32 on CIFAR-10.
+
+    raykd train recipes/cifar10/okddip_resnet32.py
+
+Cost: the baseline's 300 epochs, with four branches.
+Published: none quoted.
+Measured: not run here.
+"""
+
+from dataclasses import replace
+
+from raykd.methods.okddip import OKDDip
+from recipes.cifar10.supervised_resnet32 import recipe as supervised
+
+recipe = replace(supervised, method=OKDDip.Config())
