@@ -71,15 +71,19 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
         state.restore(found[0])
         distiller, batches = state.evaluated.eval(), opened.test_data.batches()
         try:
-            figures, measures = evaluate(distiller.predict, batches, opened.autocast, {}, distiller.measure)
+            figures, measures = evaluate(
+                distiller.predict, batches, opened.autocast, {}, distiller.measure, recipe.metrics
+            )
         except NotFiniteError as error:
             raise UserError(f"{folder}: {error}") from None
     rows = [
         (n, f"{100 * f.top1:.2f} %", f"{100 * f.top5:.2f} %", f"{f.loss:.4f}", f"{f.ece:.4f}")
+        + tuple(format(f.means[metric.name], metric.format) for metric in recipe.metrics)
         for n, f in figures.items()
     ]
-    rows += [(name, f"{value:.4f}", "", "", "") for name, value in measures.items()]
-    return ("network", "top-1", "top-5", "loss", "calibration error"), rows
+    own = tuple(metric.name for metric in recipe.metrics)
+    rows += [(name, f"{value:.4f}", "", "", "", *("" for _ in own)) for name, value in measures.items()]
+    return ("network", "top-1", "top-5", "loss", "calibration error", *own), rows
 
 
 def open_finished(place: str, trust_source: bool = False):

@@ -25,6 +25,7 @@ from raykd.fields import (
     no_effect,
 )
 from raykd.method import MethodConfig
+from raykd.metric import DISTINCT, Metric
 from raykd.models.config import Network
 
 Rate = Annotated[float, Interval(gt=0, le=1000)]
@@ -289,8 +290,9 @@ class Search:
     """Dotted field name to a `ray.tune` search space, a `When`, or (names joined by commas) a `Simplex`."""
     samples: PositiveInt = 16
     """Trials; with grids besides, times their points; of grids alone, every point is one trial, whatever this says."""
-    metric: Literal["top1", "top5", "loss", "ece"] = "top1"
-    """What is compared: of the deployed network, on the held-out part of the training split."""
+    metric: str = "top1"
+    """What is compared, of the deployed network on the held-out part of the training split: top1, top5, loss, ece, or
+    one of the recipe's own metrics."""
     mode: Literal["max", "min"] = "max"
     """Whether more or less of it is better."""
     validation: Annotated[float, Interval(gt=0, lt=1)] = 0.1
@@ -333,6 +335,8 @@ class Recipe:
     """Batch statistics over all workers."""
     precision: Precision = Precision()
     """Numbers, layout and compilation."""
+    metrics: tyro.conf.Suppress[Annotated[tuple[Metric, ...], DISTINCT]] = no_effect(())
+    """Metrics of one's own, which every evaluation has besides top1, top5, loss and ece."""
     evaluate_every: PositiveInt = 1
     """Epochs between two evaluations, metric lines and checkpoints."""
     log_every: PositiveInt = no_effect(20)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raykd.metric import FORMAT
 from raykd.report.collect import RunRecord
 from raykd.report.compare import Baseline, Row
 from raykd.report.statistics import Gain, Spread, compared_with_best, gain, spread
@@ -21,6 +22,7 @@ class Entry:
     best: Spread
     best_epochs: list[float]
     metrics: dict[str, Spread]  # every other figure of the deployed network at the last epoch: top5, loss, ece …
+    formats: dict[str, str]  # of the metrics that a recipe added
     mark: Mark  # against the best row of its section
     p: float  # of that test, Holm's; nan for the best and where untested
     gain: Gain | None  # of the last epoch's top-1 over the baseline
@@ -81,6 +83,7 @@ def entry(row: Row, baseline: Baseline, marked: Mark, p: float) -> Entry:
         last_epochs=[run.evaluations[-1][0] for run in runs],
         best=spread(top1 for _, top1 in bests),
         best_epochs=[epoch for epoch, _ in bests],
+        formats=formats(first),
         metrics={name: spread(final(runs, name)) for name in metric_names(runs)},
         mark=marked,
         p=p,
@@ -105,6 +108,13 @@ def metric_names(runs: Iterable[RunRecord]) -> list[str]:
     for run in runs:
         found += run.evaluations[-1][1][run.deployed].model_extra or {}
     return list(dict.fromkeys(found))
+
+
+def formats(run: RunRecord) -> dict[str, str]:
+    """How the metrics that a run's recipe added are printed; a format that none of raykd's would have is left out."""
+    added = [metric for metric in run.recipe.get("metrics", ()) if isinstance(metric, dict)]
+    pairs = [(str(metric.get("name")), str(metric.get("format"))) for metric in added]
+    return {name: form for name, form in pairs if FORMAT.holds(form)}
 
 
 def final(runs: Sequence[RunRecord], metric: str) -> list[float]:

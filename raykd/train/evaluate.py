@@ -1,5 +1,6 @@
 """Evaluation: sums over samples, added over workers, so that every sample counts once. B batch, C classes."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,10 @@ from torch import Tensor
 
 from raykd.contract import Batch, global_sum
 from raykd.data.transfer import to_device
-from raykd.losses import cross_entropy, full_precision, kl_divergence
+from raykd.losses import full_precision, kl_divergence
+from raykd.metric import Metric
 from raykd.train.fetch import fetch
+from raykd.train.metrics import BUILT_IN, values, with_built_in
 from raykd.train.nonfinite import NotFiniteError
 
 BINS = 15  # of the expected calibration error, as Guo et al. 2017
@@ -20,68 +23,77 @@ BINS = 15  # of the expected calibration error, as Guo et al. 2017
 class Figures:
     """What a network does on a split; accuracies in [0, 1]."""
 
-    top1: float
-    top5: float
-    loss: float
+    means: dict[str, float]  # of each metric: top1, top5, loss, and the recipe's own
     ece: float
     per_class: list[float]
     per_class_count: list[int]
     calibration: list[tuple[int, float, float]]  # count, mean confidence, accuracy of each bin of confidence
     agreement: dict[str, dict[str, float]]  # by teacher: share of equal top-1 classes, mean KL(teacher ‖ network)
 
+    @property
+    def top1(self) -> float:
+        return self.means["top1"]
+
+    @property
+    def top5(self) -> float:
+        return self.means["top5"]
+
+    @property
+    def loss(self) -> float:
+        return self.means["loss"]
+
     def line(self) -> dict:
         """The scalars alone, as a line of metrics.jsonl has them."""
-        return {"top1": self.top1, "top5": self.top5, "loss": self.loss, "ece": self.ece, "agreement": self.agreement}
+        return {**self.means, "ece": self.ece, "agreement": self.agreement}
+
+    def full(self) -> dict:
+        """All of it, as evaluation.json has it."""
+        by_class = {"per_class": self.per_class, "per_class_count": self.per_class_count}
+        return {**self.line(), **by_class, "calibration": self.calibration}
 
 
-def sums(logits: Tensor, labels: Tensor, teachers: Sequence[Tensor]) -> Tensor:
+def sums(logits: Tensor, labels: Tensor, teachers: Sequence[Tensor], metrics: Sequence[Metric] = BUILT_IN) -> Tensor:
     """All that an evaluation adds up over samples, as one float64 vector; `figures` reads it.
 
-    [top1, top5, loss, per class correct C, per class count C, bin counts, bin confidences, bin hits,
+    [each metric, top1 the first, per class correct C, per class count C, bin counts, bin confidences, bin hits,
     per teacher agree, KL, samples whose logits are not finite]. Such samples count as if all their logits were 0.
     """
     logits, classes = full_precision(logits), logits.shape[1]
     finite = logits.isfinite().all(1, keepdim=True)
     logits = torch.where(finite, logits, 0.0)
-    ranked = logits.topk(min(5, classes)).indices
-    hits = ranked == labels[:, None]
-    right = hits[:, 0].double()
+    by_metric = [values(metric, logits, labels) for metric in metrics]
+    right = by_metric[0]
     confidence = F.softmax(logits, dim=1).amax(1).double()
     bins = (confidence * BINS).long().clamp_(max=BINS - 1)
-    scalars = torch.stack(
-        [right.sum(), hits.any(1).double().sum(), cross_entropy(logits, labels, "none").double().sum()]
-    )
     by_class = [_histogram(labels, right, classes), _histogram(labels, torch.ones_like(right), classes)]
     by_bin = [_histogram(bins, values, BINS) for values in (torch.ones_like(right), confidence, right)]
-    agreement = [_agreement(logits, teacher, ranked[:, 0]) for teacher in teachers]
-    return torch.cat([scalars, *by_class, *by_bin, *agreement, (~finite).double().sum()[None]])
+    agreement = [_agreement(logits, teacher) for teacher in teachers]
+    return torch.cat([torch.stack(by_metric).sum(1), *by_class, *by_bin, *agreement, (~finite).double().sum()[None]])
 
 
 def _histogram(positions: Tensor, values: Tensor, length: int) -> Tensor:
     return torch.zeros(length, dtype=torch.float64, device=values.device).index_add_(0, positions, values)
 
 
-def _agreement(logits: Tensor, teacher: Tensor, predicted: Tensor) -> Tensor:
-    equal = (teacher.argmax(1) == predicted).double().sum()
+def _agreement(logits: Tensor, teacher: Tensor) -> Tensor:
+    equal = (teacher.argmax(1) == logits.argmax(1)).double().sum()
     return torch.stack([equal, kl_divergence(logits, teacher, reduction="none").double().sum()])
 
 
-def figures(total: Tensor, classes: int, teacher_names: Sequence[str]) -> Figures:
+def figures(total: Tensor, classes: int, teacher_names: Sequence[str], metrics: Sequence[Metric] = BUILT_IN) -> Figures:
     """Figures from the sums over the whole split; raises NotFiniteError where logits were NaN or infinite."""
-    *values, broken = fetch(total)
-    top1, top5, loss = values[:3]
-    correct, count = values[3 : 3 + classes], values[3 + classes : 3 + 2 * classes]
-    at = 3 + 2 * classes
-    counts, confidences, hits = (values[at + i * BINS : at + (i + 1) * BINS] for i in range(3))
-    pairs = values[at + 3 * BINS :]
+    *added, broken = fetch(total)
+    parts = iter(added)
+    by_metric = list(itertools.islice(parts, len(metrics)))
+    correct, count = (list(itertools.islice(parts, classes)) for _ in range(2))
+    counts, confidences, hits = (list(itertools.islice(parts, BINS)) for _ in range(3))
+    pairs = list(parts)
     samples = sum(count)
     if broken:
         raise NotFiniteError(f"the logits of {broken:.0f} of {samples:.0f} images are not finite (NaN or infinite)")
     bins = [(int(n), c / n if n else 0.0, h / n if n else 0.0) for n, c, h in zip(counts, confidences, hits)]
     return Figures(
-        top1=top1 / samples,
-        top5=top5 / samples,
-        loss=loss / samples,
+        means={metric.name: value / samples for metric, value in zip(metrics, by_metric, strict=True)},
         ece=sum(abs(c - h) for c, h in zip(confidences, hits)) / samples,
         per_class=[c / n if n else 0.0 for c, n in zip(correct, count)],
         per_class_count=[int(n) for n in count],
@@ -100,14 +112,16 @@ def evaluate(
     autocast: Callable,
     teacher_logits: dict[str, list[Tensor]],
     measure: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda logits: {},
+    metrics: Sequence[Metric] = (),
 ) -> tuple[dict[str, Figures], dict[str, float]]:
     """Figures of every network that `predict` names over all workers' batches, and the means of `measure`.
 
     teacher_logits: each teacher's logits of the same batches in the same order (see `collect`).
+    metrics: a recipe's own, which stand behind those that every evaluation has.
     """
     totals: dict[str, Tensor] = {}
     measured: dict[str, Tensor] = {}
-    classes = 0
+    classes, metrics = 0, with_built_in(metrics)
     for i, batch in enumerate(batches):
         with autocast():
             logits = predict(batch.images)
@@ -115,18 +129,19 @@ def evaluate(
         classes = next(iter(logits.values())).shape[1]
         taught = [to_device(kept[i], batch.labels.device) for kept in teacher_logits.values()]
         for name, value in logits.items():
-            _add(totals, name, sums(value, batch.labels, taught))
+            _add(totals, name, sums(value, batch.labels, taught, metrics))
         for name, value in measure(logits).items():
             total = value.double().sum()
             _add(measured, name, torch.stack([total, torch.full_like(total, len(value))]))
-    found = {name: _of(name, global_sum(total), classes, list(teacher_logits)) for name, total in totals.items()}
+    about = (classes, list(teacher_logits), metrics)
+    found = {name: _of(name, global_sum(total), *about) for name, total in totals.items()}
     means = {name: (lambda pair: pair[0] / pair[1])(fetch(global_sum(total))) for name, total in measured.items()}
     return found, means
 
 
-def _of(name: str, total: Tensor, classes: int, teacher_names: Sequence[str]) -> Figures:
+def _of(name: str, total: Tensor, classes: int, teacher_names: Sequence[str], metrics: Sequence[Metric]) -> Figures:
     try:
-        return figures(total, classes, teacher_names)
+        return figures(total, classes, teacher_names, metrics)
     except NotFiniteError as error:
         raise NotFiniteError(f"evaluation of {name}: {error}") from None
 

@@ -37,7 +37,7 @@ def test(run: str, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
 
 
 def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, float]:
-    """top1, top5, loss and ece of a run's deployed network on the test split."""
+    """top1, top5, loss, ece and the recipe's own metrics of a run's deployed network on the test split."""
     import torch
 
     from raykd.launch.job_spec import unpack
@@ -57,5 +57,6 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
         state = experiment.new_state()
         state.restore(newest(place, print)[0])
         distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
-        figures = next(iter(evaluate(distiller.predict, batches, experiment.autocast, {})[0].values()))
-    return {"top1": figures.top1, "top5": figures.top5, "loss": figures.loss, "ece": figures.ece}
+        found, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=recipe.metrics)
+    figures = next(iter(found.values()))
+    return {**figures.means, "ece": figures.ece}

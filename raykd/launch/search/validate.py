@@ -9,6 +9,7 @@ from raykd import UserError
 from raykd.launch.driver import run as job
 from raykd.launch.search import space
 from raykd.launch.trials.tuner import settled
+from raykd.metric import BUILT_IN
 from raykd.recipe import Recipe, Search
 from raykd.recipe.load import override
 
@@ -23,6 +24,9 @@ def base_of(recipe: Recipe) -> Recipe:
 
 def check(base: Recipe, wanted: Search, places: space.Space) -> None:
     """Raise UserError for what no trial could do: unknown names, values of the wrong type, searchers that don't fit."""
+    known = [*BUILT_IN, *(metric.name for metric in base.metrics)]
+    if wanted.metric not in known:
+        raise UserError(f"search: metric {wanted.metric!r} is none of {', '.join(known)}")
     for field, choices in space.finite(places).items():
         if not choices:
             raise UserError(f"search: {field} has nothing to choose from")

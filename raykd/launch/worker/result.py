@@ -1,7 +1,7 @@
 """result.json and evaluation.json of a finished run."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -96,9 +96,9 @@ def evaluation_of(
     return {
         "split": "validation" if recipe.data.validation else "test",
         "class_names": list(setting.classes),
-        "networks": {name: asdict(each) for name, each in figures.items()},
+        "networks": {name: each.full() for name, each in figures.items()},
         "teachers": {
-            teacher.name: asdict(teacher.figures)
+            teacher.name: teacher.figures.full()
             | {"parameters": teacher.parameters, "path": teacher.path, "form": teacher.form}
             for teacher in setting.teachers
         },

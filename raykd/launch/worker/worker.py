@@ -137,7 +137,8 @@ class Worker:
         distiller.eval()
         self.client.tell(phase="evaluating")
         batches, context = self.experiment.test_data.batches(), self.experiment.autocast
-        figures, measures = evaluate(distiller.predict, batches, context, self.measured.logits, distiller.measure)
+        logits, own = self.measured.logits, self.recipe.metrics
+        figures, measures = evaluate(distiller.predict, batches, context, logits, distiller.measure, own)
         distiller.train()
         self.client.tell(phase="training")
         self.evaluation = figures

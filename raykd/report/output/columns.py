@@ -105,9 +105,10 @@ def _gain(item: Entry) -> Cell:
 
 def _metric(name: str, items: Sequence[Entry]) -> Column:
     values = [item.metrics.get(name) for item in items]
+    form = next((item.formats[name] for item in items if name in item.formats), ".3f")
     return Column(
         TITLES.get(name, name),
-        [Cell(text.metric(name, v), "", v.mean) if v and v.n else Cell(text.NONE) for v in values],
+        [Cell(text.metric(name, v, form), "", v.mean) if v and v.n else Cell(text.NONE) for v in values],
     )
 
 

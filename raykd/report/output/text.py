@@ -23,11 +23,9 @@ def number(value: float, form: str = ".3g", scale: float = 1.0, unit: str = "") 
     return NONE if math.isnan(value) else f"{scale * value:{form}}{unit}"
 
 
-def metric(name: str, value: Spread) -> str:
-    """Accuracies in percent, every other metric as it is."""
-    if name in PERCENT:
-        return accuracy(value)
-    return number(value.mean, ".3f" if abs(value.mean) < 100 else ".4g")
+def metric(name: str, value: Spread, form: str) -> str:
+    """Accuracies in percent, every other metric by its format."""
+    return accuracy(value) if name in PERCENT else number(value.mean, form)
 
 
 def gain(value: Gain | None) -> str:
