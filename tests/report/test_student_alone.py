@@ -1,7 +1,5 @@
 """The student alone that a run's closing table shows: of the same network, size, data and length, or none."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from raykd.commands.summary import _student_alone
@@ -12,8 +10,7 @@ from tests.report.synthetic import write_run
 @pytest.fixture
 def find(tmp_path, recipe):
     run = write_run(tmp_path / "digits", recipe("KD", 0), "kd")
-    chosen = SimpleNamespace(storage=str(tmp_path), name="digits/kd")
-    return lambda: _student_alone(Folder(run), chosen)
+    return lambda: _student_alone(Folder(run), "digits/kd", str(tmp_path))
 
 
 def test_the_same_student(tmp_path, recipe, find):
