@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 
+import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from raykd.methods import ickd, mgd, reviewkd, simkd, srrl
+from raykd.losses import map_distance
+from raykd.methods import ickd, mgd, ofd, reviewkd, semckd, simkd, srrl
 from raykd.models.reused_head import projector
 from tests.support.golden import Case, Load, Row, cases, relative
 
@@ -17,9 +19,13 @@ def rows(load: Load) -> Iterator[Row]:
             levels = count(case, "s")
             loss = reviewkd.hcl_loss(*([case(f"{side}{i}") for i in range(levels)] for side in "st"))
             yield from case.compare("reviewkd", "hcl_loss", {"loss": loss})
+        elif case.name.startswith("ofd"):
+            margin = torch.from_numpy(case.out("feat_loss", "margin")).double()
+            loss = ofd.partial_distance(case("source"), case("target"), margin)
+            yield from case.compare("ofd", "feat_loss", {"loss": loss})
         elif case.name.startswith("abf"):
             yield from review_rows(case)
-    kinds = {"simkd": simkd_rows, "srrl": srrl_rows, "ickd": ickd_rows, "mgd": mgd_rows}
+    kinds = {"semckd": semckd_rows, "simkd": simkd_rows, "srrl": srrl_rows, "ickd": ickd_rows, "mgd": mgd_rows}
     for case in cases(load("12_more_methods")):
         compare = kinds.get(case.name.split("_")[0])
         if compare is not None:
@@ -69,6 +75,35 @@ def simkd_rows(case: Case) -> Iterator[Row]:
     predicted = F.linear(projected.mean((2, 3)), case("cls_W"), case("cls_b"))
     golden = case.out("simkd", "eval_pred_after_train")
     yield Row("simkd", case.name, "predicted after the step", relative(predicted, golden))
+
+
+def semckd_rows(case: Case) -> Iterator[Row]:
+    own = [case(f"feat_s{i}") for i in range(int(case.hp("n_s")))]
+    its = [case(f"feat_t{i}").detach() for i in range(int(case.hp("n_t")))]
+    width = len(own[0])
+    embedded = {}
+    for kind, maps in (("query", own), ("key", its)):
+        parts = [
+            WithGolden(case, semckd.Embedding(width), lambda n, i=i, k=kind: f"P.{k}_{i}.{n}") for i in range(len(maps))
+        ]
+        embedded[kind] = torch.stack([part(semckd.similarity(x, width)) for part, x in zip(parts, maps)], 1)
+    weights = semckd.attention(embedded["query"], embedded["key"], case.hp("soft"))
+    errors = torch.stack(
+        [torch.stack([error(case, i, j, s, t) for j, t in enumerate(its)], 1) for i, s in enumerate(own)], 1
+    )
+    values = {"loss": semckd.semckd_loss(weights, errors), "weight": weights, "ind_loss": errors}
+    yield from case.compare("semckd", "semckd", values)
+
+
+def embedding(case: Case, name: str, width: int) -> nn.Module:
+    return WithGolden(case, semckd.Embedding(width), lambda own: f"P.{name}.{own}")
+
+
+def error(case: Case, i: int, j: int, student: Tensor, teacher: Tensor) -> Tensor:
+    """Of stage i of the student and stage j of the teacher, each sample's."""
+    part = semckd.regressor(student.shape[1], teacher.shape[1])
+    source, target = semckd.aligned(student, teacher)
+    return map_distance(WithGolden(case, part, lambda name: f"P.regressor{i}{j}.regressor.{name}")(source), target)
 
 
 def srrl_rows(case: Case) -> Iterator[Row]:

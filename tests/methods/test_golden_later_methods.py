@@ -7,7 +7,7 @@ from tests.support import golden
 from tests.support.golden import Row
 
 METHODS = ("nkd", "wsld", "ttm", "wttm", "ofa", "deit", "dist", "logitstd", "ctkd", "sdd")
-METHODS += ("reviewkd", "simkd", "srrl", "ickd", "mgd")
+METHODS += ("reviewkd", "semckd", "simkd", "srrl", "ickd", "mgd", "ofd")
 
 
 @pytest.fixture(scope="module")

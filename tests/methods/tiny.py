@@ -34,12 +34,14 @@ from raykd.methods.multi_teacher import MultiTeacher
 from raykd.methods.nkd import NKD
 from raykd.methods.nst import NST
 from raykd.methods.ofa import OFA
+from raykd.methods.ofd import OFD
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.pkt import PKT
 from raykd.methods.reviewkd import ReviewKD
 from raykd.methods.rkd import RKD
 from raykd.methods.sdd import SDD
+from raykd.methods.semckd import SemCKD
 from raykd.methods.simkd import SimKD
 from raykd.methods.sp import SP
 from raykd.methods.srrl import SRRL
@@ -72,6 +74,8 @@ EVERY: dict[str, MethodConfig] = {
     "sdd of nkd": SDD.Config(method=NKD.Config(), scales=(1, 2)),
     "ofa": OFA.Config(),
     "reviewkd": ReviewKD.Config(),
+    "semckd": SemCKD.Config(batch=8),
+    "ofd": OFD.Config(beta=0.1),
     "simkd": SimKD.Config(),
     "srrl": SRRL.Config(),
     "srrl pooled": SRRL.Config(pooled=True),

@@ -1,0 +1,133 @@
+"""Cross-Layer Distillation with Semantic Calibration (Chen, Mei, Zhang, Wang, Feng, Chen, AAAI 2021).
+
+SemCKD: every stage of the student is compared with every stage of the teacher, and an attention says, sample by sample,
+how much each pair counts: softmax over the teacher's stages of query · key, which small networks make of the sample's
+row in the batch's similarity matrix of that stage. The loss is γ CE + β · mean over samples and the student's stages of
+Σ attention · MSE(regressor(student's map), teacher's map). Published: β 400, with KD at T 4 (add `kd`, by a sum).
+The rows are those of the global batch, however many workers share it. The authors' networks take rows of the batch size
+and so skip incomplete batches; here the samples that such a batch lacks count as similar to none.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.contract import Batch, Output, Step, expect_teachers, global_rows
+from raykd.fields import NonNegative, Positive, PositiveInt
+from raykd.losses import cross_entropy, full_precision, map_distance
+from raykd.method import MethodConfig
+from raykd.methods.student import SingleStudent
+from raykd.models.staged import Staged
+
+
+def similarity(feature_map: Tensor, width: int) -> Tensor:
+    """Products of the flattened maps of a batch, [B, D, h, w] → [B, width], 0 beyond the batch."""
+    x = full_precision(feature_map).flatten(1)
+    with torch.autocast(x.device.type, enabled=False):  # which would multiply in half precision
+        return F.pad(x @ x.T, (0, width - len(x)))
+
+
+def attention(queries: Tensor, keys: Tensor, softness: float) -> Tensor:
+    """softmax over the teacher's stages of query · key / softness: [B, S, d], [B, T, d] → [B, S, T]."""
+    # Products and sums, not a matmul: autocast would compute that in half precision.
+    scores = (full_precision(queries).unsqueeze(2) * full_precision(keys).unsqueeze(1)).sum(-1)
+    return F.softmax(scores / softness, dim=2)
+
+
+def aligned(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """The larger of two maps averaged to the other's size."""
+    if student.shape[2] > teacher.shape[2]:
+        return F.adaptive_avg_pool2d(student, teacher.shape[2:]), teacher
+    return student, F.adaptive_avg_pool2d(teacher, student.shape[2:])
+
+
+def semckd_loss(weights: Tensor, errors: Tensor) -> Tensor:
+    """Mean over samples and student's stages of Σ weight · error, both [B, S, T]."""
+    return (weights * errors).sum(2).mean()
+
+
+class Embedding(nn.Module):
+    """A row of a similarity matrix → a vector of length 1: [B, width] → [B, width // 4]."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        out = width // 4
+        self.linear1 = nn.Linear(width, 2 * out)
+        self.linear2 = nn.Linear(2 * out, out)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return F.normalize(full_precision(self.linear2(F.relu(self.linear1(rows)))), dim=1)
+
+
+def regressor(width: int, out: int) -> nn.Sequential:
+    """1×1, 3×3 and 1×1 convolutions to a teacher's width, twice that inside, BN and ReLU between them."""
+    inner = 2 * out
+    first = [nn.Conv2d(width, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU()]
+    second = [nn.Conv2d(inner, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner), nn.ReLU()]
+    return nn.Sequential(*first, *second, nn.Conv2d(inner, out, 1, bias=False))
+
+
+class SemCKD(SingleStudent):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        kind = "features"
+        compares_classes = False
+        label_weight = "gamma"
+
+        gamma: NonNegative = 1.0
+        """Weight of the cross-entropy with the labels."""
+        beta: NonNegative = 400.0
+        """Weight of the feature term."""
+        softness: Positive = 1.0
+        """Divides the scores of the attention."""
+        batch: PositiveInt = 64
+        """The recipe's batch size, which the attention's networks are as wide as."""
+
+        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SemCKD":
+            expect_teachers("semckd", teachers, 1, 1)
+            student = new_student()
+            for network in (student, teachers[0]):
+                if not network.stages or any(len(network.shapes[stage]) != 3 for stage in network.stages):
+                    raise UserError(f"semckd compares maps [D, h, w] of stages, which {network.name} has not")
+            return SemCKD(self, student, teachers)
+
+    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
+        super().__init__(config, student, teachers)
+        self.student_features, self.teacher_features = student.stages, (teachers[0].stages,)
+        self.queries = nn.ModuleList(Embedding(config.batch) for _ in student.stages)
+        self.keys = nn.ModuleList(Embedding(config.batch) for _ in teachers[0].stages)
+        outs = [teachers[0].width(stage) for stage in teachers[0].stages]
+        self.regressors = nn.ModuleList(
+            nn.ModuleList(regressor(student.width(stage), out) for out in outs) for stage in student.stages
+        )
+
+    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
+        own = [student.features[stage] for stage in self.student_features]
+        its = [teachers[0].features[stage] for stage in self.teacher_features[0]]
+        queries, keys = self._embedded(self.queries, own, batch), self._embedded(self.keys, its, batch)
+        weights = attention(queries, keys, self.config.softness)
+        errors = [[_error(r, s, t) for r, t in zip(row, its)] for row, s in zip(self.regressors, own)]
+        errors = global_rows(torch.stack([torch.stack(row, 1) for row in errors], 1), batch.shares)
+        terms = {
+            "ce": self.config.gamma * cross_entropy(student.logits, batch.labels),
+            "feature": self.config.beta * semckd_loss(weights, errors),
+        }
+        return Step(terms, {f"attention{i + 1}": row for i, row in enumerate(weights.detach().mean(0))})
+
+    def _embedded(self, embeddings: nn.ModuleList, maps: Sequence[Tensor], batch: Batch) -> Tensor:
+        """[B, stages, d], of the rows of the global batch."""
+        width, rows = self.config.batch, sum(batch.shares) or len(batch.index)
+        if rows > width:
+            raise UserError(f"`method.batch` of semckd is {width}, but the batch has {rows} samples: make them equal")
+        gathered = [global_rows(x, batch.shares) for x in maps]
+        return torch.stack([embed(similarity(x, width)) for embed, x in zip(embeddings, gathered, strict=True)], 1)
+
+
+def _error(regress: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
+    """Each sample's mean squared difference, [B]."""
+    source, target = aligned(student, teacher)
+    return map_distance(regress(source), target)

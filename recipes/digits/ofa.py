@@ -1,0 +1,17 @@
+"""Exits at every stage (OFA-KD, Hao et al. 2023) on digits.
+
+raykd train recipes/digits/ofa.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.ofa import OFA
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=OFA.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)

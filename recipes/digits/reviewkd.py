@@ -1,0 +1,17 @@
+"""Knowledge review (ReviewKD, Chen et al. 2021) on digits.
+
+raykd train recipes/digits/reviewkd.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.reviewkd import ReviewKD
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=ReviewKD.Config(warm_up_epochs=2.0),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)

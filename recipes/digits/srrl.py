@@ -1,0 +1,17 @@
+"""Softmax regression representation learning (SRRL, Yang et al. 2021) on digits.
+
+raykd train recipes/digits/srrl.py
+"""
+
+from dataclasses import replace
+
+from raykd.methods.srrl import SRRL
+from raykd.recipe import Teachers, Train
+from recipes.digits.supervised import recipe as supervised
+from recipes.digits.teacher import recipe as teacher
+
+recipe = replace(
+    supervised,
+    method=SRRL.Config(),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
+)
