@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
-from raykd.methods.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.methods.fitnet_mkd import Regressor
 from raykd.models.staged import Staged
 

@@ -21,8 +21,8 @@ from raykd import UserError
 from raykd.contract import global_sum
 from raykd.fields import Probability
 from raykd.losses import full_precision
-from raykd.methods.min_norm import MOST, min_norm_weights
-from raykd.methods.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
+from raykd.methods.base.min_norm import MOST, min_norm_weights
+from raykd.methods.base.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
 from raykd.models.staged import Staged
 
 

@@ -7,7 +7,7 @@ is that of "Learning from Multiple Teacher Networks" (You, Xu, Xu, Tao, KDD 2017
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from raykd.methods.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
+from raykd.methods.base.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
 from raykd.models.staged import Staged
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import cross_entropy, map_distance
-from raykd.methods.multi_teacher import (
+from raykd.methods.base.multi_teacher import (
     Features,
     FeatureTerm,
     MultiTeacher,
@@ -27,7 +27,7 @@ from raykd.methods.multi_teacher import (
     build,
     named_feature,
 )
-from raykd.methods.student import expect_chain
+from raykd.methods.base.student import expect_chain
 from raykd.models.staged import Staged
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output, global_rows
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import full_precision
-from raykd.methods.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.models.staged import Staged
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import full_precision
-from raykd.methods.peers import (
+from raykd.methods.base.peers import (
     BranchConfig,
     ConsistencyConfig,
     Loss,
@@ -25,7 +25,7 @@ from raykd.methods.peers import (
     scalar_note,
     stack_logits,
 )
-from raykd.methods.student import accuracy, expect_positive
+from raykd.methods.base.student import accuracy, expect_positive
 from raykd.models.staged import Staged
 
 

@@ -24,7 +24,7 @@ from raykd import UserError
 from raykd.contract import Batch, Output, global_rows, global_sum
 from raykd.fields import Fraction, NonNegative, Positive, PositiveInt
 from raykd.losses import full_precision, unit_length
-from raykd.methods.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.models.staged import Staged
 
 EPSILON = 1e-7  # RepDistiller's, beside probabilities

@@ -18,10 +18,10 @@ from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import curriculum
 from raykd.method import MethodConfig
+from raykd.methods.base.logit_method import LogitMethod
+from raykd.methods.base.student import SingleStudent
 from raykd.methods.cl_ilr import scale_gradient
 from raykd.methods.kd import KD
-from raykd.methods.logit_method import LogitMethod
-from raykd.methods.student import SingleStudent
 from raykd.models.staged import Staged
 
 

@@ -17,7 +17,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import NonNegative, Probability
 from raykd.losses import cross_entropy, kl_divergence
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent, expect_same_classes
+from raykd.methods.base.student import SingleStudent, expect_same_classes
 from raykd.models.staged import Staged
 
 

@@ -18,7 +18,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers, global_sum
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes
+from raykd.methods.base.student import SingleStudent, expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 
 EPS = 1e-8  # added to the product of the norms, as in the authors' code

@@ -21,9 +21,9 @@ from raykd.fields import NonNegative, Positive
 from raykd.losses import full_precision, kl_divergence, warm_up
 from raykd.losses import standardize as z_score
 from raykd.method import MethodConfig
-from raykd.methods.logit_method import LogitMethod
-from raykd.methods.peers import scalar_note
-from raykd.methods.student import expect_positive, expect_same_classes
+from raykd.methods.base.logit_method import LogitMethod
+from raykd.methods.base.peers import scalar_note
+from raykd.methods.base.student import expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 
 

@@ -17,8 +17,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import Interval, Positive
 from raykd.losses import full_precision
-from raykd.methods.cl_ilr import mean_of_others
-from raykd.methods.peers import (
+from raykd.methods.base.peers import (
     WHOLE,
     Loss,
     PeerConfig,
@@ -29,7 +28,8 @@ from raykd.methods.peers import (
     peer_divergence,
     stack_logits,
 )
-from raykd.methods.student import accuracy, expect_positive
+from raykd.methods.base.student import accuracy, expect_positive
+from raykd.methods.cl_ilr import mean_of_others
 from raykd.models.staged import Staged
 
 

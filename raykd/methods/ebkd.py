@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from raykd.losses import entropy
-from raykd.methods.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
+from raykd.methods.base.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
 from raykd.models.staged import Staged
 
 

@@ -18,7 +18,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import NonNegativeInt
 from raykd.losses import full_precision
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent
+from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
 FEATURE = "pooled"

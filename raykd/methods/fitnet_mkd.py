@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from raykd.fields import NonNegative, Probability
 from raykd.losses import map_distance
 from raykd.methods.aekd import expect_tolerance, feature_weights
-from raykd.methods.multi_teacher import (
+from raykd.methods.base.multi_teacher import (
     Features,
     FeatureTerm,
     MultiTeacher,

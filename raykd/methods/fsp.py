@@ -16,7 +16,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative
 from raykd.losses import cross_entropy, full_precision
-from raykd.methods.feature_method import (
+from raykd.methods.base.feature_method import (
     FeatureConfig,
     FeatureMethod,
     equally_large,

@@ -19,7 +19,7 @@ from raykd.contract import Batch, Output, Step
 from raykd.fields import Interval, NonNegative, PositiveInt
 from raykd.losses import full_precision
 from raykd.methods.at import attention
-from raykd.methods.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
 from raykd.models.staged import Staged
 
 

@@ -13,7 +13,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import Positive
 from raykd.losses import kl_divergence
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
+from raykd.methods.base.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
 from raykd.models.staged import Staged
 
 

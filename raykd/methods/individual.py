@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from raykd.contract import Batch, Output, Step, expect_teachers
-from raykd.methods.peers import (
+from raykd.methods.base.peers import (
     BranchConfig,
     PeerDistiller,
     diversity,
     peer_cross_entropy,
     stack_logits,
 )
-from raykd.methods.student import accuracy
+from raykd.methods.base.student import accuracy
 from raykd.models.staged import Staged
 
 

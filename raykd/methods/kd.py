@@ -16,8 +16,8 @@ from raykd.fields import NonNegative, Positive
 from raykd.losses import kl_divergence
 from raykd.losses import standardize as z_score
 from raykd.method import MethodConfig
-from raykd.methods.logit_method import LogitMethod
-from raykd.methods.student import expect_positive, expect_same_classes
+from raykd.methods.base.logit_method import LogitMethod
+from raykd.methods.base.student import expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 
 

@@ -19,8 +19,8 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import Fraction, NonNegative
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
+from raykd.methods.base.student import SingleStudent
 from raykd.methods.ca_mkd import resize
-from raykd.methods.student import SingleStudent
 from raykd.models.staged import Staged
 
 WORD = 0xFFFFFFFF

@@ -13,7 +13,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative
 from raykd.losses import full_precision, unit_length
-from raykd.methods.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
 from raykd.models.staged import Staged
 
 

@@ -20,7 +20,7 @@ from raykd import UserError
 from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import Interval
 from raykd.losses import cross_entropy, full_precision
-from raykd.methods.peers import (
+from raykd.methods.base.peers import (
     WHOLE,
     BranchConfig,
     ConsistencyConfig,
@@ -35,7 +35,7 @@ from raykd.methods.peers import (
     scalar_note,
     stack_logits,
 )
-from raykd.methods.student import accuracy, expect_positive
+from raykd.methods.base.student import accuracy, expect_positive
 from raykd.models.staged import Staged
 
 __all__ = ["OKDDip", "attention", "diversity", "okddip_loss", "peer_targets"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import cross_entropy, full_precision
-from raykd.methods.peers import (
+from raykd.methods.base.peers import (
     BranchConfig,
     ConsistencyConfig,
     Loss,
@@ -26,7 +26,7 @@ from raykd.methods.peers import (
     scalar_note,
     stack_logits,
 )
-from raykd.methods.student import accuracy, expect_positive
+from raykd.methods.base.student import accuracy, expect_positive
 from raykd.models.staged import Staged
 
 

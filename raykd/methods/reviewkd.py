@@ -19,8 +19,8 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import cross_entropy, full_precision, warm_up
 from raykd.method import MethodConfig
-from raykd.methods.peers import scalar_note
-from raykd.methods.student import SingleStudent
+from raykd.methods.base.peers import scalar_note
+from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
 

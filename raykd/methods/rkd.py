@@ -17,7 +17,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step, global_rows
 from raykd.fields import NonNegative
 from raykd.losses import cross_entropy, full_precision, unit_length
-from raykd.methods.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.models.staged import Staged
 
 

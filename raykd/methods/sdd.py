@@ -20,10 +20,10 @@ from raykd import UserError
 from raykd.contract import Batch, Output, Step
 from raykd.fields import MinLen, NonNegative, PositiveInt
 from raykd.method import MethodConfig
-from raykd.methods.head import apply_head, expect_mean_pooling
+from raykd.methods.base.head import apply_head, expect_mean_pooling
+from raykd.methods.base.logit_method import LogitMethod
+from raykd.methods.base.student import SingleStudent
 from raykd.methods.kd import KD
-from raykd.methods.logit_method import LogitMethod
-from raykd.methods.student import SingleStudent
 from raykd.models.staged import Staged
 
 

@@ -20,7 +20,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers, global_rows
 from raykd.fields import NonNegative, Positive, PositiveInt
 from raykd.losses import cross_entropy, full_precision, map_distance
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent
+from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
 

@@ -16,7 +16,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import full_precision
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent, expect_same_classes
+from raykd.methods.base.student import SingleStudent, expect_same_classes
 from raykd.models.reused_head import ReusedHead, expect_chains, projector
 from raykd.models.staged import Staged
 

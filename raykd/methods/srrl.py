@@ -17,8 +17,8 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import NonNegative
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
-from raykd.methods.head import apply_head, expect_mean_pooling
-from raykd.methods.student import SingleStudent, expect_same_classes
+from raykd.methods.base.head import apply_head, expect_mean_pooling
+from raykd.methods.base.student import SingleStudent, expect_same_classes
 from raykd.models.staged import Staged
 
 

@@ -16,7 +16,7 @@ from raykd import UserError
 from raykd.contract import Batch, Output, Step
 from raykd.fields import MinLen, NonNegative
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent
+from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.losses import cross_entropy
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent
+from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
 

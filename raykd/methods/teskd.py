@@ -22,8 +22,8 @@ from raykd.contract import Batch, Distiller, Output, Step, expect_teachers, glob
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
-from raykd.methods.peers import peer_divergence
-from raykd.methods.student import accuracy, expect_positive
+from raykd.methods.base.peers import peer_divergence
+from raykd.methods.base.student import accuracy, expect_positive
 from raykd.models.staged import Staged
 
 SMALLEST = 2  # pixels of a student's last map where the backbone's own is smaller

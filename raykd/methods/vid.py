@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative
 from raykd.losses import full_precision
-from raykd.methods.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
 from raykd.models.staged import Staged
 
 LEAST_VARIANCE, FIRST_VARIANCE = 1e-5, 5.0

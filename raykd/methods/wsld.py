@@ -18,8 +18,8 @@ from raykd.contract import expect_teachers
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
-from raykd.methods.logit_method import LogitMethod
-from raykd.methods.student import expect_positive, expect_same_classes
+from raykd.methods.base.logit_method import LogitMethod
+from raykd.methods.base.student import expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 
 

@@ -105,7 +105,7 @@ def test_a_recipe_in_the_users_own_folder_with_a_method_beside_it(raykd, first, 
         "from raykd.contract import Step\n"
         "from raykd.method import MethodConfig\n"
         "from raykd.losses import cross_entropy\n"
-        "from raykd.methods.student import SingleStudent\n"
+        "from raykd.methods.base.student import SingleStudent\n"
         "class Doubled(SingleStudent):\n"
         "    @dataclass(frozen=True, kw_only=True)\n"
         "    class Config(MethodConfig):\n"

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raykd import losses
-from raykd.methods import aekd, ca_mkd, cl_ilr, dkd, dml, ebkd, fitnet_mkd, funmatch, kd, min_norm, okddip, one, teskd
-from raykd.methods.multi_teacher import Weighting, weighted_divergence
-from raykd.methods.peers import peer_cross_entropy
+from raykd.methods import aekd, ca_mkd, cl_ilr, dkd, dml, ebkd, fitnet_mkd, funmatch, kd, okddip, one, teskd
+from raykd.methods.base import min_norm
+from raykd.methods.base.multi_teacher import Weighting, weighted_divergence
+from raykd.methods.base.peers import peer_cross_entropy
 from tests.support.golden import Case, Load, Row, cases, relative
 
 

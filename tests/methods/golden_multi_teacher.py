@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from raykd import losses
 from raykd.contract import Batch
 from raykd.methods.aekd import Agreement
+from raykd.methods.base.multi_teacher import Features, MultiTeacher, Weighting, weighted_divergence
 from raykd.methods.ca_mkd import Confidence, Embeddings, embedding
 from raykd.methods.ebkd import Entropy
 from raykd.methods.fitnet_mkd import AgreeingHints, Hints
-from raykd.methods.multi_teacher import Features, MultiTeacher, Weighting, weighted_divergence
 from raykd.models.staged import Staged
 from tests.golden_rules import fill_rule_b, images, stream_offset
 from tests.methods import trajectories

@@ -11,11 +11,11 @@ from torch import Tensor
 from raykd import losses
 from raykd.contract import Batch, Step
 from raykd.methods import cl_ilr, okddip, one
+from raykd.methods.base.peers import PeerDistiller, peer_divergence, stack_logits
 from raykd.methods.cl_ilr import CLILR
 from raykd.methods.individual import Individual
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE, gated_ensemble
-from raykd.methods.peers import PeerDistiller, peer_divergence, stack_logits
 from raykd.models import create
 from tests.golden_rules import fill_rule_b, images, stream_offset
 from tests.methods.golden import branches_of, last_first

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from raykd.methods.aekd import aekd_weights
-from raykd.methods.min_norm import min_norm_weights
+from raykd.methods.base.min_norm import min_norm_weights
 from tests.methods.formulas import shortest_combination, softmax
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.methods import kd, peers
+from raykd.methods import kd
+from raykd.methods.base import peers
 from tests.methods.trajectories import CASES, SATURATED, rows
 from tests.support import golden
 from tests.support.golden import Row

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raykd.losses import cross_entropy, standardize
 from raykd.methods import ca_mkd, cl_ilr, dist, dkd, dml, ebkd, funmatch, kd, okddip, one, teskd
-from raykd.methods.multi_teacher import Weighting, weighted_divergence
+from raykd.methods.base.multi_teacher import Weighting, weighted_divergence
 from tests.methods import formulas
 
 D, WEIGHT, T = 6, 0.37, 3.0

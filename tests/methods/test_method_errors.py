@@ -4,6 +4,7 @@ import pytest
 
 from raykd import UserError
 from raykd.methods.aekd import AEKD
+from raykd.methods.base.multi_teacher import MultiTeacher
 from raykd.methods.ca_mkd import CAMKD, Embeddings
 from raykd.methods.cl_ilr import CLILR
 from raykd.methods.dkd import DKD
@@ -12,7 +13,6 @@ from raykd.methods.ebkd import EBKD
 from raykd.methods.fitnet_mkd import AgreeingHints, FitNetMKD
 from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
-from raykd.methods.multi_teacher import MultiTeacher
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.teskd import TESKD

@@ -11,6 +11,7 @@ from raykd.methods.ab import AB
 from raykd.methods.aekd import AEKD, Agreement
 from raykd.methods.at import AT
 from raykd.methods.aver_mkd import AverMKD
+from raykd.methods.base.multi_teacher import MultiTeacher
 from raykd.methods.ca_mkd import CAMKD, Confidence, Embeddings
 from raykd.methods.cc import CC
 from raykd.methods.cl_ilr import CLILR
@@ -30,7 +31,6 @@ from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
 from raykd.methods.kdsvd import KDSVD
 from raykd.methods.mgd import MGD
-from raykd.methods.multi_teacher import MultiTeacher
 from raykd.methods.nkd import NKD
 from raykd.methods.nst import NST
 from raykd.methods.ofa import OFA

@@ -10,7 +10,7 @@ from raykd.contract import Step
 from raykd.launch.driver.validate import check
 from raykd.losses import cross_entropy
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent
+from raykd.methods.base.student import SingleStudent
 from raykd.recipe import SGD, Cosine, Initialise, Steps
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.length import epoch_at, initial_steps, total_steps

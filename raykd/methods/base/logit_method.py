@@ -6,7 +6,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output, Step
 from raykd.losses import cross_entropy
-from raykd.methods.student import SingleStudent
+from raykd.methods.base.student import SingleStudent
 
 
 class LogitMethod(SingleStudent):

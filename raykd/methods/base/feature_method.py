@@ -12,7 +12,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import NonNegative
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
-from raykd.methods.student import SingleStudent
+from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
 
