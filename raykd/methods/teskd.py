@@ -143,9 +143,12 @@ class TESKD(Distiller):
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         logits, features = self.backbone.output(batch.images, (*self.backbone.stages, "pooled"))
+        goal = features["pooled"]
+        if goal.shape[1] != self.backbone.width(self.backbone.last_stage):  # widened behind its last stage
+            goal = features[self.backbone.last_stage].mean((2, 3))
         students, pooled = self.students([features[stage] for stage in self.backbone.stages])
         weights = (c.backbone_weight, *c.student_weights)
-        sums = teskd_loss(logits, students, features["pooled"], pooled, batch.labels, c.temperature, weights)
+        sums = teskd_loss(logits, students, goal, pooled, batch.labels, c.temperature, weights)
         # Workers' losses are averaged: the global batch's sum is the mean per sample times its size.
         size = global_sum(torch.full((), float(len(batch.images)), device=logits.device))
         feature = sums["feature"] / len(batch.images) * size

@@ -17,6 +17,7 @@ GROUPS = {
     "teachers": "tests.bench.teachers",
     "scale": "tests.bench.scale",
     "startup": "tests.bench.startup",
+    "networks": "tests.bench.networks",
     "growth": "tests.bench.growth",
 }
 

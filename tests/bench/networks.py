@@ -1,0 +1,105 @@
+"""Which network works with which method: as the student, and as the teacher, one step of each.
+
+python -m tests.bench.networks [NAME …] prints the table of `raykd/models/README.md`; all families take ten minutes.
+"""
+
+import copy
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from raykd import UserError
+from raykd.contract import Batch, Output
+from raykd.method import MethodConfig
+from raykd.methods.ca_mkd import CAMKD
+from raykd.methods.feature_match import FeatureMatch
+from raykd.methods.fitnet_mkd import FitNetMKD
+from raykd.methods.kd import KD
+from raykd.methods.okddip import OKDDip
+from raykd.methods.teskd import TESKD
+from raykd.models import create
+from raykd.models.frozen import freeze
+from raykd.models.staged import Staged
+from tests.support.network_families import LARGE, SMALL
+
+METHODS = {
+    "KD": KD.Config(),
+    "FitNet-MKD": FitNetMKD.Config(),
+    "CA-MKD": CAMKD.Config(),
+    "feature_match": FeatureMatch.Config(),
+    "TESKD": TESKD.Config(),
+    "OKDDip": OKDDip.Config(branches=3),
+    "OKDDip, whole": OKDDip.Config(branches=2, shared_trunk=False),
+}
+OTHER = "resnet8"  # the other network of a pair
+CLASSES = 5
+NETWORKS = SMALL | LARGE
+
+
+def rows(names: Sequence[str] = ()) -> Iterator[dict[str, str]]:
+    """A row a network: what it is, and for each method "yes" or the sentence that says why not."""
+    for name in names or NETWORKS:
+        network = create(name, CLASSES, NETWORKS[name])
+        kind = "chain" if network.is_chain else f"{len(network.stages)} stages" if network.stages else "no stages"
+        yield {"network": name, "seen as": kind} | {method: cell(network, c) for method, c in METHODS.items()}
+
+
+def cell(network: Staged, config: MethodConfig) -> str:
+    """ "yes", or why not: as a student, and, where the method has teachers, as one."""
+    other = create(OTHER, CLASSES, network.image_size)
+    if not config.uses_teachers:
+        return refusal(config, network, []) or "yes"
+    count = 2 if isinstance(config, CAMKD.Config) else 1
+    as_student = refusal(config, network, [other] * count)
+    as_teacher = refusal(config, other, [network] * count)
+    if as_student == as_teacher:
+        return as_student or "yes"
+    return "; ".join(f"as {role}: {why or 'yes'}" for role, why in (("student", as_student), ("teacher", as_teacher)))
+
+
+def refusal(config: MethodConfig, student: Staged, teachers: Sequence[Staged]) -> str:
+    """One step, forward and backward; the method's sentence where it refuses the networks."""
+    try:
+        distiller = config.build(lambda: copy.deepcopy(student), [freeze(copy.deepcopy(t)) for t in teachers])
+    except UserError as error:
+        return str(error)
+    size = student.image_size
+    images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    frozen = distiller.teachers if hasattr(distiller, "teachers") else [freeze(copy.deepcopy(t)) for t in teachers]
+    outputs = _outputs(frozen, distiller.teacher_features, images)
+    step = distiller.train()(Batch(images, torch.tensor([0, 1, 2]), torch.arange(3)), outputs, 90.0)
+    loss = torch.stack(list(step.terms.values())).sum()
+    loss.backward()
+    assert torch.isfinite(loss), f"{student.name}: {step.terms}"
+    return ""
+
+
+@torch.no_grad()
+def _outputs(teachers: Sequence[Staged], features: Sequence[tuple[str, ...]], images: torch.Tensor) -> list[Output]:
+    return [teacher.output(images, names) for teacher, names in zip(teachers, features, strict=True)]
+
+
+def markdown(table: Iterator[dict[str, str]], say: Callable[[str], None]) -> None:
+    """The table, its refusals numbered below it."""
+    notes: list[str] = []
+    for i, row in enumerate(table):
+        if i == 0:
+            say(f"| {' | '.join(row)} |\n|{' --- |' * len(row)}")
+        say(f"| {' | '.join(_short(value, row['network'], notes) for value in row.values())} |")
+    say("")
+    for number, note in enumerate(notes, start=1):
+        say(f"{number}. {note}")
+
+
+def _short(value: str, network: str, notes: list[str]) -> str:
+    if len(value) < 12 or value == network:
+        return value
+    note = value.replace(network, "NETWORK")
+    if note not in notes:
+        notes.append(note)
+    return f"[{notes.index(note) + 1}]"
+
+
+if __name__ == "__main__":
+    markdown(rows(sys.argv[1:]), lambda line: print(line, flush=True))
