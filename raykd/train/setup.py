@@ -102,6 +102,12 @@ class Experiment:
         distiller.see_training_labels(training_labels(self.recipe.data, self.prepared))
         return distiller
 
+    @property
+    def student_weights(self) -> str:
+        """What of its weights' file the student was given, where that is not all of it."""
+        network = next(iter(self.distiller.networks().values()))
+        return network.weights_taken if isinstance(network, Staged) else ""
+
     @cached_property
     def autocast(self) -> Callable:
         return autocast(self.recipe, self.placement.device)

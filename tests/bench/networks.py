@@ -13,6 +13,7 @@ from raykd import UserError
 from raykd.contract import Batch, Output
 from raykd.method import MethodConfig
 from raykd.methods.ca_mkd import CAMKD
+from raykd.methods.crd import CRD
 from raykd.methods.feature_match import FeatureMatch
 from raykd.methods.fitnet_mkd import FitNetMKD
 from raykd.methods.kd import KD
@@ -27,6 +28,7 @@ METHODS = {
     "KD": KD.Config(),
     "FitNet-MKD": FitNetMKD.Config(),
     "CA-MKD": CAMKD.Config(),
+    "CRD": CRD.Config(negatives=16),
     "feature_match": FeatureMatch.Config(),
     "TESKD": TESKD.Config(),
     "OKDDip": OKDDip.Config(branches=3),
@@ -64,6 +66,7 @@ def refusal(config: MethodConfig, student: Staged, teachers: Sequence[Staged]) -
         distiller = config.build(lambda: copy.deepcopy(student), [freeze(copy.deepcopy(t)) for t in teachers])
     except UserError as error:
         return str(error)
+    distiller.see_training_labels(torch.arange(CLASSES).repeat(8))
     size = student.image_size
     images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     frozen = distiller.teachers if hasattr(distiller, "teachers") else [freeze(copy.deepcopy(t)) for t in teachers]

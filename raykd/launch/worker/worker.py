@@ -90,6 +90,9 @@ class Worker:
         for teacher in self.experiment.teachers:
             for remark in teacher.remarks:
                 self.notice(f"teacher {teacher.name}: {remark}")
+        taken = self.experiment.student_weights
+        if taken:
+            self.notice(f"student: of {recipe.student.weights} it takes {taken}")
         self.teachers = keep(self.experiment.teachers, recipe, features, train_data, self.notice)
         if recipe.teachers.placement == "remote" and self.teachers:
             self._start_remote_teachers()
