@@ -59,7 +59,7 @@ def _search(loaded: Loaded, chosen: Options, display: Any) -> int:
     console, summary, best = display.console, found.summary, found.summary["best"]
     counts = ", ".join(f"{count} {state}" for state, count in summary["states"].items())
     console.print(f"\n{counts}")
-    for trial in found.standing.trials.values():
+    for trial in found.table.trials.values():
         if trial.state == "failed":
             console.print(f"trial {trial.name} failed: {trial.reason}", style="red")
     console.print(f"best: trial {best}, {summary['metric']} {summary['best_metric']:.4f} on the held-out part")

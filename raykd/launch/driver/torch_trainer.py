@@ -147,7 +147,7 @@ def trainer(job: JobSpec, recipe: Recipe, scratch: Path, state: Any, key: Any, r
         ),
         run_config=RunConfig(
             name=job.name.replace("/", "-"),
-            storage_path=scratch,
+            storage_path=str(scratch),
             failure_config=FailureConfig(max_failures=-1 if restarts else 0),
             logging_config=LoggingConfig(log_level="ERROR"),
             callbacks=[LossReporter(state, Size.of(recipe), recipe.max_failures if restarts else -1)],

@@ -82,7 +82,7 @@ def reporter(run: Folder, name: str, plan: SearchPlan, recipe: Recipe) -> Callab
     def report(metrics: dict[str, Any]) -> None:
         plain = told(metrics, recipe.evaluate_every, recipe.epochs)
         if not math.isfinite(plain[plan.metric]):
-            raise NotFiniteError(f"epoch {plain['epoch']:g}: {plan['metric']} is {plain[plan['metric']]}")
+            raise NotFiniteError(f"epoch {plain['epoch']:g}: {plan.metric} is {plain[plan.metric]}")
         if not plan.swaps:
             tune.report(plain)
             return

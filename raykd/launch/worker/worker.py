@@ -78,8 +78,9 @@ class Worker:
         from raykd.train.setup import Experiment
 
         self.job, self.recipe, self.placement, self.report, self.client = job, recipe, placement, report, client
-        self.folder, self.notices = Folder(job.run), []
-        self.remote = None
+        self.folder = Folder(job.run)
+        self.notices: list[str] = []
+        self.remote: Any = None
         self._expect_storage()
         client.tell(phase="preparing data and networks")
         self.experiment = Experiment(recipe, placement, job.trained, client.copying, self._expect_no_stop)
@@ -167,11 +168,6 @@ class Worker:
             self.evaluate(self.state.evaluated)
         if recorder is not None:
             recorder.finish(self.state.evaluated, self.evaluation)
-
-    def _expect_no_stop(self, split: str, total: int, size: int) -> None:
-        """Raise StopRequested where the driver has been asked to stop: there is no step yet after which to do it."""
-        if self.messenger is not None and self.messenger.stop_wanted.is_set():
-            raise StopRequested(0)
 
     def _expect_storage(self) -> None:
         """Raise UserError where this node can't see the run's directory, which the driver has written.
