@@ -18,28 +18,28 @@ ENDED = {"finished": "green", "stopped": "dim", "failed": "red"}
 class SearchProgress(LiveTable, Callback):
     """Tune tells it of every trial's progress; the trials' ends are written down here."""
 
-    def __init__(self, standing: TrialTable, console: Terminal, total: int, errors: Callable[[Any], str]):
-        self.standing, self.console, self.total, self._errors = standing, console, total, errors
+    def __init__(self, trials: TrialTable, console: Terminal, total: int, errors: Callable[[Any], str]):
+        self.trials, self.console, self.total, self._errors = trials, console, total, errors
         self._began = time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         pick = {key: value for key, value in trial.config.items() if key != "id"}
-        self.standing.begin(str(trial), pick, "running")
+        self.trials.begin(str(trial), pick, "running")
         self._say(f"trial {trial} starts: {self._values(str(trial))}")
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        with self.standing.lock:
-            known = self.standing.trials[str(trial)]
-            known.epoch, known.metric = result["epoch"], result[self.standing.search.metric]
+        with self.trials.lock:
+            known = self.trials.trials[str(trial)]
+            known.epoch, known.metric = result["epoch"], result[self.trials.search.metric]
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._ended(self.standing.end(str(trial), "stopped"))
+        self._ended(self.trials.end(str(trial), "stopped"))
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._ended(self.standing.end(str(trial), "failed", self._errors(trial)))
+        self._ended(self.trials.end(str(trial), "failed", self._errors(trial)))
 
     def _ended(self, trial: Trial) -> None:
-        metric = "" if trial.metric is None else f", {self.standing.search.metric} {trial.metric:.4f}"
+        metric = "" if trial.metric is None else f", {self.trials.search.metric} {trial.metric:.4f}"
         reason = f": {trial.reason}" if trial.reason else ""
         epoch = f" at epoch {trial.epoch:g}" if trial.state != "finished" else ""
         self._say(f"trial {trial.name} {trial.state}{epoch}{metric}{reason}")
@@ -49,17 +49,17 @@ class SearchProgress(LiveTable, Callback):
             self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {line}")
 
     def _values(self, name: str) -> str:
-        found = self.standing.values(name)
+        found = self.trials.values(name)
         return "  ".join(
             f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in found.items()
         )
 
     def table(self) -> Table:
         """The running trials first, then the newest of the others."""
-        with self.standing.lock:
-            trials = [Trial(**vars(trial)) for trial in self.standing.trials.values()]
-        counts = "  ".join(f"{count} {state}" for state, count in self.standing.counts().items())
-        metric = self.standing.search.metric
+        with self.trials.lock:
+            trials = [Trial(**vars(trial)) for trial in self.trials.trials.values()]
+        counts = "  ".join(f"{count} {state}" for state, count in self.trials.counts().items())
+        metric = self.trials.search.metric
         title = f"{counts}  of {self.total}   {cpus_in_use()}   {time.monotonic() - self._began:.0f} s"
         table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
         for name in ("trial", "state", "epoch", metric, "values"):
