@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from raykd.data.loader import TrainLoader
 from raykd.data.storage.prepare import prepare
 from raykd.launch.cluster.connection import connected
+from raykd.launch.job_spec import JobSpec
 from raykd.launch.worker.remote_teachers import RemoteTeachers
 from raykd.methods.aver_mkd import AverMKD
 from raykd.models import create
@@ -86,7 +87,8 @@ def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
     distiller = build_distiller(recipe, teachers, CLASSES, 0)
     apart = None
     if recipe.teachers.placement == "remote":
-        job = {"recipe": to_dict(recipe), "sources": {}, "trained": ()}
+        about = {"run": "", "name": "", "trained": (), "fingerprint": "", "git": ""}
+        job = JobSpec(recipe=to_dict(recipe), sources={}, **about)
         features, steps = distiller.teacher_features, total_steps(recipe, data.size)
         apart = stack.enter_context(closing(RemoteTeachers(job, recipe, 0, 1, features, steps, print)))
         apart.gather()

@@ -19,6 +19,7 @@ from raykd import UserError
 from raykd.launch.cluster import actor_capacity
 from raykd.launch.cluster.autoscaler import Node
 from raykd.launch.driver import validate
+from raykd.launch.job_spec import JobSpec
 from raykd.launch.worker import remote_teachers
 from raykd.methods.kd import KD
 from raykd.models import create
@@ -166,7 +167,8 @@ def beginning(path, say, **changes):
     """A worker's side of remote teachers, without a worker."""
     loaded = load(path)
     recipe = replace(loaded.recipe, teachers=replace(loaded.recipe.teachers, placement="remote", **changes))
-    job = {"recipe": to_dict(recipe), "sources": loaded.sources, "trained": []}
+    about = {"run": "", "name": "", "trained": (), "fingerprint": "", "git": ""}
+    job = JobSpec(recipe=to_dict(recipe), sources=loaded.sources, **about)
     return remote_teachers.RemoteTeachers(job, recipe, 0, 1, (("stage2",),) * 2, 4, say)
 
 
