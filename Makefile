@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM := libopencv-dev libturbojpeg0-dev pkg-config g++
 
-.PHONY: demo test test-slow bench lint setup system clean
+.PHONY: demo test test-gpu test-slow bench lint setup system clean
 
 demo: setup
 	$(BIN)/raykd train recipes/digits/supervised.py
@@ -12,6 +12,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+test-gpu: setup
+	$(BIN)/python -m pytest tests/gpu
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

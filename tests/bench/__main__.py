@@ -14,6 +14,7 @@ GROUPS = {
     "larger": "tests.bench.larger",
     "step": "tests.bench.step",
     "kernels": "tests.bench.kernels",
+    "gpu": "tests.bench.gpu",
     "teachers": "tests.bench.teachers",
     "scale": "tests.bench.scale",
     "startup": "tests.bench.startup",

@@ -132,14 +132,14 @@ def _named(name: str, form: Form) -> Callable[[], object]:
     return only_ours(CASES[name], CLASSES, form=form)
 
 
-def prepared(case: Case, classes: int) -> tuple[list[Staged], Distiller, Tensor, Tensor]:
+def prepared(case: Case, classes: int, size: int = SIZE) -> tuple[list[Staged], Distiller, Tensor, Tensor]:
     """Teachers, distiller, images and labels of a case."""
     torch.manual_seed(0)
-    teachers = [create(name, classes, SIZE).to(DEVICE).eval().requires_grad_(False) for name in case.teachers]
+    teachers = [create(name, classes, size).to(DEVICE).eval().requires_grad_(False) for name in case.teachers]
     for teacher in teachers:
         calm(teacher)
-    distiller = case.config.build(lambda: create(case.student, classes, SIZE), teachers).to(DEVICE)
-    images = torch.randn(case.batch, 3, SIZE, SIZE, device=DEVICE)
+    distiller = case.config.build(lambda: create(case.student, classes, size), teachers).to(DEVICE)
+    images = torch.randn(case.batch, 3, size, size, device=DEVICE)
     return teachers, distiller, images, torch.randint(classes, (case.batch,), device=DEVICE)
 
 

@@ -1,0 +1,67 @@
+"""Frozen teachers on a GPU: fused, in lower precision, compiled, cached and remote ones say what plain ones say."""
+
+import numpy as np
+import pytest
+import torch
+
+from raykd.models import create
+from raykd.models.frozen import freeze
+from raykd.teachers.cache_format import Full
+from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.logit_cache import Kept
+from raykd.teachers.outputs import moved
+from tests.gpu import runs
+
+NETWORKS = ["resnet56", "resnet8x4", "vgg13", "wrn_40_2", "shufflenetv1", "torchvision:resnet50"]
+FORMS = [(Form(), 1e-4), (Form("bfloat16"), 3e-2), (Form("float16"), 1e-2), (Form("recipe", True), 1e-3)]
+
+
+def teacher(name, device, form=Form()):
+    torch.manual_seed(3)
+    size = 64 if ":" in name else 32
+    return FrozenTeacher(name, freeze(create(name, 10, size)).to(device), "", 0, form=form)
+
+
+@pytest.mark.parametrize(("form", "error"), FORMS, ids=lambda value: str(value))
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_every_form_gives_the_plain_networks_numbers(device, name, form, error):
+    if device.type == "cpu" and form.precision == "float16":
+        pytest.skip("for GPUs")
+    taught = teacher(name, device, form)
+    size = taught.network.image_size
+    images = torch.randn(8, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    features = (taught.network.last_stage, "pooled")
+    expected, found = taught.network.output(images, features), taught.output(images, features)
+    for one, other in ((expected.logits, found.logits), *((expected.features[n], found.features[n]) for n in features)):
+        assert other.dtype == torch.float32 and (one - other).norm() / one.norm() < error
+
+
+@torch.no_grad()
+def test_cached_logits_are_the_teachers(device, tmp_path):
+    taught = teacher("resnet8x4", device)
+    images = torch.randn(8, 3, 32, 32, device=device)
+    store, tags = Kept(tmp_path, 100, Full(10, "float32")), np.arange(8)
+    live = taught.output(images, ()).logits
+    first = store.logits(tags, device, lambda: live)
+    again = store.logits(tags, device, lambda: pytest.fail("it is there"))
+    assert torch.equal(first, live) and torch.equal(again, live) and again.device == live.device
+
+
+@torch.no_grad()
+def test_remote_outputs_come_back_as_they_were(device):
+    from raykd.train.teacher_replica import _pack, unpack
+
+    taught = teacher("resnet8x4", device)
+    output = taught.output(torch.randn(8, 3, 32, 32, device=device), (taught.network.last_stage,))
+    back = moved(unpack(_pack(output)), device)
+    assert torch.equal(back.logits, output.logits)
+    for name, feature in output.features.items():
+        assert torch.equal(back.features[name], feature) and back.features[name].stride() == feature.stride()
+
+
+@pytest.mark.parametrize("form", [Form("bfloat16"), Form("recipe", True)], ids=str)
+def test_a_students_losses_hardly_change_with_its_teachers_form(device, form):
+    plain = runs.losses(runs.running("KD", device), 3)
+    other = runs.losses(runs.running("KD", device, form=form), 3)
+    assert other == pytest.approx(plain, rel=3e-2)
