@@ -1,8 +1,9 @@
-"""Group gpu: whole steps on a GPU, raykd's loop against the original's: time, images/s, share of the peak, memory, idle.
+"""Group gpu: whole steps on a GPU, raykd's loop against the original's: time, images/s, MFU, memory, idle share.
 
-KD and OKDDip at CIFAR's size, ResNet-18 → ResNet-50-sized KD on ImageNet's, FunMatch with a BiT teacher. No rows without
-a GPU. `idle`: the share of a step in which the GPU runs no kernel, from one profiled step; `MFU`: multiply-adds of the
-forward passes, counted by torch, times 2, and times 3 for what is trained, over the time and the GPU's dense peak. Both sides compute in float32 with TF32 on, from the same weights.
+KD and OKDDip at CIFAR's size, KD from ResNet-101 to ResNet-50 at ImageNet's, FunMatch with a BiT teacher; float32 with
+TF32 on both sides, from the same weights. No rows without a GPU. MFU: floating-point operations of the forward passes
+as torch counts them, three times where the network trains, over the time and the GPU's peak. idle: the share of one
+profiled step in which the GPU runs no kernel.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from tests.bench import originals, step
 from tests.bench.timing import in_turns, ratio
 
 PEAK = {"H100": 495e12, "H200": 495e12, "A100": 156e12, "L4": 60e12, "4090": 83e12, "V100": 15.7e12, "T4": 8.1e12}
-"""Dense multiply-adds a second, times 2, of TF32 (or float32 where there is none), from NVIDIA's data sheets."""
+"""Dense operations a second in TF32 (in float32 where there is none), from NVIDIA's data sheets."""
 
 BIT = "timm:resnetv2_152x2_bit"
 CASES = {

@@ -54,15 +54,8 @@ def case_of(name: str):
 def running(name: str, device, form: Form = Form(), seed: int = 0, **changes) -> Running:
     """A run before its first step, the same numbers on every device."""
     case = case_of(name)
-    recipe = replace(
-        digits,
-        method=case.config,
-        student=Network(name=case.student),
-        batch_size=BATCH,
-        epochs=40,
-        seed=seed,
-        **changes,
-    )
+    what = {"method": case.config, "student": Network(name=case.student), "batch_size": BATCH, "epochs": 40}
+    recipe = replace(digits, **what, seed=seed, **changes)
     recipe = replace(recipe, data=replace(recipe.data, image_size=SIZE))
     teachers = []
     for k, each in enumerate(case.teachers):

@@ -30,9 +30,8 @@ def loader(request):
 
 
 def opened(cls, data, device, **more):
-    return cls(
-        data, prepare(data), rank=0, world=1, device=device, threads=2, batch_size=64, channels_last=True, **more
-    )
+    place = {"rank": 0, "world": 1, "device": device, "threads": 2, "channels_last": True}
+    return cls(data, prepare(data), batch_size=64, **place, **more)
 
 
 @pytest.mark.parametrize("mixing", [None, Mixup(), CutMix()], ids=["plain", "mixup", "cutmix"])
