@@ -137,6 +137,39 @@ def dkd(student: Array, teacher: Array, labels: Array, t: float, alpha: float, b
     return t * t * (alpha * target + beta * kl(others_s, others_u, 1.0).mean())
 
 
+def wsld(student: Array, teacher: Array, labels: Array, t: float) -> float:
+    weights = 1 - np.exp(-ce(student, labels) / (ce(teacher, labels) + 1e-7))
+    soft = -(softmax(teacher / t) * log_softmax(student / t)).sum(-1)
+    return t * t * (weights * soft).mean()
+
+
+def nkd(student: Array, teacher: Array, labels: Array, t: float) -> float:
+    loss = 0.0
+    for s, u, y in zip(student, teacher, labels, strict=True):
+        others = np.arange(len(s)) != y
+        loss -= softmax(u)[y] * log_softmax(s)[y]
+        loss -= t * t * (softmax(u[others] / t) * log_softmax(s[others] / t)).sum()
+    return loss / len(labels)
+
+
+def wttm(student: Array, teacher: Array, power: float) -> float:
+    p = softmax(teacher) ** power
+    return (p.sum(-1) * kl(student, np.log(p / p.sum(-1, keepdims=True)), 1.0)).mean()
+
+
+def ofa(student: Array, teacher: Array, labels: Array, epsilon: float) -> float:
+    label = np.eye(student.shape[1])[labels]
+    return -(((softmax(teacher) + label) ** epsilon - label) * log_softmax(student)).sum(-1).mean()
+
+
+def ickd(student: Array, teacher: Array) -> float:
+    def correlation(x: Array) -> Array:
+        g = np.einsum("bchw,bdhw->bcd", x, x)
+        return g / np.sqrt((g**2).sum(-1, keepdims=True))
+
+    return ((correlation(student) - correlation(teacher)) ** 2).sum() / (student.shape[0] * student.shape[1])
+
+
 def pearson(a: Array, b: Array) -> float:
     a, b = a - a.mean(), b - b.mean()
     return (a @ b) / (np.sqrt(a @ a) * np.sqrt(b @ b) + 1e-8)

@@ -16,10 +16,12 @@ from raykd.methods.dist import DIST
 from raykd.methods.dkd import DKD
 from raykd.methods.funmatch import FunMatch
 from raykd.methods.kd import KD
+from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
 from raykd.models.staged import Staged
 from tests.methods import formulas
 from tests.methods.tiny import CLASSES, EVERY, SIZE, data, distiller_for, new_tiny, outputs_of, run, teachers_for, tiny
+from tests.support.every_method import classes
 
 BRANCHED = ("okddip", "okddip without leader", "okddip from stage2", "one", "cl_ilr", "individual")
 WITH_FEATURES = (
@@ -320,8 +322,8 @@ def test_list_groups_the_methods_by_what_they_learn_from(capsys):
     assert list_command.run(["methods"]) == 0
     groups = [group.splitlines() for group in capsys.readouterr().out.split("\n\n") if group.strip()]
     listed = {line.split()[0]: title for title, *lines in groups for line in map(str.strip, lines)}
-    expected = {f"{type(c).__module__.split('.')[-1]}.{type(c).__qualname__.split('.')[0]}": c for c in EVERY.values()}
-    assert {name: f"methods: {config.kind}" for name, config in expected.items()} == {
+    expected = {f"{cls.__module__.split('.')[-1]}.{cls.__name__}": cls.Config.kind for cls in (*classes(), Sum)}
+    assert {name: f"methods: {kind}" for name, kind in expected.items()} == {
         name: title.strip() for name, title in listed.items()
     }
 
