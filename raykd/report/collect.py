@@ -13,8 +13,8 @@ from typing import Any
 from raykd import UserError
 from raykd.recipe.labels import Labels, labels
 from raykd.report.settings import settings
-from raykd.report.study import FILE as STUDY
-from raykd.report.study import Study, read_study
+from raykd.report.tables.study import FILE as STUDY
+from raykd.report.tables.study import Study, read_study
 from raykd.runs.reading import all_printable, printable, read_local
 from raykd.runs.results import (
     SMALL,

@@ -7,8 +7,8 @@ from pathlib import Path
 from raykd.report.collect import Collected, RunRecord, collect
 from raykd.report.compare import Baseline, Repeat, Row, check_baseline, compare_rows, find_baseline, new_row
 from raykd.report.measures import Entry, best, best_teacher, by_section, entries, hours
-from raykd.report.study import Quoted, Study, StudyCell
-from raykd.report.table import Cell, Missing, Table, build_table
+from raykd.report.tables.study import Quoted, Study, StudyCell
+from raykd.report.tables.table import Cell, Missing, Table, build_table
 from raykd.report.trials import Trials, read_trials
 
 BASELINE = "Supervised"
@@ -37,7 +37,8 @@ class Report:
     def summary(self) -> str:
         """What it holds, in a line."""
         runs = sum(len(item.row.runs) for item in self.entries)
-        parts = [f"{len(self.entries)} rows of {runs} runs"]
+        parts = [f"{len(self.entries)} rows of {runs} runs"] if self.entries else []
+        parts += [f"search {search.record.name}" for search in self.searches]
         parts += [f"{len(self.repeats)} that repeat another one's seed"] if self.repeats else []
         parts += [f"{len(self.open_runs)} not finished"] if self.open_runs else []
         parts += [f"{len(self.left_out)} left out"] if self.left_out else []

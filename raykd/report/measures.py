@@ -8,8 +8,8 @@ from typing import Any
 from raykd.metric import FORMAT
 from raykd.report.collect import RunRecord
 from raykd.report.compare import Baseline, Row
-from raykd.report.statistics import Gain, Spread, compared_with_best, gain, spread
-from raykd.report.table import Mark, mark
+from raykd.report.tables.statistics import Gain, Spread, compared_with_best, gain, spread
+from raykd.report.tables.table import Mark, mark
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,7 +151,7 @@ def test_mutated_runs_searches_and_studies(tmp_path):
 
 
 def test_published_figures(tmp_path):
-    from raykd.report.published import find_published, read_published
+    from raykd.report.tables.published import find_published, read_published
 
     path = tmp_path / "table.csv"
     head = "paper,table,dataset,teacher,student,method,metric,kind,mean,std,n,source,note\n"

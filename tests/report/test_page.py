@@ -16,7 +16,7 @@ from raykd.report.make import make
 from raykd.report.output import text
 from raykd.report.output.columns import columns
 from raykd.report.output.page import classes, page
-from raykd.report.statistics import Ranking
+from raykd.report.tables.statistics import Ranking
 from tests.report.synthetic import write_run, write_search
 from tests.report.test_report import runs  # noqa: F401  a fixture
 

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from raykd.report.statistics import cliques, compared_with_best, gain, holm, rank_rows, spread, welch
+from raykd.report.tables.statistics import cliques, compared_with_best, gain, holm, rank_rows, spread, welch
 
 A = [0.7312, 0.7298, 0.7355, 0.7321, 0.7280]
 B = [0.7250, 0.7266, 0.7241]

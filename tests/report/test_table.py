@@ -12,8 +12,8 @@ from raykd import UserError
 from raykd.report.output.csv_file import table_csv
 from raykd.report.output.latex import matrix
 from raykd.report.output.markdown import table_parts
-from raykd.report.study import Quoted
-from raykd.report.table import Cell, Missing, build_table
+from raykd.report.tables.study import Quoted
+from raykd.report.tables.table import Cell, Missing, build_table
 
 ROWS = ["Supervised", "KD", "DKD", "rare"]
 COLUMNS = ["resnet56 → resnet20", "vgg13 → vgg8", "digits_few & more"]

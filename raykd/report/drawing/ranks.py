@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from raykd.report.drawing.axes import WIDTH, clipped, nice_ticks
-from raykd.report.statistics import Ranking, cliques
+from raykd.report.tables.statistics import Ranking, cliques
 
 LINE, TOP, NAMES, BAR = 18, 46, 140, 8
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from raykd.report.measures import Entry
 from raykd.report.output.text import epochs
-from raykd.report.table import Figure, Table, TableCell
+from raykd.report.tables.table import Figure, Table, TableCell
 
 FORMULA = re.compile(r"[=+\-@\t\r]")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from raykd.report.make import Report
 from raykd.report.measures import Entry
 from raykd.report.output import text
-from raykd.report.table import Table, TableCell
+from raykd.report.tables.table import Table, TableCell
 
 SPECIAL = {
     **{c: f"\\{c}" for c in "&%$#_{}"},

@@ -7,8 +7,8 @@ from raykd.report.make import Report
 from raykd.report.measures import Entry
 from raykd.report.output import text
 from raykd.report.output.columns import columns
-from raykd.report.statistics import Spread
-from raykd.report.table import Table, TableCell
+from raykd.report.tables.statistics import Spread
+from raykd.report.tables.table import Table, TableCell
 from raykd.report.trials import Trials
 
 NOTHING = Spread(0.0, 0.0, 0)

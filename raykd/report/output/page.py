@@ -16,7 +16,7 @@ from raykd.report.make import Report
 from raykd.report.measures import Entry
 from raykd.report.output import markdown, text
 from raykd.report.output.columns import Columns, columns
-from raykd.report.table import Table
+from raykd.report.tables.table import Table
 from raykd.report.trials import Trials
 
 MOST_CLASSES = 24  # of a data set with more classes, those that change most are shown

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from raykd.report.measures import Entry
-from raykd.report.statistics import Gain, Spread
-from raykd.report.table import Figure, Table, TableCell
+from raykd.report.tables.statistics import Gain, Spread
+from raykd.report.tables.table import Figure, Table, TableCell
 
 NONE = "–"
 PERCENT = ("top1", "top5")

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MinLen
 from pydantic import model_validator
 
-from raykd.report.published import REPORTERS
+from raykd.report.tables.published import REPORTERS
 from raykd.runs.results import Model, Share, Text, read_checked
 from raykd.storage.folder import Folder
 

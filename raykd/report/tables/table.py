@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from raykd import UserError
-from raykd.report.statistics import (
+from raykd.report.tables.statistics import (
     SIGNIFICANCE,
     Gain,
     Ranking,
