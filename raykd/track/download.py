@@ -28,7 +28,7 @@ def download(place: str, to: Path) -> Path:
             _fetch(run, to)
     except (wandb.errors.CommError, ValueError) as error:
         raise UserError(f"can't read wandb:{place}: {error}") from None
-    if not any(to.iterdir()):
+    if not any(to.glob("*/recipe.json")):
         raise UserError(f"wandb:{place} has {len(runs)} run(s), none with a recipe.json of raykd's")
     return to
 
