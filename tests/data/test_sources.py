@@ -253,9 +253,49 @@ def tfrecord(base, patch):
     return s.TFRecord(path=str(base)), ("0", "1", "2"), [(0, 0), (1, 2), (2, 1)], [(3, 1)]
 
 
+def stored_csv(base, patch):
+    for seed in range(3):
+        save(base / f"{seed}.png", seed)
+    text(base / "train.csv", "image,label", "0.png,dog", "1.png,cat")
+    text(base / "test.csv", "image,label", "2.png,cat")
+    source = s.Table(path=str(base / "train.csv"), test=str(base / "test.csv"))
+    return source, ("cat", "dog"), [(0, 1), (1, 0)], [(2, 0)]
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(seed)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def stored_parquet(base, patch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, seeds in (("train", (0, 1)), ("test", (2,))):
+        table = {"image": [{"bytes": png(seed), "path": None} for seed in seeds], "label": [seed % 2 for seed in seeds]}
+        pq.write_table(pa.table(table), base / f"{name}.parquet")
+    source = s.Table(path=str(base / "train.parquet"), test=str(base / "test.parquet"))
+    return source, ("0", "1"), [(0, 0), (1, 1)], [(2, 0)]
+
+
+def stored_shards(base, patch):
+    import tarfile
+
+    for name, seeds in (("train", (0, 1)), ("test", (2,))):
+        with tarfile.open(base / f"{name}.tar", "w") as archive:
+            for seed in seeds:
+                for suffix, content in (("png", png(seed)), ("cls", str(seed % 2).encode())):
+                    member = tarfile.TarInfo(f"{seed:04}.{suffix}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    source = s.WebDataset(path=str(base / "train.tar"), test=str(base / "test.tar"))
+    return source, ("0", "1"), [(0, 0), (1, 1)], [(2, 0)]
+
+
 MAKERS = (
     imagefolder, imagenet, tiny_imagenet, cub200, stanford_dogs, mit67, stanford40, cifar10, cifar100, flowers102,
-    pet37, food101, any_torchvision, huggingface, npz, tfrecord,
+    pet37, food101, any_torchvision, huggingface, npz, tfrecord, stored_csv, stored_parquet, stored_shards,
 )  # fmt: skip
 
 

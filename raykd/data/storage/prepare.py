@@ -109,7 +109,7 @@ def clear_parts(root: Path) -> None:
 
 
 def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progress: Tick) -> None:
-    splits = _open(data.source, folder.parent, download)
+    splits = open_source(data.source, folder.parent, download)
     for name in ("train", "test"):
         part = getattr(splits, name)
         if not len(part.labels):
@@ -124,7 +124,7 @@ def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progres
     _replace(folder / "manifest.json", lambda path: path.write_text(json.dumps(manifest, indent=1) + "\n"))
 
 
-def _open(source: Source, root: Path, download: bool) -> Splits:
+def open_source(source: Source, root: Path, download: bool) -> Splits:
     """What the source gives; whatever its parsers make of damaged files is a UserError."""
     try:
         return source.open(root, download)

@@ -1,0 +1,69 @@
+"""Any source with bytes changed or cut off: read, or refused in one line; no other exception, and no endless loop."""
+
+import random
+
+import numpy as np
+import pytest
+from test_sources import MAKERS
+
+from raykd import UserError
+from raykd.data.reading import labels
+from raykd.data.reading.pictures import read_rgb
+from raykd.data.storage.prepare import open_source
+
+BYTES = (0, 1, 0x7F, 0x80, 0xFF, ord("\n"), ord(","), ord("9"))
+
+
+def damage(files, draw: random.Random) -> None:
+    """Change some bytes of one file, or cut it off."""
+    path = draw.choice(files)
+    content = bytearray(path.read_bytes())
+    if draw.random() < 0.2:
+        del content[draw.randrange(len(content) + 1) :]
+    for _ in range(draw.choice((1, 1, 4, 16))):
+        if content:
+            content[draw.randrange(len(content))] = draw.choice((*BYTES, draw.randrange(256)))
+    path.write_bytes(content)
+
+
+def read(source, root) -> None:
+    """All that preparation does with a source but writing it."""
+    splits = open_source(source, root, False)
+    for name in ("train", "test"):
+        part = getattr(splits, name)
+        labels.check(np.asarray(part.labels), splits.classes, name, part.name)
+        for i in range(len(part.labels)):
+            try:
+                read_rgb(part.read(i))
+            except (OSError, ValueError) as error:
+                assert str(error) and part.name(i)
+
+
+def attempts(tmp_path, patch, make, count, first=0):
+    (tmp_path / "source").mkdir()
+    source, *_ = make(tmp_path / "source", patch)
+    files = sorted(path for path in (tmp_path / "source").rglob("*") if path.is_file() and path.stat().st_size)
+    whole = {path: path.read_bytes() for path in files}
+    results = {"read": 0, "refused": 0}
+    for seed in range(first, first + count):
+        damage(files, random.Random(seed))
+        try:
+            read(source, tmp_path)
+            results["read"] += 1
+        except UserError as error:
+            assert str(error) and len(str(error)) < 2000
+            results["refused"] += 1
+        for path, content in whole.items():
+            path.write_bytes(content)
+    return results
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_damaged_sources_are_read_or_refused(tmp_path, monkeypatch, make):
+    assert sum(attempts(tmp_path, monkeypatch, make, 25).values()) == 25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", MAKERS)
+def test_damaged_sources_for_long(tmp_path, monkeypatch, make):
+    assert sum(attempts(tmp_path, monkeypatch, make, 3000, first=1000).values()) == 3000
