@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from raykd import UserError
 from raykd.fields import Fraction, Interval, NonNegative, Pixels, Probability, no_effect
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Source:
 
     def open(self, root: "Path", download: bool) -> "Splits":
         """The images, labels, and class names; raises UserError where they are missing and may not be downloaded."""
-        raise NotImplementedError
+        raise UserError("data.source: name a data set, one of `raykd list datasets`, in the recipe")
 
     def places(self) -> "tuple[Path, ...]":
         """Files and folders that the data lie in: a change of a name, size or time in them is a change of the data."""

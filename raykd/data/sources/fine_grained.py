@@ -8,6 +8,7 @@ from raykd.data.config import Source
 from raykd.data.reading.listing import LeftOut, subfolders
 from raykd.data.sources.examples import Examples, Splits
 from raykd.data.sources.files import folder, from_files, lines
+from raykd.data.sources.matlab import read_list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +49,8 @@ class StanfordDogs(Source):
         return Splits(classes, *(self._split(base, split) for split in ("train", "test")))
 
     def _split(self, base: Path, split: str) -> Examples:
-        from scipy.io import loadmat
-
-        table = loadmat(base / f"{split}_list.mat")
-        paths = [base / "Images" / row[0].item() for row in table["file_list"]]
-        return from_files(paths, [int(row[0]) - 1 for row in table["labels"]])
+        names, labels = read_list(base / f"{split}_list.mat")
+        return from_files([base / "Images" / name for name in names], [label - 1 for label in labels])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,27 @@
+"""The lists of Stanford Dogs, read in a process of its own: SciPy's reader of .mat files may crash on a damaged one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from raykd import UserError
+
+READ = """
+import json, sys
+from scipy.io import loadmat
+table = loadmat(sys.argv[1])
+names = [str(row[0].item()) for row in table["file_list"]]
+print(json.dumps([names, [int(row[0]) for row in table["labels"]]]))
+"""
+
+
+def read_list(path: Path) -> tuple[list[str], list[int]]:
+    """Names of the files and their labels, from 1 on; raises UserError where the file is damaged."""
+    done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{path} can't be read: damaged?")
+    names, labels = json.loads(done.stdout)
+    if len(names) != len(labels):
+        raise UserError(f"{path} has {len(names)} files but {len(labels)} labels")
+    return names, labels
