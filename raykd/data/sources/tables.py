@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from raykd import UserError
 from raykd.data.config import Source
 from raykd.data.reading.labels import NONE, number, numerals
+from raykd.data.reading.pictures import DAMAGE
 from raykd.data.sources.examples import Examples, Splits, without_test
 from raykd.fields import Fraction
 
@@ -66,12 +67,15 @@ class Table(Source):
         return images, labels, names
 
     def _read(self, path: Path) -> tuple[Column, Column, Sequence[str]]:
-        if path.suffix.lower() == ".parquet":
-            images, labels, names = self._parquet(path)
-        elif path.suffix.lower() in (".csv", ".tsv"):
-            images, labels, names = *self._csv(path), ()
-        else:
-            images, labels, names = *listed(path), ()
+        try:
+            if path.suffix.lower() == ".parquet":
+                images, labels, names = self._parquet(path)
+            elif path.suffix.lower() in (".csv", ".tsv"):
+                images, labels, names = *self._csv(path), ()
+            else:
+                images, labels, names = *listed(path), ()
+        except (*DAMAGE, csv.Error) as error:
+            raise UserError(f"{path} can't be read as a table ({error}): damaged?") from error
         base = Path(self.images).expanduser() if self.images else path.parent
         return [base / image if isinstance(image, str) else image for image in images], labels, names
 
