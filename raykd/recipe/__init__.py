@@ -339,6 +339,9 @@ class Recipe:
     """Metrics of one's own, which every evaluation has besides top1, top5, loss and ece."""
     evaluate_every: PositiveInt = 1
     """Epochs between two evaluations, metric lines and checkpoints."""
+    patience: NonNegativeInt = 0
+    """Evaluations without a better top-1 of the deployed network after which the run ends; 0: never. On a part held out
+    of the training split (`data.validation`), never on the test split."""
     log_every: PositiveInt = no_effect(20)
     """Steps between two logged lines of loss terms and notes."""
     workers: Workers | tuple[Workers, Workers] = no_effect(1)

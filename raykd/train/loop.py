@@ -71,7 +71,7 @@ def fit(
     remote: what the teachers, running elsewhere, say of each part (see `split`) of a step's batch; on the CPU.
     """
     run = Running(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world, remote)
-    while state.step < run.steps:
+    while state.step < run.steps and not (recipe.patience and state.waited >= recipe.patience):
         stop = _interval_end(recipe, state.step, data.size)
         initialising = state.enter(state.step < initial_steps(recipe, data.size))
         yield from _interval(run, stop, save_due)
@@ -81,7 +81,10 @@ def fit(
             yield Epoch(stop, run.epoch(stop), line | {"phase": "initialise"})
             continue
         share_buffers(state.evaluated)
-        yield Epoch(stop, run.epoch(stop), line | evaluate(state.evaluated))
+        line |= evaluate(state.evaluated)
+        if recipe.patience:
+            state.count_evaluation(next(iter(line["evaluation"].values()))["top1"])
+        yield Epoch(stop, run.epoch(stop), line)
 
 
 def share_buffers(module: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """All that changes while training."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,18 +25,24 @@ class State:
     ema: Average | None
     initial_optimizer: torch.optim.Optimizer | None = None  # of the initialise phase, where the recipe has one
     step: int = 0
+    best: float = -math.inf  # top-1 of the deployed network, of all evaluations so far
+    waited: int = 0  # evaluations since it was reached
     meter: Meter = field(default_factory=Meter)
+
+    def count_evaluation(self, top1: float) -> None:
+        """For a recipe with patience: an evaluation that is no better than the best has waited."""
+        self.best, self.waited = (top1, 0) if top1 > self.best else (self.best, self.waited + 1)
 
     def snapshot(self) -> dict[str, Any]:
         """A copy on the CPU that further steps don't change."""
         state = {name: getattr(self, name).state_dict() for name in (*self._parts, "meter")}
         state["ema"] = self.ema.state_dict() if self.ema is not None else {}
-        return {"step": self.step, **_copy(state)}
+        return {"step": self.step, "best": self.best, "waited": self.waited, **_copy(state)}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Become what `snapshot` kept; raises UserError where that is of another recipe."""
         try:
-            self.step = snapshot["step"]
+            self.step, self.best, self.waited = (snapshot[name] for name in ("step", "best", "waited"))
             for name in self._parts:
                 getattr(self, name).load_state_dict(snapshot[name])
             self.meter.load_state_dict(snapshot["meter"], next(self.distiller.parameters()).device)

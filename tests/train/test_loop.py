@@ -369,3 +369,25 @@ def test_funmatch_decay_is_independent_of_the_rate():
     p.grad = torch.zeros_like(p)
     optimizer.step()
     torch.testing.assert_close(p.detach(), torch.full((3, 3), 1 - 1e-3))
+
+
+def test_a_run_ends_when_its_patience_does():
+    """Three evaluations without a better top-1 end it; resumed at that point it trains no more."""
+    recipe = tiny.recipe(epochs=9, patience=3)
+    scores = iter((0.1, 0.5, 0.5, 0.4, 0.3, 0.9))
+    train, test = tiny.data(recipe)
+    state = new_state(recipe, tiny.distiller(), tiny.CPU)
+
+    def evaluate(distiller):
+        return {"evaluation": {"student": {"top1": next(scores)}}}
+
+    def ends(state):
+        events = loop.fit(recipe, state, (), train, evaluate, tiny.CPU, lambda step: False)
+        return [event.epoch for event in events if isinstance(event, loop.Epoch)]
+
+    assert len(ends(state)) == 5 and state.waited == 3
+    again = new_state(recipe, tiny.distiller(), tiny.CPU)
+    again.restore(reread(state.snapshot()))
+    assert ends(again) == []
+    train.close()
+    test.close()

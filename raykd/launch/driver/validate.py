@@ -19,6 +19,10 @@ def check(recipe: Recipe) -> None:
     _method(recipe)
     _form(recipe)
     _placement(recipe)
+    if recipe.patience and not recipe.data.validation:
+        raise UserError(
+            "patience: the test split must not say when to stop; hold a part out with --data.validation 0.1"
+        )
     sgd = recipe.optimizer
     if isinstance(sgd, SGD) and sgd.nesterov and sgd.momentum == 0:
         raise UserError("optimizer.momentum: 0 leaves nothing for nesterov; set --optimizer.no-nesterov")
