@@ -290,6 +290,8 @@ class Search:
     """Dotted field name to a `ray.tune` search space, a `When`, or (names joined by commas) a `Simplex`."""
     samples: PositiveInt = 16
     """Trials; with grids besides, times their points; of grids alone, every point is one trial, whatever this says."""
+    repeats: Count = 1
+    """Runs of every pick, a trial each, with the seeds from the recipe's own on; picks are compared by their mean."""
     metric: str = "top1"
     """What is compared, of the deployed network on the held-out part of the training split: top1, top5, loss, ece, or
     one of the recipe's own metrics."""

@@ -1,10 +1,17 @@
 """What a search consists of, before anything runs."""
 
+from dataclasses import replace
+
 import pytest
 from ray import tune
 
+from raykd import UserError
 from raykd.launch.search import space, validate
+from raykd.launch.search.searcher import Suggest
+from raykd.launch.search.trial_table import Trial, TrialTable
 from raykd.recipe import Search
+from raykd.storage.folder import Folder
+from recipes.digits.supervised import recipe as digits
 
 GRID = {"optimizer.learning_rate": tune.grid_search([0.1, 0.2, 0.4]), "batch_size": tune.grid_search([32, 64])}
 
@@ -30,3 +37,29 @@ def test_no_trial_is_a_copy_of_another(entries, trials):
 def test_what_has_no_effect_on_a_result_is_not_searched(field):
     with pytest.raises(Exception, match=f"search: {field} is the same for all trials"):
         space.read(Search(space={field: tune.choice([1, 2])}))
+
+
+def test_every_pick_is_repeated_and_the_best_mean_wins(tmp_path):
+    """Two picks of two runs each: the pick with the best single run has the worse mean, a third is not whole."""
+    wanted = Search(space={"optimizer.learning_rate": tune.uniform(0.1, 1.0)}, samples=3, repeats=2)
+    places = space.read(wanted)
+    table = TrialTable(Folder(str(tmp_path)), wanted, places)
+    assert validate.total(wanted, places) == 6
+    suggest = Suggest(table, places, None, 0, 6, 0)
+    picks = [suggest.suggest(str(i)) for i in range(6)]
+    rates = [pick["optimizer.learning_rate"] for pick in picks]
+    assert rates[0] == rates[1] != rates[2] == rates[3] != rates[4] == rates[5]
+    scores = {"0000": 0.9, "0001": 0.5, "0002": 0.8, "0003": 0.7, "0004": 0.99}
+    table.trials = {name: Trial(name, {}, "finished", metric=score) for name, score in scores.items()}
+    best = table.best()
+    assert best.name == "0002" and best.metric == pytest.approx(0.75)
+
+
+def test_repeats_need_random_or_grid_search():
+    from ray.tune.schedulers import PopulationBasedTraining
+
+    swapping = PopulationBasedTraining(hyperparam_mutations={"optimizer.learning_rate": tune.uniform(0.1, 1.0)})
+    entries = {"optimizer.learning_rate": tune.uniform(0.1, 1.0)}
+    wanted = Search(space=entries, repeats=2, scheduler=swapping)
+    with pytest.raises(UserError, match="search: repeats go with random and grid search"):
+        validate.check(validate.base_of(replace(digits, search=wanted)), wanted, space.read(wanted))

@@ -81,6 +81,7 @@ def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name:
         "mode": wanted.mode,
         "samples": wanted.samples,
         "trials": total(wanted, table.space),
+        "repeats": wanted.repeats,
         "validation": base.data.validation,
         "space": space.describe(wanted, table.space),
         "scheduler": type(wanted.scheduler).__name__ if wanted.scheduler is not None else "",
@@ -94,7 +95,8 @@ def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name:
         there = place.read_json("search.json")
         if "version" not in there:
             there["base"] = of_earlier_version(there["base"], summary["base"])
-        same = ("base", "space", "metric", "mode")
+        there = {"repeats": 1} | there  # those before there were any
+        same = ("base", "space", "metric", "mode", "repeats")
         found = differences({key: there[key] for key in same}, {key: summary[key] for key in same})
         if found:
             raise UserError(
@@ -125,6 +127,7 @@ def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTab
         metric=table.search.metric,
         git=git_commit(loaded.path.parent),
         swaps=swaps(table.search),
+        repeats=table.search.repeats,
     )
 
 

@@ -27,7 +27,7 @@ class Suggest(Searcher):
         if inner is not None and not inner.set_search_properties(wanted.metric, wanted.mode, dict(space.domains)):
             raise UserError("search: leave metric, mode and space out of the searcher; the recipe's search has them")
         self._standing, self._space, self._inner = standing, space, inner
-        self._seed, self._limit = seed, limit
+        self._seed, self._limit, self._repeats = seed, limit, wanted.repeats
         known = standing.trials
         self._unfinished = [trial for trial in known.values() if trial.state not in DONE]
         self._new = [name for name in map(number, range(total)) if name not in known]
@@ -72,7 +72,7 @@ class Suggest(Searcher):
 
     def _pick(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._inner is None:
-            return spaces.random_pick(self._space, self._seed, int(self._new[0]))
+            return spaces.random_pick(self._space, self._seed, int(self._new[0]) // self._repeats)
         pick = self._fresh(trial_id)
         if pick is None or isinstance(pick, str):
             self._asked.pop(trial_id)

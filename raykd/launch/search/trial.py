@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class SearchPlan:
     key: Any  # the holder of W&B's key
     metric: str
     git: str
+    repeats: int  # trials of the same pick, one after another, each with a seed of its own
     swaps: bool  # whether a scheduler pauses trials or moves them on to another's checkpoint
 
 
@@ -65,6 +66,7 @@ def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
 def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> JobSpec:
     chosen = space.overrides(ray.cloudpickle.loads(plan.space), picked)
     recipe = override(from_dict(plan.base), chosen)
+    recipe = replace(recipe, seed=recipe.seed + int(name) % plan.repeats)
     trained = [(Folder(plan.storage) / run_name(teacher)).place for teacher in wanted(recipe)]
     loaded = Loaded(recipe, Path(), plan.sources, "")
     directory.open_run(run, loaded, recipe, trained)

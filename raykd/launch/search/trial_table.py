@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 from raykd.launch.search.space import Space, values
@@ -94,10 +95,16 @@ class TrialTable:
         return self.trials[name]
 
     def best(self) -> Trial | None:
-        """The finished trial with the best metric; the first of equals."""
-        finished = [t for _, t in sorted(self.trials.items()) if t.state == "finished" and t.metric is not None]
+        """The first trial of the pick whose repeats, all finished, have the best mean, with it; of equals the first."""
+        repeats = self.search.repeats
+        finished: dict[int, list[Trial]] = {}
+        for name, trial in sorted(self.trials.items()):
+            if trial.state == "finished" and trial.metric is not None:
+                finished.setdefault(int(name) // repeats, []).append(trial)
+        whole = [trials for trials in finished.values() if len(trials) == repeats]
+        means = [replace(trials[0], metric=fmean(t.metric for t in trials)) for trials in whole]
         sign = 1 if self.search.mode == "max" else -1
-        return max(finished, key=lambda trial: sign * trial.metric) if finished else None
+        return max(means, key=lambda trial: sign * trial.metric) if means else None
 
     def write_table(self) -> None:
         """trials.csv."""

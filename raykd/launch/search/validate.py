@@ -45,6 +45,8 @@ def check(base: Recipe, wanted: Search, places: space.Space) -> None:
             raise UserError(f"search: the scheduler changes {field}, which the space does not have; add it there")
         if field.startswith("optimizer.") and field not in ("optimizer.learning_rate", "optimizer.clip_norm"):
             raise UserError(f"search: {field} can't change during training: it is part of the optimizer's state")
+    if wanted.repeats > 1 and (wanted.searcher is not None or swaps(wanted)):
+        raise UserError("search: repeats go with random and grid search; leave the searcher out, and what swaps trials")
     _check_algorithms(base, wanted, places)
 
 
@@ -95,9 +97,9 @@ def swaps(wanted: Search) -> bool:
 
 
 def total(wanted: Search, places: space.Space) -> int:
-    """Trials: samples of each point of the grids; one of each, where nothing but grids would tell samples apart."""
+    """Trials: samples of each point of the grids, each repeated; one of each, where grids alone tell samples apart."""
     alike = places.grids and not places.domains and not mutated_by(wanted)
-    return space.grid_points(places) * (1 if alike else wanted.samples)
+    return space.grid_points(places) * (1 if alike else wanted.samples) * wanted.repeats
 
 
 def teachers_of(base: Recipe, places: space.Space) -> list[Recipe]:
