@@ -49,13 +49,14 @@ def configs() -> dict[str, MethodConfig]:
 
 
 def case_of(config: MethodConfig, create: Callable[[str], Staged], students, teacher: str) -> Case:
-    """The first student, and the least number of teachers, that the method takes."""
+    """The first student, and the least number of teachers, that the method takes: of the student's kind where no other
+    will do."""
     reasons = []
-    for student in students:
+    for student, taught in [*((s, teacher) for s in students), *((s, s) for s in students)]:
         for count in range(4) if config.uses_teachers else (0,):
-            case = Case(config, student, (teacher,) * count)
+            case = Case(config, student, (taught,) * count)
             try:
-                case.build(create, [create(teacher) for _ in range(count)])
+                case.build(create, [create(taught) for _ in range(count)])
                 return case
             except UserError as reason:
                 reasons.append(str(reason))
