@@ -10,6 +10,7 @@ from raykd.data.config import Data, Deviation
 from raykd.fields import (
     Count,
     Fraction,
+    Gt,
     Interval,
     MaxLen,
     MinLen,
@@ -28,7 +29,7 @@ from raykd.method import MethodConfig
 from raykd.metric import DISTINCT, Metric
 from raykd.models.config import Network
 
-Rate = Annotated[float, Interval(gt=0, le=1000)]
+Rate = Annotated[float, Gt(0), Rule("at most 1,000, as training diverges beyond", lambda rate: rate <= 1000)]
 Decay = Annotated[float, Interval(ge=0, le=1000)]
 Workers = Annotated[int, Interval(ge=0, le=65_536)]
 CPUs = Annotated[int, Interval(ge=1, le=65_536)]
