@@ -1,4 +1,4 @@
-"""Scale Decoupled Distillation (Luo & Wei, CVPR 2024).
+"""Scale Decoupled Distillation (Wei, Luo, Luo, CVPR 2024).
 
 SDD compares the logits of cells of the last feature maps, which student's and teacher's own heads give, at several
 scales: the mean over samples and cells of another method's divergence (KD, DKD, NKD), times `conflict` where the

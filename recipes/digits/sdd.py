@@ -1,4 +1,4 @@
-"""Scale decoupled distillation (SDD, Luo & Wei 2024) with KD on digits.
+"""Scale decoupled distillation (SDD, Wei et al. 2024) with KD on digits.
 
 raykd train recipes/digits/sdd.py
 """
