@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from raykd import UserError, __version__
+from raykd import UserError, __version__, home
 from raykd.output import complain, open_streams
 
 COMMANDS = {
@@ -83,6 +83,7 @@ def _command(name: str) -> Callable[[Sequence[str]], int | None]:
 def console() -> None:
     """The `raykd` command."""
     open_streams()
+    home.provide(lambda line: print(line, file=sys.stderr))
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "raykd"
-ORDER = "output terminal fields metric method contract losses storage models data methods recipe runs teachers".split()
-ORDER += "train bench track report launch commands".split()
+ORDER = "output home terminal fields metric method contract losses storage models data".split()
+ORDER += "methods recipe runs teachers train bench track report launch commands".split()
 OUTSIDE = {"ray": {"launch"}, "wandb": {"track"}, "ffcv": {"data"}}
 
 

@@ -1,0 +1,24 @@
+"""A home and a temporary folder that can be used, as torch, numba, Ray, W&B and raykd expect them. A leaf."""
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+
+LONGEST = 60  # characters of a temporary folder: sockets lie below it, and their paths have 107
+
+
+def provide(say: Callable[[str], None]) -> None:
+    """Give this process, and those that it starts, a home and a temporary folder where it has none; each is said."""
+    if len(tempfile.gettempdir()) > LONGEST and os.access("/tmp", os.W_OK):
+        say(f"note: TMPDIR {tempfile.gettempdir()} is too long for sockets, so it is /tmp here")
+        os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
+    if not os.access(os.path.expanduser("~"), os.W_OK | os.X_OK):
+        os.environ["HOME"] = os.path.join(tempfile.gettempdir(), f"raykd-home-{os.getuid()}")
+        os.makedirs(os.environ["HOME"], mode=0o700, exist_ok=True)
+        about = os.lstat(os.environ["HOME"])  # a name that others may have taken, as a link too
+        if about.st_uid != os.getuid() or not stat.S_ISDIR(about.st_mode):
+            os.environ["HOME"] = tempfile.mkdtemp(prefix="raykd-home-")
+        say(f"note: there is no home that can be written to, so it is {os.environ['HOME']}; HOME names another")
+    if not {"LOGNAME", "USER", "LNAME", "USERNAME"} & os.environ.keys():
+        os.environ["USER"] = f"user{os.getuid()}"  # who has no entry in passwd has no name, which some libraries want

@@ -1,0 +1,50 @@
+"""Users without a home, with one that can't be written to, or with a temporary folder of a long name."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from raykd import home
+
+
+@pytest.fixture
+def said(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    for name in ("HOME", "USER", "TMPDIR"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    return []
+
+
+@pytest.mark.parametrize("unusable", ["/nonexistent", "/proc/1/nothing"])
+def test_a_home_that_can_not_be_used_is_replaced_and_said(said, monkeypatch, unusable):
+    monkeypatch.setenv("HOME", unusable)
+    home.provide(said.append)
+    (line,) = said
+    assert os.environ["HOME"] in line and os.access(os.environ["HOME"], os.W_OK)
+    assert Path("~/.cache/raykd").expanduser().is_relative_to(os.environ["HOME"])
+    assert os.stat(os.environ["HOME"]).st_mode & 0o077 == 0
+
+
+def test_a_home_that_can_be_used_stays(said, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home.provide(said.append)
+    assert os.environ["HOME"] == str(tmp_path) and said == []
+
+
+def test_a_long_temporary_folder_is_replaced_and_said(said, monkeypatch, tmp_path):
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    home.provide(said.append)
+    assert tempfile.gettempdir() == "/tmp" and len(said) == 1 and "too long" in said[0]
+
+
+def test_a_user_without_a_name_gets_one(said, monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    home.provide(said.append)
+    import getpass
+
+    assert getpass.getuser()
