@@ -169,6 +169,14 @@ def test_a_truncated_file_without_its_manifest_is_named(tmp_path):
         Header(tmp_path / "x.beton")
 
 
+def test_a_file_of_no_images_is_named(tmp_path):
+    write(tmp_path / "x.beton", from_arrays(IMAGES, [0] * 40, "x"))
+    whole = (tmp_path / "x.beton").read_bytes()
+    (tmp_path / "x.beton").write_bytes(whole[:8] + bytes(8) + whole[16:])
+    with pytest.raises(UserError, match=r"x\.beton holds no images"):
+        Header(tmp_path / "x.beton")
+
+
 def test_stale_and_damaged_manifests_are_named(toy):
     data = toy()
     path = prepare(data).train.parent / "manifest.json"

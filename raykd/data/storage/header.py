@@ -75,6 +75,8 @@ class Header:
         row = np.dtype([("", METADATA[kind]) for kind in kinds], align=True)
         start, count = HEADER.itemsize + len(kinds) * FIELD.itemsize, int(header[0]["num_samples"])
         table = int(header[0]["alloc_table_ptr"])
+        if count == 0:
+            raise self._damaged("holds no images")
         if self.page_size == 0 or table < start + count * row.itemsize or table + ALLOCATION.itemsize > self.bytes:
             raise self._damaged("is truncated")
         self.image, self.label = self._image(kinds, names, image), self._label(kinds, names, label)
