@@ -63,5 +63,7 @@ def about_of(path: Path) -> About:
         with safetensors.safe_open(path, "pt") as file:
             fields = json.loads((file.metadata() or {})["raykd"])
         return About(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError):
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such weights file") from None
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError):
         raise UserError(f"{path} is not a student that raykd wrote, or it is damaged") from None
