@@ -36,7 +36,7 @@ PARTS = {
     "first step, evaluation": "epoch ",
     "result; Ray ends": "",
 }
-KINDS = {"ray::RayTrainWorker": "workers", "ray::TrainController": "controller", "ray::Board": "board"}
+KINDS = {"ray::RayTrainWorker": "workers", "ray::TrainController": "controller", "ray::RunState": "state"}
 
 
 def rows(turns: int = 3, counts: tuple[int, ...] = (0, 1, 2)) -> Iterator[dict]:

@@ -83,7 +83,7 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def actors(root=None, kind="Teaching"):
+def actors(root=None, kind="TeacherActor"):
     """Processes of remote teachers, or of another actor, below this one or below another."""
     below = psutil.Process(root).children(recursive=True)
     return [process for process in below if process.is_running() and _title(process).startswith(f"ray::{kind}")]
@@ -99,7 +99,7 @@ def _title(process):
 class Killer(threading.Thread):
     """Kills a remote teacher, or another actor, once a run's first epoch is over."""
 
-    def __init__(self, metrics, kind="Teaching"):
+    def __init__(self, metrics, kind="TeacherActor"):
         super().__init__(daemon=True)
         self.metrics, self.kind, self.killed = metrics, kind, 0
 
@@ -207,7 +207,7 @@ def test_an_actors_own_error_is_raised_and_one_that_always_dies_ends_the_run(ray
         def outputs(self, step):
             os._exit(1)
 
-    monkeypatch.setattr(remote_teachers, "Teaching", ray.remote(Dying))
+    monkeypatch.setattr(remote_teachers, "TeacherActor", ray.remote(Dying))
     monkeypatch.setattr(remote_teachers, "LOSSES", 2)
     said = []
     teachers = beginning(path, said.append)
