@@ -43,8 +43,8 @@ def methods() -> Tables:
     from raykd.contract import Distiller
 
     by_kind: dict[str, list[tuple[str, str]]] = {kind: [] for kind in KINDS}
-    for module in pkgutil.iter_modules(raykd.methods.__path__):
-        loaded = importlib.import_module(f"raykd.methods.{module.name}")
+    for module in pkgutil.walk_packages(raykd.methods.__path__, "raykd.methods."):
+        loaded = importlib.import_module(module.name)
         for name, cls in vars(loaded).items():
             if (
                 isinstance(cls, type)
@@ -52,7 +52,9 @@ def methods() -> Tables:
                 and cls.__module__ == loaded.__name__
                 and "Config" in vars(cls)
             ):
-                by_kind[cls.Config.kind].append((f"{module.name}.{name}", (loaded.__doc__ or "").split("\n")[0]))
+                by_kind[cls.Config.kind].append(
+                    (f"{module.name.removeprefix('raykd.methods.')}.{name}", (loaded.__doc__ or "").split("\n")[0])
+                )
     return {f"methods: {kind}": rows for kind, rows in by_kind.items() if rows}
 
 

@@ -322,7 +322,9 @@ def test_list_groups_the_methods_by_what_they_learn_from(capsys):
     assert list_command.run(["methods"]) == 0
     groups = [group.splitlines() for group in capsys.readouterr().out.split("\n\n") if group.strip()]
     listed = {line.split()[0]: title for title, *lines in groups for line in map(str.strip, lines)}
-    expected = {f"{cls.__module__.split('.')[-1]}.{cls.__name__}": cls.Config.kind for cls in (*classes(), Sum)}
+    expected = {
+        f"{cls.__module__.removeprefix('raykd.methods.')}.{cls.__name__}": cls.Config.kind for cls in (*classes(), Sum)
+    }
     assert {name: f"methods: {kind}" for name, kind in expected.items()} == {
         name: title.strip() for name, title in listed.items()
     }
