@@ -27,6 +27,8 @@ from raykd.train.state import State
 def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Module:
     """What the loop calls: the distiller, compiled where the recipe says so, in DDP where there are workers.
 
+    The compiled distiller lies inside DDP, whose compiler backend cuts its graph at DDP's buckets, so that a bucket is
+    added up over the workers while the backward pass goes on; around DDP, it would only break the graph besides.
     `find_unused_parameters`: a method may leave modules out for a while (CA-MKD's features in the first epoch), and DDP
     then never rebuilds its buckets, so a resumed run adds gradients up in the same order as an uninterrupted one.
     Buffers stay each worker's own in training, but for methods that read them: sharing them costs a step a tenth.
