@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from raykd.report.svg import HEIGHT, LEFT, TOP, WIDTH, Axes
-
 from raykd.methods.aekd import AEKD
 from raykd.methods.ca_mkd import CAMKD
 from raykd.methods.dist import DIST
@@ -21,6 +19,7 @@ from raykd.methods.kd import KD
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.supervised import Supervised
+from raykd.report.drawing.axes import HEIGHT, LEFT, TOP, WIDTH, Axes
 from tests.bench.step import CASES, CLASSES, Case, only_ours
 from tests.bench.timing import in_turns, threads
 
@@ -121,7 +120,7 @@ STYLE = (
 def _panel(what: str, curves: dict[str, dict[int, float]]) -> str:
     shares = {name: {x: t / min(times.values()) for x, t in times.items()} for name, times in curves.items()}
     xs, ys = ([v for share in shares.values() for v in side(share)] for side in (dict.keys, dict.values))
-    axes = Axes(xs, ys, x_label=what, y_label="time of a step")
+    axes = Axes((min(xs), max(xs)), (0.0, max(ys)), x_label=what, y_label="time of a step")
     inside = []
     for i, (name, share) in enumerate(shares.items()):
         points = [f"{axes.x(x):.1f} {axes.y(y):.1f}" for x, y in share.items()]
@@ -129,7 +128,7 @@ def _panel(what: str, curves: dict[str, dict[int, float]]) -> str:
         inside.append(f'<path class="line c{i} dashed" d="M{points[0]}L{points[-1]}"/>')
         inside += [f'<circle class="c{i}" cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="3"/>' for x, y in share.items()]
         inside.append(f'<text class="c{i}" style="stroke:none" x="{LEFT + 10}" y="{TOP + 14 + 14 * i}">{name}</text>')
-    return axes.draw("".join(inside), y_format=lambda y: f"{y:g}×", title=f"time of a step over {what}")
+    return axes.draw("".join(inside), y_format=lambda y: f"{y:g}×")
 
 
 def slope(times: dict[int, float]) -> float:
