@@ -41,6 +41,7 @@ class State:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Become what `snapshot` kept; raises UserError where that is of another recipe."""
+        snapshot = {"best": -math.inf, "waited": 0} | snapshot  # checkpoints of versions without patience have neither
         try:
             self.step, self.best, self.waited = (snapshot[name] for name in ("step", "best", "waited"))
             for name in self._parts:
