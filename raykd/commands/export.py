@@ -1,6 +1,7 @@
 """raykd export: the deployed network alone, as a file for other programs."""
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,19 +62,46 @@ def _network(folder):
     return network.model.eval(), images
 
 
+def described(folder) -> dict[str, str]:
+    """What a user of the file must know, as text by name: classes, preprocessing, and where the network came from."""
+    from dataclasses import asdict
+
+    from raykd.recipe.fingerprint import fingerprint
+    from raykd.recipe.serial import to_dict
+    from raykd.runs.recipe import recipe_of
+    from raykd.runs.results import read_result
+    from raykd.runs.student import FILE, about_of
+    from raykd.storage.local_copy import local_copy, of_student
+
+    about = asdict(about_of(local_copy(str(folder.place), of_student).path / FILE))
+    recipe, result = recipe_of(folder), read_result(folder)
+    known: dict[str, object] = {key: about[key] for key in ("network", "classes", "image_size", "mean", "std")}
+    known["input"] = "float32 [N, 3, image_size, image_size], RGB scaled to [0, 1], then (x - mean) / std by channel"
+    known["resize"] = [to_dict(step) for step in recipe.data.test]
+    known["output"] = "logits [N, classes]"
+    known["recipe"] = fingerprint(recipe)
+    if result is not None:
+        known |= {"top1": result.top1, "commit": result.git}
+    return {f"raykd.{key}": value if isinstance(value, str) else json.dumps(value) for key, value in known.items()}
+
+
 def _pt2(folder, path: Path) -> str:
     import torch
 
     model, images = _network(folder)
     program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     content = io.BytesIO()
-    torch.export.save(program, content)  # to a file, torch says no more of a full disk than that it failed
+    files = {"raykd.json": json.dumps(described(folder), indent=1)}
+    torch.export.save(
+        program, content, extra_files=files
+    )  # to a file, torch says no more of a full disk than that it failed
     path.write_bytes(content.getvalue())
     return _checked(torch.export.load(path).module()(images), model(images))
 
 
 def _onnx(folder, path: Path) -> str:
     try:
+        import onnx
         import onnxruntime
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError:
@@ -86,6 +114,9 @@ def _onnx(folder, path: Path) -> str:
     shapes = ({0: torch.export.Dim("batch", min=1)},)
     options = {"input_names": ["images"], "output_names": ["logits"], "dynamo": True, "verbose": False}
     torch.onnx.export(model, (images,), path, dynamic_shapes=shapes, external_data=False, **options)
+    whole = onnx.load(path)
+    onnx.helper.set_model_props(whole, described(folder))
+    onnx.save(whole, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     one_more = torch.cat([images, images[:1]])  # another batch size than the traced one
     (logits,) = session.run(None, {"images": one_more.numpy()})

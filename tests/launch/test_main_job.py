@@ -92,9 +92,15 @@ def test_export(raykd, first, suffix, tmp_path):
 
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         (found,) = session.run(None, {"images": images.numpy()})
-        found = torch.from_numpy(found)
+        found, about = torch.from_numpy(found), session.get_modelmeta().custom_metadata_map
     else:
-        found = torch.export.load(path).module()(images)
+        files = {"raykd.json": ""}
+        found = torch.export.load(path, extra_files=files).module()(images)
+        about = json.loads(files["raykd.json"])
+    recipe = raykd.json("digits/kd/recipe.json")
+    assert json.loads(about["raykd.classes"]) == list("0123456789")
+    assert json.loads(about["raykd.mean"]) == recipe["data"]["mean"] and about["raykd.image_size"] == "32"
+    assert float(about["raykd.top1"]) == raykd.json("digits/kd/result.json")["top1"]
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
 
 
