@@ -30,9 +30,8 @@ def test_a_step_is_measured_in_its_parts():
 
 
 def test_teachers_that_are_not_trained_yet_are_stood_in_for():
-    (teacher,) = stand_ins(
-        tiny.recipe(teachers=Teachers(sources=(Train(recipe=tiny.recipe(), seeds=(3,)),))), 10, tiny.CPU
-    )
+    taught = tiny.recipe(teachers=Teachers(sources=(Train(recipe=tiny.recipe(), seeds=(3,)),)))
+    (teacher,) = stand_ins(taught, tuple("0123456789"), tiny.CPU)
     assert (teacher.name, teacher.network.num_classes) == ("resnet8-3", 10)
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
 
