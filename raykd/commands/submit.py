@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import tyro
 
 from raykd import UserError
+from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, load, parse
 from raykd.storage.atomic import temporary_folder
-from raykd.terminal import Terminal, masked
+from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
 from raykd.commands import list as list_command
 from raykd.contract import Batch, Distiller
@@ -302,20 +301,6 @@ def test_batches_of_one_sample_work_where_there_is_no_batch_norm():
         batch: Batch = data(1)
         sum(run(distiller, teachers, batch).terms.values()).backward()
         assert all(torch.isfinite(p.grad).all() for p in distiller.parameters() if p.grad is not None), name
-
-
-@every
-def test_no_step_waits_for_the_device(name: str):
-    """Fake tensors have no values: whatever would copy one to the host (`item`, a mask's indices) raises."""
-    teachers = teachers_for(name)
-    real = distiller_for(name, teachers).double().train(), teachers
-    fake = FakeTensorMode()
-    with FakeCopyMode(fake):
-        distiller, teachers = copy.deepcopy(real)
-    with fake:
-        images = torch.empty(4, 3, SIZE, SIZE, dtype=torch.float64)
-        batch = Batch(images, torch.zeros(4, dtype=torch.int64), torch.arange(4))
-        sum(run(distiller, teachers, batch).terms.values()).backward()
 
 
 def test_list_groups_the_methods_by_what_they_learn_from(capsys):
