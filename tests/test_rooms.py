@@ -61,3 +61,26 @@ def test_imports_go_one_way(path):
 def test_no_room_is_missing():
     rooms = {room(path) for path in modules()} - {"__init__", "__main__"}
     assert rooms == {*ORDER}
+
+
+def arrows() -> dict[str, set[str]]:
+    """Which module imports which, wherever the import stands: in functions and under TYPE_CHECKING as well."""
+    names = {".".join(("raykd", *path.relative_to(ROOT).with_suffix("").parts)): path for path in modules()}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for name, path in names.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                wanted = {f"{node.module}.{alias.name}" for alias in node.names}
+                found[name] |= {full if full in names else node.module for full in wanted}
+            elif isinstance(node, ast.Import):
+                found[name] |= {alias.name for alias in node.names}
+        found[name] = {other for other in found[name] if other in names and other != name}
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    left = arrows()
+    while leaves := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in leaves}
+    assert not left, f"these import each other, or what does: {sorted(left)}"
