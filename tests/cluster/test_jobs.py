@@ -40,10 +40,10 @@ def test_a_job_is_followed_to_its_end_and_keeps_its_results(local):
 
 
 def test_the_exit_status_is_the_jobs(local):
-    wrong = ("--address", local.dashboard, "--teachers.max-parallel", "0", "--accumulate", "0")
+    wrong = ("--address", local.dashboard, "--name", "wrong", "--student.name", "resnet9")
     failed = local.run("raykd", "submit", *QUICK, *wrong)
     assert failed.returncode == 2
-    assert "raykd: accumulate: 0 must be above 0" in failed.stdout and "failed, exit status 2" in failed.stdout
+    assert "raykd: unknown network 'resnet9'" in failed.stdout and "failed, exit status 2" in failed.stdout
 
 
 def test_a_token_is_needed(local):
@@ -72,7 +72,7 @@ def test_wandb_key_shows_nowhere(local):
         "if found.exists():\n"
         "    print('hash', hashlib.sha256(found.read_bytes()).hexdigest(), oct(found.stat().st_mode)[-3:])\n"
     )
-    inside = ("raykd", "submit", str(recipe), "--address", local.dashboard, "--workers", "0", "--accumulate", "0")
+    inside = ("raykd", "submit", str(recipe), "--address", local.dashboard, "--workers", "0", "--student.name", "resnet9")
     done = local.run(*inside)
     sent = job_id(done.stdout)
     assert "W&B key: sent as a file of mode 0600" in done.stdout

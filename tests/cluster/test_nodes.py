@@ -139,7 +139,7 @@ def test_what_can_never_run_is_refused_and_what_waits_says_so(tmp_path):
         from dataclasses import replace
         import ray
         from raykd import UserError
-        from raykd.launch import cluster as room
+        from raykd.launch.cluster import connection as room
         from recipes.digits.supervised import recipe
 
         cluster = begin(0, 1, 1)
