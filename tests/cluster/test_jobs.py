@@ -72,7 +72,17 @@ def test_wandb_key_shows_nowhere(local):
         "if found.exists():\n"
         "    print('hash', hashlib.sha256(found.read_bytes()).hexdigest(), oct(found.stat().st_mode)[-3:])\n"
     )
-    inside = ("raykd", "submit", str(recipe), "--address", local.dashboard, "--workers", "0", "--student.name", "resnet9")
+    inside = (
+        "raykd",
+        "submit",
+        str(recipe),
+        "--address",
+        local.dashboard,
+        "--workers",
+        "0",
+        "--student.name",
+        "resnet9",
+    )
     done = local.run(*inside)
     sent = job_id(done.stdout)
     assert "W&B key: sent as a file of mode 0600" in done.stdout
