@@ -92,6 +92,10 @@ class Meter:
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Go on with the sums of a checkpoint, on the device."""
+        state = dict(state)
+        if "sums" not in state:  # version 0.1.0 kept a sum for each term and note
+            earlier = Step(state.pop("terms"), state.pop("notes"))
+            state["sums"] = dict([_flat(earlier)]) if earlier.terms else {}
         vars(self).update(state)
         self.sums = {layout: values.to(device) for layout, values in self.sums.items()}
         self.norm = None if self.norm is None else self.norm.to(device)
