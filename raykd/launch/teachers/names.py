@@ -1,9 +1,12 @@
 """Which teachers a recipe has trained first, and where their runs stand."""
 
 import dataclasses
+import re
 
 from raykd.recipe import Recipe, Train
 from raykd.recipe.fingerprint import fingerprint
+from raykd.runs import directory
+from raykd.storage.folder import Folder
 
 
 def wanted(recipe: Recipe) -> list[Recipe]:
@@ -18,3 +21,15 @@ def wanted(recipe: Recipe) -> list[Recipe]:
 def run_name(recipe: Recipe) -> str:
     """Where a teacher stands below the storage: named by its network and by the hash of what determines it."""
     return f"teachers/{recipe.student.name.replace(':', '-').replace('/', '-')}-{fingerprint(recipe)}"
+
+
+def run_in(storage: str, recipe: Recipe) -> str:
+    """`run_name`, or the name that a version with other fingerprints gave a run of the same recipe there."""
+    name, teachers = run_name(recipe), Folder(storage) / "teachers"
+    stem = name.removeprefix("teachers/").removesuffix(f"-{fingerprint(recipe)}")
+    if (Folder(storage) / name).exists("recipe.json"):
+        return name
+    for other in teachers.names():
+        if re.fullmatch(re.escape(stem) + "-[0-9a-f]{12}", other) and directory.is_of(teachers / other, recipe):
+            return f"teachers/{other}"
+    return name

@@ -1,7 +1,6 @@
 """Teachers of a recipe: found by what determines them, or trained first, side by side, each as a run of its own."""
 
 import json
-import re
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,24 +12,12 @@ from raykd.launch.cluster.failure import RunFailed
 from raykd.launch.driver import run as job
 from raykd.launch.driver.display import Display
 from raykd.launch.job_spec import JobSpec, job_of
-from raykd.launch.teachers.names import run_name, wanted
+from raykd.launch.teachers.names import run_in, wanted
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import Loaded
 from raykd.runs import directory
 from raykd.storage.folder import Folder
-
-
-def _found(recipe: Recipe, storage: str) -> str:
-    """`run_name`, or the name that a version with other fingerprints gave a run of the same recipe."""
-    name, teachers = run_name(recipe), Folder(storage) / "teachers"
-    stem = name.removeprefix("teachers/").removesuffix(f"-{fingerprint(recipe)}")
-    if (Folder(storage) / name).exists("recipe.json"):
-        return name
-    for other in teachers.names():
-        if re.fullmatch(re.escape(stem) + "-[0-9a-f]{12}", other) and directory.is_of(teachers / other, recipe):
-            return f"teachers/{other}"
-    return name
 
 
 def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> list[str]:
@@ -40,7 +27,7 @@ def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> li
     the others are kept.
     """
     teachers = wanted(recipe)
-    names = [_found(teacher, storage) for teacher in teachers]
+    names = [run_in(storage, teacher) for teacher in teachers]
     missing = {}
     for name, teacher in zip(names, teachers, strict=True):
         result = directory.result_of(Folder(storage) / name)
