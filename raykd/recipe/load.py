@@ -9,7 +9,6 @@ import re
 import sys
 import sysconfig
 import tokenize
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,9 @@ from raykd import UserError
 from raykd.models import trusted
 from raykd.models.config import Network
 from raykd.recipe import Recipe
+from raykd.recipe.changes import change
 from raykd.recipe.serial import from_dict, to_dict
+from raykd.recipe.study import Cell, Study, cells
 from raykd.recipe.validate import validate
 
 PYTHON = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
@@ -38,31 +39,82 @@ class Loaded:
     docstring: str
 
 
+@dataclass(frozen=True)
+class LoadedStudy:
+    """A study with the source of its file and of the user's own modules that it imports."""
+
+    study: Study
+    cells: list[Cell]  # of every row in every column, whatever the seed
+    path: Path
+    sources: dict[str, str]  # path below the study's root → text
+    docstring: str
+
+    def of(self, recipe: Recipe) -> Loaded:
+        """One of its recipes, as if it had been loaded from the study's file."""
+        return Loaded(recipe, self.path, self.sources, self.docstring)
+
+
 def load(path: str | Path) -> Loaded:
     """The `recipe` of a Python file; raises UserError where there is none."""
+    path, before = _file(path, "recipe"), set(sys.modules)
+    module = _run(path)
+    recipe = _named(module, "recipe", Recipe, path)
+    check_types(recipe, path)
+    return Loaded(recipe, path, _sources(path, module, [recipe], before), module.__doc__ or "")
+
+
+def load_study(path: str | Path) -> LoadedStudy:
+    """The `study` of a Python file; raises UserError where there is none, or one whose table can't be."""
+    path, before = _file(path, "study"), set(sys.modules)
+    module = _run(path)
+    study = _named(module, "study", Study, path)
+    try:
+        found = cells(study)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    for cell in found:
+        check_types(cell.recipe, f"{path}, row {cell.row.name}, column {cell.column.name}")
+    sources = _sources(path, module, [cell.recipe for cell in found], before)
+    return LoadedStudy(study, found, path, sources, module.__doc__ or "")
+
+
+def _file(path: str | Path, kind: str) -> Path:
     path = Path(path).resolve()
     if not path.is_file() or path.suffix != ".py":
-        raise UserError(f"no recipe at {path}: give the path of a Python file with a module-level `recipe`")
+        raise UserError(f"no {kind} at {path}: give the path of a Python file with a module-level `{kind}`")
+    return path
+
+
+def _run(path: Path) -> Any:
+    """The module of a file, imported; the folders that it may import from are on sys.path from then on."""
     root, module_name = _root(path)
-    before = set(sys.modules)
-    roots = (root, Path.cwd().resolve())
-    for folder in (str(roots[1]), str(path.parent), str(root)):
+    for folder in (str(Path.cwd().resolve()), str(path.parent), str(root)):
         if folder not in sys.path:
             sys.path.insert(0, folder)
     importlib.invalidate_caches()
-    module = _import(path, module_name)
-    recipe = getattr(module, "recipe", None)
-    if not isinstance(recipe, Recipe):
-        raise UserError(f"{path} has no module-level `recipe = Recipe(...)`")
-    check_types(recipe, path)
-    networks = {network.name: network.module for network in networks_of(recipe) if network.module}
+    return _import(path, module_name)
+
+
+def _named(module: Any, name: str, kind: type, path: Path) -> Any:
+    found = getattr(module, name, None)
+    if not isinstance(found, kind):
+        raise UserError(f"{path} has no module-level `{name} = {kind.__name__}(...)`")
+    return found
+
+
+def _sources(path: Path, module: Any, recipes: Sequence[Recipe], before: set[str]) -> dict[str, str]:
+    """The user's own modules that a file's recipes are made of; networks may be built from them from then on.
+
+    before: the modules that had been imported before the file.
+    """
+    networks = {network.name: network.module for network in networks_of(recipes) if network.module}
     trusted.allow(networks.values())
     for name in networks:
         trusted.callable_of(name)
-    own = _own_files(roots, set(sys.modules) - before | {module_name, *networks.values()})
+    roots = (_root(path)[0], Path.cwd().resolve())
+    own = _own_files(roots, set(sys.modules) - before | {module.__name__, *networks.values()})
     trusted.allow(own)
-    sources = {str(below): importlib.util.decode_source(file.read_bytes()) for below, file in own.values()}
-    return Loaded(recipe, path, sources, module.__doc__ or "")
+    return {str(below): importlib.util.decode_source(file.read_bytes()) for below, file in own.values()}
 
 
 def networks_of(section: Any) -> list[Network]:
@@ -157,14 +209,14 @@ def source_bytes(text: str) -> bytes:
     return text.encode(encoding)
 
 
-def check_types(recipe: Recipe, path: Path) -> None:
+def check_types(recipe: Recipe, where: Path | str) -> None:
     """Raise UserError where a field's value is not of its type, which dataclasses themselves let pass."""
-    plain = to_dict(recipe)
-    plain["search"] = None
     try:
-        from_dict(plain)
+        from_dict(to_dict(dataclasses.replace(recipe, search=None)))
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
+    except RecursionError:
+        raise UserError(f"{where}: its teachers form a circle: a recipe is among the teachers of its own") from None
 
 
 def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, description: str) -> Any:
@@ -199,9 +251,8 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """
     arguments = []
     for name, value in values.items():
-        path = name.replace("-", "_").split(".")
-        if dataclasses.is_dataclass(value) or path[-1].isdigit():
-            recipe = _put(recipe, path, value, name)
+        if dataclasses.is_dataclass(value) or name.rpartition(".")[2].isdigit():
+            recipe = change(recipe, {name: value})
         elif isinstance(value, bool):
             section, dot, field = name.rpartition(".")
             arguments.append(f"--{section}{dot}{'' if value else 'no-'}{field}")
@@ -209,24 +260,3 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
             many = isinstance(value, (tuple, list))
             arguments += [f"--{name}", *map(str, value if many else [value])]
     return parse(Recipe, recipe, arguments, "override", "")
-
-
-def _put(section: Any, path: list[str], value: Any, name: str) -> Any:
-    """A copy of a section in which what stands at the path is replaced by a value of the same kind."""
-    if isinstance(section, tuple) and path[0].isdigit() and int(path[0]) < len(section):
-        at = int(path[0])
-        new = value if len(path) == 1 else _put(section[at], path[1:], value, name)
-        return (*section[:at], new, *section[at + 1 :])
-    if not dataclasses.is_dataclass(section) or path[0] not in (field.name for field in dataclasses.fields(section)):
-        raise UserError(f"there is no {name} to put {type(value).__qualname__} in")
-    if len(path) > 1:
-        new = _put(getattr(section, path[0]), path[1:], value, name)
-        if len(path) == 2 and isinstance(new, tuple):
-            new = from_dict(to_dict(new), _kind(section, path[0]), name)
-        return dataclasses.replace(section, **{path[0]: new})
-    from_dict(to_dict(value), _kind(section, path[0]), name)
-    return dataclasses.replace(section, **{path[0]: value})
-
-
-def _kind(section: Any, field: str) -> Any:
-    return typing.get_type_hints(type(section), include_extras=True)[field]

@@ -1,0 +1,57 @@
+"""A recipe with fields changed by their dotted names: to Python values, as studies and searches do."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from raykd import UserError
+from raykd.recipe.serial import from_dict, to_dict
+
+
+def change(section: Any, changes: Mapping[str, Any]) -> Any:
+    """A copy of a recipe, or of a section of one, with fields replaced: {"method": DKD.Config(), "epochs": 3}.
+
+    Whole sections are replaced before their fields. A number in a name means one item of several values:
+    {"method.weights.1": 0.5}. Raises UserError for a name that is no field, and for a value that is not of its type.
+    """
+    for name, value in sorted(changes.items(), key=lambda item: item[0].count(".")):
+        section = put(section, name.replace("-", "_").split("."), value, name)
+    return section
+
+
+def put(section: Any, path: list[str], value: Any, name: str) -> Any:
+    """A copy of a section in which what stands at the path is replaced; `name`: the whole of it, for errors."""
+    if isinstance(section, tuple) and path[0].isdigit() and int(path[0]) < len(section):
+        at = int(path[0])
+        new = value if len(path) == 1 else put(section[at], path[1:], value, name)
+        return (*section[:at], new, *section[at + 1 :])
+    if not dataclasses.is_dataclass(section) or path[0] not in (field.name for field in dataclasses.fields(section)):
+        raise UserError(f"there is no field {name} in a recipe with {_what(section)} there")
+    if len(path) > 1:
+        value = put(getattr(section, path[0]), path[1:], value, name)
+    if len(path) == 1 or (len(path) == 2 and isinstance(value, tuple)):
+        value = _of_type(value, typing.get_type_hints(type(section), include_extras=True)[path[0]], name)
+    return dataclasses.replace(section, **{path[0]: value})
+
+
+def _of_type(value: Any, kind: Any, name: str) -> Any:
+    """The value as its field holds it: 3 in a field of floats is 3.0."""
+    made = from_dict(to_dict(value), kind, name)
+    return made if isinstance(made, float) else value
+
+
+def value_at(section: Any, path: list[str]) -> Any:
+    """What stands at a path; raises LookupError where there is no such field."""
+    for part in path:
+        if isinstance(section, tuple) and part.isdigit() and int(part) < len(section):
+            section = section[int(part)]
+        elif dataclasses.is_dataclass(section) and part in (field.name for field in dataclasses.fields(section)):
+            section = getattr(section, part)
+        else:
+            raise LookupError(part)
+    return section
+
+
+def _what(section: Any) -> str:
+    return type(section).__qualname__ if dataclasses.is_dataclass(section) else repr(section)

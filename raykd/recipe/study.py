@@ -1,0 +1,216 @@
+"""A study: a table of runs. Rows are methods, columns are what they are compared on; a cell is an ordinary recipe.
+
+A study is a Python file with a module-level `study = Study(...)`, made of recipes and of nothing that runs:
+
+    study = Study(
+        rows=(Row(name="Supervised", method=Supervised.Config()), Row(name="KD", method=KD.Config())),
+        columns=(Column(name="resnet56 → resnet20", recipe=kd),),
+        baseline="Supervised",
+    )
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+from raykd import UserError
+from raykd.fields import MinLen, NonNegativeInt, Seed, affects_result
+from raykd.method import MethodConfig
+from raykd.recipe import Recipe, Search, Teacher, Teachers, Train
+from raykd.recipe.changes import change
+
+Name = Annotated[str, MinLen(1)]
+OF_THE_COLUMN = ("method", "teachers", "seed", "search", "published")  # never among what a row takes from a recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quotes:
+    """How a CSV file of published figures calls what a column compares; its columns dataset, teacher and student."""
+
+    dataset: str = ""
+    teacher: str = ""
+    student: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    name: Name
+    recipe: Recipe
+    """Student, data, schedule, and the teachers that methods may use. Method and seed are given by row and study."""
+    rows: tuple[str, ...] = ()
+    """Rows that it has; empty: all."""
+    published: Quotes = Quotes()
+    """What published figures call it; without a student: it has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    name: Name
+    method: MethodConfig
+    teachers: NonNegativeInt = 1
+    """Teachers of the column that the method gets, the first ones. A method that uses none gets none."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Other fields that it changes, dotted names to values: {"data.mixing": Mixup(), "method.alpha": 0.5}."""
+    in_column: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Fields that it changes in one column alone, by that column's name, after `changes`."""
+    columns: tuple[str, ...] = ()
+    """Columns that it has; empty: all."""
+    tune: Search | None = None
+    """A search whose best values it takes: run first, for each column by itself, on a part held out of the training
+    split; the cells then train on the whole split with these values."""
+    published: tuple[str, ...] = ()
+    """What published figures call the method; empty: as the row."""
+
+    @staticmethod
+    def of(name: str, recipe: Recipe, base: Recipe, **more: Any) -> "Row":
+        """The row of an ordinary recipe: its method, the number of its teachers, and what else it changes of `base`.
+
+        Fields that can't change a result, such as `workers`, are the column's. `more`: further fields of the row.
+        """
+        changes = _differences(recipe, base, "") | more.pop("changes", {})
+        count = len(list(_each(recipe.teachers.sources)))
+        return Row(name=name, method=recipe.method, teachers=count, changes=changes, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    rows: Annotated[tuple[Row, ...], MinLen(1)]
+    """Rows, in the order of the table."""
+    columns: Annotated[tuple[Column, ...], MinLen(1)]
+    """Columns, in the order of the table."""
+    seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0, 1, 2)
+    """Seeds, a run of each cell for each."""
+    baseline: str = ""
+    """Row that gains are over; empty: none."""
+    published: tuple[str, ...] = ()
+    """CSV files of published figures, by their paths from the study's own folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A row in a column, whatever the seed."""
+
+    row: Row
+    column: Column
+    recipe: Recipe
+
+    @property
+    def path(self) -> str:
+        """Where its runs stand below the study's directory, a folder for each seed."""
+        return f"{slug(self.row.name)}/{slug(self.column.name)}"
+
+    def seeded(self, seed: int) -> Recipe:
+        return replace(self.recipe, seed=seed)
+
+
+def slug(name: str) -> str:
+    """A name as a folder: "resnet56 → resnet20" is resnet56-resnet20."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "-"
+
+
+def cells(study: Study) -> list[Cell]:
+    """Every cell of a study, by row and then by column; raises UserError for a table that can't be."""
+    _check_names("row", [row.name for row in study.rows])
+    _check_names("column", [column.name for column in study.columns])
+    if study.baseline:
+        _expect("baseline", [study.baseline], "row", study.rows)
+    for row in study.rows:
+        _expect(f"row {row.name}: columns", row.columns, "column", study.columns)
+        _expect(f"row {row.name}: in_column", row.in_column, "column", study.columns)
+    for column in study.columns:
+        _expect(f"column {column.name}: rows", column.rows, "row", study.rows)
+    found = [_cell(row, column) for row in study.rows for column in study.columns if _meet(row, column)]
+    if not found:
+        raise UserError("study: no row has any of the columns")
+    return found
+
+
+def select(found: list[Cell], study: Study, *, rows: Iterable[str] = (), columns: Iterable[str] = ()) -> list[Cell]:
+    """The cells of some rows and columns; none named: all. Raises UserError for an unknown one, and for no cell."""
+    rows, columns = tuple(rows), tuple(columns)
+    _expect("--rows", rows, "row", study.rows)
+    _expect("--columns", columns, "column", study.columns)
+    left = [c for c in found if (not rows or c.row.name in rows) and (not columns or c.column.name in columns)]
+    if not left:
+        raise UserError("study: none of the named rows has any of the named columns")
+    return left
+
+
+def _meet(row: Row, column: Column) -> bool:
+    return (not row.columns or column.name in row.columns) and (not column.rows or row.name in column.rows)
+
+
+def _cell(row: Row, column: Column) -> Cell:
+    where = f"row {row.name}, column {column.name}"
+    try:
+        recipe = replace(
+            column.recipe,
+            method=row.method,
+            teachers=_teachers(column.recipe.teachers, row),
+            search=row.tune,
+            published=(),
+        )
+        recipe = change(recipe, row.changes)
+        return Cell(row=row, column=column, recipe=change(recipe, row.in_column.get(column.name, {})))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _teachers(of_column: Teachers, row: Row) -> Teachers:
+    """The first of a column's teachers, as many as the row wants."""
+    if not row.method.uses_teachers or not row.teachers:
+        return Teachers()
+    there = list(_each(of_column.sources))
+    if len(there) < row.teachers:
+        raise UserError(f"it wants {row.teachers} teacher(s), and the column has {len(there)}")
+    kept: list[Teacher] = []
+    for source in there[: row.teachers]:
+        last = kept[-1] if kept else None
+        if isinstance(last, Train) and isinstance(source, Train) and last.recipe == source.recipe:
+            kept[-1] = replace(last, seeds=(*last.seeds, *source.seeds))
+        else:
+            kept.append(source)
+    return replace(of_column, sources=tuple(kept))
+
+
+def _each(sources: Iterable[Teacher]) -> Iterator[Teacher]:
+    """Sources of one teacher each."""
+    for source in sources:
+        if isinstance(source, Train):
+            yield from (replace(source, seeds=(seed,)) for seed in source.seeds)
+        else:
+            yield source
+
+
+def _differences(recipe: Any, base: Any, at: str) -> dict[str, Any]:
+    """Fields of a recipe that are others than the base's, those of its data one by one."""
+    found: dict[str, Any] = {}
+    for each in dataclasses.fields(base):
+        mine, theirs = getattr(recipe, each.name), getattr(base, each.name)
+        if not affects_result(each) or (not at and each.name in OF_THE_COLUMN):
+            continue
+        if each.name == "data":
+            found |= _differences(mine, theirs, "data.")
+        elif type(mine) is not type(theirs) or mine != theirs:
+            found[at + each.name] = mine
+    return found
+
+
+def _check_names(kind: str, names: list[str]) -> None:
+    """Raise UserError where two of them, or the folders of two of them, are the same."""
+    seen: dict[str, str] = {}
+    for name in names:
+        folder = slug(name).casefold()  # some file systems tell no case
+        if folder in seen:
+            same = "one name" if seen[folder] == name else f"names that give one folder, {slug(name)}"
+            raise UserError(f"study: two {kind}s, {seen[folder]!r} and {name!r}, have {same}: rename one")
+        seen[folder] = name
+
+
+def _expect(where: str, names: Iterable[str], kind: str, known: Iterable[Row | Column]) -> None:
+    there = [each.name for each in known]
+    for name in names:
+        if name not in there:
+            raise UserError(f"{where}: {name!r} is no {kind} of the study; there are {', '.join(there)}")

@@ -1,0 +1,152 @@
+"""Studies as values: which cells there are, what their recipes are, and what no study can be."""
+
+from dataclasses import replace
+
+import pytest
+
+from raykd import UserError
+from raykd.data.mixing import Mixup
+from raykd.methods.ca_mkd import CAMKD
+from raykd.methods.dkd import DKD
+from raykd.methods.funmatch import FunMatch
+from raykd.methods.kd import KD
+from raykd.methods.supervised import Supervised
+from raykd.models.config import Network
+from raykd.recipe import Teachers, Train
+from raykd.recipe.load import load_study
+from raykd.recipe.study import Column, Row, Study, cells, select
+from recipes.digits.ca_mkd import recipe as ca_mkd
+from recipes.digits.funmatch import recipe as funmatch
+from recipes.digits.supervised import recipe as supervised
+
+SMALL = Column(name="resnet20 → resnet8", recipe=ca_mkd)
+LARGE = Column(name="resnet20 → resnet14", recipe=replace(ca_mkd, student=Network(name="resnet14")))
+ALONE = Row(name="Supervised", method=Supervised.Config())
+
+
+def study(*rows, columns=(SMALL, LARGE), **more):
+    return Study(rows=rows, columns=columns, **more)
+
+
+def test_a_cell_is_the_columns_recipe_with_the_rows_method():
+    found = cells(study(ALONE, Row(name="KD", method=KD.Config(alpha=0.5))))
+    assert [cell.path for cell in found] == [
+        "Supervised/resnet20-resnet8",
+        "Supervised/resnet20-resnet14",
+        "KD/resnet20-resnet8",
+        "KD/resnet20-resnet14",
+    ]
+    assert found[1].recipe == replace(supervised, student=Network(name="resnet14"))
+    teacher = replace(ca_mkd.teachers.sources[0], seeds=(0,))
+    assert found[2].seeded(7) == replace(
+        supervised, method=KD.Config(alpha=0.5), teachers=Teachers(sources=(teacher,)), seed=7
+    )
+
+
+def test_a_method_of_several_teachers_gets_the_first_of_the_columns():
+    recipe = replace(
+        ca_mkd, teachers=Teachers(sources=(Train(recipe=supervised, seeds=(4, 2)), *ca_mkd.teachers.sources))
+    )
+    (cell,) = cells(
+        study(Row(name="CA-MKD", method=CAMKD.Config(), teachers=3), columns=(Column(name="c", recipe=recipe),))
+    )
+    assert [(s.recipe.student.name, s.seeds) for s in cell.recipe.teachers.sources] == [
+        ("resnet8", (4, 2)),
+        ("resnet20", (0,)),
+    ]
+    with pytest.raises(UserError, match=r"row CA-MKD, column resnet20 → resnet8: it wants 4 teacher\(s\).* has 3"):
+        cells(study(Row(name="CA-MKD", method=CAMKD.Config(), teachers=4), columns=(SMALL,)))
+
+
+def test_changes_of_a_row_and_of_one_column():
+    row = Row(
+        name="DKD",
+        method=DKD.Config(beta=8.0),
+        changes={"data.mixing": Mixup(), "epochs": 3},
+        in_column={"resnet20 → resnet14": {"method.beta": 2, "epochs": 5}},
+    )
+    small, large = (cell.recipe for cell in cells(study(row)))
+    assert (small.method.beta, small.epochs, small.data.mixing) == (8.0, 3.0, Mixup())
+    assert (large.method.beta, large.epochs, large.data.mixing) == (2.0, 5.0, Mixup())
+    assert isinstance(small.epochs, float)  # as a file or a command line gives it
+
+
+def test_the_row_of_an_ordinary_recipe():
+    (cell,) = cells(study(Row.of("FunMatch", funmatch, base=supervised), columns=(SMALL,)))
+    assert cell.recipe == funmatch
+    assert Row.of("CA-MKD", replace(ca_mkd, workers=7, seed=3), base=supervised) == Row(
+        name="CA-MKD", method=CAMKD.Config(), teachers=3
+    )
+
+
+def test_rows_and_columns_that_do_not_meet():
+    found = cells(study(ALONE, Row(name="KD", method=KD.Config(), columns=(SMALL.name,))))
+    assert len(found) == 3
+    found = cells(study(ALONE, Row(name="KD", method=KD.Config()), columns=(SMALL, replace(LARGE, rows=("KD",)))))
+    assert len(found) == 3
+
+
+def test_some_rows_and_columns():
+    whole = study(ALONE, Row(name="KD", method=KD.Config()))
+    found = cells(whole)
+    assert select(found, whole) == found
+    assert select(found, whole, rows=["KD"], columns=[LARGE.name]) == found[3:]
+    with pytest.raises(UserError, match="--rows: 'DKD' is no row of the study; there are Supervised, KD"):
+        select(found, whole, rows=["DKD"])
+
+
+@pytest.mark.parametrize(
+    "made, message",
+    [
+        (study(ALONE, ALONE), "two rows, 'Supervised' and 'Supervised', have one name"),
+        (study(ALONE, replace(ALONE, name="supervised")), "have names that give one folder, supervised"),
+        (study(ALONE, columns=(SMALL, replace(LARGE, name="resnet20: resnet8"))), "one folder, resnet20-resnet8"),
+        (study(ALONE, baseline="KD"), "baseline: 'KD' is no row of the study; there are Supervised"),
+        (study(replace(ALONE, columns=("c",))), "row Supervised: columns: 'c' is no column"),
+        (study(replace(ALONE, in_column={"c": {}})), "row Supervised: in_column: 'c' is no column"),
+        (study(ALONE, columns=(replace(SMALL, rows=("x",)),)), "column resnet20 → resnet8: rows: 'x' is no row"),
+        (study(replace(ALONE, changes={"epoch": 3})), "row Supervised, column .* there is no field epoch"),
+        (study(replace(ALONE, changes={"epochs": "3"})), "epochs: '3' is not of type float"),
+        (study(replace(ALONE, changes={"method": FunMatch})), "method: .* is not of type MethodConfig"),
+    ],
+)
+def test_tables_that_cannot_be(made, message):
+    with pytest.raises(UserError, match=message):
+        cells(made)
+
+
+FILE = """
+from dataclasses import replace
+from raykd.methods.supervised import Supervised
+from raykd.recipe import Teachers, Train
+from raykd.recipe.study import Column, Row, Study
+from recipes.digits.supervised import recipe
+
+{more}
+study = Study(rows=(Row(name="a", method=Supervised.Config()),), columns=(Column(name="c", recipe=recipe),))
+"""
+
+
+def test_a_file_with_a_study(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(FILE.format(more=""))
+    loaded = load_study(path)
+    assert [cell.path for cell in loaded.cells] == ["a/c"] and "mine.py" in loaded.sources
+    assert loaded.of(loaded.cells[0].recipe).recipe == supervised
+    path.with_name("none.py").write_text("study = 3")
+    with pytest.raises(UserError, match=r"no module-level `study = Study\(...\)`"):
+        load_study(path.with_name("none.py"))
+    with pytest.raises(UserError, match="no study at"):
+        load_study(path.with_name("missing.py"))
+
+
+def test_teachers_in_a_circle_are_refused(tmp_path):
+    path = tmp_path / "circle.py"
+    circle = (
+        "recipe = replace(recipe, teachers=Teachers(sources=(Train(recipe=recipe),)))\n"
+        "object.__setattr__(recipe.teachers.sources[0], 'recipe', recipe)\n"
+        "from raykd.methods.kd import KD"
+    )
+    path.write_text(FILE.format(more=circle).replace("Supervised.Config()", "KD.Config()"))
+    with pytest.raises(UserError, match="its teachers form a circle"):
+        load_study(path)
