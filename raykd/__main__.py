@@ -15,6 +15,7 @@ COMMANDS = {
     "report": "RUN… [--baseline METHOD] [--out FILE.html] [--wandb]  the comparison: tables, curves, gains",
     "sync": "RUN…  upload runs that were tracked offline to W&B",
     "bench": "RECIPE [--field VALUE …]  what a step costs here, part by part, what bounds it and what to change",
+    "predict": "RUN PATH… [--top N] [--json]  what a run's deployed network says of image files",
     "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
     "submit": "RECIPE --address URL [--no-wait] [--command tune] [--field VALUE …]  train or tune as a Ray job",
     "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write .beton files; or "

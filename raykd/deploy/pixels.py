@@ -1,0 +1,65 @@
+"""Pictures from anywhere as the images that a run's evaluation gives its network."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd import UserError
+from raykd.data.augment.geometry import misfits
+from raykd.data.augment.pipeline import evaluation
+from raykd.data.config import Data, Prepared
+from raykd.data.loader import TestLoader
+from raykd.data.sources.examples import from_arrays
+from raykd.data.storage import beton
+from raykd.storage.atomic import temporary_folder
+
+
+def evaluation_images(
+    pixels: Sequence[np.ndarray], data: Data, device: torch.device, channels_last: bool = False
+) -> Tensor:
+    """Pictures, each uint8 [H, W, 3], as normalised images [N, 3, S, S] on the device.
+
+    They take the test split's own way, through a file of the data's encoding and its loader: images that are stored as
+    JPEG there become JPEG here. `data` has a mean and a std. Raises UserError for a picture of a size that the
+    evaluation does not take.
+    """
+    check_sizes(pixels, data)
+    with temporary_folder() as folder:
+        path, count = folder / "pictures.beton", len(pixels)
+        beton.write(path, from_arrays(pixels, [0] * count, "pictures"), 1, data.encoding)
+        prepared = Prepared(train=path, test=path, classes=("unknown",), train_size=count, test_size=count)
+        loader = TestLoader(
+            replace(data, validation=0.0),
+            prepared,
+            batch_size=count,
+            rank=0,
+            world=1,
+            device=device,
+            threads=torch.get_num_threads(),
+            channels_last=channels_last,
+        )
+        with closing(loader):
+            (batch,) = loader.batches()
+        return batch.images
+
+
+def check_sizes(pixels: Sequence[np.ndarray], data: Data, name: str = "a picture") -> None:
+    """Raise UserError, with the name, for a picture [H, W, 3] that the evaluation can't bring to the network's size."""
+    shapes = np.array([picture.shape[:2] for picture in pixels]).reshape(-1, 2)
+    for position in misfits(evaluation(data).geometry, shapes)[:1]:
+        height, width = shapes[position]
+        raise UserError(
+            f"{name} is {width}×{height} pixels, and the run's evaluation takes {accepted_sizes(data)}: resize it first"
+        )
+
+
+def accepted_sizes(data: Data) -> str:
+    """The sizes of pictures that the evaluation takes, in words."""
+    geometry, size = evaluation(data).geometry, data.image_size
+    if geometry.resize:
+        return "any size" if geometry.crop or not geometry.resize.keep_aspect else "square pictures"
+    return f"{size}×{size} pixels or more" if geometry.crop else f"{size}×{size} pixels"

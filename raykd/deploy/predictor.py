@@ -1,0 +1,113 @@
+"""The deployed network of a run, on pictures: what an evaluation of the run would say of each of them."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from raykd import UserError
+from raykd.data.reading.listing import LeftOut, pictures
+from raykd.data.reading.pictures import Picture, read_rgb
+from raykd.deploy.pixels import check_sizes, evaluation_images
+from raykd.recipe import Recipe
+from raykd.runs.student import read_student
+from raykd.storage.folder import Folder
+from raykd.teachers.precision import autocast
+from raykd.train.process import use_device
+
+
+class Prediction(NamedTuple):
+    """A class, and the probability that the network gives it."""
+
+    name: str
+    probability: float
+
+
+class Predictor:
+    """Classifies pictures with the preprocessing and the precision of the run's evaluation.
+
+    A picture is a path, the bytes of an image file, an array [H, W, 3] of uint8, or an image of PIL.
+    """
+
+    def __init__(self, run: Folder, recipe: Recipe, device: str = "auto", batch_size: int = 64):
+        """recipe: the run's. device: "cpu", "cuda", or "auto": a GPU where there is one. batch_size: pictures at once.
+
+        Raises UserError where the run has no network.
+        """
+        staged, about = read_student(run)
+        self.classes, self.device, self.batch_size = about.classes, _device(device), batch_size
+        self.data = replace(recipe.data, image_size=about.image_size, mean=about.mean, std=about.std)
+        if self.device.type == "cuda":
+            use_device(self.device, recipe.precision, 1.0)
+        self.network = staged.eval().requires_grad_(False).to(self.device)
+        self.precision, self.channels_last = autocast(recipe, self.device), recipe.precision.channels_last
+
+    def predict(self, given: Iterable[Picture | str], top: int = 5) -> list[list[Prediction]]:
+        """The `top` likeliest classes of each picture, the likeliest first.
+
+        Raises UserError, with its path or its number from 0 on, for a picture that can't be read or does not fit.
+        """
+        return [self.named(row, top) for row in self.probabilities(given)]
+
+    def probabilities(self, given: Iterable[Picture | str]) -> np.ndarray:
+        """Probabilities of the classes, float32 [N, C]; raises UserError as `predict` does."""
+        pixels = (self.read(picture, f"picture {number}") for number, picture in enumerate(given))
+        parts = [self.classify(part) for part in in_batches(pixels, self.batch_size)]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
+
+    @torch.inference_mode()
+    def classify(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities [N, C] of decoded pictures, uint8 [H, W, 3] each, all at once."""
+        images = evaluation_images(pixels, self.data, self.device, self.channels_last)
+        with self.precision():
+            logits = self.network(images)
+        return logits.float().softmax(1).cpu().numpy()
+
+    def read(self, picture: Picture | str, name: str = "a picture") -> np.ndarray:
+        """A picture as uint8 [H, W, 3]; raises UserError, with its path or `name`, where it can't be read or fit."""
+        if isinstance(picture, str | Path):
+            picture, name = Path(picture), str(picture)
+        try:
+            pixels = read_rgb(picture, self.data.encoding.ground, self.data.encoding.white)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{name} can't be read: {getattr(error, 'strerror', None) or error}") from None
+        check_sizes([pixels], self.data, name)
+        return pixels
+
+    def named(self, probabilities: np.ndarray, top: int) -> list[Prediction]:
+        """The likeliest classes of one picture's probabilities [C]."""
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        return [Prediction(self.classes[i], float(probabilities[i])) for i in order]
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: PyTorch finds no GPU on this machine: take cpu")
+    return torch.device("cuda" if name == "cuda" or name == "auto" and torch.cuda.is_available() else "cpu")
+
+
+def in_batches(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of up to `size` items, in order."""
+    items = iter(items)
+    while part := list(itertools.islice(items, size)):
+        yield part
+
+
+def image_files(paths: Iterable[str]) -> list[Path]:
+    """Image files as they are named; of a folder all image files below it. Raises UserError for what is not there."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            below = pictures(path, LeftOut(path))
+            if not below:
+                raise UserError(f"{path} holds no image files")
+            found += below
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"{path} does not exist: give image files or folders of them")
+    return found
