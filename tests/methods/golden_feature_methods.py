@@ -110,12 +110,13 @@ def srrl_rows(case: Case) -> Iterator[Row]:
     """SimKD's comparison, of pooled vectors, and the authors', of maps."""
     weight, bias, logits = (case(name).detach() for name in ("cls_W", "cls_b", "y_t"))
     widths = case("pooled_s").shape[1], case("pooled_t").shape[1]
-    regress = WithGolden(case, srrl.regressor(*widths), lambda name: f"P.transfer.{name}")
-    pooled = regress(case("pooled_s")[:, :, None, None]).mean((2, 3))
-    projected = F.linear(pooled, weight, bias)
-    terms = srrl.srrl_loss(pooled, case("pooled_t").detach(), projected, logits)
-    values = {"loss": sum(terms.values()), "loss_feat": terms["feature"], "loss_logit": terms["logit"]}
-    yield from case.compare("srrl", "srrl_simkd", values | {"trans_feat_s": pooled, "pred_feat_s": projected})
+    if len(logits) > 1:  # a pooled vector has no statistics of its own
+        regress = WithGolden(case, srrl.regressor(*widths), lambda name: f"P.transfer.{name}")
+        pooled = regress(case("pooled_s")[:, :, None, None]).mean((2, 3))
+        projected = F.linear(pooled, weight, bias)
+        terms = srrl.srrl_loss(pooled, case("pooled_t").detach(), projected, logits)
+        values = {"loss": sum(terms.values()), "loss_feat": terms["feature"], "loss_logit": terms["logit"]}
+        yield from case.compare("srrl", "srrl_simkd", values | {"trans_feat_s": pooled, "pred_feat_s": projected})
     regress = WithGolden(case, srrl.regressor(*widths), lambda name: f"Q.Connectors.{name}")
     mean = regress(case("map_s")).mean((2, 3))
     terms = srrl.srrl_loss(mean, case("map_t").detach().mean((2, 3)), F.linear(mean, weight, bias), logits)

@@ -50,6 +50,15 @@ class AuthorsDenseNet(OKDDip):
         return logits, targets, last.classifier(block.mean((2, 3)))
 
 
+class AuthorsVGG(ONE):
+    """ONE as its authors' VGGs have it: every branch runs twice, so that its statistics move twice."""
+
+    def _gated(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        trunk = self.branches[0].trunk(images, self.start)
+        self.outputs_from(trunk)
+        return stack_logits(self.outputs_from(trunk)), self.gate(trunk)
+
+
 def wrapper_cases(arrays: Arrays) -> list[str]:
     return [name for name in names(arrays) if WRAPPER.match(name)]
 
@@ -61,6 +70,8 @@ def build_wrapper(name: str, size: int) -> PeerDistiller:
     made = config.build(lambda: create(NETWORKS.get(network, network), int(classes), size), [])
     if dense and kind == "GL":
         made.__class__ = AuthorsDenseNet
+    if network.startswith("vgg") and kind == "one":
+        made.__class__ = AuthorsVGG
     return made
 
 
@@ -130,7 +141,7 @@ def cross_entropy_rows(arrays: Arrays) -> Iterator[Row]:
             yield from gl_rows(case)
         elif case.has("kd_ce/"):
             yield from kd_rows(case)
-        elif case.has("one_ce/"):
+        elif case.has("clilr_ce/"):
             yield from branch_rows(case)
 
 
@@ -166,7 +177,7 @@ def kd_rows(case: Case) -> Iterator[Row]:
 
 def branch_rows(case: Case) -> Iterator[Row]:
     weight, labels, t = case.hp("alpha") * case.hp("consistency_weight"), case("labels"), case.hp("T")
-    if not np.isnan(case.out("one_ce", "loss")):  # a gate's BatchNorm can't take one sample
+    if len(labels) > 1:  # a gate's BatchNorm can't take one sample
         pooled = F.linear(case("x").mean((2, 3)), case("gate_W"), case("gate_b"))
         normed = F.batch_norm(pooled, None, None, case("gate_bn_w"), case("gate_bn_b"), training=True)
         gates, branches = F.softmax(F.relu(normed), dim=1), branches_of(case, case("x"))

@@ -24,4 +24,4 @@ def test_every_golden_method_of_the_family_is_compared(found: list[Row]):
 @pytest.mark.parametrize("method", [*METHODS, *AGAIN])
 def test_golden_losses_gradients_and_state(method: str, found: list[Row]):
     own = [row for row in found if row.method == method]
-    assert [row for row in own if not row.difference <= CANCELLING.get(method, 1e-10)] == []
+    assert [row for row in own if not row.difference <= CANCELLING.get(method, 1e-9)] == []

@@ -4,32 +4,43 @@ import pytest
 
 from tests.methods.golden import rows
 from tests.methods.golden_table import table
+from tests.methods.original import constant_of_the_original
 from tests.support import golden
 from tests.support.golden import Row
 
 
 @pytest.fixture(scope="module")
-def found() -> list[Row]:
+def clean() -> list[Row]:
     return list(rows(golden.load))
 
 
+@pytest.fixture(scope="module")
+def found(clean: list[Row]) -> list[Row]:
+    """Of methods whose authors add 1e-7 to their targets, what they give with that constant."""
+    with constant_of_the_original():
+        adding = [row for row in rows(golden.load) if "(+1e-7)" in row.method]
+    return adding + [row for row in clean if "(+1e-7)" not in row.method]
+
+
 def tolerance(row: Row) -> float:
-    if "(+" in row.method:  # the original adds 1e-7 to its targets, or 1e-6 to its differences
+    if "(+1e-6)" in row.method:  # the original adds it to its differences
         return 1e-4
     # The golden weights of nearly parallel gradients carry 3e-9 of their own solver's rounding.
-    return 1e-8 if row.method.startswith("aekd") else 1e-10
+    return 1e-8 if row.method.startswith("aekd") else 1e-9
 
 
 METHODS = (
     "kd (clean KL)",
     "kd (+1e-7)",
     "okddip (+1e-7)",
+    "okddip, cross-entropy",
     "okddip diversity (+1e-6)",
     "ramp_up",
     "cl_ilr (+1e-7)",
     "individual",
     "one (+1e-7)",
     "dml (+1e-7)",
+    "dml, cross-entropy",
     "aver_mkd",
     "ebkd",
     "ca_mkd logits",
@@ -55,3 +66,8 @@ def test_every_golden_method_is_compared(found: list[Row]):
 def test_losses_and_gradients_match_golden(method: str, found: list[Row]):
     own = [row for row in found if row.method == method]
     assert [row for row in own if not row.difference <= tolerance(row)] == []
+
+
+@pytest.mark.skipif(golden.FOLDER != golden.OWN, reason="how much the constant matters depends on the numbers")
+def test_golden_without_the_constant_losses_stay_within_1e_4(clean: list[Row]):
+    assert [row for row in clean if "(+1e-7)" in row.method and not row.difference <= 1e-4] == []

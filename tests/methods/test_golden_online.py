@@ -3,12 +3,10 @@
 import pytest
 
 from tests.methods.golden_online import cross_entropy_rows, run_cases, run_rows, wrapper_cases, wrapper_rows
-from tests.methods.test_golden_trajectories import as_original
 from tests.support import golden
 from tests.support.golden import Row
 
 STEPS, NETWORKS = golden.load("10_okddip_more"), golden.load("05_models_okddip") | golden.load("13_more_networks")
-__all__ = ["as_original"]
 
 
 def far(rows: list[Row], tolerance: float) -> list[Row]:

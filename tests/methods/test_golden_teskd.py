@@ -11,12 +11,10 @@ from raykd.contract import Batch
 from raykd.methods.teskd import TESKD
 from raykd.models import create
 from tests.golden_rules import fill_rule_b, images, stream_offset
-from tests.methods.test_golden_trajectories import as_original
 from tests.methods.trajectories import stream_of
 from tests.support import golden
 from tests.support.golden import relative
 
-__all__ = ["as_original"]
 GOLDEN = golden.load("11_teskd_networks") | golden.load("05_models_teskd") | golden.load("05_models_teskd_heavy")
 OWN = re.compile(r"(?:structonly_)?((?:vgg|seresnet|resnext|cifarresnet|imagenet_resnet)\d+)_c(\d+)(?:_\d+)?$")
 BUILT = {"imagenet_resnet": "torchvision:resnet", "cifarresnet": "cifar_resnet"}

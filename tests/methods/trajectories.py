@@ -99,6 +99,7 @@ CASES: dict[str, tuple[MethodConfig, str, dict[str, str]]] = {
     "cl_ilr": (CLILR.Config(), "resnet32", {"loss_true": "ce", "loss_group": "kd"}),
     "individual": (Individual.Config(), "resnet32", {"loss_true": "ce"}),
     "dml2_pairwise": (DML.Config(), "resnet32", {"loss_ce": "ce", "loss_kd": "kd"}),
+    "dml2_ensemble_first": (DML.Config(ensemble_first=True), "resnet32", {"loss_ce": "ce", "loss_kd": "kd"}),
     "dml3_pairwise": (DML.Config(networks=3), "resnet32", {"loss_ce": "ce", "loss_kd": "kd"}),
     "dml3_ensemble_first": (
         DML.Config(networks=3, ensemble_first=True),
