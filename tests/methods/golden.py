@@ -18,7 +18,6 @@ from raykd.methods.base.multi_teacher import Weighting, weighted_divergence
 from raykd.methods.base.peers import peer_cross_entropy
 from tests.support.golden import Case, Load, Row, cases, relative
 
-
 # Golden's name of a divergence → what the rows' name says of it, and raykd's own.
 KINDS = {"KL": (" (+1e-7)", "kl"), "CE": (", cross-entropy", "cross-entropy")}
 
@@ -62,7 +61,9 @@ def okddip_rows(load: Load) -> Iterator[Row]:
         peers = last_first(torch.from_numpy(np.concatenate(batches)))
         golden = case.out("evaluate_GL", "dist")
         if peers.shape[0] == 3:  # the original divides by 3 whatever the number of pairs
-            yield Row("okddip diversity (+1e-6)", case.name, "dist", relative(okddip.diversity(peers), golden, floor=1.0))
+            yield Row(
+                "okddip diversity (+1e-6)", case.name, "dist", relative(okddip.diversity(peers), golden, floor=1.0)
+            )
     for case in cases(load("02_okddip_rampup")):
         if case.has("rampup/") and case.hp("start_consistency") == 0:
             length, epochs = case.hp("length"), int(case.hp("num_epochs"))
