@@ -16,7 +16,7 @@ class Batch(NamedTuple):
 
     images: Tensor  # [B, 3, H, W] float
     labels: Tensor  # [B] int64, −1 for an image without one, or [B, C] float where the recipe mixes images
-    index: Tensor  # [B] int64, position in the data set
+    index: Tensor  # type: ignore[assignment]  # [B] int64, position in the data set; hides tuple.index, which nobody calls
     shares: tuple[int, ...] = ()  # rows of each worker, in order of ranks; empty where there is one worker
 
 
@@ -52,8 +52,11 @@ class Distiller(nn.Module):
     initialising: bool = False
     """True in the recipe's `initialise` phase, before epoch 0: `forward` then gives that phase's terms. The loop sets
     it, of methods whose config says `initialises`."""
-    asks_teachers: bool = True
-    """False while `forward` reads nothing of the teachers, which then don't run."""
+
+    @property
+    def asks_teachers(self) -> bool:
+        """False while `forward` reads nothing of the teachers, which then don't run."""
+        return True
 
     def see_training_labels(self, labels: Tensor) -> None:
         """Told once, before anything is put on a device or restored, the classes [N] of the training file's rows.
@@ -85,7 +88,7 @@ class Distiller(nn.Module):
         return {}
 
 
-def expect_teachers(method: str, teachers: Sequence, at_least: int, at_most: int | None = None) -> None:
+def expect_teachers(method: str, teachers: Sequence[object], at_least: int, at_most: int | None = None) -> None:
     """Raise UserError unless the number of teachers is one that the method can use."""
     several = f"at least {at_least}" if at_most is None else f"{at_least} to {at_most}"
     wanted = str(at_least) if at_most == at_least else several

@@ -4,6 +4,8 @@ Half-precision inputs are computed in float32; float64 stays float64.
 """
 
 import math
+from collections.abc import Iterable
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,14 @@ def full_precision(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def kl_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0, reduction: str = "batchmean") -> Tensor:
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of at least one term, added up in order."""
+    return reduce(torch.add, terms)
+
+
+def kl_divergence(
+    student: Tensor, teacher: Tensor, temperature: float | Tensor = 1.0, reduction: str = "batchmean"
+) -> Tensor:
     """T² KL(softmax(teacher/T) ‖ softmax(student/T)) of logits [..., C]; Hinton et al. 2015, section 2.
 
     reduction "batchmean" averages over all but the class dimension, "none" returns [...].
@@ -82,13 +91,13 @@ def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
     logits = full_precision(logits)
     centred = logits - logits.mean(-1, keepdim=True)
     # vector_norm, unlike sqrt, has a finite gradient (0) where all logits are equal, as a zero-initialised head's are.
-    deviation = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / math.sqrt(centred.shape[-1] - 1)
+    deviation: Tensor = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) / math.sqrt(centred.shape[-1] - 1)
     return centred / (deviation + eps)
 
 
 def exp(x: float) -> float:
     """eˣ in a schedule: under torch.compile `math.exp` would have the distiller compiled anew for every value."""
-    return math.e**x if torch.compiler.is_compiling() else math.exp(x)
+    return float(math.e**x) if torch.compiler.is_compiling() else math.exp(x)
 
 
 def ramp_up(epoch: float, length: float, start: float = 0.0) -> float:

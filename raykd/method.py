@@ -19,17 +19,32 @@ class MethodConfig:
     """Settings of one method; `build` makes its distiller."""
 
     kind: ClassVar[Kind]
-    hard_labels: ClassVar[bool] = False  # True: the method can't take the soft labels that mixing makes
-    uses_teachers: ClassVar[bool] = True
-    initialises: ClassVar[bool] = False  # True: needs the recipe's `initialise` phase
-    compares_classes: ClassVar[bool] = True  # False: reads features of the teachers alone, whose classes may be others
-
     label_weight: ClassVar[str] = ""  # the field that weighs the only term with labels; empty: the loss always has one
+
+    # A method writes `hard_labels = True`, or a property of its own where that depends on its fields.
+    @property
+    def hard_labels(self) -> bool:
+        """Whether the method can't take the soft labels that mixing makes."""
+        return False
+
+    @property
+    def uses_teachers(self) -> bool:
+        return True
+
+    @property
+    def initialises(self) -> bool:
+        """Whether the method needs the recipe's `initialise` phase."""
+        return False
+
+    @property
+    def compares_classes(self) -> bool:
+        """False: reads features of the teachers alone, whose classes may be others."""
+        return True
 
     @property
     def reads_labels(self) -> bool:
         """Whether the loss reads labels, as configured; where it doesn't, training images need none."""
-        return not self.label_weight or getattr(self, self.label_weight) > 0
+        return not self.label_weight or bool(getattr(self, self.label_weight) > 0)
 
     def build(self, new_student: "Callable[[], Staged]", teachers: "Sequence[Staged]") -> "Distiller":
         """A distiller of fresh students; raises UserError where the teachers or the networks don't fit."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
-from raykd.losses import cross_entropy, full_precision
+from raykd.losses import cross_entropy, full_precision, total
 from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.methods.fitnet_mkd import Regressor
 from raykd.models.staged import Staged
@@ -36,7 +36,7 @@ def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:
 def ab_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], margin: float) -> Tensor:
     """3 / 1000 of the sum over stages, the last one with weight 1, each one before it with half the next one's."""
     stages = zip(reversed(student), reversed(teacher), strict=True)
-    return SCALE * sum(0.5**i * boundary_loss(s, t, margin) for i, (s, t) in enumerate(stages))
+    return SCALE * total(0.5**i * boundary_loss(s, t, margin) for i, (s, t) in enumerate(stages))
 
 
 class Connector(Regressor):
@@ -61,6 +61,8 @@ class AB(FeatureMethod):
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "AB":
             return AB(self, *one_teacher("ab", new_student, teachers))
+
+    config: Config
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, teacher)

@@ -40,7 +40,7 @@ def aekd_weights(
     return agreement(gradients, tolerance, normalize).to(full_precision(student).dtype)
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch gives it no type
 def feature_weights(errors: Sequence[Tensor], sizes: Sequence[int], feature: Tensor, tolerance: float) -> Tensor:
     """Weights [K] of K errors by their gradients with respect to a feature [B, …], summed over all workers' batch.
 
@@ -56,7 +56,7 @@ def agreement(gradients: Tensor, tolerance: float, normalize: bool) -> Tensor:
     """Weights [K] of the shortest combination of gradients [K, n]; see `aekd_weights`."""
     if not normalize:
         return min_norm_weights(gradients @ gradients.t(), tolerance)
-    length = torch.linalg.vector_norm(gradients, dim=1).clamp_min(torch.finfo(gradients.dtype).tiny)
+    length: Tensor = torch.linalg.vector_norm(gradients, dim=1).clamp_min(torch.finfo(gradients.dtype).tiny)
     direction = gradients / length.unsqueeze(1)
     weights = min_norm_weights(direction @ direction.t(), tolerance) / length
     return weights / weights.sum()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative, PositiveInt
-from raykd.losses import full_precision, unit_length
+from raykd.losses import full_precision, total, unit_length
 from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
 from raykd.models.staged import Staged
 
@@ -44,5 +44,7 @@ class AT(FeatureMethod):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "AT":
             return AT(self, *one_teacher("at", new_student, teachers))
 
+    config: Config
+
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
-        return sum(at_loss(s, t, self.config.power) for s, t in self.pairs(student, teachers))
+        return total(at_loss(s, t, self.config.power) for s, t in self.pairs(student, teachers))

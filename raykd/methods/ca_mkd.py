@@ -57,7 +57,8 @@ def feature_loss(
 def resize(feature_map: Tensor, size: Sequence[int]) -> Tensor:
     """[B, D, h, w] → [B, D, *size]: average pooling to a smaller height, bilinear interpolation to a larger one."""
     if feature_map.shape[2] >= size[0]:
-        return F.adaptive_avg_pool2d(feature_map, tuple(size))
+        height, width = size
+        return F.adaptive_avg_pool2d(feature_map, (height, width))
     return F.interpolate(feature_map, size=tuple(size), mode="bilinear", align_corners=False)
 
 

@@ -42,7 +42,8 @@ class _ScaleGradient(torch.autograd.Function):
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
     """x itself, whose gradient is multiplied by `scale` on its way back."""
-    return _ScaleGradient.apply(x, scale)
+    scaled: Tensor = _ScaleGradient.apply(x, scale)
+    return scaled
 
 
 def mean_of_others(peers: Tensor) -> Tensor:
@@ -67,6 +68,8 @@ class CLILR(PeerDistiller):
             expect_teachers("cl_ilr", teachers, 0, 0)
             expect_positive("cl_ilr", temperature=self.temperature)
             return CLILR(self, *self.build_branches("cl_ilr", new_student), self.share_block)
+
+    config: Config
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.contract import Batch, Output, global_rows, global_sum
 from raykd.fields import Fraction, NonNegative, Positive, PositiveInt
-from raykd.losses import full_precision, unit_length
+from raykd.losses import full_precision, total, unit_length
 from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.models.staged import Staged
 
@@ -124,6 +124,15 @@ class CRD(FeatureMethod):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CRD":
             return CRD(self, *one_teacher("crd", new_student, teachers))
 
+    config: Config
+    order: Tensor  # [N] rows of the training file by class
+    counts: Tensor  # [C] rows of each class
+    starts: Tensor  # [C] where each class begins in `order`
+    student_memory: Tensor  # [rows, dimensions]
+    teacher_memory: Tensor
+    normalisers: Tensor  # [2], of both losses
+    steps: Tensor
+
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, teacher)
         self.student_embedding = nn.Linear(student.width("pooled"), config.dimensions)
@@ -157,10 +166,9 @@ class CRD(FeatureMethod):
         places = torch.cat([batch.index[:, None], self.negatives(batch)], dim=1)
         memories = (self.teacher_memory, self.student_memory)
         with torch.autocast(s.device.type, enabled=False):  # which would multiply in half precision
-            scores = [(products(e, m, places) / c.temperature).exp() for e, m in zip(embeddings, memories, strict=True)]
-            scores = self.normalised(torch.stack(scores))
-            pairs = zip(embeddings, memories, scores, strict=True)
-            loss = sum(contrastive_loss(e, m, places, x, c.temperature, len(self.order)) for e, m, x in pairs)
+            raw = [(products(e, m, places) / c.temperature).exp() for e, m in zip(embeddings, memories, strict=True)]
+            pairs = zip(embeddings, memories, self.normalised(torch.stack(raw)), strict=True)
+            loss = total(contrastive_loss(e, m, places, x, c.temperature, len(self.order)) for e, m, x in pairs)
         if self.training:
             self.keep(embeddings, batch)
         return loss

@@ -56,7 +56,7 @@ class CTKD(SingleStudent):
             method = self.method.build(new_student, teachers)
             if not isinstance(method, LogitMethod):
                 raise UserError("`method.method` of ctkd has no temperature to train: take kd, dkd, nkd or wsld")
-            start = self.method.temperature
+            start = method.config.temperature
             if not self.lowest < start < self.lowest + self.span:
                 raise UserError(
                     f"`method.method.temperature` of ctkd, where it starts, must lie between {self.lowest:g} and "
@@ -64,11 +64,13 @@ class CTKD(SingleStudent):
                 )
             return CTKD(self, method, teachers)
 
+    config: Config
+
     def __init__(self, config: Config, method: LogitMethod, teachers: Sequence[Staged]):
         super().__init__(config, method.student, teachers)
         method.borrow_student()
         self.method = method
-        share = (config.method.temperature - config.lowest) / config.span
+        share = (method.config.temperature - config.lowest) / config.span
         self.theta = nn.Parameter(torch.logit(torch.full((1,), share, dtype=torch.float64)).float())
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:

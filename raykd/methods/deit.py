@@ -44,6 +44,8 @@ class DeiT(SingleStudent):
             expect_same_classes("deit", student, teachers)
             return DeiT(self, student, teachers)
 
+    config: Config
+
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c, logits = self.config, student.logits
         terms = {

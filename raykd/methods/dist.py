@@ -84,6 +84,8 @@ class DIST(SingleStudent):
             expect_same_classes("dist", student, teachers)
             return DIST(self, student, teachers)
 
+    config: Config
+
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         terms = dist_loss(student.logits, teachers[0].logits, c.temperature, c.beta, c.gamma)

@@ -20,8 +20,7 @@ from raykd.contract import Step, expect_teachers
 from raykd.fields import NonNegative, Positive
 from raykd.losses import full_precision, kl_divergence, warm_up
 from raykd.losses import standardize as z_score
-from raykd.method import MethodConfig
-from raykd.methods.base.logit_method import LogitMethod
+from raykd.methods.base.logit_method import LogitConfig, LogitMethod
 from raykd.methods.base.peers import scalar_note
 from raykd.methods.base.student import expect_positive, expect_same_classes
 from raykd.models.staged import Staged
@@ -51,7 +50,7 @@ def dkd_loss(
 
 class DKD(LogitMethod):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(LogitConfig):
         kind = "logits"
         hard_labels: ClassVar[bool] = True
 
@@ -74,6 +73,8 @@ class DKD(LogitMethod):
             student = new_student()
             expect_same_classes("dkd", student, teachers)
             return DKD(self, student, teachers)
+
+    config: Config
 
     def divergence(
         self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor

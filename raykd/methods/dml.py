@@ -67,6 +67,8 @@ class DML(PeerDistiller):
             expect_positive("dml", temperature=self.temperature)
             return DML(self, build_peers("dml", new_student, self.networks, "networks"), WHOLE)
 
+    config: Config
+
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         logits = stack_logits(self.outputs(batch.images))

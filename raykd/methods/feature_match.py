@@ -56,6 +56,8 @@ class FeatureMatch(SingleStudent):
             expect_teachers("feature_match", teachers, 1)
             return FeatureMatch(self, new_student(), teachers)
 
+    config: Config
+
     student_features = (FEATURE,)
 
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):

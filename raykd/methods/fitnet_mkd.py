@@ -40,7 +40,7 @@ class Regressor(nn.Module):
         (narrow, height, width), (wide, *self.size) = student, teacher
         self.resizes = not self.size[0] / 2 <= height <= 2 * self.size[0]
         if height == 2 * self.size[0]:
-            self.conv = nn.Conv2d(narrow, wide, 3, stride=2, padding=1)
+            self.conv: nn.Module = nn.Conv2d(narrow, wide, 3, stride=2, padding=1)
         elif 2 * height == self.size[0]:
             self.conv = nn.ConvTranspose2d(narrow, wide, 4, stride=2, padding=1)
         elif height >= self.size[0] and not self.resizes:
@@ -57,7 +57,8 @@ class Regressor(nn.Module):
         if self.resizes:
             smaller = x.shape[2] > self.size[0]
             x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False, antialias=smaller)
-        return self.norm(self.conv(x))
+        normed: Tensor = self.norm(self.conv(x))
+        return normed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,8 @@ class FSP(FeatureMethod):
             expect_equal_shapes("fsp", student, teacher, FSP.reads)
             return FSP(self, student, teacher)
 
+    config: Config
+
     @property
     def asks_teachers(self) -> bool:
         return self.initialising

@@ -55,6 +55,8 @@ class FT(FeatureMethod):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FT":
             return FT(self, *one_teacher("ft", new_student, teachers))
 
+    config: Config
+
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, teacher)
         narrow, wide = student.width(student.last_stage), teacher.width(teacher.last_stage)

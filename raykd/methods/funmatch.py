@@ -44,6 +44,8 @@ class FunMatch(SingleStudent):
             expect_same_classes("funmatch", student, teachers)
             return FunMatch(self, student, teachers)
 
+    config: Config
+
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         loss = funmatch_loss(student.logits, stack_teachers(teachers), c.temperature, c.scale_by_t2)

@@ -54,6 +54,8 @@ class ICKD(SingleStudent):
             expect_teachers("ickd", teachers, 1, 1)
             return ICKD(self, new_student(), teachers)
 
+    config: Config
+
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)
         self.student_features = (student.last_stage,)

@@ -15,8 +15,7 @@ from raykd.contract import expect_teachers
 from raykd.fields import NonNegative, Positive
 from raykd.losses import kl_divergence
 from raykd.losses import standardize as z_score
-from raykd.method import MethodConfig
-from raykd.methods.base.logit_method import LogitMethod
+from raykd.methods.base.logit_method import LogitConfig, LogitMethod
 from raykd.methods.base.student import expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 
@@ -30,7 +29,7 @@ def kd_loss(student: Tensor, teacher: Tensor, temperature: float | Tensor, stand
 
 class KD(LogitMethod):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(LogitConfig):
         kind = "logits"
         label_weight = "gamma"
 
@@ -49,6 +48,8 @@ class KD(LogitMethod):
             student = new_student()
             expect_same_classes("kd", student, teachers)
             return KD(self, student, teachers)
+
+    config: Config
 
     def divergence(
         self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor

@@ -10,7 +10,7 @@ positive largest component; gradients between (nearly) equal singular values are
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,18 +25,23 @@ EXTRA = 3  # vectors of the student's beyond the teacher's k
 DAMPING = 1e-12  # beside squared gaps, relative to the largest singular value
 
 
+def _svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    return u, s, vh
+
+
 class _RightVectors(torch.autograd.Function):
     """Right singular vectors of matrices [B, n, D] → [B, D, min(n, D)]."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        u, s, vh = torch.linalg.svd(x, full_matrices=False)
+        u, s, vh = _svd(x)
         ctx.save_for_backward(u, s, vh)
         return vh.mT
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        u, s, vh = ctx.saved_tensors
+        u, s, vh = cast(tuple[Tensor, Tensor, Tensor], ctx.saved_tensors)
         damping = DAMPING * s[:, :1].square().clamp_min(1e-6)
         inside = vh @ gradient
         gaps = s[:, None, :].square() - s[:, :, None].square()
@@ -50,7 +55,8 @@ def right_vectors(feature_map: Tensor, count: int) -> Tensor:
     """First right singular vectors of the positions-by-channels matrix, [B, D, h, w] → [B, D, count], or all it has."""
     x = full_precision(feature_map).flatten(2).mT
     with torch.autocast(x.device.type, enabled=False):
-        return _RightVectors.apply(x)[:, :, :count]
+        vectors: Tensor = _RightVectors.apply(x)
+    return vectors[:, :, :count]
 
 
 @torch.no_grad()
@@ -58,7 +64,7 @@ def teacher_vectors(feature_map: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first vectors [B, D, k], their largest component positive, and the singular values, of unit length [B, k]."""
     x = full_precision(feature_map).flatten(2).mT
     with torch.autocast(x.device.type, enabled=False):
-        _, s, vh = torch.linalg.svd(x, full_matrices=False)
+        _, s, vh = _svd(x)
     vectors = vh.mT[:, :, :count]
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     return vectors * torch.where(largest < 0, -1.0, 1.0), unit_length(s[:, :count])
@@ -107,6 +113,8 @@ class KDSVD(FeatureMethod):
             student, teacher = one_teacher("kdsvd", new_student, teachers)
             expect_equal_shapes("kdsvd", student, teacher, KDSVD.reads)
             return KDSVD(self, student, teacher)
+
+    config: Config
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         k = self.config.vectors

@@ -80,6 +80,8 @@ class MGD(SingleStudent):
             expect_teachers("mgd", teachers, 1, 1)
             return MGD(self, new_student(), teachers)
 
+    config: Config
+
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)
         self.student_features = (student.last_stage,)

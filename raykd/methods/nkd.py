@@ -16,8 +16,7 @@ from torch import Tensor
 from raykd.contract import expect_teachers
 from raykd.fields import NonNegative, Positive
 from raykd.losses import full_precision
-from raykd.method import MethodConfig
-from raykd.methods.base.logit_method import LogitMethod
+from raykd.methods.base.logit_method import LogitConfig, LogitMethod
 from raykd.methods.base.student import expect_positive, expect_same_classes
 from raykd.methods.dkd import split_target
 from raykd.models.staged import Staged
@@ -37,7 +36,7 @@ def nkd_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: floa
 
 class NKD(LogitMethod):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(LogitConfig):
         kind = "logits"
 
         gamma: NonNegative = 1.0
@@ -55,6 +54,8 @@ class NKD(LogitMethod):
             student = new_student()
             expect_same_classes("nkd", student, teachers)
             return NKD(self, student, teachers)
+
+    config: Config
 
     def divergence(
         self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor

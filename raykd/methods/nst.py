@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative
-from raykd.losses import full_precision, unit_length
+from raykd.losses import full_precision, total, unit_length
 from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
 from raykd.models.staged import Staged
 
@@ -46,4 +46,4 @@ class NST(FeatureMethod):
             return NST(self, *one_teacher("nst", new_student, teachers))
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
-        return sum(nst_loss(s, t) for s, t in self.pairs(student, teachers))
+        return total(nst_loss(s, t) for s, t in self.pairs(student, teachers))

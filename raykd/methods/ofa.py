@@ -58,7 +58,7 @@ def exit_of(widths: Sequence[int], width: int, classes: int) -> nn.Sequential:
     """
     outs = [*widths[1:-1], width]
     if len(widths) == 1:
-        parts = [nn.Conv2d(widths[0], width, 1)]
+        parts: list[nn.Module] = [nn.Conv2d(widths[0], width, 1)]
     else:
         parts = [separable(narrow, wide) for narrow, wide in zip(widths, outs, strict=False)]
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
@@ -88,6 +88,8 @@ class OFA(SingleStudent):
             if any(len(student.shapes[stage]) != 3 for stage in student.stages):
                 raise UserError(f"ofa needs a student whose stages give maps [D, h, w], and {student.name}'s don't")
             return OFA(self, student, teachers)
+
+    config: Config
 
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)

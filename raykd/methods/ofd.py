@@ -40,7 +40,7 @@ def negative_mean(teacher: Tensor) -> Tensor:
     """Each channel's mean of the negative values over the global batch, 0 where there are none: → [1, D, 1, 1]."""
     teacher = full_precision(teacher)
     sums = torch.stack([teacher.clamp(max=0).sum((0, 2, 3)), (teacher < 0).to(teacher.dtype).sum((0, 2, 3))])
-    total, count = global_sum(sums)
+    total, count = global_sum(sums).unbind()
     return (total / count.clamp(min=1)).view(1, -1, 1, 1)
 
 
@@ -69,6 +69,8 @@ class OFD(SingleStudent):
                     f"the teacher ({teachers[0].name}) {len(teachers[0].stages)}: change one of them"
                 )
             return OFD(self, student, teachers)
+
+    config: Config
 
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)

@@ -101,6 +101,8 @@ class OKDDip(PeerDistiller):
                     raise UserError(f"`method.{field}` of okddip needs `method.shared_trunk`: change one of them")
             return OKDDip(self, build_peers("okddip", new_student, self.branches, "branches"), WHOLE)
 
+    config: Config
+
     def __init__(self, config: Config, networks: Sequence[Staged], start: str):
         super().__init__(config, networks, start, config.share_block)
         width = networks[0].width("pooled")
@@ -141,7 +143,7 @@ class OKDDip(PeerDistiller):
         students = super().networks()
         if self.config.leader:
             return {"leader": students["leader"]} | students
-        return {"ensemble": Ensemble(list(self.branches), self.start)} | students
+        return {"ensemble": Ensemble(self.branches, self.start)} | students
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         logits = super().predict(images)

@@ -68,6 +68,8 @@ class ONE(PeerDistiller):
             expect_positive("one", temperature=self.temperature)
             return ONE(self, *self.build_branches("one", new_student))
 
+    config: Config
+
     def __init__(self, config: Config, networks: Sequence[Staged], start: str):
         super().__init__(config, networks, start, config.share_block)
         features = list(networks[0].shapes)

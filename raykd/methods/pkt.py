@@ -23,7 +23,8 @@ EPSILON = 1e-7  # RepDistiller's, beside lengths and probabilities
 def neighbours(features: Tensor) -> Tensor:
     """Each sample's distribution over the batch: [B, D] → [B, B], rows sum to 1."""
     x = full_precision(features)
-    x = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPSILON)
+    length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    x = x / (length + EPSILON)
     with torch.autocast(x.device.type, enabled=False):  # which would multiply in half precision
         closeness = (x @ x.T + 1) / 2
     return closeness / closeness.sum(1, keepdim=True)

@@ -9,6 +9,7 @@ ramps over 20 epochs; a level whose map has no form before its activation is com
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import NonNegative, PositiveInt
-from raykd.losses import cross_entropy, full_precision, warm_up
+from raykd.losses import cross_entropy, full_precision, total, warm_up
 from raykd.method import MethodConfig
 from raykd.methods.base.peers import scalar_note
 from raykd.methods.base.student import SingleStudent
@@ -35,10 +36,10 @@ def hcl_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 def _level(student: Tensor, teacher: Tensor) -> Tensor:
     student, teacher = full_precision(student), full_precision(teacher)
     sizes = [size for size in (4, 2, 1) if size < student.shape[2]]
-    pooled = [F.mse_loss(*(F.adaptive_avg_pool2d(x, size) for x in (student, teacher))) for size in sizes]
+    pooled = [F.mse_loss(F.adaptive_avg_pool2d(student, n), F.adaptive_avg_pool2d(teacher, n)) for n in sizes]
     losses = [F.mse_loss(student, teacher), *pooled]
     weights = [0.5**i for i in range(len(losses))]
-    return sum(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights)
+    return total(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights)
 
 
 class Fusion(nn.Module):
@@ -53,7 +54,7 @@ class Fusion(nn.Module):
     def forward(self, x: Tensor, coarser: Tensor | None, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Features for the teacher, [B, out, *size], and for the next finer level, [B, mid, *size]."""
         x = self.conv1(x)
-        if self.attention is not None:
+        if self.attention is not None and coarser is not None:
             coarser = F.interpolate(coarser, x.shape[2:], mode="nearest")
             gates = self.attention(torch.cat((x, coarser), 1))
             x = x * gates[:, :1] + coarser * gates[:, 1:]
@@ -64,7 +65,8 @@ class Fusion(nn.Module):
 
 def review(fusions: Sequence[Fusion], features: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> list[Tensor]:
     """Fused features of each level, fine to coarse as `features` and `sizes` are; fusions are coarse to fine."""
-    results, coarser = [], None
+    results: list[Tensor] = []
+    coarser = None
     for fusion, x, size in zip(fusions, reversed(features), reversed(sizes), strict=True):
         result, coarser = fusion(x, coarser, size)
         results.insert(0, result)
@@ -97,6 +99,8 @@ class ReviewKD(SingleStudent):
                 )
             return ReviewKD(self, student, teachers)
 
+    config: Config
+
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)
         teacher = teachers[0]
@@ -105,10 +109,11 @@ class ReviewKD(SingleStudent):
         self.teacher_features = ((*before, "pooled"),)
         mid = min(config.most_channels, student.width("pooled"))
         levels = list(zip(self.student_features, self.teacher_features[0], strict=True))
-        self.fusions = nn.ModuleList(
+        fusions = (
             Fusion(student.width(own), mid, teacher.width(its), fuses=i > 0)
             for i, (own, its) in enumerate(reversed(levels))
         )
+        self.fusions = cast(Sequence[Fusion], nn.ModuleList(fusions))
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config

@@ -62,6 +62,8 @@ class RKD(FeatureMethod):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "RKD":
             return RKD(self, *one_teacher("rkd", new_student, teachers))
 
+    config: Config
+
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         ((s, t),) = self.pairs(student, teachers)
         terms = rkd_loss(global_rows(s, batch.shares), global_rows(t, batch.shares))

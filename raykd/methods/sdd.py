@@ -62,6 +62,8 @@ class SDD(SingleStudent):
                 expect_mean_pooling("sdd", network)
             return SDD(self, method, teachers)
 
+    config: Config
+
     def __init__(self, config: Config, method: LogitMethod, teachers: Sequence[Staged]):
         super().__init__(config, method.student, teachers)
         method.borrow_student()
@@ -77,7 +79,7 @@ class SDD(SingleStudent):
         weights = conflict_weights(target, batch.labels, self.config.conflict).flatten()
         labels = batch.labels.repeat_interleave(logits.shape[1])
         terms = self.method.divergence(
-            logits.flatten(0, 1), target.flatten(0, 1), labels, self.config.method.temperature
+            logits.flatten(0, 1), target.flatten(0, 1), labels, self.method.config.temperature
         )
         means = {name: (weights * term).mean() for name, term in terms.items()}
         return self.method.weighted(means, student.logits, batch.labels, epoch)

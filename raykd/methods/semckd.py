@@ -10,6 +10,7 @@ and so skip incomplete batches; here the samples that such a batch lacks count a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers, global_rows
 from raykd.fields import NonNegative, Positive, PositiveInt
 from raykd.losses import cross_entropy, full_precision, map_distance
 from raykd.method import MethodConfig
+from raykd.methods.base.feature_method import equally_large
 from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
@@ -36,13 +38,6 @@ def attention(queries: Tensor, keys: Tensor, softness: float) -> Tensor:
     # Products and sums, not a matmul: autocast would compute that in half precision.
     scores = (full_precision(queries).unsqueeze(2) * full_precision(keys).unsqueeze(1)).sum(-1)
     return F.softmax(scores / softness, dim=2)
-
-
-def aligned(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """The larger of two maps averaged to the other's size."""
-    if student.shape[2] > teacher.shape[2]:
-        return F.adaptive_avg_pool2d(student, teacher.shape[2:]), teacher
-    return student, F.adaptive_avg_pool2d(teacher, student.shape[2:])
 
 
 def semckd_loss(weights: Tensor, errors: Tensor) -> Tensor:
@@ -95,23 +90,24 @@ class SemCKD(SingleStudent):
                     raise UserError(f"semckd compares maps [D, h, w] of stages, which {network.name} has not")
             return SemCKD(self, student, teachers)
 
+    config: Config
+
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)
         self.student_features, self.teacher_features = student.stages, (teachers[0].stages,)
         self.queries = nn.ModuleList(Embedding(config.batch) for _ in student.stages)
         self.keys = nn.ModuleList(Embedding(config.batch) for _ in teachers[0].stages)
         outs = [teachers[0].width(stage) for stage in teachers[0].stages]
-        self.regressors = nn.ModuleList(
-            nn.ModuleList(regressor(student.width(stage), out) for out in outs) for stage in student.stages
-        )
+        rows = (nn.ModuleList(regressor(student.width(stage), out) for out in outs) for stage in student.stages)
+        self.regressors = cast(Sequence[nn.ModuleList], nn.ModuleList(rows))
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         own = [student.features[stage] for stage in self.student_features]
         its = [teachers[0].features[stage] for stage in self.teacher_features[0]]
         queries, keys = self._embedded(self.queries, own, batch), self._embedded(self.keys, its, batch)
         weights = attention(queries, keys, self.config.softness)
-        errors = [[_error(r, s, t) for r, t in zip(row, its)] for row, s in zip(self.regressors, own)]
-        errors = global_rows(torch.stack([torch.stack(row, 1) for row in errors], 1), batch.shares)
+        rows = [torch.stack([_error(r, s, t) for r, t in zip(row, its)], 1) for row, s in zip(self.regressors, own)]
+        errors = global_rows(torch.stack(rows, 1), batch.shares)
         terms = {
             "ce": self.config.gamma * cross_entropy(student.logits, batch.labels),
             "feature": self.config.beta * semckd_loss(weights, errors),
@@ -129,5 +125,5 @@ class SemCKD(SingleStudent):
 
 def _error(regress: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
     """Each sample's mean squared difference, [B]."""
-    source, target = aligned(student, teacher)
+    source, target = equally_large(student, teacher)
     return map_distance(regress(source), target)

@@ -16,6 +16,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import full_precision
 from raykd.method import MethodConfig
+from raykd.methods.base.feature_method import averaged
 from raykd.methods.base.student import SingleStudent, expect_same_classes
 from raykd.models.reused_head import ReusedHead, expect_chains, projector
 from raykd.models.staged import Staged
@@ -24,7 +25,7 @@ from raykd.models.staged import Staged
 def simkd_loss(projected: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of maps [B, D, h, w]; a larger map of the teacher is averaged to the other's size."""
     if teacher.shape[2] > projected.shape[2]:
-        teacher = F.adaptive_avg_pool2d(teacher, projected.shape[2:])
+        teacher = averaged(teacher, projected)
     return F.mse_loss(full_precision(projected), full_precision(teacher))
 
 
@@ -45,6 +46,8 @@ class SimKD(SingleStudent):
             expect_same_classes("simkd", student, teachers)
             expect_chains(student, teachers[0])
             return SimKD(self, student, teachers)
+
+    config: Config
 
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)

@@ -57,6 +57,8 @@ class SRRL(SingleStudent):
             expect_mean_pooling("srrl", teachers[0])
             return SRRL(self, student, teachers)
 
+    config: Config
+
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)
         self.teachers = tuple(teachers)  # a tuple registers nothing: their heads are read, not trained

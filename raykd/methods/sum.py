@@ -6,9 +6,9 @@ its weight to 0 in all but one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
 from torch import Tensor, nn
 
@@ -56,17 +56,22 @@ class Sum(SingleStudent):
                     f"`method.weights` of sum has {len(self.weights)} number(s) for {len(self.methods)} method(s)"
                 )
             student = new_student()
-            parts = [method.build(lambda: student, teachers if method.uses_teachers else ()) for method in self.methods]
-            for name, part in zip(names(self.methods), parts, strict=True):
+            parts = []
+            for name, method in zip(names(self.methods), self.methods, strict=True):
+                part = method.build(lambda: student, teachers if method.uses_teachers else ())
                 if not isinstance(part, SingleStudent):
                     raise UserError(f"sum adds methods that share one student, and {name} has several: remove it")
+                parts.append(part)
             return Sum(self, student, teachers, parts)
+
+    config: Config
 
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged], parts: Sequence[SingleStudent]):
         super().__init__(config, student, teachers)
         for part in parts:
             part.borrow_student()
-        self.parts = nn.ModuleDict(zip(names(config.methods), parts, strict=True))
+        by_name = dict(zip(names(config.methods), parts, strict=True))
+        self.parts = cast(Mapping[str, SingleStudent], nn.ModuleDict(by_name))
         self.student_features = union(part.student_features for part in parts)
         taught = [part for part in parts if part.teacher_features]
         self.teacher_features = tuple(union(part.teacher_features[k] for part in taught) for k in range(len(teachers)))
@@ -109,7 +114,7 @@ def names(methods: Sequence[MethodConfig]) -> list[str]:
     return result
 
 
-def union(features) -> tuple[str, ...]:
+def union(features: Iterable[Iterable[str]]) -> tuple[str, ...]:
     """Names of all the groups, each once, in order."""
     return tuple(dict.fromkeys(name for group in features for name in group))
 

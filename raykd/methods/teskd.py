@@ -92,7 +92,8 @@ class Pyramid(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits [3, B, C] and pooled features [3, B, d]."""
-        logits, features = [], []
+        logits: list[Tensor] = []
+        features: list[Tensor] = []
         top = self.laterals[3](maps[3])
         for i in (2, 1, 0):
             side = self.laterals[i](maps[i])

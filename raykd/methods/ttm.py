@@ -49,6 +49,8 @@ class TTM(SingleStudent):
             expect_same_classes("ttm", student, teachers)
             return TTM(self, student, teachers)
 
+    config: Config
+
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c, logits = self.config, student.logits
         divergence = ttm_loss(logits, teachers[0].logits, c.power, c.weighted).mean()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative
-from raykd.losses import full_precision
+from raykd.losses import full_precision, total
 from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
 from raykd.models.staged import Staged
 
@@ -64,4 +64,4 @@ class VID(FeatureMethod):
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         pairs = self.pairs(student, teachers)
-        return sum(regressor(s, t) for regressor, (s, t) in zip(self.regressors, pairs, strict=True))
+        return total(regressor(s, t) for regressor, (s, t) in zip(self.regressors, pairs, strict=True))

@@ -17,8 +17,7 @@ from torch import Tensor
 from raykd.contract import expect_teachers
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
-from raykd.method import MethodConfig
-from raykd.methods.base.logit_method import LogitMethod
+from raykd.methods.base.logit_method import LogitConfig, LogitMethod
 from raykd.methods.base.student import expect_positive, expect_same_classes
 from raykd.models.staged import Staged
 
@@ -39,7 +38,7 @@ def wsld_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: flo
 
 class WSLD(LogitMethod):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(LogitConfig):
         kind = "logits"
 
         gamma: NonNegative = 1.0
@@ -55,6 +54,8 @@ class WSLD(LogitMethod):
             student = new_student()
             expect_same_classes("wsld", student, teachers)
             return WSLD(self, student, teachers)
+
+    config: Config
 
     def divergence(
         self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor

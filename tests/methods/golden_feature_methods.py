@@ -102,7 +102,7 @@ def embedding(case: Case, name: str, width: int) -> nn.Module:
 def error(case: Case, i: int, j: int, student: Tensor, teacher: Tensor) -> Tensor:
     """Of stage i of the student and stage j of the teacher, each sample's."""
     part = semckd.regressor(student.shape[1], teacher.shape[1])
-    source, target = semckd.aligned(student, teacher)
+    source, target = semckd.equally_large(student, teacher)
     return map_distance(WithGolden(case, part, lambda name: f"P.regressor{i}{j}.regressor.{name}")(source), target)
 
 

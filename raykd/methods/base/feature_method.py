@@ -24,10 +24,16 @@ class FeatureConfig(MethodConfig):
     gamma: NonNegative = 1.0
     """Weight of the cross-entropy with the labels."""
 
+    @property
+    def beta(self) -> float:
+        """Weight of the distance: a field of every method with one distance."""
+        raise NotImplementedError
+
 
 class FeatureMethod(SingleStudent):
-    """`config` has `gamma` and `beta`; `reads` says which features of both networks are compared, pair by pair."""
+    """`reads` says which features of both networks are compared, pair by pair."""
 
+    config: FeatureConfig
     reads: ClassVar[str] = "stages"  # or "stem and stages", "last stage", "pooled"
     term: ClassVar[str]  # the distance's name among the terms
 
@@ -81,5 +87,10 @@ def expect_equal_shapes(method: str, student: Staged, teacher: Staged, reads: st
 def equally_large(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Two maps [B, D, h, w], the higher one averaged to the size of the other."""
     if a.shape[2] > b.shape[2]:
-        return F.adaptive_avg_pool2d(a, b.shape[2:]), b
-    return (a, F.adaptive_avg_pool2d(b, a.shape[2:])) if a.shape[2] < b.shape[2] else (a, b)
+        return averaged(a, b), b
+    return (a, averaged(b, a)) if a.shape[2] < b.shape[2] else (a, b)
+
+
+def averaged(x: Tensor, like: Tensor) -> Tensor:
+    """A map averaged to the height and width of another."""
+    return F.adaptive_avg_pool2d(x, (like.shape[2], like.shape[3]))

@@ -9,7 +9,8 @@ from raykd.models.staged import Staged
 
 def apply_head(network: Staged, vectors: Tensor) -> Tensor:
     """Logits of pooled vectors: [..., D] → [..., C]."""
-    return network.run_from("head", vectors.flatten(0, -2), ()).logits.unflatten(0, vectors.shape[:-1])
+    logits = network.run_from("head", vectors.flatten(0, -2), ()).logits
+    return logits.reshape(*vectors.shape[:-1], logits.shape[-1])
 
 
 @torch.no_grad()

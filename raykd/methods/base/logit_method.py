@@ -1,19 +1,37 @@
 """Methods that compare the logits of a student with those of one teacher, sample by sample, at a temperature."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from raykd.contract import Batch, Output, Step
 from raykd.losses import cross_entropy
+from raykd.method import MethodConfig
 from raykd.methods.base.student import SingleStudent
 
 
+@dataclass(frozen=True, kw_only=True)
+class LogitConfig(MethodConfig):
+    """What every such method has a field for."""
+
+    @property
+    def gamma(self) -> float:
+        """Weight of the cross-entropy with the labels."""
+        raise NotImplementedError
+
+    @property
+    def temperature(self) -> float:
+        raise NotImplementedError
+
+
 class LogitMethod(SingleStudent):
-    """γ CE + the mean over samples of a divergence; `config` has `gamma` and `temperature`.
+    """γ CE + the mean over samples of a divergence.
 
     The divergence stands apart, so that other methods can vary the temperature (CTKD) or what is compared (SDD).
     """
+
+    config: LogitConfig
 
     def divergence(
         self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor

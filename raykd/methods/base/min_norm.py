@@ -52,7 +52,7 @@ def _best_case(gram: Tensor, upper: float, centre: Tensor, pull: Tensor) -> Tens
     return weights.index_select(0, torch.where(inside, cost, torch.inf).argmin().reshape(1)).squeeze(0)
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch gives it no type
 def _cases(count: int, most: int, device: torch.device) -> Tensor:
     """See `_table`; copied to the device once, as a copy from the host makes a step wait."""
     return _table(count, most, device)

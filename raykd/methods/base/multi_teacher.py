@@ -109,6 +109,8 @@ class MultiTeacher(SingleStudent):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "MultiTeacher":
             return build("multi_teacher", self, new_student, teachers, self.logits, self.features)
 
+    config: Config
+
     def __init__(
         self,
         config: MultiTeacherConfig,

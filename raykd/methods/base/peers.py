@@ -7,7 +7,7 @@ stays an ordinary network, while a forward pass runs the trunk once.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, networks: Sequence[Staged], start: str):
         super().__init__()
-        self.members = nn.ModuleList(networks)
+        self.members = cast(Sequence[Staged], nn.ModuleList(networks))
         self.start = start
 
     def forward(self, images: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def stack_logits(outputs: Sequence[Output]) -> Tensor:
 @dataclass(frozen=True, kw_only=True)
 class PeerConfig(MethodConfig):
     kind = "online"
-    uses_teachers: ClassVar[bool] = False
+    uses_teachers = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +132,12 @@ class PeerDistiller(Distiller):
         super().__init__()
         self.config = config
         self.start, self.share_block = start, share_block
-        self.branches = nn.ModuleList(networks)
+        self.branches = cast(Sequence[Staged], nn.ModuleList(networks))
         self._share()
 
     def _share(self) -> None:
         if self.start != WHOLE:
-            share_trunks(list(self.branches), self.start, self.share_block)
+            share_trunks(self.branches, self.start, self.share_block)
 
     def outputs(self, images: Tensor, features: Sequence[str] = ()) -> list[Output]:
         """Every student's output; what they share runs once."""
