@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from raykd.bench.timing import WARM, events, often
+from raykd.bench.timing import ENDLESS, WARM, events, often
 from raykd.contract import Batch
 from raykd.data.loader import TrainLoader
 from raykd.models import create_network
@@ -109,7 +109,7 @@ def _train(recipe, distiller, teachers, data, device, seconds: float) -> tuple[f
 
 def _laps(recipe, state, teachers, data, device, seconds: float) -> dict[str, float]:
     """The median of each part of a step, by the loop's own stopwatch, which waits for the device after each part."""
-    recipe, laps = replace(recipe, log_every=1), []
+    recipe, laps = replace(recipe, log_every=1, epochs=ENDLESS), []
     steps = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: False)
     often(lambda: laps.append(_times(next(steps))), seconds, device)
     steps.close()

@@ -29,6 +29,10 @@ def test_a_step_is_measured_in_its_parts():
     assert table(found, recipe, 2).row_count == 3 + len(found.parts) + 1
 
 
+def test_a_run_shorter_than_the_measurement_is_measured():
+    assert measure(tiny.recipe(epochs=0.1), 1, tiny.CPU, 1, seconds=0.2).whole > 0
+
+
 def test_teachers_that_are_not_trained_yet_are_stood_in_for():
     taught = tiny.recipe(teachers=Teachers(sources=(Train(recipe=tiny.recipe(), seeds=(3,)),)))
     (teacher,) = stand_ins(taught, tuple("0123456789"), tiny.CPU)

@@ -1,0 +1,52 @@
+"""Runs steps in this process, one after another, as one person at a terminal would: JSON in, a JSON line for each out.
+
+A process of its own, because recipes of the same module names are loaded by other tests, from other folders.
+"""
+
+import contextlib
+import io
+import json
+import os
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+
+def run(step: dict[str, str]) -> dict[str, str | int]:
+    """Do one step; returns its status and what it wrote to stdout and stderr together."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            status = _do(step)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except Exception:  # noqa: BLE001  a step that fails is a result, and the next one is taken
+            traceback.print_exc()
+            status = -1
+    return {"status": status, "output": out.getvalue()}
+
+
+def _do(step: dict[str, str]) -> int:
+    from raykd.__main__ import main
+
+    if step["kind"] == "command":
+        return main(step["words"])
+    if step["kind"] == "export":
+        os.environ[step["name"]] = os.path.expandvars(step["value"])
+        return 0
+    Path(step["file"]).write_text(step["text"])
+    runpy.run_path(step["file"], run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    import raykd.commands.bench
+
+    raykd.commands.bench.SECONDS = 0.05  # of measuring: the test is of the command, not of the machine
+    sys.path.insert(0, os.getcwd())
+    answers = sys.stdout
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), file=answers, flush=True)
+    sys.stdout.flush()
+    os._exit(0)  # as the command line does: numba's and FFCV's finalizers complain

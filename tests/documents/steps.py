@@ -1,0 +1,49 @@
+"""From blocks of documents to steps that tests.documents.session runs."""
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from tests.documents.blocks import Block, complete
+
+RAY = ("tune", "submit")  # commands that start Ray; run by the slow test
+TRAINED = re.compile(r"^raykd (train \S+)$", re.MULTILINE)
+SHORT = "--epochs 0.2 --batch-size 16 --workers 0".split()
+
+
+def steps_of(block: Block, slow: bool) -> Iterator[dict[str, object]]:
+    """What a block asks for, a step each; none of what needs what a test has not."""
+    if block.needs or block.language in ("", "text", "mermaid"):
+        return
+    if block.language == "python":
+        yield from _snippet(block)
+    elif block.language in ("sh", "inline"):
+        for line in block.text.splitlines():
+            yield from _line(line, block, slow)
+    else:
+        raise AssertionError(f"{block}: nothing runs a block of {block.language!r}")
+
+
+def _line(line: str, block: Block, slow: bool) -> Iterator[dict[str, object]]:
+    words = shlex.split(line, comments=True)
+    if not words or (block.language == "inline" and not complete(line)):
+        return
+    if words[0] == "export":
+        name, _, value = words[1].partition("=")
+        yield {"kind": "export", "name": name, "value": value}
+    elif words[0] == "raykd":
+        if slow or words[1] not in RAY:
+            yield {"kind": "command", "words": words[1:]}
+    else:
+        raise AssertionError(f"{block}: {words[0]!r} is not run; say above the block what it needs")
+
+
+def _snippet(block: Block) -> Iterator[dict[str, object]]:
+    """A snippet is run as a file; where its docstring trains it, that is done, for a fraction of an epoch."""
+    command = TRAINED.search(block.text)
+    file = command[1].split()[-1] if command else f"snippet_{block.line}.py"
+    yield {"kind": "python", "file": file, "text": block.text}
+    if command:
+        teacher = [f"--teachers.sources.0.recipe.{word[2:]}" if word[0] == "-" else word for word in SHORT]
+        taught = teacher if "Teachers" in block.text or "recipes.digits.kd" in block.text else []
+        yield {"kind": "command", "words": [*command[1].split(), *SHORT, *taught]}

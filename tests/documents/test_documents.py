@@ -1,0 +1,54 @@
+"""Every snippet and command of every document works as it stands, from a folder outside the checkout."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from raykd.__main__ import COMMANDS
+from tests.documents.blocks import ROOT, Block, blocks, documents
+from tests.documents.conftest import run_steps
+from tests.documents.steps import steps_of
+
+BLOCKS = [block for path in documents() for block in blocks(path)]
+RUN = [block for block in BLOCKS if any(True for _ in steps_of(block, slow=False))]
+
+
+@pytest.fixture(scope="session")
+def results(reader: Path) -> dict[Block, list[tuple[dict, dict]]]:
+    """Steps and their results, by block; README first, whose run the others read."""
+    steps = [(block, step) for block in RUN for step in steps_of(block, slow=False)]
+    done = run_steps((step for _, step in steps), reader)
+    assert len(done) == len(steps)
+    found: dict[Block, list[tuple[dict, dict]]] = {}
+    for (block, step), result in zip(steps, done):
+        found.setdefault(block, []).append((step, result))
+    return found
+
+
+@pytest.mark.parametrize("block", RUN, ids=str)
+def test_it_runs_as_it_stands(block: Block, results: dict[Block, list[tuple[dict, dict]]]):
+    for step, result in results[block]:
+        assert result["status"] == 0, f"{step}\n{result['output']}"
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_every_block_names_its_language_and_every_command_exists(block: Block):
+    assert block.language, f"{block}: name the language, or `text` for output"
+    for command in re.findall(r"^(?:\$ )?raykd ([a-z]+)", block.text, re.MULTILINE):
+        assert command in COMMANDS, f"{block}: no command {command!r}"
+
+
+def anchors(path: Path) -> set[str]:
+    """Of a document's headings, as GitHub forms them."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path):
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        assert there.exists(), f"{target} is missing"
+        assert not anchor or anchor in anchors(there), f"{there} has no heading #{anchor}"
