@@ -46,6 +46,10 @@ class MethodConfig:
         """Whether the loss reads labels, as configured; where it doesn't, training images need none."""
         return not self.label_weight or bool(getattr(self, self.label_weight) > 0)
 
+    def for_batches_of(self, size: int) -> "MethodConfig":
+        """These settings for a recipe's batch size; for methods whose modules are as wide as a batch."""
+        return self
+
     def build(self, new_student: "Callable[[], Staged]", teachers: "Sequence[Staged]") -> "Distiller":
         """A distiller of fresh students; raises UserError where the teachers or the networks don't fit."""
         raise NotImplementedError

@@ -47,7 +47,7 @@ class Connector(Regressor):
 
 
 class AB(FeatureMethod):
-    term = "boundary"
+    reads, term = "stages before the activation", "boundary"
 
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
@@ -66,11 +66,6 @@ class AB(FeatureMethod):
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, teacher)
-        self.student_features = tuple(f"{stage}.pre" for stage in self.student_features)
-        self.teacher_features = (tuple(f"{stage}.pre" for stage in self.teacher_features[0]),)
-        for network, names in ((student, self.student_features), (teacher, self.teacher_features[0])):
-            for name in names:
-                network.width(name)  # raises UserError where there is no such map
         pairs = zip(self.student_features, self.teacher_features[0], strict=True)
         self.connectors = nn.ModuleList(connector(student.shapes[own], teacher.shapes[its]) for own, its in pairs)
 

@@ -25,7 +25,7 @@ from raykd.methods.base.peers import (
     scalar_note,
     stack_logits,
 )
-from raykd.methods.base.student import accuracy, expect_positive
+from raykd.methods.base.student import accuracy
 from raykd.models.staged import Staged
 
 
@@ -66,7 +66,6 @@ class CLILR(PeerDistiller):
     class Config(BranchConfig, ConsistencyConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CLILR":
             expect_teachers("cl_ilr", teachers, 0, 0)
-            expect_positive("cl_ilr", temperature=self.temperature)
             return CLILR(self, *self.build_branches("cl_ilr", new_student), self.share_block)
 
     config: Config

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Probability
 from raykd.losses import cross_entropy, kl_divergence
 from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, expect_same_classes
+from raykd.methods.base.student import SingleStudent, student_of_one_teacher
 from raykd.models.staged import Staged
 
 
@@ -39,10 +39,7 @@ class DeiT(SingleStudent):
         """0: the class that the teacher decides for; above 0: its softmax at this temperature, times T²."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DeiT":
-            expect_teachers("deit", teachers, 1, 1)
-            student = new_student()
-            expect_same_classes("deit", student, teachers)
-            return DeiT(self, student, teachers)
+            return DeiT(self, student_of_one_teacher("deit", new_student, teachers), teachers)
 
     config: Config
 

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.contract import Batch, Output, Step, expect_teachers, global_sum
+from raykd.contract import Batch, Output, Step, global_sum
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, expect_positive, expect_same_classes
+from raykd.methods.base.student import SingleStudent, student_of_one_teacher
 from raykd.models.staged import Staged
 
 EPS = 1e-8  # added to the product of the norms, as in the authors' code
@@ -78,11 +78,7 @@ class DIST(SingleStudent):
         """Temperature T of both softmaxes."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DIST":
-            expect_teachers("dist", teachers, 1, 1)
-            expect_positive("dist", temperature=self.temperature)
-            student = new_student()
-            expect_same_classes("dist", student, teachers)
-            return DIST(self, student, teachers)
+            return DIST(self, student_of_one_teacher("dist", new_student, teachers), teachers)
 
     config: Config
 

@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.contract import Step, expect_teachers
+from raykd.contract import Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import full_precision, kl_divergence, warm_up
 from raykd.losses import standardize as z_score
 from raykd.methods.base.logit_method import LogitConfig, LogitMethod
 from raykd.methods.base.peers import scalar_note
-from raykd.methods.base.student import expect_positive, expect_same_classes
+from raykd.methods.base.student import student_of_one_teacher
 from raykd.models.staged import Staged
 
 
@@ -68,11 +68,7 @@ class DKD(LogitMethod):
         """Z-score teacher's and student's logits per sample before the divergences (Sun et al. 2024: T 2)."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DKD":
-            expect_teachers("dkd", teachers, 1, 1)
-            expect_positive("dkd", temperature=self.temperature)
-            student = new_student()
-            expect_same_classes("dkd", student, teachers)
-            return DKD(self, student, teachers)
+            return DKD(self, student_of_one_teacher("dkd", new_student, teachers), teachers)
 
     config: Config
 

@@ -28,7 +28,7 @@ from raykd.methods.base.peers import (
     peer_divergence,
     stack_logits,
 )
-from raykd.methods.base.student import accuracy, expect_positive
+from raykd.methods.base.student import accuracy
 from raykd.methods.cl_ilr import mean_of_others
 from raykd.models.staged import Staged
 
@@ -64,7 +64,6 @@ class DML(PeerDistiller):
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DML":
             expect_teachers("dml", teachers, 0, 0)
-            expect_positive("dml", temperature=self.temperature)
             return DML(self, build_peers("dml", new_student, self.networks, "networks"), WHOLE)
 
     config: Config

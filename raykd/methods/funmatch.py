@@ -13,7 +13,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import Positive
 from raykd.losses import kl_divergence
 from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
+from raykd.methods.base.student import SingleStudent, expect_same_classes, stack_teachers
 from raykd.models.staged import Staged
 
 
@@ -39,7 +39,6 @@ class FunMatch(SingleStudent):
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FunMatch":
             expect_teachers("funmatch", teachers, 1)
-            expect_positive("funmatch", temperature=self.temperature)
             student = new_student()
             expect_same_classes("funmatch", student, teachers)
             return FunMatch(self, student, teachers)

@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output
 from raykd.fields import NonNegative
-from raykd.losses import cross_entropy, full_precision
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent
+from raykd.losses import full_precision
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.models.staged import Staged
 
 
@@ -38,32 +37,25 @@ def embedding(width: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out))
 
 
-class ICKD(SingleStudent):
-    @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        kind = "features"
-        compares_classes = False
-        label_weight = "gamma"
+class ICKD(FeatureMethod):
+    reads, term = "last stage", "correlation"
 
-        gamma: NonNegative = 1.0
-        """Weight of the cross-entropy with the labels."""
+    @dataclass(frozen=True, kw_only=True)
+    class Config(FeatureConfig):
+        kind = "features"
+
         beta: NonNegative = 2.5
         """Weight of the distance of the channels' correlations."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ICKD":
-            expect_teachers("ickd", teachers, 1, 1)
-            return ICKD(self, new_student(), teachers)
+            return ICKD(self, *one_teacher("ickd", new_student, teachers))
 
     config: Config
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student, teachers)
-        self.student_features = (student.last_stage,)
-        self.teacher_features = ((teachers[0].last_stage,),)
-        self.embedding = embedding(student.width(student.last_stage), teachers[0].width(teachers[0].last_stage))
+    def __init__(self, config: Config, student: Staged, teacher: Staged):
+        super().__init__(config, student, teacher)
+        self.embedding = embedding(student.width(student.last_stage), teacher.width(teacher.last_stage))
 
-    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        (own,), ((name,),) = self.student_features, self.teacher_features
-        distance = ickd_loss(self.embedding(student.features[own]), teachers[0].features[name])
-        ce = self.config.gamma * cross_entropy(student.logits, batch.labels)
-        return Step({"ce": ce, "correlation": self.config.beta * distance}, {})
+    def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
+        ((own, its),) = self.pairs(student, teachers)
+        return ickd_loss(self.embedding(own), its)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raykd.contract import expect_teachers
 from raykd.fields import NonNegative, Positive
 from raykd.losses import kl_divergence
 from raykd.losses import standardize as z_score
 from raykd.methods.base.logit_method import LogitConfig, LogitMethod
-from raykd.methods.base.student import expect_positive, expect_same_classes
+from raykd.methods.base.student import student_of_one_teacher
 from raykd.models.staged import Staged
 
 
@@ -43,11 +42,7 @@ class KD(LogitMethod):
         """Z-score teacher's and student's logits per sample before the divergence (Sun et al. 2024: T 2, alpha 9)."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "KD":
-            expect_teachers("kd", teachers, 1, 1)
-            expect_positive("kd", temperature=self.temperature)
-            student = new_student()
-            expect_same_classes("kd", student, teachers)
-            return KD(self, student, teachers)
+            return KD(self, student_of_one_teacher("kd", new_student, teachers), teachers)
 
     config: Config
 

@@ -15,11 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import Fraction, NonNegative
 from raykd.losses import cross_entropy, full_precision
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.methods.ca_mkd import resize
 from raykd.models.staged import Staged
 
@@ -60,15 +59,13 @@ def _scrambled(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
-class MGD(SingleStudent):
-    @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        kind = "features"
-        compares_classes = False
-        label_weight = "gamma"
+class MGD(FeatureMethod):
+    reads, term = "last stage", "generation"
 
-        gamma: NonNegative = 1.0
-        """Weight of the cross-entropy with the labels."""
+    @dataclass(frozen=True, kw_only=True)
+    class Config(FeatureConfig):
+        kind = "features"
+
         alpha: NonNegative = 7e-5
         """Weight of the distance, which is a sum over the map."""
         share: Fraction = 0.15
@@ -77,22 +74,18 @@ class MGD(SingleStudent):
         """What is masked as a whole."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "MGD":
-            expect_teachers("mgd", teachers, 1, 1)
-            return MGD(self, new_student(), teachers)
+            return MGD(self, *one_teacher("mgd", new_student, teachers))
 
     config: Config
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student, teachers)
-        self.student_features = (student.last_stage,)
-        self.teacher_features = ((teachers[0].last_stage,),)
-        widths = student.width(student.last_stage), teachers[0].width(teachers[0].last_stage)
+    def __init__(self, config: Config, student: Staged, teacher: Staged):
+        super().__init__(config, student, teacher)
+        widths = student.width(student.last_stage), teacher.width(teacher.last_stage)
         self.align, self.generation = modules(*widths)
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        c, ((name,),) = self.config, self.teacher_features
-        target = teachers[0].features[name]
-        aligned = self.align(resize(student.features[self.student_features[0]], target.shape[2:]))
+        c, ((own, target),) = self.config, self.pairs(student, teachers)
+        aligned = self.align(resize(own, target.shape[2:]))
         batch_size, width, *size = aligned.shape
         shape = (width, 1, 1) if c.mask == "channel" else (1, *size)
         numbers = uniform_by_sample(batch.index, epoch, shape[0] * shape[1] * shape[2]).view(batch_size, *shape)

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.contract import expect_teachers
 from raykd.fields import NonNegative, Positive
 from raykd.losses import full_precision
 from raykd.methods.base.logit_method import LogitConfig, LogitMethod
-from raykd.methods.base.student import expect_positive, expect_same_classes
+from raykd.methods.base.student import student_of_one_teacher
 from raykd.methods.dkd import split_target
 from raykd.models.staged import Staged
 
@@ -49,11 +48,7 @@ class NKD(LogitMethod):
         """Temperature T of the softmaxes over the other classes."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "NKD":
-            expect_teachers("nkd", teachers, 1, 1)
-            expect_positive("nkd", temperature=self.temperature)
-            student = new_student()
-            expect_same_classes("nkd", student, teachers)
-            return NKD(self, student, teachers)
+            return NKD(self, student_of_one_teacher("nkd", new_student, teachers), teachers)
 
     config: Config
 

@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, expect_positive, expect_same_classes
+from raykd.methods.base.student import SingleStudent, student_of_one_teacher
 from raykd.models.staged import Staged
 
 
@@ -81,10 +81,7 @@ class OFA(SingleStudent):
         """Temperature of all softmaxes."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "OFA":
-            expect_teachers("ofa", teachers, 1, 1)
-            expect_positive("ofa", temperature=self.temperature, epsilon=self.epsilon)
-            student = new_student()
-            expect_same_classes("ofa", student, teachers)
+            student = student_of_one_teacher("ofa", new_student, teachers)
             if any(len(student.shapes[stage]) != 3 for stage in student.stages):
                 raise UserError(f"ofa needs a student whose stages give maps [D, h, w], and {student.name}'s don't")
             return OFA(self, student, teachers)

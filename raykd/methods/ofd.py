@@ -14,12 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from raykd import UserError
-from raykd.contract import Batch, Output, Step, expect_teachers, global_sum
+from raykd.contract import Batch, Output, global_sum
 from raykd.fields import NonNegative
-from raykd.losses import cross_entropy, full_precision
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent
+from raykd.losses import full_precision
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.methods.ca_mkd import resize
 from raykd.models.staged import Staged
 
@@ -48,48 +46,29 @@ def connector(width: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out))
 
 
-class OFD(SingleStudent):
-    @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        kind = "features"
-        compares_classes = False
-        label_weight = "gamma"
+class OFD(FeatureMethod):
+    reads, term = "stages before the activation", "feature"
 
-        gamma: NonNegative = 1.0
-        """Weight of the cross-entropy with the labels."""
+    @dataclass(frozen=True, kw_only=True)
+    class Config(FeatureConfig):
+        kind = "features"
+
         beta: NonNegative = 1e-3
         """Weight of the distance, which is a sum over the maps."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "OFD":
-            expect_teachers("ofd", teachers, 1, 1)
-            student = new_student()
-            if len(student.stages) != len(teachers[0].stages):
-                raise UserError(
-                    f"ofd compares stage by stage: {student.name} has {len(student.stages)}, "
-                    f"the teacher ({teachers[0].name}) {len(teachers[0].stages)}: change one of them"
-                )
-            return OFD(self, student, teachers)
+            return OFD(self, *one_teacher("ofd", new_student, teachers))
 
     config: Config
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student, teachers)
-        self.student_features = tuple(f"{stage}.pre" for stage in student.stages)
-        self.teacher_features = (tuple(f"{stage}.pre" for stage in teachers[0].stages),)
+    def __init__(self, config: Config, student: Staged, teacher: Staged):
+        super().__init__(config, student, teacher)
         pairs = zip(self.student_features, self.teacher_features[0], strict=True)
-        # `width` raises UserError where a network has no map before an activation.
-        self.connectors = nn.ModuleList(connector(student.width(own), teachers[0].width(its)) for own, its in pairs)
+        self.connectors = nn.ModuleList(connector(student.width(own), teacher.width(its)) for own, its in pairs)
 
-    def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        maps = [teachers[0].features[name] for name in self.teacher_features[0]]
-        own = [student.features[name] for name in self.student_features]
+    def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         distances = [
-            partial_distance(connect(resize(x, t.shape[2:])), t, negative_mean(t))
-            for connect, x, t in zip(self.connectors, own, maps, strict=True)
+            partial_distance(connect(resize(own, its.shape[2:])), its, negative_mean(its))
+            for connect, (own, its) in zip(self.connectors, self.pairs(student, teachers), strict=True)
         ]
-        weighted = [distance * 0.5**i for i, distance in enumerate(reversed(distances))]
-        terms = {
-            "ce": self.config.gamma * cross_entropy(student.logits, batch.labels),
-            "feature": self.config.beta * torch.stack(weighted).sum(),
-        }
-        return Step(terms, {})
+        return torch.stack([each * 0.5**i for i, each in enumerate(reversed(distances))]).sum()

@@ -35,7 +35,7 @@ from raykd.methods.base.peers import (
     scalar_note,
     stack_logits,
 )
-from raykd.methods.base.student import accuracy, expect_positive
+from raykd.methods.base.student import accuracy
 from raykd.models.staged import Staged
 
 __all__ = ["OKDDip", "attention", "diversity", "okddip_loss", "peer_targets"]
@@ -93,7 +93,6 @@ class OKDDip(PeerDistiller):
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "OKDDip":
             expect_teachers("okddip", teachers, 0, 0)
-            expect_positive("okddip", temperature=self.temperature)
             if self.shared_trunk:
                 return OKDDip(self, *self.build_branches("okddip", new_student))
             for field in ("branch_from", "share_block"):

@@ -26,7 +26,7 @@ from raykd.methods.base.peers import (
     scalar_note,
     stack_logits,
 )
-from raykd.methods.base.student import accuracy, expect_positive
+from raykd.methods.base.student import accuracy
 from raykd.models.staged import Staged
 
 
@@ -65,7 +65,6 @@ class ONE(PeerDistiller):
     class Config(BranchConfig, ConsistencyConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ONE":
             expect_teachers("one", teachers, 0, 0)
-            expect_positive("one", temperature=self.temperature)
             return ONE(self, *self.build_branches("one", new_student))
 
     config: Config

@@ -15,13 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd import UserError
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import cross_entropy, full_precision, total, warm_up
-from raykd.method import MethodConfig
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
 from raykd.methods.base.peers import scalar_note
-from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
 
@@ -73,15 +71,13 @@ def review(fusions: Sequence[Fusion], features: Sequence[Tensor], sizes: Sequenc
     return results
 
 
-class ReviewKD(SingleStudent):
-    @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
-        kind = "features"
-        compares_classes = False
-        label_weight = "gamma"
+class ReviewKD(FeatureMethod):
+    term = "review"
 
-        gamma: NonNegative = 1.0
-        """Weight of the cross-entropy with the labels."""
+    @dataclass(frozen=True, kw_only=True)
+    class Config(FeatureConfig):
+        kind = "features"
+
         weight: NonNegative = 1.0
         """Weight of the hierarchical context loss (mdistiller: 5 for resnet32x4 → resnet8x4)."""
         warm_up_epochs: NonNegative = 20.0
@@ -90,22 +86,14 @@ class ReviewKD(SingleStudent):
         """Width of the fused features, at most; else the student's pooled width."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ReviewKD":
-            expect_teachers("reviewkd", teachers, 1, 1)
-            student = new_student()
-            if len(student.stages) != len(teachers[0].stages):
-                raise UserError(
-                    f"reviewkd compares stage by stage: {student.name} has {len(student.stages)}, "
-                    f"the teacher ({teachers[0].name}) {len(teachers[0].stages)}: change one of them"
-                )
-            return ReviewKD(self, student, teachers)
+            return ReviewKD(self, *one_teacher("reviewkd", new_student, teachers))
 
     config: Config
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student, teachers)
-        teacher = teachers[0]
-        self.student_features = (*student.stages, "pooled")
+    def __init__(self, config: Config, student: Staged, teacher: Staged):
+        super().__init__(config, student, teacher)
         before = [f"{stage}.pre" if f"{stage}.pre" in teacher.shapes else stage for stage in teacher.stages]
+        self.student_features = (*student.stages, "pooled")
         self.teacher_features = ((*before, "pooled"),)
         mid = min(config.most_channels, student.width("pooled"))
         levels = list(zip(self.student_features, self.teacher_features[0], strict=True))
@@ -117,8 +105,8 @@ class ReviewKD(SingleStudent):
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        targets = [as_map(teachers[0].features[name]) for name in self.teacher_features[0]]
-        features = [as_map(student.features[name]) for name in self.student_features]
+        levels = [(as_map(own), as_map(its)) for own, its in self.pairs(student, teachers)]
+        features, targets = zip(*levels, strict=True)
         fused = review(self.fusions, features, [target.shape[2:] for target in targets])
         weight = c.weight * warm_up(epoch, c.warm_up_epochs)
         terms = {

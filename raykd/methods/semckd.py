@@ -9,7 +9,7 @@ and so skip incomplete batches; here the samples that such a batch lacks count a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -17,11 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Batch, Output, Step, expect_teachers, global_rows
-from raykd.fields import NonNegative, Positive, PositiveInt
+from raykd.contract import Batch, Output, Step, global_rows
+from raykd.fields import NonNegative, NonNegativeInt, Positive
 from raykd.losses import cross_entropy, full_precision, map_distance
-from raykd.method import MethodConfig
-from raykd.methods.base.feature_method import equally_large
+from raykd.methods.base.feature_method import FeatureConfig, equally_large, one_teacher
 from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
@@ -68,36 +67,34 @@ def regressor(width: int, out: int) -> nn.Sequential:
 
 class SemCKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(FeatureConfig):
         kind = "features"
-        compares_classes = False
-        label_weight = "gamma"
 
-        gamma: NonNegative = 1.0
-        """Weight of the cross-entropy with the labels."""
         beta: NonNegative = 400.0
         """Weight of the feature term."""
         softness: Positive = 1.0
         """Divides the scores of the attention."""
-        batch: PositiveInt = 64
-        """The recipe's batch size, which the attention's networks are as wide as."""
+        batch: NonNegativeInt = 0
+        """Images of a batch, which the attention's networks are as wide as; 0: the recipe's."""
+
+        def for_batches_of(self, size: int) -> "SemCKD.Config":
+            return replace(self, batch=self.batch or size)
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SemCKD":
-            expect_teachers("semckd", teachers, 1, 1)
-            student = new_student()
-            for network in (student, teachers[0]):
+            student, teacher = one_teacher("semckd", new_student, teachers)
+            for network in (student, teacher):
                 if not network.stages or any(len(network.shapes[stage]) != 3 for stage in network.stages):
                     raise UserError(f"semckd compares maps [D, h, w] of stages, which {network.name} has not")
-            return SemCKD(self, student, teachers)
+            return SemCKD(self, student, teacher)
 
     config: Config
 
-    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
-        super().__init__(config, student, teachers)
-        self.student_features, self.teacher_features = student.stages, (teachers[0].stages,)
+    def __init__(self, config: Config, student: Staged, teacher: Staged):
+        super().__init__(config, student, (teacher,))
+        self.student_features, self.teacher_features = student.stages, (teacher.stages,)
         self.queries = nn.ModuleList(Embedding(config.batch) for _ in student.stages)
-        self.keys = nn.ModuleList(Embedding(config.batch) for _ in teachers[0].stages)
-        outs = [teachers[0].width(stage) for stage in teachers[0].stages]
+        self.keys = nn.ModuleList(Embedding(config.batch) for _ in teacher.stages)
+        outs = [teacher.width(stage) for stage in teacher.stages]
         rows = (nn.ModuleList(regressor(student.width(stage), out) for out in outs) for stage in student.stages)
         self.regressors = cast(Sequence[nn.ModuleList], nn.ModuleList(rows))
 
@@ -118,7 +115,7 @@ class SemCKD(SingleStudent):
         """[B, stages, d], of the rows of the global batch."""
         width, rows = self.config.batch, sum(batch.shares) or len(batch.index)
         if rows > width:
-            raise UserError(f"`method.batch` of semckd is {width}, but the batch has {rows} samples: make them equal")
+            raise UserError(f"`method.batch` of semckd is {width}, but a batch has {rows} images: leave it at 0")
         gathered = [global_rows(x, batch.shares) for x in maps]
         return torch.stack([embed(similarity(x, width)) for embed, x in zip(embeddings, gathered, strict=True)], 1)
 

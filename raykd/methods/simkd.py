@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import full_precision
 from raykd.method import MethodConfig
 from raykd.methods.base.feature_method import averaged
-from raykd.methods.base.student import SingleStudent, expect_same_classes
+from raykd.methods.base.student import SingleStudent, student_of_one_teacher
 from raykd.models.reused_head import ReusedHead, expect_chains, projector
 from raykd.models.staged import Staged
 
@@ -41,9 +41,7 @@ class SimKD(SingleStudent):
         """How much narrower than the teacher's map the projector's inner convolutions are."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SimKD":
-            expect_teachers("simkd", teachers, 1, 1)
-            student = new_student()
-            expect_same_classes("simkd", student, teachers)
+            student = student_of_one_teacher("simkd", new_student, teachers)
             expect_chains(student, teachers[0])
             return SimKD(self, student, teachers)
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
 from raykd.methods.base.head import apply_head, expect_mean_pooling
-from raykd.methods.base.student import SingleStudent, expect_same_classes
+from raykd.methods.base.student import SingleStudent, student_of_one_teacher
 from raykd.models.staged import Staged
 
 
@@ -51,9 +51,7 @@ class SRRL(SingleStudent):
         """True: regress the pooled vector, as SimKD's code does; False: the map, as the authors do."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SRRL":
-            expect_teachers("srrl", teachers, 1, 1)
-            student = new_student()
-            expect_same_classes("srrl", student, teachers)
+            student = student_of_one_teacher("srrl", new_student, teachers)
             expect_mean_pooling("srrl", teachers[0])
             return SRRL(self, student, teachers)
 

@@ -7,7 +7,7 @@ its weight to 0 in all but one.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
 from torch import Tensor, nn
@@ -49,6 +49,9 @@ class Sum(SingleStudent):
         @property
         def uses_teachers(self) -> bool:
             return any(method.uses_teachers for method in self.methods)
+
+        def for_batches_of(self, size: int) -> "Sum.Config":
+            return replace(self, methods=tuple(method.for_batches_of(size) for method in self.methods))
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "Sum":
             if len(self.weights) != len(self.methods):

@@ -23,7 +23,7 @@ from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
 from raykd.methods.base.peers import peer_divergence
-from raykd.methods.base.student import accuracy, expect_positive
+from raykd.methods.base.student import accuracy
 from raykd.models.staged import Staged
 
 SMALLEST = 2  # pixels of a student's last map where the backbone's own is smaller
@@ -126,7 +126,6 @@ class TESKD(Distiller):
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "TESKD":
             expect_teachers("teskd", teachers, 0, 0)
-            expect_positive("teskd", temperature=self.temperature)
             backbone = new_student()
             if len(backbone.stages) != 4:
                 raise UserError(

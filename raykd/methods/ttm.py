@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision, kl_divergence
 from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, expect_positive, expect_same_classes
+from raykd.methods.base.student import SingleStudent, student_of_one_teacher
 from raykd.models.staged import Staged
 
 
@@ -43,11 +43,7 @@ class TTM(SingleStudent):
         """True: WTTM, which weighs the samples; False: TTM."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "TTM":
-            expect_teachers("ttm", teachers, 1, 1)
-            expect_positive("ttm", power=self.power)
-            student = new_student()
-            expect_same_classes("ttm", student, teachers)
-            return TTM(self, student, teachers)
+            return TTM(self, student_of_one_teacher("ttm", new_student, teachers), teachers)
 
     config: Config
 

@@ -14,11 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raykd.contract import expect_teachers
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.methods.base.logit_method import LogitConfig, LogitMethod
-from raykd.methods.base.student import expect_positive, expect_same_classes
+from raykd.methods.base.student import student_of_one_teacher
 from raykd.models.staged import Staged
 
 
@@ -49,11 +48,7 @@ class WSLD(LogitMethod):
         """Temperature T of both softmaxes."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "WSLD":
-            expect_teachers("wsld", teachers, 1, 1)
-            expect_positive("wsld", temperature=self.temperature)
-            student = new_student()
-            expect_same_classes("wsld", student, teachers)
-            return WSLD(self, student, teachers)
+            return WSLD(self, student_of_one_teacher("wsld", new_student, teachers), teachers)
 
     config: Config
 

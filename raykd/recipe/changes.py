@@ -36,9 +36,10 @@ def put(section: Any, path: list[str], value: Any, name: str) -> Any:
 
 
 def _of_type(value: Any, kind: Any, name: str) -> Any:
-    """The value as its field holds it: 3 in a field of floats is 3.0."""
+    """The value as its field holds it: 3 in a field of floats is 3.0, and so is each of several."""
     made = from_dict(to_dict(value), kind, name)
-    return made if isinstance(made, float) else value
+    numbers = made if isinstance(made, tuple) else (made,)
+    return made if all(isinstance(number, float) for number in numbers) else value
 
 
 def value_at(section: Any, path: list[str]) -> Any:

@@ -151,4 +151,5 @@ def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: 
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return recipe.method.build(new_student, [teacher.network for teacher in teachers])
+        method = recipe.method.for_batches_of(recipe.batch_size)
+        return method.build(new_student, [teacher.network for teacher in teachers])

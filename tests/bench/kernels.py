@@ -7,7 +7,6 @@ counter, each term's mean by itself, teachers without fused convolutions.
 """
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
 from functools import partial
 
 from raykd import UserError
@@ -52,8 +51,6 @@ def rows() -> Iterator[dict]:
 
 def case_of(config: MethodConfig) -> Case:
     """Networks as the method's papers pair them, or any that it takes."""
-    if "batch" in {field.name for field in fields(config)}:  # SemCKD's networks are as wide as the batch
-        config = replace(config, batch=SIZES.batch)
     student, teachers = BY_KIND.get(config.kind, PAIR)
     case = Case(config, student, teachers if config.uses_teachers else ())
     create = partial(gpu_step.network, sizes=SIZES)

@@ -63,7 +63,8 @@ def cell(network: Staged, config: MethodConfig) -> str:
 def refusal(config: MethodConfig, student: Staged, teachers: Sequence[Staged]) -> str:
     """One step, forward and backward; the method's sentence where it refuses the networks."""
     try:
-        distiller = config.build(lambda: copy.deepcopy(student), [freeze(copy.deepcopy(t)) for t in teachers])
+        frozen = [freeze(copy.deepcopy(t)) for t in teachers]
+        distiller = config.for_batches_of(3).build(lambda: copy.deepcopy(student), frozen)
     except UserError as error:
         return str(error)
     distiller.see_training_labels(torch.arange(CLASSES).repeat(8))

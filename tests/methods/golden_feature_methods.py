@@ -9,6 +9,7 @@ from torch.func import functional_call
 
 from raykd.losses import map_distance
 from raykd.methods import ickd, mgd, ofd, reviewkd, semckd, simkd, srrl
+from raykd.methods.base.feature_method import equally_large
 from raykd.models.reused_head import projector
 from tests.support.golden import Case, Load, Row, cases, relative
 
@@ -102,7 +103,7 @@ def embedding(case: Case, name: str, width: int) -> nn.Module:
 def error(case: Case, i: int, j: int, student: Tensor, teacher: Tensor) -> Tensor:
     """Of stage i of the student and stage j of the teacher, each sample's."""
     part = semckd.regressor(student.shape[1], teacher.shape[1])
-    source, target = semckd.equally_large(student, teacher)
+    source, target = equally_large(student, teacher)
     return map_distance(WithGolden(case, part, lambda name: f"P.regressor{i}{j}.regressor.{name}")(source), target)
 
 

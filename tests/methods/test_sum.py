@@ -109,7 +109,6 @@ def test_a_sum_may_hold_a_sum(teachers):
     "methods, weights, message",
     [
         ((KD.Config(), DIST.Config()), (1.0,), r"method.weights.*1 number\(s\) for 2 method"),
-        ((KD.Config(), KD.Config(temperature=0.0)), (1.0, 1.0), "method.temperature"),
         ((Supervised.Config(), OKDDip.Config()), (1.0, 1.0), "sum adds.*okddip has several"),
         ((Supervised.Config(), TESKD.Config()), (1.0, 1.0), "sum adds.*teskd has several"),
     ],
@@ -158,3 +157,9 @@ def test_its_fingerprint_follows_the_code_and_the_fields_of_its_methods(monkeypa
         inspect, "getsource", lambda m: source(m) + ("# changed" if m.__name__.endswith(".dkd") else "")
     )
     assert before != fingerprint(RECIPE)
+
+
+def test_fields_of_the_methods_are_checked_with_the_recipes():
+    config = Sum.Config(methods=(KD.Config(), KD.Config(temperature=0.0)), weights=(1.0, 1.0))
+    with pytest.raises(UserError, match=r"method.methods.1.temperature"):
+        validate(config, "method")

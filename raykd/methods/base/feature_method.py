@@ -34,13 +34,16 @@ class FeatureMethod(SingleStudent):
     """`reads` says which features of both networks are compared, pair by pair."""
 
     config: FeatureConfig
-    reads: ClassVar[str] = "stages"  # or "stem and stages", "last stage", "pooled"
+    reads: ClassVar[str] = "stages"  # or another one that `features_of` knows
     term: ClassVar[str]  # the distance's name among the terms
 
     def __init__(self, config: FeatureConfig, student: Staged, teacher: Staged):
         super().__init__(config, student, (teacher,))
         self.student_features, taught = features_of(student, self.reads), features_of(teacher, self.reads)
         self.teacher_features = (taught,)
+        for network, names in ((student, self.student_features), (teacher, taught)):
+            for name in names:
+                network.width(name)  # raises UserError where the network has no such feature
         if len(self.student_features) != len(taught):
             raise UserError(
                 f"{self.term} compares stage by stage: {student.name} has {len(student.stages)} stages, the teacher "
@@ -62,10 +65,15 @@ class FeatureMethod(SingleStudent):
 
 
 def features_of(network: Staged, reads: str) -> tuple[str, ...]:
-    """Names of a network's features that "stages", "stem and stages", "last stage" or "pooled" stands for."""
-    if reads in ("stages", "stem and stages"):
-        return ("stem", *network.stages) if reads == "stem and stages" else network.stages
-    return (network.last_stage,) if reads == "last stage" else (reads,)
+    """Names of a network's features that one of these stands for, from bottom to top."""
+    names = {
+        "stages": network.stages,
+        "stages before the activation": tuple(f"{stage}.pre" for stage in network.stages),
+        "stem and stages": ("stem", *network.stages),
+        "last stage": (network.last_stage,),
+        "pooled": ("pooled",),
+    }
+    return names[reads]
 
 
 def one_teacher(method: str, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> tuple[Staged, Staged]:

@@ -18,7 +18,7 @@ from raykd.contract import Batch, Output, Step, expect_teachers
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision, kl_divergence
 from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, expect_positive, expect_same_classes, stack_teachers
+from raykd.methods.base.student import SingleStudent, expect_same_classes, stack_teachers
 from raykd.models.staged import Staged
 
 
@@ -158,7 +158,6 @@ def build(
 ) -> MultiTeacher:
     """The distiller of a pair of rules; raises UserError, naming the method, where teachers or fields don't fit."""
     expect_teachers(method, teachers, weighting.fewest, weighting.most)
-    expect_positive(method, temperature=config.temperature)
     if config.fade_from and not config.fade_epochs:
         raise UserError(f"`method.fade_from` of {method} needs `method.fade_epochs`, the epochs that the fall takes")
     weighting.check(len(teachers))

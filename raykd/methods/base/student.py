@@ -1,12 +1,12 @@
 """What the methods with one student have in common, and what they ask of the teachers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Batch, Distiller, Output, Step
+from raykd.contract import Batch, Distiller, Output, Step, expect_teachers
 from raykd.method import MethodConfig
 from raykd.models.staged import Staged
 
@@ -60,18 +60,12 @@ def expect_same_classes(method: str, student: Staged, teachers: Sequence[Staged]
             )
 
 
-def expect_positive(method: str, **fields: float) -> None:
-    """Raise UserError unless the method's fields, given by name, are all above 0."""
-    for name, value in fields.items():
-        if not value > 0:
-            raise UserError(f"`method.{name}` of {method} must be above 0, not {value}")
-
-
-def expect_stage(method: str, field: str, stage: str, network: Staged) -> None:
-    """Raise UserError unless the network has the stage that the method's field names."""
-    if stage not in network.stages:
-        known = ", ".join(network.stages) or "no stages whose maps could be read"
-        raise UserError(f"`method.{field}` of {method} is {stage!r}, but {network.name} has only {known}")
+def student_of_one_teacher(method: str, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> Staged:
+    """A fresh student; raises UserError unless there is one teacher, of the student's classes."""
+    expect_teachers(method, teachers, 1, 1)
+    student = new_student()
+    expect_same_classes(method, student, teachers)
+    return student
 
 
 def expect_chain(method: str, does: str, network: Staged) -> None:
