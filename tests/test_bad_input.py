@@ -12,12 +12,12 @@ import torch
 
 from raykd.__main__ import main
 from raykd.data.storage.prepare import prepare
-from recipes.digits.supervised import recipe as digits
+from raykd.recipes.digits.supervised import recipe as digits
 
 SUPERVISED = "recipes/digits/supervised.py"
 QUICK = ("--workers", "0", "--epochs", "0.1", "--wandb.mode", "disabled")
 START = "from dataclasses import replace\nfrom raykd.recipe import *\n"
-START += "from recipes.digits.supervised import recipe as base\n"
+START += "from raykd.recipes.digits.supervised import recipe as base\n"
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ COMMAND_LINE = [
     ("train", "needs a recipe"),
     ("train --epochs 3", "needs a recipe"),
     ("train recipes/digits/none.py", "no recipe at.*none.py"),
-    ("train recipes/digits", "no recipe at"),
+    ("train recipes/digits", "no recipe .recipes.digits"),
     ("train README.md", "README.md"),
     ("eval", "run"),
     ("eval /nowhere/at/all", "/nowhere/at/all is no run directory"),
@@ -197,7 +197,7 @@ RECIPES = [
         "/nowhere has no student.safetensors",
     ),
     (
-        START + "from raykd.methods.kd import KD\nfrom recipes.digits.kd import recipe as kd\n"
+        START + "from raykd.methods.kd import KD\nfrom raykd.recipes.digits.kd import recipe as kd\n"
         "recipe = replace(base, method=KD.Config(), teachers=Teachers(sources=(Train(recipe=kd),)))\n",
         "teacher's own recipe",
     ),

@@ -36,7 +36,7 @@ def test_it_loads_checks_and_says_how_to_run_it(path):
     plain = to_dict(loaded.recipe) | {"search": None}
     assert from_dict(json.loads(json.dumps(plain))) == dataclasses.replace(loaded.recipe, search=None)
     command = "raykd tune" if loaded.recipe.search is not None or "teachers" in path.stem else "raykd train"
-    assert f"{command} {path}" in loaded.docstring
+    assert f"{command} {path.relative_to('recipes').with_suffix('')}" in loaded.docstring
 
 
 @pytest.mark.parametrize("path", [DIGITS[0], CIFAR[0]], ids=str)

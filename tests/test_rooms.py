@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "raykd"
 ORDER = "output home terminal fields metric method contract losses storage models data".split()
-ORDER += "methods recipe runs teachers train bench deploy track report launch commands".split()
+ORDER += "methods recipes recipe runs teachers train bench deploy track report launch commands".split()
 OUTSIDE = {"ray": {"launch"}, "wandb": {"track"}, "ffcv": {"data"}}
 
 

@@ -53,10 +53,11 @@ def run(arguments: Sequence[str]) -> int:
             "raykd data prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt] [--field VALUE …], "
             "or raykd data teach RECIPE [--field VALUE …]"
         )
-    chosen, data = _of_recipe(arguments) if arguments[1].endswith(".py") else _of_source(arguments)
+    recipe = arguments[1].endswith(".py") or "/" in arguments[1]
+    chosen, data = _of_recipe(arguments) if recipe else _of_source(arguments)
     console = Terminal()
     try:
-        if chosen.download and arguments[1].endswith(".py"):
+        if chosen.download and recipe:
             for network in networks_of(load(arguments[1]).recipe):
                 download(network, data.root, console.print)
         with at_once(), _bars(console) as progress:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from raykd import UserError
 from raykd.fields import NonNegativeInt
-from raykd.recipe.load import materialize, parse
+from raykd.recipe.load import parse
+from raykd.recipe.sources import materialize
 from raykd.storage.atomic import scratch
 from raykd.terminal import Terminal
 

@@ -71,16 +71,19 @@ def datasets() -> Tables:
 
 
 def recipes() -> Tables:
-    """Every recipe below ./recipes with the first line of its docstring, read without running it."""
-    folder = Path("recipes")
-    rows = []
-    for path in sorted(folder.rglob("*.py")):
-        tree = ast.parse(path.read_bytes(), str(path))
-        if any(
-            isinstance(n, ast.Assign) and any(getattr(t, "id", "") == "recipe" for t in n.targets) for n in tree.body
-        ):
-            rows.append((str(path), (ast.get_docstring(tree) or "").split("\n")[0]))
-    return {"recipes": rows}
+    """Every recipe that ships with raykd, and those below ./recipes, with the first line of its docstring."""
+    from raykd.recipe import shipped
+
+    found = {"recipes": [(name, _first_line(shipped.folder() / f"{name}.py")) for name in shipped.names()]}
+    own = Path("recipes").resolve()
+    if own.is_dir() and own != shipped.folder():
+        files = shipped.recipe_files(own)
+        found["recipes here"] = [(str(path.relative_to(own.parent)), _first_line(path)) for path in files]
+    return found
+
+
+def _first_line(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_bytes(), str(path))) or "").partition("\n")[0]
 
 
 LISTS = {"methods": methods, "models": models, "datasets": datasets, "recipes": recipes}

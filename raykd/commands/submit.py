@@ -10,7 +10,7 @@ import tyro
 
 from raykd import UserError
 from raykd.output import masked
-from raykd.recipe import Recipe
+from raykd.recipe import Recipe, shipped
 from raykd.recipe.load import Loaded, load, parse
 from raykd.storage.atomic import temporary_folder
 from raykd.terminal import Terminal
@@ -46,14 +46,15 @@ def run(arguments: Sequence[str]) -> int:
     kept = [word for word in submit.arguments_without(arguments[1:], OWN) if word not in FLAGS]
     kept += ["--storage", chosen.storage] if chosen.storage else []
     root = submit.root_of(loaded)
-    job = submit.Job(chosen.command, str(loaded.path.relative_to(root)), tuple(kept), chosen.name)
+    recipe = str(loaded.path.relative_to(root)) if root is not None else shipped.name_of(loaded.path)
+    job = submit.Job(chosen.command, recipe, tuple(kept), chosen.name)
     client = submit.connect(chosen.address)
     with temporary_folder() as folder:
         size = submit.pack(root, Path(folder))
         told = add_key(Path(folder), chosen)
         job_id = submit.submit(client, job, Path(folder))
     console.print(f"job {job_id}: {job.entrypoint}")
-    console.print(f"  sent {submit.in_words(size)} of {root}; W&B key: {told}")
+    console.print(f"  sent {submit.in_words(size)} of {root or 'raykd'}; W&B key: {told}")
     console.print(f"  dashboard {chosen.address.rstrip('/')}/#/jobs/{job_id}")
     controls = f"ray job logs -f {job_id}, stop it with ray job stop {job_id} (RAY_API_SERVER_ADDRESS={chosen.address})"
     if not chosen.wait:
@@ -76,7 +77,7 @@ def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
     from raykd.commands.train import default_name
 
     if not arguments or arguments[0].startswith("-"):
-        raise UserError("raykd submit needs a recipe: raykd submit recipes/digits/kd.py --address URL")
+        raise UserError("raykd submit needs a recipe: raykd submit digits/kd --address URL")
     loaded = load(arguments[0])
     address = os.environ.get("RAY_API_SERVER_ADDRESS", "")
     default = Options(loaded.recipe, default_name(loaded.path), "", address)

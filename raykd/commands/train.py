@@ -27,7 +27,7 @@ def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:
     from raykd.launch.driver.run import default_storage, lasting
 
     if not arguments or arguments[0].startswith("-"):
-        raise UserError(f"raykd {command} needs a recipe: raykd {command} recipes/digits/kd.py [--field VALUE …]")
+        raise UserError(f"raykd {command} needs a recipe: raykd {command} digits/kd [--field VALUE …]")
     loaded = load(arguments[0])
     default = Options(loaded.recipe, default_name(loaded.path), default_storage())
     program = f"raykd {command} {arguments[0]}"

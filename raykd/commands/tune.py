@@ -32,7 +32,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Search, or train an ensemble; returns the exit status."""
     if not arguments or arguments[0].startswith("-"):
-        raise UserError("raykd tune needs a recipe: raykd tune recipes/digits/search.py [--field VALUE …]")
+        raise UserError("raykd tune needs a recipe: raykd tune digits/search [--field VALUE …]")
     from raykd.launch.cluster.signals import Interrupted
     from raykd.launch.driver import run as job
     from raykd.launch.driver.display import Display

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import fingerprint
-from raykd.recipe.load import Loaded, materialize
+from raykd.recipe.load import Loaded
 from raykd.recipe.serial import from_dict, to_dict
+from raykd.recipe.sources import materialize
 from raykd.runs.source_version import git_commit
 from raykd.storage.atomic import scratch, temporary_folder
 from raykd.storage.folder import Folder

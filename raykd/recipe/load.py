@@ -7,9 +7,7 @@ import importlib.util
 import io
 import re
 import sys
-import sysconfig
-import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,12 @@ import tyro
 from raykd import UserError
 from raykd.models import trusted
 from raykd.models.config import Network
-from raykd.recipe import Recipe
+from raykd.recipe import Recipe, shipped
 from raykd.recipe.changes import change
 from raykd.recipe.serial import from_dict, to_dict
+from raykd.recipe.sources import own_files, read_source
 from raykd.recipe.study import Cell, Study, cells
 from raykd.recipe.validate import validate
-
-PYTHON = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-INSTALLED = {"site-packages", "dist-packages", ".venv"}
 
 
 @dataclass(frozen=True)
@@ -54,45 +50,96 @@ class LoadedStudy:
         return Loaded(recipe, self.path, self.sources, self.docstring)
 
 
-def load(path: str | Path) -> Loaded:
-    """The `recipe` of a Python file; raises UserError where there is none."""
-    path, before = _file(path, "recipe"), set(sys.modules)
+def load(recipe: str | Path) -> Loaded:
+    """The `recipe` of a Python file, or of one that ships with raykd, as digits/kd; raises UserError for any other."""
+    path, before = _file(recipe, "recipe"), set(sys.modules)
     module = _run(path)
-    recipe = _named(module, "recipe", Recipe, path)
-    check_types(recipe, path)
-    return Loaded(recipe, path, _sources(path, module, [recipe], before), module.__doc__ or "")
+    found = _named(module, "recipe", Recipe, path)
+    check_types(found, path)
+    modules = set(sys.modules) - before | {module.__name__}
+    return Loaded(found, path, _sources(modules, [found], _roots(path)), module.__doc__ or "")
 
 
-def load_study(path: str | Path) -> LoadedStudy:
+def load_object(recipe: Recipe, name: str) -> Loaded:
+    """A recipe that was made in Python, as `load` gives one of a file; `name` stands in for the file's.
+
+    Raises UserError for classes of a notebook's cells and of the script that runs: no worker can import those.
+    """
+    modules = {cls.__module__: cls for cls in _classes(recipe)}
+    if "__main__" in modules:
+        raise UserError(
+            f"{modules['__main__'].__qualname__} is defined in a notebook's cell or in the script that runs, where no "
+            "worker can import it: put it into a module beside it (in a notebook: %%writefile mine.py) and import it"
+        )
+    check_types(recipe, "the recipe")
+    roots = [Path.cwd().resolve(), *(root for name in modules if (root := _import_root(name)) is not None)]
+    return Loaded(recipe, Path.cwd().resolve() / f"{name}.py", _sources(set(modules), [recipe], roots), "")
+
+
+def load_study(study: str | Path) -> LoadedStudy:
     """The `study` of a Python file; raises UserError where there is none, or one whose table can't be."""
-    path, before = _file(path, "study"), set(sys.modules)
+    path, before = _file(study, "study"), set(sys.modules)
     module = _run(path)
-    study = _named(module, "study", Study, path)
+    named = _named(module, "study", Study, path)
     try:
-        found = cells(study)
+        found = cells(named)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     for cell in found:
         check_types(cell.recipe, f"{path}, row {cell.row.name}, column {cell.column.name}")
-    sources = _sources(path, module, [cell.recipe for cell in found], before)
-    return LoadedStudy(study, found, path, sources, module.__doc__ or "")
+    modules = set(sys.modules) - before | {module.__name__}
+    sources = _sources(modules, [cell.recipe for cell in found], _roots(path))
+    return LoadedStudy(named, found, path, sources, module.__doc__ or "")
 
 
-def _file(path: str | Path, kind: str) -> Path:
-    path = Path(path).resolve()
-    if not path.is_file() or path.suffix != ".py":
-        raise UserError(f"no {kind} at {path}: give the path of a Python file with a module-level `{kind}`")
-    return path
+def _file(name: str | Path, kind: str) -> Path:
+    """A word that ends in .py is a file's path; any other names what ships with raykd."""
+    path = Path(name)
+    found = path.resolve() if path.suffix == ".py" else shipped.path_of(str(name))
+    if found is not None and found.is_file():
+        return found
+    close = shipped.close_to(str(name))
+    hint = f"; did you mean {close}, which ships with raykd?" if close else ""
+    if path.suffix == ".py":
+        raise UserError(f"no {kind} at {found}: give the path of a Python file with a module-level `{kind}`{hint}")
+    own = f"; the file is {name}.py" if Path(f"{name}.py").is_file() else hint
+    raise UserError(f"no {kind} {str(name)!r} among those that ship with raykd (`raykd list recipes`){own}")
 
 
 def _run(path: Path) -> Any:
     """The module of a file, imported; the folders that it may import from are on sys.path from then on."""
+    if shipped.module_of(path):
+        return importlib.import_module(shipped.module_of(path))
     root, module_name = _root(path)
     for folder in (str(Path.cwd().resolve()), str(path.parent), str(root)):
         if folder not in sys.path:
             sys.path.insert(0, folder)
     importlib.invalidate_caches()
     return _import(path, module_name)
+
+
+def _roots(path: Path) -> list[Path]:
+    """The folders that the user's own modules of a recipe's file lie below."""
+    here = Path.cwd().resolve()
+    return [here] if shipped.module_of(path) else [_root(path)[0], here]
+
+
+def _import_root(module: str) -> Path | None:
+    """The folder that a module was found in by its dotted name; None for one without a file."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if not file:
+        return None
+    depth = module.count(".") + (Path(file).stem == "__init__")
+    return Path(file).resolve().parents[depth]
+
+
+def _classes(value: Any) -> Iterator[type]:
+    """The classes of a recipe and of all that it is made of."""
+    if dataclasses.is_dataclass(value):
+        yield type(value)
+        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ():
+        yield from _classes(item)
 
 
 def _named(module: Any, name: str, kind: type, path: Path) -> Any:
@@ -102,19 +149,18 @@ def _named(module: Any, name: str, kind: type, path: Path) -> Any:
     return found
 
 
-def _sources(path: Path, module: Any, recipes: Sequence[Recipe], before: set[str]) -> dict[str, str]:
-    """The user's own modules that a file's recipes are made of; networks may be built from them from then on.
+def _sources(modules: set[str], recipes: Sequence[Recipe], roots: Sequence[Path]) -> dict[str, str]:
+    """The user's own files below some folders that modules and recipes are made of, by path.
 
-    before: the modules that had been imported before the file.
+    Networks may be built from them from then on.
     """
     networks = {network.name: network.module for network in networks_of(recipes) if network.module}
     trusted.allow(networks.values())
     for name in networks:
         trusted.callable_of(name)
-    roots = (_root(path)[0], Path.cwd().resolve())
-    own = _own_files(roots, set(sys.modules) - before | {module.__name__, *networks.values()})
+    own = own_files({*modules, *networks.values()}, roots)
     trusted.allow(own)
-    return {str(below): importlib.util.decode_source(file.read_bytes()) for below, file in own.values()}
+    return {str(below): read_source(file) for below, file in own.values()}
 
 
 def networks_of(section: Any) -> list[Network]:
@@ -161,52 +207,6 @@ def _line_of(error: BaseException, path: Path) -> str:
             line = f", line {trace.tb_lineno},"
         trace = trace.tb_next
     return line
-
-
-def _own_files(roots: Sequence[Path], names: set[str]) -> dict[str, tuple[Path, Path]]:
-    """Of the user's own modules among some, those below the recipe's root or the current folder: path there, file."""
-    found = {}
-    for name in names:
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if not file or not file.endswith(".py") or name.split(".")[0] == "raykd":
-            continue
-        if not Path(file).is_absolute():  # torch has modules that say so of no file, as "_classes.py"
-            continue
-        places = [place for place in (Path(file), Path(file).resolve()) if not _installed(place)]
-        homes = [place.relative_to(root) for place in places for root in roots if place.is_relative_to(root)]
-        if len(places) == 2 and homes:
-            found[name] = homes[0], Path(file)
-    return found
-
-
-def _installed(file: Path) -> bool:
-    """Whether a module's file belongs to Python or to an installed package: every worker has those of its own."""
-    return bool(INSTALLED & set(file.parts)) or any(file.is_relative_to(place) for place in PYTHON)
-
-
-def materialize(sources: Mapping[str, str], folder: Path) -> None:
-    """Write a recipe's sources below `folder` and make them importable there, as `load` did where they came from.
-
-    Networks may be built from them: whoever hands out sources trusts them.
-    """
-    for name, text in sources.items():
-        file = folder / name
-        if not file.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"the source {name!r} of a recipe lies outside its folder")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(source_bytes(text))
-        parts = Path(name).with_suffix("").parts
-        trusted.allow(".".join(parts[i:]) for i in range(len(parts)))
-    for place in sorted({str((folder / name).parent) for name in sources} | {str(folder)}):
-        if place not in sys.path:
-            sys.path.insert(0, place)
-    importlib.invalidate_caches()
-
-
-def source_bytes(text: str) -> bytes:
-    """A module's text in the encoding that it says it is in."""
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(text.encode()).readline)
-    return text.encode(encoding)
 
 
 def check_types(recipe: Recipe, where: Path | str) -> None:

@@ -10,8 +10,9 @@ from raykd import UserError
 from raykd.data.config import Prepared
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import comparable, differences, essence, fingerprint
-from raykd.recipe.load import Loaded, source_bytes
+from raykd.recipe.load import Loaded
 from raykd.recipe.serial import to_dict
+from raykd.recipe.sources import source_bytes
 from raykd.runs.checkpoint import stamps
 from raykd.runs.recipe import recipe_of
 from raykd.runs.results import read_object, read_result

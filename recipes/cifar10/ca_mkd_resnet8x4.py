@@ -1,6 +1,6 @@
 """Confidence-aware multi-teacher distillation (CA-MKD): 3 × ResNet-32x4 → ResNet-8x4 on CIFAR-10.
 
-    raykd train recipes/cifar10/ca_mkd_resnet8x4.py
+    raykd train cifar10/ca_mkd_resnet8x4
 
 Cost: 240 epochs with three frozen teachers, which are trained first where they are missing.
 Published: none quoted.
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from raykd.methods.ca_mkd import CAMKD
 from raykd.recipe import Teachers, Train
-from recipes.cifar10.supervised_resnet8x4 import recipe as supervised
-from recipes.cifar10.teacher_resnet32x4 import recipe as teacher
+from raykd.recipes.cifar10.supervised_resnet8x4 import recipe as supervised
+from raykd.recipes.cifar10.teacher_resnet32x4 import recipe as teacher
 
 recipe = replace(
     supervised,

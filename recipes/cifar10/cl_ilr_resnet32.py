@@ -1,6 +1,6 @@
 """Collaborative learning (CL-ILR) with ResNet-32 on CIFAR-10.
 
-    raykd train recipes/cifar10/cl_ilr_resnet32.py
+    raykd train cifar10/cl_ilr_resnet32
 
 Cost: the baseline's 300 epochs, with four branches.
 Published: none quoted.
@@ -10,6 +10,6 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.methods.cl_ilr import CLILR
-from recipes.cifar10.supervised_resnet32 import recipe as supervised
+from raykd.recipes.cifar10.supervised_resnet32 import recipe as supervised
 
 recipe = replace(supervised, method=CLILR.Config())

@@ -1,6 +1,6 @@
 """Branches without distillation, OKDDip's control, with ResNet-32 on CIFAR-10.
 
-    raykd train recipes/cifar10/individual_resnet32.py
+    raykd train cifar10/individual_resnet32
 
 Cost: the baseline's 300 epochs, with four branches.
 Published: none quoted.
@@ -10,6 +10,6 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.methods.individual import Individual
-from recipes.cifar10.supervised_resnet32 import recipe as supervised
+from raykd.recipes.cifar10.supervised_resnet32 import recipe as supervised
 
 recipe = replace(supervised, method=Individual.Config())

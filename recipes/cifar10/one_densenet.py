@@ -1,6 +1,6 @@
 """ONE with DenseNet-BC-40-12 on CIFAR-10, whose branches share the last block as the authors' do.
 
-    raykd train recipes/cifar10/one_densenet.py
+    raykd train cifar10/one_densenet
 
 Cost: 300 epochs; the last block runs four times a step.
 Published: none quoted.
@@ -11,6 +11,6 @@ from dataclasses import replace
 
 from raykd.methods.one import ONE
 from raykd.models.config import Network
-from recipes.cifar10.supervised_resnet32 import recipe as supervised
+from raykd.recipes.cifar10.supervised_resnet32 import recipe as supervised
 
 recipe = replace(supervised, method=ONE.Config(share_block=True), student=Network(name="densenet_bc_40_12"))

@@ -1,6 +1,6 @@
 """ResNet-32 alone on CIFAR-10, on OKDDip's schedule: the baseline of the online methods.
 
-    raykd train recipes/cifar10/supervised_resnet32.py
+    raykd train cifar10/supervised_resnet32
 
 Cost: 300 epochs; 117,187 steps of batch 128.
 Published: none quoted.
@@ -10,7 +10,7 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.data.sources.libraries import CIFAR10
-from recipes.cifar100.supervised_resnet32 import recipe as cifar100
+from raykd.recipes.cifar100.supervised_resnet32 import recipe as cifar100
 
 recipe = replace(
     cifar100,

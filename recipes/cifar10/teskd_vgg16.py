@@ -1,6 +1,6 @@
 """Students help the teacher (TESKD, Li et al. 2021) with VGG-16 on CIFAR-10, in mixed precision as the authors.
 
-    raykd train recipes/cifar10/teskd_vgg16.py
+    raykd train cifar10/teskd_vgg16
 
 Cost: 200 epochs of a backbone with three sub-networks.
 Published: none quoted.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from raykd.methods.teskd import TESKD
 from raykd.models.config import Network
 from raykd.recipe import Precision
-from recipes.cifar10.supervised_resnet18 import recipe as supervised
+from raykd.recipes.cifar10.supervised_resnet18 import recipe as supervised
 
 recipe = replace(
     supervised, method=TESKD.Config(), student=Network(name="teskd_vgg16"), precision=Precision(autocast="float16")

@@ -1,6 +1,6 @@
 """Three teachers weighed by their gradients (AEKD, Du et al. 2020): 3 × ResNet-32x4 → ResNet-8x4 on CIFAR-100.
 
-    raykd train recipes/cifar100/aekd_resnet8x4.py
+    raykd train cifar100/aekd_resnet8x4
 
 Cost: 240 epochs with three frozen teachers, which are trained first (three times 240 epochs) where they are missing.
 Published: none quoted.
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from raykd.methods.aekd import AEKD
 from raykd.recipe import Teachers, Train
-from recipes.cifar100.supervised_resnet8x4 import recipe as supervised
-from recipes.cifar100.teacher_resnet32x4 import recipe as teacher
+from raykd.recipes.cifar100.supervised_resnet8x4 import recipe as supervised
+from raykd.recipes.cifar100.teacher_resnet32x4 import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """The mean of three teachers (AVER-MKD): 3 × ResNet-32x4 → VGG-8 on CIFAR-100.
 
-    raykd train recipes/cifar100/aver_mkd_vgg8.py
+    raykd train cifar100/aver_mkd_vgg8
 
 Cost: 240 epochs with three frozen teachers, which are trained first (three times 240 epochs) where they are missing.
 Published: none quoted.
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from raykd.methods.aver_mkd import AverMKD
 from raykd.recipe import Teachers, Train
-from recipes.cifar100.supervised_vgg8 import recipe as supervised
-from recipes.cifar100.teacher_resnet32x4 import recipe as teacher
+from raykd.recipes.cifar100.supervised_vgg8 import recipe as supervised
+from raykd.recipes.cifar100.teacher_resnet32x4 import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """Collaborative learning (CL-ILR) with VGG-16 on CIFAR-100.
 
-    raykd train recipes/cifar100/cl_ilr_vgg16.py
+    raykd train cifar100/cl_ilr_vgg16
 
 Cost: the baseline's 300 epochs, with four branches (DML: two networks).
 Published: error 23.6–25.7 %, over three re-implementations.
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from raykd.methods.cl_ilr import CLILR
 from raykd.models.config import Network
-from recipes.cifar100.supervised_vgg16 import recipe as supervised
+from raykd.recipes.cifar100.supervised_vgg16 import recipe as supervised
 
 recipe = replace(
     supervised,

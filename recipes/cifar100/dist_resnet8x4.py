@@ -1,6 +1,6 @@
 """DIST (Huang et al. 2022): ResNet-32x4 → ResNet-8x4 on CIFAR-100.
 
-    raykd train recipes/cifar100/dist_resnet8x4.py
+    raykd train cifar100/dist_resnet8x4
 
 Cost: 240 epochs; the teacher is trained first where it is missing.
 Published: top-1 76.31 % (DIST, Huang et al. 2022).
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from raykd.methods.dist import DIST
 from raykd.recipe import Published, Teachers, Train
-from recipes.cifar100.supervised_resnet8x4 import recipe as supervised
-from recipes.cifar100.teacher_resnet32x4 import recipe as teacher
+from raykd.recipes.cifar100.supervised_resnet8x4 import recipe as supervised
+from raykd.recipes.cifar100.teacher_resnet32x4 import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """Branches on one trunk without distillation with VGG-16 on CIFAR-100.
 
-    raykd train recipes/cifar100/individual_vgg16.py
+    raykd train cifar100/individual_vgg16
 
 Cost: the baseline's 300 epochs, with four branches (DML: two networks).
 Published: none for this setting.
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from raykd.methods.individual import Individual
 from raykd.models.config import Network
-from recipes.cifar100.supervised_vgg16 import recipe as supervised
+from raykd.recipes.cifar100.supervised_vgg16 import recipe as supervised
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """Classic KD (Hinton et al. 2015), RepDistiller's weights: ResNet-32x4 → ResNet-8x4 on CIFAR-100.
 
-    raykd train recipes/cifar100/kd_resnet8x4.py
+    raykd train cifar100/kd_resnet8x4
 
 Cost: 240 epochs; the teacher is trained first where it is missing.
 Published: top-1 73.33 % (CRD, Tian et al. 2020, table 1).
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from raykd.methods.kd import KD
 from raykd.recipe import Published, Teachers, Train
-from recipes.cifar100.supervised_resnet8x4 import recipe as supervised
-from recipes.cifar100.teacher_resnet32x4 import recipe as teacher
+from raykd.recipes.cifar100.supervised_resnet8x4 import recipe as supervised
+from raykd.recipes.cifar100.teacher_resnet32x4 import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """KD with standardised logits (Sun et al. 2024): ResNet-32x4 → ResNet-8x4 on CIFAR-100.
 
-    raykd train recipes/cifar100/kd_standardized_resnet8x4.py
+    raykd train cifar100/kd_standardized_resnet8x4
 
 Cost: 240 epochs; the teacher is trained first where it is missing.
 Published: none quoted.
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from raykd.methods.kd import KD
 from raykd.recipe import Teachers, Train
-from recipes.cifar100.supervised_resnet8x4 import recipe as supervised
-from recipes.cifar100.teacher_resnet32x4 import recipe as teacher
+from raykd.recipes.cifar100.supervised_resnet8x4 import recipe as supervised
+from raykd.recipes.cifar100.teacher_resnet32x4 import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """OKDDip without a leader: all branches are peers, their ensemble is evaluated (the paper's table 4).
 
-    raykd train recipes/cifar100/okddip_resnet32_ensemble.py
+    raykd train cifar100/okddip_resnet32_ensemble
 
 Cost: 300 epochs with four branches.
 Published: none quoted.
@@ -10,6 +10,6 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.methods.okddip import OKDDip
-from recipes.cifar100.supervised_resnet32 import recipe as supervised
+from raykd.recipes.cifar100.supervised_resnet32 import recipe as supervised
 
 recipe = replace(supervised, method=OKDDip.Config(leader=False), published=())

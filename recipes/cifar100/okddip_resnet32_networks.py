@@ -1,6 +1,6 @@
 """OKDDip with four whole ResNet-32s (network-based) on CIFAR-100.
 
-    raykd train recipes/cifar100/okddip_resnet32_networks.py
+    raykd train cifar100/okddip_resnet32_networks
 
 Cost: 300 epochs of four networks.
 Published: none quoted.
@@ -10,6 +10,6 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.methods.okddip import OKDDip
-from recipes.cifar100.supervised_resnet32 import recipe as supervised
+from raykd.recipes.cifar100.supervised_resnet32 import recipe as supervised
 
 recipe = replace(supervised, method=OKDDip.Config(shared_trunk=False), published=())

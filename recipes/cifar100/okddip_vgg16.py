@@ -1,6 +1,6 @@
 """Online distillation with diverse peers (OKDDip) with VGG-16 on CIFAR-100.
 
-    raykd train recipes/cifar100/okddip_vgg16.py
+    raykd train cifar100/okddip_vgg16
 
 Cost: the baseline's 300 epochs, with four branches (DML: two networks).
 Published: error 24.9–25.8 %, over three re-implementations.
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from raykd.methods.okddip import OKDDip
 from raykd.models.config import Network
-from recipes.cifar100.supervised_vgg16 import recipe as supervised
+from raykd.recipes.cifar100.supervised_vgg16 import recipe as supervised
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """The on-the-fly native ensemble (ONE) with VGG-16 on CIFAR-100.
 
-    raykd train recipes/cifar100/one_vgg16.py
+    raykd train cifar100/one_vgg16
 
 Cost: the baseline's 300 epochs, with four branches (DML: two networks).
 Published: error 25.2–25.6 %, over three re-implementations.
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from raykd.methods.one import ONE
 from raykd.models.config import Network
-from recipes.cifar100.supervised_vgg16 import recipe as supervised
+from raykd.recipes.cifar100.supervised_vgg16 import recipe as supervised
 
 recipe = replace(
     supervised,

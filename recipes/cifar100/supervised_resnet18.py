@@ -1,6 +1,6 @@
 """ResNet-18 (CIFAR stem) alone on CIFAR-100, on TESKD's schedule and with its normalisation, which is CIFAR-10's.
 
-    raykd train recipes/cifar100/supervised_resnet18.py
+    raykd train cifar100/supervised_resnet18
 
 Cost: 200 epochs; 78,000 steps of batch 128.
 Published: top-1 74.41 % (TESKD, Li et al. 2021).
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from raykd.models.config import Network
 from raykd.recipe import Published, Steps
-from recipes.cifar100.supervised_resnet32 import recipe as supervised
+from raykd.recipes.cifar100.supervised_resnet32 import recipe as supervised
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """ResNet-32 alone on CIFAR-100, on OKDDip's schedule: the baseline of the online methods.
 
-    raykd train recipes/cifar100/supervised_resnet32.py
+    raykd train cifar100/supervised_resnet32
 
 Cost: 300 epochs; 117,000 steps of batch 128.
 Published: error 28.9 % (OKDDip, Chen et al. 2020, table 1, as three re-implementations report it too).

@@ -1,6 +1,6 @@
 """ResNet-8x4 alone on CIFAR-100, on RepDistiller's schedule.
 
-    raykd train recipes/cifar100/supervised_resnet8x4.py
+    raykd train cifar100/supervised_resnet8x4
 
 Cost: 240 epochs; 187,000 steps of batch 64.
 Published: top-1 72.50 % (CRD, Tian et al. 2020, table 1).
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from raykd.models.config import Network
 from raykd.recipe import Published
-from recipes.cifar100.teacher_resnet32x4 import recipe as teacher
+from raykd.recipes.cifar100.teacher_resnet32x4 import recipe as teacher
 
 recipe = replace(
     teacher,

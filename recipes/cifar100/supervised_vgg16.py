@@ -1,6 +1,6 @@
 """VGG-16 alone on CIFAR-100, on OKDDip's schedule.
 
-    raykd train recipes/cifar100/supervised_vgg16.py
+    raykd train cifar100/supervised_vgg16
 
 Cost: 300 epochs; 117,000 steps of batch 128.
 Published: error 25.2 % (OKDDip and re-implementations).
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from raykd.models.config import Network
 from raykd.recipe import Published
-from recipes.cifar100.supervised_resnet32 import recipe as supervised
+from raykd.recipes.cifar100.supervised_resnet32 import recipe as supervised
 
 recipe = replace(
     supervised,

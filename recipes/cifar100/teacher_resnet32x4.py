@@ -1,6 +1,6 @@
 """ResNet-32x4 on CIFAR-100 on RepDistiller's schedule: the teacher of the recipes beside it.
 
-    raykd train recipes/cifar100/teacher_resnet32x4.py
+    raykd train cifar100/teacher_resnet32x4
 
 Cost: 240 epochs; 187,000 steps of batch 64.
 Published: top-1 79.42 % (CRD, Tian et al. 2020, table 1).
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from raykd.models.config import Network
 from raykd.recipe import SGD, Published, Steps
-from recipes.cifar100.supervised_resnet32 import recipe as supervised
+from raykd.recipes.cifar100.supervised_resnet32 import recipe as supervised
 
 recipe = replace(
     supervised,

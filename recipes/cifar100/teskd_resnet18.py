@@ -1,6 +1,6 @@
 """Students help the teacher (TESKD, Li et al. 2021) with ResNet-18 on CIFAR-100, in mixed precision as the authors.
 
-    raykd train recipes/cifar100/teskd_resnet18.py
+    raykd train cifar100/teskd_resnet18
 
 Cost: 200 epochs of a backbone with three sub-networks (36.9 M parameters while training, 11.2 M deployed).
 Published: top-1 79.15 % (TESKD, Li et al. 2021).
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from raykd.methods.teskd import TESKD
 from raykd.recipe import Precision, Published
-from recipes.cifar100.supervised_resnet18 import recipe as supervised
+from raykd.recipes.cifar100.supervised_resnet18 import recipe as supervised
 
 recipe = replace(
     supervised,

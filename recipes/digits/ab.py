@@ -1,14 +1,14 @@
 """Activation boundaries (Heo et al. 2019) on digits: its initialise phase, then the labels alone.
 
-raykd train recipes/digits/ab.py
+raykd train digits/ab
 """
 
 from dataclasses import replace
 
 from raykd.methods.ab import AB
 from raykd.recipe import SGD, Initialise, Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

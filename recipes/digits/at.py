@@ -1,14 +1,14 @@
 """Attention transfer (Zagoruyko & Komodakis 2017) on digits.
 
-raykd train recipes/digits/at.py
+raykd train digits/at
 """
 
 from dataclasses import replace
 
 from raykd.methods.at import AT
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

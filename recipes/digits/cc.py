@@ -1,14 +1,14 @@
 """Correlation congruence (Peng et al. 2019) on digits.
 
-raykd train recipes/digits/cc.py
+raykd train digits/cc
 """
 
 from dataclasses import replace
 
 from raykd.methods.cc import CC
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

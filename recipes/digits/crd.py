@@ -1,14 +1,14 @@
 """Contrastive representation distillation (Tian et al. 2020) on digits, with 512 negatives of its 1347 images.
 
-raykd train recipes/digits/crd.py
+raykd train digits/crd
 """
 
 from dataclasses import replace
 
 from raykd.methods.crd import CRD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

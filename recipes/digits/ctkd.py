@@ -1,14 +1,14 @@
 """Curriculum temperature (CTKD, Li et al. 2023) with KD on digits.
 
-raykd train recipes/digits/ctkd.py
+raykd train digits/ctkd
 """
 
 from dataclasses import replace
 
 from raykd.methods.ctkd import CTKD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,14 +1,14 @@
 """The teacher's decision as a second label (DeiT, Touvron et al. 2021) on digits.
 
-raykd train recipes/digits/deit.py
+raykd train digits/deit
 """
 
 from dataclasses import replace
 
 from raykd.methods.deit import DeiT
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """DIST (Huang et al. 2022) on digits.
 
-raykd train recipes/digits/dist.py
+raykd train digits/dist
 
 Measured: 99.70 ± 0.13 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from raykd.methods.dist import DIST
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """Decoupled KD (Zhao et al. 2022) on digits.
 
-raykd train recipes/digits/dkd.py
+raykd train digits/dkd
 
 Measured: 99.56 ± 0.00 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from raykd.methods.dkd import DKD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """Three teachers weighed by their entropy (EBKD) on digits.
 
-raykd train recipes/digits/ebkd.py
+raykd train digits/ebkd
 
 Measured: 99.33 ± 0.44 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from raykd.methods.ebkd import EBKD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

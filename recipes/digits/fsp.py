@@ -1,14 +1,14 @@
 """The flow of solution procedures (Yim et al. 2017) on digits: its initialise phase, then the labels alone.
 
-raykd train recipes/digits/fsp.py
+raykd train digits/fsp
 """
 
 from dataclasses import replace
 
 from raykd.methods.fsp import FSP
 from raykd.recipe import SGD, Initialise, Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,14 +1,14 @@
 """Factor transfer (Kim et al. 2018) on digits: the paraphraser in the initialise phase, then the student.
 
-raykd train recipes/digits/ft.py
+raykd train digits/ft
 """
 
 from dataclasses import replace
 
 from raykd.methods.ft import FT
 from raykd.recipe import SGD, Initialise, Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

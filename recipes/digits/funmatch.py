@@ -1,6 +1,6 @@
 """A patient and consistent teacher (FunMatch, Beyer et al. 2022) on digits: mixup on every batch, no labels at all.
 
-raykd train recipes/digits/funmatch.py
+raykd train digits/funmatch
 
 Measured: 99.19 ± 0.34 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
@@ -10,8 +10,8 @@ from dataclasses import replace
 from raykd.data.mixing import Mixup
 from raykd.methods.funmatch import FunMatch
 from raykd.recipe import AdamW, Cosine, Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,14 +1,14 @@
 """Singular vectors of the maps (Lee et al. 2018) on digits.
 
-raykd train recipes/digits/kdsvd.py
+raykd train digits/kdsvd
 """
 
 from dataclasses import replace
 
 from raykd.methods.kdsvd import KDSVD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

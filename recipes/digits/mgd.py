@@ -1,14 +1,14 @@
 """Masked generative distillation (MGD, Yang et al. 2022) on digits.
 
-raykd train recipes/digits/mgd.py
+raykd train digits/mgd
 """
 
 from dataclasses import replace
 
 from raykd.methods.mgd import MGD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

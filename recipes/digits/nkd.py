@@ -1,14 +1,14 @@
 """Normalised KD (NKD, Yang et al. 2023) on digits.
 
-raykd train recipes/digits/nkd.py
+raykd train digits/nkd
 """
 
 from dataclasses import replace
 
 from raykd.methods.nkd import NKD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,14 +1,14 @@
 """Neuron selectivity transfer (Huang & Wang 2017) on digits.
 
-raykd train recipes/digits/nst.py
+raykd train digits/nst
 """
 
 from dataclasses import replace
 
 from raykd.methods.nst import NST
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,14 +1,14 @@
 """Exits at every stage (OFA-KD, Hao et al. 2023) on digits.
 
-raykd train recipes/digits/ofa.py
+raykd train digits/ofa
 """
 
 from dataclasses import replace
 
 from raykd.methods.ofa import OFA
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

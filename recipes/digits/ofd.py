@@ -1,14 +1,14 @@
 """Partial L2 distance before the activations (OFD, Heo et al. 2019) on digits.
 
-raykd train recipes/digits/ofd.py
+raykd train digits/ofd
 """
 
 from dataclasses import replace
 
 from raykd.methods.ofd import OFD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

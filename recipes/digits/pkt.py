@@ -1,14 +1,14 @@
 """Probabilistic knowledge transfer (Passalis & Tefas 2018) on digits.
 
-raykd train recipes/digits/pkt.py
+raykd train digits/pkt
 """
 
 from dataclasses import replace
 
 from raykd.methods.pkt import PKT
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

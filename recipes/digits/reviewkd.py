@@ -1,14 +1,14 @@
 """Knowledge review (ReviewKD, Chen et al. 2021) on digits.
 
-raykd train recipes/digits/reviewkd.py
+raykd train digits/reviewkd
 """
 
 from dataclasses import replace
 
 from raykd.methods.reviewkd import ReviewKD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,14 +1,14 @@
 """Relational knowledge distillation (Park et al. 2019) on digits.
 
-raykd train recipes/digits/rkd.py
+raykd train digits/rkd
 """
 
 from dataclasses import replace
 
 from raykd.methods.rkd import RKD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """A small search on digits: KD's weights on a simplex, its temperature, the learning rate; with early stopping.
 
-raykd tune recipes/digits/search.py
+raykd tune digits/search
 """
 
 from dataclasses import replace
@@ -9,7 +9,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from raykd.recipe import Search, Simplex
-from recipes.digits.kd import recipe as kd
+from raykd.recipes.digits.kd import recipe as kd
 
 recipe = replace(
     kd,

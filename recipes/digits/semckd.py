@@ -1,14 +1,14 @@
 """Semantic calibration across layers (SemCKD, Chen et al. 2021) on digits.
 
-raykd train recipes/digits/semckd.py
+raykd train digits/semckd
 """
 
 from dataclasses import replace
 
 from raykd.methods.semckd import SemCKD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

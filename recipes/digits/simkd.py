@@ -1,14 +1,14 @@
 """The teacher's own head on the student's projected features (SimKD, Chen et al. 2022) on digits.
 
-raykd train recipes/digits/simkd.py
+raykd train digits/simkd
 """
 
 from dataclasses import replace
 
 from raykd.methods.simkd import SimKD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,14 +1,14 @@
 """Similarity-preserving distillation (Tung & Mori 2019) on digits.
 
-raykd train recipes/digits/sp.py
+raykd train digits/sp
 """
 
 from dataclasses import replace
 
 from raykd.methods.sp import SP
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

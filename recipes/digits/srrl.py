@@ -1,14 +1,14 @@
 """Softmax regression representation learning (SRRL, Yang et al. 2021) on digits.
 
-raykd train recipes/digits/srrl.py
+raykd train digits/srrl
 """
 
 from dataclasses import replace
 
 from raykd.methods.srrl import SRRL
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """A sum of two methods, KD and the channels' correlations (ICKD with KD beside it, Liu et al. 2021), on digits.
 
-raykd train recipes/digits/sum.py     (weights: --method.weights 1.0 0.5; a field: --method.methods.0.alpha 0.5)
+raykd train digits/sum     (weights: --method.weights 1.0 0.5; a field: --method.methods.0.alpha 0.5)
 """
 
 from dataclasses import replace
@@ -9,8 +9,8 @@ from raykd.methods.ickd import ICKD
 from raykd.methods.kd import KD
 from raykd.methods.sum import Sum
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """The teacher of the digits recipes; they train it themselves where it is missing.
 
-raykd train recipes/digits/teacher.py
+raykd train digits/teacher
 
 Measured: 99.56 ± 0.22 % over seeds 0, 1, 2 (see recipes/README.md).
 """
@@ -8,6 +8,6 @@ Measured: 99.56 ± 0.22 % over seeds 0, 1, 2 (see recipes/README.md).
 from dataclasses import replace
 
 from raykd.models.config import Network
-from recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.supervised import recipe as supervised
 
 recipe = replace(supervised, student=Network(name="resnet20"))

@@ -1,15 +1,15 @@
 """Three teachers of digits trained side by side, and a student distilled from all of them.
 
-raykd tune recipes/digits/teachers.py     (the ensemble alone: each teacher's accuracy, and the ensemble's)
-raykd train recipes/digits/teachers.py    (the same teachers, found or trained, then the student)
+raykd tune digits/teachers     (the ensemble alone: each teacher's accuracy, and the ensemble's)
+raykd train digits/teachers    (the same teachers, found or trained, then the student)
 """
 
 from dataclasses import replace
 
 from raykd.methods.aver_mkd import AverMKD
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

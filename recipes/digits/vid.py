@@ -1,14 +1,14 @@
 """Variational information distillation (Ahn et al. 2019) on digits.
 
-raykd train recipes/digits/vid.py
+raykd train digits/vid
 """
 
 from dataclasses import replace
 
 from raykd.methods.vid import VID
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,

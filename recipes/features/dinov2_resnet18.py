@@ -1,6 +1,6 @@
 """DINOv2's ViT-S/14 into a ResNet-18 on ImageNet's images, without their labels: features alone.
 
-raykd train recipes/features/dinov2_resnet18.py
+raykd train features/dinov2_resnet18
 
 Cost: 100 epochs. The teacher gets the images at 224 pixels, a multiple of its patches, whatever its own pretraining's
 size. Measured: not run here.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from raykd.methods.feature_match import FeatureMatch
 from raykd.models.config import Network
 from raykd.recipe import Pretrained, Teachers
-from recipes.imagenet.supervised_resnet18 import recipe as supervised
+from raykd.recipes.imagenet.supervised_resnet18 import recipe as supervised
 
 TEACHER = Network(name="timm:vit_small_patch14_dinov2.lvd142m", weights="pretrained")
 

@@ -1,11 +1,11 @@
 """What `match.py` has learned, fine-tuned with labels at a tenth of the rate.
 
-raykd train recipes/features/finetune.py
+raykd train features/finetune
 """
 
 from dataclasses import replace
 
-from recipes.digits.supervised import recipe as supervised
-from recipes.features.probe import recipe as probe
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.features.probe import recipe as probe
 
 recipe = replace(supervised, student=probe.student, optimizer=replace(supervised.optimizer, learning_rate=0.005))

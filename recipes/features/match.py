@@ -1,6 +1,6 @@
 """A student learns the pooled features of the digits teacher, without any label: its last layer stays untrained.
 
-raykd train recipes/features/match.py
+raykd train features/match
 
 `probe.py` and `finetune.py` then make a classifier of it. Its own top-1 is that of guessing.
 """
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from raykd.methods.feature_match import FeatureMatch
 from raykd.recipe import Teachers, Train
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.teacher import recipe as teacher
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(supervised, method=FeatureMatch.Config(), teachers=Teachers(sources=(Train(recipe=teacher),)))

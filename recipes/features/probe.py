@@ -1,13 +1,13 @@
 """A linear probe of the features that `match.py` has learned: the last layer alone is trained.
 
-raykd train recipes/features/probe.py
+raykd train features/probe
 """
 
 from dataclasses import replace
 
 from raykd.methods.linear_probe import LinearProbe
 from raykd.models.config import Network
-from recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.supervised import recipe as supervised
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """FunMatch (Beyer et al. 2022) on Oxford Flowers 102, fast: BiT ResNet-101x3 → BiT ResNet-50 at 128 pixels.
 
-    raykd train recipes/flowers102/fast.py
+    raykd train flowers102/fast
 
 Cost: 10,000 epochs; 19,921 steps of batch 512; the teacher is fine-tuned first where it is missing.
 Published: none quoted for these settings; a re-implementation's own are in tf_teacher.py and tf_student.py.
@@ -14,7 +14,7 @@ from raykd.data.transforms import CenterCrop, Flip, RandomResizedCrop, Resize
 from raykd.methods.funmatch import FunMatch
 from raykd.models.config import Network
 from raykd.recipe import AdamW, Cosine, Teachers, Train
-from recipes.flowers102.teacher import recipe as teacher
+from raykd.recipes.flowers102.teacher import recipe as teacher
 
 recipe = replace(
     teacher,

@@ -1,6 +1,6 @@
 """FunMatch (Beyer et al. 2022) on Oxford Flowers 102, the long schedule.
 
-    raykd train recipes/flowers102/long.py
+    raykd train flowers102/long
 
 Cost: 1,000,000 epochs; 1,992,187 steps of batch 512.
 Published: none quoted.
@@ -10,7 +10,7 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.methods.funmatch import FunMatch
-from recipes.flowers102.fast import recipe as fast
+from raykd.recipes.flowers102.fast import recipe as fast
 
 recipe = replace(
     fast,

@@ -1,6 +1,6 @@
 """FunMatch (Beyer et al. 2022) on Oxford Flowers 102, the medium schedule.
 
-    raykd train recipes/flowers102/medium.py
+    raykd train flowers102/medium
 
 Cost: 100,000 epochs; 199,218 steps of batch 512.
 Published: none quoted.
@@ -10,7 +10,7 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.methods.funmatch import FunMatch
-from recipes.flowers102.fast import recipe as fast
+from raykd.recipes.flowers102.fast import recipe as fast
 
 recipe = replace(
     fast,

@@ -1,6 +1,6 @@
 """BiT ResNet-101x3 of ImageNet-21k fine-tuned on Oxford Flowers 102: the teacher of the students beside it.
 
-    raykd train recipes/flowers102/teacher.py
+    raykd train flowers102/teacher
 
 Cost: 100 epochs at 128 pixels, batch 512.
 Published: none quoted for these settings; a re-implementation's own are in tf_teacher.py and tf_student.py.

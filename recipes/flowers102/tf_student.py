@@ -1,6 +1,6 @@
 """FunMatch on Oxford Flowers 102 as a TensorFlow re-implementation ran it: BiT ResNet-101x3 → 50, 1,000 epochs.
 
-    raykd train recipes/flowers102/tf_student.py
+    raykd train flowers102/tf_student
     raykd eval runs/flowers102/tf_student --test
 
 Cost: 1,000 epochs; 1,792 steps of batch 512; the teacher is fine-tuned first where it is missing.
@@ -12,8 +12,8 @@ The re-implementation shows its notebook on Oxford-IIIT Pet alone: these are the
 from dataclasses import replace
 
 from raykd.recipe import Published, Teachers, Train
-from recipes.flowers102.tf_teacher import recipe as teacher
-from recipes.pet37.tf_student import recipe as pet
+from raykd.recipes.flowers102.tf_teacher import recipe as teacher
+from raykd.recipes.pet37.tf_student import recipe as pet
 
 recipe = replace(
     pet,

@@ -1,6 +1,6 @@
 """FunMatch (Beyer et al. 2022) on Food-101, the fast schedule: BiT ResNet-101x3 → BiT ResNet-50 at 128 pixels.
 
-    raykd train recipes/food101/fast.py
+    raykd train food101/fast
 
 Cost: 100 epochs; 14,794 steps of batch 512; the teacher is fine-tuned first where it is missing.
 Published: none quoted for these settings; a re-implementation's own are in tf_teacher.py and tf_student.py.
@@ -10,8 +10,8 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.recipe import Teachers, Train
-from recipes.flowers102.fast import recipe as flowers
-from recipes.food101.teacher import recipe as teacher
+from raykd.recipes.flowers102.fast import recipe as flowers
+from raykd.recipes.food101.teacher import recipe as teacher
 
 recipe = replace(
     flowers,

@@ -1,6 +1,6 @@
 """FunMatch (Beyer et al. 2022) on Food-101, the medium schedule.
 
-    raykd train recipes/food101/medium.py
+    raykd train food101/medium
 
 Cost: 1,000 epochs; 147,949 steps of batch 512.
 Published: none quoted.
@@ -10,7 +10,7 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.methods.funmatch import FunMatch
-from recipes.food101.fast import recipe as fast
+from raykd.recipes.food101.fast import recipe as fast
 
 recipe = replace(
     fast,

@@ -1,6 +1,6 @@
 """BiT ResNet-101x3 fine-tuned on Food-101 as a TensorFlow re-implementation of FunMatch does it.
 
-    raykd train recipes/food101/tf_teacher.py
+    raykd train food101/tf_teacher
     raykd eval runs/food101/tf_teacher --test
 
 Cost: 450 steps of batch 512 at 128 pixels.
@@ -12,8 +12,8 @@ The re-implementation shows its notebook on Oxford-IIIT Pet alone: these are the
 from dataclasses import replace
 
 from raykd.recipe import Piecewise, Published
-from recipes.food101.teacher import recipe as teacher
-from recipes.pet37.tf_teacher import recipe as pet
+from raykd.recipes.food101.teacher import recipe as teacher
+from raykd.recipes.pet37.tf_teacher import recipe as pet
 
 recipe = replace(
     pet,

@@ -1,6 +1,6 @@
 """Decoupled KD (Zhao et al. 2022): torchvision's ResNet-34 → ResNet-18 on ImageNet-1k.
 
-    raykd train recipes/imagenet/dkd_resnet18.py
+    raykd train imagenet/dkd_resnet18
 
 Cost: 100 epochs with one frozen teacher.
 Published: top-1 71.70 % (DKD, Zhao et al. 2022).
@@ -12,7 +12,7 @@ from dataclasses import replace
 from raykd.methods.dkd import DKD
 from raykd.models.config import Network
 from raykd.recipe import Pretrained, Published, Teachers
-from recipes.imagenet.supervised_resnet18 import recipe as supervised
+from raykd.recipes.imagenet.supervised_resnet18 import recipe as supervised
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """A patient and consistent teacher (FunMatch, Beyer et al. 2022): BiT ResNet-152x2 → BiT ResNet-50 on ImageNet-1k.
 
-    raykd train recipes/imagenet/funmatch_resnet50.py
+    raykd train imagenet/funmatch_resnet50
 
 Cost: 1,200 epochs (the longest of the paper: 9,600, by --epochs 9600); 375,000 steps of batch 4,096 with a teacher of
 236 M parameters.
@@ -15,7 +15,7 @@ from raykd.data.transforms import CenterCrop, Flip, RandomResizedCrop, Resize
 from raykd.methods.funmatch import FunMatch
 from raykd.models.config import Network
 from raykd.recipe import AdamW, Cosine, Pretrained, Published, Teachers
-from recipes.imagenet.supervised_resnet18 import recipe as supervised
+from raykd.recipes.imagenet.supervised_resnet18 import recipe as supervised
 
 TEACHER = Network(name="timm:resnetv2_152x2_bit.goog_teacher_in21k_ft_in1k", weights="pretrained")
 

@@ -1,6 +1,6 @@
 """Classic KD (Hinton et al. 2015): torchvision's ResNet-34 → ResNet-18 on ImageNet-1k.
 
-    raykd train recipes/imagenet/kd_resnet18.py
+    raykd train imagenet/kd_resnet18
 
 Cost: 100 epochs with one frozen teacher.
 Published: top-1 71.03 % (mdistiller, whose settings these are).
@@ -12,7 +12,7 @@ from dataclasses import replace
 from raykd.methods.kd import KD
 from raykd.models.config import Network
 from raykd.recipe import Pretrained, Published, Teachers
-from recipes.imagenet.supervised_resnet18 import recipe as supervised
+from raykd.recipes.imagenet.supervised_resnet18 import recipe as supervised
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """OKDDip (Chen et al. 2020) with ResNet-34 on ImageNet-1k, split before the last stage.
 
-    raykd train recipes/imagenet/okddip_resnet34.py
+    raykd train imagenet/okddip_resnet34
 
 Cost: 100 epochs with four branches.
 Published: none quoted.
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from raykd.methods.okddip import OKDDip
 from raykd.models.config import Network
-from recipes.imagenet.supervised_resnet18 import recipe as supervised
+from raykd.recipes.imagenet.supervised_resnet18 import recipe as supervised
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """ResNet-18 alone on ImageNet-1k: the usual 100 epochs.
 
-    raykd train recipes/imagenet/supervised_resnet18.py
+    raykd train imagenet/supervised_resnet18
 
 Cost: 100 epochs; 250,000 steps of batch 512 over 8 GPUs.
 Published: top-1 69.75 % (torchvision's weights, the baseline of CRD, DKD and DIST).

@@ -1,6 +1,6 @@
 """TESKD (Li et al. 2021) with ResNet-18 on ImageNet-1k.
 
-    raykd train recipes/imagenet/teskd_resnet18.py
+    raykd train imagenet/teskd_resnet18
 
 Cost: 100 epochs of a backbone with three sub-networks.
 Published: top-1 71.14 % against 69.71 % alone (TESKD, Li et al. 2021).
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from raykd.methods.teskd import TESKD
 from raykd.recipe import Published
-from recipes.imagenet.supervised_resnet18 import recipe as supervised
+from raykd.recipes.imagenet.supervised_resnet18 import recipe as supervised
 
 recipe = replace(
     supervised,

@@ -1,6 +1,6 @@
 """FunMatch (Beyer et al. 2022) on Oxford-IIIT Pet, the fast schedule: BiT ResNet-101x3 → BiT ResNet-50 at 128 pixels.
 
-    raykd train recipes/pet37/fast.py
+    raykd train pet37/fast
 
 Cost: 1,000 epochs; 7,187 steps of batch 512; the teacher is fine-tuned first where it is missing.
 Published: none quoted for these settings; a re-implementation's own are in tf_teacher.py and tf_student.py.
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from raykd.methods.funmatch import FunMatch
 from raykd.recipe import Teachers, Train
-from recipes.flowers102.fast import recipe as flowers
-from recipes.pet37.teacher import recipe as teacher
+from raykd.recipes.flowers102.fast import recipe as flowers
+from raykd.recipes.pet37.teacher import recipe as teacher
 
 recipe = replace(
     flowers,

@@ -1,6 +1,6 @@
 """FunMatch (Beyer et al. 2022) on Oxford-IIIT Pet, the medium schedule.
 
-    raykd train recipes/pet37/medium.py
+    raykd train pet37/medium
 
 Cost: 3,000 epochs; 21,562 steps of batch 512.
 Published: none quoted.
@@ -10,7 +10,7 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.methods.funmatch import FunMatch
-from recipes.pet37.fast import recipe as fast
+from raykd.recipes.pet37.fast import recipe as fast
 
 recipe = replace(
     fast,

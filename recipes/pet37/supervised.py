@@ -1,6 +1,6 @@
 """BiT ResNet-50 from scratch on Oxford-IIIT Pet, alone: the baseline of FunMatch's students beside it.
 
-    raykd train recipes/pet37/supervised.py
+    raykd train pet37/supervised
 
 Cost: as the fast student.
 Published: none quoted.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from raykd.data.config import Mixing
 from raykd.methods.supervised import Supervised
 from raykd.recipe import Teachers
-from recipes.pet37.fast import recipe as fast
+from raykd.recipes.pet37.fast import recipe as fast
 
 recipe = replace(
     fast,

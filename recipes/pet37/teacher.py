@@ -1,6 +1,6 @@
 """BiT ResNet-101x3 of ImageNet-21k fine-tuned on Oxford-IIIT Pet: the teacher of the students beside it.
 
-    raykd train recipes/pet37/teacher.py
+    raykd train pet37/teacher
 
 Cost: 100 epochs at 128 pixels, batch 512.
 Published: none quoted for these settings; a re-implementation's own are in tf_teacher.py and tf_student.py.
@@ -11,6 +11,6 @@ BiT fine-tuning: resize to 160, random crop 128, flip, SGD with momentum 0.9, th
 from dataclasses import replace
 
 from raykd.data.sources.libraries import Pet37
-from recipes.flowers102.teacher import recipe as flowers
+from raykd.recipes.flowers102.teacher import recipe as flowers
 
 recipe = replace(flowers, data=replace(flowers.data, source=Pet37()))

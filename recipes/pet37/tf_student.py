@@ -1,6 +1,6 @@
 """FunMatch on Oxford-IIIT Pet as a TensorFlow re-implementation ran it: BiT ResNet-101x3 → BiT ResNet-50, 300 epochs.
 
-    raykd train recipes/pet37/tf_student.py
+    raykd train pet37/tf_student
     raykd eval runs/pet37/tf_student --test
 
 Cost: 300 epochs; 1,940 steps of batch 512; the teacher is fine-tuned first where it is missing.
@@ -17,8 +17,8 @@ from raykd.data.mixing import Mixup
 from raykd.methods.funmatch import FunMatch
 from raykd.models.config import Network
 from raykd.recipe import AdamW, Published, Teachers, Train
-from recipes.pet37.fast import recipe as fast
-from recipes.pet37.tf_teacher import recipe as teacher
+from raykd.recipes.pet37.fast import recipe as fast
+from raykd.recipes.pet37.tf_teacher import recipe as teacher
 
 recipe = replace(
     fast,

@@ -1,6 +1,6 @@
 """FunMatch on Oxford-IIIT Pet as a TensorFlow re-implementation ran it, for 1,000 epochs.
 
-    raykd train recipes/pet37/tf_student_long.py
+    raykd train pet37/tf_student_long
     raykd eval runs/pet37/tf_student_long --test
 
 Cost: 1,000 epochs; 6,468 steps of batch 512; the teacher is fine-tuned first where it is missing.
@@ -11,7 +11,7 @@ Measured: not run here.
 from dataclasses import replace
 
 from raykd.recipe import Published
-from recipes.pet37.tf_student import recipe as student
+from raykd.recipes.pet37.tf_student import recipe as student
 
 recipe = replace(
     student,

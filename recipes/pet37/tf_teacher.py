@@ -1,6 +1,6 @@
 """BiT ResNet-101x3 fine-tuned on Oxford-IIIT Pet as a TensorFlow re-implementation of FunMatch does it.
 
-    raykd train recipes/pet37/tf_teacher.py
+    raykd train pet37/tf_teacher
     raykd eval runs/pet37/tf_teacher --test
 
 Cost: 450 steps of batch 512 at 128 pixels.
@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from raykd.data.transforms import CenterCrop, Resize
 from raykd.recipe import SGD, Piecewise, Published
-from recipes.pet37.teacher import recipe as teacher
+from raykd.recipes.pet37.teacher import recipe as teacher
 
 recipe = replace(
     teacher,

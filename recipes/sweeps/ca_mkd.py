@@ -1,8 +1,8 @@
 """CA-MKD's α (logits) and β (features) on CIFAR-100, by Optuna's TPE with early stopping.
 
-    raykd tune recipes/sweeps/ca_mkd.py
+    raykd tune sweeps/ca_mkd
 
-Cost: 32 times recipes/cifar100/ca_mkd_vgg8.py at most, and its three teachers once, which all trials share.
+Cost: 32 times cifar100/ca_mkd_vgg8 at most, and its three teachers once, which all trials share.
 Needs the package optuna: pip install 'raykd[search]'.
 Measured: not run here.
 """
@@ -14,7 +14,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from raykd.recipe import Search
-from recipes.cifar100.ca_mkd_vgg8 import recipe as ca_mkd
+from raykd.recipes.cifar100.ca_mkd_vgg8 import recipe as ca_mkd
 
 recipe = replace(
     ca_mkd,

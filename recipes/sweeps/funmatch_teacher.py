@@ -1,9 +1,9 @@
 """The learning rate of FunMatch's teacher on Oxford-IIIT Pet: random search with early stopping.
 
-    raykd tune recipes/sweeps/funmatch_teacher.py
+    raykd tune sweeps/funmatch_teacher
 
 Cost: 24 times fine-tuning the teacher at most; a trial outside the better half at epoch 10, 20, 40 or 80 ends there.
-The best rate is for recipes/pet37/teacher.py. A fine-tuned teacher this large depends on its rate: search it first.
+The best rate is for pet37/teacher. A fine-tuned teacher this large depends on its rate: search it first.
 Measured: not run here.
 """
 
@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from raykd.recipe import Search
-from recipes.pet37.teacher import recipe as teacher
+from raykd.recipes.pet37.teacher import recipe as teacher
 
 recipe = replace(
     teacher,

@@ -1,8 +1,8 @@
 """OKDDip's α, temperature and ramp-up on CIFAR-100: random search with early stopping after every ramp-up's end.
 
-    raykd tune recipes/sweeps/okddip.py
+    raykd tune sweeps/okddip
 
-Cost: 32 times recipes/cifar100/okddip_resnet32.py at most; no trial ends before epoch 100: the ramp-up is searched too.
+Cost: 32 times cifar100/okddip_resnet32 at most; no trial ends before epoch 100: the ramp-up is searched too.
 Measured: not run here.
 """
 
@@ -12,7 +12,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from raykd.recipe import Search
-from recipes.cifar100.okddip_resnet32 import recipe as okddip
+from raykd.recipes.cifar100.okddip_resnet32 import recipe as okddip
 
 recipe = replace(
     okddip,

@@ -1,8 +1,8 @@
 """TESKD's loss weights on CIFAR-100: cross-entropy and divergence sum to 1, the feature term beside them.
 
-    raykd tune recipes/sweeps/teskd.py
+    raykd tune sweeps/teskd
 
-Cost: 32 times recipes/cifar100/teskd_resnet18.py at most; a trial may end at epoch 20, 60 or 180.
+Cost: 32 times cifar100/teskd_resnet18 at most; a trial may end at epoch 20, 60 or 180.
 Measured: not run here.
 """
 
@@ -12,7 +12,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from raykd.recipe import Search, Simplex
-from recipes.cifar100.teskd_resnet18 import recipe as teskd
+from raykd.recipes.cifar100.teskd_resnet18 import recipe as teskd
 
 recipe = replace(
     teskd,

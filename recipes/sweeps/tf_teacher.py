@@ -1,8 +1,8 @@
 """The rate of FunMatch's teacher on Oxford-IIIT Pet, as a TensorFlow re-implementation searched it with Keras Tuner.
 
-    raykd tune recipes/sweeps/tf_teacher.py
+    raykd tune sweeps/tf_teacher
 
-Cost: 3 picks of 2 runs each, each at most recipes/pet37/tf_teacher.py; a run ends after 3 evaluations without a gain.
+Cost: 3 picks of 2 runs each, each at most pet37/tf_teacher; a run ends after 3 evaluations without a gain.
 Published: 90.32 % on the test split with the best of three rates, 8e-5 (S. Paul, FunMatch-Distillation).
 Measured: not run here.
 """
@@ -12,7 +12,7 @@ from dataclasses import replace
 from ray import tune
 
 from raykd.recipe import Search
-from recipes.pet37.tf_teacher import recipe as teacher
+from raykd.recipes.pet37.tf_teacher import recipe as teacher
 
 recipe = replace(
     teacher,

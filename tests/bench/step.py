@@ -35,11 +35,11 @@ from raykd.models import create
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged
 from raykd.recipe import AdamW, Precision, Recipe
+from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
 from raykd.teachers.logit_cache import Kept
 from raykd.train import loop, process
 from raykd.train.state import new_state
-from recipes.digits.supervised import recipe as digits
 from tests.bench import originals
 from tests.bench.timing import Process, clocks_in_turns, ratio
 

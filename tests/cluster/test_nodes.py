@@ -140,7 +140,7 @@ def test_what_can_never_run_is_refused_and_what_waits_says_so(tmp_path):
         import ray
         from raykd import UserError
         from raykd.launch.cluster import connection as room
-        from recipes.digits.supervised import recipe
+        from raykd.recipes.digits.supervised import recipe
 
         cluster = begin(0, 1, 1)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")

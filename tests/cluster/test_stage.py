@@ -9,7 +9,7 @@ import pytest
 from raykd import UserError
 from raykd.data.staging import publish, stage
 from raykd.data.storage.prepare import prepare
-from recipes.digits.supervised import recipe
+from raykd.recipes.digits.supervised import recipe
 
 
 @pytest.fixture(scope="module")

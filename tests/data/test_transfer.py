@@ -9,7 +9,7 @@ from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.normalize import Finisher
 from raykd.data.storage.prepare import prepare
 from raykd.data.transfer import to_device
-from recipes.digits.supervised import recipe
+from raykd.recipes.digits.supervised import recipe
 
 
 class LaggingGPU:

@@ -24,8 +24,8 @@ from raykd.methods.dkd import DKD
 from raykd.methods.funmatch import FunMatch
 from raykd.methods.kd import KD
 from raykd.methods.supervised import Supervised
+from raykd.recipes.digits.kd import recipe as kd
 from raykd.train.setup import expect_labels
-from recipes.digits.kd import recipe as kd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ from dataclasses import replace
 from raykd.data.sources import Digits, Images, Mixed
 from raykd.methods.{module} import {name}
 from raykd.recipe import Run, Teachers
-from recipes.digits.{base} import recipe as base
+from raykd.recipes.digits.{base} import recipe as base
 
 recipe = replace(
     base, workers=0, epochs=1, method={name}.Config(), teachers=Teachers(sources=({teachers})),

@@ -15,7 +15,7 @@ from raykd.data.config import Data
 from raykd.data.sources.folders import ImageFolder
 from raykd.data.transforms import CenterCrop, RandomResizedCrop, Resize
 from raykd.models.config import Network
-from recipes.digits.supervised import recipe as digits
+from raykd.recipes.digits.supervised import recipe as digits
 data = Data(
     source=ImageFolder(path={images!r}), image_size=48, root={root!r},
     train=(RandomResizedCrop(),), test=(Resize(size=56), CenterCrop()),

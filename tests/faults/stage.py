@@ -18,15 +18,15 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PRELOAD = ["torch", "torch.utils.flop_counter", "raykd.__main__", "raykd.commands.train", "raykd.commands.summary"]
 PRELOAD += ["raykd.launch.worker.worker", "raykd.launch.worker.recorder", "raykd.data.ffcv.engine", "raykd.train.loop"]
-PRELOAD += ["recipes.digits.kd"]
+PRELOAD += ["raykd.recipes.digits.kd"]
 
 RECIPE = """
 from dataclasses import replace
 from dying import Dying
 from raykd.models.config import Network
 from raykd.recipe import *
-from recipes.digits.supervised import recipe as supervised
-from recipes.digits.{base} import recipe as base
+from raykd.recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.{base} import recipe as base
 
 small = replace(supervised, epochs=0.2, workers=0, wandb=WandB(mode="disabled"))
 sources = tuple(replace(source, recipe=small) for source in base.teachers.sources)

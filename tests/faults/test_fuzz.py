@@ -13,10 +13,10 @@ from raykd import UserError
 from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import prepare
 from raykd.recipe.serial import to_dict
+from raykd.recipes.digits.funmatch import recipe as funmatch
 from raykd.runs import checkpoint, directory
 from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
-from recipes.digits.funmatch import recipe as funmatch
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 LEAVES = st.one_of(

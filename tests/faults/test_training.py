@@ -108,7 +108,7 @@ def test_who_the_others_wait_for_is_named():
     ],
 )
 def test_no_memory_names_batch_networks_and_what_to_lower(error):
-    from recipes.digits.kd import recipe
+    from raykd.recipes.digits.kd import recipe
 
     for line in (failure.fatal(error, recipe, 0, 2).line, failure.explain({0: error}, {}, failure.Size.of(recipe))):
         for word in ("resnet8", "resnet20", "batch_size 64", "--batch-size", "--accumulate", "bfloat16"):

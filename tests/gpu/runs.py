@@ -10,11 +10,11 @@ from raykd.models import create
 from raykd.models.config import Network
 from raykd.models.frozen import freeze
 from raykd.models.staged import parameters
+from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
 from raykd.train.setup import build_distiller
 from raykd.train.state import new_state
 from raykd.train.step import Running, update, wrap
-from recipes.digits.supervised import recipe as digits
 from tests.support import every_method
 
 BATCH, CLASSES, SIZE, SAMPLES = 16, 10, 32, 320

@@ -10,8 +10,8 @@ from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.mixing import CutMix, Mixup
 from raykd.data.storage.prepare import prepare
 from raykd.models import create
+from raykd.recipes.digits.supervised import recipe
 from raykd.train.evaluate import collect, evaluate
-from recipes.digits.supervised import recipe
 
 CPU = torch.device("cpu")
 

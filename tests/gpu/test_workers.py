@@ -63,7 +63,7 @@ def test_a_run_outlives_a_worker(tmp_path, fault):
         "from pathlib import Path\n"
         "import torch\n"
         "from raykd.methods.supervised import Supervised\n"
-        "from recipes.digits.supervised import recipe as digits\n"
+        "from raykd.recipes.digits.supervised import recipe as digits\n"
         f"MARK = Path({str(tmp_path)!r}) / 'mark'\n"
         "class Faulty(Supervised):\n"
         "    @dataclass(frozen=True, kw_only=True)\n"

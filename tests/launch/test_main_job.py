@@ -9,7 +9,7 @@ import torch
 from raykd.data.loader import TestLoader
 from raykd.data.storage.prepare import prepare
 from raykd.models import create
-from recipes.digits.kd import recipe as kd
+from raykd.recipes.digits.kd import recipe as kd
 
 QUICK = ("--epochs", 4, "--teachers.sources.0.recipe.epochs", 3)
 RESULT = (

@@ -28,7 +28,7 @@ from raykd.recipe import Pretrained, Search, Teachers
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import load
 from raykd.recipe.serial import to_dict
-from recipes.digits.supervised import recipe as digits
+from raykd.recipes.digits.supervised import recipe as digits
 from tests.launch import tiny
 
 MORE = """

@@ -10,8 +10,8 @@ from raykd.launch.search import space, validate
 from raykd.launch.search.searcher import Suggest
 from raykd.launch.search.trial_table import Trial, TrialTable
 from raykd.recipe import Search
+from raykd.recipes.digits.supervised import recipe as digits
 from raykd.storage.folder import Folder
-from recipes.digits.supervised import recipe as digits
 
 GRID = {"optimizer.learning_rate": tune.grid_search([0.1, 0.2, 0.4]), "batch_size": tune.grid_search([32, 64])}
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from raykd.launch.teachers.names import run_in, run_name
 from raykd.recipe.serial import to_dict
-from recipes.digits.supervised import recipe
+from raykd.recipes.digits.supervised import recipe
 
 
 def test_a_teacher_that_an_earlier_version_named_is_found_by_its_recipe(tmp_path):

@@ -19,7 +19,7 @@ from dataclasses import replace
 from raykd.methods.{module} import {method}
 from raykd.models.config import Network
 from raykd.recipe import Pretrained, Teachers
-from recipes.digits.supervised import recipe as digits
+from raykd.recipes.digits.supervised import recipe as digits
 
 source = Pretrained(network={network!r}, mean=digits.data.mean, std=digits.data.std)
 recipe = replace(digits, method={method}.Config(), workers=0, epochs=0.05, teachers=Teachers(sources=(source,)))

@@ -26,7 +26,7 @@ from raykd.recipe.labels import labels
 from raykd.recipe.load import override
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.recipe.validate import validate
-from recipes.digits.kd import recipe as kd_recipe
+from raykd.recipes.digits.kd import recipe as kd_recipe
 from tests.methods.tiny import data, new_tiny, outputs_of, run, teachers_for
 
 METHODS = (FitNetMKD.Config(), CAMKD.Config(logits_only_epochs=0.0), FitNetMKD.Config(stage="stage3"))

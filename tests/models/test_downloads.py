@@ -102,7 +102,7 @@ def test_data_prepare_downloads_a_recipes_weights(server, tmp_path, monkeypatch,
     (tmp_path / "by_url.py").write_text(
         "from dataclasses import replace\n"
         "from raykd.models.config import Network\n"
-        "from recipes.digits.supervised import recipe as digits\n"
+        "from raykd.recipes.digits.supervised import recipe as digits\n"
         f"recipe = replace(digits, student=Network('resnet8', weights='{url}/w.safetensors', sha256='{DIGEST}'))\n"
     )
     prepare = ["data", "prepare", str(tmp_path / "by_url.py"), "--to", str(tmp_path / "data")]

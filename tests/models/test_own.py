@@ -38,7 +38,7 @@ def broken(num_classes):
 RECIPE = """
 from dataclasses import replace
 from raykd.models.config import Network
-from recipes.digits.supervised import recipe as digits
+from raykd.recipes.digits.supervised import recipe as digits
 
 recipe = replace(digits, workers=0, epochs=0.1, student=Network(
     name="{module}:SmallNet", options={{"width": 16}}, stages=("one", "two")))

@@ -1,6 +1,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,11 @@ import pytest
 from raykd import UserError
 from raykd.commands.train import default_name
 from raykd.recipe import Recipe
-from raykd.recipe.load import check_types, load, materialize, override
-from recipes.digits.kd import recipe as kd
+from raykd.recipe.load import check_types, load, load_object, override
+from raykd.recipe.sources import materialize
+from raykd.recipes.digits.kd import recipe as kd
 
-GOOD = "from dataclasses import replace\nfrom recipes.digits.kd import recipe as kd\nrecipe = replace(kd, seed=7)\n"
+GOOD = "from dataclasses import replace\nfrom raykd.recipes.digits.kd import recipe\nrecipe = replace(recipe, seed=7)\n"
 
 
 def test_a_recipe_of_the_checkout_brings_the_sources_it_imports():
@@ -19,7 +21,7 @@ def test_a_recipe_of_the_checkout_brings_the_sources_it_imports():
     assert isinstance(loaded.recipe, Recipe)
     assert set(loaded.sources) >= {"recipes/digits/kd.py"}
     assert not any(name.startswith("raykd") for name in loaded.sources)
-    assert "raykd train recipes/digits/kd.py" in loaded.docstring
+    assert "raykd train digits/kd" in loaded.docstring
 
 
 def test_a_recipe_elsewhere_brings_the_modules_beside_it(tmp_path):
@@ -96,6 +98,7 @@ def test_commands_that_only_read_runs_need_no_torch(command: str, tmp_path):
     run.mkdir()
     code = f"""
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from raykd.__main__ import main
 print(main([{command!r}, {str(run)!r}]))
@@ -104,8 +107,8 @@ print(sorted({{"torch", "ray", "ffcv", "numba"}} & set(sys.modules)))"""
     assert answer.stdout.splitlines()[-1] == "[]", answer.stdout
 
 
-def test_types_are_checked(tmp_path):
-    check_types(kd, tmp_path)
+def test_types_are_checked():
+    check_types(kd, "kd")
 
 
 def test_modules_of_python_and_of_packages_are_not_the_recipes_own(tmp_path, monkeypatch):
@@ -146,3 +149,49 @@ def test_latin_1_that_is_not_said_is_refused(tmp_path):
 def test_a_recipe_at_the_root_has_a_name():
     assert default_name(Path("/kd.py")) == "kd"
     assert default_name(Path("/recipes/digits/kd.py")) == "digits/kd"
+
+
+def test_shipped_recipes_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
+    by_path = load("recipes/digits/kd.py")
+    monkeypatch.chdir(tmp_path)
+    loaded = load("digits/kd")
+    assert (loaded.recipe, loaded.path, loaded.sources) == (kd, by_path.path, by_path.sources)
+    assert {"recipes/digits/kd.py", "recipes/digits/supervised.py", "recipes/digits/teacher.py"} <= set(loaded.sources)
+    for wrong in ("digits/dk", "recipes/digits/kd.py", "recipes/digits/kd"):
+        with pytest.raises(UserError, match="did you mean digits/.*ships with raykd"):
+            load(wrong)
+    for wrong in ("../pyproject", "digits/../digits/kd", "digits", ""):
+        with pytest.raises(UserError, match="no recipe"):
+            load(wrong)
+    (tmp_path / "own.py").write_text(GOOD)
+    with pytest.raises(UserError, match=r"the file is own\.py"):
+        load("own")
+
+
+def test_a_module_that_an_earlier_recipe_imported_is_taken_along_too(tmp_path):
+    (tmp_path / "shared_rates.py").write_text("seed = 7\n")
+    text = "from shared_rates import seed\n" + GOOD.replace("seed=7", "seed=seed")
+    for name in ("first_of_two", "second_of_two"):
+        (tmp_path / f"{name}.py").write_text(text)
+        assert set(load(tmp_path / f"{name}.py").sources) >= {f"{name}.py", "shared_rates.py"}
+
+
+def test_a_recipe_made_in_python_brings_the_modules_of_its_classes(tmp_path, monkeypatch):
+    (tmp_path / "half_rate.py").write_text("factor = 0.5\n")
+    (tmp_path / "my_kd.py").write_text(
+        "from dataclasses import dataclass\nimport half_rate\nfrom raykd.methods.kd import KD\n"
+        "class Mine(KD):\n"
+        "    @dataclass(frozen=True, kw_only=True)\n    class Config(KD.Config):\n        more: int = 1\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from my_kd import Mine
+
+    loaded = load_object(replace(kd, method=Mine.Config()), "notebook/mine")
+    assert set(loaded.sources) == {"my_kd.py", "half_rate.py"}
+    assert (loaded.recipe.method.more, default_name(loaded.path)) == (1, "notebook/mine")
+
+
+def test_a_class_of_a_notebooks_cell_is_refused_in_one_line():
+    cell = dataclass(frozen=True, kw_only=True)(type("Cell", (type(kd.method),), {"__module__": "__main__"}))
+    with pytest.raises(UserError, match="^Cell is defined in a notebook's cell.*%%writefile"):
+        load_object(replace(kd, method=cell()), "mine")

@@ -13,8 +13,8 @@ from raykd.recipe import SGD, Published, Recipe, Shampoo, Steps, Teachers, Train
 from raykd.recipe.fingerprint import differences, essence, fingerprint
 from raykd.recipe.load import load
 from raykd.recipe.serial import from_dict, to_dict
-from recipes.digits.kd import recipe as kd
-from recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.kd import recipe as kd
+from raykd.recipes.digits.supervised import recipe as supervised
 
 RICH = dataclasses.replace(
     kd,
@@ -32,9 +32,10 @@ def test_json_and_back_is_the_same_recipe(recipe):
 
 
 def test_fingerprint_is_the_same_in_another_process():
-    code = (
-        "from recipes.digits.kd import recipe; from raykd.recipe.fingerprint import fingerprint as f; print(f(recipe))"
-    )
+    code = """
+from raykd.recipe.fingerprint import fingerprint
+from raykd.recipes.digits.kd import recipe
+print(fingerprint(recipe))"""
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert answer == fingerprint(kd)
 

@@ -15,9 +15,9 @@ from raykd.models.config import Network
 from raykd.recipe import Teachers, Train
 from raykd.recipe.load import load_study
 from raykd.recipe.study import Column, Row, Study, cells, select
-from recipes.digits.ca_mkd import recipe as ca_mkd
-from recipes.digits.funmatch import recipe as funmatch
-from recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.ca_mkd import recipe as ca_mkd
+from raykd.recipes.digits.funmatch import recipe as funmatch
+from raykd.recipes.digits.supervised import recipe as supervised
 
 SMALL = Column(name="resnet20 → resnet8", recipe=ca_mkd)
 LARGE = Column(name="resnet20 → resnet14", recipe=replace(ca_mkd, student=Network(name="resnet14")))
@@ -120,7 +120,7 @@ from dataclasses import replace
 from raykd.methods.supervised import Supervised
 from raykd.recipe import Teachers, Train
 from raykd.recipe.study import Column, Row, Study
-from recipes.digits.supervised import recipe
+from raykd.recipes.digits.supervised import recipe
 
 {more}
 study = Study(rows=(Row(name="a", method=Supervised.Config()),), columns=(Column(name="c", recipe=recipe),))

@@ -15,8 +15,8 @@ from raykd.methods.kd import KD
 from raykd.recipe import Optimizer, Recipe, Schedule, Search, Shampoo, Simplex, Steps, Teacher, Teachers, Train
 from raykd.recipe.load import load, override
 from raykd.recipe.validate import validate
-from recipes.digits.kd import recipe as kd
-from recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.kd import recipe as kd
+from raykd.recipes.digits.supervised import recipe as supervised
 
 
 def classes(of: type) -> set[type]:

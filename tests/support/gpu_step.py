@@ -14,12 +14,12 @@ from raykd.models.config import Network
 from raykd.models.frozen import freeze
 from raykd.models.staged import Staged, parameters
 from raykd.recipe import Recipe
+from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
 from raykd.train import evaluate
 from raykd.train.setup import build_distiller
 from raykd.train.state import new_state
 from raykd.train.step import Running, update, wrap
-from recipes.digits.supervised import recipe as digits
 from tests.support.every_method import Case
 from tests.support.simulated_gpu import CUDA, Trace, simulated_gpu
 

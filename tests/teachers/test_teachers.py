@@ -11,8 +11,8 @@ from raykd import UserError
 from raykd.models import create, published
 from raykd.models.config import Network
 from raykd.recipe import Pretrained, Run, Teachers
+from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.load import load_teachers
-from recipes.digits.supervised import recipe as digits
 
 DATA = replace(digits.data, image_size=32)
 OWN = {"mean": DATA.mean, "std": DATA.std}

@@ -17,16 +17,16 @@ from raykd.launch.search.validate import base_of, check
 from raykd.metric import Metric
 from raykd.recipe import Search
 from raykd.recipe.validate import validate
+from raykd.recipes.digits.supervised import recipe as digits
 from raykd.train.evaluate import evaluate, figures, sums
 from raykd.train.metrics import with_built_in
-from recipes.digits.supervised import recipe as digits
 
 FILE = '''"""Digits with Brier's score."""
 from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from raykd.metric import Metric
-from recipes.digits.supervised import recipe as supervised
+from raykd.recipes.digits.supervised import recipe as supervised
 
 
 @dataclass(frozen=True, kw_only=True)

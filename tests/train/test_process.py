@@ -10,8 +10,8 @@ import torch
 from raykd import UserError
 from raykd.launch.cluster import connection, failure
 from raykd.launch.driver import validate
+from raykd.recipes.digits.supervised import recipe
 from raykd.train import process
-from recipes.digits.supervised import recipe
 
 FAULTS = """
 import resource, sys

@@ -11,7 +11,7 @@ from raykd.methods.supervised import Supervised
 from raykd.models import create
 from raykd.models.staged import Staged
 from raykd.recipe import Precision
-from recipes.digits.supervised import recipe as digits
+from raykd.recipes.digits.supervised import recipe as digits
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from urllib.parse import urlparse
 import raykd
 from raykd import UserError
 from raykd.launch.cluster import connection as cluster
+from raykd.recipe import shipped
 from raykd.recipe.load import Loaded
+from raykd.recipe.sources import source_bytes
 
 MOST = 100 * 2**20  # bytes of a working directory; Ray itself gives up at 512 MiB, after having read it all
 NEVER = ("__pycache__", "node_modules", "venv", "wandb")
@@ -33,7 +35,7 @@ class Job:
     """One submission."""
 
     command: str  # train or tune
-    recipe: str  # path below the packed folder
+    recipe: str  # path below the packed folder, or the name of a recipe that ships with raykd
     arguments: tuple[str, ...]
     name: str
 
@@ -47,10 +49,15 @@ class Job:
         return f"{stem}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-def root_of(loaded: Loaded) -> Path:
-    """The folder that a recipe is packed with: the current one, or the recipe's own where it lies elsewhere."""
+def root_of(loaded: Loaded) -> Path | None:
+    """The folder that a recipe is packed with: the current one, or the recipe's own where it lies elsewhere.
+
+    None: the recipe ships with raykd, which is sent anyway.
+    """
     here = Path.cwd().resolve()
-    return here if loaded.path.is_relative_to(here) else loaded.path.parent
+    if loaded.path.is_relative_to(here):
+        return here
+    return None if shipped.module_of(loaded.path) else loaded.path.parent
 
 
 def files(root: Path) -> list[Path]:
@@ -112,27 +119,39 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def pack(root: Path, folder: Path) -> int:
+def pack(root: Path | None, folder: Path, more: Mapping[str, str] = {}) -> int:  # noqa: B006  never changed
     """Copy what is needed of root, and raykd where it is not a part of it, into an empty folder; returns the bytes.
+
+    root: None for raykd alone. more: text of further files, by path.
 
     Raises UserError that names the largest entries where that is more than MOST.
     """
     if root in (Path("/"), Path.home()):
         raise UserError(f"{root} is too much to send: submit from the folder of your project")
-    chosen = {path: root / path for path in files(root)}
-    if not (root / "raykd" / "__init__.py").is_file():
-        package = Path(raykd.__file__).parent
-        chosen |= {Path("raykd") / path: package / path for path in _walk(package) if _needed(path)}
+    chosen = {path: root / path for path in files(root)} if root is not None else {}
+    if root is None or not (root / "raykd" / "__init__.py").is_file():
+        chosen |= _raykd()
     sizes = {path: source.stat().st_size for path, source in chosen.items()}
     if sum(sizes.values()) > MOST:
         raise UserError(_too_large(root, sizes))
     for path, source in chosen.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / path)
-    return sum(sizes.values())
+    for name, text in more.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(source_bytes(text))
+    return sum(sizes.values()) + sum(map(len, more.values()))
 
 
-def _too_large(root: Path, sizes: dict[Path, int]) -> str:
+def _raykd() -> dict[Path, Path]:
+    """Where raykd's own files go, and where they are: the recipes inside the package, as in a wheel."""
+    package, recipes = Path(raykd.__file__).parent, shipped.folder()
+    chosen = {Path("raykd") / path: package / path for path in _walk(package) if path.parts[0] != "recipes"}
+    chosen |= {Path("raykd/recipes") / path: recipes / path for path in _walk(recipes) if path.suffix == ".py"}
+    return {to: path for to, path in chosen.items() if _needed(to)}
+
+
+def _too_large(root: Path | None, sizes: dict[Path, int]) -> str:
     tops: Counter[str] = Counter()
     for path, size in sizes.items():
         tops[path.parts[0]] += size

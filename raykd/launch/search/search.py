@@ -26,9 +26,10 @@ from raykd.launch.search.validate import base_of, check, swaps, teachers_of, tot
 from raykd.launch.teachers import train as ensemble
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import VERSION, differences, essence, of_earlier_version
-from raykd.recipe.load import Loaded, override, source_bytes
+from raykd.recipe.load import Loaded, override
 from raykd.recipe.serial import to_dict
 from raykd.recipe.source import to_source
+from raykd.recipe.sources import source_bytes
 from raykd.runs.source_version import git_commit
 from raykd.storage.folder import Folder
 

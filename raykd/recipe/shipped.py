@@ -1,0 +1,57 @@
+"""The recipes that ship with raykd, by name: `digits/kd` from any folder."""
+
+import ast
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+import raykd.recipes
+
+PACKAGE = "raykd.recipes"
+
+
+def folder() -> Path:
+    """Where they lie: in a checkout beside the package, in a wheel inside it."""
+    return Path(next(iter(raykd.recipes.__path__))).resolve()
+
+
+def path_of(name: str) -> Path | None:
+    """The file of the recipe that ships under a name such as digits/kd; None where there is none."""
+    path = folder() / f"{name}.py"
+    inside = ".." not in path.parts and path.resolve().is_relative_to(folder())
+    return path if inside and path.is_file() else None
+
+
+def module_of(path: Path) -> str:
+    """The module of a shipped recipe's file, "" of any other file."""
+    if not path.is_relative_to(folder()):
+        return ""
+    return ".".join((PACKAGE, *path.relative_to(folder()).with_suffix("").parts))
+
+
+def name_of(path: Path) -> str:
+    """The name of a shipped recipe's file."""
+    return str(path.relative_to(folder()).with_suffix(""))
+
+
+def names() -> list[str]:
+    """Every name, in order."""
+    return [name_of(path) for path in recipe_files(folder())]
+
+
+def close_to(name: str) -> str:
+    """The shipped recipe that somebody may have meant; empty: none."""
+    wanted = name.removesuffix(".py").removeprefix("./").removeprefix("recipes/")
+    return wanted if path_of(wanted) else next(iter(get_close_matches(wanted, names(), 1)), "")
+
+
+def recipe_files(below: Path) -> Iterator[Path]:
+    """The files below a folder that define a `recipe`, found without running them."""
+    for path in sorted(below.rglob("*.py")):
+        if any(_assigns_recipe(statement) for statement in ast.parse(path.read_bytes(), str(path)).body):
+            yield path
+
+
+def _assigns_recipe(statement: ast.stmt) -> bool:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return any(getattr(target, "id", "") == "recipe" for target in targets)

@@ -1,0 +1,100 @@
+"""The source of the user's own modules: found, taken along with a recipe, and put down where it runs."""
+
+import ast
+import importlib
+import importlib.util
+import io
+import sys
+import sysconfig
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from raykd import UserError
+from raykd.models import trusted
+from raykd.recipe import shipped
+
+PYTHON = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+INSTALLED = {"site-packages", "dist-packages", ".venv"}
+
+
+def own_files(starts: Iterable[str], roots: Sequence[Path]) -> dict[str, tuple[Path, Path]]:
+    """Of some modules and of all that they import, the user's own below some folders: path below the folder, file.
+
+    Recipes that ship with raykd are among them, as recipes/…: a run keeps its recipe's source.
+    """
+    found: dict[str, tuple[Path, Path]] = {}
+    left = list(starts)
+    while left:
+        name = left.pop()
+        place = None if name in found else _place(name, roots)
+        if place is not None:
+            found[name] = place
+            left += _imported(name, place[1])
+    return found
+
+
+def _place(name: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
+    """Path below its root and file of a module that is loaded and the user's own, or a shipped recipe."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    # torch has modules that name files which are not there, as "_classes.py"
+    if not file or not file.endswith(".py") or not Path(file).is_absolute():
+        return None
+    if name.startswith(f"{shipped.PACKAGE}."):
+        return Path("recipes", *name.split(".")[2:]).with_suffix(".py"), Path(file)
+    if name.split(".")[0] == "raykd":
+        return None
+    places = [place for place in (Path(file), Path(file).resolve()) if not is_installed(place)]
+    homes = [place.relative_to(root) for place in places for root in roots if place.is_relative_to(root)]
+    return (homes[0], Path(file)) if len(places) == 2 and homes else None
+
+
+def _imported(name: str, file: Path) -> Iterator[str]:
+    """Names of all that a module's file may import, anywhere in it, and of the packages around them."""
+    package = getattr(sys.modules[name], "__package__", None) or ""
+    for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
+        if isinstance(node, ast.Import):
+            wanted = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            wanted = [f"{start}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for dotted in wanted:
+            parts = dotted.split(".")
+            yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
+
+
+def is_installed(file: Path) -> bool:
+    """Whether a module's file belongs to Python or to an installed package: every worker has those of its own."""
+    return bool(INSTALLED & set(file.parts)) or any(file.is_relative_to(place) for place in PYTHON)
+
+
+def read_source(file: Path) -> str:
+    """A module's text, decoded as it says."""
+    return importlib.util.decode_source(file.read_bytes())
+
+
+def source_bytes(text: str) -> bytes:
+    """A module's text in the encoding that it says it is in."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(text.encode()).readline)
+    return text.encode(encoding)
+
+
+def materialize(sources: Mapping[str, str], folder: Path) -> None:
+    """Write a recipe's sources below `folder` and make them importable there, as `load` did where they came from.
+
+    Networks may be built from them: whoever hands out sources trusts them.
+    """
+    for name, text in sources.items():
+        file = folder / name
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"the source {name!r} of a recipe lies outside its folder")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(source_bytes(text))
+        parts = Path(name).with_suffix("").parts
+        trusted.allow(".".join(parts[i:]) for i in range(len(parts)))
+    for place in sorted({str((folder / name).parent) for name in sources} | {str(folder)}):
+        if place not in sys.path:
+            sys.path.insert(0, place)
+    importlib.invalidate_caches()
