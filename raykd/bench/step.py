@@ -13,7 +13,7 @@ from raykd.bench.timing import ENDLESS, WARM, events, often
 from raykd.contract import Batch
 from raykd.data.loader import TrainLoader
 from raykd.models import create_network
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import parameters
 from raykd.recipe import Recipe, Train
 from raykd.teachers.frozen_teacher import FrozenTeacher, named

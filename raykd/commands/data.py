@@ -15,7 +15,7 @@ from raykd.data.config import Data, Encoding, Prepared
 from raykd.data.storage.header import open_header
 from raykd.data.storage.prepare import Tick, prepare
 from raykd.launch.cluster.signals import Interrupted, at_once
-from raykd.models.downloads import download
+from raykd.models.weights.downloads import download
 from raykd.recipe.load import load, networks_of, parse
 from raykd.terminal import Terminal
 

@@ -49,10 +49,10 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
 
     from raykd.runs.checkpoint import newest
     from raykd.runs.directory import other_data
-    from raykd.train.evaluate import evaluate
-    from raykd.train.nonfinite import NotFiniteError
+    from raykd.train.evaluation.evaluate import evaluate
     from raykd.train.process import use_cpus
     from raykd.train.setup import Experiment, Placement
+    from raykd.train.update.nonfinite import NotFiniteError
 
     folder, recipe = open_finished(chosen.run, chosen.trust_source)
     if chosen.threads:

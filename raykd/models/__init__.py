@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from raykd.models.config import Network
 
 if TYPE_CHECKING:
-    from raykd.models.library_weights import Published
     from raykd.models.staged import Staged
+    from raykd.models.weights.library import Published
 
 
 def create(
@@ -50,7 +50,7 @@ def published(name: str) -> "Published":
 
     Raises UserError where `name` has none.
     """
-    from raykd.models.library_weights import published as look_up
+    from raykd.models.weights.library import published as look_up
 
     return look_up(name)
 

@@ -15,7 +15,7 @@ from raykd.models.libraries import own
 from raykd.models.parts import Parts
 from raykd.models.reader import ModuleOutputs
 from raykd.models.staged import Staged
-from raykd.models.weights import load_weights
+from raykd.models.weights.load import load_weights
 
 LIBRARIES = {
     "torchvision": "every classifier; chains, which branch, are ResNet, ResNeXt, Wide-ResNet, VGG, MobileNet, "

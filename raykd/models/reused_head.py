@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.models.parts import named
 from raykd.models.staged import Part, Staged, Through, run_parts
 

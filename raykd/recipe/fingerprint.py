@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raykd.fields import affects_result
-from raykd.models import trusted
+from raykd.models.libraries import trusted
 from raykd.recipe import Recipe, Train
 from raykd.recipe.serial import from_dict, is_retired, to_dict
 

@@ -15,8 +15,8 @@ from typing import Any
 import tyro
 
 from raykd import UserError
-from raykd.models import trusted
 from raykd.models.config import Network
+from raykd.models.libraries import trusted
 from raykd.recipe import Recipe, shipped
 from raykd.recipe.changes import change
 from raykd.recipe.serial import from_dict, to_dict

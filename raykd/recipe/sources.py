@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from raykd import UserError
-from raykd.models import trusted
+from raykd.models.libraries import trusted
 from raykd.recipe import shipped
 
 PYTHON = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]

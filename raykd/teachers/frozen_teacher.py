@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from raykd.contract import Output
-from raykd.models.frozen import lowered
-from raykd.models.fused import fuse, traced
+from raykd.models.frozen.freeze import lowered
+from raykd.models.frozen.fused import fuse, traced
 from raykd.models.staged import Staged
 from raykd.recipe import Teachers
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from raykd import UserError
 from raykd.data.config import Data
 from raykd.models import create_network, published
-from raykd.models.downloads import local
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
+from raykd.models.frozen.renormalize import renormalize
 from raykd.models.heads import select_classes
-from raykd.models.renormalize import renormalize
 from raykd.models.staged import Staged, parameters
+from raykd.models.weights.downloads import local
 from raykd.recipe import Pretrained, Run, Teachers, Train
 from raykd.runs.student import About, about_of, read_student
 from raykd.storage.folder import Folder

@@ -90,7 +90,7 @@ def _losses(recipe: Recipe, distiller: Distiller, teachers, batches: Sequence[Ba
     """The student's loss at the start and at the end of the schedules, of each batch, as a step computes it: [2 n]."""
     from raykd.teachers.outputs import ask
     from raykd.teachers.precision import autocast
-    from raykd.train.seeding import seed_step
+    from raykd.train.update.seeding import seed_step
 
     context, found = autocast(recipe, device), []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

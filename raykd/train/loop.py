@@ -12,10 +12,10 @@ from raykd.contract import Distiller, Output, Step, global_sum
 from raykd.recipe import Recipe
 from raykd.recipe.length import epoch_at, epoch_end, initial_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.train.fetch import fetch
-from raykd.train.meters import Meter
 from raykd.train.state import State
-from raykd.train.step import Running, update, wrap
+from raykd.train.update.fetch import fetch
+from raykd.train.update.meters import Meter
+from raykd.train.update.step import Running, update, wrap
 
 
 @dataclass(frozen=True)

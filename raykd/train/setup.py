@@ -12,8 +12,8 @@ from raykd.data.loader import TestLoader, TrainLoader, training_labels
 from raykd.data.staging import stage
 from raykd.data.storage.prepare import Prepared, normalised, prepare
 from raykd.models import create_network
-from raykd.models.downloads import local
 from raykd.models.staged import Staged
+from raykd.models.weights.downloads import local
 from raykd.recipe import Recipe
 from raykd.recipe.length import total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher

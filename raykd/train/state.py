@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.contract import Distiller
 from raykd.recipe import Recipe
-from raykd.train import optim
-from raykd.train.average import Average
-from raykd.train.meters import Meter
+from raykd.train.update import optim
+from raykd.train.update.average import Average
+from raykd.train.update.meters import Meter
 
 
 @dataclass

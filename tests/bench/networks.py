@@ -20,7 +20,7 @@ from raykd.methods.kd import KD
 from raykd.methods.okddip import OKDDip
 from raykd.methods.teskd import TESKD
 from raykd.models import create
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import Staged
 from tests.support.network_families import LARGE, SMALL
 

@@ -25,7 +25,7 @@ IMPORTS = (
     "raykd.train.loop",
     "raykd.data.ffcv.engine",
     "ray.train.torch",
-    "raykd.launch.cluster.run_state",
+    "raykd.launch.run_state.state",
 )
 RECIPE = "recipes/digits/supervised.py"
 # What ends each part of a run: the first line that has the text.

@@ -32,7 +32,7 @@ from raykd.methods.one import ONE
 from raykd.methods.supervised import Supervised
 from raykd.methods.teskd import TESKD
 from raykd.models import create
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import Staged
 from raykd.recipe import AdamW, Precision, Recipe
 from raykd.recipes.digits.supervised import recipe as digits

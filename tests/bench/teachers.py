@@ -13,7 +13,7 @@ import torch
 
 from raykd.methods.supervised import Supervised
 from raykd.models import create
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import Staged
 from raykd.teachers.cache_format import Full
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher

@@ -216,8 +216,8 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.chdir(ROOT)
-    from raykd.launch.cluster.state_client import SilentClient
     from raykd.launch.job_spec import job_of
+    from raykd.launch.run_state.client import SilentClient
     from raykd.launch.worker.worker import work
     from raykd.recipe.load import load
     from raykd.runs import directory

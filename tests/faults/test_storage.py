@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from raykd import UserError
-from raykd.launch.cluster.state_client import SilentClient
+from raykd.launch.run_state.client import SilentClient
 from raykd.launch.worker.worker import Worker
 from raykd.runs import checkpoint, directory
 from raykd.storage import lease, retry

@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raykd.launch.cluster import failure, state_client
-from raykd.launch.cluster.messages import Requests, WorkerStatus
-from raykd.launch.cluster.state_client import position_of
+from raykd.launch.cluster import failure
+from raykd.launch.run_state import client as state_client
+from raykd.launch.run_state.client import position_of
+from raykd.launch.run_state.messages import Requests, WorkerStatus
 from raykd.recipe import Debug
 from raykd.train import loop
-from raykd.train.nonfinite import NotFiniteError
 from raykd.train.state import new_state
+from raykd.train.update.nonfinite import NotFiniteError
 from tests.faults.stage import group
 from tests.train import tiny
 
@@ -202,7 +203,7 @@ def test_a_worker_that_awaits_its_device_waits_for_the_others():
     import functools
     import threading
 
-    from raykd.train.fetch import wait_for
+    from raykd.train.update.fetch import wait_for
 
     class Pending:
         synchronize = functools.partial(time.sleep, 1)

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from raykd.launch.cluster.failure import preempted
-from raykd.launch.cluster.messages import Progress, WorkerStatus
-from raykd.launch.cluster.run_state import RunState
+from raykd.launch.run_state.messages import Progress, WorkerStatus
+from raykd.launch.run_state.state import RunState
 from tests.faults.stage import group, same
 
 BRANCHES = "method=replace(base.method, ramp_up_epochs=1.0)"

@@ -8,13 +8,13 @@ import torch
 from raykd.contract import Batch
 from raykd.models import create
 from raykd.models.config import Network
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import parameters
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
 from raykd.train.setup import build_distiller
 from raykd.train.state import new_state
-from raykd.train.step import Running, update, wrap
+from raykd.train.update.step import Running, update, wrap
 from tests.support import every_method
 
 BATCH, CLASSES, SIZE, SAMPLES = 16, 10, 32, 320

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from raykd.models import create
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.teachers.cache_format import Full
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
 from raykd.teachers.logit_cache import Kept

@@ -14,7 +14,7 @@ def worker(rank, world, folder):
     from raykd.contract import Batch
     from raykd.recipe import Precision
     from raykd.train.process import use_device
-    from raykd.train.step import Running, wrap
+    from raykd.train.update.step import Running, wrap
 
     device = torch.device("cuda", rank)
     use_device(device, Precision(tf32=False), 1.0)

@@ -13,7 +13,7 @@ from raykd import UserError
 from raykd.__main__ import main
 from raykd.models import create
 from raykd.models.config import Network
-from raykd.models.downloads import download, local
+from raykd.models.weights.downloads import download, local
 
 CONTENT = save({key: tensor.contiguous() for key, tensor in create("resnet8", 10, 32).model.state_dict().items()})
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from raykd.models import create
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.models.heads import select_classes
 from tests.support.network_families import LARGE, SMALL
 

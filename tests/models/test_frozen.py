@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from raykd.models import create
-from raykd.models.frozen import foldable, freeze
-from raykd.models.renormalize import renormalize
+from raykd.models.frozen.freeze import foldable, freeze
+from raykd.models.frozen.renormalize import renormalize
 from raykd.models.staged import Staged
 
 # BatchNorms that stay: those behind a sum, a concatenation or nothing, as in pre-activation networks.

@@ -9,8 +9,8 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from raykd.models import create
-from raykd.models.frozen import freeze
-from raykd.models.fused import conv_add_relu, conv_relu, fuse, traced
+from raykd.models.frozen.freeze import freeze
+from raykd.models.frozen.fused import conv_add_relu, conv_relu, fuse, traced
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
 
 CHAINS = ["resnet56", "resnet8x4", "wrn_40_2", "vgg13", "shufflenetv1", "densenetd40k12", "cifar_resnet18"]

@@ -5,7 +5,7 @@ import torch
 
 from raykd import UserError
 from raykd.models import create
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 
 transformers = pytest.importorskip("transformers")
 

@@ -8,7 +8,8 @@ import torch
 
 from raykd import UserError
 from raykd.__main__ import main
-from raykd.models import create, trusted
+from raykd.models import create
+from raykd.models.libraries import trusted
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import load
 

@@ -3,7 +3,7 @@
 import torch
 
 from raykd.models import create
-from raykd.models.renormalize import renormalize
+from raykd.models.frozen.renormalize import renormalize
 
 DATA = ((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 TEACHER = ((0.5, 0.45, 0.4), (0.5, 0.22, 0.23))

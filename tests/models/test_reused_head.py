@@ -6,7 +6,7 @@ import torch
 from raykd import UserError
 from raykd.methods.simkd import SimKD
 from raykd.models import create
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.models.reused_head import ReusedHead, projector
 
 NAME = "reused:2:resnet8+resnet14"

@@ -11,7 +11,7 @@ import torch
 
 from raykd import UserError
 from raykd.models import create
-from raykd.models.weights import load_weights
+from raykd.models.weights.load import load_weights
 
 
 def network(name="resnet8", classes=5, seed=0):

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from raykd import UserError
 from raykd.models import create
-from raykd.models.weights import load_weights
+from raykd.models.weights.load import load_weights
 
 
 def network(name="resnet8", num_classes=5, seed=0):

@@ -11,15 +11,15 @@ import torch
 from raykd.contract import Batch
 from raykd.models import create
 from raykd.models.config import Network
-from raykd.models.frozen import freeze
+from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import Staged, parameters
 from raykd.recipe import Recipe
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
-from raykd.train import evaluate
+from raykd.train.evaluation import evaluate
 from raykd.train.setup import build_distiller
 from raykd.train.state import new_state
-from raykd.train.step import Running, update, wrap
+from raykd.train.update.step import Running, update, wrap
 from tests.support.every_method import Case
 from tests.support.simulated_gpu import CUDA, Trace, simulated_gpu
 

@@ -13,7 +13,7 @@ from raykd.launch.driver.validate import check
 from raykd.launch.worker import precision_choice as kept_form
 from raykd.methods.kd import KD
 from raykd.models import create
-from raykd.models.frozen import freeze, lowered
+from raykd.models.frozen.freeze import freeze, lowered
 from raykd.recipe import Precision, Teachers
 from raykd.recipe.fingerprint import fingerprint
 from raykd.storage.folder import Folder

@@ -11,7 +11,7 @@ from raykd.methods.supervised import Supervised
 from raykd.models import create
 from raykd.recipe import Precision
 from raykd.recipes.digits.supervised import recipe as digits
-from raykd.train.step import wrap
+from raykd.train.update.step import wrap
 from tests.methods.tiny import CLASSES, SIZE, tiny
 from tests.support import every_method
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from raykd.contract import Batch
-from raykd.train.ensemble import evaluate_members, together
-from raykd.train.evaluate import BINS, evaluate, figures, sums
+from raykd.train.evaluation.ensemble import evaluate_members, together
+from raykd.train.evaluation.evaluate import BINS, evaluate, figures, sums
 
 
 def softmax(z):

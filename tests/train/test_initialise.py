@@ -15,8 +15,9 @@ from raykd.recipe import SGD, Cosine, Initialise, Steps
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.length import epoch_at, initial_steps, total_steps
 from raykd.recipe.serial import from_dict, to_dict
-from raykd.train import loop, optim
+from raykd.train import loop
 from raykd.train.state import new_state
+from raykd.train.update import optim
 from tests.train import tiny
 from tests.train.test_loop import equal, reread, run, weights
 

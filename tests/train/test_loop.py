@@ -14,9 +14,10 @@ from raykd.recipe import SGD, AdamW, Cosine, Debug, Precision, Steps
 from raykd.recipe.length import total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import split
-from raykd.train import loop, optim
-from raykd.train.nonfinite import NotFiniteError
+from raykd.train import loop
 from raykd.train.state import new_state
+from raykd.train.update import optim
+from raykd.train.update.nonfinite import NotFiniteError
 from tests.train import tiny
 
 
@@ -161,7 +162,7 @@ def test_an_epochs_line_has_the_mean_of_each_term():
 def test_images_per_second_count_steps_alone_and_seconds_everything(monkeypatch):
     """By a clock that an evaluation moves by 100, the waiting for a batch by 2, and nothing else."""
     clock = [0.0]
-    monkeypatch.setattr("raykd.train.meters.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("raykd.train.update.meters.time.perf_counter", lambda: clock[0])
     recipe = tiny.recipe(epochs=3, evaluate_every=1)
     train, _ = tiny.data(recipe)
 

@@ -18,8 +18,8 @@ from raykd.metric import Metric
 from raykd.recipe import Search
 from raykd.recipe.validate import validate
 from raykd.recipes.digits.supervised import recipe as digits
-from raykd.train.evaluate import evaluate, figures, sums
-from raykd.train.metrics import with_built_in
+from raykd.train.evaluation.evaluate import evaluate, figures, sums
+from raykd.train.evaluation.metrics import with_built_in
 
 FILE = '''"""Digits with Brier's score."""
 from dataclasses import dataclass, replace

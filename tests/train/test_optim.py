@@ -8,8 +8,8 @@ from torch import nn
 
 from raykd import recipe as recipes
 from raykd.runs import checkpoint
-from raykd.train import optim
 from raykd.train.state import _copy
+from raykd.train.update import optim
 
 SHIPPED = [
     cls

@@ -5,9 +5,9 @@ import torch
 
 from raykd import UserError
 from raykd.recipe import SGD, AdamW, Piecewise
-from raykd.train.optim import build, learning_rate
 from raykd.train.state import new_state
-from raykd.train.step import _clip
+from raykd.train.update.optim import build, learning_rate
+from raykd.train.update.step import _clip
 from tests.train import tiny
 
 

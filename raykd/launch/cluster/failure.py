@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from raykd import UserError
-from raykd.launch.cluster.messages import Failure, WorkerStatus
+from raykd.launch.run_state.messages import Failure, WorkerStatus
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.runs.directory import Superseded
-from raykd.train.nonfinite import NotFiniteError
+from raykd.train.update.nonfinite import NotFiniteError
 
 
 class RunFailed(RuntimeError):

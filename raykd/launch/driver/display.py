@@ -8,8 +8,8 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from raykd.launch.cluster import messages
-from raykd.launch.cluster.messages import Snapshot
+from raykd.launch.run_state import messages
+from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
 from raykd.recipe.labels import method_name
 from raykd.recipe.serial import to_dict

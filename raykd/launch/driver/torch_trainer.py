@@ -7,10 +7,10 @@ from typing import Any
 
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import RunFailed, Size, give_up, of_train, reason
-from raykd.launch.cluster.messages import Snapshot
 from raykd.launch.cluster.signals import Caught, Interrupted, signals
 from raykd.launch.driver.display import Display
 from raykd.launch.job_spec import JobSpec
+from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
 from raykd.storage.atomic import temporary_folder
 
@@ -19,8 +19,8 @@ def on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
     """Run the workers from a thread; this one shows progress and hears signals."""
     import ray
 
-    from raykd.launch.cluster.run_state import RunState
     from raykd.launch.jobs import wandb_key
+    from raykd.launch.run_state.state import RunState
 
     state = RunState.options(scheduling_strategy=connection.on_this_node()).remote(watched=True)
     key = wandb_key.held_for(recipe)
@@ -127,7 +127,7 @@ def trainer(job: JobSpec, recipe: Recipe, scratch: Path, state: Any, key: Any, r
     from ray.train.torch import TorchTrainer
 
     from raykd.launch.cluster import preemption
-    from raykd.launch.cluster.run_state import LossReporter
+    from raykd.launch.run_state.state import LossReporter
     from raykd.launch.worker.worker import in_ray_worker
 
     resources = connection.per_worker(recipe)

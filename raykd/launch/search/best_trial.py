@@ -43,7 +43,7 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
     from raykd.launch.job_spec import unpack
     from raykd.runs.checkpoint import newest
     from raykd.runs.recipe import recipe_of
-    from raykd.train.evaluate import evaluate
+    from raykd.train.evaluation.evaluate import evaluate
     from raykd.train.process import use_cpus
     from raykd.train.setup import Experiment, Placement
 

@@ -9,10 +9,10 @@ import ray
 
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import cause_of
-from raykd.launch.cluster.run_state import RunState
-from raykd.launch.cluster.state_client import SilentClient
 from raykd.launch.job_spec import JobSpec, unpack
 from raykd.launch.jobs import wandb_key
+from raykd.launch.run_state.client import SilentClient
+from raykd.launch.run_state.state import RunState
 from raykd.recipe import Recipe
 from raykd.recipe.serial import from_dict
 from raykd.runs import directory

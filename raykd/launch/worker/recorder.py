@@ -9,8 +9,8 @@ from typing import Any
 
 from raykd.contract import Distiller
 from raykd.launch.cluster.signals import StopRequested
-from raykd.launch.cluster.state_client import Client
 from raykd.launch.job_spec import JobSpec
+from raykd.launch.run_state.client import Client
 from raykd.launch.worker.result import Setting, Totals, accuracies, evaluation_of, result_of
 from raykd.recipe import Recipe
 from raykd.runs import directory
@@ -19,7 +19,7 @@ from raykd.runs.student import FILE, write_student
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import LocalCopy, of_results, of_tracking
 from raykd.storage.retry import PATIENCE, patiently
-from raykd.train.evaluate import Figures
+from raykd.train.evaluation.evaluate import Figures
 from raykd.train.loop import Epoch, Event, Progress, Save
 
 

@@ -13,7 +13,7 @@ from raykd.launch.job_spec import JobSpec
 
 if TYPE_CHECKING:
     from raykd.contract import Distiller
-    from raykd.launch.cluster.state_client import Client
+    from raykd.launch.run_state.client import Client
     from raykd.launch.worker.recorder import Recorder
     from raykd.recipe import Recipe
     from raykd.runs.checkpoint import Stamp
@@ -31,8 +31,8 @@ def in_ray_worker(given: dict[str, Any]) -> None:
     import ray.train
     import ray.train.torch
 
-    from raykd.launch.cluster.state_client import StateClient
     from raykd.launch.jobs import wandb_key
+    from raykd.launch.run_state.client import StateClient
     from raykd.train.process import hide_gpus
 
     context, device = ray.train.get_context(), ray.train.torch.get_device()
@@ -113,7 +113,7 @@ class Worker:
 
     def run(self) -> None:
         """Train to the end; the first worker records on the way."""
-        from raykd.train.measure_teachers import measure_teachers
+        from raykd.train.evaluation.measure_teachers import measure_teachers
 
         first = self.placement.rank == 0
         attempt = self._claim() if first else ""
@@ -136,7 +136,7 @@ class Worker:
 
     def evaluate(self, distiller: "Distiller") -> dict[str, Any]:
         """Figures of all networks over all workers, as a line of metrics.jsonl has them."""
-        from raykd.train.evaluate import evaluate
+        from raykd.train.evaluation.evaluate import evaluate
 
         distiller.eval()
         self.client.tell(phase="evaluating")

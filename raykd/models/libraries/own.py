@@ -11,9 +11,9 @@ from torch import nn
 
 from raykd import UserError
 from raykd.models.libraries.probe import last_layer_run
+from raykd.models.libraries.trusted import callable_of
 from raykd.models.parts import Parts
 from raykd.models.reader import ModuleOutputs
-from raykd.models.trusted import callable_of
 
 
 def build(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:

@@ -17,11 +17,11 @@ from raykd.recipe.length import epoch_at, total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import ask, moved, split
 from raykd.teachers.precision import autocast
-from raykd.train import optim
-from raykd.train.meters import Stopwatch
-from raykd.train.nonfinite import FiniteCheck, skip
-from raykd.train.seeding import seed_step
 from raykd.train.state import State
+from raykd.train.update import optim
+from raykd.train.update.meters import Stopwatch
+from raykd.train.update.nonfinite import FiniteCheck, skip
+from raykd.train.update.seeding import seed_step
 
 
 def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Module:

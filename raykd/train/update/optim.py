@@ -20,7 +20,7 @@ def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     if isinstance(config, AdamW):
         return _adamw(config, groups)
     if isinstance(config, Shampoo):
-        from raykd.train.shampoo import shampoo
+        from raykd.train.update.shampoo import shampoo
 
         return shampoo(config, groups)
     raise UserError(f"optimizer: {type(config).__name__} is not one of SGD, AdamW, Shampoo")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from raykd.contract import Batch
 from raykd.losses import full_precision
-from raykd.train.evaluate import Figures, evaluate
+from raykd.train.evaluation.evaluate import Figures, evaluate
 
 
 def mean_of_probabilities(logits: Tensor) -> Tensor:

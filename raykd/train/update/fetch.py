@@ -1,7 +1,7 @@
 """Where the host waits for the device, and nowhere else in training.
 
 With several workers a device may itself wait for another one's, in a collective: a worker that stands here is no more
-stuck than one that stands in a collective (see raykd.launch.cluster.run_state).
+stuck than one that stands in a collective (see raykd.launch.run_state.state).
 """
 
 from typing import Any

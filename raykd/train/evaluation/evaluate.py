@@ -12,9 +12,9 @@ from raykd.contract import Batch, global_sum
 from raykd.data.transfer import to_device
 from raykd.losses import full_precision, kl_divergence
 from raykd.metric import Metric
-from raykd.train.fetch import fetch
-from raykd.train.metrics import BUILT_IN, values, with_built_in
-from raykd.train.nonfinite import NotFiniteError
+from raykd.train.evaluation.metrics import BUILT_IN, values, with_built_in
+from raykd.train.update.fetch import fetch
+from raykd.train.update.nonfinite import NotFiniteError
 
 BINS = 15  # of the expected calibration error, as Guo et al. 2017
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.models.staged import Staged
-from raykd.models.weight_files import content_of
+from raykd.models.weights.files import content_of
 
 # Where training scripts put several networks, and which of them is meant: an average before the plain weights.
 PREFERRED = ("ema", "student")

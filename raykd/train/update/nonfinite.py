@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raykd.contract import Batch
 from raykd.recipe import Recipe
-from raykd.train.fetch import fetch, wait_for
+from raykd.train.update.fetch import fetch, wait_for
 
 if TYPE_CHECKING:
     from raykd.train.state import State

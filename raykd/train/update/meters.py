@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from raykd.contract import Step
-from raykd.train.fetch import fetch, wait_for_all
+from raykd.train.update.fetch import fetch, wait_for_all
 
 Layout = tuple[tuple[str, str, int | None], ...]
 """Of a vector: "terms" or "notes", the name, and how many numbers (None: a scalar) stand one after another in it."""

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from raykd import UserError
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.train.ensemble import scores, together
-from raykd.train.evaluate import Figures, collect, evaluate
-from raykd.train.nonfinite import NotFiniteError
+from raykd.train.evaluation.ensemble import scores, together
+from raykd.train.evaluation.evaluate import Figures, collect, evaluate
 from raykd.train.setup import Experiment
+from raykd.train.update.nonfinite import NotFiniteError
 
 NEAR_CHANCE = 0.05  # of the way from guessing to knowing all
 

@@ -1,0 +1,4 @@
+"""Measuring networks: the student and its ensembles during training, teachers before the first step.
+
+Called by train.loop, launch, bench and commands. Never imports the loop, Ray or W&B.
+"""
