@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM := libopencv-dev libturbojpeg0-dev pkg-config g++
 
-.PHONY: demo test test-gpu test-slow bench lint setup system clean
+.PHONY: demo test test-gpu test-slow bench docs lint setup system clean
 
 demo: setup
 	$(BIN)/raykd train recipes/digits/supervised.py
@@ -21,6 +21,9 @@ test-slow: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench $(ARGS)
+
+docs: setup
+	$(BIN)/python -m tests.documents.reference build/docs
 
 lint: setup
 	$(BIN)/ruff check .

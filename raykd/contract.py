@@ -97,7 +97,7 @@ def expect_teachers(method: str, teachers: Sequence[object], at_least: int, at_m
 
 
 def global_sum(local: Tensor) -> Tensor:
-    """The sum of a tensor over all workers, without gradient; the tensor itself in a single process."""
+    """The sum over all workers of a tensor of any shape, without gradient; a copy of it in a single process."""
     total = local.detach().clone()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(total)

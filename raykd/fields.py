@@ -36,10 +36,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Rule:
-    """What an interval can't say: `words` complete "must be …"."""
+    """A condition that is no interval."""
 
     words: str
-    holds: Callable[[Any], bool]
+    """The condition in words, after "must be"."""
+    holds: Callable[[Any], bool] = field(repr=False)
+    """Whether a value meets it."""
 
 
 ascending = Rule("in ascending order", lambda values: list(values) == sorted(values))
@@ -47,18 +49,23 @@ ascending = Rule("in ascending order", lambda values: list(values) == sorted(val
 squarable = Rule("of a size whose square float32 can hold", lambda value: value == 0 or 1e-18 <= abs(value) <= 1e18)
 
 Positive = Annotated[float, Gt(0), squarable]
+"""Above 0."""
 NonNegative = Annotated[float, Ge(0), squarable]
+"""0 or more."""
 Probability = Annotated[float, Interval(ge=0, le=1)]
+"""From 0 to 1."""
 Fraction = Annotated[float, Interval(ge=0, lt=1)]
-"""A share that is never the whole."""
+"""From 0 up to 1, 1 excluded."""
 PositiveInt = Annotated[int, Interval(ge=1, lt=2**31)]
+"""1 or more."""
 NonNegativeInt = Annotated[int, Interval(ge=0, lt=2**31)]
+"""0 or more."""
 Count = Annotated[int, Interval(ge=1, le=256)]
-"""Things that each take memory, such as actors."""
+"""A number of things that each take memory, such as actors: 1 to 256."""
 Pixels = Annotated[int, Interval(ge=0, lt=2**16)]
-"""A length in an image, whose sides are stored in 16 bits."""
+"""A length in pixels; sides of images are stored in 16 bits."""
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]
-"""A step is seeded with seed × 1,000,003 × 4,099 and more, which torch takes below 2⁶⁴."""
+"""A seed below 2³²: steps are seeded with seed × 1,000,003 × 4,099 and more, which must stay below 2⁶⁴."""
 
 
 def no_effect(default: Any) -> Any:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 
 def full_precision(x: Tensor) -> Tensor:
+    """A tensor of any shape: float16 and bfloat16 as float32, other types as they are."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def total(terms: Iterable[Tensor]) -> Tensor:
-    """The sum of at least one term, added up in order."""
+    """The sum of at least one scalar term, added up in order; every term has the shape []."""
     return reduce(torch.add, terms)
 
 
@@ -44,7 +45,7 @@ def soft_cross_entropy(
 ) -> Tensor:
     """−T² Σ_c softmax(teacher/T) log softmax(student/T): `kl_divergence` plus T² times the teacher's entropy.
 
-    Arguments as there. Where gradients flow into the teacher, it also pulls that towards certainty.
+    Logits are [..., C]; arguments as there. A gradient into the teacher also pulls the teacher towards certainty.
     """
     p = F.softmax(full_precision(teacher) / temperature, dim=-1)
     log_q = F.log_softmax(full_precision(student) / temperature, dim=-1)
@@ -128,7 +129,10 @@ def curriculum(epoch: float, length: float) -> float:
 
 
 def unit_length(x: Tensor, dim: int = 1) -> Tensor:
-    """x over its Euclidean length along `dim`; a vector of length 0 (below 1e-12) stays 0 and gets no gradient."""
+    """x of any shape over its Euclidean length along `dim`.
+
+    A vector of length 0 (below 1e-12) stays 0 and gets no gradient.
+    """
     length = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
     there = length > 1e-12
     return torch.where(there, x / torch.where(there, length, 1.0), 0.0)

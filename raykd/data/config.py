@@ -100,6 +100,8 @@ class Mixing:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
+    """A data set with its augmentation, its normalisation, and how it is stored and read."""
+
     source: Source
     """The data set."""
     image_size: Annotated[int, Interval(ge=1, lt=2**16)]

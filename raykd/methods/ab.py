@@ -25,7 +25,7 @@ SCALE = 3 / 1000  # of the sum over neurons, as RepDistiller has it
 
 
 def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:
-    """Sum over neurons, mean over samples, of the squared hinge; maps before the activation, of one shape."""
+    """Sum over neurons, mean over samples, of the squared hinge; both are maps before the activation, [B, D, h, w]."""
     student, teacher = full_precision(student), full_precision(teacher)
     too_high = (student > -margin) & (teacher <= 0)
     too_low = (student <= margin) & (teacher > 0)
@@ -34,7 +34,10 @@ def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:
 
 
 def ab_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], margin: float) -> Tensor:
-    """3 / 1000 of the sum over stages, the last one with weight 1, each one before it with half the next one's."""
+    """3 / 1000 of the sum over stages, maps [B, D, h, w] each.
+
+    The last stage has weight 1, each one before it half the weight of the next.
+    """
     stages = zip(reversed(student), reversed(teacher), strict=True)
     return SCALE * total(0.5**i * boundary_loss(s, t, margin) for i, (s, t) in enumerate(stages))
 

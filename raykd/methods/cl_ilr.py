@@ -41,7 +41,7 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """x itself, whose gradient is multiplied by `scale` on its way back."""
+    """x itself, of any shape, whose gradient is multiplied by `scale` on its way back."""
     scaled: Tensor = _ScaleGradient.apply(x, scale)
     return scaled
 

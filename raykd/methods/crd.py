@@ -93,7 +93,7 @@ def remember(memory: Tensor, places: Tensor, embedding: Tensor, momentum: float)
 
 
 def mixed(x: Tensor) -> Tensor:
-    """A bijection of 32-bit integers that looks random (the constants of lowbias32), in int64."""
+    """A bijection of 32-bit integers that looks random (the constants of lowbias32): int64 of any shape."""
     x = (x ^ (x >> 16)) * 0x7FEB352D & WORD
     x = (x ^ (x >> 15)) * 0x846CA68B & WORD
     return x ^ (x >> 16)

@@ -26,7 +26,7 @@ from raykd.models.staged import Staged
 
 
 def trained_temperature(theta: Tensor, lowest: float, span: float, reversal: float) -> Tensor:
-    """lowest + span · σ(theta), whose gradient for theta is −reversal times the true one."""
+    """lowest + span · σ(theta), all of shape [], whose gradient for theta is −reversal times the true one."""
     return lowest + span * scale_gradient(theta, -reversal).sigmoid()
 
 

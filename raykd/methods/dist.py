@@ -25,7 +25,9 @@ EPS = 1e-8  # added to the product of the norms, as in the authors' code
 
 
 def correlation(xy: Tensor, xx: Tensor, yy: Tensor) -> Tensor:
-    """Pearson's correlation from sums of products of centred values; 0 where one of the two does not vary.
+    """Pearson's correlation from sums of products of centred values, all three of any one shape.
+
+    0 where one of the two does not vary.
 
     A centred vector no longer than the rounding of 1 is taken for constant.
     """

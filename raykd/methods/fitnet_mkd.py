@@ -54,6 +54,7 @@ class Regressor(nn.Module):
         return F.relu(self.before_activation(x))
 
     def before_activation(self, x: Tensor) -> Tensor:
+        """Maps [B, D, h, w], resized to the teacher's [h', w'], convolved and normalised: [B, D', h', w']."""
         if self.resizes:
             smaller = x.shape[2] > self.size[0]
             x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False, antialias=smaller)

@@ -37,7 +37,7 @@ def flow(bottom: Tensor, top: Tensor) -> Tensor:
 
 
 def fsp_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """Sum over neighbouring maps of the mean square difference of the flow matrices; maps from bottom to top."""
+    """Sum over neighbouring maps of the flow matrices' mean square difference; [B, D, h, w], from bottom to top."""
     flows = [list(map(flow, maps[:-1], maps[1:])) for maps in (student, teacher)]
     return torch.stack([(s - t).square().mean() for s, t in zip(*flows, strict=True)]).sum()
 

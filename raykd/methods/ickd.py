@@ -34,6 +34,7 @@ def ickd_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def embedding(width: int, out: int) -> nn.Sequential:
+    """A 1×1 convolution with BatchNorm: maps [B, width, h, w] → [B, out, h, w]."""
     return nn.Sequential(nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out))
 
 

@@ -43,6 +43,7 @@ def negative_mean(teacher: Tensor) -> Tensor:
 
 
 def connector(width: int, out: int) -> nn.Sequential:
+    """A 1×1 convolution with BatchNorm: maps [B, width, h, w] → [B, out, h, w]."""
     return nn.Sequential(nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out))
 
 

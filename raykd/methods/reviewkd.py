@@ -62,7 +62,10 @@ class Fusion(nn.Module):
 
 
 def review(fusions: Sequence[Fusion], features: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> list[Tensor]:
-    """Fused features of each level, fine to coarse as `features` and `sizes` are; fusions are coarse to fine."""
+    """Fused features of each level, maps [B, D, h, w], fine to coarse as `features` and `sizes` are.
+
+    fusions: coarse to fine.
+    """
     results: list[Tensor] = []
     coarser = None
     for fusion, x, size in zip(fusions, reversed(features), reversed(sizes), strict=True):

@@ -32,6 +32,7 @@ def srrl_loss(regressed: Tensor, teacher: Tensor, projected: Tensor, logits: Ten
 
 
 def regressor(width: int, out: int) -> nn.Sequential:
+    """A 1×1 convolution with BatchNorm and ReLU: maps [B, width, h, w] → [B, out, h, w]."""
     return nn.Sequential(nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
 
 

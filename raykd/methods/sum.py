@@ -123,4 +123,5 @@ def union(features: Iterable[Iterable[str]]) -> tuple[str, ...]:
 
 
 def deploys_more(part: SingleStudent) -> bool:
+    """Whether a method deploys more than its student, as SimKD does with the teacher's classifier."""
     return any(network is not part.student for network in part.networks().values())

@@ -41,6 +41,8 @@ Label = Annotated[str, Rule("of the form KEY=VALUE", lambda text: text.count("="
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
+    """Settings that all optimizers share; a recipe names one of `SGD`, `AdamW`, `Shampoo`."""
+
     learning_rate: Rate = 0.1
     """Peak learning rate."""
     weight_decay: Decay = 5e-4
@@ -55,6 +57,8 @@ class Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, as in torch."""
+
     momentum: Fraction = 0.9
     """Momentum."""
     nesterov: bool = True
@@ -63,6 +67,8 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019)."""
+
     learning_rate: Rate = 1e-3
     """Peak learning rate."""
     weight_decay: Decay = 1e-4
@@ -76,6 +82,8 @@ class AdamW(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class Shampoo(Optimizer):
+    """Shampoo (Gupta, Koren, Singer, ICML 2018) of pytorch-optimizer, which `raykd[shampoo]` installs."""
+
     learning_rate: Rate = 1e-3
     """Peak learning rate."""
     weight_decay: Decay = 1e-4
@@ -88,6 +96,8 @@ class Shampoo(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
+    """The learning rate over time; this class itself: constant after the warm-up."""
+
     warmup_steps: NonNegativeInt = 0
     """Steps of linear warm-up from 0."""
 
@@ -136,6 +146,7 @@ class Train(Teacher):
     """A recipe to train first; one teacher for each seed. A present one is found by the recipe's content."""
 
     recipe: "Recipe"
+    """What the teacher is trained by."""
     seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
     """Seeds, a teacher each."""
 
@@ -145,6 +156,7 @@ class Pretrained(Teacher):
     """A network with its library's weights or with a weights file."""
 
     network: Network
+    """The network, with `weights`."""
     mean: tuple[Probability, Probability, Probability] | None = None
     """Per-channel mean that the network was trained with; None: as its library or its file says."""
     std: tuple[Deviation, Deviation, Deviation] | None = None
@@ -157,6 +169,8 @@ class Pretrained(Teacher):
 
 @dataclass(frozen=True, kw_only=True)
 class Teachers:
+    """Frozen teachers, and how their outputs are computed and stored."""
+
     sources: tuple[Teacher, ...] = ()
     """Teachers, in order."""
     classes: tuple[tuple[str, str], ...] = ()
@@ -204,6 +218,8 @@ class Initialise:
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
+    """Number types, memory layout and compilation."""
+
     autocast: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the forward passes; parameters, losses and updates stay float32."""
     channels_last: bool = True
@@ -220,6 +236,8 @@ class Precision:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
+    """When checkpoints are written, and how many are kept."""
+
     every: Annotated[str, Rule('like "500 steps", "10 minutes" or "never"', lambda text: EVERY.fullmatch(text))] = (
         "10 minutes"
     )
@@ -236,6 +254,8 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class WandB:
+    """Where a run is logged at Weights & Biases."""
+
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     """auto: online where there is a key and the server answers, else offline."""
     project: Annotated[str, Rule("of 1 to 128 characters without / \\ # ? % :", is_project)] = "raykd"
@@ -250,6 +270,8 @@ class WandB:
 
 @dataclass(frozen=True, kw_only=True)
 class Debug:
+    """Files for finding the cause of a failed run."""
+
     nan_dump: str = ""
     """Folder for a file that reproduces the step at which a loss is not finite; empty: none."""
 
@@ -259,8 +281,11 @@ class Published:
     """A figure quoted as published."""
 
     metric: str
+    """What was measured, as in `result.json`: top1, top5."""
     value: float
+    """The figure, a fraction from 0 to 1."""
     source: str
+    """Who published it, and where."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,6 +335,8 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
+    """One experiment: a student, its data, the method and its teachers, and the training."""
+
     method: MethodConfig
     """The distillation method and its settings."""
     student: Network

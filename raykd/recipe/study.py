@@ -30,13 +30,19 @@ class Quotes:
     """How a CSV file of published figures calls what a column compares; its columns dataset, teacher and student."""
 
     dataset: str = ""
+    """The data set's name there."""
     teacher: str = ""
+    """The teacher's name there."""
     student: str = ""
+    """The student's name there; empty: no published figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
+    """A column of a study: one setting in which the methods are compared."""
+
     name: Name
+    """What the table calls it."""
     recipe: Recipe
     """Student, data, schedule, and the teachers that methods may use. Method and seed are given by row and study."""
     rows: tuple[str, ...] = ()
@@ -47,8 +53,12 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
+    """A row of a study: one method, with what else it changes of a column's recipe."""
+
     name: Name
+    """What the table calls it."""
     method: MethodConfig
+    """The method and its settings."""
     teachers: NonNegativeInt = 1
     """Teachers of the column that the method gets, the first ones. A method that uses none gets none."""
     changes: dict[str, Any] = field(default_factory=dict)
@@ -76,6 +86,8 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
+    """A table of runs: methods in rows, settings in columns, several seeds in every cell."""
+
     rows: Annotated[tuple[Row, ...], MinLen(1)]
     """Rows, in the order of the table."""
     columns: Annotated[tuple[Column, ...], MinLen(1)]
@@ -102,6 +114,7 @@ class Cell:
         return f"{slug(self.row.name)}/{slug(self.column.name)}"
 
     def seeded(self, seed: int) -> Recipe:
+        """The cell's recipe with this seed."""
         return replace(self.recipe, seed=seed)
 
 

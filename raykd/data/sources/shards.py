@@ -26,6 +26,7 @@ class Member(NamedTuple):
     size: int
 
     def read(self) -> bytes:
+        """The file's bytes."""
         with self.shard.open("rb") as file:
             file.seek(self.offset)
             return file.read(self.size)

@@ -18,6 +18,8 @@ from raykd.models.staged import Staged
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig(MethodConfig):
+    """Settings of methods that compare features of one teacher."""
+
     compares_classes: ClassVar[bool] = False
     label_weight: ClassVar[str] = "gamma"
 
@@ -100,5 +102,5 @@ def equally_large(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def averaged(x: Tensor, like: Tensor) -> Tensor:
-    """A map averaged to the height and width of another."""
+    """A map [B, D, H, W] averaged to the height and width of another: [B, D, h, w]."""
     return F.adaptive_avg_pool2d(x, (like.shape[2], like.shape[3]))

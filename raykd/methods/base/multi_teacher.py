@@ -79,6 +79,8 @@ def named_feature(what: str, stage: str, network: Staged) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class MultiTeacherConfig(MethodConfig):
+    """Settings of methods with several teachers."""
+
     kind = "several teachers"
     label_weight = "gamma"
 

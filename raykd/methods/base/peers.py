@@ -30,7 +30,10 @@ def peer_cross_entropy(peers: Sequence[Tensor] | Tensor, labels: Tensor) -> Tens
 
 
 def divergence(student: Tensor, target: Tensor, temperature: float, loss: Loss, reduction: str = "batchmean") -> Tensor:
-    """T² KL(target ‖ student), or T² times the cross-entropy with the target; gradients flow into both."""
+    """Of logits [B, C]: T² KL(target ‖ student), or T² times the cross-entropy with the target.
+
+    Gradients flow into both.
+    """
     compare = kl_divergence if loss == "kl" else soft_cross_entropy
     return compare(student, target, temperature, reduction)
 
@@ -81,12 +84,16 @@ def stack_logits(outputs: Sequence[Output]) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class PeerConfig(MethodConfig):
+    """Settings of online methods, whose networks train together without a frozen teacher."""
+
     kind = "online"
     uses_teachers = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class BranchConfig(PeerConfig):
+    """Settings of online methods whose networks may share their first stages."""
+
     branches: Annotated[int, Interval(ge=2, le=64)] = 4
     """Number of branches; branch0 is deployed."""
     branch_from: str = "last"
@@ -193,7 +200,7 @@ def split_stage(method: str, network: Staged, branch_from: str) -> str:
 
 
 def scalar_note(value: float, like: Tensor) -> Tensor:
-    """A number as a note, filled on the device without a copy from the host."""
+    """A number as a note, a tensor of shape [], filled on the device without a copy from the host."""
     if torch.compiler.is_compiling():  # `full` would have the distiller compiled anew for every number
         return torch.ones((), device=like.device) * value
     return torch.full((), value, device=like.device)

@@ -1,0 +1,61 @@
+"""The API reference from the docstrings: `make docs` writes it to build/docs, as static pages."""
+
+import inspect
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pdoc
+from pdoc import doc, extract
+
+PUBLIC = (
+    "raykd.recipe",
+    "!raykd.recipe[.](?!study)",
+    "raykd.contract",
+    "raykd.losses",
+    "raykd.method",
+    "raykd.metric",
+    "raykd.fields",
+    "raykd.methods",
+    "raykd.models.config",
+    "raykd.data.config",
+    "raykd.data.sources",
+    "raykd.data.transforms",
+    "raykd.data.mixing",
+)
+"""What recipes, methods and programs are written with; the other rooms are raykd's own."""
+
+
+def modules() -> Iterator[doc.Module]:
+    """The public modules, with a line for each `Config`, whose fields say the rest."""
+    for name in extract.walk_specs(PUBLIC):
+        module = doc.Module(extract.load_module(name))
+        for _, cls in inspect.getmembers(module.obj, inspect.isclass):
+            config = vars(cls).get("Config")
+            if cls.__module__ == name and config is not None and (config.__doc__ or "").startswith("Config("):
+                config.__doc__ = f"Settings of `{cls.__name__}`."
+        yield module
+
+
+def members(space: doc.Namespace) -> Iterator[doc.Doc]:
+    """A module's or class's own public members, and theirs."""
+    for member in space.own_members:
+        if not member.name.startswith("_"):
+            yield member
+            if isinstance(member, doc.Class):
+                yield from members(member)
+
+
+def build(folder: Path) -> None:
+    """Write the pages; a warning of the generator is an error."""
+    pdoc.render.configure(docformat="markdown", include_undocumented=False, footer_text="raykd")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", module="pdoc")
+        list(modules())
+        pdoc.pdoc(*PUBLIC, output_directory=folder)
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))
+    print(f"{sys.argv[1]}/index.html")
