@@ -182,6 +182,9 @@ class Teachers:
     same result for any number of workers is tested; auto: the fastest form, by measuring, that changes the student's
     first losses by less than 1e-3, so that two runs may differ in the last digits; a run that goes on keeps its
     choice."""
+    capture: bool = no_effect(True)
+    """On GPUs, replay a frozen teacher's passes from a CUDA graph: a single launch of the same kernels. Off: they are
+    launched one by one."""
     cache: Literal["none", "float32", "float16", "top-k"] = "none"
     """Keep the teachers' logits of every training crop below `data.root`, in this type; later runs on the same data
     with the same seed read them and run no teacher. top-k: the `top_k` largest in float16, and the others' total

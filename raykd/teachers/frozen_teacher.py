@@ -3,17 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from raykd.contract import Output
 from raykd.models.frozen.freeze import lowered
 from raykd.models.frozen.fused import fuse, traced
 from raykd.models.staged import Staged
 from raykd.recipe import Teachers
+from raykd.teachers.captured import Captured
 
 
 class CachedLogits(Protocol):
@@ -24,18 +25,23 @@ class CachedLogits(Protocol):
         ...
 
 
+Launch = Literal["captured", "one by one", "compiled"]
+"""How a pass's kernels are launched; on CPUs, which launch none, "captured" is "one by one"."""
+
+
 class Form(NamedTuple):
     precision: str = "recipe"  # or the name of a torch type
-    compiled: bool = False
+    launch: Launch = "captured"
 
     def __str__(self) -> str:
         plain = "the recipe's precision" if self.precision == "recipe" else self.precision
-        return f"{plain}, compiled" if self.compiled else plain
+        return plain if self.launch == "captured" else f"{plain}, {self.launch}"
 
 
 def named(teachers: Teachers) -> Form:
-    """The form that the recipe names; "auto" begins with the plain one."""
-    return Form() if teachers.form == "auto" else Form(teachers.form)
+    """The form that the recipe names; "auto" begins with its own precision."""
+    precision = "recipe" if teachers.form == "auto" else teachers.form
+    return Form(precision, "captured" if teachers.capture else "one by one")
 
 
 @dataclass(frozen=True)
@@ -70,28 +76,31 @@ class FrozenTeacher:
         device = images.device.type
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         if (kind, features) not in self._runs:
-            self._runs[kind, features] = runner(self.network, features, kind, self.form.compiled)
+            self._runs[kind, features] = runner(self.network, features, kind, self.form.launch)
         return self._runs[kind, features](images)
 
 
 def runner(
-    network: Staged, features: tuple[str, ...], kind: torch.dtype | None, compiled: bool
+    network: Staged, features: tuple[str, ...], kind: torch.dtype | None, launch: Launch
 ) -> Callable[[Tensor], Output]:
     """`network.output` of some features with weights of a type; kind None: as they are."""
     network = network if kind is None else lowered(network, kind)
     on_gpu = next(network.parameters()).device.type == "cuda"
-    if compiled:
-        graph = torch.compile(traced(network, features))
-    elif on_gpu and not torch.are_deterministic_algorithms_enabled():  # cuDNN chooses fused kernels freely
-        graph = fuse(traced(network, features))
-    else:
+    if launch != "compiled" and not on_gpu:
         return lambda images: network.output(images, features)
+    graph = traced(network, features)
+    if launch == "compiled":
+        graph = torch.compile(graph)
+    elif not torch.are_deterministic_algorithms_enabled():  # cuDNN chooses fused kernels freely
+        graph = fuse(graph)
+    # A network that could not be traced may launch other kernels for other images, which no graph can.
+    run = Captured(graph) if launch == "captured" and isinstance(graph, fx.GraphModule) else graph
 
-    def run(images: Tensor) -> Output:
-        logits, *maps = graph(images)
+    def output(images: Tensor) -> Output:
+        logits, *maps = run(images)
         return Output(logits, dict(zip(features, maps, strict=True)))
 
-    return run
+    return output
 
 
 def _type(form: Form) -> torch.dtype | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Distiller
 from raykd.recipe import Recipe
-from raykd.teachers.frozen_teacher import Form
+from raykd.teachers.frozen_teacher import Form, Launch
 
 if TYPE_CHECKING:
     from raykd.teachers.frozen_teacher import FrozenTeacher
@@ -33,18 +33,21 @@ class Measured(NamedTuple):
 
 
 def candidates(recipe: Recipe, device: torch.device) -> list[Form]:
-    """The plain form first. Compiled ones, which cost minutes at the start, on a GPU or where the recipe compiles."""
-    lower = ("bfloat16", "float16") if device.type == "cuda" else ("bfloat16",)
+    """The recipe's own precision first. Compiled ones, which cost minutes, on a GPU or where the recipe compiles."""
+    on_gpu = device.type == "cuda"
+    lower = ("bfloat16", "float16") if on_gpu else ("bfloat16",)
     precisions = ["recipe", *(kind for kind in lower if kind != recipe.precision.autocast)]
-    compiled = (False, True) if device.type == "cuda" or recipe.precision.compile else (False,)
-    return [Form(precision, also) for also in compiled for precision in precisions]
+    own: Launch = "captured" if recipe.teachers.capture else "one by one"
+    launches: list[Launch] = [own, "compiled"] if on_gpu or recipe.precision.compile else [own]
+    return [Form(precision, launch) for launch in launches for precision in precisions]
 
 
 def choose(measured: dict[Form, Measured]) -> Form:
-    """The fastest form that leaves the student's loss what it is; the plain one where that gains next to nothing."""
-    faithful = {form: each.seconds for form, each in measured.items() if each.change < LIMIT or form == Form()}
+    """The fastest form that leaves the student's loss what it is; the first where that gains next to nothing."""
+    first = next(iter(measured))
+    faithful = {form: each.seconds for form, each in measured.items() if each.change < LIMIT or form == first}
     best = min(faithful, key=lambda form: faithful[form])
-    return best if faithful[best] < GAIN * faithful[Form()] else Form()
+    return best if faithful[best] < GAIN * faithful[first] else first
 
 
 def measure(

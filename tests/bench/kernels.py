@@ -46,6 +46,7 @@ def rows() -> Iterator[dict]:
             trace = gpu_step.traced_update(run, SIZES)
         kernels, moved = BEFORE.get(name, ("", ""))
         row = {"method": name, "networks": networks(case), "kernels": trace.kernels, "bytes": trace.bytes}
+        row["launches"] = trace.launches
         yield row | {"kernels before": kernels, "bytes before": moved}
 
 

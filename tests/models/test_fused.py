@@ -70,7 +70,7 @@ def test_compiled_teachers_are_counted_one_by_one(monkeypatch):
     images = torch.randn(1, 3, 32, 32)
     for name in ("resnet8", "resnet14", "resnet20"):
         network = freeze(create(name, 10, 32))
-        for form in (Form("recipe", True), Form("bfloat16", True), Form("float16", True)):
+        for form in (Form("recipe", "compiled"), Form("bfloat16", "compiled"), Form("float16", "compiled")):
             teacher = FrozenTeacher(name, network, "", 0, form=form)
             with torch.no_grad():
                 teacher.output(images, ())

@@ -25,7 +25,7 @@ import torch.cuda.amp.common as amp_common
 import torch.nn.utils.clip_grad as clip_grad
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves
 
 from raykd.train import loop
@@ -48,16 +48,23 @@ CONVOLUTIONS = (torch.ops.aten.cudnn_convolution_relu.default, ADD_RELU)
 FUSED = ("aten._fused_sgd_", "aten._fused_adam")  # without an implementation for fake tensors
 
 
+class CaptureError(AssertionError):
+    """What is captured as a graph does what CUDA refuses in a capture."""
+
+
 class DeviceMismatch(AssertionError):
     """A fused optimizer was given tensors that CUDA's kernel refuses."""
 
 
 class Trace(TorchDispatchMode):
-    """Inside: counts of kernels and of the bytes that they read and write, and everything that waits for the device."""
+    """Inside: counts of kernels and of the bytes that they read and write, and everything that waits for the device.
+
+    A graph that is replayed counts as one launch of all its kernels.
+    """
 
     def __init__(self):
         super().__init__()
-        self.kernels = self.bytes = 0
+        self.kernels = self.launches = self.bytes = 0
         self.operations: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
 
@@ -72,9 +79,16 @@ class Trace(TorchDispatchMode):
             self._copy(name, args, kwargs, made)
         elif any(t.device.type == "cuda" for t in given + made) and not _is_free(func, name, given, made):
             self.kernels += 1
+            self.launches += 1
             self.operations[name] += 1
             self.bytes += sum(t.numel() * t.element_size() for t in given + made)
         return result
+
+    def replayed(self, captured: "Trace") -> None:
+        self.kernels += captured.kernels
+        self.launches += 1
+        self.bytes += captured.bytes
+        self.operations += captured.operations
 
     def _expect_no_reading(self, name: str, args: tuple) -> None:
         masks = args[1] if name.startswith(("aten.index.Tensor", "aten.index_put")) else ()
@@ -170,6 +184,25 @@ class _Stream(_Event):
         return event or _Event()
 
 
+class _Graph:
+    """A CUDA graph: what was launched while it was captured."""
+
+    captured: Trace
+
+    def replay(self) -> None:
+        for mode in _get_current_dispatch_mode_stack():
+            if isinstance(mode, Trace):
+                mode.replayed(self.captured)
+
+
+@contextmanager
+def _capturing(graph: _Graph, capture_error_mode: str = "global") -> Iterator[None]:
+    with Trace() as graph.captured:
+        yield
+    if graph.captured.waits:
+        raise CaptureError(f"a captured pass waits for the device: {dict(graph.captured.waits)}")
+
+
 @contextmanager
 def simulated_gpu(backward: bool = True) -> Iterator[FakeTensorMode]:
     """Inside, device cuda:0 is there and every tensor is fake; modules move to it with `.to`.
@@ -220,6 +253,7 @@ def _replacements() -> Iterator[tuple[Any, str, Any]]:
     for name in ("empty", "empty_like"):
         yield torch, name, _with_pinning(getattr(torch, name))
     cuda = {"Event": _Event, "Stream": _Stream, "current_stream": lambda device=None: _Stream()}
+    cuda |= {"CUDAGraph": _Graph, "graph": _capturing}
     cuda |= {"stream": _inside_stream, "synchronize": lambda device=None: None}
     for name, value in cuda.items():
         yield torch.cuda, name, value

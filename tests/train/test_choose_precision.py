@@ -65,7 +65,7 @@ def test_only_what_autocast_casts_is_cast_ahead():
 
 
 def test_the_fastest_form_that_leaves_the_loss_alone_is_chosen():
-    quick, wrong, compiled = Form("float16"), Form("bfloat16", True), Form("recipe", True)
+    quick, wrong, compiled = Form("float16"), Form("bfloat16", "compiled"), Form("recipe", "compiled")
     measured = {PLAIN: Measured(1.0, 0.0), HALF: Measured(0.5, 9e-4), wrong: Measured(0.1, 1.1e-3)}
     assert choose_precision.choose(measured) == HALF
     assert choose_precision.choose(measured | {compiled: Measured(0.4, 1e-7)}) == compiled
@@ -122,7 +122,7 @@ def test_candidates_depend_on_the_device_and_the_recipe():
     recipe = tiny.recipe()
     assert choose_precision.candidates(recipe, tiny.CPU) == [PLAIN, HALF]
     cast = replace(recipe, precision=Precision(autocast="bfloat16", compile=True))
-    assert choose_precision.candidates(cast, tiny.CPU) == [PLAIN, Form(compiled=True)]
+    assert choose_precision.candidates(cast, tiny.CPU) == [PLAIN, Form(launch="compiled")]
     assert len(choose_precision.candidates(recipe, torch.device("cuda"))) == 6
 
 

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from raykd.contract import Distiller, global_sum
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
-from raykd.teachers.frozen_teacher import Form
+from raykd.teachers.frozen_teacher import Form, Launch
 from raykd.train.choose_precision import choose, described, measure
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FILE = "teachers-form.json"
 BATCHES = 2
-ALL = [Form(precision, also) for also in (False, True) for precision in ("recipe", "bfloat16", "float16")]
+ALL = [Form(p, launch) for launch in get_args(Launch) for p in ("recipe", "bfloat16", "float16")]
 
 
 def settle(
@@ -48,4 +48,6 @@ def settle(
 
 def _kept(run: Folder) -> Form:
     kept = run.read_json(FILE)
-    return Form(kept["precision"], kept["compiled"])
+    if "compiled" in kept:  # of versions without captured passes
+        return Form(kept["precision"], "compiled" if kept["compiled"] else "captured")
+    return Form(kept["precision"], kept["launch"])

@@ -1,0 +1,113 @@
+"""Frozen teachers' passes as CUDA graphs: on a simulated GPU, and with graphs that run their pass again in replay."""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+
+from raykd.models import create
+from raykd.models.frozen.freeze import freeze
+from raykd.models.staged import Staged
+from raykd.teachers import captured, frozen_teacher
+from raykd.teachers.captured import MOST, Capture, Captured
+from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from tests.support.gpu_step import frozen
+from tests.support.simulated_gpu import CUDA, CaptureError, Trace, simulated_gpu
+
+
+def traced_pass(form: Form, features=()) -> Trace:
+    """What the second pass of a ResNet-8 does to the simulated GPU."""
+    teacher = frozen(create("resnet8", 10, 32), form)
+    with simulated_gpu():
+        teacher.network.to(CUDA)
+        images = torch.empty(4, 3, 32, 32, device=CUDA)
+        for _ in range(2):
+            with Trace() as trace, torch.no_grad():
+                teacher.output(images, features)
+    return trace
+
+
+@pytest.mark.parametrize("features", [(), ("stage1", "pooled")])
+def test_a_captured_pass_is_one_launch_of_the_same_kernels(features):
+    one_by_one, graph = (traced_pass(Form("recipe", launch), features) for launch in ("one by one", "captured"))
+    copies = 2 + len(features)  # the images in; the logits and the features out
+    assert graph.kernels == one_by_one.kernels + copies and graph.launches == 1 + copies
+    assert one_by_one.launches == one_by_one.kernels and not graph.waits
+
+
+class Branching(nn.Module):
+    """What it computes decides which kernels it launches."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_a_network_that_can_not_be_traced_is_not_captured(monkeypatch):
+    monkeypatch.setattr(frozen_teacher, "Captured", lambda run: pytest.fail("it may launch other kernels"))
+    parts = {"conv": nn.Conv2d(3, 8, 1), "odd": Branching(), "pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}
+    model = nn.Sequential(OrderedDict(parts | {"fc": nn.Linear(8, 10)}))
+    sections = {"stem": ("conv",), "stages": (("odd",),), "pool": ("pool", "flat"), "head": ("fc",)}
+    network = Staged(model, **sections, name="branching", num_classes=10, image_size=8)
+    with simulated_gpu():
+        network.to(CUDA)
+        frozen_teacher.runner(network, (), None, "captured")
+
+
+def test_a_pass_that_waits_can_not_be_captured():
+    def waiting(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x.to("cpu")
+        return (x + 1,)
+
+    with simulated_gpu(), pytest.raises(CaptureError, match="blocking copy"):
+        captured.capture(waiting, torch.empty(4, 3, 8, 8, device=CUDA))
+
+
+class Again:
+    """A graph on the CPU: a replay runs the pass and puts its numbers where the capture's are."""
+
+    def __init__(self, run, images, outputs):
+        self.run, self.images, self.outputs = run, images, outputs
+
+    def replay(self) -> None:
+        for old, new in zip(self.outputs, self.run(self.images), strict=True):
+            old.copy_(new)
+
+
+@pytest.fixture
+def shapes(monkeypatch) -> list[tuple[int, ...]]:
+    """The shapes that have been captured; their graphs are those above."""
+    found = []
+
+    def capture(run, images):
+        found.append(tuple(images.shape))
+        inputs = images.clone()
+        outputs = run(inputs)
+        return Capture(Again(run, inputs, outputs), inputs, outputs)
+
+    monkeypatch.setattr(captured, "capture", capture)
+    return found
+
+
+def test_each_pass_gives_its_own_images_numbers_in_memory_of_its_own(shapes):
+    run = Captured(lambda x: (2 * x, x.sum((1, 2, 3))))
+    given = [torch.full((n, 3, 2, 2), float(n)) for n in (4, 4, 2, 4)] + [torch.ones(4, 3, 2, 2)]
+    found = [run(images) for images in given]
+    for images, (doubled, total) in zip(given, found, strict=True):
+        assert torch.equal(doubled, 2 * images) and torch.equal(total, images.sum((1, 2, 3)))
+    assert shapes == [(4, 3, 2, 2), (2, 3, 2, 2)]
+
+
+def test_only_a_few_shapes_are_captured(shapes):
+    run = Captured(lambda x: (x + 1,))
+    for n in range(1, MOST + 3):
+        assert torch.equal(run(torch.zeros(n, 3, 2, 2))[0], torch.ones(n, 3, 2, 2))
+    assert len(shapes) == MOST
+
+
+def test_nothing_is_captured_on_a_cpu(shapes):
+    network = freeze(create("resnet8", 10, 32))
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        found = FrozenTeacher("resnet8", network, "", 0).output(images, ())
+        assert torch.equal(found.logits, network(images)) and not shapes
