@@ -39,11 +39,12 @@ def create(
     about = {"name": name, "num_classes": num_classes, "image_size": image_size}
     library, colon, _ = name.partition(":")
     if library == reused_head.PREFIX:
-        staged: Staged = reused_head.build(name, num_classes, image_size, create)
+        staged: Staged = reused_head.build(name, num_classes, image_size, options, create)
     elif not colon:
         staged = Staged(**_defined(name, num_classes, image_size, weights, options)._asdict(), **about)
     else:
         staged = _first_whole(_views(name, num_classes, image_size, weights, options, stages), about)
+    staged.options, staged.named_stages = dict(options), tuple(stages)
     if weights not in ("", "pretrained"):
         path, backbone = weights.removesuffix("#backbone"), weights.endswith("#backbone")
         staged.weights_taken = load_weights(staged, path, without_classifier=backbone)

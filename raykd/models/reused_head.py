@@ -1,9 +1,12 @@
 """A student that predicts with another network's head: its own stages, a projector, that head, as one network.
 
-The name says how to make it again: `reused:FACTOR:STUDENT+TEACHER`, such as `reused:2:resnet8x4+resnet32x4`.
+The name says how to make it again: `reused:FACTOR:STUDENT+TEACHER`, such as `reused:2:resnet8x4+resnet32x4`. Its options
+are those of the two networks, as "student.KEYWORD" and "teacher.KEYWORD", and "teacher_size": the side of the images that
+the teacher gets, where the student's are resized for it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,6 +16,7 @@ from raykd.models.parts import named
 from raykd.models.staged import Part, Staged, Through, run_parts
 
 PREFIX = "reused"
+SIZE = "teacher_size"
 
 
 class ReusedHead(Staged):
@@ -36,6 +40,10 @@ class ReusedHead(Staged):
             num_classes=teacher.num_classes,
             image_size=student.image_size,
         )
+        both = {"student": student.options, "teacher": teacher.options}
+        self.options = {f"{part}.{key}": value for part, options in both.items() for key, value in options.items()}
+        if teacher.own_size != student.image_size:
+            self.options[SIZE] = teacher.own_size
 
 
 class Joined(nn.Module):
@@ -61,17 +69,31 @@ def projector(student: Sequence[int], teacher: Sequence[int], factor: int) -> nn
     return named(pool=pool, transfer=nn.Sequential(*transfer))
 
 
-def build(name: str, num_classes: int, image_size: int, create: Callable[..., Staged]) -> ReusedHead:
-    """A fresh network of that name, its parts made by `create`; raises UserError for a name of another form."""
+def build(
+    name: str, num_classes: int, image_size: int, options: Mapping[str, Any], create: Callable[..., Staged]
+) -> ReusedHead:
+    """A fresh network of that name, its parts made by `create`.
+
+    Raises UserError for a name of another form, and for options of neither part.
+    """
     factor, colon, rest = name.removeprefix(f"{PREFIX}:").partition(":")
     student_name, plus, teacher_name = rest.partition("+")
     if not (colon and plus and factor.isdigit() and int(factor) > 0):
         raise UserError(f"unknown network {name!r}: the form is {PREFIX}:FACTOR:STUDENT+TEACHER")
-    student, teacher = (create(each, num_classes, image_size) for each in (student_name, teacher_name))
+    own, teachers = _options_of("student", options), _options_of("teacher", options)
+    unknown = [key for key in options if key != SIZE and key.partition(".")[0] not in ("student", "teacher")]
+    if unknown:
+        raise UserError(f"{name} has no option {unknown[0]!r}: say student.KEYWORD, teacher.KEYWORD or {SIZE}")
+    student = create(student_name, num_classes, image_size, options=own)
+    teacher = create(teacher_name, num_classes, options.get(SIZE, image_size), options=teachers)
     expect_chains(student, teacher)
     shapes = student.shapes[student.last_stage], teacher.shapes[teacher.last_stage]
     # Frozen, as it was when the student learned with it: BatchNorms of its head are folded.
     return ReusedHead(student, projector(*shapes, int(factor)), freeze(teacher), int(factor))
+
+
+def _options_of(part: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix(f"{part}."): value for key, value in options.items() if key.startswith(f"{part}.")}
 
 
 def expect_chains(*networks: Staged) -> None:

@@ -1,7 +1,7 @@
 """One view on any classifier: its logits and features, and, where it is a chain of stages, a way into each of them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,9 @@ class Staged(nn.Module):
         self.model, self.reader = model, reader
         self.own_size = image_size  # differs where images are resized for it, see `renormalize`
         self.weights_taken = ""  # of the file that it was loaded from, where not all of it was taken
+        # With the name, what `raykd.models.create` made it from.
+        self.options: Mapping[str, Any] = {}
+        self.named_stages: tuple[str, ...] = ()
         self.name, self.num_classes, self.image_size = name, num_classes, image_size
         sections = {START: tuple(stem)} | {f"stage{i + 1}": tuple(parts) for i, parts in enumerate(stages)}
         chain = sections | {"pooled": tuple(pool), "head": tuple(head)}

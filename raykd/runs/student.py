@@ -29,16 +29,21 @@ class About:
     options: dict[str, int | float | str | bool] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
 
+    def text(self) -> str:
+        """As the header has it."""
+        return json.dumps(asdict(self))
+
 
 def write_student(run: Folder, network: nn.Module, recipe: Recipe, classes: tuple[str, ...]) -> None:
     """Write a run's student.safetensors."""
-    plain = network.model if isinstance(network, Staged) else network
-    name = network.name if isinstance(network, Staged) else type(network).__name__
     data = recipe.data
-    options, stages = recipe.student.options, recipe.student.stages
-    about = About(name, classes, data.image_size, data.mean, data.std, options, stages)
+    images = (classes, data.image_size, data.mean, data.std)
+    if isinstance(network, Staged):
+        plain, about = network.model, About(network.name, *images, dict(network.options), network.named_stages)
+    else:
+        plain, about = network, About(type(network).__name__, *images)
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in plain.state_dict().items()}
-    run.write(FILE, save_bytes(tensors, metadata={"raykd": json.dumps(asdict(about))}))
+    run.write(FILE, save_bytes(tensors, metadata={"raykd": about.text()}))
 
 
 def read_student(run: Folder) -> tuple[Staged, About]:

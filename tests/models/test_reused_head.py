@@ -7,6 +7,7 @@ from raykd import UserError
 from raykd.methods.simkd import SimKD
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
+from raykd.models.frozen.renormalize import renormalize
 from raykd.models.reused_head import ReusedHead, projector
 
 NAME = "reused:2:resnet8+resnet14"
@@ -43,6 +44,25 @@ def test_the_same_network_is_made_again_by_its_name(tmp_path):
     with torch.no_grad():
         assert torch.equal(again(images), whole(images))
         assert again.output(images, ("stage3", "pooled")).features["pooled"].shape == (2, 64)
+
+
+def test_options_of_both_networks_and_the_teachers_size_are_part_of_it():
+    """A wider stem, a teacher of larger images with a pooled map of another size: by name and options, the same."""
+    torch.manual_seed(6)
+    options = {"stem_width": 16, "avg_down": True}
+    teacher = create("timm:test_resnet", 7, image_size=96, options={"stem_type": "deep"})
+    teacher = freeze(renormalize(teacher, (0.5,) * 3, (0.5,) * 3, (0.4,) * 3, (0.3,) * 3, 64))
+    student = lambda: create("timm:test_resnet", 7, image_size=64, options=options)  # noqa: E731
+    (whole,) = SimKD.Config().build(student, [teacher]).eval().networks().values()
+    wanted = {"student.stem_width": 16, "student.avg_down": True, "teacher.stem_type": "deep", "teacher_size": 96}
+    assert whole.options == wanted
+    again = create(whole.name, 7, image_size=64, options=whole.options).eval()
+    again.model.load_state_dict(whole.model.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(again(images), whole(images))
+    with pytest.raises(UserError, match="no option 'depth'"):
+        create(whole.name, 7, image_size=64, options={"depth": 3})
 
 
 def test_only_the_student_and_the_projector_train():

@@ -22,6 +22,7 @@ class Renormalized(Staged):
         self.name, self.num_classes, self.image_size = staged.name, staged.num_classes, image_size
         self.reader, self.sections, self.shapes = staged.reader, staged.sections, staged.shapes
         self.pre, self.weights_taken = staged.pre, staged.weights_taken
+        self.options, self.named_stages = staged.options, staged.named_stages
         self.own_size = staged.image_size
         # Not part of the checkpoint: the recipe gives them.
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)

@@ -1,0 +1,79 @@
+"""The deployed network as one file: .safetensors, .pt2 or .onnx. Each is checked against the original network."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from raykd.deploy.deployed import Deployed
+from raykd.deploy.samples import check_images, check_pictures
+from raykd.runs.student import FILE
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+def write_safetensors(deployed: Deployed, path: Path) -> str:
+    """The weights under the network's own keys; the header's metadata say the rest."""
+    tensors = safetensors.torch.load(deployed.run.read(FILE))
+    # "raykd" makes the file one that `raykd.runs.student.about_of` reads, as a teacher's or a start's weights.
+    metadata = {"raykd": deployed.about.text()} | deployed.described()
+    path.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
+    differing = [
+        key for key, tensor in safetensors.torch.load_file(path).items() if not torch.equal(tensor, tensors[key])
+    ]
+    if differing:
+        raise RuntimeError(f"{differing[0]} reads back with other values")
+    return "weights under the network's own keys"
+
+
+def write_pt2(deployed: Deployed, path: Path) -> str:
+    """The whole network as torch.export's program, any batch size; "raykd.json" among its files says the rest."""
+    images, which = check_images(deployed.data)
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    program = torch.export.export(deployed.model, (images[:2],), dynamic_shapes=shapes)
+    content = io.BytesIO()  # to a file, torch says no more of a full disk than that it failed
+    files = {"raykd.json": json.dumps(deployed.described(), indent=1)}
+    torch.export.save(program, content, extra_files=files)
+    path.write_bytes(content.getvalue())
+    return compared(torch.export.load(path).module(), deployed, images, which)
+
+
+def write_onnx(deployed: Deployed, path: Path, preprocess: bool = False) -> str:
+    """The whole network as ONNX, any batch size; preprocess: from pixels to probabilities, see `onnx.preprocess`."""
+    from raykd.deploy.onnx.export import float_graph, runner, save
+
+    images, which = check_images(deployed.data)
+    graph = float_graph(deployed.model, images)
+    said = compared(runner(graph), deployed, images, which)
+    if preprocess:
+        return write_preprocessed(deployed, graph, path)
+    save(graph, path, deployed.described())
+    return said
+
+
+def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **about: object) -> str:
+    """A graph of the network with the evaluation's preprocessing before it; `about` goes into the metadata."""
+    from raykd.deploy.onnx.export import save
+    from raykd.deploy.onnx.preprocess import PIXELS, PROBABILITIES, compared_with_evaluation, with_preprocessing
+
+    pictures, which = check_pictures(deployed.data)
+    whole = with_preprocessing(graph, deployed.data)
+    difference = compared_with_evaluation(whole, graph, deployed.data, pictures)
+    save(whole, path, deployed.described(input=PIXELS, output=PROBABILITIES, **about))
+    return f"pixels to probabilities, within {difference:.0e} of the evaluation's on {which}"
+
+
+@torch.inference_mode()
+def compared(exported: Callable[[Tensor], Tensor], deployed: Deployed, images: Tensor, which: str) -> str:
+    """Say how far an exported network is from the original; raises RuntimeError where it is another network."""
+    wanted, found = deployed.model(images), exported(images)
+    difference = (found - wanted).abs().max().item()
+    if not difference <= 1e-3 * max(1.0, wanted.abs().max().item()):
+        raise RuntimeError(f"the exported network's logits differ from the original's by {difference:.2e}")
+    return f"logits within {difference:.0e} of the original's on {which}"

@@ -1,0 +1,1 @@
+"""The deployed network as an ONNX graph: plain, with its preprocessing, and in int8."""

@@ -1,0 +1,60 @@
+"""From a network to an ONNX graph, and to a function that onnxruntime computes."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from raykd import UserError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+IMAGES, LOGITS = "images", "logits"
+
+
+def expect_packages() -> None:
+    """Raise UserError where what ONNX needs is not installed."""
+    try:
+        for package in ("onnx", "onnxscript", "onnxruntime"):  # torch's exporter needs onnxscript
+            importlib.import_module(package)
+    except ImportError:
+        raise UserError(
+            "ONNX needs the packages onnx, onnxscript and onnxruntime: pip install 'raykd[export]'"
+        ) from None
+
+
+def float_graph(model: nn.Module, images: Tensor) -> "ModelProto":
+    """images float32 [N, 3, S, S] → logits float32 [N, C], for any N; traced with some images of that size."""
+    expect_packages()
+    program = torch.onnx.export(
+        model,
+        (images[:2],),
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        input_names=[IMAGES],
+        output_names=[LOGITS],
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None  # of the dynamo exporter
+    return program.model_proto
+
+
+def save(graph: "ModelProto", path: Path, about: dict[str, str]) -> None:
+    """Write a graph with metadata."""
+    import onnx
+
+    onnx.helper.set_model_props(graph, about)
+    path.write_bytes(graph.SerializeToString())
+
+
+def runner(graph: "ModelProto") -> Callable[[Tensor], Tensor]:
+    """What onnxruntime computes of a graph with one input and one output, on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    (name,) = (each.name for each in session.get_inputs())
+    return lambda values: torch.from_numpy(session.run(None, {name: values.numpy()})[0])
