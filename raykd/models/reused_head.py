@@ -1,8 +1,8 @@
 """A student that predicts with another network's head: its own stages, a projector, that head, as one network.
 
-The name says how to make it again: `reused:FACTOR:STUDENT+TEACHER`, such as `reused:2:resnet8x4+resnet32x4`. Its options
-are those of the two networks, as "student.KEYWORD" and "teacher.KEYWORD", and "teacher_size": the side of the images that
-the teacher gets, where the student's are resized for it.
+The name says how to make it again: `reused:FACTOR:STUDENT+TEACHER`, such as `reused:2:resnet8x4+resnet32x4`. Its
+options are those of the two networks, as "student.KEYWORD" and "teacher.KEYWORD", and "teacher_size": the side of the
+images that the teacher gets, where the student's are resized for it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
