@@ -19,7 +19,7 @@ COMMANDS = {
     "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
     "submit": "RECIPE --address URL [--no-wait] [--command tune] [--field VALUE …]  train or tune as a Ray job",
     "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write .beton files; or "
-    "teach RECIPE [--field VALUE …]  keep what its teachers say",
+    "teach RECIPE [--field VALUE …]  fill the cache of its teachers; or clean [--keep-gb N]  remove old caches",
     "list": "[methods|models|datasets|recipes]  what there is, a line each",
 }
 

@@ -48,10 +48,14 @@ def run(arguments: Sequence[str]) -> int:
         from raykd.commands.teach import run as teach
 
         return teach(arguments[1:])
+    if arguments and arguments[0] == "clean":
+        from raykd.commands.clean import run as clean
+
+        return clean(arguments[1:])
     if len(arguments) < 2 or arguments[0] != "prepare":
         raise UserError(
             "raykd data prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt] [--field VALUE …], "
-            "or raykd data teach RECIPE [--field VALUE …]"
+            "or raykd data teach RECIPE [--field VALUE …], or raykd data clean [--keep-gb N]"
         )
     recipe = arguments[1].endswith(".py") or "/" in arguments[1]
     chosen, data = _of_recipe(arguments) if recipe else _of_source(arguments)

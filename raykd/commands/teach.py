@@ -1,4 +1,4 @@
-"""raykd data teach: the logits of a recipe's teachers for every crop of its training, written ahead of it."""
+"""raykd data teach: the outputs of a recipe's teachers for every image of its training, computed ahead of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,5 +38,5 @@ def run(arguments: Sequence[str]) -> int:
         images = teach(loaded, chosen.recipe, chosen.storage, display)
     except Interrupted as stop:
         return 128 + stop.number
-    display.console.print(f"{images:,} images shown to teachers; training reads what they said")
+    display.console.print(f"{images:,} images run through teachers; training reads their outputs")
     return 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from raykd import UserError
-from raykd.fields import Fraction, Interval, NonNegative, Pixels, Probability, no_effect
+from raykd.fields import Fraction, Interval, NonNegative, NonNegativeInt, Pixels, Probability, no_effect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +122,9 @@ class Data:
     """Share of the training images that have labels, where others have none; None: as many as there are."""
     order: Literal["random", "quasi-random"] = "random"
     """quasi-random: shuffled within windows of the file's pages, for files larger than memory; reads each page once."""
+    views: NonNegativeInt = 0
+    """Passes after which images come again as they were augmented before: pass p draws as pass p mod `views`, so that
+    teachers with a cache are run in the first `views` passes alone. With mixing, whole batches come again. 0: never."""
     root: str = no_effect("~/.cache/raykd")
     """Folder of the .beton files and downloads."""
     shared: str = no_effect("")

@@ -1,5 +1,6 @@
 """Batches on the device: what the training loop and the evaluation read."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 
@@ -44,8 +45,10 @@ class TrainLoader:
         self.batch_size, self.seed, self.mixing = batch_size, seed, data.mixing
         self.labels = torch.from_numpy(header.labels)
         self.labelled_share = data.labelled_share
+        self.identity = prepared.identity
         self.streams = _streams(data, header, self.subset, seed)
         self.mixes = type(data.mixing) is not Mixing
+        self.period = _period(self.streams, batch_size)
         first, last = order.part(rank, world, batch_size)
         if first == last:
             raise UserError(
@@ -62,13 +65,35 @@ class TrainLoader:
         """Batches of global steps start, start + stride, … before `stop`."""
         tags = self.tags(start, stop)[::stride]
         read = zip(tags, self.engine.read(tags.reshape(-1)), strict=True)
-        for step, (row, images) in zip(range(start, stop, stride), read, strict=True):
-            yield self._batch(step, torch.from_numpy(row & order.INDEX_MASK), images)
+        for step, (row, images) in zip(self._drawn(start, stop)[::stride], read, strict=True):
+            yield self._batch(int(step), torch.from_numpy(row & order.INDEX_MASK), images)
 
     def tags(self, start: int, stop: int) -> np.ndarray:
-        """Which samples, in which passes: index | pass << 40 of every row read at global steps start … stop − 1."""
-        where = order.positions(start, stop, self.rows, self.batch_size)
-        return order.merged(where, self.streams)
+        """Which samples, in which views: index | view << 40 of every row read at global steps start … stop − 1."""
+        where = order.positions(self._drawn(start, stop), self.rows, self.batch_size)
+        return order.tags(where, self.streams)
+
+    def addresses(self, start: int, stop: int) -> np.ndarray:
+        """Where something is kept of this worker's images [stop − start, rows]: the same image, the same address.
+
+        The position in the stream at which the image, mixed where the recipe mixes, comes first; so it is the same for
+        any number of workers, and where images are not mixed for any batch size.
+        """
+        where = order.positions(self._drawn(start, stop), self.rows[self.mixes :], self.batch_size)
+        return where if self.mixes else order.addresses(where, self.streams)
+
+    def distinct(self, steps: int) -> int:
+        """How many different images the first global steps hold, at most."""
+        if self.mixes:
+            return min(steps, self.period or steps) * self.batch_size
+        seen = [steps * self.batch_size * stream.share for stream in self.streams]
+        limits = [len(stream.subset) * stream.views for stream in self.streams]
+        return sum(math.ceil(min(count, limit or count)) for count, limit in zip(seen, limits, strict=True))
+
+    def _drawn(self, start: int, stop: int) -> np.ndarray:
+        """The steps as which global steps start … stop − 1 draw their batches: mixed ones come again as wholes."""
+        steps = np.arange(start, stop, dtype=np.int64)
+        return steps % self.period if self.mixes and self.period else steps
 
     @property
     def unlabelled(self) -> int:
@@ -173,7 +198,12 @@ def _streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[
     for kind, (positions, _) in zip(("labelled", "unlabelled") if share else ("unlabelled",), groups):
         if share is not None and not len(positions):
             raise UserError(f"data.labelled_share: {share:g}, but no training image is {kind}: leave it out")
-    return [order.Stream(part, _orders(data, header, part, seed), weight) for part, weight in groups]
+    return [order.Stream(part, _orders(data, header, part, seed), weight, data.views) for part, weight in groups]
+
+
+def _period(streams: Sequence[order.Stream], batch_size: int) -> int:
+    """Full batches in which every image comes in each of its views; 0: views never come again."""
+    return math.ceil(max(stream.views * len(stream.subset) / stream.share for stream in streams) / batch_size)
 
 
 def _orders(data: Data, header: Header, subset: np.ndarray, seed: int) -> Callable[[int], np.ndarray]:

@@ -5,7 +5,7 @@ step s covers positions [s·B, (s+1)·B). Nothing is dropped or padded, and any 
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +44,7 @@ def numbers(key: np.ndarray, which: int | np.ndarray) -> np.ndarray:
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
     """Epoch's order [size], the same on every machine: an argsort of hashes, not of a generator's stream."""
     order = np.argsort(keys(seed, epoch, np.arange(size)), kind="stable")
@@ -70,22 +70,9 @@ def part(rank: int, world: int, batch_size: int) -> tuple[int, int]:
     return rank * batch_size // world, (rank + 1) * batch_size // world
 
 
-def positions(start: int, stop: int, rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """Stream positions [stop − start, len(rows)] of these rows of global steps start … stop − 1."""
-    return np.arange(start, stop, dtype=np.int64)[:, None] * batch_size + rows[None, :]
-
-
-def tagged(where: np.ndarray, subset: np.ndarray, order_of: Callable[[int], np.ndarray]) -> np.ndarray:
-    """Samples at stream positions, as index | pass << 40, the form in which they travel through FFCV.
-
-    `order_of` gives the order [n] of the subset [n] in an epoch.
-    """
-    passes, slots = where // len(subset), where % len(subset)
-    tags = np.empty_like(where)
-    for epoch in np.unique(passes):
-        here = passes == epoch
-        tags[here] = subset[order_of(int(epoch))[slots[here]]] | (epoch << PASS_SHIFT)
-    return tags
+def positions(steps: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """Stream positions [len(steps), len(rows)] of these rows of global steps."""
+    return steps.astype(np.int64)[:, None] * batch_size + rows[None, :]
 
 
 class Stream(NamedTuple):
@@ -93,19 +80,79 @@ class Stream(NamedTuple):
 
     subset: np.ndarray  # [n] positions in the file
     order_of: Callable[[int], np.ndarray]  # pass → the subset's order [n]
-    share: float  # of all that is read
+    share: float = 1.0  # of all that is read
+    views: int = 0  # passes after which augmentation is drawn again as in the first one; 0: never
+
+    def view(self, epoch: int) -> int:
+        """The pass as which a pass draws its augmentation."""
+        return epoch % self.views if self.views else epoch
+
+    def tags(self, where: np.ndarray) -> np.ndarray:
+        """Samples at positions of this stream, as index | view << 40, the form in which they travel through FFCV."""
+        return self._by_pass(where, self._tagged)
+
+    def places(self, where: np.ndarray) -> np.ndarray:
+        """For positions of this stream, the first ones at which the very same augmented images stood."""
+        return self._by_pass(where, self._first)
+
+    def _by_pass(self, where: np.ndarray, of_pass: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
+        passes, slots = where // len(self.subset), where % len(self.subset)
+        found = np.empty_like(where)
+        for epoch in np.unique(passes):
+            here = passes == epoch
+            found[here] = of_pass(int(epoch), slots[here])
+        return found
+
+    def _tagged(self, epoch: int, slots: np.ndarray) -> np.ndarray:
+        return self.subset[self.order_of(epoch)[slots]] | (self.view(epoch) << PASS_SHIFT)
+
+    def _first(self, epoch: int, slots: np.ndarray) -> np.ndarray:
+        view = self.view(epoch)
+        if view != epoch:
+            slots = inverse(self.order_of, view)[self.order_of(epoch)[slots]]
+        return view * len(self.subset) + slots
 
 
-def merged(where: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
-    """As `tagged`, from one stream, or from two that are read in turn, spread evenly according to their shares."""
-    first = streams[0]
+@lru_cache(maxsize=4)
+def inverse(order_of: Callable[[int], np.ndarray], epoch: int) -> np.ndarray:
+    """The slot [n] of each of a subset's samples in a pass."""
+    order = order_of(epoch)
+    slots = np.empty(len(order), np.int64)
+    slots[order] = np.arange(len(order))
+    return slots
+
+
+def tags(where: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
+    """Samples at positions of what is read, from one stream, or from two in turn, spread evenly by their shares."""
+    return _merged(where, streams, [stream.tags for stream in streams])
+
+
+def addresses(where: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
+    """Where something is kept of the images at positions of what is read: the same image, the same address.
+
+    Every view has as many addresses as all streams have samples, each stream's in the order of that view.
+    """
+    sizes = [len(stream.subset) for stream in streams]
+    before = [sum(sizes[:k]) for k in range(len(sizes))]
+    rules = [partial(_address, stream, skip, sum(sizes)) for stream, skip in zip(streams, before, strict=True)]
+    return _merged(where, streams, rules)
+
+
+def _address(stream: Stream, skip: int, size: int, where: np.ndarray) -> np.ndarray:
+    """skip: addresses of a view that come before this stream's; size: all of a view's."""
+    views, slots = np.divmod(stream.places(where), len(stream.subset))
+    return views * size + skip + slots
+
+
+def _merged(where: np.ndarray, streams: Sequence[Stream], of_stream: Sequence[Callable]) -> np.ndarray:
+    """A function of each stream's own positions, at positions of all."""
     if len(streams) == 1:
-        return tagged(where, first.subset, first.order_of)
-    before, after = ((w * first.share).astype(np.int64) for w in (where, where + 1))  # of the first stream, so far
-    mine, tags = after > before, np.empty_like(where)
-    tags[mine] = tagged(before[mine], first.subset, first.order_of)
-    tags[~mine] = tagged((where - before)[~mine], streams[1].subset, streams[1].order_of)
-    return tags
+        return of_stream[0](where)
+    before, after = ((w * streams[0].share).astype(np.int64) for w in (where, where + 1))  # of the first, so far
+    mine, found = after > before, np.empty_like(where)
+    found[mine] = of_stream[0](before[mine])
+    found[~mine] = of_stream[1]((where - before)[~mine])
+    return found
 
 
 def held_out(labels: np.ndarray, share: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Copies from the host to a GPU that neither wait for it nor let it read memory that has changed meanwhile."""
+"""Copies between the host and a GPU that neither wait for it nor let it read memory that has changed meanwhile."""
 
 from typing import NamedTuple
 
@@ -16,6 +16,30 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
         return values.to(device)
     # Not `values.pin_memory()`: of a tensor that is pinned already it gives the tensor itself.
     return torch.empty_like(values, pin_memory=True).copy_(values).to(device, non_blocking=True)
+
+
+class Fetched(NamedTuple):
+    """A copy in the host's memory that a GPU may not have finished yet."""
+
+    tensor: Tensor
+    arrived: torch.cuda.Event | None
+
+    def wait(self) -> Tensor:
+        """The copy, once it is whole; in a step nobody waits for it, so this is for other threads."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.tensor
+
+
+def to_host(values: Tensor) -> Fetched:
+    """Begin a copy to the host, in memory that nobody else holds; what is done to `values` next does not change it."""
+    on_gpu = values.device.type == "cuda"
+    copy = torch.empty_like(values, device="cpu", pin_memory=on_gpu).copy_(values, non_blocking=on_gpu)
+    if not on_gpu:
+        return Fetched(copy, None)
+    arrived = torch.cuda.Event()
+    arrived.record(torch.cuda.current_stream(values.device))
+    return Fetched(copy, arrived)
 
 
 class Sent(NamedTuple):

@@ -186,11 +186,16 @@ class Teachers:
     """On GPUs, replay a frozen teacher's passes from a CUDA graph: a single launch of the same kernels. Off: they are
     launched one by one."""
     cache: Literal["none", "float32", "float16", "top-k"] = "none"
-    """Keep the teachers' logits of every training crop below `data.root`, in this type; later runs on the same data
-    with the same seed read them and run no teacher. top-k: the `top_k` largest in float16, and the others' total
+    """Keep what the teachers give for every training image below `data.root`, in this type: their logits, and the
+    features that the method reads. Later runs on the same data with the same seed (and, where images are mixed, the
+    same batch size) read it and run no teacher. top-k: the `top_k` largest logits in float16, and the others' total
     probability, which is spread evenly over them: at temperature 1 the kept classes' probabilities are exact."""
     top_k: Annotated[int, Interval(ge=0, le=65_536)] = 0
     """Logits that a cache of top-k keeps of each image."""
+    cache_compression: bool = no_effect(False)
+    """Compress cached feature maps, without loss, by Zstandard: less room on the disk, more work for the CPUs."""
+    cache_gb: NonNegative = no_effect(0.0)
+    """Gigabytes that all caches below `data.root` may take together; 0: what the disk has room for."""
     placement: Literal["inline", "remote"] = no_effect("inline")
     """inline: in each worker, before its student's step; remote: in Ray actors on CPUs or GPUs of their own, which are
     ahead of the student. The result is the same."""

@@ -17,11 +17,15 @@ from raykd.recipe import Teachers
 from raykd.teachers.captured import Captured
 
 
-class CachedLogits(Protocol):
-    """One teacher's logits by sample and pass; see raykd.teachers.logit_cache."""
+class Cache(Protocol):
+    """One teacher's outputs by address; see raykd.teachers.cache."""
 
-    def logits(self, tags: np.ndarray, device: torch.device, compute: Callable[[], Tensor]) -> Tensor:
-        """Rows of `tags`, [B, C] float32; those that are missing are computed, all of the batch at once."""
+    def output(self, addresses: np.ndarray, device: torch.device, compute: Callable[[], Output]) -> Output:
+        """The output for images at addresses [B]; what is missing is computed, all of the batch at once."""
+        ...
+
+    def holds(self, addresses: np.ndarray) -> bool:
+        """Whether nothing of addresses [B] is missing."""
         ...
 
 
@@ -50,7 +54,7 @@ class FrozenTeacher:
     network: Staged  # in the form that costs least: see raykd.models.frozen
     path: str  # of its run, or its weights' name
     parameters: int  # of the network as it was trained
-    kept: CachedLogits | None = None  # its logits in files, where the recipe says so
+    cache: Cache | None = None  # of its outputs, where the recipe has one
     form: Form = Form()  # what its passes in training are computed in
     knows_classes: bool = True  # False: its logits are not the data's classes, and only features are read
     remarks: tuple[str, ...] = ()  # what the user is told of how it was made to fit

@@ -1,4 +1,4 @@
-"""What frozen teachers say of a batch."""
+"""Frozen teachers' outputs for a batch."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -14,22 +14,20 @@ from raykd.teachers.frozen_teacher import FrozenTeacher
 
 @torch.no_grad()
 def ask(
-    teachers: Sequence[FrozenTeacher], features: Sequence, images: Tensor, context, tags: np.ndarray | None = None
+    teachers: Sequence[FrozenTeacher], features: Sequence, images: Tensor, context, addresses: np.ndarray | None = None
 ) -> list[Output]:
-    """What each frozen teacher says of the images, with the features that the method reads of it.
+    """Each frozen teacher's output for the images, with the features that the method reads of it.
 
-    tags: which sample in which pass each image is; a teacher whose logits are kept is then read, not run.
+    addresses: of the images [B] in caches (see `TrainLoader.addresses`), from which teachers that have one are read.
     """
-    said: list[Output] = []
+    outputs: list[Output] = []
     wanted = features or [()] * len(teachers)
     with context():
-        for k, teacher in enumerate(teachers):
-            run = functools.partial(teacher.output, images, wanted[k])
-            if teacher.kept is None or tags is None:
-                said.append(run())
-            else:
-                said.append(Output(teacher.kept.logits(tags, images.device, lambda run=run: run().logits), {}))
-    return said
+        for teacher, names in zip(teachers, wanted):
+            run = functools.partial(teacher.output, images, names)
+            cached = teacher.cache is not None and addresses is not None
+            outputs.append(teacher.cache.output(addresses, images.device, run) if cached else run())
+    return outputs
 
 
 def moved(output: Output, device: torch.device) -> Output:

@@ -1,10 +1,16 @@
 """The stream of training: permutations, parts of workers, tags."""
 
+from functools import partial
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raykd.data import order
+
+
+def stream(subset: np.ndarray, share: float = 1.0, views: int = 0, seed: int = 7) -> order.Stream:
+    return order.Stream(subset, partial(order.permutation, seed, size=len(subset)), share, views)
 
 
 def test_hash_is_splitmix64():
@@ -43,13 +49,7 @@ def test_stream_is_the_concatenated_epochs_whoever_reads_it(batch, world, size, 
     parts = []
     for rank in range(world):
         first, last = order.part(rank, world, batch)
-        parts.append(
-            order.tagged(
-                order.positions(start, start + 3, np.arange(first, last), batch),
-                subset,
-                lambda epoch: order.permutation(7, epoch, size),
-            )
-        )
+        parts.append(stream(subset).tags(order.positions(np.arange(start, start + 3), np.arange(first, last), batch)))
     assert (np.concatenate(parts, 1).reshape(-1) == whole[start * batch : (start + 3) * batch]).all()
 
 
@@ -69,3 +69,30 @@ def test_windowed_order_needs_each_page_once():
     windows = [set(pages[first[i : i + 7 * order.WINDOW]]) for i in range(0, 700, 7 * order.WINDOW)]
     assert [len(window) for window in windows] == [32, 32, 32, 4] and len(set.union(*windows)) == 100
     assert len(set(pages[first[:20]])) > 10  # shuffled inside
+
+
+def test_views_come_again_in_the_same_turn_and_in_another_order():
+    subset = np.arange(50) * 3 + 1
+    whole, again = stream(subset).tags(np.arange(400)), stream(subset, views=3).tags(np.arange(400))
+    assert (whole[:150] == again[:150]).all()
+    for epoch in range(3, 8):
+        mine, first = again[50 * epoch : 50 * epoch + 50], whole[50 * (epoch % 3) : 50 * (epoch % 3) + 50]
+        assert sorted(mine) == sorted(first) and (mine != first).any()
+        assert (mine & order.INDEX_MASK == whole[50 * epoch : 50 * epoch + 50] & order.INDEX_MASK).all()
+
+
+@given(st.integers(1, 40), st.integers(0, 30), st.integers(0, 4), st.floats(0.05, 0.95))
+def test_the_same_image_has_the_same_address_and_no_other_has_it(labelled, unlabelled, views, share):
+    subset = np.random.default_rng(1).permutation(labelled + unlabelled)
+    streams = [stream(subset, views=views)]
+    if unlabelled:
+        parts = ((subset[:labelled], share), (subset[labelled:], 1 - share))
+        streams = [stream(part, weight, views, seed) for seed, (part, weight) in enumerate(parts)]
+    where = np.arange(10 * len(subset))
+    tags, addresses = order.tags(where, streams), order.addresses(where, streams)
+    pairs = set(zip(tags.tolist(), addresses.tolist(), strict=True))
+    assert len(pairs) == len(set(tags.tolist())) == len(set(addresses.tolist()))
+    if views:
+        assert addresses.max() < views * len(subset)
+    if views == 0 and len(streams) == 1:
+        assert (addresses == where).all()

@@ -1,6 +1,7 @@
-"""Teachers' logits written ahead of training: one Ray task for each teacher and pass, side by side."""
+"""Teachers' outputs computed ahead of training: Ray tasks side by side, each for some of its steps."""
 
 import math
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from raykd.train.setup import Experiment
 
 
+PIECES = 64  # tasks, of a pass each at least: every one opens data and teachers, and is a tick of the progress bar
+
+
 @dataclass(frozen=True)
 class Source:
     """All that a task needs to find the recipe's teachers and batches."""
@@ -34,13 +38,20 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
-    teachers: list[str]
-    passes: int
+    pieces: list[tuple[int, int]]  # first and last step (exclusive) of each task
+    said: list[str]
+
+
+@dataclass(frozen=True)
+class Filled:
+    steps: int
+    images: int  # run, of each teacher
+    node: str
     said: list[str]
 
 
 def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int:
-    """Fill the files of `teachers.cache`; what is there already stays. Returns the number of images run.
+    """Fill the caches of the recipe's teachers; what is there and whole stays. Returns the number of images run.
 
     The rows are those of whole global batches, as one worker computes them: with one worker and the same batch size
     training would write the very same bits, with others the same to rounding. Teachers that are missing are trained.
@@ -50,6 +61,8 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
         raise UserError(
             "teachers.cache: nothing is to be kept; name teachers, and a cache, e.g. --teachers.cache float16"
         )
+    if recipe.teachers.form == "auto":
+        raise UserError("teachers.form: what auto takes is measured when training starts: name the one to fill for")
     trained = ensemble.ensure(loaded, recipe, storage, display)
     one = replace(recipe, workers=min(1, connection.workers_of(recipe)[0]))
     source = Source(to_dict(one), trained, loaded.sources)
@@ -64,21 +77,22 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
 
 
 def _fill(source: Source, display: Display, run: Callable[[Callable, Sequence[tuple]], Iterator[Any]]) -> int:
-    (found,) = run(plan, [(source,)])
-    for line in found.said:
+    (planned,) = run(plan, [(source,)])
+    for line in planned.said:
         display.note(line)
-    work = [(source, k, epoch) for epoch in range(found.passes) for k in range(len(found.teachers))]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     images, nodes = 0, set()
     with Progress(*columns, console=display.console) as progress:
-        bar = progress.add_task("teachers × passes", total=len(work))
-        for count, node in run(fill, work):
-            images += count
-            nodes.add(node)
-            progress.advance(bar)
+        bar = progress.add_task("steps of training", total=max(stop for _, stop in planned.pieces))
+        for done in run(fill, [(source, *piece) for piece in planned.pieces]):
+            images += done.images
+            nodes.add(done.node)
+            for line in done.said:
+                display.note(line)
+            progress.advance(bar, done.steps)
     if len(nodes) > 1:
         display.note(
-            f"data.root must be a folder that all nodes share: logits were written by {', '.join(sorted(nodes))}"
+            f"data.root must be a folder that all nodes share: the cache was written by {', '.join(sorted(nodes))}"
         )
     return images
 
@@ -105,48 +119,57 @@ def _tasks(recipe: Recipe) -> Callable[[Callable, Sequence[tuple]], Iterator[Any
 def plan(source: Source) -> Plan:
     """What there is to do, and what is to be said before anything is written."""
     said: list[str] = []
-    with _opened(source, said.append) as (experiment, teachers):
-        return Plan([teacher.name for teacher in teachers], math.ceil(experiment.recipe.epochs), said)
+    with _opened(source, said.append, said.append) as (experiment, _):
+        data, recipe = experiment.train_data, experiment.recipe
+        steps = min(experiment.steps, data.period or experiment.steps)
+        each = max(data.size // recipe.batch_size, math.ceil(steps / PIECES), 1)
+        return Plan([(first, min(first + each, steps)) for first in range(0, steps, each)], said)
 
 
-def fill(source: Source, k: int, epoch: int) -> tuple[int, str]:
-    """Write teacher k's logits of one pass where they are missing; returns images run, and this node's name."""
-    import socket
-
+def fill(source: Source, start: int, stop: int) -> Filled:
+    """Write the outputs of all teachers for the images of some steps where one is missing or damaged."""
     from raykd.teachers.outputs import ask
 
+    said: list[str] = []
     images = 0
-    with _opened(source, lambda line: None) as (experiment, teachers):
-        teacher, data = teachers[k], experiment.train_data
-        for start, stop in _missing(experiment, teacher, epoch):
-            for batch, tags in zip(data.batches(start, stop), data.tags(start, stop), strict=True):
-                ask([teacher], [()], batch.images, experiment.autocast, tags)
-                images += len(tags)
-    return images, socket.gethostname()
+    with _opened(source, lambda line: None, said.append) as (experiment, teachers):
+        data, features = experiment.train_data, experiment.distiller.teacher_features or [()] * len(teachers)
+        for first, last in _missing(data, teachers, start, stop):
+            for batch, at in zip(data.batches(first, last), data.addresses(first, last), strict=True):
+                empty = [k for k, teacher in enumerate(teachers) if not teacher.cache.holds(at)]
+                asked = [teachers[k] for k in empty], [features[k] for k in empty]
+                ask(*asked, batch.images, experiment.autocast, at)
+                images += len(at) * len(empty)
+    return Filled(stop - start, images, socket.gethostname(), said)
 
 
-def _missing(experiment: "Experiment", teacher: "FrozenTeacher", epoch: int) -> list[tuple[int, int]]:
-    """Ranges of the steps that begin in a pass and have a row that nobody has written."""
-    data = experiment.train_data
-    first, last = (-(-e * data.size // experiment.recipe.batch_size) for e in (epoch, epoch + 1))
-    steps = range(first, min(last, experiment.steps))
-    wanted = [step for step in steps if teacher.kept.missing(data.tags(step, step + 1)[0]).any()]
+def _missing(data: Any, teachers: Sequence["FrozenTeacher"], start: int, stop: int) -> list[tuple[int, int]]:
+    """Ranges of the steps that have an image of which a teacher's output is not there."""
+    at = data.addresses(start, stop)
+    wanted = [step for step in range(start, stop) if not all(t.cache.holds(at[step - start]) for t in teachers)]
     runs = groupby(enumerate(wanted), key=lambda pair: pair[1] - pair[0])
     return [(run[0][1], run[-1][1] + 1) for _, group in runs for run in [list(group)]]
 
 
 @contextmanager
-def _opened(source: Source, say: Callable[[str], None]) -> "Iterator[tuple[Experiment, list[FrozenTeacher]]]":
-    """The experiment as one worker opens it, and its teachers with their caches."""
+def _opened(
+    source: Source, say: Callable[[str], None], warn: Callable[[str], None]
+) -> "Iterator[tuple[Experiment, list[FrozenTeacher]]]":
+    """The experiment as one worker opens it, and its teachers with their caches, which are written at the end.
+
+    say: told what the caches take. warn: told of damage.
+    """
     from raykd.launch.job_spec import unpack
     from raykd.recipe.serial import from_dict
-    from raykd.teachers.logit_cache import keep
+    from raykd.teachers.cache.attach import attach_cache
+    from raykd.teachers.cache.write_behind import WriteBehind
     from raykd.train.process import use_cpus
     from raykd.train.setup import Experiment, single
 
     unpack(source.sources)
     recipe = from_dict(source.recipe)
     use_cpus(recipe.cpus_per_worker)
-    with closing(Experiment(recipe, single(recipe), source.trained, say)) as experiment:
+    opened = Experiment(recipe, single(recipe), source.trained, warn)
+    with closing(opened) as experiment, closing(WriteBehind(warn)) as writer:
         features, data = experiment.distiller.teacher_features, experiment.train_data
-        yield experiment, keep(experiment.teachers, recipe, features, data, say)
+        yield experiment, attach_cache(experiment.teachers, experiment.recipe, features, data, writer, say)

@@ -74,7 +74,7 @@ class Worker:
 
     def __init__(self, job: JobSpec, recipe: "Recipe", placement: "Placement", report: Report, client: "Client"):
         from raykd.storage.folder import Folder
-        from raykd.teachers.logit_cache import keep
+        from raykd.teachers.cache.write_behind import WriteBehind
         from raykd.train.setup import Experiment
 
         self.job, self.recipe, self.placement, self.report, self.client = job, recipe, placement, report, client
@@ -84,7 +84,7 @@ class Worker:
         self._expect_storage()
         client.tell(phase="preparing data and networks")
         self.experiment = Experiment(recipe, placement, job.trained, client.copying, self._expect_no_stop)
-        features, train_data = self.experiment.distiller.teacher_features, self.experiment.train_data
+        self.data = self.experiment.train_data
         self.recipe = recipe = self.experiment.recipe
         for line in self.experiment.prepared.notes[:5]:
             self.notice(line)
@@ -94,17 +94,18 @@ class Worker:
         taken = self.experiment.student_weights
         if taken:
             self.notice(f"student: of {recipe.student.weights} it takes {taken}")
-        self.teachers = keep(self.experiment.teachers, recipe, features, train_data, self.notice)
+        self.teachers, self.writer = self.experiment.teachers, WriteBehind(client.note)
         if recipe.teachers.placement == "remote" and self.teachers:
             self._start_remote_teachers()
         self.state = self.experiment.new_state()
         self.evaluation: Any = None
 
     def close(self) -> None:
-        """Free the loaders, and end the remote teachers."""
+        """Free the loaders, end the remote teachers, and write the rest of the cache."""
         self.experiment.close()
         if self.remote is not None:
             self.remote.close()
+        self.writer.close()
 
     def notice(self, line: str) -> None:
         """Tell the user one line, besides the progress; of the first worker alone."""
@@ -119,6 +120,7 @@ class Worker:
         attempt = self._claim() if first else ""
         stamp = self._resume()
         self._choose_precision()
+        self._attach_cache()
         self.client.tell(phase="measuring teachers" if self.teachers else "starting")
         self.measured = measure_teachers(self.experiment, self.teachers)
         for line in self.measured.lines(len(self.experiment.prepared.classes), bool(self.recipe.data.validation)):
@@ -153,7 +155,7 @@ class Worker:
         from raykd.train.loop import Epoch, fit
 
         due = recorder.save_due if recorder is not None else lambda step: False
-        at, data = self.placement, self.experiment.train_data
+        at, data = self.placement, self.data
         for event in fit(
             self.recipe, self.state, self.teachers, data, self.evaluate, at.device, due, at.rank, at.world, self.remote
         ):
@@ -232,12 +234,19 @@ class Worker:
             self.recipe,
             self.state.distiller,
             self.teachers,
-            self.experiment.train_data,
+            self.data,
             at.device,
             at.rank,
             self.notice,
         )
         self.teachers = [replace(teacher, form=form) for teacher in self.teachers]
+
+    def _attach_cache(self) -> None:
+        """Let the teachers be read from files, in the precision that they run in."""
+        from raykd.teachers.cache.attach import attach_cache
+
+        features = self.experiment.distiller.teacher_features
+        self.teachers = attach_cache(self.teachers, self.recipe, features, self.data, self.writer, self.notice)
 
     def _start_remote_teachers(self) -> None:
         """Start this worker's actors, which begin to load at once."""

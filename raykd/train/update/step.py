@@ -65,7 +65,7 @@ class Running:
         self.context = autocast(self.recipe, self.device)
         self.check = FiniteCheck(self.recipe, self.state, self.rank)
         self.watch = Stopwatch(self.device)
-        self.reads_kept = any(teacher.kept for teacher in self.teachers)
+        self.reads_cache = any(teacher.cache is not None for teacher in self.teachers)
 
     def epoch(self, step: int) -> float:
         """Passes over the training split before a step."""
@@ -82,8 +82,8 @@ def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
     seed_step(recipe.seed, state.step, run.rank)
     optimizer.zero_grad(set_to_none=True)
     parts = list(split(batch, recipe.accumulate))
-    tags = run.data.tags(state.step, state.step + 1)[0] if run.reads_kept else None
-    chunks = [None] * len(parts) if tags is None else np.array_split(tags, len(parts))
+    addresses = run.data.addresses(state.step, state.step + 1)[0] if run.reads_cache else None
+    chunks = [None] * len(parts) if addresses is None else np.array_split(addresses, len(parts))
     said = run.remote(state.step) if run.remote is not None else [None] * len(parts)
     found = []
     for i, part in enumerate(parts):
@@ -102,12 +102,12 @@ def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
     return _mean(found), norm, rate
 
 
-def _backward(run: Running, part: Batch, tags: np.ndarray | None, said: list[Output] | None) -> Step:
+def _backward(run: Running, part: Batch, addresses: np.ndarray | None, said: list[Output] | None) -> Step:
     """Teachers, forward and backward pass of a part of the batch; the gradients add up."""
     state = run.state
     if said is None:
         teachers = run.teachers if state.distiller.asks_teachers else []
-        outputs = ask(teachers, state.distiller.teacher_features, part.images, run.context, tags)
+        outputs = ask(teachers, state.distiller.teacher_features, part.images, run.context, addresses)
     else:
         outputs = [moved(output, run.device) for output in said]
     run.watch.lap("teacher")

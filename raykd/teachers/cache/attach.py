@@ -1,0 +1,117 @@
+"""Teachers with their caches: what is kept, what it takes, and whether there is room for it."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from raykd import UserError
+from raykd.models.staged import Staged
+from raykd.recipe import Recipe
+from raykd.recipe.length import total_steps
+from raykd.teachers.cache import folders
+from raykd.teachers.cache.compression import suits
+from raykd.teachers.cache.formats import Format, Full, TopK
+from raykd.teachers.cache.key import digest_of, key_of
+from raykd.teachers.cache.row_files import Layout, RowFiles
+from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
+from raykd.teachers.cache.write_behind import WriteBehind
+from raykd.teachers.frozen_teacher import FrozenTeacher
+
+
+class Planned(NamedTuple):
+    """One tensor of one teacher, before any file of it is touched."""
+
+    teacher: FrozenTeacher
+    what: str  # "logits", or the name of a feature
+    format: Format
+    layout: Layout
+    folder: Path
+    seed: int
+    content: str  # of the data
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What `raykd data clean` says of it."""
+        form = f"top {self.format.k} of {self.format.classes}" if isinstance(self.format, TopK) else self.format.kind
+        plain = {"teacher": self.teacher.name, "path": self.teacher.path, "what": self.what, "kept": form}
+        return plain | {"data": self.content, "seed": self.seed}
+
+
+def attach_cache(
+    teachers: Sequence[FrozenTeacher],
+    recipe: Recipe,
+    features: Sequence[Sequence[str]],
+    data: Any,
+    writer: WriteBehind,
+    say: Any,
+) -> list[FrozenTeacher]:
+    """The teachers with their caches, as `teachers.cache` says, which are told of and made where they are missing.
+
+    features: of each teacher, the method's `teacher_features`. data: the run's TrainLoader.
+    Raises UserError where the disk, or `teachers.cache_gb`, has no room for them.
+    """
+    if recipe.teachers.cache == "none" or not teachers:
+        return list(teachers)
+    plans = [_planned(t, recipe, names, data) for t, names in zip(teachers, features or [()] * len(teachers))]
+    images = data.distinct(total_steps(recipe, data.size))
+    expect_room([plan for each in plans for plan in each], images, recipe.teachers.cache_gb, say)
+    caches = [TeacherCache({plan.what: _opened(plan, say) for plan in each}, writer) for each in plans]
+    return [replace(teacher, cache=cache) for teacher, cache in zip(teachers, caches, strict=True)]
+
+
+def _planned(teacher: FrozenTeacher, recipe: Recipe, features: Sequence[str], data: Any) -> list[Planned]:
+    weights, found = digest_of(teacher.network), []
+    for what in ("logits", *dict.fromkeys(features)):
+        form = _format(teacher.network, what, recipe)
+        compressed = recipe.teachers.cache_compression and suits(form.bytes)
+        kept = {"what": what, "format": str(form), "compressed": compressed}
+        key = key_of(teacher, weights, recipe, data, kept)
+        width = (2 if form.kind == "float16" else 4) if compressed and isinstance(form, Full) else 0
+        name = "-".join((teacher.network.name, what, key)).replace(":", "-").replace("/", "-")
+        place = folders.root_of(recipe.data.root) / name
+        found.append(
+            Planned(teacher, what, form, Layout(form.bytes, data.size, width), place, recipe.seed, data.identity)
+        )
+    return found
+
+
+def _format(network: Staged, what: str, recipe: Recipe) -> Format:
+    kind = recipe.teachers.cache
+    if what != "logits":
+        return Full(network.shapes[what], "float32" if kind == "float32" else "float16")
+    outputs = network.num_classes or network.width("pooled")
+    return TopK(outputs, recipe.teachers.top_k) if kind == "top-k" else Full((outputs,), kind)
+
+
+def expect_room(plans: Sequence[Planned], images: int, most_gb: float, say: Any) -> None:
+    """Tell what the caches take and have; raises UserError where the rest does not fit."""
+    root = plans[0].folder.parent
+    total = sum(plan.layout.stride for plan in plans) * images
+    there = sum(folders.allocated(plan.folder) for plan in plans)
+    missing = max(0, total - there)
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    tensors = ", ".join(f"{plan.teacher.name} {plan.what} {plan.layout.bytes:,} bytes" for plan in plans)
+    what = f"teachers' cache in {root}: {images:,} images × ({tensors})"
+    clean = "raykd data clean shows what can go"
+    if missing > free:
+        raise UserError(f"teachers.cache: {what} need {gb(missing)} more, {gb(free)} are free; {clean}")
+    used = sum(folders.allocated(folder) for folder in folders.all_in(root))
+    if most_gb and used + missing > most_gb * 1e9:
+        raise UserError(
+            f"teachers.cache: {what} need {gb(missing)} more, all caches there have {gb(used)}, and teachers.cache_gb "
+            f"allows {most_gb:g} GB; {clean}"
+        )
+    most = "at most " if any(plan.layout.width for plan in plans) else ""
+    say(f"{what}: {gb(there)} there, {most}{gb(missing)} to write, {gb(free)} free")
+
+
+def gb(count: float) -> str:
+    return f"{count / 1e9:.2f} GB"
+
+
+def _opened(plan: Planned, say: Any) -> TensorCache:
+    folders.use(plan.folder, plan.about)
+    return TensorCache(f"{plan.teacher.name}'s {plan.what}", plan.format, RowFiles(plan.folder, plan.layout, say))

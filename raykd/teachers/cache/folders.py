@@ -1,0 +1,89 @@
+"""The folders of all caches below a data root: what they hold, when they were used last, and removing them."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raykd.storage import atomic
+
+ABOUT, IN_USE = "about.json", "in-use"  # the second is locked by whoever reads or writes
+
+
+@dataclass(frozen=True)
+class CacheFolder:
+    path: Path
+    about: dict[str, Any]  # empty: of an earlier version, or damaged
+    bytes: int  # on the disk
+    used: float  # when a run opened it last, in seconds since the epoch
+
+
+def root_of(data_root: str) -> Path:
+    return Path(data_root).expanduser() / "teachers"
+
+
+def all_in(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+
+
+def allocated(folder: Path) -> int:
+    """Bytes that a folder's files take on the disk: rows that nobody has written take none."""
+    return sum(path.stat().st_blocks * 512 for path in folder.glob("*") if path.is_file())
+
+
+def use(folder: Path, about: dict[str, Any]) -> None:
+    """Make a cache's folder where it is missing, note that it is used now, and hold it until this process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _read(folder):
+        atomic.write(folder / ABOUT, json.dumps(about, indent=1).encode())
+    os.utime(folder / ABOUT)
+    if folder not in _held:
+        _held[folder] = os.open(folder / IN_USE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(_held[folder], fcntl.LOCK_SH)
+
+
+_held: dict[Path, int] = {}
+
+
+def oldest_first(root: Path) -> list[CacheFolder]:
+    """All caches, the one that was used longest ago first."""
+    found = []
+    for path in all_in(root):
+        about = path / ABOUT
+        used = (about if about.exists() else path).stat().st_mtime
+        found.append(CacheFolder(path, _read(path), allocated(path), used))
+    return sorted(found, key=lambda folder: folder.used)
+
+
+def remove(folder: Path) -> bool:
+    """Remove a cache; False where a living process of this machine uses it."""
+    with _unused(folder) as unused:
+        if unused:
+            shutil.rmtree(folder)
+    return unused
+
+
+@contextlib.contextmanager
+def _unused(folder: Path) -> Iterator[bool]:
+    descriptor = os.open(folder / IN_USE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,93 @@
+"""What is kept of one tensor of a teacher's output: equally many bytes for every image, made and read on any device."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd import UserError
+
+TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def mark_of(values: Tensor) -> int:
+    """Type and memory layout of a teacher's tensor as one byte: sums over another layout may be rounded otherwise."""
+    last = values.ndim == 4 and not values.is_contiguous() and values.is_contiguous(memory_format=torch.channels_last)
+    return 2 * TYPES.index(values.dtype) + last
+
+
+@dataclass(frozen=True)
+class Full:
+    """All values, in one type."""
+
+    shape: tuple[int, ...]  # of one image's
+    kind: str  # float32 or float16
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * np.dtype(self.kind).itemsize
+
+    def pack(self, values: Tensor) -> Tensor:
+        """Values [B, …] → uint8 [B, bytes], in the order in which they lie in memory."""
+        ordered = values.permute(0, 2, 3, 1) if mark_of(values) % 2 else values
+        return ordered.reshape(len(values), -1).to(getattr(torch, self.kind)).contiguous().view(torch.uint8)
+
+    def unpack(self, rows: Tensor, mark: int) -> Tensor:
+        """uint8 [B, bytes] → values [B, …] in the type and layout of the mark."""
+        flat = rows.view(getattr(torch, self.kind)).to(TYPES[mark // 2])
+        if mark % 2:
+            channels, height, width = self.shape
+            return flat.view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return flat.view(-1, *self.shape)
+
+    def expect_exact(self, rows: np.ndarray, name: str) -> None:
+        """Raise UserError where values do not fit the type."""
+        if self.kind == "float16" and not np.isfinite(rows.view(np.float16)).all():
+            raise UserError(f"teachers.cache: {name} has values that float16 can't hold: use --teachers.cache float32")
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The k largest logits in float16 with their classes, and the log of the sum of the others' exponentials.
+
+    The others come back as equals of that sum: softmax then gives each kept class its own probability, to float16's
+    rounding of its logit, and all others together theirs. With k = C this is `Full` in float16.
+    """
+
+    classes: int
+    k: int
+
+    def __post_init__(self):
+        if not 0 < self.k <= self.classes:
+            raise UserError(f"teachers.top_k: {self.k} must be from 1 to the data's {self.classes} classes")
+        if self.classes > 65_536:
+            raise UserError(
+                f"teachers.cache: top-k numbers classes to 65,536, the data has {self.classes}: use float16"
+            )
+
+    @property
+    def bytes(self) -> int:
+        return 4 * self.k + 4
+
+    def pack(self, logits: Tensor) -> Tensor:
+        """Logits [B, C] → uint8 [B, bytes]."""
+        largest, classes = logits.float().topk(self.k, dim=1)
+        others = logits.double().scatter(1, classes, -torch.inf).logsumexp(1, keepdim=True)
+        parts = (largest.to(torch.float16), classes.to(torch.int16), others.float())  # int16: the lower 16 bits
+        return torch.cat([part.view(torch.uint8) for part in parts], 1)
+
+    def unpack(self, rows: Tensor, mark: int) -> Tensor:
+        """uint8 [B, bytes] → float32 logits [B, C]."""
+        largest, classes, others = (part.contiguous() for part in rows.split((2 * self.k, 2 * self.k, 4), 1))
+        each = others.view(torch.float32) - float(np.log(max(1, self.classes - self.k)))
+        index = classes.view(torch.int16).long() & 0xFFFF
+        return each.expand(-1, self.classes).scatter(1, index, largest.view(torch.float16).float())
+
+    def expect_exact(self, rows: np.ndarray, name: str) -> None:
+        """Raise UserError where the largest logits do not fit their type."""
+        Full((self.k,), "float16").expect_exact(np.ascontiguousarray(rows[:, : 2 * self.k]), name)
+
+
+Format = Full | TopK

@@ -1,0 +1,48 @@
+"""All that the numbers in a cache depend on."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raykd.recipe import Recipe
+from raykd.recipe.serial import to_dict
+from raykd.teachers.frozen_teacher import FrozenTeacher
+
+VERSION = 1  # of the files and of what the key says
+PIXELS = ("source", "encoding", "image_size", "mean", "std", "train")  # fields of `data`
+ORDER = ("validation", "labelled_share", "order")  # and those that say what comes at which address
+
+
+def digest_of(network: nn.Module) -> str:
+    """A hash of a network's parameters and buffers."""
+    digest = hashlib.sha256()
+    for tensor in _tensors(network):
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, kept: dict[str, Any]) -> str:
+    """Sixteen hexadecimal digits. weights: `digest_of` the teacher's network. data: the run's TrainLoader.
+
+    kept: what of the output, and how. Not in the key, as they change nothing or the rounding alone: the number of
+    workers, the batch size of images that are not mixed, `data.views`, which says only when images come again.
+    """
+    plain, precision = to_dict(recipe.data), recipe.precision
+    about = {"version": VERSION, "seed": recipe.seed, "content": data.identity, "size": data.size, "kept": kept}
+    about |= {name: plain[name] for name in PIXELS + ORDER}
+    about |= {"mixing": plain["mixing"], "batch_size": recipe.batch_size} if data.mixes else {}
+    about |= {"weights": weights, "network": teacher.network.name, "own_size": teacher.network.own_size}
+    about |= {"form": str(teacher.form), "autocast": precision.autocast, "tf32": precision.tf32}
+    about |= {"channels_last": precision.channels_last}
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    digest.update(data.labels.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()  # a renormalised teacher's map is one, though no checkpoint holds it
