@@ -21,7 +21,7 @@ def root(tmp_path):
         about = '{"teacher": "resnet20", "what": "logits", "kept": "float16", "data": "digits-1", "seed": 7}'
         (cache / "about.json").write_text(about)
         (cache / "000000.rows").write_bytes(os.urandom(megabytes * 10**6))
-        os.utime(cache / "about.json", (2e9 - age * 1e6,) * 2)
+        os.utime(cache / "about.json", (1.7e9 - age * 1e6,) * 2)
     old = place / "resnet20-0123456789abcdef"
     old.mkdir()
     (old / "pass-000000.logits").write_bytes(os.urandom(500_000))
