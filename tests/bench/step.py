@@ -36,8 +36,8 @@ from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import Staged
 from raykd.recipe import AdamW, Precision, Recipe
 from raykd.recipes.digits.supervised import recipe as digits
+from raykd.teachers.cache.teacher_cache import TeacherCache
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
-from raykd.teachers.logit_cache import Kept
 from raykd.train import loop, process
 from raykd.train.state import new_state
 from tests.bench import originals
@@ -143,10 +143,19 @@ def prepared(case: Case, classes: int, size: int = SIZE) -> tuple[list[Staged], 
     return teachers, distiller, images, torch.randint(classes, (case.batch,), device=DEVICE)
 
 
-def only_ours(case: Case, classes: int, kept: Sequence[Kept | None] = (), form: Form = Form()) -> Callable[[], object]:
-    """One step of raykd's loop a call; `kept` are stores of the teachers' logits, `form` is the teachers'."""
+def only_ours(
+    case: Case,
+    classes: int,
+    cache_of: Callable[[Staged, Sequence[str]], TeacherCache] | None = None,
+    form: Form = Form(),
+    mixed: bool = False,
+) -> Callable[[], object]:
+    """One step of raykd's loop a call. cache_of: a cache of a teacher's logits and features; form: the teachers'."""
     teachers, distiller, images, labels = prepared(case, classes)
-    return ours(case, distiller, teachers, images, labels, kept, form)
+    labels = nn.functional.one_hot(labels, classes).float() if mixed else labels
+    features = distiller.teacher_features or [()] * len(teachers)
+    caches = [cache_of(*each) for each in zip(teachers, features)] if cache_of else ()
+    return ours(case, distiller, teachers, images, labels, caches, form)
 
 
 def only_theirs(name: str) -> Callable[[], object]:
@@ -193,14 +202,14 @@ class OneBatch:
         for _ in range(start, stop):
             yield self.batch
 
-    def tags(self, start: int, stop: int) -> np.ndarray:
+    def addresses(self, start: int, stop: int) -> np.ndarray:
         return np.tile(self.batch.index.numpy(force=True), (stop - start, 1))
 
 
-def ours(case: Case, distiller: Distiller, teachers, images, labels, kept=(), form=Form()) -> Callable[[], object]:
+def ours(case: Case, distiller: Distiller, teachers, images, labels, caches=(), form=Form()) -> Callable[[], object]:
     """raykd's real loop, entered again after every step."""
-    stores = kept or [None] * len(teachers)
-    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, store, form) for t, store in zip(teachers, stores)]
+    pairs = zip(teachers, caches or [None] * len(teachers))
+    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, cache, form) for t, cache in pairs]
     recipe = recipe_of(case)
     batch = Batch(images.contiguous(memory_format=torch.channels_last), labels, torch.arange(case.batch, device=DEVICE))
     state = new_state(recipe, distiller, DEVICE)

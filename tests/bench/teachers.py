@@ -4,22 +4,26 @@ A row for each form that raykd can run them in; what teachers.form auto would ch
 """
 
 import copy
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from raykd.methods.funmatch import FunMatch
 from raykd.methods.supervised import Supervised
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import Staged
-from raykd.teachers.cache_format import Full
+from raykd.teachers.cache.formats import Full
+from raykd.teachers.cache.row_files import Layout, RowFiles
+from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
+from raykd.teachers.cache.write_behind import WriteBehind
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
-from raykd.teachers.logit_cache import Kept
 from raykd.teachers.outputs import ask
-from tests.bench.step import CASES, CLASSES, DEVICE, SIZE, only_ours
+from tests.bench.step import CASES, CLASSES, DEVICE, SIZE, Case, only_ours
 from tests.bench.timing import in_turns, ratio, threads
 
 PASSES = (
@@ -39,22 +43,49 @@ def rows(passes=PASSES, repetitions: int = 5, counts: tuple[int, ...] = (1, 2)) 
                 found = _rows(name, k, batch, repetitions)
                 for form, row in found:
                     yield {"teachers": f"{k} × {name}", "form": form, "batch": batch, "threads": count} | row
-    for count in counts:
-        with threads(count):
-            what = {"teachers": "3 × resnet32x4, a step → vgg8", "form": "kept in files", "batch": 64, "threads": count}
-            yield what | _kept(repetitions)
+    for name, (case, mixed) in CACHED.items():
+        for count in counts:
+            with threads(count):
+                what = {"teachers": name, "form": "cached", "batch": 64, "threads": count}
+                yield what | _cached(case, mixed, repetitions)
 
 
-def _kept(repetitions: int) -> dict:
-    """A whole step that reads the teachers' logits; as "original" the supervised step that it should come near to."""
-    taught = replace(CASES["aver_mkd"], teachers=("resnet32x4",) * 3)
-    alone = replace(taught, config=Supervised.Config(), teachers=())
+TAUGHT_BY_3 = {"teachers": ("resnet32x4",) * 3}
+CACHED = {
+    "3 × resnet32x4, AVER → vgg8": (replace(CASES["aver_mkd"], **TAUGHT_BY_3), False),
+    "3 × resnet32x4, CA-MKD → vgg8": (replace(CASES["ca_mkd"], **TAUGHT_BY_3), False),
+    "3 × resnet32x4, FunMatch, mixup → vgg8": (
+        replace(CASES["aver_mkd"], config=FunMatch.Config(), **TAUGHT_BY_3),
+        True,
+    ),
+}
+
+
+def _cached(case: Case, mixed: bool, repetitions: int) -> dict:
+    """A whole step that reads the teachers' outputs; as "original" the supervised step that it should come near to."""
+    alone = replace(case, config=Supervised.Config(), teachers=())
     with tempfile.TemporaryDirectory() as folder:
-        stores = [Kept(Path(folder) / str(k), 50_000, Full(CLASSES, "float16")) for k in range(3)]
-        sides = {"original": only_ours(alone, CLASSES), "raykd": only_ours(taught, CLASSES, stores)}
+        numbers, writer = itertools.count(), WriteBehind(print)
+
+        def cache_of(teacher: Staged, features: Sequence[str]) -> TeacherCache:
+            shapes = {"logits": (CLASSES,)} | {name: teacher.shapes[name] for name in features}
+            forms = {name: Full(shape, "float16") for name, shape in shapes.items()}
+            place = Path(folder) / str(next(numbers))
+            return TeacherCache({name: _tensor(place / name, form) for name, form in forms.items()}, writer)
+
+        sides = {
+            "original": only_ours(alone, CLASSES, mixed=mixed),
+            "raykd": only_ours(case, CLASSES, cache_of, mixed=mixed),
+        }
         timed = in_turns(sides, repetitions)
-    times = {f"{side} ms": found.milliseconds for side, found in timed.items()}
+        writer.close()
+    times = {f"{side} ms": each.milliseconds for side, each in timed.items()}
     return times | ratio(timed["original"], timed["raykd"])
+
+
+def _tensor(folder: Path, form: Full) -> TensorCache:
+    folder.mkdir(parents=True)
+    return TensorCache(folder.name, form, RowFiles(folder, Layout(form.bytes, 50_000), print))
 
 
 def _prepared(name: str, k: int, batch: int) -> tuple[list[Staged], torch.Tensor]:

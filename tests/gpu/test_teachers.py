@@ -6,9 +6,11 @@ import torch
 
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
-from raykd.teachers.cache_format import Full
+from raykd.teachers.cache.formats import Full
+from raykd.teachers.cache.row_files import Layout, RowFiles
+from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
+from raykd.teachers.cache.write_behind import WriteBehind
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
-from raykd.teachers.logit_cache import Kept
 from raykd.teachers.outputs import moved
 from tests.gpu import runs
 
@@ -54,14 +56,28 @@ def test_a_captured_pass_repeats_the_bits_of_its_kernels(device, name):
 
 
 @torch.no_grad()
-def test_cached_logits_are_the_teachers(device, tmp_path):
+def test_cached_outputs_are_the_teachers(device, tmp_path):
     taught = teacher("resnet8x4", device)
-    images = torch.randn(8, 3, 32, 32, device=device)
-    store, tags = Kept(tmp_path, 100, Full(10, "float32")), np.arange(8)
-    live = taught.output(images, ()).logits
-    first = store.logits(tags, device, lambda: live)
-    again = store.logits(tags, device, lambda: pytest.fail("it is there"))
-    assert torch.equal(first, live) and torch.equal(again, live) and again.device == live.device
+    images = torch.randn(8, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    features = (taught.network.last_stage, "pooled")
+    shapes = {"logits": (10,)} | {name: taught.network.shapes[name] for name in features}
+    writer, at = WriteBehind(pytest.fail), np.arange(8)
+    cache = TeacherCache({name: tensor_cache(tmp_path / name, shape) for name, shape in shapes.items()}, writer)
+    live = taught.output(images, features)
+    first = cache.output(at, device, lambda: live)
+    writer.close()
+    again = cache.output(at, device, lambda: pytest.fail("it is there"))
+    for one in (first, again):
+        assert torch.equal(one.logits, live.logits) and one.logits.device == live.logits.device
+        for name in features:
+            assert torch.equal(one.features[name], live.features[name])
+            assert one.features[name].stride() == live.features[name].stride()
+
+
+def tensor_cache(folder, shape):
+    folder.mkdir()
+    form = Full(shape, "float32")
+    return TensorCache(folder.name, form, RowFiles(folder, Layout(form.bytes, 100), pytest.fail))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Teachers' logits written ahead: the files that training would write, so that it runs no teacher."""
+"""Teachers' outputs computed ahead: the files that training would write, so that it runs no teacher."""
 
 import hashlib
 import io
@@ -9,6 +9,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from raykd import UserError
+from raykd.data.mixing import Mixup
 from raykd.launch.driver import run
 from raykd.launch.driver.display import Display
 from raykd.launch.teachers.fill_cache import teach
@@ -29,7 +30,7 @@ def setting(tmp_path, monkeypatch):
 
 
 def files(root) -> dict[str, str]:
-    found = root.glob("data/teachers/*/pass-*")
+    found = root.glob("data/teachers/*/*.rows")
     return {f"{path.parent.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
@@ -45,35 +46,45 @@ def weights(setting, name: str, recipe):
 def test_training_writes_the_same_files_and_gives_the_same_student(setting, tmp_path):
     loaded, storage, display, text = setting
     assert teach(loaded, loaded.recipe, storage, display) == 2 * 384  # ⌊2.5 · 160 / 32⌋ whole batches of 32
-    assert "2 teacher(s) × 3 passes × 160 images × 10 classes" in text.getvalue()
+    assert "384 images × (resnet8 logits 40 bytes, resnet8-1 logits 40 bytes)" in text.getvalue()
     ahead = files(tmp_path)
-    assert len(ahead) == 2 * 3 * 2  # teachers × passes × (logits, checksums)
+    assert len(ahead) == 2 * 3  # teachers × passes
     read = weights(setting, "read", loaded.recipe)
     assert files(tmp_path) == ahead
     elsewhere = override(loaded.recipe, {"data.root": str(tmp_path / "other")})
     wrote = weights(setting, "wrote", elsewhere)
     assert all((read[name] == wrote[name]).all() for name in read)
-    others = {path.name: path.read_bytes() for path in (tmp_path / "other").glob("teachers/*/pass-*")}
+    others = {path: path.read_bytes() for path in (tmp_path / "other").glob("teachers/*/*.rows")}
     assert len(others) == 6 and {hashlib.sha256(each).hexdigest() for each in others.values()} <= set(ahead.values())
 
 
-def test_only_what_is_missing_is_computed(setting, tmp_path):
-    loaded, storage, display, _ = setting
+def test_only_what_is_missing_or_damaged_is_computed(setting, tmp_path):
+    loaded, storage, display, text = setting
     teach(loaded, loaded.recipe, storage, display)
     whole = files(tmp_path)
     assert teach(loaded, loaded.recipe, storage, display) == 0
-    sums = next(tmp_path.glob("data/teachers/*/pass-000001.sums"))
-    content = bytearray(sums.read_bytes())
-    content[40:44] = bytes(4)  # sample 10 of the second pass
-    sums.write_bytes(content)
+    path = next(tmp_path.glob("data/teachers/*/000001.rows"))
+    content = bytearray(path.read_bytes())
+    content[10 * 48 + 20] ^= 1
+    path.write_bytes(content)
     assert teach(loaded, loaded.recipe, storage, display) == 32
+    assert f"{path} has damaged rows" in text.getvalue()
     assert files(tmp_path) == whole
+
+
+def test_mixed_images_are_asked_about_once_in_each_view(setting, tmp_path):
+    loaded, storage, display, _ = setting
+    chosen = replace(loaded.recipe, data=replace(loaded.recipe.data, mixing=Mixup(), views=2), epochs=40.0)
+    assert teach(loaded, chosen, storage, display) == 2 * 320
+    assert teach(loaded, chosen, storage, display) == 0
 
 
 def test_nothing_to_keep_is_an_error(setting):
     loaded, storage, display, _ = setting
     with pytest.raises(UserError, match="teachers.cache"):
         teach(loaded, override(loaded.recipe, {"teachers.cache": "none"}), storage, display)
+    with pytest.raises(UserError, match="teachers.form"):
+        teach(loaded, override(loaded.recipe, {"teachers.form": "auto"}), storage, display)
 
 
 @pytest.mark.slow

@@ -1,16 +1,21 @@
 """Every method's step and evaluation on a GPU that does no arithmetic: one device's tensors, and no wait for it."""
 
 import copy
+from dataclasses import replace
 from functools import cache, partial
 
+import numpy as np
 import pytest
 import torch
 
+from raykd.data.transfer import to_host
 from raykd.recipe import SGD, AdamW, Precision
+from raykd.teachers.cache.formats import Full
+from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
 from raykd.teachers.frozen_teacher import Form
 from raykd.teachers.outputs import ask
 from tests.support import every_method, gpu_step
-from tests.support.simulated_gpu import CUDA, DeviceMismatch, Trace, simulated_gpu
+from tests.support.simulated_gpu import CUDA, DeviceMismatch, Trace, is_pinned, simulated_gpu
 
 pytestmark = pytest.mark.filterwarnings("ignore:for .*a no-op")  # restoring numbers that are not there
 
@@ -108,6 +113,37 @@ def casts(form, autocast):
 def test_a_frozen_teachers_weights_are_not_cast_in_every_step(form, autocast, most):
     """The images are, and where the form is the teacher's own its logits."""
     assert casts(form, autocast) <= most
+
+
+class Written(list):
+    """In place of the thread that writes: the numbers are not there."""
+
+    def put(self, *given):
+        self.append(to_host(given[2]))
+
+
+class Nothing:
+    """Files that hold nothing."""
+
+    def read(self, addresses):
+        return None
+
+
+@pytest.mark.parametrize("name", ["KD", "CAMKD", "OFD"])
+def test_a_step_that_fills_a_cache_never_waits(name):
+    with gpu_step.running(case_of(name), SIZES) as run:
+        written = Written()
+        features = run.state.distiller.teacher_features or [()] * len(run.teachers)
+        run.teachers = [with_cache(t, names, written) for t, names in zip(run.teachers, features, strict=True)]
+        run.reads_cache, run.data.addresses = True, lambda start, stop: np.zeros((1, SIZES.batch), np.int64)
+        assert not gpu_step.traced_update(run, SIZES).waits
+        assert written and all(is_pinned(fetched.tensor) for fetched in written)
+
+
+def with_cache(taught, features, written):
+    shapes = {"logits": (SIZES.classes,)} | {name: taught.network.shapes[name] for name in features}
+    tensors = {name: TensorCache(name, Full(shape, "float16"), Nothing()) for name, shape in shapes.items()}
+    return replace(taught, cache=TeacherCache(tensors, written))
 
 
 class Faults:

@@ -1,7 +1,7 @@
 """Teachers with their caches: what is kept, what it takes, and whether there is room for it."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,11 +45,11 @@ def attach_cache(
     features: Sequence[Sequence[str]],
     data: Any,
     writer: WriteBehind,
-    say: Any,
+    say: Callable[[str], None],
 ) -> list[FrozenTeacher]:
-    """The teachers with their caches, as `teachers.cache` says, which are told of and made where they are missing.
+    """The teachers with their caches, as `teachers.cache` says, which are made where they are missing.
 
-    features: of each teacher, the method's `teacher_features`. data: the run's TrainLoader.
+    features: of each teacher, the method's `teacher_features`. data: the run's TrainLoader. say: told what they take.
     Raises UserError where the disk, or `teachers.cache_gb`, has no room for them.
     """
     if recipe.teachers.cache == "none" or not teachers:
@@ -57,7 +57,7 @@ def attach_cache(
     plans = [_planned(t, recipe, names, data) for t, names in zip(teachers, features or [()] * len(teachers))]
     images = data.distinct(total_steps(recipe, data.size))
     expect_room([plan for each in plans for plan in each], images, recipe.teachers.cache_gb, say)
-    caches = [TeacherCache({plan.what: _opened(plan, say) for plan in each}, writer) for each in plans]
+    caches = [TeacherCache({plan.what: _opened(plan, writer.say) for plan in each}, writer) for each in plans]
     return [replace(teacher, cache=cache) for teacher, cache in zip(teachers, caches, strict=True)]
 
 
@@ -85,7 +85,7 @@ def _format(network: Staged, what: str, recipe: Recipe) -> Format:
     return TopK(outputs, recipe.teachers.top_k) if kind == "top-k" else Full((outputs,), kind)
 
 
-def expect_room(plans: Sequence[Planned], images: int, most_gb: float, say: Any) -> None:
+def expect_room(plans: Sequence[Planned], images: int, most_gb: float, say: Callable[[str], None]) -> None:
     """Tell what the caches take and have; raises UserError where the rest does not fit."""
     root = plans[0].folder.parent
     total = sum(plan.layout.stride for plan in plans) * images
@@ -112,6 +112,6 @@ def gb(count: float) -> str:
     return f"{count / 1e9:.2f} GB"
 
 
-def _opened(plan: Planned, say: Any) -> TensorCache:
+def _opened(plan: Planned, warn: Callable[[str], None]) -> TensorCache:
     folders.use(plan.folder, plan.about)
-    return TensorCache(f"{plan.teacher.name}'s {plan.what}", plan.format, RowFiles(plan.folder, plan.layout, say))
+    return TensorCache(f"{plan.teacher.name}'s {plan.what}", plan.format, RowFiles(plan.folder, plan.layout, warn))

@@ -23,8 +23,8 @@ class WriteBehind:
     """One thread that writes in order what it is given. Whoever has it closes it, which waits for the rest."""
 
     def __init__(self, say: Callable[[str], None]):
-        """say: told once where the disk takes no more; then nothing more is written, and training goes on."""
-        self._say, self._stopped = say, False
+        """say: told of damage, and once where the disk takes no more: nothing more is written, and training goes on."""
+        self.say, self._stopped = say, False
         self._thread = ThreadPoolExecutor(1, "teacher-cache")
         self._waiting: deque[Future] = deque()
 
@@ -50,4 +50,4 @@ class WriteBehind:
             target.write(addresses, rows.wait().numpy(), mark)
         except OSError as error:
             self._stopped = True
-            self._say(f"teachers.cache: {error.strerror}: from here on nothing more is kept; teachers are run instead")
+            self.say(f"teachers.cache: {error.strerror}: from here on nothing more is kept; teachers are run instead")
