@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -12,6 +12,9 @@ from raykd.commands.eval import open_finished
 from raykd.recipe.load import parse
 from raykd.terminal import Terminal
 
+if TYPE_CHECKING:
+    from raykd.deploy.deployed import Deployed
+
 SUFFIXES = (".safetensors", ".onnx", ".pt2")
 
 
@@ -19,9 +22,10 @@ SUFFIXES = (".safetensors", ".onnx", ".pt2")
 class Options:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory."""
-    to: Path
-    """File to write: .safetensors (weights), .onnx or .pt2 (whole network; any batch size, images normalised). Classes,
-    preprocessing and origin are in its metadata."""
+    to: str
+    """File to write: .safetensors (weights), .onnx or .pt2 (whole network; any batch size, images normalised), with
+    classes, preprocessing and origin in its metadata; or DIR/, a new folder with weights and a model card as the
+    Hugging Face hub has them; timm.create_model("local-dir:DIR", pretrained=True) loads it where the network is timm's."""
     preprocess: bool = False
     """ONNX: resizing, cropping and normalisation are in the graph: uint8 [N, H, W, 3] in, probabilities out."""
     trust_source: bool = False
@@ -32,19 +36,30 @@ def run(arguments: Sequence[str]) -> int:
     """Write the file; returns the exit status."""
     description = "Write the deployed network of a run, without anything of raykd's training code."
     chosen = parse(Options, Options(run=tyro.MISSING, to=tyro.MISSING), arguments, "raykd export", description)
-    if chosen.to.suffix not in SUFFIXES:
-        raise UserError(f"--to {chosen.to}: the suffix must be one of {', '.join(SUFFIXES)}")
-    if chosen.preprocess and chosen.to.suffix != ".onnx":
-        raise UserError(f"--preprocess needs --to FILE.onnx, not {chosen.to.name}")
+    path = Path(chosen.to)
+    is_folder = chosen.to.endswith("/") or path.is_dir()
+    if not is_folder and path.suffix not in SUFFIXES:
+        raise UserError(f"--to {chosen.to}: the suffix must be one of {', '.join(SUFFIXES)}, or / for a folder")
+    if chosen.preprocess and path.suffix != ".onnx":
+        raise UserError(f"--preprocess needs --to FILE.onnx, not {path.name}")
     from raykd.deploy.deployed import open_deployed
+    from raykd.deploy.folder import write_folder
+
+    deployed = open_deployed(*open_finished(chosen.run, chosen.trust_source))
+    if is_folder:
+        Terminal().print(f"{path}: {write_folder(deployed, path)}")
+    else:
+        _write_file(deployed, path, chosen)
+    return 0
+
+
+def _write_file(deployed: "Deployed", path: Path, chosen: Options) -> None:
     from raykd.deploy.files import write_onnx, write_pt2, write_safetensors
     from raykd.storage.atomic import replacing
 
-    deployed = open_deployed(*open_finished(chosen.run, chosen.trust_source))
-    with replacing(chosen.to) as temporary:
-        if chosen.to.suffix == ".onnx":
+    with replacing(path) as temporary:
+        if path.suffix == ".onnx":
             said = write_onnx(deployed, temporary, chosen.preprocess)
         else:
-            said = (write_pt2 if chosen.to.suffix == ".pt2" else write_safetensors)(deployed, temporary)
-    Terminal().print(f"{chosen.to}: {said}, {chosen.to.stat().st_size:,} bytes")
-    return 0
+            said = (write_pt2 if path.suffix == ".pt2" else write_safetensors)(deployed, temporary)
+    Terminal().print(f"{path}: {said}, {path.stat().st_size:,} bytes")

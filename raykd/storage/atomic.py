@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from raykd import UserError
+
 TEMPORARY = ".*.tmp*"
 SCRATCH, ALIVE = "raykd-", ".alive"
 
@@ -36,6 +38,27 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         os.close(lock)
+
+
+@contextmanager
+def filling(path: Path) -> Iterator[Path]:
+    """A folder to fill; it takes `path`'s place, whole, at the end of the block, or goes where the block raises.
+
+    Raises UserError where there is anything at `path` but an empty folder.
+    """
+    if path.is_symlink() or path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(f"{path} is there already: name another folder, or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in filter(Path.is_file, temporary.rglob("*")):
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write(path: Path, content: bytes) -> None:
