@@ -9,6 +9,7 @@ import pytest
 from raykd.launch.cluster.failure import preempted
 from raykd.launch.run_state.messages import Progress, WorkerStatus
 from raykd.launch.run_state.state import RunState
+from raykd.runs import checkpoint
 from tests.faults.stage import group, same
 
 BRANCHES = "method=replace(base.method, ramp_up_epochs=1.0)"
@@ -107,6 +108,21 @@ def test_a_worker_that_is_told_to_go_leaves_a_checkpoint_of_that_moment(stage):
     assert stage.json("told-to-go", "attempts.json")[1]["step"] >= 10, "nothing was due before the signal"
     whole = undisturbed(stage, "supervised", "told-to-go-pair")
     assert same(stage.state("told-to-go"), whole) == []
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_process_group_leaves_a_checkpoint_of_that_moment(stage):
+    """As `timeout`, shells and batch systems send it: Ray's processes must outlive it, or nobody could save."""
+    recipe = stage.recipe("supervised", 'checkpoint=Checkpoint(every="never"), epochs=9.0', "sleep=0.2")
+    process = stage.start(recipe, "whole-group", "--workers", 2)
+    while "epoch    1" not in process.said:
+        time.sleep(0.1)
+        assert process.process.is_alive(), process.said
+    time.sleep(2)  # steps past the evaluation's own checkpoint
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.end(60) == 128 + signal.SIGTERM, process.said
+    step = int(process.said.rpartition("stopped at step ")[2].split(";")[0])
+    assert checkpoint.stamps(stage.run("whole-group"))[-1].step == step > 21
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Ray itself: started quietly where there is none, joined where there is; whether it can place a run, now or ever."""
 
+import functools
 import os
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.launch.cluster.autoscaler import Limits, Node
+from raykd.launch.cluster.signals import at_once
 from raykd.recipe import Recipe
 
 # Read by Ray when it is imported or when Train starts; what a user sets himself stays.
@@ -19,6 +21,8 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray's handler of SIGTERM would wait for so long for Ray Serve, which is not used.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
 
 
@@ -37,14 +41,33 @@ def connected() -> Iterator[None]:
     options = {} if inside_cluster() else {"include_dashboard": False}
     _expect_head()
     try:
-        ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
+        with _group_of_its_own():
+            ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(f"can't join the Ray cluster at {os.environ.get('RAY_ADDRESS', 'auto')}: {error}") from None
     tighten_token()
     try:
-        yield
+        with at_once():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _group_of_its_own() -> Iterator[None]:
+    """Ray's processes that are started inside leave the driver's process group.
+
+    `timeout`, shells and batch systems signal a whole group. Ray would end at once, while the driver still needs it
+    to have a checkpoint written. Ray's processes end with the driver in any case, as they ask the kernel for that.
+    """
+    from ray._private import services
+
+    usual = services.ConsolePopen
+    services.ConsolePopen = functools.partial(usual, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = usual
 
 
 def _expect_head() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd.launch.cluster import connection
-from raykd.launch.cluster.failure import RunFailed, Size, give_up, of_train, reason
+from raykd.launch.cluster.failure import RunFailed, Size, give_up, in_short, of_train, reason
 from raykd.launch.cluster.signals import Caught, Interrupted, signals
 from raykd.launch.driver.display import Display
 from raykd.launch.job_spec import JobSpec
@@ -48,7 +48,7 @@ def on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
         try:
             while thread.is_alive():
                 thread.join(0.3)
-                snapshot = ray.get(state.read.remote())
+                snapshot = _read(state)
                 display.show(snapshot)
                 if snapshot.failure is not None:
                     try:
@@ -101,14 +101,22 @@ class Silence:
         return False
 
 
-def _wait_for_stop(state: Any, caught: Caught, display: Display, thread: threading.Thread, seconds: float = 60) -> None:
-    """Ask rank 0 for a checkpoint, wait for it, and leave; a second signal leaves at once."""
+def _read(state: Any) -> Snapshot:
+    """How the run stands; raises RunFailed where the actor that knows is gone, and so Ray, or the node's memory."""
     import ray
 
+    try:
+        return ray.get(state.read.remote())
+    except ray.exceptions.ActorDiedError as error:
+        raise RunFailed(f"Ray has ended: {in_short(error)}; the same command goes on from there") from None
+
+
+def _wait_for_stop(state: Any, caught: Caught, display: Display, thread: threading.Thread, seconds: float = 60) -> None:
+    """Ask rank 0 for a checkpoint, wait for it, and leave; a second signal leaves at once."""
     first = caught.count
     state.ask_to_stop.remote()
     for _ in range(int(seconds / 0.2)):
-        snapshot = ray.get(state.read.remote())
+        snapshot = _read(state)
         progress = snapshot.progress
         if progress.stopped is not None or not thread.is_alive() or caught.count > first or progress.step is None:
             break
