@@ -8,12 +8,15 @@ import io
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 CREDENTIALS = re.compile(r"(?<=://)[^/\s@?#]+@")
 SECRETS = re.compile(r"(?i)(?<=[?&])((?:\w+[-_])?(?:key|secret|token|password|signature|sig)=)[^&\s]+")
+AUTHORITY = re.compile(r"[\w+.-]+://[^/\s?#]+@")
 STEERING = [*range(9), *range(11, 32), *range(127, 160)]  # control characters but tab and newline
-STEERING += [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # what turns the direction of text around
+STEERING += [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # of the direction of text
+STEERING += [0x2028, 0x2029, *range(0xD800, 0xE000)]  # other ends of lines; halves of characters, which no file holds
 SHOWN = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in STEERING}
 
 
@@ -27,9 +30,37 @@ def printable(text: str) -> str:
     return masked(text).translate(SHOWN)
 
 
+def one_line(text: str) -> str:
+    """Printable text on one line, every run of whitespace a space."""
+    return printable(" ".join(text.split()))
+
+
+def in_texts(change: Callable[[str], str], value: Any) -> Any:
+    """Plain data with all its texts changed, names of fields included."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(key) if isinstance(key, str) else key: in_texts(change, item) for key, item in value.items()}
+    return [in_texts(change, item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def without_credentials(value: Any) -> Any:
+    """Plain data as it may be written where others read it."""
+    return in_texts(masked, value)
+
+
+def with_credentials_of(uri: str, value: Any) -> Any:
+    """Plain data, its masked URIs that begin as `uri` does with `uri`'s own credentials again."""
+    own = AUTHORITY.match(uri)
+    if own is None:
+        return value
+    shown = masked(own[0])
+    return in_texts(lambda text: own[0] + text[len(shown) :] if text.startswith(shown) else text, value)
+
+
 def complain(line: str) -> None:
     """One line on standard error."""
-    print(printable(f"raykd: {' '.join(line.split())}"), file=sys.stderr)
+    print(one_line(f"raykd: {line}"), file=sys.stderr)
 
 
 class Lossy(io.FileIO):

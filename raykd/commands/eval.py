@@ -10,6 +10,7 @@ import tyro
 from rich.table import Table
 
 from raykd import UserError
+from raykd.data.config import Data
 from raykd.fields import NonNegativeInt
 from raykd.recipe.load import parse
 from raykd.recipe.sources import materialize
@@ -29,6 +30,8 @@ class Options:
     """The test split, also where the run's own evaluations are on a part held out of the training split."""
     trust_source: bool = False
     """Run the recipe's source that the run directory holds, where its method isn't installed here."""
+    data_root: Annotated[str, tyro.conf.arg(name="data.root")] = Data.root
+    """Folder of the .beton files and downloads. The run's own is not used: it may be somebody else's."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -48,7 +51,7 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     import torch
 
     from raykd.runs.checkpoint import newest
-    from raykd.runs.directory import other_data
+    from raykd.runs.directory import other_data, trained_teachers
     from raykd.train.evaluation.evaluate import evaluate
     from raykd.train.process import use_cpus
     from raykd.train.setup import Experiment, Placement
@@ -58,9 +61,10 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
     if chosen.threads:
         use_cpus(chosen.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipe = replace(recipe, batch_size=chosen.batch_size or recipe.batch_size)
+    data = replace(recipe.data, root=chosen.data_root, shared="")
+    recipe = replace(recipe, batch_size=chosen.batch_size or recipe.batch_size, data=data)
     if chosen.test:
-        recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
+        recipe = replace(recipe, data=replace(data, validation=0.0))
     with closing(Experiment(recipe, Placement(device, torch.get_num_threads()), trained_teachers(folder))) as opened:
         changed = other_data(folder, opened.prepared)
         if changed:
@@ -110,14 +114,3 @@ def sources_of(folder, below: str = "source") -> dict[str, str]:
         else:
             found |= sources_of(folder, path)
     return found
-
-
-def trained_teachers(folder) -> list[str]:
-    """Run directories of the teachers that a run's recipe had trained first."""
-    from raykd.recipe import Train
-    from raykd.runs.recipe import recipe_of
-
-    count = sum(len(s.seeds) for s in recipe_of(folder).teachers.sources if isinstance(s, Train))
-    if not count:
-        return []
-    return folder.read_json("teachers.json")

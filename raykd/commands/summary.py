@@ -15,6 +15,7 @@ def summary(console: Terminal, finished: Finished, name: str, storage: str) -> N
     """Print the closing table of a run with its teachers and, where there is one, its supervised sibling."""
     if not finished.trained:
         console.print(f"{name} is finished already; remove {finished.place} or give another --name to train again")
+        console.print(directory.how_to_train_on(Folder(finished.place)))
     run = Folder(finished.place)
     evaluation = run.read_json("evaluation.json")
     rows = [_teacher_row(name, about) for name, about in evaluation["teachers"].items()]

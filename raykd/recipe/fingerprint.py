@@ -15,6 +15,7 @@ from typing import Any
 
 from raykd.fields import affects_result
 from raykd.models.libraries import trusted
+from raykd.output import without_credentials
 from raykd.recipe import Recipe, Train
 from raykd.recipe.serial import from_dict, is_retired, to_dict
 
@@ -22,7 +23,7 @@ VERSION = "v2"
 
 
 def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
-    """The part of a recipe that determines its result, the method's own code included.
+    """The part of a recipe that determines its result, the method's own code included; without credentials.
 
     defaults: whether fields at their defaults are among it.
     """
@@ -36,7 +37,7 @@ def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
             plain["recipe"] = essence(source.recipe, defaults=defaults)
     if recipe.student.module:
         data["student"]["code"] = code_version(trusted.callable_of(recipe.student.name))
-    return data | {"code": code_version(*_classes(recipe.method))}
+    return without_credentials(data) | {"code": code_version(*_classes(recipe.method))}
 
 
 def effective(plain: Any, *, defaults: bool = True) -> Any:

@@ -111,7 +111,7 @@ def _run(path: Path) -> Any:
     if shipped.module_of(path):
         return importlib.import_module(shipped.module_of(path))
     root, module_name = _root(path)
-    for folder in (str(Path.cwd().resolve()), str(path.parent), str(root)):
+    for folder in map(str, (*_sources_beside(path), Path.cwd().resolve(), path.parent, root)):
         if folder not in sys.path:
             sys.path.insert(0, folder)
     importlib.invalidate_caches()
@@ -121,7 +121,7 @@ def _run(path: Path) -> Any:
 def _roots(path: Path) -> list[Path]:
     """The folders that the user's own modules of a recipe's file lie below."""
     here = Path.cwd().resolve()
-    return [here] if shipped.module_of(path) else [_root(path)[0], here]
+    return [here] if shipped.module_of(path) else [_root(path)[0], here, *_sources_beside(path)]
 
 
 def _import_root(module: str) -> Path | None:
@@ -182,6 +182,14 @@ def _root(path: Path) -> tuple[Path, str]:
     if not path.stem.isidentifier():
         raise UserError(f"{path}: a recipe's file name must be a Python name, like my_recipe.py")
     return path.parent, path.stem
+
+
+def _sources_beside(path: Path) -> list[Path]:
+    """Folders that the user's modules are imported from of a recipe that a search has left, its best one."""
+    if not (path.parent / "search.json").is_file():
+        return []
+    kept = path.parent / "source"
+    return sorted({kept, *(file.parent for file in kept.rglob("*.py"))}, reverse=True)
 
 
 def _import(path: Path, name: str) -> Any:

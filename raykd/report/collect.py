@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
+from raykd.output import in_texts, one_line
 from raykd.recipe.labels import Labels, labels
 from raykd.report.settings import settings
 from raykd.report.tables.study import FILE as STUDY
 from raykd.report.tables.study import Study, read_study
-from raykd.runs.reading import all_printable, printable, read_local
+from raykd.runs.reading import read_local
 from raykd.runs.results import (
     SMALL,
     Accuracy,
@@ -104,7 +105,7 @@ class Collected:
         """Take in all that stands at or below a folder."""
         if not root.is_dir():
             raise UserError(
-                f"{printable(source)} is not a directory: give a run directory, a folder of runs, or "
+                f"{one_line(source)} is not a directory: give a run directory, a folder of runs, or "
                 "wandb:ENTITY/PROJECT"
             )
         for path in _find(root, set()):
@@ -153,7 +154,7 @@ def collect(sources: list[str]) -> Collected:
     if not found.runs and not found.searches:
         if found.left_out:
             raise UserError(f"no run can be read: {'; '.join(list(found.left_out.values())[:3])}")
-        places = printable(", ".join(sources))
+        places = one_line(", ".join(sources))
         raise UserError(f"no run in {places}: give run directories, or folders of them (with recipe.json in each)")
     found.runs = dict(sorted(found.runs.items(), key=lambda item: (item[1].name, item[0])))
     return found
@@ -189,10 +190,10 @@ def read_run(path: Path, name: str = "") -> RunRecord:
     Raises UserError naming the file that is not what raykd writes.
     """
     folder = Folder(path)
-    recipe, result = all_printable(read_recipe(folder)), read_result(folder)
+    recipe, result = in_texts(one_line, read_recipe(folder)), read_result(folder)
     record = RunRecord(
         path=path,
-        name=(result.name if result else "") or printable(name or path.name),
+        name=(result.name if result else "") or one_line(name or path.name),
         labels=labels(recipe),
         recipe=recipe,
         result=result,
@@ -215,15 +216,15 @@ def _check_finished(record: RunRecord) -> None:
 
 def read_search(path: Path) -> SearchRecord:
     """One search directory; raises UserError naming the file that is not what raykd writes."""
-    about = all_printable(read_object(Folder(path), "search.json"))
+    about = in_texts(one_line, read_object(Folder(path), "search.json"))
     if not isinstance(about.get("metric"), str) or about.get("mode") not in ("min", "max"):
         raise UserError(f"{path / 'search.json'} is not a raykd search (no metric and mode)")
     table = path / "trials.csv"
     if not table.exists():
-        return SearchRecord(path=path, name=printable(path.name), settings=about, trials=[])
+        return SearchRecord(path=path, name=one_line(path.name), settings=about, trials=[])
     try:
         text = io.StringIO(read_local(table, SMALL).decode(), newline="")
-        rows = [[printable(cell) for cell in row] for row in csv.reader(text, strict=True)]
+        rows = [[one_line(cell) for cell in row] for row in csv.reader(text, strict=True)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} is not a CSV file in UTF-8: {error}") from None
     columns = rows[0] if rows else []
@@ -233,4 +234,4 @@ def read_search(path: Path) -> SearchRecord:
     if wrong:
         raise UserError(f"{table}, row {wrong}: {len(rows[wrong - 1])} cells, not {len(columns)}")
     trials = [dict(zip(columns, row, strict=True)) for row in rows[1:]]
-    return SearchRecord(path=path, name=printable(path.name), settings=about, trials=trials, fields=columns[5:])
+    return SearchRecord(path=path, name=one_line(path.name), settings=about, trials=trials, fields=columns[5:])

@@ -2,12 +2,15 @@
 
 import errno
 import json
+import re
 import secrets
 import time
+from pathlib import Path
 from typing import Any
 
 from raykd import UserError
 from raykd.data.config import Prepared
+from raykd.output import with_credentials_of, without_credentials
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import comparable, differences, essence, fingerprint
 from raykd.recipe.load import Loaded
@@ -17,7 +20,10 @@ from raykd.runs.checkpoint import stamps
 from raykd.runs.recipe import recipe_of
 from raykd.runs.results import read_object, read_result
 from raykd.storage.folder import Folder
+from raykd.storage.local_copy import STUDENT
 
+# Of a URI in a module's text; code that puts one together has quotes, braces or signs in between.
+PASSWORDS = re.compile(r"""(?<=\w)://[^/\s@?#'"{}+%:]+:[^/\s@?#'"{}+]+@""")
 # What `open_run` and `claim` write.
 OPENED = ("recipe.json", "teachers.json", "teachers-form.json", "source", "attempts.json", "data.json")
 
@@ -32,11 +38,38 @@ def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) ->
     if run.exists("recipe.json"):
         refuse_other(run, recipe)
         line = _changed(run, loaded, recipe)
-    run.write("recipe.json", json.dumps(to_dict(recipe), indent=1))
-    run.write("teachers.json", json.dumps(trained))
-    for name, text in loaded.sources.items():
-        run.write(f"source/{name}", source_bytes(text))
+    run.write("recipe.json", json.dumps(without_credentials(to_dict(recipe)), indent=1))
+    run.write("teachers.json", json.dumps(without_credentials(trained)))
+    write_sources(run, loaded)
     return line
+
+
+def write_sources(folder: Folder, loaded: Loaded) -> None:
+    """Leave the recipe's source and the user's modules below `source`, without the passwords of URIs in them."""
+    for name, text in loaded.sources.items():
+        folder.write(f"source/{name}", _kept(text))
+
+
+def _kept(text: str) -> bytes:
+    return source_bytes(PASSWORDS.sub("://***@", text))
+
+
+def trained_teachers(run: Folder) -> list[str]:
+    """Run directories of the teachers that the run's recipe had trained first, in the recipe's order.
+
+    Where they are gone, as the storage was moved or renamed: those of the same name above the run.
+    """
+    there = run.read_json("teachers.json") if run.exists("teachers.json") else []
+    if not isinstance(there, list) or not all(isinstance(place, str) for place in there):
+        raise UserError(f"{run}/teachers.json is not what raykd wrote: restore it from a copy")
+    return [_where_it_is_now(run, place) for place in with_credentials_of(run.place, there)]
+
+
+def _where_it_is_now(run: Folder, place: str) -> str:
+    if run.local is None or "://" in place or Path(place).exists():
+        return place
+    name = Path(*Path(place).parts[-2:])
+    return next((str(above / name) for above in run.local.parents if (above / name).exists()), place)
 
 
 def is_of(run: Folder, recipe: Recipe) -> bool:
@@ -54,11 +87,22 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
     except UserError as error:
         raise UserError(f"can't go on with the run of that name: {error}; or give another --name") from None
     found = differences(essence(there), essence(recipe))
-    if found:
-        raise UserError(
-            f"{run} holds a run of another recipe (there / here): {'; '.join(found[:4])}. "
-            "Give this one another --name, or remove that directory"
-        )
+    if not found:
+        return
+    if all(line.startswith("epochs (") for line in found):
+        raise UserError(f"{run} holds a run of another length: {found[0]} (there / here). {how_to_train_on(run)}")
+    raise UserError(
+        f"{run} holds a run of another recipe (there / here): {'; '.join(found[:4])}. "
+        "Give this one another --name, or remove that directory"
+    )
+
+
+def how_to_train_on(run: Folder) -> str:
+    """What to do about a run that shall be longer: its schedule was made for its own length."""
+    return (
+        f"A run's length is part of its schedule; to train its student on, give another --name, --epochs for what is "
+        f"to be added, and --student.weights {run}/{STUDENT}"
+    )
 
 
 def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
@@ -81,7 +125,7 @@ def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
 
 
 def _differs(run: Folder, name: str, text: str) -> bool:
-    return run.exists(f"source/{name}") and run.read(f"source/{name}") != source_bytes(text)
+    return run.exists(f"source/{name}") and run.read(f"source/{name}") != _kept(text)
 
 
 def result_of(run: Folder) -> dict[str, Any] | None:

@@ -1,31 +1,11 @@
-"""Reading files that somebody else may have made: regular ones of bounded size, text without control characters."""
+"""Reading files that somebody else may have made: regular ones of bounded size."""
 
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 from raykd import UserError
 from raykd.storage.folder import Folder
-
-
-def printable(text: str) -> str:
-    """The text on one line, safe to print: whitespace as spaces, other characters that don't print as U+FFFD.
-
-    Such are the control characters that a terminal obeys, and those that turn the direction of writing.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def all_printable(value: Any) -> Any:
-    """A plain value, its texts and names printable."""
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, dict):
-        return {printable(key): all_printable(item) for key, item in value.items()}
-    return [all_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def read_bytes(folder: Folder, name: str, most: int) -> bytes:

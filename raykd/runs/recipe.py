@@ -1,5 +1,6 @@
 """The resolved recipe of a run directory."""
 
+from raykd.output import with_credentials_of
 from raykd.recipe import Recipe
 from raykd.recipe.serial import from_dict, refuse_foreign
 from raykd.runs.results import read_recipe
@@ -11,7 +12,7 @@ def recipe_of(run: Folder, trusted: bool = False) -> Recipe:
 
     trusted: its classes may be imported from anywhere, which runs their modules' code.
     """
-    plain = read_recipe(run)
+    plain = with_credentials_of(run.place, read_recipe(run))
     if not trusted:
         refuse_foreign(plain, f"{run}/recipe.json")
     return from_dict(plain)

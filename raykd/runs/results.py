@@ -14,7 +14,8 @@ from annotated_types import Ge, Interval, MaxLen, MinLen
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from raykd import UserError
-from raykd.runs.reading import printable, read_bytes
+from raykd.output import one_line
+from raykd.runs.reading import read_bytes
 from raykd.storage.folder import Folder
 
 SMALL, LARGE = 16 * 2**20, 2**30  # bytes: most of a JSON file or of a line of metrics; most of metrics.jsonl
@@ -22,7 +23,7 @@ SMALL, LARGE = 16 * 2**20, 2**30  # bytes: most of a JSON file or of a line of m
 Share = Annotated[float, Interval(ge=0, le=1)]
 Count = Annotated[int, Interval(ge=0, lt=2**63)]
 Seconds = Annotated[float, Interval(ge=0, lt=math.inf)]
-Text = Annotated[str, MaxLen(4096), AfterValidator(printable)]
+Text = Annotated[str, MaxLen(4096), AfterValidator(one_line)]
 Note = float | list[float] | list[list[float]]
 
 
@@ -214,7 +215,7 @@ def read_object(run: Folder, name: str) -> dict[str, Any]:
     try:
         content = json.loads(read_bytes(run, name, SMALL))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{run}/{name} is not valid JSON: {printable(str(error))[:200]}") from None
+        raise UserError(f"{run}/{name} is not valid JSON: {one_line(str(error))[:200]}") from None
     if not isinstance(content, dict):
         raise UserError(f"{run}/{name}: not a JSON object")
     return content
@@ -233,4 +234,4 @@ def _first(error: ValidationError) -> str:
     """The first complaint, as "networks.student.top1: Input should be …"."""
     first = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    return printable(f"{place}: {first['msg']}" if place else first["msg"])[:300]
+    return one_line(f"{place}: {first['msg']}" if place else first["msg"])[:300]

@@ -1,10 +1,11 @@
 """A run directory of any storage as plain local files, for what reads and writes only those: W&B, reports."""
 
-import tempfile
+import shutil
+import weakref
 from collections.abc import Callable
-from pathlib import Path
 
 from raykd import UserError
+from raykd.storage.atomic import scratch
 from raykd.storage.folder import Folder
 
 STUDENT = "student.safetensors"  # the deployed network
@@ -15,8 +16,9 @@ class LocalCopy:
 
     def __init__(self, run: Folder):
         self.run = run
-        self._copies = None if run.local else tempfile.TemporaryDirectory(prefix="raykd-", ignore_cleanup_errors=True)
-        self.path = run.local or Path(self._copies.name)
+        self.path = run.local or scratch()
+        if run.local is None:
+            weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
         self._known: dict[str, tuple[int, int]] = {}
 
     def download(self, wanted: Callable[[str], bool]) -> None:

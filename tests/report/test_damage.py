@@ -92,7 +92,7 @@ def test_names_are_no_formulas_markup_or_terminal_commands(tmp_path, capsys):
         report([str(run.parent)], out=out)
     cells = [cell for line in csv.reader(io.StringIO(csv_file.read_text())) for cell in line]
     assert f"'{evil}" in cells and not any(cell.startswith(("=", "@", "+")) for cell in cells)
-    assert "\\<b\\>\\[x\\](javascript:a)\ufffd\\[2J\\|\\`" in md.read_text()
+    assert "\\<b\\>\\[x\\](javascript:a)\\\\x1b\\[2J\\|\\`" in md.read_text()
     assert "\x1b" not in md.read_text() + csv_file.read_text() + tex.read_text()
 
 

@@ -42,6 +42,7 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
 
     from raykd.launch.job_spec import unpack
     from raykd.runs.checkpoint import newest
+    from raykd.runs.directory import trained_teachers
     from raykd.runs.recipe import recipe_of
     from raykd.train.evaluation.evaluate import evaluate
     from raykd.train.process import use_cpus
@@ -53,7 +54,7 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
     recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
     use_cpus(recipe.cpus_per_worker)
     placement = Placement(torch.device("cuda", 0) if gpu else torch.device("cpu"), max(1, recipe.cpus_per_worker))
-    with closing(Experiment(recipe, placement, place.read_json("teachers.json"))) as experiment:
+    with closing(Experiment(recipe, placement, trained_teachers(place))) as experiment:
         state = experiment.new_state()
         state.restore(newest(place, print)[0])
         distiller, batches = state.evaluated.eval(), experiment.test_data.batches()

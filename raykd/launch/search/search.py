@@ -24,12 +24,13 @@ from raykd.launch.search.trial import SearchPlan, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.search.validate import base_of, check, swaps, teachers_of, total
 from raykd.launch.teachers import train as ensemble
+from raykd.output import masked, without_credentials
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import VERSION, differences, essence, of_earlier_version
 from raykd.recipe.load import Loaded, override
 from raykd.recipe.serial import to_dict
 from raykd.recipe.source import to_source
-from raykd.recipe.sources import source_bytes
+from raykd.runs import directory
 from raykd.runs.source_version import git_commit
 from raykd.storage.folder import Folder
 
@@ -75,7 +76,7 @@ def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name:
     """Make the search's directory, or check that the one there is of the same search; returns its summary."""
     place, wanted = table.place, table.search
     place.create()
-    summary = {
+    summary: dict[str, Any] = {
         "name": name,
         "status": "running",
         "metric": wanted.metric,
@@ -90,8 +91,9 @@ def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name:
         "seconds": 0.0,
         "wandb": {"entity": base.wandb.entity, "project": base.wandb.project, "group": name},
         "version": VERSION,
-        "base": json.loads(json.dumps(essence(base, defaults=False))),
+        "base": essence(base, defaults=False),
     }
+    summary = json.loads(_text(summary))
     if place.exists("search.json"):
         there = place.read_json("search.json")
         if "version" not in there:
@@ -107,9 +109,8 @@ def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name:
         summary["seconds"] = there["seconds"]
         if "test" in there:
             summary |= {"tested": there["best"], "test": there["test"]}
-    place.write("search.json", json.dumps(summary, indent=1))
-    for file, text in loaded.sources.items():
-        place.write(f"source/{file}", source_bytes(text))
+    place.write("search.json", _text(summary))
+    directory.write_sources(place, loaded)
     table.read()
     return summary
 
@@ -174,7 +175,7 @@ def _interrupted(table: TrialTable, summary: dict[str, Any], display: Display) -
     table.read()
     table.write_table()
     counts = table.counts()
-    table.place.write("search.json", json.dumps(summary | {"status": "interrupted", "states": counts}, indent=1))
+    table.place.write("search.json", _text(summary | {"status": "interrupted", "states": counts}))
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
     display.console.print(f"interrupted ({told}); the same command goes on from here")
 
@@ -188,7 +189,7 @@ def _close(
     summary |= {"status": "finished", "states": table.counts()}
     if best is None:
         summary["status"] = "failed"
-        table.place.write("search.json", json.dumps(summary, indent=1))
+        table.place.write("search.json", _text(summary))
         reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(table.trials.values())[:3])
         raise RunFailed(f"no trial of {table.place.place} ran to its end ({reasons})")
     if tested != best.name:
@@ -196,8 +197,11 @@ def _close(
     chosen = space.values(table.space, best.pick)
     summary |= {"best": best.name, "best_metric": best.metric, "values": chosen}
     overrides = space.overrides(table.space, best.pick)
-    table.place.write(
-        "best.py", to_source(replace(override(replace(recipe, search=None), overrides)), best_trial.docstring(summary))
-    )
-    table.place.write("search.json", json.dumps(summary, indent=1))
+    best_recipe = override(replace(recipe, search=None), overrides)
+    table.place.write("best.py", masked(to_source(best_recipe, best_trial.docstring(summary))))
+    table.place.write("search.json", _text(summary))
     return summary
+
+
+def _text(summary: dict[str, Any]) -> str:
+    return json.dumps(without_credentials(summary), indent=1)

@@ -15,6 +15,7 @@ from raykd.launch.job_spec import JobSpec, job_of, unpack
 from raykd.launch.search import space
 from raykd.launch.teachers.names import run_in, wanted
 from raykd.launch.trials.trial import at_end, lost, tell_the_last, told, train, why
+from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, override
 from raykd.recipe.serial import from_dict
@@ -60,7 +61,7 @@ def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
     except Exception as error:  # a trial may fail in any way: the others go on, and the reason is kept
         if lost(error):
             raise
-        run.write("outcome.json", json.dumps({"state": "failed", "reason": why(error)}))
+        run.write("outcome.json", json.dumps({"state": "failed", "reason": masked(why(error))}))
 
 
 def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> JobSpec:

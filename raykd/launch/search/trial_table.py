@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from raykd.launch.search.space import Space, values
+from raykd.output import masked
 from raykd.recipe import Search
 from raykd.runs import directory as rundir
 from raykd.storage.folder import Folder
@@ -86,7 +87,7 @@ class TrialTable:
         """Note a trial's end: `state` where its run directory doesn't tell of another."""
         run = self.run(name)
         if rundir.result_of(run) is None and not run.exists("outcome.json"):
-            run.write("outcome.json", json.dumps({"state": state, "reason": reason}))
+            run.write("outcome.json", json.dumps({"state": state, "reason": masked(reason)}))
         if not run.exists("trial.json"):  # it ended before its process could write it
             run.write("trial.json", json.dumps(self.trials[name].pick))
         with self.lock:

@@ -6,6 +6,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.launch.cluster import connection
+from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import to_dict
@@ -31,7 +32,7 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
     found = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
     place = Folder(storage) / name
     place.create()
-    place.write("ensemble.json", json.dumps(found, indent=1))
+    place.write("ensemble.json", json.dumps(without_credentials(found), indent=1))
     return found
 
 

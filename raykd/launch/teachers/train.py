@@ -13,6 +13,7 @@ from raykd.launch.driver import run as job
 from raykd.launch.driver.display import Display
 from raykd.launch.job_spec import JobSpec, job_of
 from raykd.launch.teachers.names import run_in, wanted
+from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import Loaded
@@ -149,4 +150,4 @@ def train_teacher(job: JobSpec, key: Any) -> None:
 
         train(job, key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")}))
     except UserError as error:
-        run.write("outcome.json", json.dumps({"state": "failed", "reason": str(error)}))
+        run.write("outcome.json", json.dumps({"state": "failed", "reason": masked(str(error))}))

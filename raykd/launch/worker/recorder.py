@@ -12,6 +12,7 @@ from raykd.launch.cluster.signals import StopRequested
 from raykd.launch.job_spec import JobSpec
 from raykd.launch.run_state.client import Client
 from raykd.launch.worker.result import Setting, Totals, accuracies, evaluation_of, result_of
+from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.runs import directory
 from raykd.runs.checkpoint import Writer
@@ -105,7 +106,7 @@ class Recorder:
         self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": hours})
         self.local.download(lambda name: name in (FILE, "recipe.json"))
         self.tracked.artifact(self.local.path / FILE, {"top1": result["top1"], "parameters": result["parameters"]})
-        text = json.dumps(result, indent=1)
+        text = json.dumps(without_credentials(result), indent=1)
         patiently(lambda: self.run.write("result.json", text), "writing the result", self.say)
         self._untrack("finished")
         self.client.tell(phase="finished")
@@ -128,7 +129,7 @@ class Recorder:
         from raykd.track.run import start
 
         job = self.job
-        recipe = job.recipe | {"overrides": job.overrides}
+        recipe = without_credentials(job.recipe | {"overrides": job.overrides})
         recipe["wandb"] = recipe["wandb"] | {"group": job.group or recipe["wandb"]["group"]}
         self.local.download(of_tracking)
         tracked = start(
@@ -155,4 +156,4 @@ class Recorder:
     def _leave(self, network: Any, evaluation: dict[str, Any]) -> None:
         directory.expect_mine(self.run, self.attempt.token)
         write_student(self.run, network, self.recipe, self.setting.classes)
-        self.run.write("evaluation.json", json.dumps(evaluation))
+        self.run.write("evaluation.json", json.dumps(without_credentials(evaluation)))

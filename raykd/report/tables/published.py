@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from raykd import UserError
-from raykd.runs.reading import printable, read_local
+from raykd.output import one_line
+from raykd.runs.reading import read_local
 
 COLUMNS = "paper table dataset teacher student method metric kind mean std n source note".split()
 REPORTERS = ("own", "copied", "copied or re-run", "re-run", "restated", "summary", "derived")
@@ -55,14 +56,14 @@ def read_published(path: Path) -> list[PublishedFigure]:
 
 
 def _surplus(head: list[str]) -> list[str]:
-    unknown = [f"unknown {printable(name)[:40]!r}" for name in head if name not in COLUMNS]
+    unknown = [f"unknown {one_line(name)[:40]!r}" for name in head if name not in COLUMNS]
     return unknown + [f"{name} twice" for name in COLUMNS if head.count(name) > 1]
 
 
 def _figure(row: dict[str, str], width: int, where: str) -> PublishedFigure:
     if width != len(COLUMNS):
         raise UserError(f"{where}: {width} cells, not {len(COLUMNS)}")
-    row = {name: printable(value.strip()) for name, value in row.items()}
+    row = {name: one_line(value.strip()) for name, value in row.items()}
     if row["metric"] not in ("top1", "top5"):
         raise UserError(f"{where}: metric {row['metric']!r} must be top1 or top5")
     if row["kind"] not in ("accuracy", "error"):
