@@ -13,7 +13,7 @@ from typing import Any
 
 CREDENTIALS = re.compile(r"(?<=://)[^/\s@?#]+@")
 SECRETS = re.compile(r"(?i)(?<=[?&])((?:\w+[-_])?(?:key|secret|token|password|signature|sig)=)[^&\s]+")
-AUTHORITY = re.compile(r"[\w+.-]+://[^/\s?#]+@")
+AUTHORITY = re.compile(r"[\w+.-]+://[^/\s?#]+@[^/\s?#]*")
 STEERING = [*range(9), *range(11, 32), *range(127, 160)]  # control characters but tab and newline
 STEERING += [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # of the direction of text
 STEERING += [0x2028, 0x2029, *range(0xD800, 0xE000)]  # other ends of lines; halves of characters, which no file holds
@@ -50,12 +50,12 @@ def without_credentials(value: Any) -> Any:
 
 
 def with_credentials_of(uri: str, value: Any) -> Any:
-    """Plain data, its masked URIs that begin as `uri` does with `uri`'s own credentials again."""
+    """Plain data, its masked URIs of the same bucket or host as `uri` with `uri`'s own credentials again."""
     own = AUTHORITY.match(uri)
     if own is None:
         return value
-    shown = masked(own[0])
-    return in_texts(lambda text: own[0] + text[len(shown) :] if text.startswith(shown) else text, value)
+    shown = re.compile(re.escape(masked(own[0])) + r"(?=[/?#]|$)")
+    return in_texts(lambda text: shown.sub(lambda found: own[0], text, count=1) if shown.match(text) else text, value)
 
 
 def complain(line: str) -> None:

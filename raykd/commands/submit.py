@@ -75,6 +75,7 @@ def run(arguments: Sequence[str]) -> int:
 def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
     """RECIPE and what follows it, read here so that a mistake shows before anything is sent."""
     from raykd.commands.train import default_name
+    from raykd.launch.jobs.submit import arguments_without
 
     if not arguments or arguments[0].startswith("-"):
         raise UserError("raykd submit needs a recipe: raykd submit digits/kd --address URL")
@@ -84,8 +85,10 @@ def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
     chosen = parse(Options, default, arguments[1:], f"raykd submit {arguments[0]}", loaded.docstring)
     if not chosen.address:
         raise UserError("address: where is the cluster? Give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
-    if masked(chosen.storage) != chosen.storage:
-        raise UserError("storage: the job's command can be read by all who see the dashboard; set credentials there")
+    for word in arguments_without(arguments[1:], OWN[:1]):
+        if masked(word) != word:
+            said = "all who see the dashboard can read the job's command; set credentials there"
+            raise UserError(f"{masked(word)}: {said}")
     if chosen.storage and "://" not in chosen.storage and not chosen.storage.startswith(("/", "~")):
         raise UserError(f"storage: {chosen.storage!r} is relative; on the cluster only an absolute path or a URI lasts")
     return loaded, chosen

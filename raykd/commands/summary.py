@@ -18,7 +18,7 @@ def summary(console: Terminal, finished: Finished, name: str, storage: str) -> N
         console.print(directory.how_to_train_on(Folder(finished.place)))
     run = Folder(finished.place)
     evaluation = run.read_json("evaluation.json")
-    rows = [_teacher_row(name, about) for name, about in evaluation["teachers"].items()]
+    rows = [_teacher_row(run, name, about) for name, about in evaluation["teachers"].items()]
     if evaluation["ensemble"]:
         rows.append(_ensemble_row(evaluation))
     role = "student alone" if finished.result["method"] == "Supervised" else "student distilled"
@@ -81,10 +81,10 @@ def _ensemble_row(evaluation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _teacher_row(name: str, about: dict[str, Any]) -> dict[str, Any]:
+def _teacher_row(run: Folder, name: str, about: dict[str, Any]) -> dict[str, Any]:
     """What a teacher reaches on this run's evaluation split; its own run may have had another."""
-    run = Folder(about["path"]) if "/" in about["path"] else None
-    result = directory.result_of(run) if run is not None else None
-    own = {"network": name, "parameters": f"{about['parameters']:,}", "time": "", "place": about["path"]}
-    row = own if result is None else _row("teacher", run, result)
+    place = directory.where_it_is_now(run, about["path"])
+    own = {"network": name, "parameters": f"{about['parameters']:,}", "time": "", "place": place}
+    result = directory.result_of(Folder(place)) if "/" in place else None
+    row = own if result is None else _row("teacher", Folder(place), result)
     return {**row, "role": "teacher", "top1": f"{100 * about['top1']:.2f} %", "best": ""}

@@ -62,12 +62,13 @@ def trained_teachers(run: Folder) -> list[str]:
     there = run.read_json("teachers.json") if run.exists("teachers.json") else []
     if not isinstance(there, list) or not all(isinstance(place, str) for place in there):
         raise UserError(f"{run}/teachers.json is not what raykd wrote: restore it from a copy")
-    return [_where_it_is_now(run, place) for place in with_credentials_of(run.place, there)]
+    return [where_it_is_now(run, place) for place in there]
 
 
-def _where_it_is_now(run: Folder, place: str) -> str:
+def where_it_is_now(run: Folder, place: str) -> str:
+    """A teacher's run directory as a run noted it, or that of the same name above the run if it is there no more."""
     if run.local is None or "://" in place or Path(place).exists():
-        return place
+        return with_credentials_of(run.place, place)
     name = Path(*Path(place).parts[-2:])
     return next((str(above / name) for above in run.local.parents if (above / name).exists()), place)
 

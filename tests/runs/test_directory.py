@@ -1,0 +1,128 @@
+"""What a run directory holds for others to read, and what becomes of it elsewhere."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from raykd import UserError
+from raykd.commands.eval import Options, evaluate_run
+from raykd.recipe import Run, Teachers
+from raykd.recipe.load import Loaded
+from raykd.recipes.digits.kd import recipe as kd
+from raykd.runs.directory import open_run, trained_teachers
+from raykd.runs.recipe import recipe_of
+from raykd.storage.folder import Folder
+
+SOURCE = """
+shared = "s3://KEY:SECRET@bucket/data"
+address = "postgres://" + user + ":" + password + "@host", f"s3://{key}:{secret}@bucket"
+"""
+
+
+def loaded(recipe, **sources):
+    return Loaded(recipe, Path("mine.py"), {f"{name}.py": text for name, text in sources.items()}, "")
+
+
+def remote(key):
+    """A recipe that names a shared folder and a teacher by URIs with a key."""
+    teachers = Teachers(sources=(Run(path=f"s3://{key}@bucket/teacher?secret_key={key}"),))
+    return replace(kd, teachers=teachers, data=replace(kd.data, shared=f"gs://{key}@bucket/data"))
+
+
+def test_no_credentials_are_written(tmp_path):
+    run, recipe = Folder(tmp_path / "run"), remote("KEY:SECRET")
+    open_run(run, loaded(recipe, mine=SOURCE), recipe, ["s3://KEY:SECRET@bucket/runs/teachers/a"])
+    for path in filter(Path.is_file, tmp_path.rglob("*")):
+        assert "SECRET" not in path.read_text(), path
+    assert "gs://***@bucket/data" in run.read("recipe.json").decode()
+    assert 'f"s3://{key}:{secret}@bucket"' in run.read("source/mine.py").decode()
+
+
+def test_a_run_goes_on_with_other_credentials(tmp_path):
+    run = Folder(tmp_path / "run")
+    assert open_run(run, loaded(remote("A:B"), mine=SOURCE), remote("A:B"), []) == ""
+    assert open_run(run, loaded(remote("C:D"), mine=SOURCE), remote("C:D"), []) == ""
+
+
+def test_who_may_read_a_storage_reads_its_teachers():
+    run = Folder("memory://KEY:SECRET@bucket/runs/digits/kd")
+    run.write("teachers.json", '["memory://***@bucket/runs/teachers/a", "memory://***@other/b"]')
+    assert trained_teachers(run) == ["memory://KEY:SECRET@bucket/runs/teachers/a", "memory://***@other/b"]
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "null"])
+def test_damaged_names_of_teachers(tmp_path, content):
+    (tmp_path / "teachers.json").write_text(content)
+    with pytest.raises(UserError, match="teachers.json is not what raykd wrote"):
+        trained_teachers(Folder(tmp_path))
+
+
+def test_a_storage_that_was_moved_has_its_teachers(tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    names = [str(before / "teachers" / name) for name in ("a", "b")]
+    for name in names:
+        Path(name).mkdir(parents=True)
+    open_run(Folder(before / "digits/kd"), loaded(kd), kd, names)
+    assert trained_teachers(Folder(before / "digits/kd")) == names
+    before.rename(after)
+    (after / "digits").rename(after / "renamed")
+    (after / "teachers/b").rmdir()
+    assert trained_teachers(Folder(after / "renamed/kd")) == [str(after / "teachers/a"), names[1]]
+    assert recipe_of(Folder(after / "renamed/kd")) == kd
+
+
+def test_how_a_run_is_made_longer_is_said(tmp_path):
+    run = Folder(tmp_path / "run")
+    open_run(run, loaded(kd), kd, [])
+    longer = replace(kd, epochs=99)
+    with pytest.raises(UserError, match=r"another length: epochs .* --student.weights .*/run/student.safetensors$"):
+        open_run(run, loaded(longer), longer, [])
+    with pytest.raises(UserError, match="run of another recipe .*seed"):
+        open_run(run, loaded(longer), replace(longer, seed=7), [])
+
+
+def test_eval_uses_the_users_own_data(tmp_path, monkeypatch):
+    """A run of somebody else's says where its data were: nothing is read or written there."""
+    theirs = replace(kd, data=replace(kd.data, root=str(tmp_path / "theirs"), shared=str(tmp_path / "shared")))
+    open_run(Folder(tmp_path / "run"), loaded(theirs), theirs, [])
+    seen = []
+
+    def experiment(recipe, *others):
+        seen.append(recipe.data)
+        raise UserError("seen")
+
+    monkeypatch.setattr("raykd.train.setup.Experiment", experiment)
+    for options in ({}, {"data_root": "mine"}):
+        with pytest.raises(UserError, match="seen"):
+            evaluate_run(Options(run=str(tmp_path / "run"), **options))
+    assert [(data.root, data.shared) for data in seen] == [("~/.cache/raykd", ""), ("mine", "")]
+
+
+def test_the_best_recipe_of_a_search_runs_where_it_lies(tmp_path):
+    """Its modules lay beside the search's recipe, and their copies lie below the search."""
+    search = tmp_path / "runs" / "a search"
+    (search / "source/exp").mkdir(parents=True)
+    (search / "search.json").write_text("{}")
+    (search / "source/exp/methods_of_mine.py").write_text("TEMPERATURE = 3.0\n")
+    (search / "source/exp/package.py").write_text("from exp.methods_of_mine import TEMPERATURE as ALPHA\n")
+    (search / "best.py").write_text(
+        "from dataclasses import replace\nfrom exp.package import ALPHA\nfrom methods_of_mine import TEMPERATURE\n"
+        "from raykd.recipes.digits.kd import recipe as kd\n"
+        "recipe = replace(kd, method=replace(kd.method, temperature=TEMPERATURE))\n"
+    )
+    check = (
+        "import sys\nfrom raykd.recipe.load import load\n"
+        "found = load(sys.argv[1])\nprint(found.recipe.method.temperature, *sorted(found.sources))"
+    )
+    root = str(Path(__file__).parents[2])
+    for folder, name in ((search, "best.py"), (tmp_path, "runs/a search/best.py")):
+        command = [sys.executable, "-c", check, name]
+        environment = os.environ | {"PYTHONPATH": root}
+        said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert said.returncode == 0, said.stderr
+        temperature, *sources = said.stdout.split()
+        assert temperature == "3.0" and any(source.endswith("methods_of_mine.py") for source in sources)
