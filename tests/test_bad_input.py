@@ -82,7 +82,7 @@ COMMAND_LINE = [
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage runs", "storage"),
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage /tmp/runs", "127.0.0.1:1"),
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage s3://KEY:SECRET@b/x", "set credentials there"),
-    ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --data.shared gs://KEY@b/x", "can read the job's command"),
+    ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --data.shared s3://K@b/x", "read the job's command"),
 ]
 
 
