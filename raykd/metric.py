@@ -14,7 +14,7 @@ FORMS = (".f", ".%", ".e", ".g")
 
 
 BUILT_IN = ("top1", "top5", "loss", "ece")
-"""What every evaluation has, computed in raykd.train.evaluation; ece is no mean over samples."""
+"""What every evaluation has, computed in raykd.training.evaluation; ece is no mean over samples."""
 TAKEN = (*BUILT_IN, "agreement", "per_class", "per_class_count", "calibration")
 DISTINCT = Rule(
     f"of different names, none of them {', '.join(TAKEN)}",

@@ -15,7 +15,7 @@ from raykd.recipe.load import load
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import ask
-from raykd.train.setup import build_distiller
+from raykd.training.setup import build_distiller
 
 RECIPES = sorted(
     path for path in Path("recipes").rglob("*.py") if "recipe = " in path.read_text() or "\nrecipe=" in path.read_text()

@@ -19,11 +19,11 @@ from raykd.recipe import Recipe, Train
 from raykd.teachers.frozen_teacher import FrozenTeacher, named
 from raykd.teachers.load import load_teachers
 from raykd.teachers.outputs import ask
-from raykd.train import loop, process
-from raykd.train.choose_precision import choose
-from raykd.train.choose_precision import measure as forms
-from raykd.train.setup import Experiment, Placement
-from raykd.train.state import new_state
+from raykd.training import loop, process
+from raykd.training.choose_precision import choose
+from raykd.training.choose_precision import measure as forms
+from raykd.training.setup import Experiment, Placement
+from raykd.training.state import new_state
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from raykd.contract import Batch
 from raykd.recipe import Recipe
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.train import loop
-from raykd.train.state import State
+from raykd.training import loop
+from raykd.training.state import State
 
 ENDLESS = 1_000_000.0  # epochs: more than can be measured in seconds, however few steps the recipe has
 WARM = 3  # first steps, which allocate, choose algorithms and compile, are timed apart

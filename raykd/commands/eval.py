@@ -52,10 +52,10 @@ def evaluate_run(chosen: Options) -> tuple[tuple[str, ...], list[tuple[str, ...]
 
     from raykd.runs.checkpoint import newest
     from raykd.runs.directory import other_data, trained_teachers
-    from raykd.train.evaluation.evaluate import evaluate
-    from raykd.train.process import use_cpus
-    from raykd.train.setup import Experiment, Placement
-    from raykd.train.update.nonfinite import NotFiniteError
+    from raykd.training.evaluation.evaluate import evaluate
+    from raykd.training.process import use_cpus
+    from raykd.training.setup import Experiment, Placement
+    from raykd.training.update.nonfinite import NotFiniteError
 
     folder, recipe = open_finished(chosen.run, chosen.trust_source)
     if chosen.threads:

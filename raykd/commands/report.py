@@ -26,7 +26,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Write the report and say where it is; returns the exit status."""
     from raykd import UserError
-    from raykd.report.report import report
+    from raykd.reports.report import report
 
     default = Options(runs=())
     chosen = parse(

@@ -34,7 +34,7 @@ def summary(console: Terminal, finished: Finished, name: str, storage: str) -> N
 
 def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None, str]:
     """The run beside this one in which the same student learned alone, as long and on the same data; or what to do."""
-    from raykd.report.compare import obstacles
+    from raykd.reports.compare import obstacles
 
     group = name.rpartition("/")[0]
     beside = Folder(storage) / group

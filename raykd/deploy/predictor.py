@@ -17,7 +17,7 @@ from raykd.recipe import Recipe
 from raykd.runs.student import read_student
 from raykd.storage.folder import Folder
 from raykd.teachers.precision import autocast
-from raykd.train.process import use_device
+from raykd.training.process import use_device
 
 
 class Prediction(NamedTuple):

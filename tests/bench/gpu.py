@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from raykd.methods.funmatch import FunMatch
 from raykd.methods.kd import KD
 from raykd.recipe import AdamW, Precision
-from raykd.train.process import use_device
+from raykd.training.process import use_device
 from tests.bench import originals, step
 from tests.bench.timing import in_turns, ratio
 

@@ -19,7 +19,7 @@ from raykd.methods.kd import KD
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.supervised import Supervised
-from raykd.report.drawing.axes import HEIGHT, LEFT, TOP, WIDTH, Axes
+from raykd.reports.drawing.axes import HEIGHT, LEFT, TOP, WIDTH, Axes
 from tests.bench.step import CASES, CLASSES, Case, only_ours
 from tests.bench.timing import in_turns, threads
 

@@ -23,9 +23,9 @@ from raykd.recipe.length import total_steps
 from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.load import load_teachers
-from raykd.train import loop
-from raykd.train.setup import build_distiller
-from raykd.train.state import State, new_state
+from raykd.training import loop
+from raykd.training.setup import build_distiller
+from raykd.training.state import State, new_state
 from tests.bench.timing import threads
 
 STUDENT, TEACHER, CLASSES = "vgg8", "resnet8x4", 10

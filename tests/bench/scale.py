@@ -20,9 +20,9 @@ from raykd.data.loader import TrainLoader
 from raykd.data.storage.prepare import prepare
 from raykd.recipe.load import override
 from raykd.recipes.digits.supervised import recipe as digits
-from raykd.train import loop, process
-from raykd.train.setup import build_distiller
-from raykd.train.state import new_state
+from raykd.training import loop, process
+from raykd.training.setup import build_distiller
+from raykd.training.state import new_state
 from tests.bench import remote
 from tests.bench.timing import threads
 

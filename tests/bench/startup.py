@@ -22,7 +22,7 @@ import psutil
 IMPORTS = (
     "raykd.recipe.load",
     "torch",
-    "raykd.train.loop",
+    "raykd.training.loop",
     "raykd.data.ffcv.engine",
     "ray.train.torch",
     "raykd.launch.run_state.state",

@@ -38,8 +38,8 @@ from raykd.recipe import AdamW, Precision, Recipe
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.cache.teacher_cache import TeacherCache
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
-from raykd.train import loop, process
-from raykd.train.state import new_state
+from raykd.training import loop, process
+from raykd.training.state import new_state
 from tests.bench import originals
 from tests.bench.timing import Process, clocks_in_turns, ratio
 

@@ -10,7 +10,7 @@ from raykd.bench.step import Speed, measure, stand_ins
 from raykd.commands.bench import advice, table
 from raykd.methods.kd import KD
 from raykd.recipe import Precision, Teachers, Train
-from tests.train import tiny
+from tests.training import tiny
 
 PARTS = {"data": 0.0, "teacher": 0.01, "student": 0.03, "backward": 0.05, "optimizer": 0.01}
 

@@ -25,7 +25,7 @@ from raykd.methods.funmatch import FunMatch
 from raykd.methods.kd import KD
 from raykd.methods.supervised import Supervised
 from raykd.recipes.digits.kd import recipe as kd
-from raykd.train.setup import expect_labels
+from raykd.training.setup import expect_labels
 
 
 @dataclass(frozen=True, kw_only=True)

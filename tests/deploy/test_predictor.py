@@ -16,7 +16,7 @@ from raykd.deploy.predictor import Predictor
 from raykd.runs.checkpoint import newest
 from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
-from raykd.train.setup import Experiment, Placement
+from raykd.training.setup import Experiment, Placement
 
 
 def evaluated(run: Folder) -> np.ndarray:

@@ -17,7 +17,8 @@ from raykd.storage.folder import Folder
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PRELOAD = ["torch", "torch.utils.flop_counter", "raykd.__main__", "raykd.commands.train", "raykd.commands.summary"]
-PRELOAD += ["raykd.launch.worker.worker", "raykd.launch.worker.recorder", "raykd.data.ffcv.engine", "raykd.train.loop"]
+PRELOAD += ["raykd.launch.worker.worker", "raykd.launch.worker.recorder", "raykd.data.ffcv.engine"]
+PRELOAD += ["raykd.training.loop"]
 PRELOAD += ["raykd.recipes.digits.kd"]
 
 RECIPE = """
@@ -44,7 +45,7 @@ from dataclasses import dataclass
 from raykd.method import MethodConfig
 from raykd.methods.supervised import Supervised
 from torch import nn
-from tests.train.tiny import network
+from tests.training.tiny import network
 # Smooth, as a ReLU makes a jump of a rounding error: then one worker and two are the same to rounding.
 class Tiny(Supervised):
     @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from raykd.launch.run_state import client as state_client
 from raykd.launch.run_state.client import position_of
 from raykd.launch.run_state.messages import Requests, WorkerStatus
 from raykd.recipe import Debug
-from raykd.train import loop
-from raykd.train.state import new_state
-from raykd.train.update.nonfinite import NotFiniteError
+from raykd.training import loop
+from raykd.training.state import new_state
+from raykd.training.update.nonfinite import NotFiniteError
 from tests.faults.stage import group
-from tests.train import tiny
+from tests.training import tiny
 
 
 def fit(recipe, state, spoil=lambda step: None):
@@ -203,7 +203,7 @@ def test_a_worker_that_awaits_its_device_waits_for_the_others():
     import functools
     import threading
 
-    from raykd.train.update.fetch import wait_for
+    from raykd.training.update.fetch import wait_for
 
     class Pending:
         synchronize = functools.partial(time.sleep, 1)

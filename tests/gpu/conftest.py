@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from raykd.recipe import Precision
-from raykd.train.process import use_device
+from raykd.training.process import use_device
 
 
 def pytest_addoption(parser):

@@ -12,9 +12,9 @@ from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import parameters
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
-from raykd.train.setup import build_distiller
-from raykd.train.state import new_state
-from raykd.train.update.step import Running, update, wrap
+from raykd.training.setup import build_distiller
+from raykd.training.state import new_state
+from raykd.training.update.step import Running, update, wrap
 from tests.support import every_method
 
 BATCH, CLASSES, SIZE, SAMPLES = 16, 10, 32, 320

@@ -11,7 +11,7 @@ from raykd.data.mixing import CutMix, Mixup
 from raykd.data.storage.prepare import prepare
 from raykd.models import create
 from raykd.recipes.digits.supervised import recipe
-from raykd.train.evaluation.evaluate import collect, evaluate
+from raykd.training.evaluation.evaluate import collect, evaluate
 
 CPU = torch.device("cpu")
 

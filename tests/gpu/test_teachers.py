@@ -82,7 +82,7 @@ def tensor_cache(folder, shape):
 
 @torch.no_grad()
 def test_remote_outputs_come_back_as_they_were(device):
-    from raykd.train.teacher_replica import _pack, unpack
+    from raykd.training.teacher_replica import _pack, unpack
 
     taught = teacher("resnet8x4", device)
     output = taught.output(torch.randn(8, 3, 32, 32, device=device), (taught.network.last_stage,))

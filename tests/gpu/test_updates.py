@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from raykd.recipe import SGD, AdamW, Precision, Shampoo
-from raykd.train.process import use_device
-from raykd.train.update.nonfinite import NotFiniteError
+from raykd.training.process import use_device
+from raykd.training.update.nonfinite import NotFiniteError
 from tests.gpu import runs
 
 

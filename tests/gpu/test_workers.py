@@ -13,8 +13,8 @@ def worker(rank, world, folder):
     """Six steps of KD; each worker has its part of every batch."""
     from raykd.contract import Batch
     from raykd.recipe import Precision
-    from raykd.train.process import use_device
-    from raykd.train.update.step import Running, wrap
+    from raykd.training.process import use_device
+    from raykd.training.update.step import Running, wrap
 
     device = torch.device("cuda", rank)
     use_device(device, Precision(tf32=False), 1.0)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from raykd.launch.teachers import ensemble_report
 from raykd.recipe.load import load, override
-from raykd.train.evaluation.ensemble import mean_of_probabilities, votes
+from raykd.training.evaluation.ensemble import mean_of_probabilities, votes
 from tests.launch import tiny
 
 

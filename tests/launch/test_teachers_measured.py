@@ -10,9 +10,9 @@ from raykd.__main__ import main
 from raykd.contract import Batch
 from raykd.models import create
 from raykd.models.config import Network
-from raykd.train.evaluation.evaluate import evaluate
-from raykd.train.evaluation.measure_teachers import MeasuredTeachers
-from raykd.train.update.nonfinite import NotFiniteError
+from raykd.training.evaluation.evaluate import evaluate
+from raykd.training.evaluation.measure_teachers import MeasuredTeachers
+from raykd.training.update.nonfinite import NotFiniteError
 
 RECIPE = """
 from dataclasses import replace

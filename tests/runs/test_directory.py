@@ -95,7 +95,7 @@ def test_eval_uses_the_users_own_data(tmp_path, monkeypatch):
         seen.append(recipe.data)
         raise UserError("seen")
 
-    monkeypatch.setattr("raykd.train.setup.Experiment", experiment)
+    monkeypatch.setattr("raykd.training.setup.Experiment", experiment)
     for options in ({}, {"data_root": "mine"}):
         with pytest.raises(UserError, match="seen"):
             evaluate_run(Options(run=str(tmp_path / "run"), **options))

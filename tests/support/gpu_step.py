@@ -16,10 +16,10 @@ from raykd.models.staged import Staged, parameters
 from raykd.recipe import Recipe
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import Form, FrozenTeacher
-from raykd.train.evaluation import evaluate
-from raykd.train.setup import build_distiller
-from raykd.train.state import new_state
-from raykd.train.update.step import Running, update, wrap
+from raykd.training.evaluation import evaluate
+from raykd.training.setup import build_distiller
+from raykd.training.state import new_state
+from raykd.training.update.step import Running, update, wrap
 from tests.support.every_method import Case
 from tests.support.simulated_gpu import CUDA, Trace, simulated_gpu
 

@@ -28,9 +28,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves
 
-from raykd.train import loop
-from raykd.train.evaluation import evaluate
-from raykd.train.update import fetch, meters, nonfinite
+from raykd.training import loop
+from raykd.training.evaluation import evaluate
+from raykd.training.update import fetch, meters, nonfinite
 
 READERS = (evaluate, loop, meters, nonfinite)  # modules that fetch numbers from the device, where they should
 CUDA = torch.device("cuda", 0)

@@ -21,9 +21,9 @@ from raykd.teachers.cache.key import digest_of, key_of
 from raykd.teachers.cache.write_behind import WriteBehind
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import ask
-from raykd.train import loop
-from raykd.train.state import new_state
-from tests.train import tiny
+from raykd.training import loop
+from raykd.training.state import new_state
+from tests.training import tiny
 
 LAST = Precision(channels_last=True)
 METHODS = {

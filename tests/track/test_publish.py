@@ -5,9 +5,9 @@ import json
 import pytest
 
 from raykd import UserError
-from raykd.report.report import make, report
+from raykd.reports.report import make, report
 from raykd.track.run import start
-from tests.report.synthetic import write_run, write_search
+from tests.reports.synthetic import write_run, write_search
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from raykd import UserError
 from raykd.launch.run_state.messages import Failure, WorkerStatus
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.runs.directory import Superseded
-from raykd.train.update.nonfinite import NotFiniteError
+from raykd.training.update.nonfinite import NotFiniteError
 
 
 class RunFailed(RuntimeError):

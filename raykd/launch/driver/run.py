@@ -95,7 +95,7 @@ def _work(job: JobSpec, recipe: Recipe, display: Display) -> None:
 
 def _in_this_process(job: JobSpec, display: Display) -> None:
     from raykd.launch.worker.worker import work
-    from raykd.train.process import local_device
+    from raykd.training.process import local_device
 
     with job.opened() as recipe:
         device = local_device(recipe)

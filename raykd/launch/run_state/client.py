@@ -16,7 +16,7 @@ from raykd.launch.run_state.messages import Failure, Progress, WorkerStatus
 # Frames of these are passed over when a worker's position is told; in those of WAITING it waits for other workers.
 # With NCCL it waits on the device, whose queue holds the collective: the host stands where it fetches a number.
 FOREIGN = ("torch", "numpy", "ray", "ffcv", "threading", "contextlib", "queue")
-FETCHING = "raykd.train.update.fetch"
+FETCHING = "raykd.training.update.fetch"
 WAITING = ("torch.autograd.graph", "torch.distributed", "torch.nn.parallel.distributed", "torch.cuda", FETCHING)
 
 

@@ -44,9 +44,9 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
     from raykd.runs.checkpoint import newest
     from raykd.runs.directory import trained_teachers
     from raykd.runs.recipe import recipe_of
-    from raykd.train.evaluation.evaluate import evaluate
-    from raykd.train.process import use_cpus
-    from raykd.train.setup import Experiment, Placement
+    from raykd.training.evaluation.evaluate import evaluate
+    from raykd.training.process import use_cpus
+    from raykd.training.setup import Experiment, Placement
 
     unpack(sources)
     place = Folder(run)

@@ -23,7 +23,7 @@ from raykd.runs import directory
 from raykd.runs.checkpoint import FOLDER, stamps
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
-from raykd.train.update.nonfinite import NotFiniteError
+from raykd.training.update.nonfinite import NotFiniteError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,10 +40,10 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
     """The figures of `report` as plain numbers; `places` are the trained teachers' run directories."""
     from raykd.launch.job_spec import unpack
     from raykd.recipe.serial import from_dict
-    from raykd.train.evaluation.ensemble import evaluate_members
-    from raykd.train.process import use_cpus
-    from raykd.train.setup import Experiment, single
-    from raykd.train.update.nonfinite import NotFiniteError
+    from raykd.training.evaluation.ensemble import evaluate_members
+    from raykd.training.process import use_cpus
+    from raykd.training.setup import Experiment, single
+    from raykd.training.update.nonfinite import NotFiniteError
 
     unpack(sources)
     wanted = from_dict(recipe)

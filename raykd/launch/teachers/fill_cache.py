@@ -21,7 +21,7 @@ from raykd.recipe.serial import to_dict
 
 if TYPE_CHECKING:
     from raykd.teachers.frozen_teacher import FrozenTeacher
-    from raykd.train.setup import Experiment
+    from raykd.training.setup import Experiment
 
 
 PIECES = 64  # tasks, of a pass each at least: every one opens data and teachers, and is a tick of the progress bar
@@ -163,8 +163,8 @@ def _opened(
     from raykd.recipe.serial import from_dict
     from raykd.teachers.cache.attach import attach_cache
     from raykd.teachers.cache.write_behind import WriteBehind
-    from raykd.train.process import use_cpus
-    from raykd.train.setup import Experiment, single
+    from raykd.training.process import use_cpus
+    from raykd.training.setup import Experiment, single
 
     unpack(source.sources)
     recipe = from_dict(source.recipe)

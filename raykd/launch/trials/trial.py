@@ -38,7 +38,7 @@ def _here(job: JobSpec, recipe: Recipe, key: Any, report: Callable[[dict[str, An
     import torch
 
     from raykd.launch.worker.worker import work
-    from raykd.train.process import hide_gpus
+    from raykd.training.process import hide_gpus
 
     wandb_key.take(key)
     device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")

@@ -10,7 +10,7 @@ from raykd.contract import Distiller, global_sum
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
 from raykd.teachers.frozen_teacher import Form, Launch
-from raykd.train.choose_precision import choose, described, measure
+from raykd.training.choose_precision import choose, described, measure
 
 if TYPE_CHECKING:
     from raykd.data.loader import TrainLoader

@@ -20,8 +20,8 @@ from raykd.runs.student import FILE, write_student
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import LocalCopy, of_results, of_tracking
 from raykd.storage.retry import PATIENCE, patiently
-from raykd.train.evaluation.evaluate import Figures
-from raykd.train.loop import Epoch, Event, Progress, Save
+from raykd.training.evaluation.evaluate import Figures
+from raykd.training.loop import Epoch, Event, Progress, Save
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Remote teachers: frozen teachers in Ray actors on other CPUs, GPUs or nodes, some steps ahead of the student.
 
 Every worker owns `teachers.actors` actors, which take its steps in turn. An actor reads its batches itself (see
-raykd.train.teacher_replica); step numbers go to it, and outputs come back through Ray's object store. The actors lie
+raykd.training.teacher_replica); step numbers go to it, and outputs come back through Ray's object store. The actors lie
 outside the workers' placement group, so Ray places them, and its autoscaler makes room for them, apart from the
 students. As no actor is detached, none outlives its worker. One that is lost is replaced and asked again: the result is
 the same.
@@ -22,7 +22,7 @@ from raykd.recipe import Recipe
 
 if TYPE_CHECKING:
     from raykd.contract import Output
-    from raykd.train.teacher_replica import TeacherReplica
+    from raykd.training.teacher_replica import TeacherReplica
 
 LOSSES = 5  # actors lost in a row, without a step done, before the run is given up
 PATIENCE = 10.0  # seconds of waiting before the user is told
@@ -52,9 +52,9 @@ class TeacherActor:
 def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]) -> "TeacherReplica":
     import torch
 
-    from raykd.train.process import hide_gpus, use_cpus
-    from raykd.train.setup import Placement
-    from raykd.train.teacher_replica import TeacherReplica
+    from raykd.training.process import hide_gpus, use_cpus
+    from raykd.training.setup import Placement
+    from raykd.training.teacher_replica import TeacherReplica
 
     with job.opened() as recipe:  # an actor may be killed: leave nothing
         teachers = recipe.teachers
@@ -109,7 +109,7 @@ class RemoteTeachers:
 
     def __call__(self, step: int) -> "list[list[Output]]":
         """Outputs of each part of the step's batch, on the CPU; the actors go on with the steps after it."""
-        from raykd.train.teacher_replica import unpack
+        from raykd.training.teacher_replica import unpack
 
         count = len(self._actors)
         for soon in range(step, min(step + count * self._recipe.teachers.ahead + 1, self._steps)):

@@ -13,7 +13,7 @@ from raykd.models.staged import parameters
 from raykd.recipe import Recipe
 from raykd.recipe.labels import method_name
 from raykd.recipe.serial import to_dict
-from raykd.train.evaluation.evaluate import Figures
+from raykd.training.evaluation.evaluate import Figures
 
 
 @dataclass(frozen=True)

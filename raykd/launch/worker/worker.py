@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from raykd.launch.worker.recorder import Recorder
     from raykd.recipe import Recipe
     from raykd.runs.checkpoint import Stamp
-    from raykd.train.setup import Placement
+    from raykd.training.setup import Placement
 
 Report = Callable[[dict[str, Any]], None]
 """Told the metrics of every evaluation, on every rank."""
@@ -33,7 +33,7 @@ def in_ray_worker(given: dict[str, Any]) -> None:
 
     from raykd.launch.jobs import wandb_key
     from raykd.launch.run_state.client import StateClient
-    from raykd.train.process import hide_gpus
+    from raykd.training.process import hide_gpus
 
     context, device = ray.train.get_context(), ray.train.torch.get_device()
     if device.type == "cpu":
@@ -53,8 +53,8 @@ def in_ray_worker(given: dict[str, Any]) -> None:
 def work(job: JobSpec, rank: int, world: int, device: Any, report: Report, client: "Client") -> None:
     """Train the job's recipe from its newest checkpoint to its end."""
     from raykd.launch.cluster.failure import fatal
-    from raykd.train.process import use_cpus
-    from raykd.train.setup import Placement
+    from raykd.training.process import use_cpus
+    from raykd.training.setup import Placement
 
     with job.opened() as recipe, closing(client):
         use_cpus(recipe.cpus_per_worker)
@@ -75,7 +75,7 @@ class Worker:
     def __init__(self, job: JobSpec, recipe: "Recipe", placement: "Placement", report: Report, client: "Client"):
         from raykd.storage.folder import Folder
         from raykd.teachers.cache.write_behind import WriteBehind
-        from raykd.train.setup import Experiment
+        from raykd.training.setup import Experiment
 
         self.job, self.recipe, self.placement, self.report, self.client = job, recipe, placement, report, client
         self.folder = Folder(job.run)
@@ -114,7 +114,7 @@ class Worker:
 
     def run(self) -> None:
         """Train to the end; the first worker records on the way."""
-        from raykd.train.evaluation.measure_teachers import measure_teachers
+        from raykd.training.evaluation.measure_teachers import measure_teachers
 
         first = self.placement.rank == 0
         attempt = self._claim() if first else ""
@@ -138,7 +138,7 @@ class Worker:
 
     def evaluate(self, distiller: "Distiller") -> dict[str, Any]:
         """Figures of all networks over all workers, as a line of metrics.jsonl has them."""
-        from raykd.train.evaluation.evaluate import evaluate
+        from raykd.training.evaluation.evaluate import evaluate
 
         distiller.eval()
         self.client.tell(phase="evaluating")
@@ -152,7 +152,7 @@ class Worker:
 
     def _train(self, recorder: "Recorder | None") -> None:
         from raykd.recipe.length import initial_steps
-        from raykd.train.loop import Epoch, fit
+        from raykd.training.loop import Epoch, fit
 
         due = recorder.save_due if recorder is not None else lambda step: False
         at, data = self.placement, self.data

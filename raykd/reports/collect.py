@@ -1,0 +1,237 @@
+"""Reading run directories, searches, studies and W&B projects into checked values; nothing is averaged here."""
+
+import contextlib
+import csv
+import gc
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from raykd import UserError
+from raykd.output import in_texts, one_line
+from raykd.recipe.labels import Labels, labels
+from raykd.reports.settings import settings
+from raykd.reports.tables.study import FILE as STUDY
+from raykd.reports.tables.study import Study, read_study
+from raykd.runs.reading import read_local
+from raykd.runs.results import (
+    SMALL,
+    Accuracy,
+    Evaluation,
+    Line,
+    Result,
+    read_evaluation,
+    read_metrics,
+    read_object,
+    read_recipe,
+    read_result,
+)
+from raykd.storage.atomic import temporary_folder
+from raykd.storage.folder import Folder
+
+NO_RUNS = frozenset({"checkpoints", "source", "wandb"})  # folders of a run that hold no runs themselves
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One run directory, read."""
+
+    path: Path
+    name: str
+    labels: Labels
+    recipe: dict[str, Any]
+    result: Result | None  # None: the run has not ended
+    lines: list[Line]
+    evaluation: Evaluation | None
+
+    @property
+    def status(self) -> str:
+        return self.result.status if self.result else "unfinished"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What of its recipe can change its result."""
+        return settings(self.recipe)
+
+    @cached_property
+    def evaluations(self) -> list[tuple[float, dict[str, Accuracy]]]:
+        """(epoch, networks) of the lines that evaluate; whole epochs are whole numbers."""
+        return [(whole_epoch(line), line.evaluation) for line in self.lines if line.evaluation]
+
+    @cached_property
+    def deployed(self) -> str:
+        """The deployed network: the first that an evaluation names."""
+        return next(iter(self.evaluations[-1][1]))
+
+    @property
+    def split(self) -> str:
+        """What was evaluated on."""
+        if self.evaluation:
+            return self.evaluation.split
+        return "validation" if self.recipe["data"].get("validation") else "test"
+
+
+def whole_epoch(line: Line) -> float:
+    """A line's epoch; the end of an epoch is whole, though its last step, of whole batches, ends before or after it."""
+    nearest = round(line.epoch)
+    step = line.epoch / line.step if line.step else 0.0
+    return float(nearest) if abs(line.epoch - nearest) < min(step, 0.5) else line.epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRecord:
+    """One search directory, read."""
+
+    path: Path
+    name: str
+    settings: dict[str, Any]  # search.json
+    trials: list[dict[str, str]]  # rows of trials.csv
+    fields: list[str] = field(default_factory=list)  # dotted names that the trials override
+
+
+@dataclass(kw_only=True)
+class Collected:
+    """What the sources hold, each directory once."""
+
+    runs: dict[Path, RunRecord] = field(default_factory=dict)
+    searches: dict[Path, SearchRecord] = field(default_factory=dict)
+    studies: dict[Path, Study] = field(default_factory=dict)
+    left_out: dict[Path, str] = field(default_factory=dict)  # why a directory can't be read, a line each
+
+    def read(self, root: Path, source: str) -> None:
+        """Take in all that stands at or below a folder."""
+        if not root.is_dir():
+            raise UserError(
+                f"{one_line(source)} is not a directory: give a run directory, a folder of runs, or "
+                "wandb:ENTITY/PROJECT"
+            )
+        for path in _find(root, set()):
+            try:
+                self._take(path, "" if path == root else str(path.relative_to(root)))
+            except UserError as error:
+                self.left_out[path.resolve()] = str(error)
+
+    def _take(self, path: Path, name: str) -> None:
+        key = path.resolve()
+        if (path / STUDY).exists():
+            self.studies[key] = read_study(Folder(path))
+        elif (path / "search.json").exists():
+            self.searches[key] = read_search(path)
+        else:
+            self.runs[key] = read_run(path, name)
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """Nothing that is read refers in a circle, and the collector's passes over it take four fifths of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@without_collector()
+def collect(sources: list[str]) -> Collected:
+    """Every run, search and study that the sources name, runs in the order of their names.
+
+    A damaged one is left out, and the reason given. Raises UserError where nothing is left.
+    """
+    found = Collected()
+    for source in sources:
+        if source.startswith("wandb:"):
+            from raykd.track.download import download
+
+            with temporary_folder() as folder:
+                found.read(download(source.removeprefix("wandb:"), Path(folder)), source)
+        else:
+            found.read(Path(source).expanduser(), source)
+    if not found.runs and not found.searches:
+        if found.left_out:
+            raise UserError(f"no run can be read: {'; '.join(list(found.left_out.values())[:3])}")
+        places = one_line(", ".join(sources))
+        raise UserError(f"no run in {places}: give run directories, or folders of them (with recipe.json in each)")
+    found.runs = dict(sorted(found.runs.items(), key=lambda item: (item[1].name, item[0])))
+    return found
+
+
+def _find(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """Run, search and study directories at or below a folder, each once, however linked.
+
+    A search's trials belong to it and are no runs of their own; a study's cells are.
+    """
+    try:
+        about = folder.stat()
+        if (about.st_dev, about.st_ino) in seen:
+            return
+        seen.add((about.st_dev, about.st_ino))
+        if (folder / "files" / "recipe.json").exists():  # W&B's own folder of an offline run
+            folder = folder / "files"
+        names = {child.name for child in folder.iterdir()}
+        below = [child for child in sorted(folder.iterdir()) if child.is_dir()]
+    except OSError:  # not ours to read
+        return
+    if names & {STUDY, "recipe.json", "search.json"}:
+        yield folder
+    if not names & {"recipe.json", "search.json"}:
+        for child in below:
+            if child.name not in NO_RUNS and not child.name.startswith("."):
+                yield from _find(child, seen)
+
+
+def read_run(path: Path, name: str = "") -> RunRecord:
+    """One run directory, called `name` where no result.json says how.
+
+    Raises UserError naming the file that is not what raykd writes.
+    """
+    folder = Folder(path)
+    recipe, result = in_texts(one_line, read_recipe(folder)), read_result(folder)
+    record = RunRecord(
+        path=path,
+        name=(result.name if result else "") or one_line(name or path.name),
+        labels=labels(recipe),
+        recipe=recipe,
+        result=result,
+        lines=read_metrics(folder),
+        evaluation=read_evaluation(folder),
+    )
+    if record.status == "finished":
+        _check_finished(record)
+    return record
+
+
+def _check_finished(record: RunRecord) -> None:
+    """Raise UserError where a finished run's files don't belong together."""
+    if not record.evaluations:
+        raise UserError(f"{record.path}/metrics.jsonl has no evaluation, though the run is finished")
+    for epoch, networks in record.evaluations:
+        if record.deployed not in networks:
+            raise UserError(f"{record.path}/metrics.jsonl: the evaluation at epoch {epoch:g} has no {record.deployed}")
+
+
+def read_search(path: Path) -> SearchRecord:
+    """One search directory; raises UserError naming the file that is not what raykd writes."""
+    about = in_texts(one_line, read_object(Folder(path), "search.json"))
+    if not isinstance(about.get("metric"), str) or about.get("mode") not in ("min", "max"):
+        raise UserError(f"{path / 'search.json'} is not a raykd search (no metric and mode)")
+    table = path / "trials.csv"
+    if not table.exists():
+        return SearchRecord(path=path, name=one_line(path.name), settings=about, trials=[])
+    try:
+        text = io.StringIO(read_local(table, SMALL).decode(), newline="")
+        rows = [[one_line(cell) for cell in row] for row in csv.reader(text, strict=True)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table} is not a CSV file in UTF-8: {error}") from None
+    columns = rows[0] if rows else []
+    if columns[:5] != ["trial", "state", "metric", "seconds", "reason"] or len(set(columns)) < len(columns):
+        raise UserError(f"{table} does not begin with the columns trial,state,metric,seconds,reason")
+    wrong = next((i for i, row in enumerate(rows[1:], 2) if len(row) != len(columns)), None)
+    if wrong:
+        raise UserError(f"{table}, row {wrong}: {len(rows[wrong - 1])} cells, not {len(columns)}")
+    trials = [dict(zip(columns, row, strict=True)) for row in rows[1:]]
+    return SearchRecord(path=path, name=one_line(path.name), settings=about, trials=trials, fields=columns[5:])

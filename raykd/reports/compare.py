@@ -1,0 +1,157 @@
+"""Runs grouped into rows: finished runs of one recipe that differ in their seed, each seed once."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from raykd import UserError
+from raykd.reports.collect import RunRecord
+from raykd.reports.settings import differing, settings, shown, without_seeds
+
+# What a baseline must share with a row for the difference between them to be the method's.
+SHARED = re.compile(r"student\.|data\.(source\.|image_size$|validation$)|epochs$")
+MOST_FIELDS = 3  # that a label names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeat:
+    """A run that is left out because another one has its recipe and its seed."""
+
+    run: RunRecord
+    kept: RunRecord
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it reports the same figures: a copy, or the same training again."""
+        return self.run.evaluations == self.kept.evaluations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Finished runs that differ in their seed alone."""
+
+    section: str  # rows of one section are shown in one table: one student on one split of one data set
+    method: str
+    variant: str  # the settings that set it apart from the method's other rows, "" where there are none
+    name: str  # what the runs' names have in common
+    runs: tuple[RunRecord, ...]  # one a seed
+    repeats: tuple[Repeat, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} ({self.variant})" if self.variant else self.method
+
+    @property
+    def split(self) -> str:
+        return self.runs[0].split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """The row that a gain is over; without one, why."""
+
+    row: Row | None
+    reason: str = ""
+
+
+def compare_rows(records: Iterable[RunRecord]) -> list[Row]:
+    """Rows of the finished runs, by data set, student, split and method."""
+    groups: dict[tuple[str, str], dict[frozenset, list[RunRecord]]] = {}
+    for record in records:
+        if record.status == "finished":
+            group = groups.setdefault((section(record), record.labels.method), {})
+            group.setdefault(frozenset(without_seeds(record.settings).items()), []).append(record)
+    return [row for key in sorted(groups) for row in _rows(*key, list(groups[key].values()))]
+
+
+def section(record: RunRecord) -> str:
+    """What a run's table is called."""
+    split = "" if record.split == "test" else f" ({record.split} split)"
+    return f"{record.labels.data}: {record.labels.student}{split}"
+
+
+def _rows(section: str, method: str, groups: list[list[RunRecord]]) -> list[Row]:
+    names = variants([group[0] for group in groups])
+    return [new_row(section, method, variant, group) for group, variant in zip(groups, names, strict=True)]
+
+
+def new_row(section: str, method: str, variant: str, runs: list[RunRecord]) -> Row:
+    kept, repeats = each_seed_once(runs)
+    return Row(section=section, method=method, variant=variant, name=stem(kept[0]), runs=kept, repeats=repeats)
+
+
+def each_seed_once(group: list[RunRecord]) -> tuple[tuple[RunRecord, ...], tuple[Repeat, ...]]:
+    """Runs of one row by seed, and those that only repeat one of them: they would make n larger than it is."""
+    kept: dict[frozenset, RunRecord] = {}
+    repeats = []
+    for run in sorted(group, key=lambda run: (run.labels.seed, run.name)):
+        first = kept.setdefault(frozenset({**run.settings, "seed": run.labels.seed}.items()), run)
+        if first is not run:
+            repeats.append(Repeat(run=run, kept=first))
+    return tuple(kept.values()), tuple(repeats)
+
+
+def stem(record: RunRecord) -> str:
+    """A run's name without its seed: kd-seed3, kd-s3, kd_3 and kd/3 of seed 3 are all kd."""
+    seed = re.escape(str(record.labels.seed))
+    return re.sub(rf"[-_./ ]?(?:seed|s)?[-_=]?{seed}$", "", record.name) or record.name
+
+
+def variants(runs: list[RunRecord]) -> list[str]:
+    """Of each run the settings in which it differs from the others, e.g. "temperature 2"; "" for a single one."""
+    fields = [without_seeds(run.settings) for run in runs]
+    names = list(dict.fromkeys(name for other in fields[1:] for name in differing(fields[0], other)))
+    short = {name: _short(name, names) for name in names}
+    texts = []
+    for run in runs:
+        parts = [f"{short[name]} {shown(run.recipe, name)}" for name in names[:MOST_FIELDS]]
+        texts.append(", ".join(parts + ["…"] * (len(names) > MOST_FIELDS)))
+    return _unique(texts, [stem(run) for run in runs])
+
+
+def _short(name: str, names: list[str]) -> str:
+    """The end of a dotted name that no other one shares and that says what it is of."""
+    parts = name.split(".")
+    for length in range(1, len(parts)):
+        end = ".".join(parts[-length:])
+        vague = parts[-length].isdigit() or end in ("class", "name", "path", "weights", "final")
+        if not vague and not any(other != name and f".{other}".endswith(f".{end}") for other in names):
+            return end
+    return name
+
+
+def _unique(texts: list[str], names: list[str]) -> list[str]:
+    """Texts that occur twice have the run's name before them."""
+    return [f"{name}: {text}" if texts.count(text) > 1 else text for text, name in zip(texts, names, strict=True)]
+
+
+def find_baseline(rows: list[Row], row: Row, wanted: str) -> Baseline:
+    """The row of the same section that a row's gain is over: with its student, data and length."""
+    wanted = wanted.casefold()
+    named = [r for r in rows if wanted in (r.label.casefold(), r.name.casefold())]
+    named = named or [r for r in rows if r.method.casefold() == wanted]
+    if row in named:
+        return Baseline(row=None)
+    against = {id(r): obstacles(r.runs[0].recipe, row.runs[0].recipe) for r in named}
+    fitting = [r for r in named if not against[id(r)]]
+    if len(fitting) == 1:
+        return Baseline(row=fitting[0])
+    if fitting:
+        return Baseline(row=None, reason=f"several baselines: choose {' or '.join(r.name for r in fitting)}")
+    if named:
+        return Baseline(row=None, reason=f"{named[0].label} differs in {', '.join(against[id(named[0])])}")
+    return Baseline(row=None, reason="none of this student on these data is finished")
+
+
+def obstacles(baseline: dict[str, Any], recipe: dict[str, Any]) -> list[str]:
+    """What keeps the difference of two recipes' results from being the method's, as "epochs (12, here 30)"."""
+    names = [name for name in differing(settings(baseline), settings(recipe)) if SHARED.match(name)]
+    return [f"{name} ({shown(baseline, name)}, here {shown(recipe, name)})" for name in names]
+
+
+def check_baseline(rows: list[Row], wanted: str) -> None:
+    """Raise UserError where no row is called as --baseline says."""
+    if not any(wanted.casefold() in (name.casefold() for name in (row.method, row.label, row.name)) for row in rows):
+        known = ", ".join(sorted({name for row in rows for name in (row.method, row.name)}))
+        raise UserError(f"no finished run of the baseline {wanted!r}: --baseline takes one of {known}")

@@ -1,0 +1,98 @@
+"""Quantities over epochs: their mean, least and most over the seeds of a row, thinned to what a figure can show."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from raykd.reports.collect import RunRecord
+from raykd.reports.compare import Row
+from raykd.runs.results import Line
+
+POINTS = 120  # of a curve, as many as a figure can show
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Mean, least and most over the seeds that have the epoch."""
+
+    name: str
+    epochs: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+def curve(name: str, runs: Iterable[Iterable[tuple[float, float]]], points: int = POINTS) -> Curve:
+    """One curve of several runs' (epoch, value) points; what is not finite is left out."""
+    by_epoch: dict[float, list[float]] = {}
+    for run in runs:
+        for epoch, value in run:
+            if math.isfinite(value):
+                by_epoch.setdefault(epoch, []).append(value)
+    epochs = sorted(by_epoch)
+    values = [by_epoch[epoch] for epoch in epochs]
+    whole = Curve(
+        name=name,
+        epochs=epochs,
+        mean=[sum(v) / len(v) for v in values],
+        low=[min(v) for v in values],
+        high=[max(v) for v in values],
+    )
+    return thinned(whole, points)
+
+
+def thinned(whole: Curve, points: int) -> Curve:
+    """At most `points` of a curve: equal stretches by their last epoch and value, the band over all of a stretch."""
+    size = len(whole.epochs)
+    if size <= points:
+        return whole
+    ends = [round((i + 1) * size / points) for i in range(points)]
+    spans = list(zip([0, *ends], ends))
+    return Curve(
+        name=whole.name,
+        epochs=[whole.epochs[end - 1] for end in ends],
+        mean=[whole.mean[end - 1] for end in ends],
+        low=[min(whole.low[start:end]) for start, end in spans],
+        high=[max(whole.high[start:end]) for start, end in spans],
+    )
+
+
+def deployed_curve(row: Row) -> Curve:
+    """Top-1 of the deployed network."""
+    return curve(row.label, [[(e, nets[run.deployed].top1) for e, nets in run.evaluations] for run in row.runs])
+
+
+def accuracy_curves(row: Row) -> list[Curve]:
+    """Top-1 of each network, the deployed one first."""
+    names = dict.fromkeys(name for run in row.runs for _, nets in run.evaluations for name in nets)
+    return [
+        curve(n, [[(e, nets[n].top1) for e, nets in run.evaluations if n in nets] for run in row.runs]) for n in names
+    ]
+
+
+def line_curves(row: Row, section: str) -> dict[str, list[Curve]]:
+    """By title: curves of "terms", "notes" or "measures"; a vector is one figure with a curve for each element."""
+    names = dict.fromkeys(name for run in row.runs for line in run.lines for name in getattr(line, section))
+    return {
+        name: _elements(row, lambda line, name=name: _flat(getattr(line, section).get(name)), name) for name in names
+    }
+
+
+def _flat(value: float | list | None) -> list[float]:
+    """A number, a vector or a matrix as a list; [] where the line has none."""
+    if isinstance(value, list):
+        return [number for item in value for number in _flat(item)]
+    return [] if value is None else [value]
+
+
+def _elements(row: Row, read: Callable[[Line], list[float]], name: str) -> list[Curve]:
+    runs = [[(line.epoch, read(line)) for line in run.lines] for run in row.runs]
+    size = max(len(values) for run in runs for _, values in run)
+    names = _element_names(row.runs[0], size) if size > 1 else [name]
+    return [curve(names[i], [[(e, v[i]) for e, v in run if len(v) > i] for run in runs]) for i in range(size)]
+
+
+def _element_names(run: RunRecord, size: int) -> Sequence[str]:
+    """A vector's elements are the teachers' where there are as many of them."""
+    teachers = list(run.evaluation.teachers) if run.evaluation else []
+    return teachers if len(teachers) == size else [str(i + 1) for i in range(size)]

@@ -1,0 +1,178 @@
+"""The whole comparison as numbers: the rows of every section, and a table for each study or for all sections."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from raykd.reports.collect import Collected, RunRecord, collect
+from raykd.reports.compare import Baseline, Repeat, Row, check_baseline, compare_rows, find_baseline, new_row
+from raykd.reports.measures import Entry, best, best_teacher, by_section, entries, hours
+from raykd.reports.tables.study import Quoted, Study, StudyCell
+from raykd.reports.tables.table import Cell, Missing, Table, build_table
+from raykd.reports.trials import Trials, read_trials
+
+BASELINE = "Supervised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that an output shows."""
+
+    title: str
+    made: str
+    baseline: str
+    entries: list[Entry]
+    tables: list[Table]  # of several columns: of each study, and of the other runs where they have several sections
+    open_runs: list[RunRecord]  # not finished: listed, never averaged
+    searches: list[Trials]
+    left_out: list[str] = field(default_factory=list)  # directories that can't be read, a line each
+    is_study: bool = False
+
+    @property
+    def repeats(self) -> list[Repeat]:
+        """Runs that repeat another one's recipe and seed, and count once."""
+        return [repeat for item in self.entries for repeat in item.row.repeats]
+
+    @property
+    def summary(self) -> str:
+        """What it holds, in a line."""
+        runs = sum(len(item.row.runs) for item in self.entries)
+        parts = [f"{len(self.entries)} rows of {runs} runs"] if self.entries else []
+        parts += [f"search {search.record.name}" for search in self.searches]
+        parts += [f"{len(self.repeats)} that repeat another one's seed"] if self.repeats else []
+        parts += [f"{len(self.open_runs)} not finished"] if self.open_runs else []
+        parts += [f"{len(self.left_out)} left out"] if self.left_out else []
+        return ", ".join(parts)
+
+    @property
+    def sections(self) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = {}
+        for item in self.entries:
+            found.setdefault(item.row.section, []).append(item)
+        return found
+
+
+def make(sources: list[str], baseline: str = "") -> Report:
+    """The comparison of all runs that the sources name."""
+    found = collect(sources)
+    placed = {place for folder, study in found.studies.items() for place in _places(folder, study)}
+    rows = compare_rows(run for path, run in found.runs.items() if path not in placed)
+    if baseline:
+        check_baseline(rows, baseline)
+    items = entries(rows, lambda section, row: find_baseline(section, row, baseline or BASELINE))
+    tables = [table_of_sections(items, baseline or BASELINE)] if len(by_section(rows)) > 1 else []
+    for folder, study in found.studies.items():
+        table, of_study = study_table(folder, study, found.runs)
+        items, tables = of_study + items, [table, *tables]
+    return Report(
+        title=_title(rows, found),
+        made=f"{datetime.now():%Y-%m-%d %H:%M}",
+        baseline=baseline or BASELINE,
+        entries=items,
+        tables=tables,
+        open_runs=[run for run in found.runs.values() if run.status != "finished"],
+        searches=[read_trials(record) for record in found.searches.values()],
+        left_out=list(found.left_out.values()),
+        is_study=bool(found.studies),
+    )
+
+
+def _title(rows: list[Row], found: Collected) -> str:
+    if found.studies:
+        return f"Study {', '.join(study.name for study in found.studies.values())}"
+    data = list(dict.fromkeys(row.runs[0].labels.data for row in rows))
+    if data:
+        return f"Distillation on {', '.join(data[:3])}{' …' if len(data) > 3 else ''}"
+    names = [search.name for search in found.searches.values()]
+    return f"Search {', '.join(names)}" if names else "Distillation: no run has finished"
+
+
+def table_of_sections(items: list[Entry], baseline: str) -> Table:
+    """Runs of several students or data sets as one table: a column a section."""
+    columns = list(dict.fromkeys(item.row.section for item in items))
+    rows = list(dict.fromkeys(item.label for item in items))
+    return build_table(
+        [cell for item in items for cell in cells_of(item.row)],
+        rows=rows,
+        columns=columns,
+        title="All together",
+        baseline=baseline if baseline in rows else "",
+        published={(item.label, item.row.section): quoted(item) for item in items},
+    )
+
+
+def cells_of(row: Row) -> list[Cell]:
+    return [
+        Cell(
+            row=row.label,
+            column=row.section,
+            seed=i,
+            accuracy=run.evaluations[-1][1][run.deployed].top1,
+            best=best(run)[1],
+            teacher=best_teacher(run),
+            hours=hours(run),
+        )
+        for i, run in enumerate(row.runs)
+    ]
+
+
+def quoted(item: Entry) -> list[Quoted]:
+    """The top-1 figures that a recipe quotes."""
+    return [
+        Quoted(row=item.label, column=item.row.section, value=float(p["value"]), source=str(p.get("source", "")))
+        for p in item.published
+        if p.get("metric") == "top1" and isinstance(p.get("value"), (int, float)) and 0 <= p["value"] <= 1
+    ]
+
+
+def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tuple[Table, list[Entry]]:
+    """A study's table and the rows of its columns, by the study's own names and in its order."""
+    places = _places(folder, study)
+    finished: dict[tuple[str, str], list[RunRecord]] = {}
+    missing = []
+    for path, cell in places.items():
+        run = runs.get(path)
+        if run is not None and run.status == "finished":
+            finished.setdefault((cell.row, cell.column), []).append(run)
+        else:
+            missing.append(_missing(cell, run))
+    rows = [
+        new_row(column, row, "", finished[row, column])
+        for column in study.columns
+        for row in study.rows
+        if (row, column) in finished
+    ]
+    table = build_table(
+        [cell for row in rows for cell in cells_of(row)],
+        rows=study.rows,
+        columns=study.columns,
+        title=study.name,
+        baseline=study.baseline,
+        published=_published(study),
+        missing=missing,
+    )
+    return table, entries(rows, lambda section, row: _named(section, row, study.baseline))
+
+
+def _missing(cell: StudyCell, run: RunRecord | None) -> Missing:
+    status, reason = cell.status, cell.reason
+    if status == "finished":  # so says the study, and its run does not
+        status, reason = (run.status, "") if run else ("lost", "no run that can be read")
+    return Missing(row=cell.row, column=cell.column, seed=cell.seed, status=status, reason=reason)
+
+
+def _places(folder: Path, study: Study) -> dict[Path, StudyCell]:
+    """A study's cells by the directories of their runs."""
+    return {(folder / cell.run).resolve(): cell for cell in study.cells}
+
+
+def _published(study: Study) -> dict[tuple[str, str], list[Quoted]]:
+    found: dict[tuple[str, str], list[Quoted]] = {}
+    for figure in study.published:
+        found.setdefault((figure.row, figure.column), []).append(figure)
+    return found
+
+
+def _named(section: list[Row], row: Row, baseline: str) -> Baseline:
+    """The baseline that a study names, of whatever length: its author chose it."""
+    return Baseline(row=next((r for r in section if r.method == baseline and r is not row), None))

@@ -1,0 +1,189 @@
+"""The numbers of the comparison, an entry a row: from the checked files of its runs alone."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raykd.metric import FORMAT
+from raykd.reports.collect import RunRecord
+from raykd.reports.compare import Baseline, Row
+from raykd.reports.tables.statistics import Gain, Spread, compared_with_best, gain, spread
+from raykd.reports.tables.table import Mark, mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the comparison table. Accuracies are fractions; `last` is the last epoch's, `best` the best one's."""
+
+    row: Row
+    last: Spread
+    last_epochs: list[float]
+    best: Spread
+    best_epochs: list[float]
+    metrics: dict[str, Spread]  # every other figure of the deployed network at the last epoch: top5, loss, ece …
+    formats: dict[str, str]  # of the metrics that a recipe added
+    mark: Mark  # against the best row of its section
+    p: float  # of that test, Holm's; nan for the best and where untested
+    gain: Gain | None  # of the last epoch's top-1 over the baseline
+    baseline: Baseline
+    teacher: Spread  # top-1 of each run's best teacher
+    closed: float  # share of the gap between baseline and teacher, nan where there is none
+    agreement: dict[str, tuple[Spread, Spread]]  # teacher → share of equal top-1, mean KL
+    parameters: int
+    flops: float
+    compute: Spread  # GPU-hours, or CPU-hours where the runs had no GPU
+    unit: str
+    images_per_second: Spread
+    published: list[dict[str, Any]]
+    restarts: int
+
+    @property
+    def label(self) -> str:
+        return self.row.label
+
+
+def entries(rows: list[Row], baseline_of: Callable[[list[Row], Row], Baseline]) -> list[Entry]:
+    """An entry a row: by section, the baseline first, then by falling accuracy.
+
+    baseline_of: given the rows of a section and one of them, what its gain is over.
+    """
+    return [item for part in by_section(rows).values() for item in _section(part, baseline_of)]
+
+
+def by_section(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    sections: dict[str, list[Row]] = {}
+    for row in rows:
+        sections.setdefault(row.section, []).append(row)
+    return sections
+
+
+def _section(rows: list[Row], baseline_of: Callable[[list[Row], Row], Baseline]) -> list[Entry]:
+    values = [final(row.runs, "top1") for row in rows]
+    top, p = compared_with_best(values)
+    highest = spread(values[top]).mean
+    found = [
+        entry(row, baseline_of(rows, row), mark(spread(mine).mean == highest, p[i]), p[i])
+        for i, (row, mine) in enumerate(zip(rows, values, strict=True))
+    ]
+    bases = {id(item.baseline.row) for item in found}
+    return sorted(found, key=lambda item: (id(item.row) not in bases, -item.last.mean))
+
+
+def entry(row: Row, baseline: Baseline, marked: Mark, p: float) -> Entry:
+    runs, first = row.runs, row.runs[0]
+    mine = final(runs, "top1")
+    other = final(baseline.row.runs, "top1") if baseline.row else []
+    teacher = spread(best_teacher(run) for run in runs)
+    results = [run.result for run in runs if run.result]
+    bests = [best(run) for run in runs]
+    return Entry(
+        row=row,
+        last=spread(mine),
+        last_epochs=[run.evaluations[-1][0] for run in runs],
+        best=spread(top1 for _, top1 in bests),
+        best_epochs=[epoch for epoch, _ in bests],
+        formats=formats(first),
+        metrics={name: spread(final(runs, name)) for name in metric_names(runs)},
+        mark=marked,
+        p=p,
+        gain=gain(mine, other) if other else None,
+        baseline=baseline,
+        teacher=teacher,
+        closed=closed_share(spread(mine).mean, spread(other).mean, teacher.mean),
+        agreement=agreement(runs),
+        parameters=results[0].parameters,
+        flops=first.evaluation.flops if first.evaluation else math.nan,
+        compute=spread(hours(run) for run in runs),
+        unit="GPU-h" if first.recipe.get("gpus_per_worker") else "CPU-h",
+        images_per_second=spread(result.images_per_second for result in results),
+        published=first.recipe.get("published") or [],
+        restarts=sum(result.restarts for result in results),
+    )
+
+
+def metric_names(runs: Iterable[RunRecord]) -> list[str]:
+    """Figures of the last evaluations besides top1, a user's own metrics among them."""
+    found = ["top5", "loss", "ece"]
+    for run in runs:
+        found += run.evaluations[-1][1][run.deployed].model_extra or {}
+    return list(dict.fromkeys(found))
+
+
+def formats(run: RunRecord) -> dict[str, str]:
+    """How the metrics that a run's recipe added are printed; a format that none of raykd's would have is left out."""
+    added = [metric for metric in run.recipe.get("metrics", ()) if isinstance(metric, dict)]
+    pairs = [(str(metric.get("name")), str(metric.get("format"))) for metric in added]
+    return {name: form for name, form in pairs if FORMAT.holds(form)}
+
+
+def final(runs: Sequence[RunRecord], metric: str) -> list[float]:
+    """The deployed network's figure at each run's last evaluation, nan where it has none."""
+    return [run.evaluations[-1][1][run.deployed].metric(metric) for run in runs]
+
+
+def best(run: RunRecord) -> tuple[float, float]:
+    """(epoch, top-1) of the deployed network's best evaluation, the earliest among equals."""
+    return max(((epoch, nets[run.deployed].top1) for epoch, nets in run.evaluations), key=lambda pair: pair[1])
+
+
+def best_teacher(run: RunRecord) -> float | None:
+    """Top-1 of the most accurate teacher on the run's evaluation split, as this run measured it."""
+    return max((t.top1 for t in run.evaluation.teachers.values()), default=None) if run.evaluation else None
+
+
+def closed_share(student: float, baseline: float, teacher: float) -> float:
+    """(student - baseline) / (teacher - baseline); nan where the teacher is not above the baseline."""
+    return float((student - baseline) / (teacher - baseline)) if teacher > baseline else math.nan
+
+
+def agreement(runs: Sequence[RunRecord]) -> dict[str, tuple[Spread, Spread]]:
+    """By teacher: share of images with the same top-1 and mean KL of the deployed network, at the last evaluation."""
+    last = [run.evaluations[-1][1][run.deployed].agreement for run in runs]
+    names = dict.fromkeys(name for each in last for name in each)
+    pick = {n: [each[n] for each in last if n in each] for n in names}
+    return {n: (spread(a.top1 for a in found), spread(a.kl for a in found)) for n, found in pick.items()}
+
+
+def hours(run: RunRecord) -> float:
+    """Seconds × devices / 3600: GPUs where the run had some, else CPUs."""
+    if run.result is None:
+        return math.nan
+    each = run.recipe.get("gpus_per_worker") or run.recipe.get("cpus_per_worker") or 1
+    return run.result.seconds * max(run.result.workers, 1) * each / 3600
+
+
+def class_accuracy(row: Row) -> dict[str, float]:
+    """Accuracy of each class at the final evaluation, means over seeds; {} without the figures."""
+    found = [run.evaluation for run in row.runs if run.evaluation and per_class(run)]
+    if not found:
+        return {}
+    columns = zip(*(per_class(run) for run in row.runs if per_class(run)), strict=True)
+    return {name: spread(values).mean for name, values in zip(found[0].class_names, columns, strict=True)}
+
+
+def per_class(run: RunRecord) -> list[float]:
+    network = run.evaluation.networks.get(run.deployed) if run.evaluation else None
+    return network.per_class if network else []
+
+
+def class_gains(item: Entry) -> dict[str, float]:
+    """Gain over the baseline of each class that both have."""
+    mine = class_accuracy(item.row)
+    other = class_accuracy(item.baseline.row) if item.baseline.row else {}
+    return {name: value - other[name] for name, value in mine.items() if name in other}
+
+
+def calibration(row: Row) -> list[tuple[int, float, float]]:
+    """(images, mean confidence, accuracy) of each bin with images, over all seeds of a row."""
+    networks = [run.evaluation.networks.get(run.deployed) for run in row.runs if run.evaluation]
+    tables = [network.calibration for network in networks if network and network.calibration]
+    return [pooled for bins in zip(*tables) if (pooled := _pooled(bins))[0]]
+
+
+def _pooled(bins: Sequence[tuple[int, float, float]]) -> tuple[int, float, float]:
+    """The same bin of several runs as one."""
+    count = sum(images for images, *_ in bins)
+    confidence = sum(images * value for images, value, _ in bins)
+    right = sum(images * value for images, _, value in bins)
+    return count, confidence / max(count, 1), right / max(count, 1)

@@ -1,0 +1,105 @@
+"""Tables for a paper: LaTeX with booktabs."""
+
+import re
+from collections.abc import Sequence
+
+from raykd.reports.make import Report
+from raykd.reports.measures import Entry
+from raykd.reports.output import text
+from raykd.reports.tables.table import Table, TableCell
+
+SPECIAL = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\ensuremath{<}",
+    ">": r"\ensuremath{>}",
+    "±": r"\ensuremath{\pm}",
+    "×": r"\ensuremath{\times}",
+    "→": r"\ensuremath{\to}",
+    "−": r"\ensuremath{-}",
+    "–": "--",
+    "…": r"\dots{}",
+}
+WIDE = 7  # columns above which a table lies on its side and is fitted to the page
+HEAD = """% Made by raykd. Needs \\usepackage{booktabs}; a wide table also \\usepackage{graphicx,rotating}.
+"""
+
+
+def escaped(value: str) -> str:
+    return "".join(SPECIAL.get(c, c) for c in value)
+
+
+def latex(made: Report) -> str:
+    """A table of several columns for each study; else one of each section."""
+    tables = [matrix(table) for table in made.tables] or [section(name, items) for name, items in made.sections.items()]
+    return HEAD + "\n".join(tables)
+
+
+def matrix(table: Table) -> str:
+    """Rows × columns; the best is bold, what is not significantly worse is underlined."""
+    ranked = table.ranking is not None
+    body = []
+    if table.teachers:
+        teachers = [_accuracy_of(table, column) for column in table.columns]
+        body += [_line(["Teacher", *teachers, *([""] if ranked else [])]), r"\midrule"]
+    for row in table.rows:
+        cells = [_cell(table.cells.get((row, column)), table.runs) for column in table.columns]
+        rank = [escaped(text.number(table.average_rank(row), ".2f"))] if ranked else []
+        body.append(_line([escaped(row), *cells, *rank]))
+    caption = f"{text.explain_table(table)} {text.explain_tests('Bold', 'Underlined')} {text.ranking(table)}"
+    head = [_stacked(column) for column in table.columns] + (["rank"] if ranked else [])
+    return _table(["Method", *head], body, caption, table.title)
+
+
+def _accuracy_of(table: Table, column: str) -> str:
+    return _spread(text.accuracy(table.teachers[column])) if column in table.teachers else "--"
+
+
+def _cell(cell: TableCell | None, runs: list[int]) -> str:
+    if cell is None:
+        return "--"
+    shown = _spread(text.accuracy(cell.accuracy))
+    shown = {"best": rf"\textbf{{{shown}}}", "tied": rf"\underline{{{shown}}}"}.get(cell.mark, shown)
+    return shown + escaped(text.fewer(cell, runs))
+
+
+def _spread(shown: str) -> str:
+    """ "78.93 ± 0.21" with a small deviation."""
+    mean, _, deviation = shown.partition(" ± ")
+    return escaped(mean) + (rf"{{\scriptsize\,\ensuremath{{\pm}}{deviation}}}" if deviation else "")
+
+
+def _stacked(column: str) -> str:
+    """A pair, teacher → student, or data set: student, in two lines."""
+    parts = re.split(r" → |: ", column, maxsplit=1)
+    return r"\shortstack{" + r" \\ ".join(map(escaped, parts)) + "}" if len(parts) > 1 else escaped(column)
+
+
+def section(title: str, items: Sequence[Entry]) -> str:
+    """Methods of one student: last and best epoch, gain."""
+    body = []
+    for item in items:
+        last = _spread(text.accuracy(item.last))
+        last = {"best": rf"\textbf{{{last}}}", "tied": rf"\underline{{{last}}}"}.get(item.mark, last)
+        cells = [str(item.last.n), last, _spread(text.accuracy(item.best)), escaped(text.gain(item.gain))]
+        body.append(_line([escaped(item.label), *cells]))
+    baseline = next((item.baseline.row.label for item in items if item.baseline.row), "the baseline")
+    caption = f"{title}. {text.explain_rows(baseline)} {text.explain_tests('Bold', 'Underlined')}"
+    return _table(["Method", "$n$", "last epoch", "best epoch", "gain"], body, caption, title)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _table(head: Sequence[str], body: Sequence[str], caption: str, title: str) -> str:
+    label = re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")
+    inner = [rf"\begin{{tabular}}{{l{'c' * (len(head) - 1)}}}", r"\toprule", _line(head), r"\midrule", *body]
+    inner += [r"\bottomrule", r"\end{tabular}"]
+    if len(head) > WIDE:
+        inner = [r"\setlength{\tabcolsep}{3pt}", r"\resizebox{\textwidth}{!}{%", *inner, "}"]
+    place = "sidewaystable" if len(head) > WIDE else "table"
+    lines = [rf"\begin{{{place}}}", r"\centering", rf"\caption{{{escaped(caption)}}}", rf"\label{{tab:{label}}}"]
+    return "\n".join([*lines, *inner, rf"\end{{{place}}}", ""])

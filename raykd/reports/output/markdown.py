@@ -1,0 +1,170 @@
+"""The comparison as Markdown."""
+
+import re
+from collections.abc import Sequence
+
+from raykd.reports.make import Report
+from raykd.reports.measures import Entry
+from raykd.reports.output import text
+from raykd.reports.output.columns import columns
+from raykd.reports.tables.statistics import Spread
+from raykd.reports.tables.table import Table, TableCell
+from raykd.reports.trials import Trials
+
+NOTHING = Spread(0.0, 0.0, 0)
+SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$!&])")
+
+
+def escaped(value: str) -> str:
+    """Text that Markdown shows as it is: no markup, links or HTML of a name's own."""
+    return SPECIAL.sub(r"\\\1", value).replace("://", ":\\/\\/").replace("www.", "www\\.")
+
+
+def markdown(made: Report) -> str:
+    parts = [f"# {escaped(made.title)}", f"Made {made.made} by raykd."]
+    for table in made.tables:
+        parts += [f"## {escaped(table.title)}", *table_parts(table)]
+    if made.entries:
+        parts.append(escaped(text.explain_rows(made.baseline)))
+    for title, items in made.sections.items():
+        parts += [f"## {escaped(title)}", *section_parts(items)]
+    for trials in made.searches:
+        parts += [f"## Search {escaped(trials.record.name)}", *search_parts(trials)]
+    if made.open_runs:
+        parts += ["## Not finished, not in any mean", grid(["run", "status", "epochs"], open_cells(made))]
+    return "\n\n".join([*parts, *notes(made)]) + "\n"
+
+
+def notes(made: Report) -> list[str]:
+    """What is not in the tables: copies, and directories that can't be read."""
+    parts = []
+    if made.repeats:
+        lines = [f"- {escaped(line)}" for line in repeat_lines(made)]
+        parts += ["## Counted once", "\n".join(lines)]
+    if made.left_out:
+        parts += ["## Left out", "\n".join(f"- {escaped(line)}" for line in made.left_out)]
+    return parts
+
+
+def repeat_lines(made: Report) -> list[str]:
+    return [
+        f"{r.run.name} repeats recipe and seed of {r.kept.name}"
+        + (", with the same figures" if r.is_copy else ", with other figures: the training is not deterministic there")
+        for r in made.repeats
+    ]
+
+
+def open_cells(made: Report) -> list[list[str]]:
+    rows = []
+    for run in made.open_runs:
+        done = f"{run.lines[-1].epoch:.6g}" if run.lines else "0"
+        rows.append([run.name, run.status, f"{done} of {run.recipe['epochs']:g}"])
+    return rows
+
+
+def section_parts(items: Sequence[Entry]) -> list[str]:
+    table = columns(items)
+    heads = [f"{column.title} ({column.small})" if column.small else column.title for column in table.shown]
+    cells = [
+        [_joined(column.cells[i].shown, column.cells[i].small) for column in table.shown] for i in range(len(items))
+    ]
+    parts = [grid(heads, cells)]
+    if table.same:
+        parts.append(escaped(f"The same in all rows that have it: {'; '.join(table.same)}."))
+    return parts + [escaped(line) for line in (text.standing(items), *gaps(items)) if line]
+
+
+def gaps(items: Sequence[Entry]) -> list[str]:
+    """Why rows have no gain, a line each reason."""
+    reasons: dict[str, list[str]] = {}
+    for item in items:
+        if item.baseline.reason:
+            reasons.setdefault(item.baseline.reason, []).append(item.label)
+    whole = len(reasons) == 1 and len(next(iter(reasons.values()))) == len(items)
+    return [f"No gain{'' if whole else f' of {text.listed(names)}'}: {reason}." for reason, names in reasons.items()]
+
+
+def _joined(shown: str, small: str) -> str:
+    return f"{shown} ({small})" if small and not small.startswith("[") else f"{shown} {small}".strip()
+
+
+def table_parts(table: Table) -> list[str]:
+    """A table of several columns, its gains, published figures, ranks and missing runs."""
+    explained = f"{escaped(text.explain_table(table))} {text.explain_tests('**Bold**', '*Italic*')}"
+    parts = [explained, raw_grid(["method", *map(escaped, table.columns), *_rank_head(table)], _accuracies(table))]
+    if any(cell.gain for cell in table.cells.values()):
+        gains = [[row, *(_gain(table.cells.get((row, column))) for column in table.columns)] for row in table.rows]
+        title = f"Gain over {escaped(table.baseline)}, points, with Welch's 95 % interval:"
+        parts += [title, grid(["method", *table.columns], gains)]
+    if published := published_rows(table):
+        parts += ["Published figures, and how far the own mean is from them (points):"]
+        parts.append(grid(["method", "column", "own", "published, difference", "reported", "source"], published))
+    if table.ranking:
+        parts.append(escaped(text.ranking(table)))
+    if table.missing:
+        cells = [[m.row, m.column, str(m.seed), m.status, m.reason] for m in table.missing]
+        parts += ["Missing runs:", grid(["method", "column", "seed", "status", "reason"], cells)]
+    return parts
+
+
+def _rank_head(table: Table) -> list[str]:
+    return ["average rank"] if table.ranking else []
+
+
+def _accuracies(table: Table) -> list[list[str]]:
+    """Rows of Markdown: the teachers', then every method's."""
+    body = []
+    if table.teachers:
+        teachers = [text.accuracy(table.teachers.get(column, NOTHING)) for column in table.columns]
+        body.append(["teacher", *teachers, *("" for _ in _rank_head(table))])
+    for row in table.rows:
+        cells = [marked(table.cells.get((row, column)), table.runs) for column in table.columns]
+        rank = [text.number(table.average_rank(row), ".2f") for _ in _rank_head(table)]
+        body.append([escaped(row), *cells, *rank])
+    return body
+
+
+def marked(cell: TableCell | None, runs: list[int]) -> str:
+    """An accuracy, bold where it is the best, italic where it is not significantly worse."""
+    if cell is None:
+        return text.NONE
+    shown = text.accuracy(cell.accuracy) + text.fewer(cell, runs)
+    return {"best": f"**{shown}**", "tied": f"*{shown}*"}.get(cell.mark, shown)
+
+
+def _gain(cell: TableCell | None) -> str:
+    return text.gain(cell.gain if cell else None)
+
+
+def published_rows(table: Table) -> list[list[str]]:
+    return [
+        [
+            row,
+            column,
+            text.accuracy(cell.accuracy),
+            text.published(cell, figure),
+            text.provenance(figure),
+            figure.source,
+        ]
+        for (row, column), cell in table.cells.items()
+        for figure in cell.published
+    ]
+
+
+def search_parts(trials: Trials) -> list[str]:
+    about = trials.record.settings
+    cells = [[f.name, text.number(f.importance, ".2f"), text.number(f.correlation, "+.2f")] for f in trials.fields]
+    return [
+        escaped(f"{about['metric']} ({about['mode']}), best trial {trials.best or text.NONE}"),
+        grid(["field", "importance", "rank correlation"], cells),
+    ]
+
+
+def grid(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """A table of plain texts."""
+    return raw_grid([escaped(item) for item in head], [[escaped(item) for item in line] for line in cells])
+
+
+def raw_grid(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *cells))

@@ -1,0 +1,240 @@
+"""The HTML page: one file with its style, figures and script inside."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from raykd.reports import measures
+from raykd.reports.curves import accuracy_curves, deployed_curve, line_curves
+from raykd.reports.drawing.axes import percent, short
+from raykd.reports.drawing.lines import lines, reliability
+from raykd.reports.drawing.parallel import parallel
+from raykd.reports.drawing.ranks import critical_difference
+from raykd.reports.drawing.scatter import Point, scatter
+from raykd.reports.drawing.series import labelled, look, name, style
+from raykd.reports.make import Report
+from raykd.reports.measures import Entry
+from raykd.reports.output import markdown, text
+from raykd.reports.output.columns import Columns, columns
+from raykd.reports.tables.table import Table
+from raykd.reports.trials import Trials
+
+MOST_CLASSES = 24  # of a data set with more classes, those that change most are shown
+MOST_SECTIONS = 2  # that are open at first
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure with what stands at it; `legend` names its series where it has one of its own."""
+
+    title: str
+    svg: str
+    note: str = ""
+    legend: list[str] = field(default_factory=list)
+
+
+def page(made: Report) -> str:
+    """The whole page."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("raykd.reports.output", "assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "text": text,
+        "markdown": markdown,
+        "series": look,
+        "series_name": name,
+        "series_style": style,
+    }
+    read = environment.loader.get_source
+    return environment.get_template("report.html.j2").render(
+        made=made,
+        tables=[_table(table) for table in made.tables],
+        sections=[section(title, items) for title, items in made.sections.items()],
+        folded=len(made.sections) > MOST_SECTIONS,
+        searches=[search(trials) for trials in made.searches],
+        style=read(environment, "style.css")[0],
+        script=read(environment, "sort.js")[0],
+    )
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {"table": table, "figures": [f for f in (_ranks(table), _cost_of_rows(table)) if f.svg]}
+
+
+def _ranks(table: Table) -> Drawn:
+    if table.ranking is None:
+        return Drawn("", "")
+    note = "A bar at the right joins rows that can't be told apart (Nemenyi, 5 %)."
+    return Drawn(
+        f"Average rank over {table.ranking.columns} columns", critical_difference(table.ranked, table.ranking), note
+    )
+
+
+def _cost_of_rows(table: Table) -> Drawn:
+    means = {row: found for row in table.rows if (found := table.mean_over_columns(row))}
+    points = [Point(row, hours, accuracy, float("nan")) for row, (hours, accuracy) in means.items()]
+    drawing = scatter(points, x_label="device-hours of one run", y_label="top-1") if len(points) > 1 else ""
+    legend = [] if labelled(len(points)) else [point.name for point in points]
+    return Drawn("Accuracy against cost, means over columns", drawing, legend=legend)
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of the rows of one student on one data set."""
+
+    title: str
+    items: Sequence[Entry]
+    columns: Columns
+    figures: list[Drawn]  # their legend is the table's first column; many series are named where they are drawn
+    teachers: list[dict[str, Any]]
+    ensembles: list[dict[str, Any]]
+    classes: dict[str, Any] | None
+    details: list[dict[str, Any]]
+
+
+def section(title: str, items: Sequence[Entry]) -> Section:
+    return Section(
+        title=title,
+        items=items,
+        columns=columns(items),
+        figures=[f for f in overview(items) if f.svg],
+        teachers=teachers(items),
+        ensembles=ensembles(items),
+        classes=classes(items),
+        details=[details(item) for item in items],
+    )
+
+
+def overview(items: Sequence[Entry]) -> list[Drawn]:
+    """The figures that compare a section's rows."""
+    curves = [deployed_curve(item.row) for item in items]
+    notes = ["Mean over seeds; the band is their least and most."] if any(item.last.n > 1 for item in items) else []
+    teacher = teacher_line(items)
+    drawing = lines(curves, y_label="top-1", y_format=percent, most=1, reference=teacher, from_start=False)
+    found = [Drawn("Top-1 by epoch", drawing, " ".join(notes))]
+    for title, label, value in SCATTERS:
+        points = [Point(item.label, value(item), item.last.mean, item.last.deviation) for item in items]
+        if len({point.x for point in points}) > 1:
+            found.append(Drawn(title, scatter(points, x_label=label.format(unit=items[0].unit), y_label="top-1")))
+    return found
+
+
+SCATTERS: list[tuple[str, str, Callable[[Entry], float]]] = [
+    ("Top-1 against parameters", "parameters", lambda item: item.parameters),
+    ("Top-1 against cost", "{unit} of one run", lambda item: item.compute.mean),
+]
+
+
+def teacher_line(items: Sequence[Entry]) -> tuple[str, float] | None:
+    """The best teacher's top-1 that most rows were taught with; None where there is none."""
+    found = [item.teacher.mean for item in items if item.teacher.n]
+    if not found:
+        return None
+    alike = len({round(value, 4) for value in found}) == 1
+    return ("teacher" if alike else "best teacher"), max(found)
+
+
+def teachers(items: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Agreement with each teacher of the rows that have several; of a single one the table tells all."""
+    found = []
+    for item in items:
+        if len(item.agreement) < 2:
+            continue
+        evaluation = item.row.runs[0].evaluation
+        for of, (top1, kl) in item.agreement.items():
+            teacher = evaluation.teachers.get(of) if evaluation else None
+            found.append({"method": item.label, "teacher": of, "top1": top1, "kl": kl, "about": teacher})
+    return found
+
+
+def ensembles(items: Sequence[Entry]) -> list[dict[str, Any]]:
+    """What several teachers of a row predict together."""
+    found = []
+    for item in items:
+        evaluation = item.row.runs[0].evaluation
+        if evaluation and {"mean", "vote"} <= evaluation.ensemble.keys():
+            found.append({"method": item.label, **evaluation.ensemble})
+    return found
+
+
+def classes(items: Sequence[Entry]) -> dict[str, Any] | None:
+    """Gains of each class over the baseline: rows in one order, bars of all methods on one scale."""
+    gains = {item.label: measures.class_gains(item) for item in items}
+    gains = {label: found for label, found in gains.items() if found}
+    if not gains:
+        return None
+    base = next(item.baseline.row for item in items if item.baseline.row and item.label in gains)
+    names = [name for name in measures.class_accuracy(base) if all(name in found for found in gains.values())]
+    change = {name: sum(abs(found[name]) for found in gains.values()) for name in names}
+    shown = set(sorted(names, key=lambda name: -change[name])[:MOST_CLASSES])
+    kept = [name for name in names if name in shown]
+    largest = max((abs(found[name]) for found in gains.values() for name in kept), default=0) or 1.0
+    return {
+        "methods": list(gains),
+        "baseline": base.label,
+        "accuracy": measures.class_accuracy(base),
+        "rows": [(name, [(found[name], abs(found[name]) / largest) for found in gains.values()]) for name in kept],
+        "hidden": len(names) - len(kept),
+        "largest": largest,
+    }
+
+
+def details(item: Entry) -> dict[str, Any]:
+    """Of one row: its runs, and figures of every network, loss term and note, and of its calibration."""
+    row = item.row
+    networks = accuracy_curves(row)
+    figures = []
+    if len(networks) > 1:
+        drawing = lines(networks, y_label="top-1", y_format=percent, most=1, from_start=False)
+        figures.append(_own(drawing, "Top-1 of each network", [c.name for c in networks]))
+    terms = [curves[0] for curves in line_curves(row, "terms").values()]
+    figures.append(_own(lines(terms, y_label="loss"), "Loss terms", [c.name for c in terms]))
+    for part in ("notes", "measures"):
+        for key, curves in line_curves(row, part).items():
+            title = key.replace("_", " ")
+            figures.append(_own(lines(curves, y_label=title), title, [c.name for c in curves]))
+    if bins := measures.calibration(row):
+        error = f"Expected calibration error {item.metrics['ece'].mean:.3f}. " if item.metrics["ece"].n else ""
+        figures.append(Drawn("Calibration", reliability(bins), f"{error}A dot's area grows with its images."))
+    runs = [_run(run) for run in row.runs]
+    return {
+        "item": item,
+        "figures": [f for f in figures if f.svg],
+        "runs": runs,
+        "restarts": any(run["restarts"] for run in runs),
+        "teacher": any(run["teacher"] is not None for run in runs),
+    }
+
+
+def _own(drawing: str, title: str, names: list[str]) -> Drawn:
+    """A figure with a legend of its own, where its series are several and not named at their ends."""
+    return Drawn(title, drawing, legend=names if len(names) > 1 and not labelled(len(names)) else [])
+
+
+def _run(run: Any) -> dict[str, Any]:
+    epoch, networks = run.evaluations[-1]
+    return {
+        "name": run.name,
+        "seed": run.labels.seed,
+        "epoch": epoch,
+        "networks": {name: figures.top1 for name, figures in networks.items()},
+        "teacher": measures.best_teacher(run),
+        "restarts": run.result.restarts,
+        "seconds": run.result.seconds,
+        "url": run.result.wandb_url,
+    }
+
+
+def search(trials: Trials) -> dict[str, Any]:
+    fields = [(f.name, f.values, f.choices, f.log) for f in trials.fields]
+    maximize = trials.record.settings["mode"] == "max"
+    drawing = parallel(fields, trials.scores, maximize) if len(trials.finished) > 1 and fields else ""
+    order = sorted(range(len(trials.scores)), key=lambda i: -trials.scores[i] if maximize else trials.scores[i])
+    ranked = [(trials.finished[i], trials.scores[i]) for i in order[:10]]
+    weights = sorted(trials.fields, key=lambda f: -f.importance if f.importance == f.importance else 0.0)
+    return {"trials": trials, "drawing": drawing, "ranked": ranked, "weights": weights, "unit": short}

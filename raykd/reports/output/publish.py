@@ -1,0 +1,126 @@
+"""The comparison as a W&B Report: a draft that later calls update."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from raykd import UserError
+from raykd.reports.make import Report
+from raykd.reports.output import markdown, text
+from raykd.reports.trials import Trials
+from raykd.storage import atomic
+from raykd.track.server import quiet_wandb, unreachable
+
+
+def publish(made: Report, out: Path) -> str:
+    """Save the draft and return its URL; raises UserError where W&B does not take it.
+
+    Its identity lies beside the written report (report.html, report.wandb.json): the same `out` updates the same one.
+    """
+    trouble = unreachable()
+    if trouble:
+        raise UserError(f"--wandb: {trouble}; the report is in {out}")
+    wandb = quiet_wandb()
+    import wandb_workspaces.reports.v2 as reports
+
+    place = out.with_suffix(".wandb.json")
+    known = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    wish = _wish(made)
+    entity = wish["entity"] or wandb.Api(timeout=20).default_entity
+    draft = reports.Report(
+        project=wish["project"],
+        entity=entity,
+        title=made.title,
+        description=f"Made {made.made} by raykd",
+        width="fluid",
+        blocks=blocks(reports, made, entity, wish["project"]),
+    )
+    same = (known.get("entity"), known.get("project")) == (entity, wish["project"])
+    if same:
+        draft.id = known["id"]
+    draft.save(draft=True)
+    known = {"id": draft.id, "entity": entity, "project": wish["project"], "url": draft.url}
+    atomic.write(place, json.dumps(known).encode())
+    return draft.url
+
+
+def _wish(made: Report) -> dict[str, Any]:
+    """The project that the runs are in; raises UserError where they are in several."""
+    wishes = [run.recipe["wandb"] for item in made.entries for run in item.row.runs]
+    wishes += [search.record.settings["wandb"] for search in made.searches]
+    places = {(wish["entity"], wish["project"]) for wish in wishes}
+    if len(places) != 1:
+        raise UserError(f"--wandb takes the runs of one W&B project, these are of {len(places)}: report them apart")
+    ((entity, project),) = places
+    return {"entity": entity, "project": project}
+
+
+def blocks(reports: Any, made: Report, entity: str, project: str) -> list[Any]:
+    """Text, tables, and W&B's own panels over the same runs."""
+    found = [reports.TableOfContents()]
+    for table in made.tables:
+        found += [reports.H1(table.title), *_markdown(reports, markdown.table_parts(table))]
+    if made.entries:
+        found.append(reports.P(text.explain_rows(made.baseline)))
+    for title, items in made.sections.items():
+        found += [reports.H1(title), *_markdown(reports, markdown.section_parts(items))]
+    if made.entries:
+        found += [reports.H1("Curves"), _panels(reports, made, entity, project)]
+    for search in made.searches:
+        found += [reports.H1(f"Search {search.record.name}"), _search(reports, search, entity, project)]
+    if made.open_runs:
+        table = markdown.grid(["run", "status", "epochs"], markdown.open_cells(made))
+        found += [reports.H1("Not finished, not in any mean"), reports.MarkdownBlock(table)]
+    return found + _markdown(reports, markdown.notes(made))
+
+
+def _markdown(reports: Any, parts: list[str]) -> list[Any]:
+    return [reports.MarkdownBlock("\n\n".join(parts))] if parts else []
+
+
+def _panels(reports: Any, made: Report, entity: str, project: str) -> Any:
+    runs = [run for item in made.entries for run in item.row.runs]
+    names = ", ".join(json.dumps(run.name) for run in runs)
+    runset = reports.Runset(
+        entity=entity,
+        project=project,
+        name="the compared runs",
+        filters=f"Metric('Name') in [{names}]",
+        groupby=["config.labels.data", "config.labels.student", "config.labels.method"],
+    )
+    networks = dict.fromkeys(name for run in runs for _, nets in run.evaluations for name in nets)
+    terms = dict.fromkeys(term for run in runs for line in run.lines for term in line.terms)
+    accuracies = [f"evaluation/{name}/top1" for name in networks]
+    return reports.PanelGrid(
+        runsets=[runset],
+        panels=[
+            reports.LinePlot(title="Top-1", x="epoch", y=accuracies),
+            reports.LinePlot(title="Loss terms", x="epoch", y=[f"terms/{term}" for term in terms]),
+            reports.BarPlot(title="Top-1 of the last epoch", metrics=["top1"]),
+            reports.ScatterPlot(title="Top-1 against parameters", x="parameters", y="top1"),
+        ],
+    )
+
+
+def _search(reports: Any, search: Trials, entity: str, project: str) -> Any:
+    """W&B's sweep views of a search's trials, which are the runs of one group."""
+    settings = search.record.settings
+    runset = reports.Runset(
+        entity=entity,
+        project=project,
+        name=f"trials of {search.record.name}",
+        filters=f"Metric('Group') == {json.dumps(settings['wandb']['group'])}",
+    )
+    column = reports.ParallelCoordinatesPlotColumn
+    columns = [
+        column(metric=reports.Config(f"overrides.{field.name}"), display_name=field.name, log=field.log)
+        for field in search.fields
+    ]
+    columns.append(column(metric=reports.SummaryMetric(settings["metric"]), display_name=settings["metric"]))
+    return reports.PanelGrid(
+        runsets=[runset],
+        panels=[
+            reports.ParallelCoordinatesPlot(title=f"Trials of {search.record.name}", columns=columns),
+            reports.ParameterImportancePlot(with_respect_to=settings["metric"]),
+        ],
+    )

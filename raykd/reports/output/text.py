@@ -1,0 +1,175 @@
+"""Figures as text for every output: percentages, gains with their intervals, published figures."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from raykd.reports.measures import Entry
+from raykd.reports.tables.statistics import Gain, Spread
+from raykd.reports.tables.table import Figure, Table, TableCell
+
+NONE = "–"
+PERCENT = ("top1", "top5")
+
+
+def accuracy(value: Spread) -> str:
+    """In percent: "78.93 ± 0.21", "78.93" for one run, "–" for none."""
+    if not value.n:
+        return NONE
+    return f"{100 * value.mean:.2f}" + (f" ± {100 * value.deviation:.2f}" if value.n > 1 else "")
+
+
+def number(value: float, form: str = ".3g", scale: float = 1.0, unit: str = "") -> str:
+    return NONE if math.isnan(value) else f"{scale * value:{form}}{unit}"
+
+
+def metric(name: str, value: Spread, form: str) -> str:
+    """Accuracies in percent, every other metric by its format."""
+    return accuracy(value) if name in PERCENT else number(value.mean, form)
+
+
+def gain(value: Gain | None) -> str:
+    """In percentage points with its interval: "+1.52 [+0.98, +2.06]"."""
+    if value is None:
+        return NONE
+    interval = "" if math.isnan(value.low) else f" [{points(value.low)}, {points(value.high)}]"
+    return points(value.difference) + interval
+
+
+def gain_short(value: Gain) -> str:
+    """As `gain`, with half of the interval, which lies evenly about it: "+1.52 ± 0.54"."""
+    half = "" if math.isnan(value.low) else f" ± {50 * (value.high - value.low):.2f}"
+    return points(value.difference) + half
+
+
+def points(difference: float) -> str:
+    """A difference of accuracies in percentage points, signed."""
+    return f"{100 * difference:+.2f}".replace("-", "−")
+
+
+def epochs(values: Iterable[float]) -> str:
+    """Epochs, each once: "12", "9, 12"; many as "9 to 12"."""
+    shown = list(dict.fromkeys(f"{epoch:.6g}" for epoch in sorted(values)))
+    return ", ".join(shown) if len(shown) <= 3 else f"{shown[0]} to {shown[-1]}"
+
+
+def quoted(figure: dict[str, Any]) -> str:
+    """A figure of a recipe's `published`: "79.14" of a top-1, else with its metric's name."""
+    name, value = str(figure.get("metric", "")), figure.get("value")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return NONE
+    shown = f"{100 * value:.2f}" if name.startswith("top") and value <= 1 else f"{value:g}"
+    return shown if name == "top1" else f"{name} {shown}"
+
+
+def published_of(item: Entry) -> str:
+    return "; ".join(f"{quoted(p)} ({p.get('source', '')})" for p in item.published) or NONE
+
+
+def published(cell: TableCell, figure: Figure) -> str:
+    """A published figure and the own mean's difference from it: "79.10 ± 0.20, −0.31"."""
+    deviation = f" ± {100 * figure.deviation:.2f}" if figure.deviation is not None else ""
+    return f"{100 * figure.value:.2f}{deviation}, {points(cell.difference(figure))}"
+
+
+def provenance(figure: Figure) -> str:
+    """Who reports a published figure, and of which epoch: "copied, best epoch, n = 5"."""
+    parts = [figure.reporter or "reporter not given"]
+    parts.append(f"{figure.epoch} epoch" if figure.epoch else "epoch not given")
+    return ", ".join(parts + ([f"n = {figure.n}"] if figure.n else []))
+
+
+def has_published(table: Table) -> bool:
+    return any(cell.published for cell in table.cells.values())
+
+
+REPORTERS = {"own": "o", "copied": "c", "copied or re-run": "c/r", "re-run": "r", "restated": "q", "summary": "s"}
+REPORTERS |= {"derived": "d", "": "?"}
+
+
+def initials(figure: Figure) -> str:
+    """Who reports a figure and of which epoch, as short as a cell needs: "c, b" for copied, best epoch."""
+    who = REPORTERS[figure.reporter.removesuffix("?")] + "?" * figure.reporter.endswith("?")
+    return f"{who},{figure.epoch[0]}" if figure.epoch else who
+
+
+def explain_initials(table: Table) -> str:
+    """What the initials of the figures in a table mean."""
+    words = {"own": "the paper's own", "copied": "copied from another paper", "re-run": "re-run by somebody else"}
+    words |= {"restated": "quoted by somebody else", "": "who reports it is not given", "summary": "from a summary"}
+    there = dict.fromkeys(f.reporter.removesuffix("?") for cell in table.cells.values() for f in cell.published)
+    said = ", ".join(f"{REPORTERS[name]}: {words.get(name, name)}" for name in there)
+    epochs = " after it b: best epoch, l: last epoch, nothing: not given."
+    return f"{said};{epochs}"
+
+
+def p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "A, B and C"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def standing(items: Sequence[Entry]) -> str:
+    """What the tests of a section say: which rows can't be told apart from the best, and which weren't tested."""
+    if len(items) < 2:
+        return ""
+    top = [item for item in items if item.mark == "best"]
+    tied = [f"{item.label} ({p_value(item.p)})" for item in items if item.mark == "tied"]
+    untested = [item.label for item in items if not item.mark]
+    best, has = listed([item.label for item in top]), "has" if len(top) == 1 else "have"
+    parts = [f"{best} {has} the highest mean."]
+    if tied:
+        parts.append(f"{listed(tied)} can't be told apart from it.")
+    if untested:
+        parts.append(f"{listed(untested)} can't be tested: that needs two runs or more with different seeds.")
+    if len(items) > len(top) + len(untested) and not tied:
+        parts.append("Every other tested row is significantly worse.")
+    return " ".join(parts)
+
+
+def explain_rows(baseline: str) -> str:
+    """What the figures of a comparison are."""
+    return (
+        "Top-1 in % of the deployed network, mean ± sample standard deviation over n seeds, at the last epoch and at "
+        "the best one (chosen on the same split, so optimistic). Gain: percentage points of the last epoch's mean over "
+        f"{baseline} of the same student, data and length, with Welch's 95 % confidence interval."
+    )
+
+
+def explain_tests(best: str, tied: str) -> str:
+    """What the marks mean, in the words by which an output shows them."""
+    return (
+        f"{best}: the highest mean. {tied}: not significantly worse than it (Welch's test, two-sided at 5 %, with "
+        "Holm's correction for the rows compared)."
+    )
+
+
+def explain_table(table: Table) -> str:
+    """What the cells of a table are, with the number of runs that they have in common."""
+    runs = table.runs
+    n = f"n = {runs[0]}" if len(runs) == 1 else f"n = {runs[0]} to {runs[-1]}, given where it is below {runs[-1]}"
+    return (
+        f"Top-1 in % at the last epoch, mean ± sample standard deviation over seeds ({n})." if runs else "No runs yet."
+    )
+
+
+def fewer(cell: TableCell, runs: Sequence[int]) -> str:
+    """The number of a cell's runs where others have more."""
+    return f" (n = {cell.accuracy.n})" if cell.accuracy.n < max(runs) else ""
+
+
+def ranking(table: Table) -> str:
+    """Average ranks and what Friedman's test says of them."""
+    if table.ranking is None:
+        return ""
+    r = table.ranking
+    tested = f" Friedman's test that all rows are alike: {p_value(r.p)}." if not math.isnan(r.p) else ""
+    left = [row for row in table.rows if row not in table.ranked]
+    without = f" Without {listed(left)}, which lack columns." if left else ""
+    return (
+        f"Average rank over {r.columns} columns (1 is best).{tested} Two rows whose average ranks differ by less than "
+        f"{r.distance:.2f} can't be told apart (Nemenyi's critical difference at 5 %).{without}"
+    )

@@ -1,0 +1,74 @@
+"""`raykd report`: the comparison of runs and studies in the format of the file's suffix, and as a W&B Report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from raykd import UserError
+from raykd.reports.make import Report, make
+from raykd.storage.folder import Folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What `report` made."""
+
+    report: Report
+    path: Path
+    url: str  # of the W&B Report, "" without one
+
+
+def report(runs: list[str], *, baseline: str = "", out: Path | None = None, wandb: bool = False) -> Written:
+    """Compare runs and write the comparison.
+
+    `runs` are run directories, folders of them, studies, searches, or wandb:ENTITY/PROJECT[/GROUP]. The format is that
+    of `out`'s suffix: .html, .md, .csv or .tex. The file appears whole or not at all. A run that can't be read is left
+    out, and the report says so. Raises UserError where no run is left, and for an unknown baseline or suffix.
+    """
+    out = out or Path("report.html")
+    if out.suffix not in WRITERS:
+        raise UserError(f"--out {out}: a report is {', '.join(WRITERS)}, by its suffix")
+    made = make(runs, baseline)
+    write(out, WRITERS[out.suffix](made))
+    url = ""
+    if wandb:
+        from raykd.reports.output.publish import publish
+
+        url = publish(made, out)
+    return Written(report=made, path=out, url=url)
+
+
+def write(out: Path, content: str) -> None:
+    """Raises UserError, leaving what stands there as it is, where it can't be written."""
+    try:
+        Folder(out.parent).write(out.name, content)
+    except OSError as error:
+        raise UserError(f"can't write {out}: {error.strerror or error}; choose another --out") from None
+
+
+def _html(made: Report) -> str:
+    from raykd.reports.output.page import page
+
+    return page(made)
+
+
+def _markdown(made: Report) -> str:
+    from raykd.reports.output.markdown import markdown
+
+    return markdown(made)
+
+
+def _csv(made: Report) -> str:
+    """The table of a study where the report is of one, else the comparison."""
+    from raykd.reports.output.csv_file import comparison, table_csv
+
+    return table_csv(made.tables[0]) if made.is_study else comparison(made.entries)
+
+
+def _latex(made: Report) -> str:
+    from raykd.reports.output.latex import latex
+
+    return latex(made)
+
+
+WRITERS: dict[str, Callable[[Report], str]] = {".html": _html, ".md": _markdown, ".csv": _csv, ".tex": _latex}

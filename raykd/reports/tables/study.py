@@ -1,0 +1,81 @@
+"""study.json: what a study says of its runs, so that they stand in its table by its own names.
+
+    {"name": "crd", "rows": ["Supervised", "KD"], "columns": ["resnet56 → resnet20"], "baseline": "Supervised",
+     "cells": [{"row": "KD", "column": "resnet56 → resnet20", "seed": 0, "run": "KD/resnet56-resnet20/0",
+                "status": "failed", "reason": "loss is not finite"}],
+     "published": [{"row": "KD", "column": "resnet56 → resnet20", "value": 0.7066, "source": "CRD, table 1", …}]}
+
+`run` is a run directory below the study's own. A cell without a finished run there is missing, for its reason.
+"""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from annotated_types import Interval, MinLen
+from pydantic import model_validator
+
+from raykd.reports.tables.published import REPORTERS
+from raykd.runs.results import Model, Share, Text, read_checked
+from raykd.storage.folder import Folder
+
+FILE = "study.json"
+Status = Literal["waiting", "running", "finished", "stopped", "failed"]
+
+
+class StudyCell(Model):
+    row: Text
+    column: Text
+    seed: int
+    run: Text
+    status: Status = "waiting"
+    reason: Text = ""
+
+
+class Quoted(Model):
+    """A published figure beside a cell: top-1 as a fraction, who reports it, last or best epoch ("" if not said)."""
+
+    row: Text
+    column: Text
+    value: Share
+    deviation: Annotated[float, Interval(ge=0, le=1)] | None = None
+    n: Annotated[int, Interval(ge=1)] | None = None
+    reporter: Text = ""
+    epoch: Literal["last", "best", ""] = ""
+    source: Text
+
+
+class Study(Model):
+    """A study's rows, columns and cells in their order."""
+
+    name: Text
+    rows: Annotated[list[Text], MinLen(1)]
+    columns: Annotated[list[Text], MinLen(1)]
+    baseline: Text = ""
+    cells: list[StudyCell]
+    published: list[Quoted] = []
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> "Study":
+        for names in (self.rows, self.columns):
+            if len(set(names)) < len(names):
+                raise ValueError("two rows or two columns of one name")
+        if self.baseline and self.baseline not in self.rows:
+            raise ValueError(f"the baseline {self.baseline!r} is no row")
+        places = [(cell.row, cell.column, cell.seed) for cell in self.cells]
+        if len(set(places)) < len(places):
+            raise ValueError("two runs of one cell and seed")
+        for item in (*self.cells, *self.published):
+            if item.row not in self.rows or item.column not in self.columns:
+                raise ValueError(f"{item.row!r}, {item.column!r} is no cell")
+        for cell in self.cells:
+            if PurePosixPath(cell.run).is_absolute() or ".." in PurePosixPath(cell.run).parts:
+                raise ValueError(f"{cell.run!r} lies outside the study")
+        for figure in self.published:
+            if figure.reporter and figure.reporter.removesuffix("?") not in REPORTERS:
+                raise ValueError(f"reporter {figure.reporter!r} is none of {', '.join(REPORTERS)}")
+        return self
+
+
+def read_study(folder: Folder) -> Study:
+    """Raises UserError of one line where study.json is not what a study writes."""
+    return read_checked(folder, FILE, Study)

@@ -1,0 +1,205 @@
+"""The table of several methods on several pairs: rows × columns of mean and deviation over seeds, tested. Pure values.
+
+In every column the best row is marked, and those that are not significantly worse: Welch's test against the best, with
+Holm's correction for the number of rows in the column. Over the columns, rows are compared by their average ranks.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+from raykd import UserError
+from raykd.reports.tables.statistics import (
+    SIGNIFICANCE,
+    Gain,
+    Ranking,
+    Spread,
+    compared_with_best,
+    gain,
+    rank_rows,
+    spread,
+)
+
+Mark = Literal["best", "tied", "worse", ""]  # tied: not significantly worse than the best; "": can't be tested
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One finished run at its place in the table. Accuracies are fractions."""
+
+    row: str
+    column: str
+    seed: int
+    accuracy: float  # top-1 at the last epoch
+    best: float  # top-1 at the best epoch
+    teacher: float | None = None  # top-1 of its best teacher
+    hours: float = np.nan  # device-hours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """A run that the table lacks, and why."""
+
+    row: str
+    column: str
+    seed: int
+    status: str
+    reason: str = ""
+
+
+class Figure(Protocol):
+    """A published figure; `published.PublishedFigure` and a study's `Quoted` are such."""
+
+    value: float
+    deviation: float | None
+    n: int | None
+    reporter: str
+    epoch: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableCell:
+    """What the table says of one row in one column."""
+
+    accuracy: Spread
+    best: Spread
+    hours: Spread
+    mark: Mark
+    p: float  # of Welch's test against the column's best, Holm's; nan for the best itself and where untested
+    gain: Gain | None  # over the baseline, None for the baseline itself and where it has no run
+    published: tuple[Figure, ...]
+
+    def difference(self, figure: Figure) -> float:
+        """Own mean minus a published one, of the same epoch: best with best, else last."""
+        return (self.best if figure.epoch == "best" else self.accuracy).mean - figure.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: dict[tuple[str, str], TableCell]  # of the places that have a finished run
+    teachers: dict[str, Spread]  # by column
+    baseline: str  # a row, "" for none
+    ranking: Ranking | None  # of `ranked` over the columns that all of them have
+    ranked: tuple[str, ...]
+    missing: tuple[Missing, ...] = field(default=())
+
+    @property
+    def runs(self) -> list[int]:
+        """The numbers of runs that cells have, rising."""
+        return sorted({cell.accuracy.n for cell in self.cells.values()})
+
+    def average_rank(self, row: str) -> float:
+        """nan where the row is not ranked."""
+        return self.ranking.average[self.ranked.index(row)] if self.ranking and row in self.ranked else np.nan
+
+    def mean_over_columns(self, row: str) -> tuple[float, float] | None:
+        """Device-hours and accuracy of a ranked row, means over the columns that all ranked rows have."""
+        shared = complete_columns(self.ranked, self.columns, self.cells)
+        if row not in self.ranked or not shared:
+            return None
+        cells = [self.cells[row, column] for column in shared]
+        return float(np.mean([c.hours.mean for c in cells])), float(np.mean([c.accuracy.mean for c in cells]))
+
+
+def build_table(
+    cells: Iterable[Cell],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str = "",
+    baseline: str = "",
+    published: Mapping[tuple[str, str], Sequence[Figure]] | None = None,
+    missing: Iterable[Missing] = (),
+) -> Table:
+    """Raises UserError where two runs have one place and seed, or a place or the baseline is not in the table."""
+    groups: dict[tuple[str, str], dict[int, Cell]] = {}
+    for cell in cells:
+        group = groups.setdefault((cell.row, cell.column), {})
+        if cell.row not in rows or cell.column not in columns:
+            raise UserError(f"{cell.row}, {cell.column} is no cell of the table")
+        if cell.seed in group:
+            raise UserError(f"two runs of {cell.row}, {cell.column}, seed {cell.seed}: each seed counts once")
+        group[cell.seed] = cell
+    if baseline and baseline not in rows:
+        raise UserError(f"the baseline {baseline!r} is none of the rows {', '.join(rows)}")
+    lists = {place: list(group.values()) for place, group in groups.items()}
+    made: dict[tuple[str, str], TableCell] = {}
+    for column in columns:
+        made |= _column(column, rows, lists, baseline, published or {})
+    ranked, ranking = _ranking(rows, columns, made)
+    return Table(
+        title=title,
+        rows=tuple(rows),
+        columns=tuple(columns),
+        cells=made,
+        teachers=_teachers(columns, lists),
+        baseline=baseline,
+        ranking=ranking,
+        ranked=ranked,
+        missing=tuple(missing),
+    )
+
+
+def _column(
+    column: str,
+    rows: Sequence[str],
+    lists: Mapping[tuple[str, str], list[Cell]],
+    baseline: str,
+    published: Mapping[tuple[str, str], Sequence[Figure]],
+) -> dict[tuple[str, str], TableCell]:
+    there = [row for row in rows if (row, column) in lists]
+    if not there:
+        return {}
+    values = {row: [cell.accuracy for cell in lists[row, column]] for row in there}
+    best, p = compared_with_best([values[row] for row in there])
+    return {
+        (row, column): TableCell(
+            accuracy=spread(values[row]),
+            best=spread(cell.best for cell in lists[row, column]),
+            hours=spread(cell.hours for cell in lists[row, column]),
+            mark=mark(bool(np.mean(values[row]) == np.mean(values[there[best]])), p[i]),
+            p=p[i],
+            gain=gain(values[row], values[baseline]) if baseline in values and row != baseline else None,
+            published=tuple(published.get((row, column), ())),
+        )
+        for i, row in enumerate(there)
+    }
+
+
+def mark(is_best: bool, p: float) -> Mark:
+    """What a test against the best says; nan: nothing."""
+    if is_best:
+        return "best"
+    if np.isnan(p):
+        return ""
+    return "worse" if p < SIGNIFICANCE else "tied"
+
+
+def _teachers(columns: Sequence[str], lists: Mapping[tuple[str, str], list[Cell]]) -> dict[str, Spread]:
+    """Top-1 of the teachers of a column's runs, one that several runs share once."""
+    found: dict[str, set[float]] = {}
+    for (_, column), cells in lists.items():
+        found.setdefault(column, set()).update(cell.teacher for cell in cells if cell.teacher is not None)
+    return {column: spread(sorted(found[column])) for column in columns if found.get(column)}
+
+
+def complete_columns(rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], TableCell]):
+    """Columns in which every one of the rows has a run."""
+    return [column for column in columns if all((row, column) in cells for row in rows)]
+
+
+def _ranking(
+    rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], TableCell]
+) -> tuple[tuple[str, ...], Ranking | None]:
+    """Ranks of the rows that have all columns that any row has; None where these are fewer than two."""
+    filled = [column for column in columns if any((row, column) in cells for row in rows)]
+    whole = tuple(row for row in rows if all((row, column) in cells for column in filled))
+    if len(whole) < 2 or len(filled) < 2:
+        return whole, None
+    return whole, rank_rows([[cells[row, column].accuracy.mean for column in filled] for row in whole])

@@ -1,0 +1,111 @@
+"""What a search found: its trials as numbers, and which field mattered."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from raykd.reports.collect import SearchRecord
+
+LEAST = 6  # finished trials below which an importance would be noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One searched field: values of the finished trials, numeric or as positions in `choices`."""
+
+    name: str
+    values: list[float]
+    choices: list[str]  # [] for numbers
+    log: bool
+    importance: float  # share of the variance that a random forest's fANOVA gives it, nan with few trials
+    correlation: float  # Spearman's ρ with the metric, nan for choices and with few trials
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    record: SearchRecord
+    finished: list[dict[str, str]]
+    others: list[dict[str, str]]
+    scores: list[float]
+    fields: list[Field]
+    best: str
+
+
+def read_trials(record: SearchRecord) -> Trials:
+    """Trials with a metric apart from those without; the best is recomputed from the table."""
+    finished = [t for t in record.trials if _number(t["metric"]) is not None and t["state"] not in ("failed", "error")]
+    others = [t for t in record.trials if t not in finished]
+    scores = [float(t["metric"]) for t in finished]
+    pick = np.argmax if record.settings["mode"] == "max" else np.argmin
+    columns = [_column(finished, name) for name in record.fields]
+    weights = _importance(columns, scores)
+    fields = [
+        Field(
+            name=name,
+            values=values,
+            choices=choices,
+            log=not choices and bool(values) and min(values) > 0 and max(values) >= 30 * min(values),
+            importance=weight,
+            correlation=np.nan if choices else _spearman(values, scores),
+        )
+        for name, (values, choices), weight in zip(record.fields, columns, weights, strict=True)
+    ]
+    return Trials(
+        record=record,
+        finished=finished,
+        others=others,
+        scores=scores,
+        fields=fields,
+        best=finished[int(pick(scores))]["trial"] if finished else "",
+    )
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _column(trials: list[dict[str, str]], name: str) -> tuple[list[float], list[str]]:
+    texts = [t[name] for t in trials]
+    numbers = [_number(text) for text in texts]
+    if None not in numbers:
+        return [float(n) for n in numbers], []
+    choices = sorted(set(texts))
+    return [float(choices.index(text)) for text in texts], choices
+
+
+def _spearman(values: list[float], scores: list[float]) -> float:
+    if len(values) < LEAST or len(set(values)) < 2 or len(set(scores)) < 2:
+        return np.nan
+    from scipy import stats
+
+    return float(stats.spearmanr(values, scores).statistic)
+
+
+def _importance(columns: list[tuple[list[float], list[str]]], scores: list[float]) -> list[float]:
+    """fANOVA (Hutter et al. 2014) of Optuna over the finished trials; Ray's searchers do not matter to it."""
+    varied = [i for i, (values, _) in enumerate(columns) if len(set(values)) > 1]
+    if len(scores) < LEAST or not varied or len(set(scores)) < 2:
+        return [np.nan] * len(columns)
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize")
+    spaces = {str(i): _space(optuna, *columns[i]) for i in varied}
+    for t, score in enumerate(scores):
+        values = {str(i): columns[i][1][int(columns[i][0][t])] if columns[i][1] else columns[i][0][t] for i in varied}
+        study.add_trial(optuna.create_trial(params=values, distributions=spaces, value=score))
+    weights = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )
+    return [float(weights.get(str(i), 0.0)) for i in range(len(columns))]
+
+
+def _space(optuna, values: list[float], choices: list[str]):
+    if choices:
+        return optuna.distributions.CategoricalDistribution(choices)
+    low, high = min(values), max(values)
+    return optuna.distributions.FloatDistribution(low, high, log=low > 0 and high >= 30 * low)

@@ -1,0 +1,160 @@
+"""Evaluation: sums over samples, added over workers, so that every sample counts once. B batch, C classes."""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raykd.contract import Batch, global_sum
+from raykd.data.transfer import to_device
+from raykd.losses import full_precision, kl_divergence
+from raykd.metric import Metric
+from raykd.training.evaluation.metrics import BUILT_IN, values, with_built_in
+from raykd.training.update.fetch import fetch
+from raykd.training.update.nonfinite import NotFiniteError
+
+BINS = 15  # of the expected calibration error, as Guo et al. 2017
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a network does on a split; accuracies in [0, 1]."""
+
+    means: dict[str, float]  # of each metric: top1, top5, loss, and the recipe's own
+    ece: float
+    per_class: list[float]
+    per_class_count: list[int]
+    calibration: list[tuple[int, float, float]]  # count, mean confidence, accuracy of each bin of confidence
+    agreement: dict[str, dict[str, float]]  # by teacher: share of equal top-1 classes, mean KL(teacher ‖ network)
+
+    @property
+    def top1(self) -> float:
+        return self.means["top1"]
+
+    @property
+    def top5(self) -> float:
+        return self.means["top5"]
+
+    @property
+    def loss(self) -> float:
+        return self.means["loss"]
+
+    def line(self) -> dict:
+        """The scalars alone, as a line of metrics.jsonl has them."""
+        return {**self.means, "ece": self.ece, "agreement": self.agreement}
+
+    def full(self) -> dict:
+        """All of it, as evaluation.json has it."""
+        by_class = {"per_class": self.per_class, "per_class_count": self.per_class_count}
+        return {**self.line(), **by_class, "calibration": self.calibration}
+
+
+def sums(logits: Tensor, labels: Tensor, teachers: Sequence[Tensor], metrics: Sequence[Metric] = BUILT_IN) -> Tensor:
+    """All that an evaluation adds up over samples, as one float64 vector; `figures` reads it.
+
+    [each metric, top1 the first, per class correct C, per class count C, bin counts, bin confidences, bin hits,
+    per teacher agree, KL, samples whose logits are not finite]. Such samples count as if all their logits were 0.
+    """
+    logits, classes = full_precision(logits), logits.shape[1]
+    finite = logits.isfinite().all(1, keepdim=True)
+    logits = torch.where(finite, logits, 0.0)
+    by_metric = [values(metric, logits, labels) for metric in metrics]
+    right = by_metric[0]
+    confidence = F.softmax(logits, dim=1).amax(1).double()
+    bins = (confidence * BINS).long().clamp_(max=BINS - 1)
+    by_class = [_histogram(labels, right, classes), _histogram(labels, torch.ones_like(right), classes)]
+    by_bin = [_histogram(bins, values, BINS) for values in (torch.ones_like(right), confidence, right)]
+    agreement = [_agreement(logits, teacher) for teacher in teachers]
+    return torch.cat([torch.stack(by_metric).sum(1), *by_class, *by_bin, *agreement, (~finite).double().sum()[None]])
+
+
+def _histogram(positions: Tensor, values: Tensor, length: int) -> Tensor:
+    return torch.zeros(length, dtype=torch.float64, device=values.device).index_add_(0, positions, values)
+
+
+def _agreement(logits: Tensor, teacher: Tensor) -> Tensor:
+    equal = (teacher.argmax(1) == logits.argmax(1)).double().sum()
+    return torch.stack([equal, kl_divergence(logits, teacher, reduction="none").double().sum()])
+
+
+def figures(total: Tensor, classes: int, teacher_names: Sequence[str], metrics: Sequence[Metric] = BUILT_IN) -> Figures:
+    """Figures from the sums over the whole split; raises NotFiniteError where logits were NaN or infinite."""
+    *added, broken = fetch(total)
+    parts = iter(added)
+    by_metric = list(itertools.islice(parts, len(metrics)))
+    correct, count = (list(itertools.islice(parts, classes)) for _ in range(2))
+    counts, confidences, hits = (list(itertools.islice(parts, BINS)) for _ in range(3))
+    pairs = list(parts)
+    samples = sum(count)
+    if broken:
+        raise NotFiniteError(f"the logits of {broken:.0f} of {samples:.0f} images are not finite (NaN or infinite)")
+    bins = [(int(n), c / n if n else 0.0, h / n if n else 0.0) for n, c, h in zip(counts, confidences, hits)]
+    return Figures(
+        means={metric.name: value / samples for metric, value in zip(metrics, by_metric, strict=True)},
+        ece=sum(abs(c - h) for c, h in zip(confidences, hits)) / samples,
+        per_class=[c / n if n else 0.0 for c, n in zip(correct, count)],
+        per_class_count=[int(n) for n in count],
+        calibration=bins,
+        agreement={
+            name: {"top1": pairs[2 * i] / samples, "kl": pairs[2 * i + 1] / samples}
+            for i, name in enumerate(teacher_names)
+        },
+    )
+
+
+@torch.inference_mode()
+def evaluate(
+    predict: Callable[[Tensor], dict[str, Tensor]],
+    batches: Iterable[Batch],
+    autocast: Callable,
+    teacher_logits: dict[str, list[Tensor]],
+    measure: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda logits: {},
+    metrics: Sequence[Metric] = (),
+) -> tuple[dict[str, Figures], dict[str, float]]:
+    """Figures of every network that `predict` names over all workers' batches, and the means of `measure`.
+
+    teacher_logits: each teacher's logits of the same batches in the same order (see `collect`).
+    metrics: a recipe's own, which stand behind those that every evaluation has.
+    """
+    totals: dict[str, Tensor] = {}
+    measured: dict[str, Tensor] = {}
+    classes, metrics = 0, with_built_in(metrics)
+    for i, batch in enumerate(batches):
+        with autocast():
+            logits = predict(batch.images)
+        logits = {name: full_precision(value) for name, value in logits.items()}
+        classes = next(iter(logits.values())).shape[1]
+        taught = [to_device(kept[i], batch.labels.device) for kept in teacher_logits.values()]
+        for name, value in logits.items():
+            _add(totals, name, sums(value, batch.labels, taught, metrics))
+        for name, value in measure(logits).items():
+            total = value.double().sum()
+            _add(measured, name, torch.stack([total, torch.full_like(total, len(value))]))
+    about = (classes, list(teacher_logits), metrics)
+    found = {name: _of(name, global_sum(total), *about) for name, total in totals.items()}
+    means = {name: (lambda pair: pair[0] / pair[1])(fetch(global_sum(total))) for name, total in measured.items()}
+    return found, means
+
+
+def _of(name: str, total: Tensor, classes: int, teacher_names: Sequence[str], metrics: Sequence[Metric]) -> Figures:
+    try:
+        return figures(total, classes, teacher_names, metrics)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"evaluation of {name}: {error}") from None
+
+
+def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:
+    totals[name] = totals[name] + value if name in totals else value
+
+
+@torch.inference_mode()
+def collect(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], autocast: Callable) -> list[Tensor]:
+    """A frozen network's logits of every batch of this worker, on the CPU."""
+    found = []
+    for batch in batches:
+        with autocast():
+            found.append(full_precision(network(batch.images)).cpu())
+    return found

@@ -1,0 +1,63 @@
+"""What the frozen teachers reach on the evaluation split, measured once before the first step."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from raykd import UserError
+from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.training.evaluation.ensemble import scores, together
+from raykd.training.evaluation.evaluate import Figures, collect, evaluate
+from raykd.training.setup import Experiment
+from raykd.training.update.nonfinite import NotFiniteError
+
+NEAR_CHANCE = 0.05  # of the way from guessing to knowing all
+
+
+@dataclass(frozen=True)
+class MeasuredTeachers:
+    """Of each teacher by name; `ensemble` has the scores of the teachers' mean and vote, where there are several."""
+
+    logits: Mapping[str, list[Tensor]]  # of this worker's evaluation batches, on the host
+    figures: Mapping[str, Figures]
+    ensemble: Mapping[str, Mapping[str, float]]
+
+    def lines(self, classes: int, validation: bool) -> Iterator[str]:
+        """Each teacher's accuracy in one line, with a warning where it is hardly above that of guessing."""
+        for name, figures in self.figures.items():
+            split = "validation" if validation else "test"
+            line = f"teacher {name}: top-1 {100 * figures.top1:.2f} % on the {split} split"
+            if figures.top1 <= 1 / classes + NEAR_CHANCE * (1 - 1 / classes):
+                line = (
+                    f"warning: {line}, near the {100 / classes:.2f} % of chance: are its classes and images the right "
+                    "ones?"
+                )
+            yield line
+
+
+def measure_teachers(experiment: Experiment, teachers: Sequence[FrozenTeacher]) -> MeasuredTeachers:
+    """One pass over the evaluation split of each teacher that knows classes; all workers call this together.
+
+    Raises UserError naming a teacher whose outputs are not finite.
+    """
+    knowing = [teacher for teacher in teachers if teacher.knows_classes]
+    data, context, device = experiment.test_data, experiment.autocast, experiment.placement.device
+    logits = {t.name: collect(t.network, data.batches(), context) for t in knowing}
+    if not logits:
+        return MeasuredTeachers({}, {}, {})
+    batches = iter(zip(*logits.values()))
+
+    def replay(images: Tensor) -> dict[str, Tensor]:
+        members = dict(zip(logits, (outputs.to(device) for outputs in next(batches))))
+        return members | together(members)
+
+    try:
+        figures = evaluate(replay, data.batches(), context, {})[0]
+    except NotFiniteError as error:
+        paths = ", ".join(f"{teacher.name} is {teacher.path}" for teacher in knowing)
+        raise UserError(
+            f"teachers: {error}; {paths}: damaged weights, or numbers too large for this precision"
+        ) from None
+    ensemble = scores({name: each for name, each in figures.items() if name not in logits})
+    return MeasuredTeachers(logits, {name: figures[name] for name in logits}, ensemble)

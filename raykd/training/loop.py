@@ -1,0 +1,136 @@
+"""The one training loop of every method: a generator, without Ray. Each worker runs it in lockstep with the others."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raykd.contract import Distiller, Output, Step, global_sum
+from raykd.recipe import Recipe
+from raykd.recipe.length import epoch_at, epoch_end, initial_steps
+from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.training.state import State
+from raykd.training.update.fetch import fetch
+from raykd.training.update.meters import Meter
+from raykd.training.update.step import Running, update, wrap
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is, every `log_every` steps; values of this worker's last step."""
+
+    step: int
+    steps: int
+    epoch: float
+    values: dict[str, float | list[float]]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The end of an evaluation interval: means over it and over all workers; a checkpoint is due after it.
+
+    In the initialise phase there is no evaluation in its line.
+    """
+
+    step: int
+    epoch: float
+    line: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Save:
+    """A checkpoint is due within an evaluation interval."""
+
+    step: int
+    epoch: float
+
+
+Event = Progress | Epoch | Save
+
+
+def fit(
+    recipe: Recipe,
+    state: State,
+    teachers: Sequence[FrozenTeacher],
+    data: Any,
+    evaluate: Callable[[Distiller], dict[str, Any]],
+    device: torch.device,
+    save_due: Callable[[int], bool],
+    rank: int = 0,
+    world: int = 1,
+    remote: Callable[[int], list[list[Output]]] | None = None,
+) -> Iterator[Event]:
+    """Train from `state.step` to the end of the recipe, yielding what happened.
+
+    data: a TrainLoader, whose `batches(start, stop)` gives this worker's part of each global batch.
+    evaluate: the figures of a distiller's networks as plain numbers, over all workers.
+    save_due: asked after each step with the number of steps done; True yields `Save`.
+    remote: what the teachers, running elsewhere, say of each part (see `split`) of a step's batch; on the CPU.
+    """
+    run = Running(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world, remote)
+    while state.step < run.steps and not (recipe.patience and state.waited >= recipe.patience):
+        stop = _interval_end(recipe, state.step, data.size)
+        initialising = state.enter(state.step < initial_steps(recipe, data.size))
+        yield from _interval(run, stop, save_due)
+        line = {"epoch": round(run.epoch(stop), 6), "step": stop, **state.meter.means(global_sum, device)}
+        state.meter = Meter()
+        if initialising:  # no network is of use before its training
+            yield Epoch(stop, run.epoch(stop), line | {"phase": "initialise"})
+            continue
+        share_buffers(state.evaluated)
+        line |= evaluate(state.evaluated)
+        if recipe.patience:
+            state.count_evaluation(next(iter(line["evaluation"].values()))["top1"])
+        yield Epoch(stop, run.epoch(stop), line)
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Give every worker the first one's buffers: without it each would evaluate with its own batch statistics.
+
+    In training each worker keeps its own, and the first worker's are the ones that are saved. Counters that lie on the
+    host beside a GPU (see `count_on_host`) are the same on every worker.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        device = next(module.parameters()).device
+        for buffer in module.buffers():
+            if buffer.device == device:
+                torch.distributed.broadcast(buffer, src=0)
+
+
+def _interval_end(recipe: Recipe, step: int, size: int) -> int:
+    """The first evaluation step past `step`."""
+    passed = math.floor(epoch_at(step, recipe, size))
+    epoch = (passed // recipe.evaluate_every + 1) * recipe.evaluate_every
+    end = epoch_end(epoch, recipe, size)
+    return end if end > step else epoch_end(epoch + recipe.evaluate_every, recipe, size)
+
+
+def _interval(run: Running, stop: int, save_due: Callable[[int], bool]) -> Iterator[Event]:
+    """Steps state.step … stop − 1."""
+    state = run.state
+    run.model.train()
+    state.meter.begin()
+    for batch in run.data.batches(state.step, stop):
+        logged = (state.step + 1) % run.recipe.log_every == 0 or state.step + 1 == stop
+        run.watch.start(logged)
+        step, norm, rate = update(run, batch)
+        state.step += 1
+        state.meter.add(step, norm, len(batch.index), run.recipe.batch_size)
+        if logged:
+            timing = run.watch.stop()
+            state.meter.timed(timing, rate)
+            yield Progress(state.step, run.steps, run.epoch(state.step), _values(step, norm, rate, timing))
+        if state.step < stop and save_due(state.step):
+            yield Save(state.step, run.epoch(state.step))
+    run.check.last()
+
+
+def _values(step: Step, norm: Tensor, rate: float, timing: dict[str, float]) -> dict[str, float | list[float]]:
+    """Plain numbers of one step; the device syncs here."""
+    terms = {f"terms/{name}": fetch(value) for name, value in step.terms.items()}
+    notes = {f"notes/{name}": fetch(value) for name, value in step.notes.items()}
+    times = {f"time/{name}": value for name, value in timing.items()}
+    return {"loss": sum(terms.values()), "learning_rate": rate, "gradient_norm": fetch(norm), **terms, **notes, **times}

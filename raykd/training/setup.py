@@ -1,0 +1,155 @@
+"""One way to open an experiment: the data, teachers, distiller and state of one worker, from its recipe."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from raykd import UserError
+from raykd.contract import Distiller
+from raykd.data.loader import TestLoader, TrainLoader, training_labels
+from raykd.data.staging import stage
+from raykd.data.storage.prepare import Prepared, normalised, prepare
+from raykd.models import create_network
+from raykd.models.staged import Staged
+from raykd.models.weights.downloads import local
+from raykd.recipe import Recipe
+from raykd.recipe.length import total_steps
+from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.teachers.load import load_teachers
+from raykd.teachers.precision import autocast
+from raykd.training.process import use_device
+from raykd.training.state import State, new_state
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one worker computes, and its place among the workers of its run."""
+
+    device: torch.device
+    threads: int
+    rank: int = 0
+    world: int = 1
+    gpu_share: float = 1.0  # of its GPU's memory that it may use
+
+
+def single(recipe: Recipe) -> Placement:
+    """The placement of a process that does alone what a worker of the recipe would do."""
+    device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")
+    return Placement(device, max(1, recipe.cpus_per_worker), gpu_share=recipe.gpus_per_worker)
+
+
+class Experiment:
+    """A recipe opened on one worker. Each part is made when it is first read, so nothing is opened that is not used.
+
+    `teachers` may be set before `distiller` is read, where others than the recipe's own are wanted.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        placement: Placement,
+        trained: Sequence[str] = (),
+        say: Callable[[str], None] = lambda line: None,
+        progress: Callable[[str, int, int], None] = lambda split, total, size: None,
+    ):
+        """trained: run directories of the teachers that `Train` sources stand for.
+
+        say: told of files being copied. progress: called while the data set is being written, see `prepare`.
+        """
+        self.recipe, self.placement, self._trained = recipe, placement, trained
+        self._say, self._progress = say, progress
+        use_device(placement.device, recipe.precision, placement.gpu_share)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The data set's files, brought or written to this machine where they are missing.
+
+        From then on `recipe` has the mean and deviation that were measured, where it left them open.
+        """
+        stage(self.recipe.data, self._say)
+        prepared = prepare(self.recipe.data, progress=self._progress)
+        self.recipe = replace(self.recipe, data=normalised(self.recipe.data, prepared))
+        return prepared
+
+    @cached_property
+    def train_data(self) -> TrainLoader:
+        prepared = self.prepared
+        data = TrainLoader(self.recipe.data, prepared, seed=self.recipe.seed, **self._reading())
+        expect_labels(self.recipe, data)
+        return data
+
+    @cached_property
+    def test_data(self) -> TestLoader:
+        prepared = self.prepared
+        return TestLoader(self.recipe.data, prepared, **self._reading())
+
+    @cached_property
+    def teachers(self) -> list[FrozenTeacher]:
+        """The frozen teachers in the recipe's order, on the device."""
+        classes, data = self.prepared.classes, self.recipe.data
+        compares = self.recipe.method.compares_classes
+        teachers = load_teachers(self.recipe.teachers, data, classes, self._trained, compares)
+        for teacher in teachers:
+            teacher.network.to(self.placement.device)
+        return teachers
+
+    @cached_property
+    def distiller(self) -> Distiller:
+        """Fresh students and whatever else trains."""
+        distiller = build_distiller(self.recipe, self.teachers, len(self.prepared.classes), self.recipe.seed)
+        distiller.see_training_labels(training_labels(self.recipe.data, self.prepared))
+        return distiller
+
+    @property
+    def student_weights(self) -> str:
+        """What of its weights' file the student was given, where that is not all of it."""
+        network = next(iter(self.distiller.networks().values()))
+        return network.weights_taken if isinstance(network, Staged) else ""
+
+    @cached_property
+    def autocast(self) -> Callable:
+        return autocast(self.recipe, self.placement.device)
+
+    @property
+    def steps(self) -> int:
+        """Updates of the whole run."""
+        return total_steps(self.recipe, self.train_data.size)
+
+    def new_state(self) -> State:
+        """The state before the first step, on the device."""
+        return new_state(self.recipe, self.distiller, self.placement.device)
+
+    def close(self) -> None:
+        """Free the loaders' threads and files."""
+        for name in ("train_data", "test_data"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+    def _reading(self) -> dict:
+        at, recipe = self.placement, self.recipe
+        reading = {"rank": at.rank, "world": at.world, "device": at.device, "threads": at.threads}
+        return reading | {"batch_size": recipe.batch_size, "channels_last": recipe.precision.channels_last}
+
+
+def expect_labels(recipe: Recipe, data: TrainLoader) -> None:
+    """Raise UserError where the method reads labels that some of the training images don't have."""
+    if data.unlabelled and data.labelled_share != 1 and recipe.method.reads_labels:
+        name = type(recipe.method).__qualname__.split(".")[0]
+        raise UserError(
+            f"method: {name} reads labels, which {data.unlabelled:,} of {data.size:,} training images don't have: take "
+            "a method that reads none (FunMatch, KD with gamma 0), or data.labelled_share 1"
+        )
+
+
+def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: int, seed: int) -> Distiller:
+    """A distiller with fresh students: a pure function of the recipe and the seed."""
+
+    def new_student() -> Staged:
+        return create_network(local(recipe.student, recipe.data.root), classes, recipe.data.image_size)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        method = recipe.method.for_batches_of(recipe.batch_size)
+        return method.build(new_student, [teacher.network for teacher in teachers])

@@ -1,0 +1,109 @@
+"""All that changes while training."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.contract import Distiller
+from raykd.recipe import Recipe
+from raykd.training.update import optim
+from raykd.training.update.average import Average
+from raykd.training.update.meters import Meter
+
+
+@dataclass
+class State:
+    """All that changes while training, and so all that a checkpoint holds. Randomness is no state: see `seed_step`."""
+
+    distiller: Distiller
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: Average | None
+    initial_optimizer: torch.optim.Optimizer | None = None  # of the initialise phase, where the recipe has one
+    step: int = 0
+    best: float = -math.inf  # top-1 of the deployed network, of all evaluations so far
+    waited: int = 0  # evaluations since it was reached
+    meter: Meter = field(default_factory=Meter)
+
+    def count_evaluation(self, top1: float) -> None:
+        """For a recipe with patience: an evaluation that is no better than the best has waited."""
+        self.best, self.waited = (top1, 0) if top1 > self.best else (self.best, self.waited + 1)
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy on the CPU that further steps don't change."""
+        state = {name: getattr(self, name).state_dict() for name in (*self._parts, "meter")}
+        state["ema"] = self.ema.state_dict() if self.ema is not None else {}
+        return {"step": self.step, "best": self.best, "waited": self.waited, **_copy(state)}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Become what `snapshot` kept; raises UserError where that is of another recipe."""
+        snapshot = {"best": -math.inf, "waited": 0} | snapshot  # checkpoints of versions without patience have neither
+        try:
+            self.step, self.best, self.waited = (snapshot[name] for name in ("step", "best", "waited"))
+            for name in self._parts:
+                getattr(self, name).load_state_dict(snapshot[name])
+            self.meter.load_state_dict(snapshot["meter"], next(self.distiller.parameters()).device)
+            if self.ema is not None:
+                self.ema.load_state_dict(snapshot["ema"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"the checkpoint doesn't fit the recipe's networks or optimizer ({why}): give the run another --name"
+            ) from None
+
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        initial = () if self.initial_optimizer is None else ("initial_optimizer",)
+        return ("distiller", "optimizer", *initial, "scaler")
+
+    def enter(self, initialising: bool) -> bool:
+        """Begin or go on with the initialise phase, or with the training; says which."""
+        self.distiller.initialising = initialising
+        return initialising
+
+    @property
+    def initialising(self) -> bool:
+        return self.distiller.initialising
+
+    @property
+    def active_optimizer(self) -> torch.optim.Optimizer:
+        """The current phase's; each begins its phase without momentum."""
+        return self.initial_optimizer if self.initialising else self.optimizer
+
+    @property
+    def evaluated(self) -> Distiller:
+        """The distiller whose networks are evaluated and deployed: the averaged one where there is one."""
+        return self.ema.module if self.ema is not None else self.distiller
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> State:
+    """The state before the first step, on the device."""
+    layout = torch.channels_last if recipe.precision.channels_last else torch.preserve_format
+    distiller = distiller.to(device, memory_format=layout)
+    if recipe.sync_batchnorm:
+        distiller = nn.SyncBatchNorm.convert_sync_batchnorm(distiller)
+    if not recipe.precision.compile:  # which adds to the counters in kernels that it launches anyway
+        count_on_host(distiller)
+    scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision.autocast == "float16")
+    ema = Average(distiller, recipe.ema) if recipe.ema else None
+    initial = optim.build(recipe.initialise.optimizer, distiller) if recipe.initialise.epochs else None
+    return State(distiller, optim.build(recipe.optimizer, distiller), scaler, ema, initial)
+
+
+def count_on_host(module: nn.Module) -> None:
+    """Keep BatchNorms' counters of batches, which nothing reads, on the CPU: a GPU would launch a kernel for each."""
+    for norm in module.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.momentum is not None and norm.track_running_stats:
+            norm.num_batches_tracked = norm.num_batches_tracked.cpu()

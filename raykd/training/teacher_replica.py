@@ -1,0 +1,87 @@
+"""A worker's frozen teachers apart from the worker: the same batches, the same pass, and its outputs as plain bytes.
+
+Batches are pure functions of (seed, step, rank, world), mixing included, so a replica reads by itself the very batch
+that the worker will train on, and step numbers are all that it is told.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd.contract import Batch, Output
+from raykd.recipe import Recipe
+from raykd.teachers.cache.attach import attach_cache
+from raykd.teachers.cache.write_behind import WriteBehind
+from raykd.teachers.outputs import ask, split
+from raykd.training.setup import Experiment, Placement
+
+SPAN = 256  # steps whose order is worked out at once: a whole training's would fill the memory
+
+
+class Packed(NamedTuple):
+    """A tensor as bytes; with its strides, as a sum over another layout may round differently."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in elements
+    content: np.ndarray  # uint8, in the order of memory
+
+
+class TeacherReplica:
+    """The teachers of one worker, run apart from it: their outputs at every `stride`-th step."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        trained: Sequence[str],
+        features: Sequence[tuple[str, ...]],
+        placement: Placement,
+        stride: int = 1,
+        say: Callable[[str], None] = lambda line: None,
+    ):
+        """features: the distiller's `teacher_features`. placement: the worker's rank and world, on this device."""
+        self.experiment = Experiment(recipe, placement, trained, say)
+        self.data, self.teachers = self.experiment.train_data, self.experiment.teachers
+        self.features, self.stride, self.parts = features, stride, recipe.accumulate
+        self.writer, recipe = WriteBehind(say), self.experiment.recipe
+        self.teachers = attach_cache(self.teachers, recipe, features, self.data, self.writer, say)
+        self.context, self.steps = self.experiment.autocast, self.experiment.steps
+        self._next, self._stream = -1, iter(())
+
+    def outputs(self, step: int) -> list[list[tuple[Packed, dict[str, Packed]]]]:
+        """Of each part of a step's batch, each teacher's output; quickest where the last one was `stride` before."""
+        if step != self._next:
+            self._stream = self._batches(step)
+        self._next = step + self.stride
+        parts = split(next(self._stream), self.parts)
+        addresses = np.array_split(self.data.addresses(step, step + 1)[0], self.parts)
+        asked = (ask(self.teachers, self.features, p.images, self.context, at) for p, at in zip(parts, addresses))
+        return [[_pack(output) for output in outputs] for outputs in asked]
+
+    def _batches(self, step: int) -> Iterator[Batch]:
+        for start in range(step, self.steps, SPAN * self.stride):
+            yield from self.data.batches(start, min(start + SPAN * self.stride, self.steps), self.stride)
+
+
+def _pack(output: Output) -> tuple[Packed, dict[str, Packed]]:
+    return _bytes(output.logits), {name: _bytes(feature) for name, feature in output.features.items()}
+
+
+def unpack(packed: tuple[Packed, dict[str, Packed]]) -> Output:
+    """The output that `TeacherReplica.outputs` made, on the CPU, in memory of its own."""
+    logits, features = packed
+    return Output(_tensor(logits), {name: _tensor(feature) for name, feature in features.items()})
+
+
+def _bytes(tensor: Tensor) -> Packed:
+    dense = tensor.detach().to("cpu", copy=True)
+    content = dense.as_strided((dense.numel(),), (1,)).view(torch.uint8).numpy()
+    return Packed(str(dense.dtype).removeprefix("torch."), tuple(dense.shape), dense.stride(), content)
+
+
+def _tensor(packed: Packed) -> Tensor:
+    flat = torch.from_numpy(packed.content.copy()).view(getattr(torch, packed.dtype))
+    return flat.as_strided(packed.shape, packed.strides)

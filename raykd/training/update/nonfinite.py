@@ -1,0 +1,88 @@
+"""A loss that is not finite ends the run at its step, with the term's name and the batch that did it."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from raykd.contract import Batch
+from raykd.recipe import Recipe
+from raykd.training.update.fetch import fetch, wait_for
+
+if TYPE_CHECKING:
+    from raykd.training.state import State
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss term, a gradient, or logits of an evaluation became NaN or infinite."""
+
+
+class FiniteCheck:
+    """Looks at each step's terms and gradient: at once on the CPU; on a GPU one step later, when the answer is there.
+
+    A GPU skips the update of a gradient that is not finite (see `skip`), so the dump has weights that are.
+    """
+
+    def __init__(self, recipe: Recipe, state: "State", rank: int):
+        self._recipe, self._state, self._rank = recipe, state, rank
+        self._pending: list[tuple[torch.cuda.Event, tuple[Tensor, list[str], Batch, int]]] = []
+
+    def __call__(self, terms: Tensor, names: list[str], batch: Batch) -> None:
+        """Judge the terms of a step, one vector, before its backward pass."""
+        self.last()
+        self._look(terms, names, batch)
+
+    def gradient(self, norm: Tensor, batch: Batch) -> None:
+        """Judge the gradient's norm before the update; with float16 the scaler does, as gradients overflow there."""
+        if not self._state.scaler.is_enabled():
+            self._look(norm.detach()[None], ["the gradient"], batch)
+
+    def _look(self, values: Tensor, names: list[str], batch: Batch) -> None:
+        if values.device.type == "cpu":
+            self._judge(values, names, batch, self._state.step)
+            return
+        copy = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+        self._pending.append((copied, (copy, names, batch, self._state.step)))
+
+    def last(self) -> None:
+        """Look at what is still unlooked at: of the step before, which a GPU has done but for its update."""
+        pending, self._pending = self._pending, []
+        for copied, judged in pending:
+            wait_for(copied)
+            self._judge(*judged)
+
+    def _judge(self, values: Tensor, names: list[str], batch: Batch, number: int) -> None:
+        bad = [name for name, value in zip(names, fetch(values), strict=True) if not math.isfinite(value)]
+        if not bad:
+            return
+        where = f" The batch and the weights are in {self._dump(batch, number)}." if self._recipe.debug.nan_dump else ""
+        raise NotFiniteError(
+            f"step {number}, worker {self._rank}: {', '.join(bad)} is not finite "
+            f"(samples {batch.index.tolist()}).{where} Lower the learning rate, clip gradients, or use bfloat16."
+        )
+
+    def _dump(self, batch: Batch, number: int) -> Path:
+        folder = Path(self._recipe.debug.nan_dump).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"step-{number:09d}-rank-{self._rank}.safetensors"
+        weights = {
+            f"distiller.{k}": v.detach().cpu().contiguous().clone()
+            for k, v in self._state.distiller.state_dict().items()
+        }
+        tensors = {f"batch.{k}": v.cpu().contiguous() for k, v in batch._asdict().items() if isinstance(v, Tensor)}
+        save_file(tensors | weights, path)
+        return path
+
+
+def skip(optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
+    """Have a fused optimizer on a GPU leave all as it is where the gradient is not finite, without asking the device.
+
+    The same flag that GradScaler sets; the other workers hold the same gradient, and so skip too.
+    """
+    finite = norm < math.inf  # NaN is not, either
+    optimizer.found_inf = torch.logical_not(finite, out=torch.empty_like(norm, dtype=torch.float32))

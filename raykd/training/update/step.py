@@ -1,0 +1,148 @@
+"""One training step: teachers, forward and backward pass, the optimizer's update."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from raykd.contract import Batch, Distiller, Output, Step
+from raykd.losses import full_precision
+from raykd.recipe import Recipe
+from raykd.recipe.length import epoch_at, total_steps
+from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.teachers.outputs import ask, moved, split
+from raykd.teachers.precision import autocast
+from raykd.training.state import State
+from raykd.training.update import optim
+from raykd.training.update.meters import Stopwatch
+from raykd.training.update.nonfinite import FiniteCheck, skip
+from raykd.training.update.seeding import seed_step
+
+
+def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Module:
+    """What the loop calls: the distiller, compiled where the recipe says so, in DDP where there are workers.
+
+    The compiled distiller lies inside DDP, whose compiler backend cuts its graph at DDP's buckets, so that a bucket is
+    added up over the workers while the backward pass goes on; around DDP, it would only break the graph besides.
+    `find_unused_parameters`: a method may leave modules out for a while (CA-MKD's features in the first epoch), and DDP
+    then never rebuilds its buckets, so a resumed run adds gradients up in the same order as an uninterrupted one.
+    Buffers stay each worker's own in training, but for methods that read them: sharing them costs a step a tenth.
+    """
+    module: Any = distiller
+    if recipe.precision.compile:
+        module = torch.compile(module)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        devices = [device.index] if device.type == "cuda" else None
+        options = {"find_unused_parameters": True, "gradient_as_bucket_view": True}
+        options["broadcast_buffers"] = distiller.reads_buffers
+        elsewhere = [name for name, buffer in module.named_buffers() if buffer.device != device]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, elsewhere)
+        return DistributedDataParallel(module, device_ids=devices, **options)
+    return module
+
+
+@dataclass
+class Running:
+    """What a run's steps share, on this worker."""
+
+    recipe: Recipe
+    state: State
+    model: nn.Module  # the distiller as the loop calls it, see `wrap`
+    teachers: Sequence[FrozenTeacher]
+    data: Any  # a TrainLoader
+    device: torch.device
+    rank: int
+    world: int
+    remote: Callable[[int], list[list[Output]]] | None = None  # see `fit`
+
+    def __post_init__(self):
+        self.steps = total_steps(self.recipe, self.data.size)
+        self.context = autocast(self.recipe, self.device)
+        self.check = FiniteCheck(self.recipe, self.state, self.rank)
+        self.watch = Stopwatch(self.device)
+        self.reads_cache = any(teacher.cache is not None for teacher in self.teachers)
+
+    def epoch(self, step: int) -> float:
+        """Passes over the training split before a step."""
+        return epoch_at(step, self.recipe, self.data.size)
+
+
+def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
+    """One optimizer step on this worker's part of a global batch: its terms, the gradient's norm, the rate."""
+    recipe, state = run.recipe, run.state
+    rate = optim.learning_rate(recipe, state.step, run.data.size)
+    optimizer = state.active_optimizer
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    seed_step(recipe.seed, state.step, run.rank)
+    optimizer.zero_grad(set_to_none=True)
+    parts = list(split(batch, recipe.accumulate))
+    addresses = run.data.addresses(state.step, state.step + 1)[0] if run.reads_cache else None
+    chunks = [None] * len(parts) if addresses is None else np.array_split(addresses, len(parts))
+    said = run.remote(state.step) if run.remote is not None else [None] * len(parts)
+    found = []
+    for i, part in enumerate(parts):
+        alone = i == len(parts) - 1 or run.world == 1
+        with contextlib.nullcontext() if alone else run.model.no_sync():
+            found.append((len(part.index), _backward(run, part, chunks[i], said[i])))
+    norm = _clip(recipe, state)
+    run.check.gradient(norm, batch)
+    if norm.device.type == "cuda" and not state.scaler.is_enabled():
+        skip(optimizer, norm)
+    state.scaler.step(optimizer)
+    state.scaler.update()
+    if state.ema is not None and not state.initialising:
+        state.ema.update(state.distiller)
+    run.watch.lap("optimizer")
+    return _mean(found), norm, rate
+
+
+def _backward(run: Running, part: Batch, addresses: np.ndarray | None, said: list[Output] | None) -> Step:
+    """Teachers, forward and backward pass of a part of the batch; the gradients add up."""
+    state = run.state
+    if said is None:
+        teachers = run.teachers if state.distiller.asks_teachers else []
+        outputs = ask(teachers, state.distiller.teacher_features, part.images, run.context, addresses)
+    else:
+        outputs = [moved(output, run.device) for output in said]
+    run.watch.lap("teacher")
+    with run.context():
+        step = run.model(part, outputs, run.epoch(state.step))
+    terms = torch.stack([full_precision(term) for term in step.terms.values()])
+    run.check(terms.detach(), list(step.terms), part)
+    run.watch.lap("student")
+    # DDP averages over workers: each worker's mean counts by its share of the global batch.
+    share = len(part.index) * run.world / run.recipe.batch_size
+    loss = terms.sum() if share == 1 else terms.sum() * share
+    state.scaler.scale(loss).backward()
+    run.watch.lap("backward")
+    return step
+
+
+def _clip(recipe: Recipe, state: State) -> Tensor:
+    """The global norm of the gradient before it is clipped, where the recipe says so: together or each by itself."""
+    state.scaler.unscale_(state.active_optimizer)
+    optimizer = (recipe.initialise if state.initialising else recipe).optimizer
+    gradients = [p.grad for p in state.distiller.parameters() if p.grad is not None]
+    norms = torch.stack(torch._foreach_norm(gradients))
+    norm = torch.linalg.vector_norm(norms)
+    if optimizer.clip_each:
+        torch._foreach_mul_(gradients, list((optimizer.clip_norm / norms).clamp(max=1.0).unbind()))
+    elif optimizer.clip_norm:
+        nn.utils.clip_grads_with_norm_(state.distiller.parameters(), optimizer.clip_norm, norm)
+    return norm
+
+
+def _mean(found: list[tuple[int, Step]]) -> Step:
+    """One Step of the parts of an accumulated batch, each by its share of it; detached."""
+    if len(found) == 1:
+        step = found[0][1]
+        return Step({k: v.detach() for k, v in step.terms.items()}, {k: v.detach() for k, v in step.notes.items()})
+    size = sum(n for n, _ in found)
+    mean = [{k: sum(n / size * s[i][k].detach() for n, s in found) for k in found[0][1][i]} for i in (0, 1)]
+    return Step(*mean)

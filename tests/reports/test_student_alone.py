@@ -1,0 +1,35 @@
+"""The student alone that a run's closing table shows: of the same network, size, data and length, or none."""
+
+import pytest
+
+from raykd.commands.summary import _student_alone
+from raykd.storage.folder import Folder
+from tests.reports.synthetic import write_run
+
+
+@pytest.fixture
+def find(tmp_path, recipe):
+    run = write_run(tmp_path / "digits", recipe("KD", 0), "kd")
+    return lambda: _student_alone(Folder(run), "digits/kd", str(tmp_path))
+
+
+def test_the_same_student(tmp_path, recipe, find):
+    assert find() == (None, "no student trained alone to compare with: train the sibling recipe supervised.py")
+    alone = write_run(tmp_path / "digits", recipe("Supervised", 3, workers=7), "supervised-seed3", method="Supervised")
+    found, hint = find()
+    assert found.place == str(alone) and hint == ""
+
+
+def test_another_length_is_said(tmp_path, recipe, find):
+    write_run(tmp_path / "digits", recipe("Supervised", 0, epochs=30), "supervised", method="Supervised")
+    assert find() == (
+        None,
+        "digits/supervised, trained alone, differs in epochs (30, here 4): train it alike",
+    )
+
+
+def test_damaged_and_unfinished_ones_are_passed_over(tmp_path, recipe, find):
+    damaged = write_run(tmp_path / "digits", recipe("Supervised", 0), "supervised", method="Supervised")
+    (damaged / "recipe.json").write_text("{")
+    write_run(tmp_path / "digits", recipe("Supervised", 1), "supervised-seed1", status="unfinished")
+    assert find()[0] is None

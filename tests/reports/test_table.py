@@ -1,0 +1,142 @@
+"""The table of several methods on several pairs: what each cell says, and in every output."""
+
+import csv
+import io
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from raykd import UserError
+from raykd.reports.output.csv_file import table_csv
+from raykd.reports.output.latex import matrix
+from raykd.reports.output.markdown import table_parts
+from raykd.reports.tables.study import Quoted
+from raykd.reports.tables.table import Cell, Missing, build_table
+
+ROWS = ["Supervised", "KD", "DKD", "rare"]
+COLUMNS = ["resnet56 → resnet20", "vgg13 → vgg8", "digits_few & more"]
+VALUES = {
+    "Supervised": [0.690, 0.692, 0.688],
+    "KD": [0.7061, 0.7089, 0.7102],
+    "DKD": [0.7102, 0.7110, 0.7079],
+    "rare": [0.7, 0.6, 0.65],
+}
+
+
+def cells():
+    for r, row in enumerate(ROWS):
+        for c, column in enumerate(COLUMNS):
+            if (row, c) == ("rare", 2):
+                continue
+            for seed, value in enumerate(VALUES[row][: 1 if row == "rare" else 3]):
+                yield Cell(
+                    row=row,
+                    column=column,
+                    seed=seed,
+                    accuracy=value + 0.02 * c,
+                    best=value + 0.03,
+                    teacher=0.8,
+                    hours=r + 1,
+                )
+
+
+@pytest.fixture
+def table():
+    copied = Quoted(
+        row="KD",
+        column=COLUMNS[0],
+        value=0.7066,
+        deviation=0.003,
+        n=5,
+        reporter="copied",
+        epoch="best",
+        source="CRD, t. 1",
+    )
+    missing = [Missing(row="rare", column=COLUMNS[2], seed=0, status="failed", reason="loss is not finite")]
+    return build_table(
+        cells(),
+        rows=ROWS,
+        columns=COLUMNS,
+        title="a study",
+        baseline="Supervised",
+        published={("KD", COLUMNS[0]): [copied]},
+        missing=missing,
+    )
+
+
+def test_cells_against_scipy(table):
+    kd, dkd = table.cells["KD", COLUMNS[0]], table.cells["DKD", COLUMNS[0]]
+    p = {row: stats.ttest_ind(VALUES[row], VALUES["DKD"], equal_var=False).pvalue for row in ("KD", "Supervised")}
+    assert dkd.mark == "best" and kd.mark == "tied" and kd.p == pytest.approx(max(p["KD"], 2 * p["Supervised"]))
+    worse = table.cells["Supervised", COLUMNS[0]]
+    assert worse.mark == "worse" and worse.p == pytest.approx(2 * p["Supervised"]), "two comparisons, by Holm"
+    interval = stats.ttest_ind(VALUES["KD"], VALUES["Supervised"], equal_var=False).confidence_interval()
+    assert kd.gain[1:] == pytest.approx(interval) and worse.gain is None
+    assert kd.accuracy == pytest.approx((np.mean(VALUES["KD"]), np.std(VALUES["KD"], ddof=1), 3))
+    assert table.cells["rare", COLUMNS[0]].mark == "" and math.isnan(table.cells["rare", COLUMNS[0]].gain.low)
+
+
+def test_published_figures_are_compared_with_the_same_epoch(table):
+    cell = table.cells["KD", COLUMNS[0]]
+    (figure,) = cell.published
+    assert cell.difference(figure) == pytest.approx(np.mean(VALUES["KD"]) + 0.03 - 0.7066)
+    last = figure.model_copy(update={"epoch": ""})
+    assert cell.difference(last) == pytest.approx(np.mean(VALUES["KD"]) - 0.7066)
+
+
+def test_ranks_are_of_complete_rows(table):
+    assert table.ranked == ("Supervised", "KD", "DKD") and table.ranking.columns == 3
+    assert table.ranking.average == [3, 2, 1] and math.isnan(table.average_rank("rare"))
+    hours, accuracy = table.mean_over_columns("KD")
+    assert hours == 2 and accuracy == pytest.approx(np.mean(VALUES["KD"]) + 0.02)
+
+
+def test_rows_with_equal_means_are_both_the_best():
+    same = [Cell(row=row, column="a", seed=0, accuracy=0.9, best=0.9) for row in "xy"]
+    assert [cell.mark for cell in build_table(same, rows=["x", "y"], columns=["a"]).cells.values()] == ["best", "best"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"rows": ROWS[1:], "baseline": ""}, "Supervised, .* is no cell"),
+        ({"baseline": "AT"}, "the baseline 'AT' is none of the rows Supervised, KD"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        build_table(cells(), **{"rows": ROWS, "columns": COLUMNS} | change)
+
+
+def test_a_seed_counts_once():
+    twice = [Cell(row="x", column="a", seed=1, accuracy=0.9, best=0.9)] * 2
+    with pytest.raises(UserError, match="two runs of x, a, seed 1"):
+        build_table(twice, rows=["x"], columns=["a"])
+
+
+def test_markdown_marks_and_escapes(table):
+    text = "\n".join(table_parts(table))
+    assert "| DKD | **70.97 ± 0.16** |" in text and "| KD | *70.84 ± 0.21* |" in text
+    assert "digits\\_few \\& more" in text and "| teacher | 80.00 |" in text
+    assert "| rare | 70.00 (n = 1) | 72.00 (n = 1) | – | – |" in text
+    assert "70.66 ± 0.30, +3.18 | copied, best epoch, n = 5 | CRD, t. 1 |" in text
+    assert "| rare | digits\\_few \\& more | 0 | failed | loss is not finite |" in text
+
+
+def test_csv_has_every_number(table):
+    lines = {(line["row"], line["column"]): line for line in csv.DictReader(io.StringIO(table_csv(table)))}
+    line = lines["KD", COLUMNS[0]]
+    assert float(line["top1_last"]) == pytest.approx(np.mean(VALUES["KD"])) and line["against_best"] == "tied"
+    assert (line["published"], line["published_by"], line["published_epoch"]) == ("0.7066", "copied", "best")
+    assert float(line["average_rank"]) == 2 and lines["rare", COLUMNS[0]]["top1_last_std"] == ""
+
+
+def test_latex(table):
+    text = matrix(table)
+    assert r"\textbf{70.97{\scriptsize\,\ensuremath{\pm}0.16}}" in text and r"\underline{70.84" in text
+    assert r"\shortstack{resnet56 \\ resnet20}" in text and r"digits\_few \& more" in text
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    assert {line.count(" & ") for line in body.splitlines() if line.endswith(r"\\")} == {4}
+    assert text.count("{") == text.count("}") and r"\begin{tabular}{lcccc}" in text

@@ -1,0 +1,172 @@
+"""Teachers in another form: nearly the same numbers, chosen by their loss and their time, and kept with the run."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from raykd import UserError
+from raykd.contract import Batch
+from raykd.launch.driver.validate import check
+from raykd.launch.worker import precision_choice as kept_form
+from raykd.methods.kd import KD
+from raykd.models import create
+from raykd.models.frozen.freeze import freeze, lowered
+from raykd.recipe import Precision, Teachers
+from raykd.recipe.fingerprint import fingerprint
+from raykd.storage.folder import Folder
+from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.training import choose_precision, loop
+from raykd.training.choose_precision import Measured
+from raykd.training.state import new_state
+from tests.training import tiny
+
+PLAIN, HALF = Form(), Form("bfloat16")
+
+
+def teacher(form: Form = PLAIN) -> FrozenTeacher:
+    torch.manual_seed(5)
+    return FrozenTeacher("tiny", tiny.network().eval().requires_grad_(False), "", 0, form=form)
+
+
+def batch() -> Batch:
+    torch.manual_seed(6)
+    return Batch(torch.randn(12, 3, 32, 32), torch.randint(10, (12,)), torch.arange(12))
+
+
+@pytest.mark.parametrize("name", ["resnet8x4", "wrn_16_1", "mobilenetv2_half"])  # the second one keeps BatchNorms
+def test_a_lower_precision_gives_nearly_the_same_as_float32(name: str):
+    torch.manual_seed(0)
+    network = freeze(create(name, 10, 32))
+    images = torch.randn(4, 3, 32, 32)
+    names = (network.stages[1], "pooled")
+    with torch.no_grad():
+        exact, features = network.output(images, names)
+        for outer in (torch.float32, torch.bfloat16):  # whatever the student is computed in
+            with torch.autocast("cpu", outer, enabled=outer is not torch.float32):
+                logits, found = FrozenTeacher(name, network, "", 0, form=HALF).output(images, names)
+            assert {logits.dtype, *(f.dtype for f in found.values())} == {torch.float32} and set(found) == set(names)
+            for one, other in ((exact, logits), *((features[n], found[n]) for n in names)):
+                assert 0 < (one - other).norm() / one.norm() < 0.03
+        assert next(network.parameters()).dtype is torch.float32
+
+
+def test_only_what_autocast_casts_is_cast_ahead():
+    network = freeze(create("wrn_16_1", 10, 32))
+    kinds = {
+        type(m).__name__: p.dtype
+        for m in lowered(network, torch.bfloat16).modules()
+        for p in m._parameters.values()
+        if p is not None
+    }
+    assert kinds == {"Conv2d": torch.bfloat16, "Linear": torch.bfloat16, "BatchNorm2d": torch.float32}
+
+
+def test_the_fastest_form_that_leaves_the_loss_alone_is_chosen():
+    quick, wrong, compiled = Form("float16"), Form("bfloat16", "compiled"), Form("recipe", "compiled")
+    measured = {PLAIN: Measured(1.0, 0.0), HALF: Measured(0.5, 9e-4), wrong: Measured(0.1, 1.1e-3)}
+    assert choose_precision.choose(measured) == HALF
+    assert choose_precision.choose(measured | {compiled: Measured(0.4, 1e-7)}) == compiled
+    assert choose_precision.choose({PLAIN: Measured(1.0, 0.0), quick: Measured(0.97, 0.0)}) == PLAIN
+    assert choose_precision.choose({PLAIN: Measured(1.0, 0.0), quick: Measured(0.1, float("inf"))}) == PLAIN
+
+
+def kd_loss(student, taught, labels, config) -> float:
+    """The method's loss in float64 numpy."""
+
+    def log_softmax(z):
+        z = z.double().numpy()
+        return z - np.log(np.exp(z).sum(1, keepdims=True))
+
+    t = config.temperature
+    p, q = log_softmax(taught / t), log_softmax(student / t)
+    divergence = (np.exp(p) * (p - q)).sum(1).mean() * t**2
+    entropy = -log_softmax(student)[np.arange(len(labels)), labels.numpy()].mean()
+    return (1 - config.alpha) * entropy + config.alpha * divergence
+
+
+def test_the_change_of_the_loss_is_the_formulas_and_nothing_else_changes():
+    recipe, taught, data = tiny.recipe(method=KD.Config()), teacher(), batch()
+    distiller = tiny.distiller(recipe.method, [taught.network], dropout=0.0)
+    before = {name: value.clone() for name, value in distiller.state_dict().items()}
+    random = torch.get_rng_state()
+    measured = choose_precision.measure(recipe, distiller, [taught], [data], tiny.CPU)
+    assert torch.equal(random, torch.get_rng_state()) and distiller.training
+    assert all(torch.equal(before[name], value) for name, value in distiller.state_dict().items())
+    assert list(measured) == [PLAIN, HALF] and measured[PLAIN].change == 0
+    with torch.no_grad():
+        student, exact = distiller.student(data.images), taught.network(data.images)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = taught.network(data.images).float()
+    losses = [kd_loss(student, z, data.labels, recipe.method) for z in (exact, rounded)]
+    assert measured[HALF].change == pytest.approx(abs(losses[1] / losses[0] - 1), rel=0.05) != 0
+    assert all(each.seconds > 0 for each in measured.values())
+
+
+def test_batch_statistics_and_dropout_are_those_of_a_step_and_stay():
+    recipe = tiny.recipe(method=KD.Config())
+    torch.manual_seed(1)
+    distiller = KD.Config().build(lambda: create("resnet8", 10, 32), [teacher().network])
+    before = {name: value.clone() for name, value in distiller.state_dict().items()}
+    choose_precision.measure(recipe, distiller, [teacher()], [batch()], tiny.CPU)
+    assert all(torch.equal(before[name], value) for name, value in distiller.state_dict().items())
+    dropping = tiny.distiller(recipe.method, [teacher().network], dropout=0.5)
+    assert (
+        choose_precision.measure(recipe, dropping, [teacher()], [batch()], tiny.CPU)[HALF].change < 0.01
+    )  # same masks
+
+
+def test_candidates_depend_on_the_device_and_the_recipe():
+    recipe = tiny.recipe()
+    assert choose_precision.candidates(recipe, tiny.CPU) == [PLAIN, HALF]
+    cast = replace(recipe, precision=Precision(autocast="bfloat16", compile=True))
+    assert choose_precision.candidates(cast, tiny.CPU) == [PLAIN, Form(launch="compiled")]
+    assert len(choose_precision.candidates(recipe, torch.device("cuda"))) == 6
+
+
+def test_training_runs_the_chosen_form():
+    recipe, data = tiny.recipe(method=KD.Config(), epochs=0.3), tiny.data(tiny.recipe())[0]
+    weights = []
+    for form in (PLAIN, HALF, HALF):
+        state = new_state(recipe, tiny.distiller(recipe.method, [teacher().network]), tiny.CPU)
+        list(loop.fit(recipe, state, [teacher(form)], data, lambda d: {}, tiny.CPU, lambda s: False))
+        weights.append(torch.cat([p.detach().flatten() for p in state.distiller.parameters()]))
+    data.close()
+    assert torch.equal(weights[1], weights[2]) and not torch.equal(weights[0], weights[1])
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
+
+
+def test_a_run_that_goes_on_keeps_its_choice(tmp_path, monkeypatch):
+    recipe, taught = tiny.recipe(method=KD.Config(), teachers=Teachers(form="auto")), teacher()
+    data = tiny.data(recipe)[0]
+    distiller = tiny.distiller(recipe.method, [taught.network])
+    measured, said = {PLAIN: Measured(1.0, 0.0), HALF: Measured(0.5, 1e-5)}, []
+    monkeypatch.setattr(kept_form, "measure", lambda *args: measured)
+    settle = lambda: kept_form.settle(Folder(tmp_path), recipe, distiller, [taught], data, tiny.CPU, 0, said.append)  # noqa: E731
+    assert settle() == HALF
+    assert said == [choose_precision.described(HALF, measured)] and "teachers run in bfloat16" in said[0]
+    assert json.loads((tmp_path / kept_form.FILE).read_text())["precision"] == "bfloat16"
+    measured[HALF] = Measured(2.0, 1e-5)  # today it would be another one
+    assert settle() == HALF and len(said) == 1
+    data.close()
+
+
+def test_what_can_not_be_combined_is_refused():
+    ready = tiny.recipe(method=KD.Config())
+    for teachers, line in (
+        (Teachers(form="auto", cache="float16"), "teachers.form: auto"),
+        (Teachers(form="auto", placement="remote"), "teachers.form: auto"),
+        (Teachers(form="float16"), "float16 is for GPUs"),
+        (Teachers(cache="top-k"), "teachers.top_k"),
+        (Teachers(cache="float16", top_k=5), "teachers.top_k"),
+    ):
+        with pytest.raises(UserError, match=line):
+            check(replace(ready, workers=1, teachers=teachers))
+    check(replace(ready, teachers=Teachers(form="bfloat16", cache="top-k", top_k=3)))
+
+
+def test_another_form_is_another_experiment():
+    prints = [fingerprint(tiny.recipe(teachers=Teachers(form=form))) for form in ("recipe", "bfloat16", "auto")]
+    assert len(set(prints)) == 3

@@ -1,0 +1,82 @@
+"""In a process of its own: the setting is the process's, and holds until it ends."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from raykd import UserError
+from raykd.launch.cluster import connection, failure
+from raykd.launch.driver import validate
+from raykd.recipes.digits.supervised import recipe
+from raykd.training import process
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from raykd.training import process
+if sys.argv[1] == "keep":
+    process.keep_freed_memory()
+np.ones(48 << 20, np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.ones(48 << 20, np.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def test_memory_that_was_freed_is_used_again_without_page_faults():
+    assert page_faults("keep") < 20
+    assert page_faults("leave") > 10 * 20  # numpy asks for huge pages: few faults, but for every array anew
+
+
+SETTINGS = """
+import os, sys
+import torch
+from raykd.recipe import Precision
+from raykd.training import process
+process.use_device(torch.device("cpu"), Precision(deterministic=sys.argv[1] == "True", tf32=sys.argv[2] == "True"), 1.0)
+cudnn = torch.backends.cudnn
+print(torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, not cudnn.benchmark,
+      "CUBLAS_WORKSPACE_CONFIG" in os.environ, torch.get_float32_matmul_precision(), cudnn.allow_tf32)
+"""
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("tf32", [False, True])
+def test_a_process_is_set_as_the_recipe_says(deterministic, tf32):
+    run = [sys.executable, "-c", SETTINGS, str(deterministic), str(tf32)]
+    said = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
+    assert said == [str(deterministic)] * 4 + ["high" if tf32 else "highest", str(tf32)]
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    """Rather than training on the CPU without a word."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match="gpus_per_worker: PyTorch finds no GPU"):
+        process.local_device(replace(recipe, workers=0, gpus_per_worker=1))
+    assert process.local_device(recipe).type == "cpu"
+
+
+def test_a_share_of_a_gpu_is_for_runs_of_one_worker():
+    validate.check(replace(recipe, workers=1, gpus_per_worker=0.25))
+    with pytest.raises(UserError, match="gpus_per_worker: 0.25 is for runs of one worker"):
+        validate.check(replace(recipe, gpus_per_worker=0.25, workers=2))
+    assert connection.per_worker(replace(recipe, gpus_per_worker=0.25))["GPU"] == 0.25
+    too_large = failure.fatal(torch.OutOfMemoryError("CUDA out of memory"), replace(recipe, gpus_per_worker=0.25), 0, 1)
+    assert "a larger part of the GPU than --gpus-per-worker 0.25" in too_large.line
+
+
+def test_an_operation_that_cant_repeat_its_bits_is_named_and_not_tried_again():
+    error = RuntimeError("upsample_nearest2d_backward does not have a deterministic implementation, but you set\nmore")
+    found = failure.fatal(error, recipe, 0, 1)
+    assert found.kind == "input" and "\n" not in found.line
+    assert found.line.startswith("precision.deterministic: upsample_nearest2d_backward")
