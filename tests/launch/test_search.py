@@ -116,6 +116,29 @@ def test_early_stopping_gives_everything_back(ray, data, tmp_path):
     assert all(not Path(found.place, "trials", row["trial"], "result.json").exists() for row in stopped)
 
 
+REPEATS = (
+    "replace(base, epochs=6, patience=2, search=Search(samples=1, repeats=2, "
+    "space={'optimizer.learning_rate': tune.grid_search([1e-7, 0.05])}))"
+)
+
+
+def test_picks_are_repeated_with_other_seeds_and_runs_end_when_their_patience_does(ray, data, tmp_path):
+    found, _ = search(tmp_path, "tiny_repeats", REPEATS, data)
+    rows, runs = table(found), [Path(found.place, "trials", f"{n:04d}") for n in range(4)]
+    assert [float(row["optimizer.learning_rate"]) for row in rows] == [1e-7, 1e-7, 0.05, 0.05]
+    assert [json.loads((run / "recipe.json").read_text())["seed"] for run in runs] == [0, 1, 0, 1]
+    lines = [(run / "metrics.jsonl").read_text().splitlines() for run in runs]
+    assert [len(each) for each in lines[:2]] == [
+        3,
+        3,
+    ]  # nothing is learnt: the first evaluation, and two without a gain
+    assert all(row["state"] == "finished" for row in rows)
+    means = [sum(float(row["metric"]) for row in rows[i : i + 2]) / 2 for i in (0, 2)]
+    summary = json.loads(Path(found.place, "search.json").read_text())
+    assert summary["best"] == ("0002" if means[1] > means[0] else "0000")
+    assert summary["best_metric"] == pytest.approx(max(means))
+
+
 OPTUNA = (
     "replace(base, epochs=1, search=Search(samples=2, space={'optimizer.learning_rate': tune.loguniform(1e-3, 0.1), "
     "'method': tune.choice([Supervised.Config(), Fragile.Config()]), "
