@@ -45,5 +45,5 @@ def _snippet(block: Block) -> Iterator[dict[str, object]]:
     yield {"kind": "python", "file": file, "text": block.text}
     if command:
         teacher = [f"--teachers.sources.0.recipe.{word[2:]}" if word[0] == "-" else word for word in SHORT]
-        taught = teacher if "Teachers" in block.text or "recipes.digits.kd" in block.text else []
+        taught = teacher if "Teachers" in block.text or "digits.kd" in block.text else []
         yield {"kind": "command", "words": [*command[1].split(), *SHORT, *taught]}

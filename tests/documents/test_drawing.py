@@ -1,0 +1,15 @@
+"""The drawing of the rooms is that of the imports, and every room has its sentence."""
+
+import re
+
+from tests.documents.drawing import DRAWING, README, drawn, imports
+
+
+def test_the_drawing_shows_what_is_imported():
+    written = DRAWING.search(README.read_text())
+    assert written and written[1] == drawn(), "python -m tests.documents.drawing draws it anew"
+
+
+def test_every_room_has_a_sentence():
+    listed = re.findall(r"^\| `(\w+)(?:\.py|/)` \|", README.read_text().split("\n## ")[1], re.MULTILINE)
+    assert set(listed) == imports().keys()
