@@ -25,7 +25,7 @@ class Options:
     to: str
     """File to write: .safetensors (weights), .onnx or .pt2 (whole network; any batch size, images normalised), with
     classes, preprocessing and origin in its metadata; or DIR/, a new folder with weights and a model card as the
-    Hugging Face hub has them; timm.create_model("local-dir:DIR", pretrained=True) loads it where the network is timm's."""
+    Hugging Face hub has them; timm.create_model("local-dir:DIR", pretrained=True) loads a network of timm's."""
     preprocess: bool = False
     """ONNX: resizing, cropping and normalisation are in the graph: uint8 [N, H, W, 3] in, probabilities out."""
     trust_source: bool = False
