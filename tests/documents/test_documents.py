@@ -1,5 +1,6 @@
 """Every snippet and command of every document works as it stands, from a folder outside the checkout."""
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -52,3 +53,17 @@ def test_every_link_leads_somewhere(path: Path):
         there = (path.parent / file).resolve() if file else path
         assert there.exists(), f"{target} is missing"
         assert not anchor or anchor in anchors(there), f"{there} has no heading #{anchor}"
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(path: Path):
+    named = re.findall(r"`((?:tests|raykd|recipes|cluster|\.ci)/[\w./*-]+)`", path.read_text())
+    assert not [name for name in named if not any(ROOT.glob(name))]
+
+
+def test_functions_on_a_runs_way_exist():
+    text = (ROOT / "raykd/README.md").read_text()
+    named = re.findall(r"`((?:recipe|launch|training|commands|models)(?:\.\w+)+)`", text)
+    assert len(named) > 8
+    for name in named:
+        assert pkgutil.resolve_name(f"raykd.{name}")
