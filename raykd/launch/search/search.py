@@ -43,6 +43,11 @@ class Found:
     summary: dict[str, Any]
     table: TrialTable
 
+    @property
+    def pick(self) -> dict[str, Any]:
+        """Of the best trial."""
+        return self.table.trials[self.summary["best"]].pick
+
 
 def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> Found:
     """Run the recipe's search, or go on with it; no trial that finished, was stopped early, or failed is repeated.
@@ -167,7 +172,7 @@ def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) ->
 
     place = table.place
     with watch.shown():
-        run(Trials(trainable=trainable, recipe=base, space=domains, options=options, callback=watch, scratch=place))
+        run(Trials(trainable=trainable, kinds=(base,), space=domains, options=options, callback=watch, scratch=place))
     table.read()
 
 

@@ -1,67 +1,54 @@
 """Teachers of a recipe: found by what determines them, or trained first, side by side, each as a run of its own."""
 
-import json
-from contextlib import ExitStack
-from typing import Any
+from dataclasses import replace
 
 from rich.text import Text
 
-from raykd import UserError
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import RunFailed
-from raykd.launch.driver import run as job
+from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
-from raykd.launch.job_spec import JobSpec, job_of
-from raykd.launch.teachers.names import run_in, wanted
-from raykd.output import masked
+from raykd.launch.teachers.plan import TeacherPlan
+from raykd.launch.trials.queue import Job
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import Loaded
-from raykd.runs import directory
 from raykd.storage.folder import Folder
 
 
 def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> list[str]:
     """Run directories of the recipe's teachers; those that are missing are trained, half-trained ones go on.
 
-    Several are trained side by side where there is room for two at least. Raises RunFailed naming those that failed;
-    the others are kept.
+    A teacher may have teachers of its own, which come before it. Several are trained side by side where there is room
+    for two at least. Raises RunFailed naming those that failed; the others are kept.
     """
-    teachers = wanted(recipe)
-    names = [run_in(storage, teacher) for teacher in teachers]
-    missing = {}
-    for name, teacher in zip(names, teachers, strict=True):
-        result = directory.result_of(Folder(storage) / name)
-        if result is None or result["status"] != "finished":
-            missing[name] = teacher
-        elif name not in missing:
-            directory.refuse_other(Folder(storage) / name, teacher)
-            top1 = f"{100 * result['top1']:.2f} %"
-            display.console.print(f"teacher {name}: found, top-1 {top1}")
-    for teacher in missing.values():
-        job.check(teacher)
-        if wanted(teacher):
-            raise UserError("teachers: a teacher's own recipe has teachers to train; train it first and name its run")
-    if missing:
-        _train(loaded, recipe, missing, storage, display)
+    plan = TeacherPlan(storage, group=f"{loaded.path.parent.name}/{loaded.path.stem} teachers")
+    names = plan.add(recipe)
+    for name, result in plan.found.items():
+        display.console.print(f"teacher {name}: found, top-1 {100 * result['top1']:.2f} %")
+    if plan.missing:
+        _train(loaded, plan, recipe.teachers.max_parallel, display)
     return [(Folder(storage) / name).place for name in names]
 
 
-def _train(loaded: Loaded, recipe: Recipe, missing: dict[str, Recipe], storage: str, display: Display) -> None:
-    if (
-        len(missing) > 1
-        and recipe.teachers.max_parallel != 1
-        and all(teacher.workers != 0 and teacher.teachers.placement == "inline" for teacher in missing.values())
-    ):
+def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) -> None:
+    jobs = list(plan.missing.values())
+    if len(jobs) > 1 and at_most != 1 and all(can_be_a_trial(job.recipe) for job in jobs):
         with connection.connected():
-            for teacher in missing.values():
-                connection.check_room(teacher)
-            together = room(list(missing.values()), recipe.teachers.max_parallel)
+            for job in jobs:
+                connection.check_room(job.recipe)
+            together = room([job.recipe for job in jobs], at_most)
             if together > 1:
-                _side_by_side(loaded, missing, together, storage, display)
+                _side_by_side(loaded, jobs, plan.storage, together, display)
                 return
-    for name, teacher in missing.items():
-        job.train(loaded, teacher, name, storage, [], display)
+    for job in jobs:
+        teachers = [(Folder(plan.storage) / name).place for name in job.teachers]
+        driver.train(loaded, job.recipe, job.name, plan.storage, teachers, display)
+
+
+def can_be_a_trial(recipe: Recipe) -> bool:
+    """Whether a run can stand among others: it needs Ray, and trials reserve nothing for remote teachers."""
+    return recipe.workers != 0 and recipe.teachers.placement == "inline"
 
 
 def room(teachers: list[Recipe], at_most: int) -> int:
@@ -72,82 +59,20 @@ def room(teachers: list[Recipe], at_most: int) -> int:
     return min(found, at_most or found, len(teachers))
 
 
-def _side_by_side(loaded: Loaded, missing: dict[str, Recipe], together: int, storage: str, display: Display) -> None:
-    """Train teachers as Tune trials, those that need the same resources together."""
-    from raykd.launch.trials.tuner import settled
-
-    group = f"{loaded.path.parent.name}/{loaded.path.stem} teachers"
-    kinds: dict[str, list[str]] = {}
-    for name, teacher in missing.items():
-        fixed = settled(teacher)
-        kinds.setdefault(f"{fixed.workers} × {connection.needs(fixed)}", []).append(name)
-    errors: dict[str, str] = {}
-    for names in kinds.values():
-        recipes = {name: settled(missing[name]) for name in names}
-        errors |= _trials(loaded, recipes, min(together, len(names)), storage, display, group)
-    failed = {name: errors.get(name, "it did not finish") for name in missing if not _finished(storage, name)}
-    if failed:
-        told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-        kept = len(missing) - len(failed)
-        raise RunFailed(f"{len(failed)} of {len(missing)} teachers failed ({told}); {kept} trained ones are kept")
-
-
-def _finished(storage: str, name: str) -> bool:
-    return directory.result_of(Folder(storage) / name) is not None
-
-
-def _trials(
-    loaded: Loaded, recipes: dict[str, Recipe], together: int, storage: str, display: Display, group: str
-) -> dict[str, str]:
-    """Train teachers of equal resources; returns what went wrong, by name."""
-    from ray import tune
-
-    from raykd.data.staging import publish
-    from raykd.launch.cluster import placement_groups
-    from raykd.launch.jobs import wandb_key
+def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, together: int, display: Display) -> None:
     from raykd.launch.teachers.progress import TeacherProgress
-    from raykd.launch.trials.tuner import Trials, run
+    from raykd.launch.trials.queue import Queue
+    from raykd.launch.trials.side_by_side import names_held, run_jobs
+    from raykd.launch.trials.tuner import at_once, settled
 
-    key = wandb_key.held_for(next(iter(recipes.values())))
-    jobs = {
-        name: job_of(loaded, teacher, Folder(storage) / name, name, [], role="teacher", group=group)
-        for name, teacher in recipes.items()
-    }
-    display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), f", {together} at once: {', '.join(jobs)}"))
-    placement_groups.reap()
-    watch = TeacherProgress({name: Folder(job.run) for name, job in jobs.items()}, display.console)
-
-    def trainable(config: dict[str, Any]) -> None:
-        train_teacher(jobs[config["id"]], key)
-
-    with ExitStack() as stack:
-        for name, teacher in recipes.items():
-            publish(teacher.data, display.say)
-            stack.enter_context(job.only_one(Folder(storage) / name, display.console.print))
-            directory.open_run(Folder(storage) / name, loaded, teacher, [])
-        stack.enter_context(watch.shown())
-        run(
-            Trials(
-                trainable=trainable,
-                recipe=next(iter(recipes.values())),
-                space={"id": tune.grid_search(list(jobs))},
-                options={"max_concurrent_trials": together},
-                callback=watch,
-                scratch=Folder(storage) / f"teachers/.{fingerprint(next(iter(recipes.values())))}",
-            )
-        )
-    return watch.errors
-
-
-def train_teacher(job: JobSpec, key: Any) -> None:
-    """One teacher in a trial's process. What the user must mend is left with its reason; Tune tries all else again."""
-    run = Folder(job.run)
-    run.delete("outcome.json")
-    try:
-        from ray import tune
-
-        from raykd.launch.trials.trial import train
-
-        train(job, key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")}))
-    except UserError as error:
-        run.write("outcome.json", json.dumps({"state": "failed", "reason": masked(str(error))}))
+    queue = Queue({job.name: replace(job, recipe=settled(job.recipe)) for job in jobs}, at_once, most=together)
+    told = f", {together} at once: {', '.join(queue.jobs)}"
+    display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), told))
+    scratch = Folder(storage) / f"teachers/.{fingerprint(jobs[0].recipe)}"
+    with names_held(list(queue.jobs), storage, display.console.print):
+        run_jobs(loaded, queue, TeacherProgress(queue, storage, display.console), scratch)
+    failed = {name: state.reason for name, state in queue.states.items() if state.status != "finished"}
+    if failed:
+        reasons = "; ".join(f"{name}: {reason or 'it did not finish'}" for name, reason in failed.items())
+        kept = len(jobs) - len(failed)
+        raise RunFailed(f"{len(failed)} of {len(jobs)} teachers failed ({reasons}); {kept} trained ones are kept")

@@ -1,7 +1,9 @@
 """What runs in a Ray Tune trial's own process: one run, alone in it, or the driver of a run with several workers."""
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +15,14 @@ from raykd.launch.job_spec import JobSpec, unpack
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import SilentClient
 from raykd.launch.run_state.state import RunState
+from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.serial import from_dict
 from raykd.runs import directory
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
+
+OUTCOME = "outcome.json"  # in a run's directory: why it has no result
 
 
 def train(job: JobSpec, key: Any, report: Callable[[dict[str, Any]], None]) -> None:
@@ -92,6 +97,17 @@ def tell_the_last(run: Folder, tell: Callable[[dict[str, Any]], None]) -> None:
     """Tell Tune of a run's last evaluation once the run has left its result: a scheduler may end the trial at that."""
     line = directory.lines(run)[-1]
     tell({"epoch": line["epoch"], "step": line["step"], **next(iter(line["evaluation"].values()))})
+
+
+@contextmanager
+def failure_kept(run: Folder) -> Iterator[None]:
+    """Leave what goes wrong inside with its reason in the run's outcome.json; a loss is raised: Tune tries again."""
+    try:
+        yield
+    except Exception as error:  # a run may fail in any way: the others go on
+        if lost(error):
+            raise
+        run.write(OUTCOME, json.dumps({"state": "failed", "reason": masked(why(error))}))
 
 
 def lost(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """Tune trials side by side on a cluster's resources, so that whatever runs can go on to its end."""
 
+import logging
 import os
 import signal
 import threading
@@ -45,7 +46,7 @@ class Trials:
     """What is run, and how Tune chooses."""
 
     trainable: Callable[[dict[str, Any]], None]
-    recipe: Recipe  # settled; its resources are every trial's
+    kinds: tuple[Recipe, ...]  # settled, one for each need of resources; of several a trial's "kind" says which
     space: dict[str, Any]
     options: dict[str, Any]  # of TuneConfig
     callback: Any
@@ -58,23 +59,24 @@ def run(trials: Trials) -> None:
         os.environ.setdefault(name, value)
     from ray import tune
 
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it repeats which trials failed
     trials.scratch.delete(".tune")
     tuner = tune.Tuner(
-        tune.with_resources(trials.trainable, resources(trials.recipe)),
+        tune.with_resources(trials.trainable, _resources(trials.kinds)),
         param_space=trials.space,
         tune_config=tune.TuneConfig(
             trial_name_creator=name_of,
             trial_dirname_creator=lambda trial: name_of(trial).replace("/", "-"),
             # The next trial in the same process saves its start. A GPU's errors and memory would go on with it, though.
-            reuse_actors=trials.recipe.workers == 1 and not trials.recipe.gpus_per_worker,
+            reuse_actors=all(recipe.workers == 1 and not recipe.gpus_per_worker for recipe in trials.kinds),
             **trials.options,
         ),
         run_config=tune.RunConfig(
             name=".tune",
             storage_path=trials.scratch.place,
             verbose=0,
-            callbacks=[trials.callback, Waits(trials.recipe, trials.callback.console)],
-            failure_config=tune.FailureConfig(max_failures=trials.recipe.max_failures),
+            callbacks=[trials.callback, Waits(trials.kinds, trials.callback.console)],
+            failure_config=tune.FailureConfig(max_failures=_max_failures(trials.kinds)),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=4),
         ),
     )
@@ -88,6 +90,18 @@ def run(trials: Trials) -> None:
 def name_of(trial: Any) -> str:
     """A trial's name is what its configuration says at its start; a scheduler may change the configuration later."""
     return trial.config["id"]
+
+
+def _resources(kinds: tuple[Recipe, ...]) -> Any:
+    """What each trial holds, or a function of its configuration where trials differ in that."""
+    groups = [resources(recipe) for recipe in kinds]
+    return groups[0] if len(groups) == 1 else lambda config: groups[config["kind"]]
+
+
+def _max_failures(kinds: tuple[Recipe, ...]) -> int:
+    """Losses after which a trial is given up: Tune has one limit for all of them; -1: never."""
+    limits = [recipe.max_failures for recipe in kinds]
+    return -1 if -1 in limits else max(limits)
 
 
 def resources(recipe: Recipe) -> Any:

@@ -1,6 +1,7 @@
 """A line for whoever watches trials that have no place yet: what they wait for, and whether nodes may still come."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ray.tune import Callback
@@ -13,14 +14,14 @@ from raykd.terminal import Terminal
 class Waits(Callback):
     """Tune calls it all the time; it looks every few seconds and says a line once for as long as it stays the same."""
 
-    def __init__(self, recipe: Recipe, console: Terminal, seconds: float = 4.0):
-        self._recipe, self._console, self._seconds = recipe, console, seconds
+    def __init__(self, kinds: Sequence[Recipe], console: Terminal, seconds: float = 4.0):
+        self._kinds, self._console, self._seconds = kinds, console, seconds
         self._looked, self._said = time.monotonic(), ""
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         if time.monotonic() - self._looked < self._seconds:
             return
-        line = connection.waiting(self._recipe)
+        line = next(filter(None, map(connection.waiting, self._kinds)), "")
         if line and line != self._said:
             self._console.print(f"  {line}")
         self._looked, self._said = time.monotonic(), line

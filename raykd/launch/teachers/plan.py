@@ -1,0 +1,45 @@
+"""The teachers that recipes have trained first, and those teachers' own: which are there, which are to be trained."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from raykd.launch.driver import run as driver
+from raykd.launch.teachers.names import run_in, wanted
+from raykd.launch.trials.queue import Job
+from raykd.recipe import Recipe
+from raykd.recipe.fingerprint import fingerprint
+from raykd.runs import directory
+from raykd.storage.folder import Folder
+
+
+@dataclass
+class TeacherPlan:
+    """Teachers of one recipe or of many, each once; those to be trained stand behind their own teachers."""
+
+    storage: str
+    group: str = ""  # of W&B
+    missing: dict[str, Job] = field(default_factory=dict)
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)  # result.json by run name
+    _names: dict[str, str] = field(default_factory=dict)  # by fingerprint, as looking for a run reads the storage
+
+    def add(self, recipe: Recipe) -> tuple[str, ...]:
+        """Take in a recipe's teachers; returns the names of their runs, in the recipe's order.
+
+        Raises UserError for a teacher that no run can train.
+        """
+        return tuple(self._add(teacher) for teacher in wanted(recipe))
+
+    def _add(self, teacher: Recipe) -> str:
+        key = fingerprint(teacher)
+        if key not in self._names:
+            self._names[key] = name = run_in(self.storage, teacher)
+            run = Folder(self.storage) / name
+            result = directory.result_of(run)
+            if result is not None and result["status"] == "finished":
+                directory.refuse_other(run, teacher)
+                self.found[name] = result
+            else:
+                driver.check(teacher)
+                own = self.add(teacher)
+                self.missing[name] = Job(name=name, recipe=teacher, teachers=own, role="teacher", group=self.group)
+        return self._names[key]

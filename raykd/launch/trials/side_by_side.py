@@ -1,0 +1,189 @@
+"""Ordinary runs side by side, each a Tune trial of its own, started as soon as its teachers are there."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.search import Searcher
+
+from raykd.data.staging import publish
+from raykd.launch.cluster import connection, placement_groups
+from raykd.launch.job_spec import JobSpec, job_of, unpack
+from raykd.launch.jobs import wandb_key
+from raykd.launch.trials.progress import LiveTable, error_of
+from raykd.launch.trials.queue import Job, Queue
+from raykd.launch.trials.trial import OUTCOME, failure_kept, train
+from raykd.launch.trials.tuner import Trials, run
+from raykd.output import masked
+from raykd.recipe import Recipe
+from raykd.recipe.load import Loaded
+from raykd.recipe.serial import from_dict
+from raykd.runs import directory
+from raykd.runs.source_version import git_commit
+from raykd.storage.folder import Folder
+from raykd.terminal import Terminal
+
+
+class JobsProgress(LiveTable, Callback):
+    """Tune tells it of every job; a terminal shows the `table` of a subclass, a log a line for each start and end."""
+
+    def __init__(self, queue: Queue, storage: str, console: Terminal):
+        self.queue, self.storage, self.console = queue, storage, console
+        self._began = time.monotonic()
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.queue.states[str(trial)].began = time.monotonic()
+        self.say(str(trial), "starts")
+
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        state = self.queue.states[str(trial)]
+        state.epoch, state.top1 = result["epoch"], result["top1"]
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.say(str(trial), f"was lost ({error_of(trial)}) and starts again")
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        name = str(trial)
+        run = Folder(self.storage) / name
+        result = directory.result_of(run)
+        if result is not None:
+            self.queue.finish(name)
+            self.ended([name])
+            self.say(name, f"finished, top-1 {100 * result['top1']:.2f} %")
+        else:
+            self._failed(name, run.read_json(OUTCOME)["reason"] if run.exists(OUTCOME) else "it was stopped")
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._failed(str(trial), masked(error_of(trial)))
+
+    def _failed(self, name: str, reason: str) -> None:
+        names = self.queue.fail(name, reason)
+        self.ended(names)
+        for each in names:
+            self.say(each, f"failed: {self.queue.states[each].reason}")
+
+    def ended(self, names: list[str]) -> None:
+        """Called when jobs have come to their end; their states say how."""
+
+    def say(self, name: str, what: str) -> None:
+        """A line for a log."""
+        if not self.console.is_terminal:
+            self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {name} {what}")
+
+
+class NextJob(Searcher):
+    """The searcher that Tune sees."""
+
+    def __init__(self, queue: Queue, kinds: list[str]):
+        super().__init__()
+        self._queue, self._kinds = queue, kinds
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._queue.empty:
+            return Searcher.FINISHED
+        job = self._queue.next()
+        return None if job is None else {"id": job.name, "kind": self._kinds.index(kind(job.recipe))}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the progress notes what comes of a job."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the run directories say all that another start needs."""
+        Path(checkpoint_path).write_text("{}", encoding="utf-8")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, see `save`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def kind(recipe: Recipe) -> str:
+    """What a run needs, in words: those of one kind take the same room."""
+    return f"{recipe.workers} × {connection.needs(recipe)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the processes of all jobs are given, once each."""
+
+    jobs: dict[str, JobSpec]  # without their sources, which they share
+    sources: dict[str, str]
+    key: Any  # the holder of W&B's key
+
+
+def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Folder) -> None:
+    """Run all jobs of a queue; their states then say what came of them. A job that is there in part goes on.
+
+    scratch: for Tune's own files, on storage that all nodes see. Raises Interrupted after SIGINT or SIGTERM.
+    """
+    import ray
+
+    jobs = list(queue.jobs.values())
+    found = {kind(job.recipe): job.recipe for job in reversed(jobs)}
+    for recipe in found.values():
+        connection.check_room(recipe)
+    for data in {repr(job.recipe.data): job.recipe.data for job in jobs}.values():
+        publish(data, progress.console.print)
+    reference = ray.put(_plan(loaded, jobs, progress.storage))
+
+    def trainable(config: dict[str, Any]) -> None:
+        one_job(ray.get(reference), config["id"])
+
+    placement_groups.reap()
+    with progress.shown():
+        run(
+            Trials(
+                trainable=trainable,
+                kinds=tuple(found.values()),
+                space={},
+                options={"search_alg": NextJob(queue, list(found)), "num_samples": len(jobs)},
+                callback=progress,
+                scratch=scratch,
+            )
+        )
+
+
+def _plan(loaded: Loaded, jobs: list[Job], storage: str) -> Plan:
+    git, plain = git_commit(loaded.path.parent), replace(loaded, sources={})
+    specs = {}
+    for job in jobs:
+        about = {"git": git, "role": job.role, "group": job.group}
+        teachers = [(Folder(storage) / name).place for name in job.teachers]
+        specs[job.name] = job_of(plain, job.recipe, Folder(storage) / job.name, job.name, teachers, **about)
+    logged = [job.recipe for job in jobs if job.recipe.wandb.mode in ("auto", "online")]
+    return Plan(jobs=specs, sources=loaded.sources, key=wandb_key.held_for((logged or [jobs[0].recipe])[0]))
+
+
+def one_job(plan: Plan, name: str) -> None:
+    """One job in a trial's process. A failure that would only come again is left with its reason in the run."""
+    from ray import tune
+
+    unpack(plan.sources)
+    job = replace(plan.jobs[name], sources=plan.sources)
+    run, recipe = Folder(job.run), from_dict(job.recipe)
+    if run.exists(OUTCOME) and not directory.is_of(
+        run, recipe
+    ):  # a corrected recipe takes the place of one that failed
+        for each in run.names():
+            run.delete(each)
+    run.create()
+    run.delete(OUTCOME)
+    with failure_kept(run):
+        directory.open_run(run, Loaded(recipe, Path(), plan.sources, ""), recipe, list(job.trained))
+        train(job, plan.key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")}))
+
+
+@contextmanager
+def names_held(names: list[str], storage: str, say: Callable[[str], None]) -> Any:
+    """Inside, no other process trains under these names."""
+    from raykd.storage import lease
+
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(lease.held(Folder(storage) / name, say))
+        yield
