@@ -11,13 +11,14 @@ from raykd.output import complain, open_streams
 COMMANDS = {
     "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train, missing teachers first, or go on",
     "tune": "RECIPE [--field VALUE …] [--name N] [--storage DIR] [--samples N]  search, or an ensemble",
+    "study": "FILE [--seeds 0 1 2] [--rows …] [--columns …] [--dry-run] [--field VALUE …]  a table of runs",
     "eval": "RUN  evaluate every network of a finished run",
     "report": "RUN… [--baseline METHOD] [--out FILE.html] [--wandb]  the comparison: tables, curves, gains",
     "sync": "RUN…  upload runs that were tracked offline to W&B",
     "bench": "RECIPE [--field VALUE …]  what a step costs here, part by part, what bounds it and what to change",
     "predict": "RUN PATH… [--top N] [--json]  what a run's deployed network says of image files",
     "export": "RUN --to FILE  the deployed network alone, as .safetensors, .onnx or .pt2",
-    "submit": "RECIPE --address URL [--no-wait] [--command tune] [--field VALUE …]  train or tune as a Ray job",
+    "submit": "RECIPE --address URL [--no-wait] [--command tune|study] [--field VALUE …]  as a Ray job",
     "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write .beton files; or "
     "teach RECIPE [--field VALUE …]  fill the cache of its teachers; or clean [--keep-gb N]  remove old caches",
     "list": "[methods|models|datasets|recipes]  what there is, a line each",

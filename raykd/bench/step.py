@@ -62,6 +62,17 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
         return Speed(len(batch.index), reading, asking, first, whole, parts)
 
 
+def run_seconds(recipe: Recipe, placement: Placement, seconds: float) -> float:
+    """What all steps of a run take in one worker, by some that are timed for about `seconds`; without evaluations."""
+    process.use_cpus(placement.threads)
+    with closing(Experiment(recipe, placement)) as experiment:
+        experiment.teachers = stand_ins(recipe, experiment.prepared.classes, placement.device)
+        steps = events(recipe, experiment.new_state(), experiment.teachers, experiment.train_data, placement.device)
+        each = often(lambda: next(steps), seconds, placement.device)
+        steps.close()
+        return each * experiment.steps
+
+
 def stand_ins(recipe: Recipe, classes: int, device: torch.device) -> list[FrozenTeacher]:
     """The recipe's teachers on the device; those that it would train first are fresh networks of the same shape."""
     found = []

@@ -1,12 +1,11 @@
 """A recipe with fields changed by their dotted names: to Python values, as studies and searches do."""
 
 import dataclasses
-import typing
 from collections.abc import Mapping
 from typing import Any
 
 from raykd import UserError
-from raykd.recipe.serial import from_dict, to_dict
+from raykd.recipe.serial import from_dict, to_dict, type_hints
 
 
 def change(section: Any, changes: Mapping[str, Any]) -> Any:
@@ -31,7 +30,7 @@ def put(section: Any, path: list[str], value: Any, name: str) -> Any:
     if len(path) > 1:
         value = put(getattr(section, path[0]), path[1:], value, name)
     if len(path) == 1 or (len(path) == 2 and isinstance(value, tuple)):
-        value = _of_type(value, typing.get_type_hints(type(section), include_extras=True)[path[0]], name)
+        value = _of_type(value, type_hints(type(section))[path[0]], name)
     return dataclasses.replace(section, **{path[0]: value})
 
 

@@ -1,6 +1,7 @@
 """Recipes as plain JSON and back."""
 
 import dataclasses
+import functools
 import importlib
 import sys
 import types
@@ -63,7 +64,7 @@ def _first_that_fits(data: Any, kinds: tuple, where: str) -> Any:
 
 def _dataclass(data: dict, kind: type, where: str) -> Any:
     cls = _class(data.get("class"), kind, where)
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     data = {name: value for name, value in data.items() if name in fields or not is_retired(name, value)}
     unknown = set(data) - set(fields) - {"class"}
@@ -72,6 +73,12 @@ def _dataclass(data: dict, kind: type, where: str) -> Any:
         what = "unknown" if unknown else "missing"
         raise UserError(f"{where}: {what} field(s) {', '.join(sorted(unknown or missing))} of {cls.__qualname__}")
     return cls(**{k: from_dict(v, hints[k], f"{where}.{k}") for k, v in data.items() if k != "class"})
+
+
+@functools.cache
+def type_hints(cls: type) -> dict[str, Any]:
+    """The annotations of a dataclass's fields; resolving them takes long for a study of hundreds of recipes."""
+    return typing.get_type_hints(cls, include_extras=True)
 
 
 def is_retired(name: str, value: Any) -> bool:

@@ -10,6 +10,7 @@ from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 
 from raykd import UserError
 from raykd.fields import Rule
+from raykd.recipe.serial import type_hints
 
 FLOAT32 = 2.0**-126, 2.0**128  # the least normal number, and the first that is too large
 
@@ -26,7 +27,7 @@ def validate(settings: Any, where: str = "") -> None:
 
 def _fields(settings: Any) -> Iterator[tuple[str, Any, Any]]:
     """Name as on the command line (a recipe among a command's options has none), value, and annotation."""
-    hints = typing.get_type_hints(type(settings), include_extras=True)
+    hints = type_hints(type(settings))
     for field in dataclasses.fields(settings):
         kind, value = hints[field.name], getattr(settings, field.name)
         renamed = [part.name for part in typing.get_args(kind)[1:] if getattr(part, "name", None) is not None]

@@ -4,6 +4,7 @@ from raykd.data.sources.arrays import Npz, TFRecord
 from raykd.data.sources.digits import Digits
 from raykd.data.sources.examples import Examples as Examples
 from raykd.data.sources.examples import Splits as Splits
+from raykd.data.sources.few_labels import FewLabels
 from raykd.data.sources.ffcv_files import Beton
 from raykd.data.sources.fine_grained import CUB200, MIT67, Stanford40, StanfordDogs
 from raykd.data.sources.folders import ImageFolder, ImageNet, TinyImageNet
@@ -34,5 +35,6 @@ ALL = (
     WebDataset,
     Images,
     Mixed,
+    FewLabels,
     Beton,
 )

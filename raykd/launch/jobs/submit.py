@@ -34,7 +34,7 @@ WANDB_RUN = re.compile(r"https?://\S+/runs/[\w-]+")
 class Job:
     """One submission."""
 
-    command: str  # train or tune
+    command: str  # train, tune or study
     recipe: str  # path below the packed folder, or the name of a recipe that ships with raykd
     arguments: tuple[str, ...]
     name: str

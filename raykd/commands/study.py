@@ -1,0 +1,108 @@
+"""raykd study: a table of runs, trained side by side; the same command goes on where it stopped."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import MinLen
+
+from raykd import UserError
+from raykd.commands.train import default_name
+from raykd.fields import NonNegativeInt, Seed
+from raykd.recipe.load import LoadedStudy, load_study, parse
+from raykd.recipe.study import Cell, select
+from raykd.recipe.study_words import overridden, split
+from raykd.report.tables.study import Quoted
+from raykd.terminal import Terminal
+
+ABOUT = """{docstring}
+
+Besides the options below, every field of a recipe can be overridden, as for `raykd train`: in all cells
+(--epochs 3), or, behind the others, in the cells of one row or one column (--row KD --method.temperature 2)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    name: str
+    """Name of the study; the same name again goes on where it stopped and repeats no run that is there."""
+    storage: str
+    """Folder or URI (s3://, gs://, …) under which runs stand."""
+    seeds: Annotated[tuple[Seed, ...], MinLen(1)]
+    """Seeds, a run of each cell for each."""
+    rows: tuple[str, ...] = ()
+    """Rows to run now; none: all."""
+    columns: tuple[str, ...] = ()
+    """Columns to run now; none: all."""
+    max_parallel: NonNegativeInt = 0
+    """Runs at once; 0: as many as the cluster has room for."""
+    dry_run: bool = False
+    """Train nothing: say what there is, what is to be trained, and what it costs by estimate."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A study as the command line wants it."""
+
+    loaded: LoadedStudy
+    cells: list[Cell]  # of the rows and columns to run now
+    options: Options
+    published: list[Quoted]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a study; returns the exit status: 1 where a run is missing at its end."""
+    chosen = choose(arguments)
+    from raykd.launch.cluster.signals import Interrupted
+    from raykd.launch.driver import run as driver
+    from raykd.launch.driver.display import Display
+    from raykd.launch.study.run import StudyRun
+
+    options, display = chosen.options, Display(Terminal())
+    driver.lasting(options.storage)
+    driver.say_storage(options.storage, display)
+    if options.dry_run:
+        from raykd.launch.study.estimate import dry_run
+
+        dry_run(chosen.cells, options.seeds, options.name, options.storage, display.console)
+        return 0
+    study = StudyRun(
+        chosen.loaded,
+        chosen.cells,
+        options.seeds,
+        options.name,
+        options.storage,
+        options.max_parallel,
+        chosen.published,
+        display,
+    )
+    try:
+        missing = study.run()
+    except Interrupted as stop:
+        return 128 + stop.number
+    for line in missing:
+        display.console.print(f"missing: {line}", style="red")
+    where = f"raykd report {study.folder.place}"
+    display.console.print(f"{len(study.finished)} of {len(study.runs)} runs are there; {where}")
+    return 1 if missing else 0
+
+
+def choose(arguments: Sequence[str], command: str = "study") -> Chosen:
+    """A study's file and the options behind it, read and checked: nothing has started yet."""
+    from raykd.launch.driver.run import default_storage
+    from raykd.launch.study.plan import check
+    from raykd.launch.study.published import published
+
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(f"raykd {command} needs a study: raykd study recipes/studies/digits.py [--seeds 0 1 2]")
+    loaded = load_study(arguments[0])
+    default = Options(default_name(loaded.path), default_storage(), loaded.study.seeds)
+    own = {f"--{field.name}".replace("_", "-") for field in dataclasses.fields(Options)}
+    words, overrides = split(arguments[1:], own | {"--no-dry-run", "--help"})
+    program, about = f"raykd {command} {arguments[0]}", ABOUT.format(docstring=loaded.docstring.strip())
+    options = parse(Options, default, words, program, about)
+    cells = overridden(loaded.cells, loaded.study, overrides)
+    cells = select(cells, loaded.study, rows=options.rows, columns=options.columns)
+    check(cells, options.seeds, options.name)
+    quoted = published(loaded.cells, loaded.study.published, loaded.path.parent)
+    return Chosen(loaded, cells, options, quoted)

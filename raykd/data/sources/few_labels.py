@@ -1,0 +1,45 @@
+"""A data set of whose training images a few keep their labels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from raykd import UserError
+from raykd.data.config import Source
+from raykd.data.reading.labels import NONE
+from raykd.data.sources.examples import Splits
+from raykd.fields import PositiveInt, Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewLabels(Source):
+    """A source whose test split stays, and of whose training images a few of each class keep their labels.
+
+    The others train without: how many of each kind are read is `data.labelled_share`, and 1 leaves the others out.
+    """
+
+    name: ClassVar[str] = "fewlabels"
+    description: ClassVar[str] = "a labelled source of whose training images a few of each class keep their labels"
+    source: Source
+    """Where images and labels come from."""
+    per_class: PositiveInt = 10
+    """Training images of each class that keep their labels."""
+    seed: Seed = 0
+    """Which ones: a random choice."""
+
+    def places(self) -> tuple[Path, ...]:
+        return self.source.places()
+
+    def open(self, root: Path, download: bool) -> Splits:
+        """Raises UserError where a class has fewer labelled images."""
+        splits = self.source.open(root, download)
+        labels = np.asarray(splits.train.labels)
+        random, kept = np.random.default_rng(self.seed), np.full(len(labels), NONE)
+        for number, name in enumerate(splits.classes):
+            there = np.flatnonzero(labels == number)
+            if len(there) < self.per_class:
+                raise UserError(f"data.source.per_class: {self.per_class}, but class {name} has {len(there)} images")
+            kept[random.choice(there, self.per_class, replace=False)] = number
+        return splits._replace(train=splits.train._replace(labels=kept.tolist()))

@@ -1,0 +1,136 @@
+"""What a study would train and what that costs, without training anything."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from rich.table import Table
+
+from raykd import UserError
+from raykd.launch.cluster.connection import workers_of
+from raykd.launch.study.plan import CellRun, finished, runs_of
+from raykd.launch.study.progress import duration
+from raykd.launch.teachers.plan import TeacherPlan
+from raykd.launch.trials.tuner import settled
+from raykd.recipe import Recipe
+from raykd.recipe.fingerprint import essence
+from raykd.recipe.study import Cell
+from raykd.runs import directory
+from raykd.storage.folder import Folder
+from raykd.terminal import Terminal
+
+SECONDS = 0.3  # of steps that are timed for each kind of run
+
+
+@dataclass
+class Cost:
+    """Device-hours of runs, by how they are known."""
+
+    of_runs: float = 0.0  # as finished runs of the same recipe took
+    measured: float = 0.0  # by steps that were timed here
+    unknown: dict[str, int] = field(default_factory=dict)  # reason → runs
+
+    @property
+    def hours(self) -> float:
+        return self.of_runs + self.measured
+
+
+def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str, console: Terminal) -> None:
+    """Say which cells there are, what is there of them, which teachers are to be trained, and what is left to pay."""
+    runs = runs_of(cells, seeds, name)
+    there = finished(runs, storage)
+    left = [run for run in runs if run.name not in there]
+    console.print(counts(runs, there))
+    console.print(f"{name}: {len(runs)} runs of {len(cells)} cells, {len(there)} of them there, {len(left)} to train")
+    plan = TeacherPlan(storage)
+    for cell in {run.cell.path: run.cell for run in left}.values():
+        plan.add(settled(cell.recipe))
+    for teacher, result in plan.found.items():
+        console.print(f"teacher {teacher}: there, top-1 {100 * result['top1']:.2f} %")
+    for teacher in plan.missing:
+        console.print(f"teacher {teacher}: to train")
+    searches = {run.cell.path: run.cell.row.tune for run in left if run.cell.row.tune is not None}
+    for path, wanted in searches.items():
+        console.print(f"search of {path}: {wanted.samples} trials, which the estimate leaves out")
+    console.print("estimating", style="dim")
+    estimate = Estimate(storage)
+    for recipe in [settled(job.recipe) for job in plan.missing.values()]:
+        estimate.add(recipe, [])
+    for run in left:
+        estimate.add(run.recipe, [f"{name}/{run.cell.path}/{seed}" for seed in seeds])
+    for line in estimate.lines():
+        console.print(line)
+
+
+def counts(runs: Iterable[CellRun], there: Iterable[str]) -> Table:
+    """Rows × columns: how many runs of each cell are there, and how many it has."""
+    done = set(there)
+    cells: dict[tuple[str, str], list[bool]] = {}
+    for run in runs:
+        cells.setdefault((run.cell.row.name, run.cell.column.name), []).append(run.name in done)
+    columns = list(dict.fromkeys(column for _, column in cells))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    for row in dict.fromkeys(row for row, _ in cells):
+        found = [cells.get((row, column)) for column in columns]
+        table.add_row(row, *("" if each is None else f"{sum(each)} of {len(each)}" for each in found))
+    return table
+
+
+@dataclass
+class Estimate:
+    """Costs of runs as they are added, by kind of device."""
+
+    storage: str
+    costs: dict[str, Cost] = field(default_factory=dict)
+    _timed: dict[str, float | str] = field(default_factory=dict)  # by recipe without its seed: seconds, or why not
+
+    def add(self, recipe: Recipe, alike: Sequence[str]) -> None:
+        """A run to be paid. alike: names of runs that would differ from it in the seed alone."""
+        unit = "GPU" if recipe.gpus_per_worker else "CPU"
+        devices = recipe.gpus_per_worker or recipe.cpus_per_worker
+        cost = self.costs.setdefault(unit, Cost())
+        hours = workers_of(recipe)[0] * devices / 3600
+        results = [result for name in alike if (result := directory.result_of(Folder(self.storage) / name))]
+        if results:
+            cost.of_runs += hours * sum(result["seconds"] for result in results) / len(results)
+            return
+        seconds = self._time(recipe)
+        if isinstance(seconds, str):
+            cost.unknown[seconds] = cost.unknown.get(seconds, 0) + 1
+        else:
+            cost.measured += hours * seconds
+
+    def lines(self) -> list[str]:
+        found = []
+        for unit, cost in self.costs.items():
+            by = [("as finished runs took", cost.of_runs), ("by steps timed here", cost.measured)]
+            told = ", ".join(f"{duration(3600 * hours)} {how}" for how, hours in by if hours)
+            found.append(f"about {cost.hours:.2g} {unit}-hours ({told or 'nothing known'}), evaluations not counted")
+            found += [f"{count} run(s) can't be estimated: {reason}" for reason, count in cost.unknown.items()]
+        return found or ["nothing left to train"]
+
+    def _time(self, recipe: Recipe) -> float | str:
+        key = json.dumps(essence(replace(recipe, seed=0), defaults=False), sort_keys=True)
+        if key not in self._timed:
+            self._timed[key] = _timed(recipe)
+        return self._timed[key]
+
+
+def _timed(recipe: Recipe) -> float | str:
+    """Seconds of a run by a short measurement in this process; a text where it can't be done here."""
+    import torch
+
+    from raykd.bench.step import run_seconds
+    from raykd.training.setup import Placement
+
+    if recipe.gpus_per_worker and not torch.cuda.is_available():
+        return "they need a GPU, and this machine has none"
+    device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")
+    placement = Placement(device, max(1, recipe.cpus_per_worker), 0, workers_of(recipe)[0])
+    try:
+        return run_seconds(recipe, placement, SECONDS)
+    except UserError as error:
+        return str(error)

@@ -1,0 +1,70 @@
+"""The table of a study as it fills in: mean and deviation of what is there, progress of what runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from raykd.launch.study.plan import CellRun
+from raykd.report.tables.statistics import spread
+
+WIDTH = 14  # characters of a column
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run as the matrix shows it; progress: a share of its epochs."""
+
+    status: str
+    top1: float | None = None
+    progress: float = 0.0
+
+
+def matrix(runs: Sequence[CellRun], states: Mapping[str, RunState], title: str, width: int, height: int) -> Table:
+    """Rows × columns, as many of them as there is room for: those where something runs first, each in its order."""
+    places: dict[tuple[str, str], list[RunState]] = {}
+    for run in runs:
+        places.setdefault((run.cell.row.name, run.cell.column.name), []).append(states[run.name])
+    rows = list(dict.fromkeys(row for row, _ in places))
+    columns = list(dict.fromkeys(column for _, column in places))
+    busy = [place for place, found in places.items() if any(state.status == "running" for state in found)]
+    named = max(len(row) for row in rows)
+    shown_rows = fitting(rows, {row for row, _ in busy}, height - 5)
+    shown_columns = fitting(columns, {column for _, column in busy}, (width - named) // (WIDTH + 2))
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    table.add_column("")
+    for column in shown_columns:
+        table.add_column(column, justify="right", max_width=WIDTH, overflow="fold")
+    for row in shown_rows:
+        table.add_row(row, *(cell_text(places.get((row, column), [])) for column in shown_columns))
+    left = [
+        f"{len(all_) - len(some)} more {kind}"
+        for all_, some, kind in ((rows, shown_rows, "rows"), (columns, shown_columns, "columns"))
+        if len(all_) > len(some)
+    ]
+    table.caption = f"and {', '.join(left)}" if left else None
+    return table
+
+
+def fitting(names: list[str], busy: set[str], most: int) -> list[str]:
+    """As many of some names as fit, busy ones before others, in their own order; one at least."""
+    first = sorted(names, key=lambda name: name not in busy)[: max(1, most)]
+    return [name for name in names if name in first]
+
+
+def cell_text(states: list[RunState]) -> Text:
+    """ "99.41 ± 0.13" of finished runs, how many of them where some are missing, and how far running ones are."""
+    done = spread(state.top1 for state in states if state.status == "finished" and state.top1 is not None)
+    parts = []
+    if done.n:
+        deviation = f" ± {100 * done.deviation:.2f}" if done.n > 1 else ""
+        parts.append((f"{100 * done.mean:.2f}{deviation}", "green" if done.n == len(states) else ""))
+    running = [state.progress for state in states if state.status == "running"]
+    if running:
+        parts.append((f"{100 * max(running):.0f} %", "cyan"))
+    if any(state.status == "failed" for state in states):
+        parts.append(("failed", "red"))
+    if not parts and states:
+        return Text("·", "dim")
+    return Text(" ").join(Text(*part) for part in parts)

@@ -1,0 +1,99 @@
+"""The runs of a study: their names, what is there of them, and what no run can be, told before anything starts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from raykd import UserError
+from raykd.launch.driver import run as driver
+from raykd.launch.driver.validate import check_name
+from raykd.launch.search import space
+from raykd.launch.search.validate import base_of
+from raykd.launch.search.validate import check as check_search
+from raykd.launch.teachers.train import can_be_a_trial
+from raykd.launch.trials.trial import OUTCOME
+from raykd.launch.trials.tuner import settled
+from raykd.recipe import Recipe
+from raykd.recipe.study import Cell
+from raykd.runs import directory
+from raykd.storage.folder import Folder
+
+SEARCHES = "searches"  # the folder of the searches of rows that are tuned
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRun:
+    """One seed of a cell."""
+
+    cell: Cell
+    seed: int
+    study: str  # the study's name
+
+    @property
+    def place(self) -> str:
+        """Its directory below the study's."""
+        return f"{self.cell.path}/{self.seed}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.study}/{self.place}"
+
+    @property
+    def recipe(self) -> Recipe:
+        """As it is trained: one seed, without the search, with a fixed number of workers."""
+        return settled(replace(self.cell.seeded(self.seed), search=None))
+
+    @property
+    def label(self) -> str:
+        """For a person to read."""
+        return f"{self.cell.row.name}, {self.cell.column.name}, seed {self.seed}"
+
+
+def runs_of(cells: Iterable[Cell], seeds: Sequence[int], study: str) -> list[CellRun]:
+    """Every run, a whole table of the first seed before any of the second."""
+    found = list(cells)
+    return [CellRun(cell=cell, seed=seed, study=study) for seed in dict.fromkeys(seeds) for cell in found]
+
+
+def check(cells: Sequence[Cell], seeds: Sequence[int], study: str) -> None:
+    """Raise UserError for a cell that no run can be."""
+    for cell in cells:
+        try:
+            _check(cell)
+            check_name(f"{study}/{cell.path}/{max(seeds)}")
+        except UserError as error:
+            raise UserError(f"row {cell.row.name}, column {cell.column.name}: {error}") from None
+
+
+def _check(cell: Cell) -> None:
+    recipe = settled(cell.recipe)
+    if cell.path.split("/")[0] == SEARCHES:
+        raise UserError(f"a row's folder can't be {SEARCHES}, where the searches stand: rename it")
+    if not can_be_a_trial(recipe):
+        raise UserError("teachers.placement: a study's cells reserve nothing for remote teachers; use inline")
+    driver.check(recipe)
+    if cell.row.tune is not None:
+        wanted = replace(cell.recipe, search=cell.row.tune)
+        check_search(base_of(wanted), cell.row.tune, space.read(cell.row.tune))
+
+
+def finished(runs: Iterable[CellRun], storage: str) -> dict[str, float]:
+    """Top-1 of the runs that are there, by name; raises UserError for one that another recipe made."""
+    found = {}
+    for run in runs:
+        folder = Folder(storage) / run.name
+        if not folder.exists("recipe.json"):
+            continue
+        result = directory.result_of(folder)
+        if run.cell.row.tune is None and (result is not None or not folder.exists(OUTCOME)):
+            # What a search found is not known yet; where another recipe failed, this one takes its place.
+            _expect_mine(run, folder)
+        if result is not None and result["status"] == "finished":
+            found[run.name] = result["top1"]
+    return found
+
+
+def _expect_mine(run: CellRun, folder: Folder) -> None:
+    try:
+        directory.refuse_other(folder, run.recipe)
+    except UserError as error:
+        raise UserError(f"{run.label}: {error}") from None

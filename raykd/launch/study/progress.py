@@ -1,0 +1,96 @@
+"""What a person sees of a study while it runs: the matrix in a terminal, lines in a log; ends are written down."""
+
+import time
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from raykd.launch.study.matrix import RunState, matrix
+from raykd.launch.study.plan import CellRun
+from raykd.launch.study.record import Record
+from raykd.launch.trials.progress import cpus_in_use
+from raykd.launch.trials.queue import Queue
+from raykd.launch.trials.side_by_side import JobsProgress
+from raykd.runs import directory
+from raykd.storage.folder import Folder
+from raykd.terminal import Terminal
+
+
+class StudyProgress(JobsProgress):
+    """Of the runs of one queue, within the whole of the study's."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        storage: str,
+        console: Terminal,
+        record: Record,
+        runs: list[CellRun],
+        finished: dict[str, float],
+    ):
+        """finished: top-1 of the runs that are there, by name; those that end are added."""
+        super().__init__(queue, storage, console)
+        self.record, self.finished = record, finished
+        self._runs = {run.name: run for run in runs}
+        self._lengths: list[float] = []
+
+    def ended(self, names: list[str]) -> None:
+        for name in names:
+            state = self.queue.states[name]
+            if state.status == "finished":
+                self._lengths.append(time.monotonic() - state.began)
+            if name not in self._runs:
+                continue
+            if state.status == "finished":
+                result = directory.result_of(Folder(self.storage) / name)
+                self.finished[name] = result["top1"] if result else 0.0
+            self.record.note(self._runs[name].place, state.status, state.reason)
+
+    def say(self, name: str, what: str) -> None:
+        label = self._runs[name].label if name in self._runs else name
+        if what == "starts" and name in self._runs:
+            self.record.note(self._runs[name].place, "running")
+        super().say(label, f"{what} ({len(self.finished)} of {len(self._runs)} there)")
+
+    def table(self) -> Table:
+        seconds = time.monotonic() - self._began
+        left = seconds_left(self.queue, self._lengths, time.monotonic())
+        ending = f"   about {duration(left)} left" if left is not None else ""
+        teachers = [name for name in self.queue.jobs if name not in self._runs]
+        there = sum(self.queue.states[name].status == "finished" for name in teachers)
+        taught = f"   {there} of {len(teachers)} teachers" if teachers else ""
+        counts = f"{len(self.finished)} of {len(self._runs)} runs{taught}"
+        title = f"{counts}   {cpus_in_use()}   {duration(seconds)}{ending}"
+        size = self.console.size
+        return matrix(list(self._runs.values()), self._states(), title, size.width, size.height)
+
+    def _states(self) -> Mapping[str, RunState]:
+        found = {}
+        for name, run in self._runs.items():
+            state = self.queue.states.get(name)
+            if name in self.finished:
+                found[name] = RunState("finished", self.finished[name])
+            elif state is None:
+                found[name] = RunState("waiting")
+            else:
+                found[name] = RunState(state.status, state.top1, state.epoch / run.cell.recipe.epochs)
+        return found
+
+
+def seconds_left(queue: Queue, lengths: list[float], now: float) -> float | None:
+    """What is left if jobs stay as long as those that ended, as many at once as now; None where none has ended."""
+    running = [state for state in queue.states.values() if state.status == "running" and state.began]
+    waiting = sum(state.status == "waiting" for state in queue.states.values())
+    if not lengths or not running:
+        return None
+    mean = sum(lengths) / len(lengths)
+    left = sum(max(0.0, mean - (now - state.began)) for state in running) + waiting * mean
+    return left / len(running)
+
+
+def duration(seconds: float) -> str:
+    """ "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

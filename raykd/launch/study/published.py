@@ -1,0 +1,46 @@
+"""The published figures of a study's cells, from the CSV files that it names."""
+
+from pathlib import Path
+
+from raykd.recipe.study import Cell
+from raykd.report.tables.published import PublishedFigure, read_published
+from raykd.report.tables.study import Quoted
+
+
+def published(cells: list[Cell], files: tuple[str, ...], folder: Path) -> list[Quoted]:
+    """Figures of top-1 by cell: of the column's data set and networks, under one of the row's names, case aside.
+
+    A file's figure without a teacher is of the student alone, whoever taught it elsewhere. Raises UserError of one line
+    for a file that can't be read.
+    """
+    figures = [figure for file in files for figure in read_published(folder / file) if figure.metric == "top1"]
+    by_pair: dict[tuple[str, str], list[PublishedFigure]] = {}
+    for figure in figures:
+        by_pair.setdefault((figure.dataset.casefold(), figure.student.casefold()), []).append(figure)
+    found = []
+    for cell in cells:
+        quotes = cell.column.published
+        for figure in by_pair.get((quotes.dataset.casefold(), quotes.student.casefold()), []):
+            if quotes.student and _is_of(figure, cell):
+                found.append(_quoted(figure, cell))
+    return found
+
+
+def _is_of(figure: PublishedFigure, cell: Cell) -> bool:
+    names = {name.casefold() for name in cell.row.published or (cell.row.name,)}
+    teachers = ("", cell.column.published.teacher.casefold())
+    return figure.method.casefold() in names and figure.teacher.casefold() in teachers
+
+
+def _quoted(figure: PublishedFigure, cell: Cell) -> Quoted:
+    source = ", ".join(filter(None, (figure.paper, figure.table)))
+    return Quoted(
+        row=cell.row.name,
+        column=cell.column.name,
+        value=figure.value,
+        deviation=figure.deviation,
+        n=figure.n,
+        reporter=figure.reporter,
+        epoch=figure.epoch,
+        source=source,
+    )

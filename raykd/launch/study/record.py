@@ -1,0 +1,69 @@
+"""study.json: what a report reads of a study; every run that was ever asked for stays in it."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from raykd import UserError
+from raykd.launch.study.plan import CellRun
+from raykd.recipe.study import Study
+from raykd.report.tables.study import FILE, Quoted, Status, StudyCell, read_study
+from raykd.report.tables.study import Study as Table
+from raykd.storage.folder import Folder
+
+SECONDS = 2.0  # between two writes, at least
+LONGEST = 1000  # characters of a reason
+
+
+@dataclass
+class Record:
+    """The states of a study's runs, written down as they change."""
+
+    folder: Folder
+    name: str
+    study: Study
+    published: list[Quoted]
+    cells: dict[str, StudyCell] = field(default_factory=dict)  # by their directories below the study's
+    _written: float = 0.0
+
+    def begin(self, runs: Iterable[CellRun]) -> None:
+        """Take in runs besides those of earlier starts, whatever they came to."""
+        self.cells = self._earlier()
+        for run in runs:
+            self.cells[run.place] = StudyCell(
+                row=run.cell.row.name, column=run.cell.column.name, seed=run.seed, run=run.place
+            )
+        self.folder.create()
+        self.write()
+
+    def note(self, place: str, status: Status, reason: str = "") -> None:
+        cell = self.cells[place]
+        self.cells[place] = cell.model_copy(update={"status": status, "reason": reason[:LONGEST]})
+        if time.monotonic() - self._written > SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Rows and columns in the study's order, those that have a run."""
+        rows = [row.name for row in self.study.rows if any(cell.row == row.name for cell in self.cells.values())]
+        columns = [c.name for c in self.study.columns if any(cell.column == c.name for cell in self.cells.values())]
+        table = Table(
+            name=self.name,
+            rows=rows,
+            columns=columns,
+            baseline=self.study.baseline if self.study.baseline in rows else "",
+            cells=list(self.cells.values()),
+            published=[figure for figure in self.published if figure.row in rows and figure.column in columns],
+        )
+        self.folder.write(FILE, table.model_dump_json(indent=1))
+        self._written = time.monotonic()
+
+    def _earlier(self) -> dict[str, StudyCell]:
+        """Runs of earlier starts, of rows and columns that the study still has."""
+        if not self.folder.exists(FILE):
+            return {}
+        try:
+            there = read_study(self.folder)
+        except UserError:  # the run directories tell all that is needed
+            return {}
+        rows, columns = ({each.name for each in of} for of in (self.study.rows, self.study.columns))
+        return {cell.run: cell for cell in there.cells if cell.row in rows and cell.column in columns}

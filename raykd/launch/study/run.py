@@ -1,0 +1,134 @@
+"""A study from its driver's side: teachers and cells side by side, searches of tuned rows, and what is missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from rich.text import Text
+
+from raykd import UserError
+from raykd.launch.cluster import connection
+from raykd.launch.cluster.failure import RunFailed
+from raykd.launch.cluster.signals import Interrupted
+from raykd.launch.driver import run as driver
+from raykd.launch.driver.display import Display
+from raykd.launch.search import space
+from raykd.launch.search.search import search
+from raykd.launch.study.plan import SEARCHES, CellRun, finished, runs_of
+from raykd.launch.study.progress import StudyProgress
+from raykd.launch.study.record import Record
+from raykd.launch.teachers.plan import TeacherPlan
+from raykd.launch.trials.queue import Job, Queue
+from raykd.launch.trials.side_by_side import names_held, run_jobs
+from raykd.launch.trials.tuner import at_once, settled
+from raykd.recipe.changes import change
+from raykd.recipe.load import LoadedStudy
+from raykd.recipe.study import Cell
+from raykd.report.tables.study import Quoted
+from raykd.runs import directory
+from raykd.storage.folder import Folder
+
+
+@dataclass
+class StudyRun:
+    """One start of a study: some of its cells, for some seeds; what of them is there goes uncounted."""
+
+    loaded: LoadedStudy
+    cells: Sequence[Cell]
+    seeds: Sequence[int]
+    name: str
+    storage: str
+    most: int  # runs at once, 0: as many as there is room for
+    published: list[Quoted]
+    display: Display
+    finished: dict[str, float] = field(default_factory=dict)  # top-1 by run name
+    reasons: dict[str, str] = field(default_factory=dict)  # by run name, of those that failed
+
+    def __post_init__(self) -> None:
+        self.runs = runs_of(self.cells, self.seeds, self.name)
+        self.folder = Folder(self.storage) / self.name
+        self.record = Record(self.folder, self.name, self.loaded.study, self.published)
+
+    def run(self) -> list[str]:
+        """Train what is missing; returns a line for each run that still is. Raises Interrupted after a signal."""
+        with driver.only_one(self.folder, self.display.console.print):
+            self.finished = finished(self.runs, self.storage)
+            self.record.begin(self.runs)
+            for run in self.runs:
+                if run.name in self.finished:
+                    self.record.note(run.place, "finished")
+            self._say()
+            try:
+                with connection.connected():
+                    self._train()
+            except Interrupted:
+                self._stopped()
+                raise
+            finally:
+                self.record.write()
+        return [f"{run.label}: {self.reasons.get(run.name, 'it did not run')}" for run in self._left(self.runs)]
+
+    def _train(self) -> None:
+        """What needs no search first, the teachers of searches among it; then the searches, then the tuned cells."""
+        plain = [run for run in self.runs if run.cell.row.tune is None]
+        tuned = [run for run in self.runs if run.cell.row.tune is not None]
+        self._side_by_side(plain, also_teachers_of=tuned)
+        self._side_by_side([found for run in self._searched(tuned) for found in run])
+
+    def _left(self, runs: Sequence[CellRun]) -> list[CellRun]:
+        return [run for run in runs if run.name not in self.finished]
+
+    def _side_by_side(self, runs: Sequence[CellRun], also_teachers_of: Sequence[CellRun] = ()) -> None:
+        plan = TeacherPlan(self.storage, group=f"{self.name} teachers")
+        teachers: dict[str, tuple[str, ...]] = {}  # by cell: those of all its seeds
+        jobs: dict[str, Job] = {}
+        for run in self._left([*runs, *also_teachers_of]):
+            names = teachers.get(run.cell.path)
+            if names is None:
+                names = teachers[run.cell.path] = plan.add(run.recipe)
+            if run in runs:
+                jobs[run.name] = Job(name=run.name, recipe=run.recipe, teachers=names, group=self.name)
+        missing = {name: replace(job, recipe=settled(job.recipe)) for name, job in plan.missing.items()}
+        if not missing and not jobs:
+            return
+        queue = Queue(missing | jobs, at_once, self.most)
+        progress = StudyProgress(queue, self.storage, self.display.console, self.record, self.runs, self.finished)
+        with names_held(list(missing), self.storage, self.display.console.print):
+            run_jobs(self.loaded.of(self.cells[0].recipe), queue, progress, self.folder)
+        self.reasons |= {name: state.reason for name, state in queue.states.items() if state.status == "failed"}
+
+    def _searched(self, runs: Sequence[CellRun]) -> list[list[CellRun]]:
+        """Tuned runs with the values that their searches found, a list for each cell; where one fails, they do."""
+        by_cell: dict[str, list[CellRun]] = {}
+        for run in self._left(runs):
+            by_cell.setdefault(run.cell.path, []).append(run)
+        found = []
+        for path, mine in by_cell.items():
+            cell = mine[0].cell
+            recipe = replace(cell.seeded(min(self.seeds)), search=cell.row.tune)
+            name = f"{self.name}/{SEARCHES}/{path}"
+            try:
+                found_by = search(self.loaded.of(recipe), recipe, name, self.storage, self.display)
+                values = space.overrides(found_by.table.space, found_by.pick)
+                best = replace(cell, recipe=change(cell.recipe, values))
+                again = [replace(run, cell=best) for run in mine]
+                for run in again:
+                    if (Folder(self.storage) / run.name).exists("recipe.json"):
+                        directory.refuse_other(Folder(self.storage) / run.name, run.recipe)
+                found.append(again)
+            except (UserError, RunFailed) as error:
+                for run in mine:
+                    self.reasons[run.name] = f"its search failed: {error}"
+                    self.record.note(run.place, "failed", self.reasons[run.name])
+        return found
+
+    def _say(self) -> None:
+        count, there = len(self.runs), len(self.finished)
+        told = f": {count} runs of {len(self.cells)} cells, {there} of them there"
+        self.display.console.print(Text.assemble((self.name, "bold"), told))
+
+    def _stopped(self) -> None:
+        for run in self._left(self.runs):
+            if self.record.cells[run.place].status == "running":
+                self.record.note(run.place, "stopped")
+        there = f"{len(self.finished)} of {len(self.runs)} runs are there"
+        self.display.console.print(f"interrupted, {there}; the same command goes on from here")

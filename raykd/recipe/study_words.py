@@ -1,0 +1,113 @@
+"""What a study's command line changes of its recipes: in all cells, in one row's, or in one column's.
+
+--epochs 3 --row KD --method.temperature 2 --column digits --batch-size 32
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raykd import UserError
+from raykd.recipe import Recipe
+from raykd.recipe.changes import change, value_at
+from raykd.recipe.load import parse
+from raykd.recipe.study import Cell, Study, select
+
+Option = tuple[str, ...]
+"""An option's own word, and its values."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Options of recipes' fields."""
+
+    everywhere: tuple[Option, ...] = ()
+    rows: tuple[tuple[str, tuple[Option, ...]], ...] = ()
+    columns: tuple[tuple[str, tuple[Option, ...]], ...] = ()
+
+
+def split(arguments: Sequence[str], own: set[str]) -> tuple[list[str], Overrides]:
+    """The words of a command's `own` options, and the fields that the others override.
+
+    `--row NAME` and `--column NAME` open a section: what follows, up to the next one, is that row's or column's alone.
+    """
+    words: list[str] = []
+    everywhere: list[Option] = []
+    sections: dict[str, list[tuple[str, list[Option]]]] = {"row": [], "column": []}
+    current = everywhere
+    for option in options(arguments):
+        name, equals, value = option[0].partition("=")
+        kind = name.removeprefix("--")
+        if kind in sections:
+            values = [value, *option[1:]] if equals else list(option[1:])
+            if len(values) != 1:
+                raise UserError(f"{name}: give one name, and then the fields that change in it")
+            current = []
+            sections[kind].append((values[0], current))
+        elif name.replace("_", "-") in own or not name.startswith("--"):
+            words += option
+        else:
+            current.append(option)
+    rows, columns = (tuple((name, tuple(found)) for name, found in sections[kind]) for kind in ("row", "column"))
+    return words, Overrides(tuple(everywhere), rows, columns)
+
+
+def options(arguments: Sequence[str]) -> list[Option]:
+    """Words in groups, each opened by an option."""
+    found: list[list[str]] = []
+    for word in arguments:
+        if word.startswith("--") or not found:
+            found.append([word])
+        else:
+            found[-1].append(word)
+    return [tuple(group) for group in found]
+
+
+def overridden(cells: list[Cell], study: Study, overrides: Overrides) -> list[Cell]:
+    """The cells with what the command line changes; teachers' fields are passed over where a cell has no teachers."""
+    for name, _ in overrides.rows:
+        select(cells, study, rows=[name])
+    for name, _ in overrides.columns:
+        select(cells, study, columns=[name])
+    known: dict[tuple[Option, ...], dict[str, Any]] = {}
+    return [_overridden(cell, overrides, known) for cell in cells]
+
+
+def _overridden(cell: Cell, overrides: Overrides, known: dict[tuple[Option, ...], dict[str, Any]]) -> Cell:
+    shared = list(overrides.everywhere)
+    shared += [option for name, found in overrides.columns if name == cell.column.name for option in found]
+    if not cell.recipe.teachers.sources:
+        shared = [option for option in shared if not option[0].startswith("--teachers.")]
+    own = [option for name, found in overrides.rows if name == cell.row.name for option in found]
+    wanted = tuple(shared + own)
+    if not wanted:
+        return cell
+    try:
+        return replace(cell, recipe=_changed(cell.recipe, wanted, known))
+    except UserError as error:
+        raise UserError(f"row {cell.row.name}, column {cell.column.name}: {error}") from None
+
+
+def _changed(recipe: Recipe, wanted: tuple[Option, ...], known: dict[tuple[Option, ...], dict[str, Any]]) -> Recipe:
+    """Words are read once, for the first cell that takes them: reading takes a quarter of a second."""
+    if wanted in known:
+        try:
+            return change(recipe, known[wanted])
+        except UserError:  # a field of another kind, or none: the command line's own message says so best
+            pass
+    made = parse(Recipe, recipe, [word for option in wanted for word in option], "raykd study", "")
+    known[wanted] = dict(_value(made, option[0]) for option in wanted)
+    return made
+
+
+def _value(made: Recipe, word: str) -> tuple[str, Any]:
+    """An option's dotted field and the value that it got; --precision.no-tf32 is precision.tf32."""
+    path = word.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
+    if path[0] in ("seed", "search"):
+        raise UserError(f"{word}: the study gives it; use --seeds, or change the study's file")
+    try:
+        value = value_at(made, path)
+    except LookupError:
+        path[-1] = path[-1].removeprefix("no_")
+        value = value_at(made, path)
+    return ".".join(path), value

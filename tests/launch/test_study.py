@@ -1,0 +1,226 @@
+"""Studies: what comes next and what is shown of it as values; whole studies on one Ray session of two CPUs."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from raykd import UserError
+from raykd.commands.study import choose
+from raykd.launch.study.matrix import RunState, cell_text, fitting
+from raykd.launch.study.progress import duration, seconds_left
+from raykd.launch.study.run import StudyRun
+from raykd.launch.trials.queue import Job, Queue
+from raykd.report.make import make
+from raykd.report.tables.study import read_study
+from raykd.storage.folder import Folder
+from recipes.digits.supervised import recipe as digits
+from tests.launch import tiny_study
+
+ONE = replace(digits, workers=1)
+
+
+def queue(*jobs, room=1, most=0):
+    return Queue({job.name: job for job in jobs}, lambda recipe: room, most)
+
+
+def job(name, *teachers, workers=1):
+    return Job(name=name, recipe=replace(ONE, workers=workers), teachers=teachers)
+
+
+def started(of):
+    found = []
+    while (job := of.next()) is not None:
+        found.append(job.name)
+    return found
+
+
+def test_a_job_starts_as_soon_as_its_own_teachers_are_there():
+    jobs = queue(job("t1"), job("t2", "t1"), job("a", "t1"), job("b", "t2", "t1"), job("c", "found before"))
+    assert started(jobs) == ["t1", "c"]
+    jobs.finish("t1")
+    assert started(jobs) == ["t2", "a"]
+    jobs.finish("a")
+    assert not started(jobs) and not jobs.empty
+    jobs.finish("t2")
+    assert started(jobs) == ["b"] and jobs.empty
+    assert jobs.counts() == {"finished": 3, "running": 2}
+
+
+def test_a_failed_teacher_fails_those_that_would_have_learned_from_it():
+    jobs = queue(job("t1"), job("t2", "t1"), job("a", "t2"), job("b"))
+    assert started(jobs) == ["t1", "b"]
+    assert jobs.fail("t1", "no memory") == ["t1", "t2", "a"]
+    assert jobs.states["a"].reason == "its teacher t2 failed: no memory"
+    assert jobs.empty and jobs.states["b"].status == "running"
+
+
+def test_no_more_at_once_than_wanted_and_than_there_is_room_for():
+    assert started(queue(*map(job, "abcd"), most=2)) == ["a", "b"]
+    several = [job(name, workers=2) for name in "abc"]
+    assert started(queue(*several, job("d"), room=2)) == ["a", "b", "d"]
+
+
+def test_what_a_cell_of_the_matrix_says():
+    there, other = RunState("finished", 0.99), RunState("finished", 0.97)
+    assert str(cell_text([there, other])) == "98.00 ± 1.41"
+    assert str(cell_text([there, RunState("running", 0.5, 0.25), RunState("waiting")])) == "99.00 25 %"
+    assert str(cell_text([RunState("waiting")])) == "·" and str(cell_text([])) == ""
+    assert str(cell_text([RunState("failed"), there])) == "99.00 failed"
+
+
+def test_where_there_is_no_room_what_runs_is_shown():
+    assert fitting(list("abcd"), {"d"}, 2) == ["a", "d"]
+    assert fitting(list("abcd"), set(), 9) == list("abcd")
+    assert fitting(list("abcd"), {"c"}, 0) == ["c"]
+
+
+def test_the_time_left():
+    jobs = queue(*map(job, "abcde"), most=2)
+    assert started(jobs) == ["a", "b"] and seconds_left(jobs, [], 100.0) is None
+    jobs.states["a"].began, jobs.states["b"].began = 90.0, 95.0
+    assert seconds_left(jobs, [20.0, 40.0], 100.0) == (20 + 25 + 3 * 30) / 2
+    assert [duration(s) for s in (45, 700, 12000)] == ["45 s", "12 min", "3 h 20 min"]
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+    def write(*words, rows="", more=""):
+        path = tmp_path / "tiny_table.py"
+        if not path.exists():
+            tiny_study.write(tmp_path, path.stem, tmp_path / "data", rows, more)
+        return choose([str(path), "--storage", str(tmp_path / "runs"), "--name", "table", *words])
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--rows", "DKD"], "--rows: 'DKD' is no row of the study; there are alone, KD"),
+        (["--columns", "x"], "--columns: 'x' is no column"),
+        (["--row", "DKD", "--epochs", "3"], "--rows: 'DKD' is no row"),
+        (["--row", "alone", "--method.temperature", "2"], "row alone, column small: .*temperature"),
+        (["--epochs", "-1"], "row alone, column small: epochs: -1.0 must be above 0"),
+        (["--batch-sise", "3"], "row alone, column small: .*batch-sise"),
+        (["--seed", "3"], "--seed: the study gives it; use --seeds"),
+        (["--name", "../x"], "row alone, column small: name: .* must be a path below the storage"),
+        (["--batch-size", "1", "--workers", "2"], "row alone, column small: batch_size: 1 is less than one image"),
+        (["--teachers.placement", "remote"], "row KD, column small: teachers.placement: a study's cells"),
+    ],
+)
+def test_what_no_study_can_be_is_told_before_anything_starts(study, words, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        study(*words)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_overrides_of_all_cells_of_a_row_and_of_a_column(study):
+    words = (
+        "--epochs 3 --teachers.sources.0.recipe.epochs 2 --precision.no-tf32 --row KD --method.temperature 2 --epochs 7"
+    )
+    found = study(*words.split(), "--column", "larger", "--batch-size=16").cells
+    recipes = {cell.path: cell.recipe for cell in found}
+    assert [recipe.epochs for recipe in recipes.values()] == [3.0, 3.0, 7.0, 7.0]
+    assert [recipe.batch_size for recipe in recipes.values()] == [32, 16, 32, 16]
+    assert {recipe.precision.tf32 for recipe in recipes.values()} == {False}
+    assert recipes["KD/small"].method.temperature == 2 and recipes["KD/small"].teachers.sources[0].recipe.epochs == 2
+
+
+def test_published_figures_of_the_cells(study, tmp_path):
+    head = "paper,table,dataset,teacher,student,method,metric,kind,mean,std,n,source,note\n"
+    lines = [
+        "P,1,few,r14,r8,KD,top1,accuracy,70.5,0.2,5,url,[own] last epoch",
+        "P,1,few,,r8,student,top1,error,40,,,url,[copied]",
+        "P,1,few,r56,r8,KD,top1,accuracy,71,,,url,[own] another teacher",
+        "P,1,few,r14,r8,KD,top5,accuracy,99,,,url,[own]",
+    ]
+    (tmp_path / "figures.csv").write_text(head + "\n".join(lines) + "\n")
+    more = '\n    published=("figures.csv",),'
+    study(more=more)
+    path = tmp_path / "tiny_table.py"
+    text = path.read_text().replace('name="small", recipe=taught', 'name="small", recipe=taught, published=Q')
+    text = text.replace('"alone", method=Fragile.Config()', '"alone", method=Fragile.Config(), published=("student",)')
+    quotes = "from raykd.recipe.study import Quotes\nQ = Quotes(dataset='few', teacher='r14', student='r8')\nteacher ="
+    path.with_name("quoted.py").write_text(text.replace("teacher =", quotes))
+    found = choose([str(path.with_name("quoted.py"))]).published
+    assert [(q.row, q.column, q.value, q.deviation, q.n, q.reporter, q.epoch) for q in found] == [
+        ("alone", "small", 0.6, None, None, "copied", ""),
+        ("KD", "small", 0.705, 0.002, 5, "own", "last"),
+    ]
+    (tmp_path / "figures.csv").write_text(head.replace("kind", "sort"))
+    with pytest.raises(UserError, match="figures.csv must have the columns .*no kind, unknown 'sort'"):
+        choose([str(path.with_name("quoted.py"))])
+
+
+def run(chosen, **more):
+    import io
+
+    from rich.console import Console
+
+    from raykd.launch.driver.display import Display
+
+    text, options = io.StringIO(), chosen.options
+    given = (chosen.cells, options.seeds, options.name, options.storage, options.max_parallel, chosen.published)
+    made = StudyRun(chosen.loaded, *given, Display(Console(file=text, width=300)), **more)
+    return made, made.run(), text.getvalue()
+
+
+FAILS = (
+    ', Row(name="bad", method=Fragile.Config(bad="nan"), columns=("small",))'
+    ', Row(name="gone", method=Fragile.Config(bad="killed"), columns=("small",))'
+)
+
+
+def test_a_study_fails_where_it_must_goes_on_elsewhere_and_repeats_only_what_is_missing(ray, study, tmp_path):
+    words = ["--epochs", "2", "--seeds", "0"]
+    made, missing, text = run(study(*words, rows=FAILS))
+    assert [line.split(":")[0] for line in missing] == ["bad, small, seed 0", "gone, small, seed 0"]
+    assert "not finite" in missing[0] and "starts again" in text
+    table = read_study(Folder(tmp_path / "runs/table"))
+    assert [cell.status for cell in table.cells] == ["finished"] * 4 + ["failed"] * 2
+    assert table.baseline == "alone" and table.rows == ["alone", "KD", "bad", "gone"]
+    teachers = list((tmp_path / "runs/teachers").glob("*/result.json"))
+    assert len(teachers) == 1  # shared by the two cells of KD
+    for path in ("KD/small/0", "KD/larger/0"):
+        assert json.loads((tmp_path / "runs/table" / path / "teachers.json").read_text()) == [str(teachers[0].parent)]
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("result.json")}
+
+    made, missing, text = run(study(*words, "--row", "bad", "--method.bad", ""))
+    assert "6 runs of 6 cells, 4 of them there" in text
+    assert [line.split(":")[0] for line in missing] == ["gone, small, seed 0"]
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    (report,) = make([str(tmp_path / "runs/table")]).tables
+    assert set(report.cells) == {
+        ("alone", "small"),
+        ("alone", "larger"),
+        ("KD", "small"),
+        ("KD", "larger"),
+        ("bad", "small"),
+    }
+    assert [(each.row, each.status) for each in report.missing] == [("gone", "failed")]
+
+    with pytest.raises(UserError, match=r"alone, small, seed 0: .*another recipe .*epochs \(2.0 / 3.0\)"):
+        run(study("--epochs", "3", "--seeds", "0"))
+
+
+TUNED = (
+    ', Row(name="tuned", method=Fragile.Config(), columns=("small",), changes={"epochs": 1},'
+    ' tune=Search(space={"optimizer.learning_rate": tune.grid_search([1e-6, 0.05])}))'
+)
+
+
+def test_a_tuned_row_takes_what_its_search_found(ray, study, tmp_path):
+    made, missing, text = run(study("--seeds", "0", "1", "--rows", "tuned", rows=TUNED))
+    assert missing == []
+    best = json.loads((tmp_path / "runs/table/searches/tuned/small/search.json").read_text())["values"]
+    recipes = [json.loads((tmp_path / f"runs/table/tuned/small/{seed}/recipe.json").read_text()) for seed in (0, 1)]
+    assert [recipe["optimizer"]["learning_rate"] for recipe in recipes] == [best["optimizer.learning_rate"]] * 2
+    assert [(recipe["seed"], recipe["data"]["validation"], recipe["search"]) for recipe in recipes] == [
+        (0, 0.0, None),
+        (1, 0.0, None),
+    ]
+    made, missing, text = run(study("--seeds", "0", "1", "--rows", "tuned"))
+    assert missing == [] and "2 of them there" in text and "trials" not in text
