@@ -1,0 +1,26 @@
+"""A source of whose training images a few keep their labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raykd import UserError
+from raykd.data.sources import Digits, FewLabels
+
+
+def test_so_many_of_each_class_keep_their_labels():
+    whole = Digits().open(Path(), download=False)
+    few = FewLabels(source=Digits(), per_class=10).open(Path(), download=False)
+    labels, all_of_them = np.asarray(few.train.labels), np.asarray(whole.train.labels)
+    kept = labels >= 0
+    assert np.bincount(labels[kept]).tolist() == [10] * 10 and len(labels) == 1347
+    assert (labels[kept] == all_of_them[kept]).all() and (labels[~kept] == -1).all()
+    assert few.test.labels == whole.test.labels and few.classes == whole.classes
+    other = FewLabels(source=Digits(), per_class=10, seed=1).open(Path(), download=False)
+    assert np.asarray(other.train.labels).tolist() != labels.tolist()
+
+
+def test_a_class_with_fewer_images_is_named():
+    with pytest.raises(UserError, match="data.source.per_class: 140, but class 0 has 133 images"):
+        FewLabels(source=Digits(), per_class=140).open(Path(), download=False)
