@@ -11,7 +11,7 @@ from raykd.recipe import shipped
 from raykd.recipe.load import load_study
 from raykd.recipe.study import cells
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.train.setup import build_distiller
+from raykd.training.setup import build_distiller
 
 STUDIES = sorted(path.stem for path in (shipped.folder() / "studies").glob("*.py"))
 
