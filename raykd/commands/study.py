@@ -13,7 +13,7 @@ from raykd.fields import NonNegativeInt, Seed
 from raykd.recipe.load import LoadedStudy, load_study, parse
 from raykd.recipe.study import Cell, select
 from raykd.recipe.study_words import overridden, split
-from raykd.report.tables.study import Quoted
+from raykd.reports.tables.study import Quoted
 from raykd.terminal import Terminal
 
 ABOUT = """{docstring}

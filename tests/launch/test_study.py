@@ -11,8 +11,8 @@ from raykd.launch.study.matrix import RunState, cell_text, fitting
 from raykd.launch.study.progress import duration, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.trials.queue import Job, Queue
-from raykd.report.make import make
-from raykd.report.tables.study import read_study
+from raykd.reports.make import make
+from raykd.reports.tables.study import read_study
 from raykd.storage.folder import Folder
 from recipes.digits.supervised import recipe as digits
 from tests.launch import tiny_study

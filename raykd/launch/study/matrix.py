@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.launch.study.plan import CellRun
-from raykd.report.tables.statistics import spread
+from raykd.reports.tables.statistics import spread
 
 WIDTH = 14  # characters of a column
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from raykd.recipe.study import Cell
-from raykd.report.tables.published import PublishedFigure, read_published
-from raykd.report.tables.study import Quoted
+from raykd.reports.tables.published import PublishedFigure, read_published
+from raykd.reports.tables.study import Quoted
 
 
 def published(cells: list[Cell], files: tuple[str, ...], folder: Path) -> list[Quoted]:

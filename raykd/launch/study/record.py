@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from raykd import UserError
 from raykd.launch.study.plan import CellRun
 from raykd.recipe.study import Study
-from raykd.report.tables.study import FILE, Quoted, Status, StudyCell, read_study
-from raykd.report.tables.study import Study as Table
+from raykd.reports.tables.study import FILE, Quoted, Status, StudyCell, read_study
+from raykd.reports.tables.study import Study as Table
 from raykd.storage.folder import Folder
 
 SECONDS = 2.0  # between two writes, at least

@@ -23,7 +23,7 @@ from raykd.launch.trials.tuner import at_once, settled
 from raykd.recipe.changes import change
 from raykd.recipe.load import LoadedStudy
 from raykd.recipe.study import Cell
-from raykd.report.tables.study import Quoted
+from raykd.reports.tables.study import Quoted
 from raykd.runs import directory
 from raykd.storage.folder import Folder
 
