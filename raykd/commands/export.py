@@ -9,6 +9,7 @@ import tyro
 
 from raykd import UserError
 from raykd.commands.eval import open_finished
+from raykd.fields import Interval, PositiveInt
 from raykd.recipe.load import parse
 from raykd.terminal import Terminal
 
@@ -25,9 +26,15 @@ class Options:
     to: str
     """File to write: .safetensors (weights), .onnx or .pt2 (whole network; any batch size, images normalised), with
     classes, preprocessing and origin in its metadata; or DIR/, a new folder with weights and a model card as the
-    Hugging Face hub has them; timm.create_model("local-dir:DIR", pretrained=True) loads a network of timm's."""
+    Hugging Face hub has them; timm.create_model("local-dir:DIR", pretrained=True) loads it, where the network is one of
+    timm's. FILE.int8.onnx is the network in int8, calibrated on training images; its accuracy is measured."""
     preprocess: bool = False
     """ONNX: resizing, cropping and normalisation are in the graph: uint8 [N, H, W, 3] in, probabilities out."""
+    max_loss: Annotated[float, Interval(ge=0, le=100)] = 100.0
+    """Int8: layers are left in float32 until the top-1 accuracy is at most this many percentage points below float32's,
+    on the split that the run's own evaluations are on."""
+    calibration: PositiveInt = 256
+    """Int8: training images that the activations' ranges are measured on."""
     trust_source: bool = False
     """Run the recipe's source that the run directory holds, where it has a network of its own."""
 
@@ -58,7 +65,11 @@ def _write_file(deployed: "Deployed", path: Path, chosen: Options) -> None:
     from raykd.storage.atomic import replacing
 
     with replacing(path) as temporary:
-        if path.suffix == ".onnx":
+        if path.name.endswith(".int8.onnx"):
+            from raykd.deploy.int8_file import write_int8
+
+            said = write_int8(deployed, temporary, chosen.preprocess, chosen.max_loss, chosen.calibration)
+        elif path.suffix == ".onnx":
             said = write_onnx(deployed, temporary, chosen.preprocess)
         else:
             said = (write_pt2 if path.suffix == ".pt2" else write_safetensors)(deployed, temporary)

@@ -1,0 +1,63 @@
+"""The deployed network as an int8 ONNX file, with what that costs in accuracy."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from raykd import UserError
+from raykd.data.config import Data, Prepared
+from raykd.data.loader import TestLoader
+from raykd.data.storage.prepare import prepare
+from raykd.deploy.deployed import Deployed
+from raykd.deploy.files import write_preprocessed
+from raykd.deploy.onnx.export import expect_packages, float_graph, save
+from raykd.deploy.samples import spread_images
+from raykd.storage.atomic import temporary_folder
+
+BATCH = 32
+
+
+def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float, calibration: int) -> str:
+    """Quantise, measure and write; returns what the user is told.
+
+    max_loss: percentage points of top-1 that int8 may cost, on the split that the run's evaluations are on: where it
+    costs more, layers are left in float. calibration: training images that ranges are measured on.
+    Raises UserError where the data set is not at hand.
+    """
+    expect_packages()
+    from raykd.deploy.onnx.float_layers import top1, within
+    from raykd.deploy.onnx.int8 import Quantizer
+
+    prepared = prepare(deployed.data)
+    images = spread_images(deployed.data, prepared, "train", calibration).contiguous()
+    graph = float_graph(deployed.model, images)
+    accuracy = partial(top1, loader=partial(_loader, deployed.data, prepared))
+    of_float = accuracy(graph)
+    with temporary_folder() as folder:
+        made = within(Quantizer(graph, images, folder), graph, of_float - max_loss / 100, accuracy)
+    if 100 * (of_float - made.top1) > max_loss:
+        raise UserError(f"--max-loss {max_loss:g}: int8 costs {100 * (of_float - made.top1):.2f} points all the same")
+    of_int8 = made.top1
+    if deployed.data.validation and prepared.test is not None:  # it has chosen the layers: the test split has not
+        on_test = partial(top1, loader=partial(_loader, replace(deployed.data, validation=0.0), prepared))
+        of_float, of_int8 = on_test(graph), on_test(made.graph)
+    about = {"top1": of_int8, "float32_top1": of_float, "float32_layers": made.in_float, "calibration": len(images)}
+    if preprocess:
+        write_preprocessed(deployed, made.graph, path, **about)
+    else:
+        save(made.graph, path, deployed.described(**about))
+    split = "test split" if prepared.test is not None else "part held out of the training split"
+    return _said(of_int8, of_float, made.in_float, split)
+
+
+def _loader(data: Data, prepared: Prepared) -> TestLoader:
+    place = {"rank": 0, "world": 1, "device": "cpu", "threads": torch.get_num_threads()}
+    return TestLoader(data, prepared, batch_size=BATCH, **place)
+
+
+def _said(of_int8: float, of_float: float, in_float: tuple[str, ...], split: str) -> str:
+    left = f"in float32: {', '.join(in_float)}" if in_float else "no layer left in float32"
+    points = 100 * (of_int8 - of_float)
+    return f"top-1 {100 * of_int8:.2f} %, float32 {100 * of_float:.2f} % ({points:+.2f} points, {split}); {left}"

@@ -1,0 +1,72 @@
+"""Which layers of a network to leave in float, so that int8 costs no more accuracy than it may."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from onnx import ModelProto
+from torch import Tensor
+
+from raykd.data.loader import TestLoader
+from raykd.deploy.onnx.export import runner
+from raykd.deploy.onnx.int8 import Quantizer
+
+SHOWN = 64  # images that layers are ranked on
+
+
+@dataclass(frozen=True)
+class Quantized:
+    graph: ModelProto
+    top1: float
+    in_float: tuple[str, ...]
+
+
+def within(
+    quantizer: Quantizer, graph: ModelProto, wanted: float, accuracy: Callable[[ModelProto], float]
+) -> Quantized:
+    """An int8 graph whose accuracy, in [0, 1], is at least `wanted`, with as few layers in float as bisection finds.
+
+    Layers are left in float in the order of what each does to the output alone, see `ranked`: the most harmful first.
+    """
+
+    def with_floats(names: Sequence[str]) -> Quantized:
+        made = quantizer.quantize(in_float=names)
+        return Quantized(made, accuracy(made), tuple(names))
+
+    whole = with_floats(())
+    if whole.top1 >= wanted:
+        return whole
+    order, best = ranked(quantizer, graph), None
+    too_few, enough = 0, len(order)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        found = with_floats(order[:middle])
+        if found.top1 >= wanted:
+            best, enough = found, middle
+        else:
+            too_few = middle
+    return best or with_floats(order)
+
+
+def ranked(quantizer: Quantizer, graph: ModelProto) -> list[str]:
+    """The layers, the one first that alone in int8 changes the probabilities most: mean KL(float ‖ int8)."""
+    images = quantizer.images[:: max(1, len(quantizer.images) // SHOWN)]
+    wanted = runner(graph)(images).log_softmax(1)
+    harm = {name: _divergence(quantizer.quantize(only=(name,)), images, wanted) for name in quantizer.layers}
+    return sorted(harm, key=lambda name: -harm[name])
+
+
+def _divergence(graph: ModelProto, images: Tensor, wanted: Tensor) -> float:
+    found = runner(graph)(images).log_softmax(1)
+    return F.kl_div(found, wanted, log_target=True, reduction="batchmean").item()
+
+
+def top1(graph: ModelProto, loader: Callable[[], TestLoader]) -> float:
+    """The accuracy of a graph from images to logits on a split that a loader reads."""
+    run, right, count = runner(graph), 0, 0
+    with closing(loader()) as data:
+        for batch in data.batches():
+            right += int((run(batch.images.contiguous()).argmax(1) == batch.labels).sum())
+            count += len(batch.labels)
+    return right / count
