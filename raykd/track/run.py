@@ -6,6 +6,7 @@ Everything is written below the run directory first; what the server did not get
 import functools
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from raykd.track.state import Notebook
 SHARE = 0.01  # of the training's time that logged steps may take; epochs, evaluations and the end are always logged
 CATCH_UP_SECONDS = 60
 SETTLE_SECONDS = 10
+KEPT = ("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")  # files that go to W&B
 EXIT_CODES = {"finished": 0, "failed": 1, "stopped": 255}  # 255 is what W&B shows as killed
 
 
@@ -73,6 +75,7 @@ class Run:
         self.note, self.name, self.say = note, name, say
         self.wandb_run: Any = None
         self.troubled = False
+        self.since, self.about, self.told = -1, {}, {}  # of this part: last step before it, wandb.init's, summary
         self.began, self.spent = time.monotonic(), 0.0
 
     def _trouble(self, what: str) -> None:
@@ -93,9 +96,11 @@ class Run:
         wandb = server.quiet_wandb()
         self.note.name = name
         self.note.id = self.note.id or secrets.token_hex(4)
+        self.since = self.note.last_step
         for attempt in (mode, "offline"):
             try:
-                self.wandb_run = wandb.init(**_settings(wandb, self.note, attempt, recipe, name, job_type))
+                self.about = _settings(wandb, self.note, attempt, recipe, name, job_type)
+                self.wandb_run = wandb.init(**self.about)
                 break
             except Exception as error:  # noqa: BLE001 - a wrong key, a server that answers nonsense: no common class
                 if attempt == "offline":
@@ -136,7 +141,8 @@ class Run:
     @_never_fatal
     def summary(self, values: Mapping[str, Any]) -> None:
         """Set the run's summary, e.g. parameters, flops, GPU-hours, best and last accuracies."""
-        self.wandb_run.summary.update(flatten(values))
+        self.told |= flatten(values)
+        self.wandb_run.summary.update(self.told)
 
     @_never_fatal
     def save(self, *names: str) -> None:
@@ -174,27 +180,56 @@ class Run:
         self._finish(status)
         self.wandb_run = None
 
-    def _settle(self) -> None:
-        """Wait until the part's transaction log is whole, as it may be copied to the run's storage now."""
-        from raykd.track.upload import complete
+    def _settled(self) -> bool:
+        """Whether the part's transaction log is whole, within some seconds: then it may be copied to the storage."""
+        from raykd.track import upload
 
         folder = self.note.directory / "wandb" / self.note.parts[-1]["folder"]
         until = time.monotonic() + SETTLE_SECONDS
-        while not any(map(complete, folder.glob("run-*.wandb"))) and time.monotonic() < until:
+        while not any(map(upload.complete, folder.glob("run-*.wandb"))):
+            if time.monotonic() > until:
+                return False
             time.sleep(0.05)
+        return True
+
+    def _write_again(self, status: str) -> None:
+        """Replace this part, whose log breaks off: W&B's service never goes on with one once the disk was full.
+
+        What metrics.jsonl holds is kept, so a line an evaluation, and the summary.
+        """
+        from raykd.runs.directory import lines
+        from raykd.storage.folder import Folder
+
+        torn = self.note.parts.pop()
+        self.wandb_run = server.quiet_wandb().init(**self.about | {"mode": "offline"})
+        self._opened()
+        for line in lines(Folder(self.note.directory)):
+            if line["step"] > self.since:
+                self.wandb_run.log(flatten(line), step=line["step"])
+        self.wandb_run.summary.update(self.told)
+        self.save(*KEPT)
+        server.in_time(lambda: _finished(self.wandb_run, EXIT_CODES[status]), server.FINISH_SECONDS + 5)
+        if self._settled():
+            shutil.rmtree(self.note.directory / "wandb" / torn["folder"], ignore_errors=True)
+            self.say("W&B's log broke off, as it does when the disk is full: it was written again from metrics.jsonl")
+        else:
+            self.note.parts.insert(-1, torn)
+            self.note.write()
+            self._trouble("W&B's log breaks off, as it does when the disk is full")
 
     @_never_fatal
     def _finish(self, status: str) -> None:
         run = self.wandb_run
         online = not run.offline
-        self.save("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")
+        self.save(*KEPT)
         ended = server.in_time(lambda: _finished(run, EXIT_CODES[status]), server.FINISH_SECONDS + 5)
         if not ended:
             _end_service()
-        if ended == "uploaded":
-            self._settle()
-        else:
+        if ended != "uploaded":
             self._trouble(f"W&B did not take the whole run in {server.FINISH_SECONDS} s")
+            return
+        if not self._settled() and not online:
+            self._write_again(status)
             return
         if online and not self.troubled:
             self.note.parts[-1]["uploaded"] = True

@@ -141,6 +141,34 @@ def test_server_dies_in_mid_run(server, directory, recipe, part, monkeypatch):
     assert server.uploads["artifact0/student.safetensors"] == b"weights"
 
 
+def test_a_log_that_breaks_off_is_written_again(server, directory, recipe, monkeypatch):
+    """As after a full disk, which W&B's service gives no word of."""
+    from raykd.track import run as module
+    from raykd.track import upload
+
+    torn = []
+
+    def complete(log, whole=upload.complete):
+        torn[:] = torn or [log]
+        return log != torn[0] and whole(log)
+
+    monkeypatch.setattr(upload, "complete", complete)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 2.0)
+    settings = {"mode": "offline", "project": "raykd", "entity": "", "group": "", "tags": []}
+    rows = [{"step": step, "epoch": step / 10, "terms": {"ce": 1.0}} for step in range(1, 9)]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = []
+    run = start(recipe(wandb=settings), name="a", directory=directory, resume_step=3, say=said.append)
+    log(run, range(4, 9))
+    run.summary({"top1": 0.5})
+    run.finish("finished")
+    assert len(said) == 1 and "written again" in said[0]
+    assert [path.name for path in (directory / "wandb").glob("offline-run*")] == [run.note.parts[0]["folder"]]
+    assert not torn[0].exists()
+    sync([str(directory)])
+    assert steps(server, run.id) == [4, 5, 6, 7, 8] and server.summary(run.id)["top1"] == 0.5
+
+
 def test_later_part_waits_for_the_earlier(server, directory, recipe, monkeypatch):
     monkeypatch.setattr(client, "FINISH_SECONDS", 6)
     run = start(recipe(), name="a", directory=directory)

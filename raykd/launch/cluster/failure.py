@@ -28,6 +28,11 @@ HOPELESS += (NameError, NotImplementedError, Superseded, TeachersLost, TypeError
 
 TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective operation timeout", "Watchdog caught")
 NOT_REPEATABLE = "does not have a deterministic implementation"
+ONE_VALUE = "Expected more than 1 value per channel when training"
+ONE_IMAGE = (
+    "batch_size: a part of one image leaves a batch norm a single value, which has no deviation; raise --batch-size, "
+    "or lower --workers or --accumulate"
+)
 NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
 
 
@@ -38,6 +43,8 @@ def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> Failur
     if NOT_REPEATABLE in str(error):
         what = str(error).splitlines()[0]
         return Failure("input", f"precision.deterministic: {what}; turn it off for this method or network")
+    if ONE_VALUE in str(error):
+        return Failure("input", ONE_IMAGE)
     if isinstance(error, HOPELESS):
         return Failure("input" if isinstance(error, UserError) else "failure", one_line(error, rank))
     return None

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from raykd import UserError
 from raykd.data.config import Mixing
 from raykd.launch.cluster import connection
+from raykd.launch.cluster.failure import ONE_IMAGE, ONE_VALUE
 from raykd.method import MethodConfig
 from raykd.recipe import SGD, Initialise, Recipe
 from raykd.recipe.validate import validate
@@ -16,6 +17,7 @@ def check(recipe: Recipe) -> None:
     """Raise UserError for values that no run can have, each for itself or together with others."""
     validate(recipe)
     _workers(recipe)
+    _parts(recipe)
     _method(recipe)
     _form(recipe)
     _placement(recipe)
@@ -44,6 +46,28 @@ def _workers(recipe: Recipe) -> None:
         )
     if recipe.accumulate > share:
         raise UserError(f"accumulate: {recipe.accumulate} parts are more than the {share} images of a worker's share")
+
+
+def _parts(recipe: Recipe) -> None:
+    """Where a worker computes single images: whether the student's batch norms can be trained on those."""
+    _, most = connection.workers_of(recipe)
+    if recipe.batch_size >= 2 * max(1, most) * recipe.accumulate or recipe.sync_batchnorm:
+        return
+    import torch
+
+    from raykd.models import create
+
+    student, size = recipe.student, recipe.data.image_size
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            network = create(student.name, 2, size, options=student.options, stages=student.stages)
+            network.train()(torch.zeros(1, 3, size, size))
+    except UserError:  # what is wrong with the network itself is told where it is made
+        return
+    except ValueError as error:
+        if ONE_VALUE in str(error):
+            raise UserError(ONE_IMAGE) from None
+        raise
 
 
 def _method(recipe: Recipe) -> None:
