@@ -156,6 +156,13 @@ class TestLoader:
         self.engine.close()
 
 
+def expect_parts(data: Data, prepared: Prepared) -> None:
+    """Raise UserError where the share that is held out leaves no image to train on, or none to evaluate with."""
+    labels = _header(prepared.train, prepared).labels
+    _trained(labels, data.validation, prepared.classes)
+    _evaluated(labels, data.validation)
+
+
 def training_labels(data: Data, prepared: Prepared) -> Tensor:
     """The classes [N] of the training file's rows, −1 of those that are held out for validation."""
     labels = _header(prepared.train, prepared).labels

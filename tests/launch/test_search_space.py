@@ -7,11 +7,15 @@ from ray import tune
 
 from raykd import UserError
 from raykd.launch.search import space, validate
+from raykd.launch.search.search import search
 from raykd.launch.search.searcher import Suggest
 from raykd.launch.search.trial_table import Trial, TrialTable
 from raykd.recipe import Search
+from raykd.recipe.load import load
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.storage.folder import Folder
+from raykd.terminal import Terminal
+from tests.launch import tiny
 
 GRID = {"optimizer.learning_rate": tune.grid_search([0.1, 0.2, 0.4]), "batch_size": tune.grid_search([32, 64])}
 
@@ -37,6 +41,20 @@ def test_no_trial_is_a_copy_of_another(entries, trials):
 def test_what_has_no_effect_on_a_result_is_not_searched(field):
     with pytest.raises(Exception, match=f"search: {field} is the same for all trials"):
         space.read(Search(space={field: tune.choice([1, 2])}))
+
+
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [(0.001, "0.001 of so few images holds none out"), (0.999, "0.999 leaves no training image of class 0")],
+)
+def test_shares_that_leave_no_image_are_refused_before_anything_starts(tmp_path, share, reason):
+    from raykd.launch.driver.display import Display
+
+    entries = "space={'batch_size': tune.choice([16, 32])}"
+    loaded = load(tiny.write(tmp_path, "few", f"replace(base, search=Search({entries}, validation={share}))", tmp_path))
+    with pytest.raises(UserError, match=f"data.validation: {reason}"):
+        search(loaded, loaded.recipe, "few", str(tmp_path / "runs"), Display(Terminal()))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_every_pick_is_repeated_and_the_best_mean_wins(tmp_path):

@@ -12,7 +12,9 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from rich.text import Text
 
 from raykd import UserError
-from raykd.launch.cluster import connection, placement_groups
+from raykd.data.staging import publish
+from raykd.data.storage.prepare import prepare
+from raykd.launch.cluster import connection, placement_groups, signals
 from raykd.launch.cluster.failure import RunFailed
 from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver import run as job
@@ -59,11 +61,13 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     places = space.read(wanted)
     base = base_of(recipe)
     check(base, wanted, places)
+    _expect_images(base)
     place = Folder(storage) / name
     table = TrialTable(place, wanted, places)
     with job.only_one(place, display.console.print), connection.connected():
         connection.check_room(base)
         opened = _open(table, loaded, recipe, base, name)
+        publish(base.data, display.note)
         for teachers in teachers_of(base, places):
             ensemble.ensure(loaded, teachers, storage, display)
         began = time.monotonic()
@@ -75,6 +79,18 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
             raise
         seconds = opened["seconds"] + time.monotonic() - began
         return Found(place.place, _close(table, recipe, base, plan, opened | {"seconds": seconds}), table)
+
+
+def _expect_images(base: Recipe) -> None:
+    """Raise UserError where every trial would lack images to train on or to measure with, if the data are here."""
+    from raykd.data.loader import expect_parts
+
+    with signals.at_once():
+        try:
+            prepared = prepare(base.data)
+        except UserError:  # the nodes may have what this machine lacks; what is wrong there, a trial tells
+            return
+    expect_parts(base.data, prepared)
 
 
 def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name: str) -> dict[str, Any]:
