@@ -1,6 +1,6 @@
 """What passes between rooms: a batch in, named outputs of networks, named loss terms out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -82,6 +82,10 @@ class Distiller(nn.Module):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of every network (and of ensembles of them) by name, the deployed one first; evaluation only."""
         return {name: network(images) for name, network in self.networks().items()}
+
+    def selects(self, top1: Mapping[str, float]) -> float:
+        """What the best evaluation of a run is chosen by, of every network's top-1; by default the deployed one's."""
+        return next(iter(top1.values()))
 
     def measure(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
         """Further figures of an evaluation, each [B], from what `predict` returned; averaged over the split."""

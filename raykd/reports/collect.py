@@ -62,6 +62,11 @@ class RunRecord:
         return [(whole_epoch(line), line.evaluation) for line in self.lines if line.evaluation]
 
     @cached_property
+    def selections(self) -> list[float]:
+        """What the best of the evaluations is chosen by; NaN where that is the deployed network's top-1."""
+        return [line.selection for line in self.lines if line.evaluation]
+
+    @cached_property
     def deployed(self) -> str:
         """The deployed network: the first that an evaluation names."""
         return next(iter(self.evaluations[-1][1]))

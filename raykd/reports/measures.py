@@ -123,8 +123,10 @@ def final(runs: Sequence[RunRecord], metric: str) -> list[float]:
 
 
 def best(run: RunRecord) -> tuple[float, float]:
-    """(epoch, top-1) of the deployed network's best evaluation, the earliest among equals."""
-    return max(((epoch, nets[run.deployed].top1) for epoch, nets in run.evaluations), key=lambda pair: pair[1])
+    """(epoch, top-1 of the deployed network) of the run's best evaluation, the earliest among equals."""
+    found = [(epoch, nets[run.deployed].top1) for epoch, nets in run.evaluations]
+    chosen_by = [top1 if math.isnan(by) else by for (_, top1), by in zip(found, run.selections, strict=True)]
+    return found[chosen_by.index(max(chosen_by))]
 
 
 def best_teacher(run: RunRecord) -> float | None:

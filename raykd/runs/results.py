@@ -70,6 +70,7 @@ class Line(Model):
     notes: dict[Text, Note] = {}
     measures: dict[Text, float] = {}
     evaluation: dict[Text, Accuracy] = {}
+    selection: float = math.nan  # what the best evaluation is chosen by; NaN: the deployed network's top-1
 
 
 class FullAccuracy(Accuracy):

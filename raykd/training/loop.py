@@ -82,8 +82,11 @@ def fit(
             continue
         share_buffers(state.evaluated)
         line |= evaluate(state.evaluated)
+        top1 = {name: figures["top1"] for name, figures in line.get("evaluation", {}).items()}
+        if top1:
+            line["selection"] = state.evaluated.selects(top1)
         if recipe.patience:
-            state.count_evaluation(next(iter(line["evaluation"].values()))["top1"])
+            state.count_evaluation(line["selection"])
         yield Epoch(stop, run.epoch(stop), line)
 
 

@@ -25,13 +25,13 @@ class State:
     ema: Average | None
     initial_optimizer: torch.optim.Optimizer | None = None  # of the initialise phase, where the recipe has one
     step: int = 0
-    best: float = -math.inf  # top-1 of the deployed network, of all evaluations so far
+    best: float = -math.inf  # what evaluations are chosen by (see `selects`), the best so far
     waited: int = 0  # evaluations since it was reached
     meter: Meter = field(default_factory=Meter)
 
-    def count_evaluation(self, top1: float) -> None:
+    def count_evaluation(self, selection: float) -> None:
         """For a recipe with patience: an evaluation that is no better than the best has waited."""
-        self.best, self.waited = (top1, 0) if top1 > self.best else (self.best, self.waited + 1)
+        self.best, self.waited = (selection, 0) if selection > self.best else (self.best, self.waited + 1)
 
     def snapshot(self) -> dict[str, Any]:
         """A copy on the CPU that further steps don't change."""

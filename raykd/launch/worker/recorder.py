@@ -11,7 +11,7 @@ from raykd.contract import Distiller
 from raykd.launch.cluster.signals import StopRequested
 from raykd.launch.job_spec import JobSpec
 from raykd.launch.run_state.client import Client
-from raykd.launch.worker.result import Setting, Totals, accuracies, evaluation_of, result_of
+from raykd.launch.worker.result import Setting, Totals, evaluation_of, result_of
 from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.runs import directory
@@ -78,7 +78,7 @@ class Recorder:
             if "evaluation" in event.line:  # not in a phase of initialisation
                 self.client.tell(line=event.line)
             self.tracked.log(event.step, event.line)
-            self._save(event.step, event.epoch, next(iter(accuracies([event.line])), None))
+            self._save(event.step, event.epoch, event.line.get("selection"))
         elif isinstance(event, Save):
             self._save(event.step, event.epoch, None)
         if self.stopping:

@@ -45,9 +45,12 @@ class Totals:
     wandb_url: str
 
 
-def accuracies(lines: Iterable[Mapping[str, Any]]) -> list[float]:
-    """The deployed network's top-1 in those lines of metrics.jsonl that hold an evaluation."""
-    return [next(iter(line["evaluation"].values()))["top1"] for line in lines if "evaluation" in line]
+def best_top1(lines: Iterable[Mapping[str, Any]], last: float) -> float:
+    """The deployed network's top-1 at the best evaluation in lines of metrics.jsonl; `last` where they have none."""
+    top1 = [(line, next(iter(line["evaluation"].values()))["top1"]) for line in lines if "evaluation" in line]
+    # Lines of versions that chose by the deployed network alone have no selection.
+    chosen_by = [line.get("selection", value) for line, value in top1]
+    return top1[chosen_by.index(max(chosen_by))][1] if top1 else last
 
 
 def result_of(
@@ -69,7 +72,7 @@ def result_of(
         "workers": totals.world,
         "restarts": totals.restarts,
         "top1": last.top1,
-        "top1_best": max(accuracies(lines), default=last.top1),
+        "top1_best": best_top1(lines, last.top1),
         "top5": last.top5,
         "loss": last.loss,
         "networks": {name: {"top1": each.top1, "top5": each.top5} for name, each in figures.items()},

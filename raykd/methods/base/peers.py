@@ -4,9 +4,10 @@ The branches of one stage are whole `Staged` networks whose earlier modules are 
 stays an ordinary network, while a forward pass runs the trunk once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 from typing import Annotated, Literal, cast
 
 import torch
@@ -88,6 +89,10 @@ class PeerConfig(MethodConfig):
 
     kind = "online"
     uses_teachers = False
+
+    select_by: Literal["deployed", "mean"] = "deployed"
+    """Whose top-1 says which evaluation was a run's best: the deployed network's, or the mean of all students', as
+    OKDDip's code has it for branches without a leader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +177,11 @@ class PeerDistiller(Distiller):
         """Logits of every network, and "ensemble": those of the mean of the logits of all networks."""
         logits = stack_logits(self.outputs(images))
         return dict(zip(self.names, logits, strict=True)) | {"ensemble": logits.mean(0)}
+
+    def selects(self, top1: Mapping[str, float]) -> float:
+        if self.config.select_by == "mean":
+            return fmean(top1[name] for name in self.names)
+        return super().selects(top1)
 
     def measure(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"diversity": diversity(torch.stack([logits[name] for name in self.peers]), reduction="none")}
