@@ -202,7 +202,7 @@ def test_a_study_fails_where_it_must_goes_on_elsewhere_and_repeats_only_what_is_
     }
     assert [(each.row, each.status) for each in report.missing] == [("gone", "failed")]
 
-    with pytest.raises(UserError, match=r"alone, small, seed 0: .*another recipe .*epochs \(2.0 / 3.0\)"):
+    with pytest.raises(UserError, match=r"alone, small, seed 0: .*another length: epochs \(2.0 / 3.0\)"):
         run(study("--epochs", "3", "--seeds", "0"))
 
 
