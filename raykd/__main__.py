@@ -21,7 +21,7 @@ COMMANDS = {
     "submit": "RECIPE --address URL [--no-wait] [--command tune|study] [--field VALUE …]  as a Ray job",
     "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write .beton files; or "
     "teach RECIPE [--field VALUE …]  fill the cache of its teachers; or clean [--keep-gb N]  remove old caches",
-    "list": "[methods|models|datasets|recipes]  what there is, a line each",
+    "list": "[methods|models|datasets|recipes|studies]  what there is, a line each",
 }
 
 # What a file operation fails with because of the machine and not because of raykd.

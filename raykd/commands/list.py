@@ -1,4 +1,4 @@
-"""raykd list: methods, models, data sets and recipes, a line each."""
+"""raykd list: methods, models, data sets, recipes and studies, a line each."""
 
 import ast
 import importlib
@@ -71,14 +71,22 @@ def datasets() -> Tables:
 
 
 def recipes() -> Tables:
-    """Every recipe that ships with raykd, and those below ./recipes, with the first line of its docstring."""
+    return _files("recipe", "recipes")
+
+
+def studies() -> Tables:
+    return _files("study", "studies")
+
+
+def _files(kind: str, title: str) -> Tables:
+    """Every file of a kind that ships with raykd, and those below ./recipes, with the first line of its docstring."""
     from raykd.recipe import shipped
 
-    found = {"recipes": [(name, _first_line(shipped.folder() / f"{name}.py")) for name in shipped.names()]}
+    found = {title: [(name, _first_line(shipped.folder() / f"{name}.py")) for name in shipped.names(kind)]}
     own = Path("recipes").resolve()
     if own.is_dir() and own != shipped.folder():
-        files = shipped.recipe_files(own)
-        found["recipes here"] = [(str(path.relative_to(own.parent)), _first_line(path)) for path in files]
+        files = shipped.recipe_files(own, kind)
+        found[f"{title} here"] = [(str(path.relative_to(own.parent)), _first_line(path)) for path in files]
     return found
 
 
@@ -86,4 +94,4 @@ def _first_line(path: Path) -> str:
     return (ast.get_docstring(ast.parse(path.read_bytes(), str(path))) or "").partition("\n")[0]
 
 
-LISTS = {"methods": methods, "models": models, "datasets": datasets, "recipes": recipes}
+LISTS = {"methods": methods, "models": models, "datasets": datasets, "recipes": recipes, "studies": studies}

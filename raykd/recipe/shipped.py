@@ -34,24 +34,24 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(folder()).with_suffix(""))
 
 
-def names() -> list[str]:
-    """Every name, in order."""
-    return [name_of(path) for path in recipe_files(folder())]
+def names(kind: str = "recipe") -> list[str]:
+    """Every name of a recipe, or of a study, in order."""
+    return [name_of(path) for path in recipe_files(folder(), kind)]
 
 
 def close_to(name: str) -> str:
     """The shipped recipe that somebody may have meant; empty: none."""
     wanted = name.removesuffix(".py").removeprefix("./").removeprefix("recipes/")
-    return wanted if path_of(wanted) else next(iter(get_close_matches(wanted, names(), 1)), "")
+    return wanted if path_of(wanted) else next(iter(get_close_matches(wanted, [*names(), *names("study")], 1)), "")
 
 
-def recipe_files(below: Path) -> Iterator[Path]:
-    """The files below a folder that define a `recipe`, found without running them."""
+def recipe_files(below: Path, kind: str = "recipe") -> Iterator[Path]:
+    """The files below a folder that define a `recipe` (or a `study`), found without running them."""
     for path in sorted(below.rglob("*.py")):
-        if any(_assigns_recipe(statement) for statement in ast.parse(path.read_bytes(), str(path)).body):
+        if any(_assigns(statement, kind) for statement in ast.parse(path.read_bytes(), str(path)).body):
             yield path
 
 
-def _assigns_recipe(statement: ast.stmt) -> bool:
+def _assigns(statement: ast.stmt, name: str) -> bool:
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    return any(getattr(target, "id", "") == "recipe" for target in targets)
+    return any(getattr(target, "id", "") == name for target in targets)

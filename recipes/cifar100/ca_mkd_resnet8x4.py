@@ -2,6 +2,8 @@
 
     raykd train cifar100/ca_mkd_resnet8x4
 
+Other methods and networks of the comparison are cells of the study studies/ca_mkd.
+
 Cost: 240 epochs with three frozen teachers, which are trained first (three times 240 epochs) where they are missing.
 Published: none quoted.
 Measured: not run here.

@@ -2,6 +2,8 @@
 
     raykd train cifar100/kd_resnet8x4
 
+Other methods and networks of the comparison are cells of the study studies/crd.
+
 Cost: 240 epochs; the teacher is trained first where it is missing.
 Published: top-1 73.33 % (CRD, Tian et al. 2020, table 1).
 Measured: not run here.

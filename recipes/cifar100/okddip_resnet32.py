@@ -2,6 +2,8 @@
 
     raykd train cifar100/okddip_resnet32
 
+Other methods and networks of the comparison are cells of the study studies/okddip.
+
 Cost: the baseline's 300 epochs, with four branches (DML: two networks).
 Published: error 25.3–26.8 %, over three re-implementations.
 Measured: not run here.

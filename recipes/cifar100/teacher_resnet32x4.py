@@ -18,7 +18,7 @@ recipe = replace(
     student=Network(name="resnet32x4"),
     epochs=240,
     batch_size=64,
-    optimizer=SGD(learning_rate=0.05, weight_decay=5e-4),
+    optimizer=SGD(learning_rate=0.05, weight_decay=5e-4, nesterov=False),
     schedule=Steps(milestones=(150, 180, 210)),
     published=(Published(metric="top1", value=0.7942, source="CRD, Tian et al. 2020, table 1"),),
 )

@@ -2,7 +2,7 @@
 
     raykd tune sweeps/ca_mkd
 
-Cost: 32 times cifar100/ca_mkd_vgg8 at most, and its three teachers once, which all trials share.
+Cost: 32 times cifar100.ca_mkd_resnet8x4 at most, and its three teachers once, which all trials share.
 Needs the package optuna: pip install 'raykd[search]'.
 Measured: not run here.
 """
@@ -14,7 +14,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from raykd.recipe import Search
-from raykd.recipes.cifar100.ca_mkd_vgg8 import recipe as ca_mkd
+from raykd.recipes.cifar100.ca_mkd_resnet8x4 import recipe as ca_mkd
 
 recipe = replace(
     ca_mkd,
