@@ -1,7 +1,7 @@
 """raykd export: the deployed network alone, as a file or a folder for other programs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +9,7 @@ import tyro
 
 from raykd import UserError
 from raykd.commands.eval import open_finished
+from raykd.data.config import Data
 from raykd.fields import Interval, PositiveInt
 from raykd.recipe.load import parse
 from raykd.terminal import Terminal
@@ -23,7 +24,7 @@ SUFFIXES = (".safetensors", ".onnx", ".pt2")
 class Options:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory."""
-    to: str
+    to: str = ""
     """File to write: .safetensors (weights), .onnx or .pt2 (whole network; any batch size, images normalised), with
     classes, preprocessing and origin in its metadata; or DIR/, a new folder with weights and a model card as the
     Hugging Face hub has them; timm.create_model("local-dir:DIR", pretrained=True) loads it, where the network is one of
@@ -35,29 +36,54 @@ class Options:
     on the split that the run's own evaluations are on."""
     calibration: PositiveInt = 256
     """Int8: training images that the activations' ranges are measured on."""
+    measure: bool = False
+    """Time the student and its teachers by onnxruntime on this machine (batches of 1 and 32, one thread and all), with
+    their memory and size, and leave that in the run, where reports find it; with or without --to."""
+    data_root: Annotated[str, tyro.conf.arg(name="data.root")] = Data.root
+    """Folder of the .beton files and downloads. The run's own is not used: it may be somebody else's."""
     trust_source: bool = False
     """Run the recipe's source that the run directory holds, where it has a network of its own."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the file; returns the exit status."""
+    """Write the file, and measure; returns the exit status."""
     description = "Write the deployed network of a run, without anything of raykd's training code."
-    chosen = parse(Options, Options(run=tyro.MISSING, to=tyro.MISSING), arguments, "raykd export", description)
+    chosen = parse(Options, Options(run=tyro.MISSING), arguments, "raykd export", description)
+    _check(chosen)
+    from raykd.deploy.deployed import open_deployed
+
+    folder, recipe = open_finished(chosen.run, chosen.trust_source)
+    deployed = open_deployed(folder, replace(recipe, data=replace(recipe.data, root=chosen.data_root, shared="")))
     path = Path(chosen.to)
-    is_folder = chosen.to.endswith("/") or path.is_dir()
-    if not is_folder and path.suffix not in SUFFIXES:
+    if chosen.to and _is_folder(chosen):
+        from raykd.deploy.folder import write_folder
+
+        Terminal().print(f"{path}: {write_folder(deployed, path)}")
+    elif chosen.to:
+        _write_file(deployed, path, chosen)
+    if chosen.measure:
+        from raykd.commands.measure import show
+        from raykd.deploy.speed.measure import measure, write_deployment
+        from raykd.runs.directory import trained_teachers
+
+        found = measure(deployed, trained_teachers(deployed.run))
+        write_deployment(deployed, found)
+        show(found)
+    return 0
+
+
+def _check(chosen: Options) -> None:
+    path = Path(chosen.to)
+    if not chosen.to and not chosen.measure:
+        raise UserError("raykd export RUN --to FILE or DIR/, or --measure, or both")
+    if chosen.to and not _is_folder(chosen) and path.suffix not in SUFFIXES:
         raise UserError(f"--to {chosen.to}: the suffix must be one of {', '.join(SUFFIXES)}, or / for a folder")
     if chosen.preprocess and path.suffix != ".onnx":
-        raise UserError(f"--preprocess needs --to FILE.onnx, not {path.name}")
-    from raykd.deploy.deployed import open_deployed
-    from raykd.deploy.folder import write_folder
+        raise UserError(f"--preprocess needs --to FILE.onnx, not {path.name or 'nothing'}")
 
-    deployed = open_deployed(*open_finished(chosen.run, chosen.trust_source))
-    if is_folder:
-        Terminal().print(f"{path}: {write_folder(deployed, path)}")
-    else:
-        _write_file(deployed, path, chosen)
-    return 0
+
+def _is_folder(chosen: Options) -> bool:
+    return chosen.to.endswith("/") or Path(chosen.to).is_dir()
 
 
 def _write_file(deployed: "Deployed", path: Path, chosen: Options) -> None:

@@ -1,5 +1,6 @@
 """Two short runs: of digits as they are, and of a folder of JPEGs of many sizes, resized and cropped."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,11 @@ data = Data(
 recipe = replace(digits, data=data, student=Network(name="timm:test_resnet"), batch_size=16, epochs=2)
 """
 QUICK = ["--workers", "0", "--wandb.mode", "disabled"]
+
+
+def at_hand(run: Folder) -> list[str]:
+    """Words that say where the run's data are."""
+    return ["--data.root", json.loads(run.read("recipe.json"))["data"]["root"]]
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ from raykd.recipe.fingerprint import fingerprint
 from raykd.runs.recipe import recipe_of
 from raykd.runs.student import about_of, read_student, write_student
 from raykd.storage.folder import Folder
+from tests.deploy.conftest import at_hand
 
 
 def session(path) -> onnxruntime.InferenceSession:
@@ -51,7 +52,7 @@ def metadata(path) -> dict[str, str]:
 @pytest.mark.parametrize("suffix", ["onnx", "pt2", "safetensors"])
 def test_classes_preprocessing_and_origin_travel_with_every_file(folder_run, suffix, tmp_path, capsys):
     path, result = tmp_path / f"student.{suffix}", json.loads(folder_run.read("result.json"))
-    assert main(["export", folder_run.place, "--to", str(path)]) == 0
+    assert main(["export", folder_run.place, *at_hand(folder_run), "--to", str(path)]) == 0
     assert suffix == "safetensors" or "16 images of the test split" in capsys.readouterr().out
     about = metadata(path)
     assert json.loads(about["raykd.classes"]) == ["coarse", "fine", "middle"]
@@ -67,7 +68,7 @@ def test_classes_preprocessing_and_origin_travel_with_every_file(folder_run, suf
 
 def test_exported_weights_are_still_a_students_file(folder_run, tmp_path):
     path = tmp_path / "student.safetensors"
-    assert main(["export", folder_run.place, "--to", str(path)]) == 0
+    assert main(["export", folder_run.place, *at_hand(folder_run), "--to", str(path)]) == 0
     network, about = read_student(folder_run)
     assert about_of(path) == about
     again = create(about.network, 3, about.image_size, weights=str(path), options=about.options)
@@ -77,7 +78,9 @@ def test_exported_weights_are_still_a_students_file(folder_run, tmp_path):
 def test_a_picture_gets_the_same_probabilities_from_both_graphs_and_from_raykd(folder_run, images, tmp_path):
     """The plain graph is fed by PIL and numpy, as a user would from the metadata alone."""
     for words in (["plain.onnx"], ["whole.onnx", "--preprocess"]):
-        assert main(["export", folder_run.place, "--to", str(tmp_path / words[0]), *words[1:]]) == 0
+        assert (
+            main(["export", folder_run.place, *at_hand(folder_run), "--to", str(tmp_path / words[0]), *words[1:]]) == 0
+        )
     recipe = recipe_of(folder_run)
     uncompressed = replace(recipe, data=replace(recipe.data, encoding=Encoding(mode="raw")))
     file = sorted((images / "val").rglob("*.jpg"))[5]
@@ -182,7 +185,10 @@ def test_what_can_not_be_is_refused(digits, words, said, capsys):
 
 def test_the_whole_graph_needs_nothing_but_onnxruntime_and_pillow(folder_run, images, tmp_path):
     """In a process in which torch and raykd can't be imported."""
-    assert main(["export", folder_run.place, "--to", str(tmp_path / "whole.onnx"), "--preprocess"]) == 0
+    assert (
+        main(["export", folder_run.place, *at_hand(folder_run), "--to", str(tmp_path / "whole.onnx"), "--preprocess"])
+        == 0
+    )
     picture = sorted((images / "val").rglob("*.jpg"))[0]
     program = f"""
 import sys

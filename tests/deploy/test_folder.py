@@ -14,12 +14,13 @@ from raykd.deploy.folder import timm_data
 from raykd.runs.recipe import recipe_of
 from raykd.runs.student import read_student
 from raykd.storage.atomic import filling
+from tests.deploy.conftest import at_hand
 
 
 @pytest.fixture(scope="module")
 def folder(folder_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("folder") / "gratings"
-    assert main(["export", folder_run.place, "--to", f"{path}/"]) == 0
+    assert main(["export", folder_run.place, *at_hand(folder_run), "--to", f"{path}/"]) == 0
     return path
 
 

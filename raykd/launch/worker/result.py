@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from raykd.launch.job_spec import JobSpec
+from raykd.models.cost import flops
 from raykd.models.staged import parameters
 from raykd.recipe import Recipe
 from raykd.recipe.labels import method_name
@@ -108,10 +108,3 @@ def evaluation_of(
         "ensemble": setting.ensemble,
         "flops": flops(network, recipe.data.image_size, device),
     }
-
-
-def flops(network: nn.Module, image_size: int, device: torch.device) -> int:
-    """Multiply-adds of the forward pass of one image, counted by torch."""
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
-    return counter.get_total_flops() // 2

@@ -1,0 +1,52 @@
+"""raykd export --measure: the table of what the student costs to serve, beside its teachers."""
+
+from collections.abc import Callable
+
+from rich.table import Table
+
+from raykd.runs.deployment import Deployment, Latency, NetworkCost
+from raykd.terminal import Terminal
+
+
+def show(found: Deployment) -> None:
+    """Print a column of each network, and one of how many times the student's each teacher's figures are."""
+    student, *teachers = found.networks
+    names = [network.name for network in found.networks] + [f"{teacher.name} : student" for teacher in teachers]
+    table = Table("", box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, justify="right")
+    for title, (value, shown) in _measures(found).items():
+        ratios = (_ratio(value(teacher), value(student)) for teacher in teachers)
+        table.add_row(title, *(shown(value(network)) for network in found.networks), *ratios)
+    terminal = Terminal()
+    terminal.print(table)
+    terminal.print(f"by onnxruntime in float32 on {found.machine}; latency is the median of passes taken in turn")
+
+
+def _measures(found: Deployment) -> dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]]:
+    """By title: a network's figure, and how it is written."""
+    batch = max(each.batch for each in found.networks[0].latencies)
+    measures: dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]] = {
+        "top-1": (lambda n: n.top1, lambda x: f"{100 * x:.2f} %" if x == x else ""),
+        "parameters": (lambda n: n.parameters, "{:,.0f}".format),
+        "multiply-adds of an image": (lambda n: n.flops, "{:,.0f}".format),
+        "file": (lambda n: n.file_bytes, _megabytes),
+        f"memory for {batch} images": (lambda n: n.memory_bytes, _megabytes),
+    }
+    for each in found.networks[0].latencies:
+        at = (each.batch, each.threads)
+        measures[_setting(each)] = (lambda n, at=at: n.latency(*at), lambda x: f"{1000 * x:.2f} ms")
+    return measures | {"images/s at best": (lambda n: n.images_per_second, "{:,.0f}".format)}
+
+
+def _setting(latency: Latency) -> str:
+    images = "1 image" if latency.batch == 1 else f"{latency.batch} images"
+    return f"{images}, 1 thread" if latency.threads == 1 else f"{images}, {latency.threads} threads"
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:.2f} MB"
+
+
+def _ratio(teacher: float, student: float) -> str:
+    return f"×{teacher / student:.2f}" if student > 0 and teacher == teacher else ""

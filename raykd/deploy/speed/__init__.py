@@ -1,0 +1,1 @@
+"""What a student costs to serve beside its teachers: time, memory, size, as onnxruntime has it on this machine."""

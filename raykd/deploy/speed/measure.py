@@ -1,0 +1,127 @@
+"""A student and its teachers timed side by side by onnxruntime, and written into the run as deployment.json."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from raykd import UserError
+from raykd.deploy.deployed import Deployed
+from raykd.deploy.onnx.export import expect_packages, float_graph, save
+from raykd.deploy.speed import process
+from raykd.models.cost import flops
+from raykd.models.staged import Staged, parameters
+from raykd.runs.deployment import FILE, Deployment, Latency, NetworkCost
+from raykd.runs.results import read_evaluation
+from raykd.storage.atomic import temporary_folder
+from raykd.teachers.load import load_teachers
+
+STUDENT = "student"
+BATCHES = (1, 32)
+SECONDS = 1.0  # of passes of each network, each batch and each number of threads
+
+
+def measure(deployed: Deployed, trained: Sequence[str]) -> Deployment:
+    """Time, memory and size of the student and the teachers that the run names, on this machine.
+
+    trained: run directories of the teachers that were trained for it. Raises UserError where a teacher is not there.
+    """
+    expect_packages()
+    networks, counts = {}, {}
+    for name, network, count in _networks(deployed, trained):
+        networks[name], counts[name] = network, count
+    with temporary_folder() as folder:
+        files = {name: _written(network, folder / f"{i}.onnx") for i, (name, network) in enumerate(networks.items())}
+        latencies = _latencies(files)
+        memory = {name: _memory(path, side) for name, (path, side) in files.items()}
+        sizes = {name: Path(path).stat().st_size for name, (path, _) in files.items()}
+    top1 = _accuracies(deployed, list(networks))
+    costs = [
+        NetworkCost(
+            name=name,
+            top1=top1[name],
+            parameters=counts[name],
+            flops=flops(network.model, network.own_size),
+            file_bytes=sizes[name],
+            memory_bytes=memory[name],
+            latencies=latencies[name],
+        )
+        for name, network in networks.items()
+    ]
+    return Deployment(machine=machine(), threads=all_threads(), networks=costs)
+
+
+def write_deployment(deployed: Deployed, measured: Deployment) -> None:
+    """Write deployment.json into the run's directory."""
+    deployed.run.write(FILE, measured.model_dump_json(indent=1) + "\n")
+
+
+def _networks(deployed: Deployed, trained: Sequence[str]) -> Iterator[tuple[str, Staged, int]]:
+    """Names, networks and numbers of parameters as they were trained."""
+    yield STUDENT, deployed.network, parameters(deployed.network)
+    recipe, classes = deployed.recipe, deployed.about.classes
+    compares = recipe.method.compares_classes
+    for teacher in load_teachers(recipe.teachers, deployed.data, classes, trained, compares):
+        yield teacher.name, teacher.network, teacher.parameters
+
+
+def _accuracies(deployed: Deployed, names: Sequence[str]) -> dict[str, float]:
+    """Top-1 as the run measured it; nan where it did not."""
+    evaluation = read_evaluation(deployed.run)
+    found = dict.fromkeys(names, float("nan"))
+    if evaluation is not None:
+        found[STUDENT] = next(iter(evaluation.networks.values())).top1
+        found |= {name: teacher.top1 for name, teacher in evaluation.teachers.items() if name in found}
+    return found
+
+
+def _written(network: Staged, path: Path) -> tuple[str, int]:
+    """The plain network as a file, for images of its own size, and their side."""
+    import torch
+
+    side = network.own_size
+    save(float_graph(network.model.eval(), torch.zeros(2, 3, side, side)), path, {})
+    return str(path), side
+
+
+def _latencies(files: dict[str, tuple[str, int]]) -> dict[str, list[Latency]]:
+    found: dict[str, list[Latency]] = {name: [] for name in files}
+    for batch in BATCHES:
+        for threads in sorted({1, all_threads()}):
+            times = _run(do="time", files=files, batch=batch, threads=threads, seconds=SECONDS)
+            for name, value in times.items():
+                found[name].append(Latency(batch=batch, threads=threads, seconds=value))
+    return found
+
+
+def _memory(path: str, side: int) -> int:
+    return _run(do="memory", path=path, side=side, batch=max(BATCHES), threads=all_threads())["bytes"]
+
+
+def _run(**task: Any) -> dict[str, Any]:
+    """What `process` finds, in a process of its own, in which nothing of raykd takes time or memory."""
+    command = [sys.executable, process.__file__, json.dumps(task)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise UserError(f"the networks can't be run by onnxruntime here: {' '.join(last) or 'its process was killed'}")
+    return json.loads(done.stdout)
+
+
+def all_threads() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def machine() -> str:
+    """The processor, as the system calls it, and onnxruntime's version."""
+    import onnxruntime
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.machine()}, onnxruntime {onnxruntime.__version__}"

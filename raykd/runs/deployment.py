@@ -1,0 +1,50 @@
+"""deployment.json: what a run's student and its teachers cost to serve, as `raykd export --measure` found."""
+
+from typing import Annotated
+
+from annotated_types import Ge, MinLen
+
+from raykd.runs.results import Count, Model, Seconds, Text, read_checked
+from raykd.storage.folder import Folder
+
+FILE = "deployment.json"
+
+
+class Latency(Model):
+    """Median seconds of one pass."""
+
+    batch: Annotated[int, Ge(1)]
+    threads: Annotated[int, Ge(1)]
+    seconds: Seconds
+
+
+class NetworkCost(Model):
+    """One network; the first of a deployment is the student."""
+
+    name: Text
+    top1: float  # nan where it was not measured
+    parameters: Count
+    flops: Count  # multiply-adds of one image
+    file_bytes: Count  # as ONNX in float32
+    memory_bytes: Count  # more than onnxruntime alone takes, at the largest batch with all threads
+    latencies: Annotated[list[Latency], MinLen(1)]
+
+    def latency(self, batch: int, threads: int) -> float:
+        """Seconds; raises KeyError where it was not measured."""
+        return {(each.batch, each.threads): each.seconds for each in self.latencies}[batch, threads]
+
+    @property
+    def images_per_second(self) -> float:
+        """The best that was measured."""
+        return max(each.batch / each.seconds for each in self.latencies if each.seconds)
+
+
+class Deployment(Model):
+    machine: Text
+    threads: Annotated[int, Ge(1)]  # all that there are
+    networks: Annotated[list[NetworkCost], MinLen(1)]
+
+
+def read_deployment(run: Folder) -> Deployment | None:
+    """deployment.json; None where nothing was measured."""
+    return read_checked(run, FILE, Deployment) if run.exists(FILE) else None
