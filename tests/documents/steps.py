@@ -31,6 +31,9 @@ def _line(line: str, block: Block, slow: bool) -> Iterator[dict[str, object]]:
     if words[0] == "export":
         name, _, value = words[1].partition("=")
         yield {"kind": "export", "name": name, "value": value}
+    elif words[:2] == ["raykd", "study"]:  # hours: what it would train, of one row
+        if slow:
+            yield {"kind": "command", "words": [*words[1:3], "--rows", "KD", "--seeds", "0", "--dry-run"]}
     elif words[0] == "raykd":
         if slow or words[1] not in RAY:
             yield {"kind": "command", "words": words[1:]}
