@@ -16,6 +16,7 @@ GROUPS = {
     "kernels": "tests.bench.kernels",
     "gpu": "tests.bench.gpu",
     "teachers": "tests.bench.teachers",
+    "cache": "tests.bench.cache",
     "scale": "tests.bench.scale",
     "startup": "tests.bench.startup",
     "networks": "tests.bench.networks",

@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import time
 from dataclasses import replace
 
 import pytest
+import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -98,3 +100,40 @@ def test_tasks_on_ray_write_the_same_files(ray, setting, tmp_path):
     refused = override(there, {"data.root": str(tmp_path / "third"), "teachers.top_k": 11, "teachers.cache": "top-k"})
     with pytest.raises(UserError, match="top_k: 11"):
         teach(loaded, refused, storage, display)
+
+
+@pytest.mark.slow
+def test_a_command_killed_ten_times_ends_with_the_same_files(raykd, setting, tmp_path):
+    loaded, storage, display, _ = setting
+    chosen = override(loaded.recipe, {"epochs": 40.0})
+    teach(loaded, chosen, storage, display)
+    whole = files(tmp_path)
+    other = tmp_path / "other"
+    options = ["--epochs", 40, "--storage", storage, "--data.root", other / "data"]
+    for _ in range(10):
+        begun = total_size(other)
+        process = raykd.start("data", "teach", loaded.path, *options)
+        while process.poll() is None and total_size(other) <= begun + 2000:
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+    assert 0 < total_size(other) < sum(path.stat().st_size for path in tmp_path.glob("data/teachers/*/*.rows"))
+    raykd("data", "teach", loaded.path, *options)
+    assert sorted(files(other).values()) == sorted(whole.values())
+
+
+def total_size(root) -> int:
+    return sum(path.stat().st_size for path in root.glob("data/teachers/*/*.rows"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fill", "read"), [(1, 2), (2, 1)])
+def test_on_ray_one_number_of_workers_reads_what_another_filled(ray, setting, tmp_path, fill, read):
+    recipe = setting[0].recipe
+    live = weights(setting, f"live-{read}", override(recipe, {"workers": read, "teachers.cache": "none"}))
+    weights(setting, f"fills-{fill}", override(recipe, {"workers": fill}))
+    filled = files(tmp_path)
+    reads = weights(setting, f"reads-{read}", override(recipe, {"workers": read}))
+    assert files(tmp_path) == filled
+    for name, value in live.items():
+        torch.testing.assert_close(reads[name], value, rtol=1e-3, atol=1e-4)
