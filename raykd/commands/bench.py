@@ -87,7 +87,7 @@ def _faster(recipe: Recipe, teachers: bool = False) -> str:
         options.append("--teachers.form auto (in a lower precision, where the loss hardly changes)")
     if teachers and recipe.teachers.cache == "none" and recipe.teachers.placement == "inline":
         options.append("--teachers.placement remote (on CPUs or GPUs that the student leaves idle)")
-        options.append("--teachers.cache float16 (written once, where the method reads nothing but logits)")
+        options.append("--teachers.cache float16 (computed once for all later runs; with --data.views also within one)")
     return "".join(f", {option}" for option in options)
 
 

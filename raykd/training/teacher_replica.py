@@ -13,8 +13,6 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output
 from raykd.recipe import Recipe
-from raykd.teachers.cache.attach import attach_cache
-from raykd.teachers.cache.write_behind import WriteBehind
 from raykd.teachers.outputs import ask, split
 from raykd.training.setup import Experiment, Placement
 
@@ -46,8 +44,6 @@ class TeacherReplica:
         self.experiment = Experiment(recipe, placement, trained, say)
         self.data, self.teachers = self.experiment.train_data, self.experiment.teachers
         self.features, self.stride, self.parts = features, stride, recipe.accumulate
-        self.writer, recipe = WriteBehind(say), self.experiment.recipe
-        self.teachers = attach_cache(self.teachers, recipe, features, self.data, self.writer, say)
         self.context, self.steps = self.experiment.autocast, self.experiment.steps
         self._next, self._stream = -1, iter(())
 
@@ -57,9 +53,7 @@ class TeacherReplica:
             self._stream = self._batches(step)
         self._next = step + self.stride
         parts = split(next(self._stream), self.parts)
-        addresses = np.array_split(self.data.addresses(step, step + 1)[0], self.parts)
-        asked = (ask(self.teachers, self.features, p.images, self.context, at) for p, at in zip(parts, addresses))
-        return [[_pack(output) for output in outputs] for outputs in asked]
+        return [[_pack(out) for out in ask(self.teachers, self.features, p.images, self.context)] for p in parts]
 
     def _batches(self, step: int) -> Iterator[Batch]:
         for start in range(step, self.steps, SPAN * self.stride):

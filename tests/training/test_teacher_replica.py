@@ -10,8 +10,6 @@ from raykd.data.mixing import Mixup
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.recipe import Precision, Pretrained, Teachers
-from raykd.teachers.cache import folders
-from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.load import load_teachers
 from raykd.teachers.outputs import ask, split
 from raykd.teachers.precision import autocast
@@ -77,19 +75,3 @@ def test_strided_batches_are_every_so_manyth(recipe):
     for one, other in zip(every[::4], some, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
     train.close()
-
-
-def test_a_replica_fills_and_reads_the_caches_of_its_worker(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "root_of", lambda root: tmp_path)
-    chosen = replace(recipe, teachers=replace(recipe.teachers, cache="float32"), epochs=1)
-    wanted = expected(chosen, 1, 2, 3, 6)
-    for _ in range(2):
-        apart = replica.TeacherReplica(chosen, (), FEATURES, Placement(tiny.CPU, 1, 1, 2))
-        for step in (3, 4, 5):
-            found = tensors([[replica.unpack(output) for output in part] for part in apart.outputs(step)])
-            for (of, got), (_, want) in zip(found, tensors(wanted[step]), strict=True):
-                assert torch.equal(got, want) and (got.dtype, got.stride()) == (want.dtype, want.stride()), of
-        apart.data.close()
-        apart.writer.close()
-        assert len(list(tmp_path.glob("*/000000.rows"))) == 2 * 2 + 1
-        monkeypatch.setattr(FrozenTeacher, "output", lambda *arguments: pytest.fail("the teacher is run"))

@@ -93,13 +93,13 @@ def _placement(recipe: Recipe) -> None:
         raise UserError("teachers.placement: remote teachers are Ray actors, which need workers 1 or more; use inline")
     if recipe.teachers.cache != "none":
         raise UserError(
-            "teachers.placement: kept logits are read by the worker itself, remote teachers would have nothing to do; "
-            "use inline, or teachers.cache none"
+            "teachers.placement: a cache is read by the worker itself, remote teachers would have nothing to do; use "
+            "inline, or teachers.cache none; raykd data teach fills the cache ahead"
         )
 
 
 def _form(recipe: Recipe) -> None:
-    """What the teachers' form and their kept logits can't be combined with."""
+    """What the teachers' form and their cache can't be combined with."""
     teachers = recipe.teachers
     if teachers.form == "auto":
         for field, plain in (("cache", "none"), ("placement", "inline")):

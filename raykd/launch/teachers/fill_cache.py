@@ -61,8 +61,6 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
         raise UserError(
             "teachers.cache: nothing is to be kept; name teachers, and a cache, e.g. --teachers.cache float16"
         )
-    if recipe.teachers.form == "auto":
-        raise UserError("teachers.form: what auto takes is measured when training starts: name the one to fill for")
     trained = ensemble.ensure(loaded, recipe, storage, display)
     one = replace(recipe, workers=min(1, connection.workers_of(recipe)[0]))
     source = Source(to_dict(one), trained, loaded.sources)

@@ -74,6 +74,7 @@ class Worker:
 
     def __init__(self, job: JobSpec, recipe: "Recipe", placement: "Placement", report: Report, client: "Client"):
         from raykd.storage.folder import Folder
+        from raykd.teachers.cache.attach import attach_cache
         from raykd.teachers.cache.write_behind import WriteBehind
         from raykd.training.setup import Experiment
 
@@ -94,7 +95,9 @@ class Worker:
         taken = self.experiment.student_weights
         if taken:
             self.notice(f"student: of {recipe.student.weights} it takes {taken}")
-        self.teachers, self.writer = self.experiment.teachers, WriteBehind(client.note)
+        self.writer = WriteBehind(client.note)
+        features = self.experiment.distiller.teacher_features
+        self.teachers = attach_cache(self.experiment.teachers, recipe, features, self.data, self.writer, self.notice)
         if recipe.teachers.placement == "remote" and self.teachers:
             self._start_remote_teachers()
         self.state = self.experiment.new_state()
@@ -120,7 +123,6 @@ class Worker:
         attempt = self._claim() if first else ""
         stamp = self._resume()
         self._choose_precision()
-        self._attach_cache()
         self.client.tell(phase="measuring teachers" if self.teachers else "starting")
         self.measured = measure_teachers(self.experiment, self.teachers)
         for line in self.measured.lines(len(self.experiment.prepared.classes), bool(self.recipe.data.validation)):
@@ -240,13 +242,6 @@ class Worker:
             self.notice,
         )
         self.teachers = [replace(teacher, form=form) for teacher in self.teachers]
-
-    def _attach_cache(self) -> None:
-        """Let the teachers be read from files, in the precision that they run in."""
-        from raykd.teachers.cache.attach import attach_cache
-
-        features = self.experiment.distiller.teacher_features
-        self.teachers = attach_cache(self.teachers, self.recipe, features, self.data, self.writer, self.notice)
 
     def _start_remote_teachers(self) -> None:
         """Start this worker's actors, which begin to load at once."""
