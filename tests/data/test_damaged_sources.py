@@ -62,9 +62,3 @@ def attempts(tmp_path, patch, make, count, first=0):
 def test_damaged_sources_are_read_or_refused(tmp_path, monkeypatch, make):
     count = 2 if make is stanford_dogs else 25  # each of which starts a process or two
     assert sum(attempts(tmp_path, monkeypatch, make, count).values()) == count
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("make", MAKERS)
-def test_damaged_sources_for_long(tmp_path, monkeypatch, make):
-    assert sum(attempts(tmp_path, monkeypatch, make, 3000, first=1000).values()) == 3000

@@ -6,6 +6,7 @@ python -m tests.faults.beton_fuzz FOLDER FIRST COUNT
 import io
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -139,20 +140,33 @@ def attempt(path: Path, train: str) -> str:
     return "loaded" if torch.equal(first, again) and torch.isfinite(first).all() else "memory that nobody wrote"
 
 
-def main(folder: Path, first: int, count: int) -> None:
+def opened(folder: Path) -> Callable[[int], str]:
+    """The files to damage; returns what makes the attempt of a number and says what came of it."""
     files = {kind: write(folder / f"{kind}.beton", kind) for kind in JPEGS}
     damage = {kind: Damage(content, Header(folder / f"{kind}.beton")) for kind, content in files.items()}
-    for number in range(first, first + count):
+
+    def one(number: int) -> str:
         draw = random.Random(number)
         kind, train = draw.choice(list(JPEGS)), draw.choice(list(TRAIN))
         changes, path = damage[kind].changes(draw), folder / f"{kind}.beton"
-        print(number, kind, train, [(at, new.hex()) for at, new in changes], "…", end=" ", flush=True)
+        print(kind, train, [(at, new.hex()) for at, new in changes], end=" ", flush=True)
         with path.open("r+b") as file:
             for at, new in changes:
                 file.seek(at)
                 file.write(new)
-        print(attempt(path, train), flush=True)
+        outcome = attempt(path, train)
         path.write_bytes(files[kind])
+        return outcome
+
+    return one
+
+
+def main(folder: Path, first: int, count: int) -> None:
+    one = opened(folder)
+    for number in range(first, first + count):
+        print(number, end=" ", flush=True)
+        outcome = one(number)
+        print("…", outcome, flush=True)
 
 
 if __name__ == "__main__":

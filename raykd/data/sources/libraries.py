@@ -174,6 +174,7 @@ class HuggingFace(Source):
         if self.train not in found:
             raise UserError(f"{self.dataset} has no split {self.train!r}; it has {', '.join(found)}")
         train, tested = found[self.train], found.get(self.test)
+        _expect_sound(self.dataset, train, tested)
         names = tuple(getattr(train.features.get(self.label), "names", None) or ())
         raw = [self._labels(part, bool(names)) if part is not None else [] for part in (train, tested)]
         classes, *numbers = number(*raw, names, self.dataset)
@@ -199,6 +200,16 @@ class HuggingFace(Source):
         if isinstance(split.features[self.image], datasets.Image):  # as stored: what a picture is, is decided later
             split = split.cast_column(self.image, datasets.Image(decode=False))
         return Examples(labels, lambda i: _stored(split[i][self.image]), lambda i: f"{self.dataset}, {name}, image {i}")
+
+
+def _expect_sound(name: str, *splits) -> None:
+    """Raise UserError where an Arrow file is damaged: Arrow itself believes its offsets, and reads wherever they say."""
+    for split in splits:
+        try:
+            if split is not None:
+                split.data.validate(full=True)
+        except ValueError as error:
+            raise UserError(f"{name} is damaged: {str(error).splitlines()[0]}") from None
 
 
 def _stored(value):

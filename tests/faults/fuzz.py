@@ -1,0 +1,332 @@
+"""Attack what reads others' files, at random, for as long as is wanted: no crash, no hang, no other error than raykd's.
+
+    python -m tests.faults.fuzz beton|runs|recipes|sources SECONDS [FIRST]
+
+Attempts are numbered, and a number makes the same attempt again. They are made in a process of their own, with 8 GiB;
+one that dies or stands still for a minute is started again behind the attempt that ended it.
+"""
+
+import copy
+import itertools
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, Queue
+
+from raykd import UserError
+
+HANG, MEMORY, HOME = 60, 8 * 2**30, Path(__file__).parents[1]
+Attempt = Callable[[int], str]
+BITS = (b"", b"\0", b'"', b"{", b"[", b"}", b"1e999", b"-1", b"null", b"NaN", b"\xff", b"\n", b":", b"__", b"(", b"'")
+
+
+def damaged(content: bytes, draw: random.Random) -> bytes:
+    """Bytes with a few of them changed, cut out, doubled or cut off."""
+    found = bytearray(content)
+    for _ in range(draw.choice((1, 1, 2, 6))):
+        at = draw.randrange(len(found) + 1)
+        match draw.randrange(5):
+            case 0:
+                found[at : at + draw.choice((1, 4, 40))] = draw.choice(BITS)
+            case 1:
+                found[at:at] = found[at : at + draw.randrange(200)]
+            case 2:
+                del found[at : at + draw.randrange(30)]
+            case 3:
+                found[at : at + 1] = bytes([draw.randrange(256)])
+            case _:
+                del found[at if draw.random() < 0.1 else len(found) :]
+    return bytes(found)
+
+
+def outcome(action: Callable[[], object]) -> str:
+    """Whether an action ends well, or in one line of the kind that users get."""
+    try:
+        action()
+    except UserError as error:
+        line = str(error).strip()
+        return "refused" if line and "\n" not in line and len(line) < 4000 else f"unclear: {line[:300]!r}"
+    except Exception as error:  # noqa: BLE001  any other one is what is looked for
+        return f"{type(error).__name__}: {str(error)[:300]!r}"
+    return "read"
+
+
+def beton(folder: Path) -> Attempt:
+    """Data sets in FFCV's format: headers, tables, JPEGs."""
+    from tests.faults.beton_fuzz import opened
+
+    attempt = opened(folder)
+    return lambda number: attempt(number).replace("loaded", "read")
+
+
+def runs(folder: Path) -> Attempt:
+    """All files of a finished run, by all that reads them."""
+    import torch
+
+    from raykd.commands.eval import open_finished
+    from raykd.reports.report import report
+    from raykd.runs import checkpoint, directory
+    from raykd.runs.student import read_student, write_student
+    from raykd.storage.folder import Folder
+    from raykd.track.state import Notebook
+    from tests.reports.synthetic import new_recipe, write_run
+
+    recipe = new_recipe()
+    path = write_run(folder / "runs", recipe, "kd-seed0", networks=("student", "peer"))
+    run = Folder(path)
+    checkpoint.write(run, {"a": torch.ones(3)}, step=3, epoch=1.0, top1=0.5, fingerprint="v2-0")
+    made = run_files(run, write_student)
+    directory.claim(run, 1)
+    files = {file: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+    readers = (
+        lambda: report([str(path.parent)], out=folder / "report.html"),
+        lambda: open_finished(str(path)),
+        lambda: checkpoint.newest(run, str),
+        lambda: directory.lines(run),
+        lambda: directory.attempts_of(run),
+        lambda: directory.trained_teachers(run),
+        lambda: directory.other_data(run, made),
+        lambda: read_student(run),
+        lambda: Notebook(path),
+    )
+
+    for reader in readers:  # what is whole is read
+        reader()
+
+    def attempt(number: int) -> str:
+        draw = random.Random(number)
+        changed = draw.choice(list(files))
+        changed.write_bytes(damaged(files[changed], draw))
+        print(changed.name, end=" ", flush=True)
+        outcomes = {outcome(reader) for reader in readers}
+        changed.write_bytes(files[changed])
+        return worst(outcomes)
+
+    return attempt
+
+
+def run_files(run, write_student):
+    """What the synthetic run lacks of a whole one; returns its data."""
+    from raykd.data.config import Prepared
+    from raykd.models import create
+    from raykd.recipe.serial import to_dict
+    from raykd.recipes.digits.supervised import recipe
+    from raykd.runs.directory import expect_data
+
+    network = create("resnet8", 10, 32)
+    normed = recipe.data.__class__(**{**vars(recipe.data), "mean": (0.5,) * 3, "std": (0.5,) * 3})
+    write_student(run, network, recipe.__class__(**{**vars(recipe), "data": normed}), tuple("0123456789"))
+    run.write("recipe.json", json.dumps(to_dict(recipe)))
+    run.write("teachers.json", json.dumps(["/nowhere/teachers/a"]))
+    run.write("wandb.json", json.dumps({"id": "a1", "name": "kd", "project": "p", "parts": [], "artifacts": []}))
+    classes = tuple("0123456789")
+    made = Prepared(train=Path(), test=None, classes=classes, train_size=9, test_size=3, identity="digits-0")
+    expect_data(run, made)
+    return made
+
+
+def recipes(folder: Path) -> Attempt:
+    """Recipes as text of Python files, as JSON, and as words of the command line."""
+    from raykd.launch.driver.validate import check
+    from raykd.recipe import Recipe
+    from raykd.recipe.load import load, override
+    from raykd.recipe.serial import from_dict, to_dict
+    from raykd.recipe.source import to_source
+    from raykd.recipes.digits import funmatch, okddip
+
+    whole = [funmatch.recipe, okddip.recipe]
+    texts = [to_source(recipe, "One of raykd's own.").encode() for recipe in whole]
+    plains = [json.loads(json.dumps(to_dict(recipe))) for recipe in whole]
+    values = (
+        None,
+        True,
+        0,
+        -1,
+        2**63,
+        10**400,
+        1e308,
+        float("nan"),
+        float("-inf"),
+        "",
+        "os:system",
+        "\0",
+        [],
+        {},
+        [[]],
+    )
+
+    def attempt(number: int) -> str:
+        draw = random.Random(number)
+        which = draw.randrange(2)
+        kind = draw.choice(("text", "json", "words"))
+        print(kind, end=" ", flush=True)
+        if kind == "text":
+            path = folder / f"recipe{number}.py"
+            path.write_bytes(damaged(texts[which], draw))
+            found = outcome(lambda: check(load(path).recipe))
+            path.unlink()
+            return found
+        places = list(leaves(plains[which]))
+        chosen = [(draw.choice(places), draw.choice(values)) for _ in range(draw.choice((1, 1, 2)))]
+        if kind == "words":
+            fields = {".".join(map(str, place)): value for place, value in chosen if "class" not in place}
+            return outcome(lambda: check(override(whole[which], fields)))
+        plain = copy.deepcopy(plains[which])
+        for place, value in chosen:
+            put(plain, place, value)
+        return outcome(lambda: check(from_dict(plain, Recipe)))
+
+    return attempt
+
+
+def leaves(plain, place=()):
+    """Places of all values in plain data."""
+    if place:
+        yield place
+    items = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    for key, item in items:
+        yield from leaves(item, (*place, key))
+
+
+def put(plain, place, value) -> None:
+    for key in place[:-1]:
+        plain = plain[key] if isinstance(plain, (dict, list)) and (isinstance(plain, dict) or key < len(plain)) else {}
+    if isinstance(plain, (dict, list)):
+        plain[place[-1]] = value
+
+
+def sources(folder: Path) -> Attempt:
+    """Data sets as they come: folders, archives, lists, tables, records, arrays."""
+    import pytest
+
+    sys.path.insert(0, str(HOME / "data"))
+    from test_damaged_sources import damage, read
+    from test_sources import MAKERS, stanford_dogs
+
+    patch = pytest.MonkeyPatch()
+    opened = {}
+    for make in MAKERS:
+        place = folder / make.__name__
+        place.mkdir(parents=True, exist_ok=True)
+        source, *_ = make(place, patch)
+        files = sorted(path for path in place.rglob("*") if path.is_file() and path.stat().st_size)
+        opened[make] = source, {path: path.read_bytes() for path in files}
+    quick = [make for make in opened if make is not stanford_dogs]  # which starts a process for each file
+
+    def attempt(number: int) -> str:
+        draw = random.Random(number)
+        make = stanford_dogs if number % 100 == 0 else draw.choice(quick)
+        source, files = opened[make]
+        print(make.__name__, end=" ", flush=True)
+        damage(list(files), draw)
+        found = outcome(lambda: read(source, folder))
+        for path, content in files.items():
+            path.write_bytes(content)
+        return found
+
+    return attempt
+
+
+def worst(outcomes: set[str]) -> str:
+    bad = sorted(outcomes - {"read", "refused"})
+    return bad[0] if bad else "refused" if "refused" in outcomes else "read"
+
+
+def faulty(folder: Path) -> Attempt:
+    """What must be found: for the test of this file."""
+
+    def attempt(number: int) -> str:
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if number == 3:
+            time.sleep(1000)
+        return outcome(lambda: [][1] if number == 2 else None)
+
+    return attempt
+
+
+KINDS: dict[str, Callable[[Path], Attempt]] = {"beton": beton, "runs": runs, "recipes": recipes, "sources": sources}
+
+
+def attack(kind: str, folder: Path, first: int) -> None:
+    """Attempts from a number on, a line each, until the process is ended."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    attempt = (KINDS | {"faulty": faulty})[kind](folder)
+    for number in itertools.count(first):
+        print("#", number, end=" ", flush=True)
+        result = attempt(number)
+        print("…", result, flush=True)
+
+
+def fuzz(kind: str, seconds: float, first: int = 0) -> tuple[Counter[str], list[str]]:
+    """How many attempts were read and refused, and a line for each that ended in any other way."""
+    results: Counter[str] = Counter()
+    faults: list[str] = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and len(faults) < 50:
+        with tempfile.TemporaryDirectory() as folder:
+            first = _session(kind, Path(folder), first, until, results, faults)
+    return results, faults
+
+
+def _session(kind: str, folder: Path, first: int, until: float, results: Counter[str], faults: list[str]) -> int:
+    """One process; returns the number to go on from."""
+    command = [sys.executable, "-m", "tests.faults.fuzz", kind, "--from", str(first), str(folder)]
+    with (
+        open(folder / "errors", "w+") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        lines: Queue[str] = Queue()
+        reader = threading.Thread(target=hand_on, args=(process.stdout, lines), daemon=True)
+        reader.start()
+        patience = 5 * HANG  # for the first, which imports everything
+        try:
+            while time.monotonic() < until:
+                line = lines.get(timeout=min(patience, max(0.1, until - time.monotonic())))
+                if "… " not in line:  # the end of the process
+                    errors.seek(0)
+                    said = errors.read()[-300:]
+                    faults.append(f"attempt {first} ended the process: {process.wait()}, {line.strip()} {said!r}")
+                    return first + 1
+                patience, first, result = HANG, int(line.split()[1]) + 1, line.rpartition("… ")[2].strip()
+                results[result if result in ("read", "refused") else "other"] += 1
+                if result not in ("read", "refused"):
+                    faults.append(line.strip())
+        except Empty:
+            if time.monotonic() < until:
+                faults.append(f"attempt {first} stands still for {patience} s")
+                return first + 1
+        finally:
+            process.kill()
+            reader.join()
+    return first
+
+
+def hand_on(stream, lines: Queue[str]) -> None:
+    """The lines of a process as they come, and at its end one that is empty."""
+    for line in stream:
+        lines.put(line)
+    lines.put("")
+
+
+def main(kind: str, *words: str) -> int:
+    if words[0] == "--from":
+        attack(kind, Path(words[2]), int(words[1]))
+    results, faults = fuzz(kind, float(words[0]), int(words[1]) if len(words) > 1 else 0)
+    print(json.dumps({"kind": kind, "seconds": float(words[0]), **results, "faults": len(faults)}))
+    print(*faults, sep="\n")
+    return bool(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,30 @@
+"""Files of every kind with random damage: a bounded run here, one of minutes as slow."""
+
+import pytest
+
+from tests.faults import fuzz
+
+
+@pytest.mark.parametrize(("kind", "count"), [("recipes", 60), ("runs", 60)])
+def test_damage_is_read_or_refused(tmp_path, kind, count):
+    """Of .beton files and sources: test_images.py, and tests/data/test_damaged_sources.py."""
+    attempt = fuzz.KINDS[kind](tmp_path)
+    outcomes = [attempt(number) for number in range(count)]
+    assert set(outcomes) == {"read", "refused"}, outcomes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("kind", fuzz.KINDS)
+def test_damage_for_minutes(kind):
+    results, faults = fuzz.fuzz(kind, 300, first=100_000)
+    assert not faults and results.total() > 0, faults
+
+
+def test_an_attempt_that_kills_or_stands_still_is_found(monkeypatch):
+    """The attacker itself: a process that dies, one that hangs, and an error that is not raykd's."""
+    monkeypatch.setattr(fuzz, "HANG", 5)
+    results, faults = fuzz.fuzz("faulty", 40, first=0)
+    said = " ".join(faults)
+    assert "ended the process: -11" in said and "stands still" in said and "IndexError" in said
+    assert results["read"] >= 1
