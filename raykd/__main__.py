@@ -17,7 +17,7 @@ COMMANDS = {
     "sync": "RUN…  upload runs that were tracked offline to W&B",
     "bench": "RECIPE [--field VALUE …]  what a step costs here, part by part, what bounds it and what to change",
     "predict": "RUN PATH… [--top N] [--json]  what a run's deployed network says of image files",
-    "export": "RUN [--to FILE|DIR/] [--measure]  the deployed network as .safetensors, .onnx, .int8.onnx, .pt2 or a folder",
+    "export": "RUN [--to FILE|DIR/] [--measure]  the deployed network: .safetensors, .onnx, .int8.onnx, .pt2, DIR/",
     "submit": "RECIPE --address URL [--no-wait] [--command tune|study] [--field VALUE …]  as a Ray job",
     "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write .beton files; or "
     "teach RECIPE [--field VALUE …]  fill the cache of its teachers; or clean [--keep-gb N]  remove old caches",

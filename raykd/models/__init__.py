@@ -42,6 +42,10 @@ def create_network(network: Network, num_classes: int, image_size: int) -> "Stag
         from raykd.models.initial import zero_classifiers
 
         zero_classifiers(made)
+    if network.int8:
+        from raykd.models.fake_int8 import train_in_int8
+
+        train_in_int8(made)
     return made
 
 

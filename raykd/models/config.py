@@ -25,6 +25,9 @@ class Network:
     stages: tuple[str, ...] = ()
     """Dotted names of the modules whose outputs are stage1, stage2, …, for methods that read feature maps; empty: what
     is known of the network."""
+    int8: bool = False
+    """Of a student: in training, its plain convolutions and linear layers round their weights and inputs to 8 bits, so
+    that exporting it in int8 costs less accuracy; evaluations are in float. Start from the weights of a trained run."""
 
     @property
     def module(self) -> str:

@@ -16,6 +16,7 @@ from raykd.recipe.labels import Labels, labels
 from raykd.reports.settings import settings
 from raykd.reports.tables.study import FILE as STUDY
 from raykd.reports.tables.study import Study, read_study
+from raykd.runs.deployment import Deployment, read_deployment
 from raykd.runs.reading import read_local
 from raykd.runs.results import (
     SMALL,
@@ -46,6 +47,7 @@ class RunRecord:
     result: Result | None  # None: the run has not ended
     lines: list[Line]
     evaluation: Evaluation | None
+    deployment: Deployment | None = None  # None: nobody has measured what it costs to serve
 
     @property
     def status(self) -> str:
@@ -204,6 +206,7 @@ def read_run(path: Path, name: str = "") -> RunRecord:
         result=result,
         lines=read_metrics(folder),
         evaluation=read_evaluation(folder),
+        deployment=read_deployment(folder),
     )
     if record.status == "finished":
         _check_finished(record)

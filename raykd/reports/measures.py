@@ -35,6 +35,7 @@ class Entry:
     compute: Spread  # GPU-hours, or CPU-hours where the runs had no GPU
     unit: str
     images_per_second: Spread
+    latency: Spread  # seconds of one image on one thread; no value where `raykd export --measure` was not run
     published: list[dict[str, Any]]
     restarts: int
 
@@ -97,6 +98,7 @@ def entry(row: Row, baseline: Baseline, marked: Mark, p: float) -> Entry:
         compute=spread(hours(run) for run in runs),
         unit="GPU-h" if first.recipe.get("gpus_per_worker") else "CPU-h",
         images_per_second=spread(result.images_per_second for result in results),
+        latency=spread(run.deployment.networks[0].latency(1, 1) for run in runs if run.deployment),
         published=first.recipe.get("published") or [],
         restarts=sum(result.restarts for result in results),
     )

@@ -1,5 +1,6 @@
 """deployment.json: what a run's student and its teachers cost to serve, as `raykd export --measure` found."""
 
+import math
 from typing import Annotated
 
 from annotated_types import Ge, MinLen
@@ -30,8 +31,8 @@ class NetworkCost(Model):
     latencies: Annotated[list[Latency], MinLen(1)]
 
     def latency(self, batch: int, threads: int) -> float:
-        """Seconds; raises KeyError where it was not measured."""
-        return {(each.batch, each.threads): each.seconds for each in self.latencies}[batch, threads]
+        """Seconds; nan where it was not measured."""
+        return {(each.batch, each.threads): each.seconds for each in self.latencies}.get((batch, threads), math.nan)
 
     @property
     def images_per_second(self) -> float:

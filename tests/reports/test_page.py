@@ -146,3 +146,21 @@ def test_long_curves_are_thinned():
 def test_critical_difference_joins_what_is_not_told_apart():
     drawing = critical_difference(["a", "b", "<c>"], Ranking([1.0, 1.5, 3.0], 8, 0.01, 1.2))
     assert drawing.count('class="clique"') == 1 and "&lt;c&gt;" in drawing and "critical difference 1.20" in drawing
+
+
+def test_accuracy_against_latency_where_it_was_measured(tmp_path, recipe):
+    """Of students and teachers, as deployment.json has them, and on which machine."""
+    write_run(tmp_path, recipe("KD"), "kd", top1=0.91)
+    write_run(tmp_path, recipe("Supervised"), "alone", top1=0.88)
+    assert "against latency" not in page(make([str(tmp_path)]))
+    costs = {"parameters": 1, "flops": 1, "file_bytes": 1, "memory_bytes": 1}
+    seconds = {"student": (0.91, 0.0021), "resnet56": (0.93, 0.0084)}
+    networks = [
+        {"name": name, "top1": top1, **costs, "latencies": [{"batch": 1, "threads": 1, "seconds": latency}]}
+        for name, (top1, latency) in seconds.items()
+    ]
+    found = {"machine": "a <fast> CPU", "threads": 2, "networks": networks}
+    (tmp_path / "kd/deployment.json").write_text(json.dumps(found))
+    shown = page(make([str(tmp_path)]))
+    assert "Top-1 against latency" in shown and "teacher resnet56: 93" in shown and "a &lt;fast&gt; CPU" in shown
+    assert "2.10" in shown

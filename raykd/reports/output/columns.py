@@ -89,6 +89,7 @@ def _all(items: Sequence[Entry]) -> list[Column]:
         _column("parameters", [i.parameters for i in items], "{:,}".format),
         Column("cost", [Cell(text.number(i.compute.mean, ".2g"), i.unit, i.compute.mean) for i in items], "one run"),
         _column("images/s", [i.images_per_second.mean for i in items], lambda v: text.number(v, ",.0f")),
+        _column("latency", [i.latency.mean for i in items], lambda v: text.number(v, ".2f", 1000), "ms, 1 image"),
         _column("restarts", [i.restarts for i in items], lambda v: str(v) if v else text.NONE),
         Column("published", [_published(item) for item in items], "quoted"),
     ]

@@ -47,6 +47,7 @@ def figures(item: Entry) -> dict[str, object]:
         "hours": item.compute.mean,
         "hours_unit": item.unit,
         "images_per_second": item.images_per_second.mean,
+        "latency_seconds": item.latency.mean,
         "published": " ".join(f"{p.get('metric')}={p.get('value')}" for p in item.published),
         "published_source": "; ".join(dict.fromkeys(str(p.get("source", "")) for p in item.published)),
     }

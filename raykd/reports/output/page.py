@@ -121,7 +121,24 @@ def overview(items: Sequence[Entry]) -> list[Drawn]:
         points = [Point(item.label, value(item), item.last.mean, item.last.deviation) for item in items]
         if len({point.x for point in points}) > 1:
             found.append(Drawn(title, scatter(points, x_label=label.format(unit=items[0].unit), y_label="top-1")))
-    return found
+    return [*found, against_latency(items)]
+
+
+def against_latency(items: Sequence[Entry]) -> Drawn:
+    """Students and teachers that `raykd export --measure` has timed; an empty drawing where there are none."""
+    points = [Point(item.label, 1000 * item.latency.mean, item.last.mean, item.last.deviation) for item in items]
+    measured = [run.deployment for item in items for run in item.row.runs if run.deployment]
+    teachers = {teacher.name: teacher for found in measured for teacher in found.networks[1:]}
+    points += [
+        Point(f"teacher {name}", 1000 * teacher.latency(1, 1), teacher.top1, float("nan"))
+        for name, teacher in teachers.items()
+        if teacher.top1 == teacher.top1
+    ]
+    machines = "; ".join(dict.fromkeys(found.machine for found in measured))
+    note = f"By onnxruntime on {machines}." if machines.count(";") == 0 else f"On several machines: {machines}."
+    drawing = scatter(points, x_label="ms of one image on one thread", y_label="top-1")
+    legend = [] if labelled(len(points)) else [point.name for point in points]
+    return Drawn("Top-1 against latency", drawing, note, legend)
 
 
 SCATTERS: list[tuple[str, str, Callable[[Entry], float]]] = [

@@ -1,0 +1,70 @@
+"""Training as int8 computes: what convolutions and linear layers read, and their weights, rounded to 8 bits.
+
+Quantisation-aware training (Jacob et al., CVPR 2018), for the scheme of `raykd.deploy.onnx.int8`: weights by output
+channel, symmetric; inputs by tensor, from the least to the greatest value of the batch. Gradients pass straight
+through. A BatchNorm behind a convolution changes nothing: folding it multiplies each output channel by a number, and so
+the channel's step.
+
+torch's own operations, without state: the network keeps its keys, and any worker and any resumed run computes the same.
+torchao (0.18) rounds linear layers alone, or graphs of torch.export, which have no stages to distil.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from raykd import UserError
+from raykd.models.staged import Staged
+
+LEAST_STEP = 1e-12
+
+
+def rounded_weight(weight: Tensor) -> Tensor:
+    """Each output channel (dimension 0) to 255 steps around 0, the largest magnitude being 127 of them."""
+    with torch.no_grad():
+        steps = (weight.flatten(1).abs().amax(1).float() / 127).clamp_min(LEAST_STEP)
+        zeros = torch.zeros_like(steps, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -127, 127)
+
+
+def rounded_input(x: Tensor) -> Tensor:
+    """A batch to 256 steps from its least to its greatest value, 0 among them."""
+    x = x.float()
+    with torch.no_grad():
+        low, high = x.aminmax()
+        low, high = low.clamp_max(0), high.clamp_min(0)
+        step = ((high - low) / 255).clamp_min(LEAST_STEP)
+        zero = (-128 - low / step).round().clamp(-128, 127).to(torch.int32)
+    return torch.fake_quantize_per_tensor_affine(x, step, zero, -128, 127)
+
+
+class Int8Conv2d(nn.Conv2d):
+    """nn.Conv2d, rounded while it trains."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return self._conv_forward(rounded_input(x), rounded_weight(self.weight), self.bias)
+
+
+class Int8Linear(nn.Linear):
+    """nn.Linear, rounded while it trains."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return nn.functional.linear(rounded_input(x), rounded_weight(self.weight), self.bias)
+
+
+ROUNDED: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: Int8Conv2d, nn.Linear: Int8Linear}
+
+
+def train_in_int8(network: Staged) -> None:
+    """Make the network's convolutions and linear layers round while it trains; evaluations stay in float.
+
+    Raises UserError where it has layers with weights of another kind alone.
+    """
+    layers = [module for module in network.model.modules() if type(module) in ROUNDED]
+    if not layers:
+        raise UserError(f"student.int8: {network.name} has no plain convolution or linear layer to round")
+    for module in layers:
+        module.__class__ = ROUNDED[type(module)]  # its parameters, hooks and keys stay what they are
