@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,7 @@ from raykd import UserError, __version__, home
 from raykd.output import complain, open_streams
 
 COMMANDS = {
+    "new": "FILE.py --data DIR --student NETWORK [--teacher NETWORK] [--method kd]  write a recipe for your own images",
     "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train, missing teachers first, or go on",
     "tune": "RECIPE [--field VALUE …] [--name N] [--storage DIR] [--samples N]  search, or an ensemble",
     "study": "FILE [--seeds 0 1 2] [--rows …] [--columns …] [--dry-run] [--field VALUE …]  a table of runs",
@@ -21,7 +23,7 @@ COMMANDS = {
     "submit": "RECIPE --address URL [--no-wait] [--command tune|study] [--field VALUE …]  as a Ray job",
     "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write .beton files; or "
     "teach RECIPE [--field VALUE …]  fill the cache of its teachers; or clean [--keep-gb N]  remove old caches",
-    "list": "[methods|models|datasets|recipes|studies]  what there is, a line each",
+    "list": "[methods|models|datasets|recipes|studies|runs [STORAGE]]  what there is, a line each",
 }
 
 # What a file operation fails with because of the machine and not because of raykd.
@@ -46,8 +48,10 @@ def guarded(command: Callable[[], int | None]) -> int:
         return command() or 0
     except UserError as error:
         return _complain(error, 2)
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        from raykd.launch.cluster.signals import Interrupted
+
+        return 128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT)
     except OSError as error:
         if error.errno not in OUTSIDE:
             raise

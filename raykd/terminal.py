@@ -15,8 +15,10 @@ LOG_WIDTH = 160  # a log, unlike a terminal, has no width: rich would break tabl
 class Terminal(Console):
     """Prints text as it is (no markup, no emoji codes, lines never broken) and tables as wide as there is room."""
 
-    def __init__(self, *, stderr: bool = False, width: int | None = None):
-        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+    def __init__(self, *, stderr: bool = False, width: int | None = None, quiet: bool = False):
+        # In a notebook too it prints to standard output: as HTML, every line would be an output of its own.
+        plain = {"markup": False, "emoji": False, "highlight": False, "force_jupyter": False}
+        super().__init__(stderr=stderr, width=width, quiet=quiet, **plain)
         if width is None and not self.is_terminal:
             self.width = LOG_WIDTH
 

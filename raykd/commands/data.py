@@ -14,7 +14,7 @@ from raykd import UserError
 from raykd.data.config import Data, Encoding, Prepared
 from raykd.data.storage.header import open_header
 from raykd.data.storage.prepare import Tick, prepare
-from raykd.launch.cluster.signals import Interrupted, at_once
+from raykd.launch.cluster.signals import at_once
 from raykd.models.weights.downloads import download
 from raykd.recipe.load import load, networks_of, parse
 from raykd.terminal import Terminal
@@ -60,14 +60,11 @@ def run(arguments: Sequence[str]) -> int:
     recipe = arguments[1].endswith(".py") or "/" in arguments[1]
     chosen, data = _of_recipe(arguments) if recipe else _of_source(arguments)
     console = Terminal()
-    try:
-        if chosen.download and recipe:
-            for network in networks_of(load(arguments[1]).recipe):
-                download(network, data.root, console.print)
-        with at_once(), _bars(console) as progress:
-            done = prepare(data, download=chosen.download, skip_corrupt=chosen.skip_corrupt, progress=progress)
-    except Interrupted as stop:
-        return 128 + stop.number
+    if chosen.download and recipe:
+        for network in networks_of(load(arguments[1]).recipe):
+            download(network, data.root, console.print)
+    with at_once(), bars(console) as progress:
+        done = prepare(data, download=chosen.download, skip_corrupt=chosen.skip_corrupt, progress=progress)
     for line in summary(done):
         console.print(line)
     return 0
@@ -134,7 +131,7 @@ class Rate(ProgressColumn):
 
 
 @contextmanager
-def _bars(console: Terminal) -> Iterator[Tick]:
+def bars(console: Terminal) -> Iterator[Tick]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from raykd import UserError
-from raykd.commands.eval import open_finished
 from raykd.data.config import Data
 from raykd.fields import Interval, PositiveInt
 from raykd.recipe.load import parse
+from raykd.runs.opening import open_finished
 from raykd.terminal import Terminal
 
 if TYPE_CHECKING:

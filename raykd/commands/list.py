@@ -1,8 +1,6 @@
-"""raykd list: methods, models, data sets, recipes and studies, a line each."""
+"""raykd list: methods, models, data sets, recipes and studies, a line each; runs as a table."""
 
 import ast
-import importlib
-import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +16,14 @@ Tables = dict[str, list[tuple[str, str]]]  # title → rows
 
 def run(arguments: Sequence[str]) -> int:
     """Print one list, or all of them; returns the exit status."""
+    # A line each, however long, where no terminal says how wide lines may be.
+    console = Terminal(width=None if sys.stdout.isatty() else 400)
+    if arguments and arguments[0] == "runs":
+        return _runs(arguments[1:], console)
     wanted = list(arguments) or list(LISTS)
     for name in wanted:
         if name not in LISTS:
-            raise UserError(f"nothing to list named {name!r}; there are {', '.join(LISTS)}")
-    # A line each, however long, where no terminal says how wide lines may be.
-    console = Terminal(width=None if sys.stdout.isatty() else 400)
+            raise UserError(f"nothing to list named {name!r}; there are {', '.join(LISTS)}, runs")
     for name in wanted:
         for title, rows in LISTS[name]().items():
             table = Table(box=None, pad_edge=False, show_header=False, title=title)
@@ -37,24 +37,29 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _runs(storages: Sequence[str], console: Terminal) -> int:
+    """The runs of each storage, by default of the one that training writes to."""
+    from raykd.launch.driver.run import default_storage
+    from raykd.runs.listing import TITLES, listed
+    from raykd.storage.folder import Folder
+
+    for storage in storages or [default_storage()]:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for title in TITLES:
+            table.add_column(title, overflow="fold", justify="right" if title == "top-1" else "left")
+        for row in listed(Folder(storage)):
+            table.add_row(*row)
+        console.print(table)
+    return 0
+
+
 def methods() -> Tables:
-    """Class and the first line of the module's docstring of every method, by what it learns from."""
-    import raykd.methods
-    from raykd.contract import Distiller
+    """Every method and what it is, by what it learns from."""
+    from raykd.api.new.methods import entries
 
     by_kind: dict[str, list[tuple[str, str]]] = {kind: [] for kind in KINDS}
-    for module in pkgutil.walk_packages(raykd.methods.__path__, "raykd.methods."):
-        loaded = importlib.import_module(module.name)
-        for name, cls in vars(loaded).items():
-            if (
-                isinstance(cls, type)
-                and issubclass(cls, Distiller)
-                and cls.__module__ == loaded.__name__
-                and "Config" in vars(cls)
-            ):
-                by_kind[cls.Config.kind].append(
-                    (f"{module.name.removeprefix('raykd.methods.')}.{name}", (loaded.__doc__ or "").split("\n")[0])
-                )
+    for each in entries():
+        by_kind[each.config.kind].append((f"{each.module}.{each.cls.__name__}", each.line))
     return {f"methods: {kind}": rows for kind, rows in by_kind.items() if rows}
 
 

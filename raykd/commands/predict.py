@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import tyro
 
 from raykd import UserError
-from raykd.commands.eval import open_finished
 from raykd.fields import PositiveInt
 from raykd.output import complain
 from raykd.recipe.load import parse
+from raykd.runs.opening import open_finished
 from raykd.terminal import Terminal
 
 

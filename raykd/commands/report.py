@@ -25,20 +25,13 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Write the report and say where it is; returns the exit status."""
-    from raykd import UserError
-    from raykd.reports.report import report
+    from raykd.api.report import report
 
     default = Options(runs=())
     chosen = parse(
         Options, default, arguments, "raykd report", "Compare runs: tables, curves, gains over the baseline."
     )
-    if not chosen.runs:
-        raise UserError("raykd report needs runs: raykd report runs/digits [--out report.html]")
-    from raykd.storage.local_copy import local_copy, of_results
-
-    far = {place: local_copy(place, of_results) for place in chosen.runs if "://" in place}
-    places = [str(far[place].path) if place in far else place for place in chosen.runs]
-    written = report(places, baseline=chosen.baseline, out=chosen.out, wandb=chosen.wandb)
+    written = report(*chosen.runs, baseline=chosen.baseline, out=chosen.out, wandb=chosen.wandb)
     for line in written.report.left_out:
         Terminal(stderr=True).print(f"left out: {line}")
     console = Terminal()

@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import MinLen
 
 from raykd import UserError
-from raykd.commands.train import default_name
+from raykd.api.starting import default_name
 from raykd.fields import NonNegativeInt, Seed
 from raykd.recipe.load import LoadedStudy, load_study, parse
 from raykd.recipe.study import Cell, select

@@ -21,7 +21,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """RECIPE and the fields that it is going to be trained with; returns the exit status."""
-    from raykd.launch.cluster.signals import Interrupted
     from raykd.launch.driver.run import default_storage, lasting
 
     if not arguments or arguments[0].startswith("-"):
@@ -34,9 +33,6 @@ def run(arguments: Sequence[str]) -> int:
     from raykd.launch.teachers.fill_cache import teach
 
     display = Display(Terminal())
-    try:
-        images = teach(loaded, chosen.recipe, chosen.storage, display)
-    except Interrupted as stop:
-        return 128 + stop.number
+    images = teach(loaded, chosen.recipe, chosen.storage, display)
     display.console.print(f"{images:,} images run through teachers; training reads their outputs")
     return 0

@@ -8,12 +8,11 @@ import tyro
 from rich.table import Table
 
 from raykd import UserError
-from raykd.commands.train import default_name
+from raykd.api.starting import Start, default_name, started
 from raykd.fields import NonNegativeInt
 from raykd.launch.teachers import ensemble_report, names
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded, load, parse
-from raykd.terminal import Terminal
+from raykd.recipe.load import load, parse
 
 
 @dataclass(frozen=True)
@@ -33,30 +32,21 @@ def run(arguments: Sequence[str]) -> int:
     """Search, or train an ensemble; returns the exit status."""
     if not arguments or arguments[0].startswith("-"):
         raise UserError("raykd tune needs a recipe: raykd tune digits/search [--field VALUE …]")
-    from raykd.launch.cluster.signals import Interrupted
-    from raykd.launch.driver import run as job
-    from raykd.launch.driver.display import Display
+    from raykd.launch.driver.run import default_storage
 
     loaded = load(arguments[0])
-    default = Options(loaded.recipe, default_name(loaded.path), job.default_storage(), 0, 0)
+    default = Options(loaded.recipe, default_name(loaded.path), default_storage(), 0, 0)
     chosen = parse(Options, default, arguments[1:], f"raykd tune {arguments[0]}", loaded.docstring)
-    job.lasting(chosen.storage)
-    display = Display(Terminal())
-    job.say_storage(chosen.storage, display)
-    try:
-        return (_search if chosen.recipe.search is not None else _ensemble)(loaded, chosen, display)
-    except Interrupted as stop:
-        return 128 + stop.number
+    begun = started(loaded, chosen.recipe, chosen.name, chosen.storage)
+    (_search if chosen.recipe.search is not None else _ensemble)(begun, chosen)
+    return 0
 
 
-def _search(loaded: Loaded, chosen: Options, display: Any) -> int:
-    from raykd.launch.search.search import search
+def _search(begun: Start, chosen: Options) -> None:
+    from raykd.api.training import tune_started
 
-    wanted = chosen.recipe.search
-    samples, most = chosen.samples or wanted.samples, chosen.max_concurrent or wanted.max_concurrent
-    recipe = replace(chosen.recipe, search=replace(wanted, samples=samples, max_concurrent=most))
-    found = search(loaded, recipe, chosen.name, chosen.storage, display)
-    console, summary, best = display.console, found.summary, found.summary["best"]
+    found = tune_started(begun, chosen.samples, chosen.max_concurrent)
+    console, summary, best = begun.display.console, found.summary, found.summary["best"]
     counts = ", ".join(f"{count} {state}" for state, count in summary["states"].items())
     console.print(f"\n{counts}")
     for trial in found.table.trials.values():
@@ -67,20 +57,17 @@ def _search(loaded: Loaded, chosen: Options, display: Any) -> int:
         console.print(f"  {field} {value}")
     console.print(f"its network on the test split: top-1 {100 * summary['test']['top1']:.2f} %")
     console.print(f"{found.place}: trials.csv, search.json, best.py")
-    return 0
 
 
-def _ensemble(loaded: Loaded, chosen: Options, display: Any) -> int:
-    from raykd.launch.driver import run as job
-    from raykd.launch.teachers import train as ensemble
+def _ensemble(begun: Start, chosen: Options) -> None:
+    from raykd.api.training import teachers_started
 
-    if not names.wanted(chosen.recipe):
-        raise UserError(f"{loaded.path} has neither a search nor teachers to train: there is nothing to tune")
-    job.check(chosen.recipe)
-    most = chosen.max_concurrent or chosen.recipe.teachers.max_parallel
-    recipe = replace(chosen.recipe, teachers=replace(chosen.recipe.teachers, max_parallel=most))
-    places = ensemble.ensure(loaded, recipe, chosen.storage, display)
-    found = ensemble_report.report(loaded, recipe, chosen.name, chosen.storage, places)
+    if not names.wanted(begun.recipe):
+        raise UserError(f"{begun.loaded.path} has neither a search nor teachers to train: there is nothing to tune")
+    most = chosen.max_concurrent or begun.recipe.teachers.max_parallel
+    begun = replace(begun, recipe=replace(begun.recipe, teachers=replace(begun.recipe.teachers, max_parallel=most)))
+    places = teachers_started(begun)
+    found = ensemble_report.report(begun.loaded, begun.recipe, begun.name, begun.storage, places)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "top-1", "top-5", "loss", ""):
         table.add_column(title, overflow="fold")
@@ -88,8 +75,7 @@ def _ensemble(loaded: Loaded, chosen: Options, display: Any) -> int:
         table.add_row(member["name"], *_figures(member), member["path"])
     table.add_row("mean of probabilities", *_figures(found["mean"]), "")
     table.add_row("vote", f"{100 * found['vote']['top1']:.2f} %", "", "", "")
-    display.console.print(table)
-    return 0
+    begun.display.console.print(table)
 
 
 def _figures(of: dict[str, Any]) -> tuple[str, str, str]:

@@ -41,6 +41,20 @@ def held(run: Folder, say: Callable[[str], None]) -> Iterator[str]:
                 run.delete(FILE)
 
 
+def in_use(run: Folder) -> bool:
+    """Whether a process of this machine holds the name of a run on a local storage; of others nothing is known."""
+    if run.local is None or not (run.local / ".lock").is_file():
+        return False
+    import fcntl
+
+    with open(run.local / ".lock", "rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 @contextmanager
 def _alone_on_this_machine(run: Folder) -> Iterator[None]:
     if run.local is None:

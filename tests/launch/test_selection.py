@@ -26,7 +26,5 @@ def line(deployed: float, **selection: float) -> dict:
 def test_the_best_top1_is_the_deployed_networks_at_the_best_evaluation():
     assert best_top1([line(0.5, selection=0.6), line(0.7, selection=0.4)], math.nan) == 0.5
     assert best_top1([line(0.5, selection=0.6), line(0.4, selection=0.6)], math.nan) == 0.5  # the earliest of equals
-    assert (
-        best_top1([line(0.5), line(0.7), {"phase": "initialise"}], math.nan) == 0.7
-    )  # of an older version
+    assert best_top1([line(0.5), line(0.7), {"phase": "initialise"}], math.nan) == 0.7  # of an older version
     assert best_top1([{"phase": "initialise"}], 0.3) == 0.3

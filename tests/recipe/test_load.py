@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raykd import UserError
-from raykd.commands.train import default_name
+from raykd.api.starting import default_name
 from raykd.recipe import Recipe
 from raykd.recipe.load import check_types, load, load_object, override
 from raykd.recipe.sources import materialize

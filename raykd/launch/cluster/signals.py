@@ -16,8 +16,8 @@ class StopRequested(Exception):
         self.step = step
 
 
-class Interrupted(Exception):
-    """Asked to stop by a signal, and stopped in order."""
+class Interrupted(KeyboardInterrupt):
+    """Asked to stop by a signal, SIGINT or another, and stopped in order."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar in a terminal, plain lines in a log."""
+"""What a person sees of a run: a live bar in a terminal and in a notebook, plain lines in a log."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -8,6 +8,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from raykd.launch.driver.notebook import NotebookBar, in_notebook
 from raykd.launch.run_state import messages
 from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
@@ -22,7 +23,7 @@ class Display:
     def __init__(self, console: Terminal, label: str = ""):
         self.console, self._label = console, label
         self._seen_epoch, self._phase, self._said, self._told = -1.0, "", "", set()
-        self._bar: Progress | None = None
+        self._bar: Progress | NotebookBar | None = None
         self._task: Any = None
 
     @contextmanager
@@ -30,6 +31,11 @@ class Display:
         """While inside, `show` belongs to this run."""
         self._label, self._seen_epoch, self._phase, self._began = name, -1.0, "", time.monotonic()
         self.console.print(Text.assemble((name, "bold"), f": {_what(recipe)}"))
+        if in_notebook() and not self.console.quiet:
+            with NotebookBar() as self._bar:
+                yield
+            self._bar = None
+            return
         if not self.console.is_terminal:
             yield
             return

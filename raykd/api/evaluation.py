@@ -1,0 +1,88 @@
+"""Every network of a run, again, on its evaluation split."""
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from raykd import UserError
+from raykd.api.run import Run
+from raykd.data.config import Data
+from raykd.recipe import Recipe
+from raykd.runs.opening import open_finished
+from raykd.storage.folder import Folder
+from raykd.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Figures of a run's networks, the deployed one first."""
+
+    networks: dict[str, dict[str, float]]
+    """Of each network top1, top5, loss, ece and the recipe's own metrics; accuracies as fractions."""
+    measures: dict[str, float]
+    """Further figures of the method, such as the diversity of its branches."""
+    recipe: Recipe
+
+
+def evaluate(
+    run: Run | str | Path,
+    *,
+    threads: int = 0,
+    batch_size: int = 0,
+    test: bool = False,
+    trust_source: bool = False,
+    data_root: str = Data.root,
+) -> Evaluated:
+    """Evaluate every network of a run from its newest checkpoint that reads.
+
+    threads: CPU threads, 0: torch's own choice. batch_size: images at once, 0: the recipe's. test: the test split, also
+    where the run's own evaluations are on a part held out. trust_source: import the user's own modules that the run's
+    directory holds. data_root: folder of the .beton files and downloads; the run's own may be somebody else's.
+    Raises UserError where there is no run, no checkpoint, or other data than the run had.
+    """
+    folder, recipe = open_finished(str(getattr(run, "path", run)), trust_source)
+    data = replace(recipe.data, root=data_root, shared="")
+    recipe = replace(recipe, batch_size=batch_size or recipe.batch_size, data=data)
+    if test:
+        recipe = replace(recipe, data=replace(data, validation=0.0))
+    return _evaluated(folder, recipe, threads)
+
+
+def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
+    import torch
+
+    from raykd.runs.checkpoint import newest
+    from raykd.runs.directory import other_data, trained_teachers
+    from raykd.training.evaluation.evaluate import evaluate as measure
+    from raykd.training.process import use_cpus
+    from raykd.training.setup import Experiment, Placement
+    from raykd.training.update.nonfinite import NotFiniteError
+
+    if threads:
+        use_cpus(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with closing(Experiment(recipe, Placement(device, torch.get_num_threads()), trained_teachers(folder))) as opened:
+        changed = other_data(folder, opened.prepared)
+        if changed:
+            raise UserError(f"{changed}: bring the data back to evaluate it")
+        state, found = opened.new_state(), newest(folder, _warn)
+        if found is None:
+            raise UserError(f"{folder} has no checkpoint to evaluate")
+        state.restore(found[0])
+        distiller, batches = state.evaluated.eval(), opened.test_data.batches()
+        try:
+            figures, measures = measure(
+                distiller.predict, batches, opened.autocast, {}, distiller.measure, recipe.metrics
+            )
+        except NotFiniteError as error:
+            raise UserError(f"{folder}: {error}") from None
+    networks = {
+        name: {"top1": each.top1, "top5": each.top5, "loss": each.loss, "ece": each.ece}
+        | {metric.name: each.means[metric.name] for metric in recipe.metrics}
+        for name, each in figures.items()
+    }
+    return Evaluated(networks, measures, recipe)
+
+
+def _warn(line: str) -> None:
+    Terminal(stderr=True).print(f"warning: {line}")

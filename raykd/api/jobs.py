@@ -1,0 +1,157 @@
+"""A recipe as a Ray job, from Python and for `raykd submit`: sent, followed, its exit status."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from raykd import UserError
+from raykd.api.starting import loaded_as
+from raykd.launch.jobs import submit as jobs
+from raykd.output import masked
+from raykd.recipe import Recipe, shipped
+from raykd.recipe.load import Loaded
+from raykd.recipe.source import to_source
+from raykd.storage.atomic import temporary_folder
+from raykd.terminal import Terminal
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is sent, where to, and what the job does there."""
+
+    loaded: Loaded
+    recipe: Recipe
+    name: str
+    """Of the run, "" where `arguments` name it."""
+    address: str
+    """The Ray dashboard's URL; "": $RAY_API_SERVER_ADDRESS."""
+    storage: str
+    """Absolute path or URI on the cluster; "": $RAYKD_STORAGE or ~/raykd/runs there."""
+    command: Literal["train", "tune", "study"]
+    wandb_key: Literal["send", "cluster"]
+    arguments: tuple[str, ...] = ()
+    """Words that follow the recipe in the job's command."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job on a cluster."""
+
+    id: str
+    address: str
+    client: Any  # Ray's JobSubmissionClient
+
+    @property
+    def status(self) -> str:
+        """In Ray's words: pending, running, stopped, succeeded, failed."""
+        return self.client.get_job_status(self.id).lower()
+
+    def follow(self, write: Say) -> str:
+        """Hand its log on until it ends; the address of its last W&B run, or an empty string."""
+        return jobs.follow(self.client, self.id, write)
+
+    @property
+    def exit_status(self) -> int:
+        """Of a job that has ended: 0 done, 1 the run failed, 2 the input was wrong, 143 stopped."""
+        return jobs.exit_status(self.client, self.id)
+
+
+def submit(
+    recipe: Recipe | str | Path,
+    *,
+    address: str = "",
+    name: str = "",
+    storage: str = "",
+    command: Literal["train", "tune"] = "train",
+    wandb_key: Literal["send", "cluster"] = "send",
+    wait: bool = True,
+    show: bool = True,
+) -> Submitted:
+    """Train or tune a recipe as a Ray job, with the user's own modules and this very raykd.
+
+    recipe, name: as of `raykd.train`. address: the Ray dashboard's URL; "" for $RAY_API_SERVER_ADDRESS.
+    storage: an absolute path or a URI on the cluster; "" for its own default. wandb_key: "send" this machine's, hidden;
+    "cluster": the head node has one. wait: until the job ends, its log printed where `show`.
+    """
+    loaded, name = loaded_as(recipe, name)
+    say = Terminal().print if show else lambda *words, **options: None
+    request = Request(
+        loaded=loaded,
+        recipe=loaded.recipe,
+        name=name,
+        address=address,
+        storage=storage,
+        command=command,
+        wandb_key=wandb_key,
+        arguments=("--name", name),
+    )
+    sent = send(request, say)
+    if wait:
+        sent.follow(lambda text: say(text, end=""))
+    return sent
+
+
+def send(request: Request, say: Say) -> Submitted:
+    """Start the job, and say what was sent and where to see it; raises UserError before anything is sent."""
+    address = request.address or os.environ.get("RAY_API_SERVER_ADDRESS", "")
+    check(address, request.storage, request.arguments)
+    arguments = (*request.arguments, *(("--storage", request.storage) if request.storage else ()))
+    client = jobs.connect(address)
+    with temporary_folder() as folder:
+        recipe, root, size = _packed(request, Path(folder))
+        told = _add_key(Path(folder), request, address)
+        job = jobs.Job(request.command, recipe, arguments, request.name)
+        job_id = jobs.submit(client, job, Path(folder))
+    say(f"job {job_id}: {job.entrypoint}")
+    say(f"  sent {jobs.in_words(size)} of {root}; W&B key: {told}")
+    say(f"  dashboard {address.rstrip('/')}/#/jobs/{job_id}")
+    return Submitted(job_id, address, client)
+
+
+def check(address: str, storage: str, words: Sequence[str]) -> None:
+    """Raise UserError for an address that is missing, and a storage that would not last or would show a secret."""
+    if not address:
+        raise UserError("address: where is the cluster? Give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
+    for word in (storage, *words):
+        if masked(word) != word:
+            said = "all who see the dashboard can read the job's command; set credentials there"
+            raise UserError(f"{masked(word)}: {said}")
+    if storage and "://" not in storage and not storage.startswith(("/", "~")):
+        raise UserError(f"storage: {storage!r} is relative; on the cluster only an absolute path or a URI lasts")
+
+
+def _packed(request: Request, folder: Path) -> tuple[str, str, int]:
+    """Fill the folder; the recipe as the job's command names it, what was packed, and its bytes."""
+    loaded = request.loaded
+    if loaded.path.is_file():
+        root = jobs.root_of(loaded)
+        name = str(loaded.path.relative_to(root)) if root is not None else shipped.name_of(loaded.path)
+        return name, str(root or "raykd"), jobs.pack(root, folder)
+    if request.recipe.search is not None:
+        raise UserError("a search made in Python can't be sent: write the recipe into a file, and give its path")
+    name = re.sub(r"\W", "_", f"sent_{request.name}") + ".py"
+    files = {**loaded.sources, name: to_source(request.recipe, f"{request.name}, made in Python.")}
+    return name, "raykd and the recipe", jobs.pack(None, folder, files)
+
+
+def _add_key(folder: Path, request: Request, address: str) -> str:
+    """Put this machine's W&B key beside the code where that is wanted and safe; says what was done."""
+    from raykd.launch.jobs import wandb_key as key
+    from raykd.track import server
+
+    if request.recipe.wandb.mode in ("offline", "disabled"):
+        return "not needed"
+    if request.wandb_key == "cluster":
+        return "the cluster's own"
+    found = server.key()
+    if not found:
+        return "none here, the cluster's own if it has one"
+    if not jobs.private(address):
+        return "not sent over plain http to another machine; use a tunnel or https, or store it on the head node"
+    key.put(folder, found)
+    return "sent as a file of mode 0600"

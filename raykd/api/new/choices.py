@@ -1,0 +1,142 @@
+"""What a recipe for one's own images is going to say: measured on the images, or chosen by their number and size."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from raykd import UserError
+from raykd.api.new import methods
+from raykd.data.config import Data, Prepared, Source
+from raykd.data.storage.header import open_header
+from raykd.data.storage.prepare import Tick, prepare
+from raykd.models import create
+
+SMALL = 64  # pixels: images up to this size are trained on as they are, with padded crops
+STEPS = 3000  # updates that a training from scratch gets at least, where that is no more than MOST passes
+LEAST, MOST = 30, 100  # passes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the user says."""
+
+    data: str
+    """Folder of images, a table (.csv, .tsv, .parquet, .txt), an .npz file, or the name of a data set."""
+    student: str
+    teacher: str = ""
+    """A network, or the directory of a finished run; "": the method has none."""
+    method: str = "kd"
+    image_size: int = 0
+    """Side of the images that the networks get; 0: by the images' own."""
+    pretrained: bool = False
+    """Start both networks from their libraries' weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What was measured and chosen."""
+
+    wanted: Wanted
+    source: Source
+    prepared: Prepared
+    method: methods.Entry
+    teachers: int
+    image_size: int
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    warmup_steps: int
+    smallest: tuple[int, str] = field(default=(0, ""))  # images of the class with the fewest, and its name
+
+    @property
+    def as_they_are(self) -> bool:
+        """Whether all images have the size that the networks get."""
+        return self.prepared.sides == (self.image_size, self.image_size)
+
+
+def choose(wanted: Wanted, progress: Tick, download: bool) -> Choices:
+    """Look at the images and the networks, and choose what fits them."""
+    method, source = methods.entry(wanted.method), source_of(wanted.data)
+    if method.needs_teacher and not wanted.teacher:
+        raise UserError(f"{wanted.method} needs --teacher, a network such as timm:resnet18 or the directory of a run")
+    if wanted.teacher and not method.needs_teacher:
+        raise UserError(f"{wanted.method} has no use for a teacher: leave --teacher out")
+    prepared = prepare(Data(source=source, image_size=1), download=download, progress=progress)
+    size = wanted.image_size or size_for(prepared)
+    classes = len(prepared.classes)
+    if classes < 2 or prepared.train_size <= prepared.unlabelled:
+        raise UserError(f"{wanted.data} has {classes} class(es) with labelled images; at least two are needed")
+
+    def new(name: str) -> Callable:
+        return lambda: create(name, classes, size)
+
+    teacher = wanted.teacher if wanted.teacher and not is_run(wanted.teacher) else wanted.student
+    teachers = methods.fitting(method, new(wanted.student), new(teacher), prepared.train_size)
+    batch = batch_for(prepared.train_size)
+    steps = max(1, prepared.train_size // batch)
+    epochs = int(np.clip(-(-STEPS // steps), LEAST, MOST))
+    return Choices(
+        wanted=wanted,
+        source=source,
+        prepared=prepared,
+        method=method,
+        teachers=teachers,
+        image_size=size,
+        batch_size=batch,
+        epochs=epochs,
+        learning_rate=rate_for(batch, wanted.pretrained),
+        warmup_steps=max(1, epochs * steps // 20),
+        smallest=smallest_class(prepared),
+    )
+
+
+def source_of(word: str) -> Source:
+    """The source that a folder, a file or a data set's name means; raises UserError."""
+    from raykd.data.sources import ALL, ImageFolder, Npz, Table
+
+    path = Path(word).expanduser()
+    if path.is_dir():
+        return ImageFolder(path=word)
+    if path.is_file():
+        return Npz(path=word) if path.suffix == ".npz" else Table(path=word)
+    known = {source.name: source for source in ALL}
+    try:
+        return known[word]()
+    except KeyError:
+        raise UserError(f"--data {word}: no such folder or file, nor a data set of `raykd list datasets`") from None
+    except TypeError as error:
+        missing = re.findall(r"'(\w+)'", str(error))
+        raise UserError(f"--data {word}: it needs {', '.join(missing)}, so write the recipe by hand") from None
+
+
+def is_run(word: str) -> bool:
+    """Whether a teacher is the directory of a run."""
+    return Path(word, "recipe.json").is_file()
+
+
+def size_for(prepared: Prepared) -> int:
+    """Small images as they are; larger ones at a multiple of 32 pixels that none must be enlarged to, 224 at most."""
+    least = prepared.sides[0] if prepared.sides else 224
+    return least if least <= SMALL else min(224, least // 32 * 32)
+
+
+def batch_for(images: int) -> int:
+    """A power of two with at least 20 batches in a pass, from 8 to 128."""
+    return int(2 ** np.clip(np.floor(np.log2(max(1, images / 20))), 3, 7))
+
+
+def rate_for(batch: int, pretrained: bool) -> float:
+    """AdamW's peak rate: 1e-3 for a batch of 128, by its square root for others; a fifth of it for fine-tuning."""
+    rate = 1e-3 * (batch / 128) ** 0.5 * (0.2 if pretrained else 1.0)
+    return float(f"{rate:.1g}")
+
+
+def smallest_class(prepared: Prepared) -> tuple[int, str]:
+    """Training images of the class with the fewest, and its name."""
+    labels = open_header(prepared.train, prepared).labels
+    counts = np.bincount(labels[labels >= 0], minlength=len(prepared.classes))
+    least = int(counts.argmin())
+    return int(counts[least]), prepared.classes[least]

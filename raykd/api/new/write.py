@@ -1,0 +1,26 @@
+"""`raykd new`: the file, written where there is none."""
+
+from pathlib import Path
+
+from raykd import UserError
+from raykd.api.new.choices import Choices, Wanted, choose
+from raykd.api.new.text import recipe_text
+from raykd.data.storage.prepare import Tick, quiet
+
+
+def new_recipe(to: Path, wanted: Wanted, progress: Tick = quiet, download: bool = False) -> Choices:
+    """Write a recipe; raises UserError where a file is there, and for data or networks that can't be used.
+
+    The data set's files are written on the way, as training would write them.
+    """
+    if to.suffix != ".py" or not to.stem.isidentifier():
+        raise UserError(f"{to}: a recipe is a Python file with a name such as my_recipe.py")
+    if to.exists():
+        raise UserError(f"{to} is there already: give another name")
+    if not to.absolute().parent.is_dir():
+        raise UserError(f"{to.parent} is no folder")
+    choices = choose(wanted, progress, download)
+    text = recipe_text(to, choices)
+    with open(to, "x", encoding="utf-8") as file:
+        file.write(text)
+    return choices

@@ -1,0 +1,31 @@
+"""The comparison of runs from Python, and for `raykd report`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raykd import UserError
+from raykd.api.run import Run
+from raykd.storage.local_copy import local_copy, of_results
+
+if TYPE_CHECKING:
+    from raykd.reports.report import Written
+
+
+def report(
+    *runs: Run | str | Path, baseline: str = "", out: str | Path = "report.html", wandb: bool = False
+) -> "Written":
+    """Compare runs: tables, curves, gains over the baseline; the format is that of the suffix of `out`.
+
+    runs: `Run`s, run directories, folders of them, studies, searches, URIs of the storage, or
+    wandb:ENTITY/PROJECT[/GROUP]. baseline: method that gains are measured against; "" for supervised training of the
+    same student. out: .html, .md, .csv or .tex. wandb: save a draft W&B Report too.
+    Raises UserError where no run can be read, and for an unknown baseline or suffix.
+    """
+    from raykd.reports.report import report as write
+
+    if not runs:
+        raise UserError("raykd report needs runs: raykd report runs/digits [--out report.html]")
+    given = [run.path if isinstance(run, Run) else str(run) for run in runs]
+    far = {place: local_copy(place, of_results) for place in given if "://" in place}
+    places = [str(far[place].path) if place in far else place for place in given]
+    return write(places, baseline=baseline, out=Path(out), wandb=wandb)

@@ -1,0 +1,41 @@
+"""A search from Python: what it found, its best trial, its trials."""
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from raykd.api.run import Run
+from raykd.storage.folder import Folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """A search by its directory."""
+
+    path: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """search.json: the space, the states of the trials, the best values and their test accuracy as a fraction."""
+        return Folder(self.path).read_json("search.json")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The best trial's values by dotted field name."""
+        return self.summary["values"]
+
+    @property
+    def best(self) -> Run:
+        """The run of the best trial that ran to its end."""
+        return Run(path=(Folder(self.path) / f"trials/{self.summary['best']}").place)
+
+    @property
+    def trials(self) -> Any:
+        """trials.csv, a row a trial: a pandas DataFrame, or without pandas a list of dicts of text."""
+        text = Folder(self.path).read("trials.csv").decode()
+        try:
+            import pandas
+        except ImportError:
+            return list(csv.DictReader(io.StringIO(text)))
+        return pandas.read_csv(io.StringIO(text))

@@ -1,0 +1,52 @@
+"""How whatever is started begins: a recipe with its sources, a name, a storage, and where progress is shown."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from raykd import UserError
+from raykd.launch.driver.display import Display
+from raykd.launch.driver.run import default_storage, lasting, say_storage
+from raykd.recipe import Recipe
+from raykd.recipe.load import Loaded, load, load_object
+from raykd.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class Start:
+    """A recipe with its sources, and where its run is going to be."""
+
+    loaded: Loaded
+    recipe: Recipe
+    """The loaded one, or one that differs in its fields."""
+    name: str
+    storage: str
+    display: Display
+
+
+def start(recipe: Recipe | str | Path, name: str, storage: str | Path, show: bool) -> Start:
+    """name: "" for that of the recipe's file. storage: "" for $RAYKD_STORAGE or ./runs. show: print progress."""
+    loaded, name = loaded_as(recipe, name)
+    return started(loaded, loaded.recipe, name, str(storage) or default_storage(), show)
+
+
+def started(loaded: Loaded, recipe: Recipe, name: str, storage: str, show: bool = True) -> Start:
+    """Raises UserError for a storage that would be lost with a Ray job's copy of its folder."""
+    lasting(storage)
+    display = Display(Terminal(quiet=not show))
+    say_storage(storage, display)
+    return Start(loaded, recipe, name, storage, display)
+
+
+def loaded_as(recipe: Recipe | str | Path, name: str) -> tuple[Loaded, str]:
+    """A recipe with its sources, and its run's name: the one given, else that of the recipe's folder and file."""
+    if not isinstance(recipe, Recipe):
+        loaded = load(recipe)
+        return loaded, name or default_name(loaded.path)
+    if not name:
+        raise UserError("name: a recipe that is not read from a file needs one, e.g. name='mine/kd'")
+    return load_object(recipe, name), name
+
+
+def default_name(path: Path) -> str:
+    """A recipe's folder and file: recipes/digits/kd.py is digits/kd."""
+    return "/".join(filter(None, (path.parent.name, path.stem)))

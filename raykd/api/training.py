@@ -1,0 +1,89 @@
+"""Training from Python: one run with its teachers, the teachers alone, a search."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raykd import UserError
+from raykd.api.run import Run
+from raykd.api.search import SearchResult
+from raykd.api.starting import Start, start
+from raykd.launch.driver import run as driver
+from raykd.launch.teachers import names
+from raykd.launch.teachers import train as teachers
+from raykd.recipe import Recipe
+
+if TYPE_CHECKING:
+    from raykd.launch.search.search import Found
+
+
+def train(recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True) -> Run:
+    """Train a recipe, its missing teachers first; under a name that is there already go on where it stopped.
+
+    Inside `ray.init()` it uses that cluster; otherwise it joins the one that runs on this machine or that RAY_ADDRESS
+    names, or starts one for as long as it trains.
+
+    recipe: a `Recipe`, the path of a recipe's file, or the name of one that ships with raykd, as "digits/kd".
+    name: of the run below the storage; "" for the recipe's folder and file.
+    storage: folder or URI (s3://, gs://, …) of runs; "" for $RAYKD_STORAGE, else ./runs.
+    show: print progress.
+
+    Raises UserError for input that no run can have, RunFailed where the run ended without a result, and
+    KeyboardInterrupt where it was stopped, after a checkpoint.
+    """
+    return Run(path=train_started(start(recipe, name, storage, show)).place)
+
+
+def train_started(begun: Start) -> driver.Finished:
+    """Train what has been begun."""
+    driver.check(begun.recipe)
+    trained = teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)
+    return driver.train(begun.loaded, begun.recipe, begun.name, begun.storage, trained, begun.display)
+
+
+def train_teachers(
+    recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True
+) -> list[Run]:
+    """Train the teachers of a recipe that are missing, side by side where there is room; all of them, in order.
+
+    Arguments and errors as of `train`.
+    """
+    return [Run(path=place) for place in teachers_started(start(recipe, name, storage, show))]
+
+
+def teachers_started(begun: Start) -> list[str]:
+    """Run directories of the teachers of what has been begun."""
+    if not names.wanted(begun.recipe):
+        raise UserError(f"{begun.loaded.path} has no teachers to train")
+    driver.check(begun.recipe)
+    return teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)
+
+
+def tune(
+    recipe: Recipe | str | Path,
+    *,
+    name: str = "",
+    storage: str | Path = "",
+    samples: int = 0,
+    max_concurrent: int = 0,
+    show: bool = True,
+) -> SearchResult:
+    """Run a recipe's search, or go on with it: no trial that is done is repeated.
+
+    samples, max_concurrent: trials in all and at once, instead of the search's own numbers; 0: those.
+    Other arguments and errors as of `train`.
+    """
+    begun = start(recipe, name, storage, show)
+    if begun.recipe.search is None:
+        raise UserError(f"{begun.name}: the recipe has no `search`")
+    return SearchResult(path=tune_started(begun, samples, max_concurrent).place)
+
+
+def tune_started(begun: Start, samples: int, max_concurrent: int) -> "Found":
+    """Search as what has been begun says, with other numbers of trials where they are not 0."""
+    from raykd.launch.search.search import search
+
+    wanted = begun.recipe.search
+    samples, most = samples or wanted.samples, max_concurrent or wanted.max_concurrent
+    recipe = replace(begun.recipe, search=replace(wanted, samples=samples, max_concurrent=most))
+    return search(begun.loaded, recipe, begun.name, begun.storage, begun.display)

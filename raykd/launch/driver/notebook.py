@@ -1,0 +1,35 @@
+"""Progress in a notebook: one bar below the cell, brought up to date in its place and gone at the end."""
+
+import html
+import sys
+import time
+from typing import Any
+
+SECONDS = 0.3  # between two updates: each is a message to the browser
+
+
+def in_notebook() -> bool:
+    """Whether output goes to a notebook's cells."""
+    return "ipykernel" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+
+
+class NotebookBar:
+    """What rich's Progress is in a terminal, as far as `Display` uses it."""
+
+    def __enter__(self) -> "NotebookBar":
+        from IPython.display import HTML, display
+
+        self._html, self._last = HTML, 0.0
+        self._handle = display(HTML("starting workers"), display_id=True)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._handle.update(self._html(""))
+
+    def update(self, task: Any, *, description: str, completed: int, total: int | None, values: str) -> None:
+        """completed, total: steps; total None: not known yet."""
+        if time.monotonic() - self._last < SECONDS:
+            return
+        self._last = time.monotonic()
+        bar = f"<progress value={completed} max={total}></progress> {completed:,}/{total:,} " if total else ""
+        self._handle.update(self._html(html.escape(description) + " " + bar + html.escape(values)))

@@ -1,0 +1,35 @@
+"""A run's directory opened to use it again: its recipe, and the user's modules where they are trusted."""
+
+import importlib.util
+
+from raykd import UserError
+from raykd.recipe import Recipe
+from raykd.recipe.sources import materialize
+from raykd.runs.recipe import recipe_of
+from raykd.storage.atomic import scratch
+from raykd.storage.folder import Folder
+
+
+def open_finished(place: str, trust_source: bool = False) -> tuple[Folder, Recipe]:
+    """Folder and recipe of a run directory; raises UserError where it is none.
+
+    trust_source: import the modules of the user's own that lie in the directory, which runs them.
+    """
+    folder = Folder(place)
+    if not folder.exists("recipe.json"):
+        raise UserError(f"{folder} is no run directory: it has no recipe.json")
+    if trust_source and folder.exists("source"):
+        materialize(sources_of(folder), scratch())
+    return folder, recipe_of(folder, trusted=trust_source)
+
+
+def sources_of(folder: Folder, below: str = "source") -> dict[str, str]:
+    """The recipe's source files in a run directory, by path below `source`."""
+    found = {}
+    for name in folder.names(below):
+        path = f"{below}/{name}"
+        if name.endswith(".py"):
+            found[path.removeprefix("source/")] = importlib.util.decode_source(folder.read(path))
+        else:
+            found |= sources_of(folder, path)
+    return found

@@ -1,0 +1,57 @@
+"""KD from timm:resnet18 to timm:mobilenetv3_small_050 on a folder of images: copy this file, and change its top.
+
+raykd train folder/kd --data.source.path DIR --teachers.sources.0.recipe.data.source.path DIR
+
+DIR has train/CLASS/*.jpg and val/CLASS/*.jpg, or train/ alone, or the classes' folders. Mean and deviation are those of
+its training images. `raykd new mine.py --data DIR --teacher NETWORK --student NETWORK` writes such a file with figures
+that fit the images. Not measured.
+"""
+
+from dataclasses import replace
+
+from raykd import (
+    KD,
+    AdamW,
+    CenterCrop,
+    Cosine,
+    Data,
+    Flip,
+    ImageFolder,
+    Network,
+    RandomResizedCrop,
+    Recipe,
+    Resize,
+    Supervised,
+    Teachers,
+    Train,
+)
+
+# What one usually changes.
+TEACHER = Network(name="timm:resnet18")  # weights="pretrained" starts from its library's weights, once downloaded
+STUDENT = Network(name="timm:mobilenetv3_small_050")
+EPOCHS = 60  # passes over the training images
+
+DATA = Data(
+    source=ImageFolder(path="images"),
+    image_size=96,
+    train=(RandomResizedCrop(area=(0.35, 1.0)), Flip()),  # without Flip() where left and right differ, as in text
+    test=(Resize(size=110), CenterCrop()),
+)
+
+alone = Recipe(
+    method=Supervised.Config(),
+    student=TEACHER,
+    data=DATA,
+    epochs=EPOCHS,
+    batch_size=64,
+    optimizer=AdamW(learning_rate=0.0007, weight_decay=0.05, decay_vectors=False),
+    schedule=Cosine(warmup_steps=100),
+    # gpus_per_worker=1,  # on a machine with a GPU; on several or with several, workers=2 and more
+)
+
+recipe = replace(
+    alone,
+    method=KD.Config(),
+    student=STUDENT,
+    teachers=Teachers(sources=(Train(recipe=alone),)),
+)

@@ -1,0 +1,54 @@
+"""What a job is packed with, without a cluster."""
+
+from dataclasses import replace
+
+import pytest
+
+import raykd
+from raykd.api.jobs import Request, _packed, check
+from raykd.api.starting import loaded_as
+from raykd.recipe.load import load
+
+
+def request(recipe, name=""):
+    loaded, name = loaded_as(recipe, name)
+    return Request(
+        loaded=loaded,
+        recipe=loaded.recipe,
+        name=name,
+        address="",
+        storage="",
+        command="train",
+        wandb_key="send",
+    )
+
+
+def test_a_recipe_made_in_python_is_sent_as_a_file_that_makes_it_again(recipe, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    name, what, size = _packed(request(recipe, "mine/quick"), tmp_path / "folder")
+    assert (tmp_path / "folder" / "raykd" / "recipes" / "digits" / "kd.py").is_file() and size > 0
+    assert not (tmp_path / "folder" / "raykd" / "recipes" / "__init__.py").exists()
+    monkeypatch.chdir(tmp_path / "folder")
+    assert load(name).recipe == recipe
+
+
+def test_a_shipped_recipe_is_sent_by_its_name_from_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    name, what, _ = _packed(request("digits/kd"), tmp_path / "folder")
+    assert (name, what) == ("digits/kd", "raykd")
+    assert (tmp_path / "folder/raykd/recipes/digits/teacher.py").is_file()
+
+
+def test_a_search_made_in_python_is_refused(recipe, tmp_path):
+    search = replace(recipe, search=raykd.Search(space={"epochs": None}))
+    with pytest.raises(raykd.UserError, match="write the recipe into a file"):
+        _packed(request(search, "mine"), tmp_path)
+
+
+def test_the_address_and_the_storage_are_checked_before_anything_is_sent():
+    with pytest.raises(raykd.UserError, match="address"):
+        check("", "", ())
+    with pytest.raises(raykd.UserError, match="relative"):
+        check("http://127.0.0.1:8265", "runs", ())

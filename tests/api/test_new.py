@@ -1,0 +1,105 @@
+"""`raykd new`: the recipe that it writes loads, fits the images, and runs, for every method that makes one."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raykd import UserError
+from raykd.__main__ import main
+from raykd.api.new.choices import Wanted, batch_for, rate_for, size_for
+from raykd.api.new.methods import APART, entries
+from raykd.api.new.write import new_recipe
+from raykd.data.config import Prepared
+from raykd.launch.driver.validate import check
+from raykd.recipe import Run, Train
+from raykd.recipe.load import load
+
+GENERIC = [each.module for each in entries() if each.module not in APART]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two classes of 40 and 24 pictures of 20 to 40 pixels."""
+    folder, generator = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for name, count in (("ant", 40), ("bee", 24)):
+        (folder / name).mkdir()
+        for i in range(count):
+            height, width = generator.integers(20, 41, 2) if i > 1 else (20, 40)
+            pixels = generator.integers(0, 256, (height, width, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", GENERIC)
+def test_every_methods_recipe_loads_and_can_be_run(method, photos, home):
+    student = "timm:test_resnet" if method in ("teskd", "base.multi_teacher") else "resnet8"
+    needs_teacher = next(each for each in entries() if each.module == method).needs_teacher
+    teacher = ("resnet20" if student == "resnet8" else student) if needs_teacher else ""
+    path = home / f"new_{method.replace('.', '_')}.py"
+    choices = new_recipe(path, Wanted(data=str(photos), student=student, teacher=teacher, method=method))
+    recipe = load(path).recipe
+    check(recipe)
+    assert type(recipe.method).__module__ == f"raykd.methods.{method}" and recipe.student.name == student
+    assert recipe.data.mean == pytest.approx(choices.prepared.mean, abs=1e-4)
+    assert recipe.data.image_size == 20 and recipe.batch_size == 8
+    if needs_teacher:
+        (source,) = recipe.teachers.sources
+        assert isinstance(source, Train) and len(source.seeds) == choices.teachers
+        assert (source.recipe.student.name, source.recipe.data.source) == (teacher, recipe.data.source)
+
+
+def test_it_runs_as_it_is_from_the_command_line(photos, home, capsys):
+    words = ["new", "mine.py", "--data", str(photos), "--teacher", "resnet20", "--student", "resnet8"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "2 classes: ant, bee" in said and "raykd train mine.py" in said
+    written = (home / "mine.py").read_text()
+    assert "'bee'" in written and max(map(len, written.splitlines())) <= 120
+    quick = ["--epochs", "0.2", "--workers", "0", "--wandb.mode", "disabled", "--storage", str(home / "runs")]
+    quick += ["--teachers.sources.0.recipe.epochs", "0.2", "--teachers.sources.0.recipe.workers", "0"]
+    quick += ["--teachers.sources.0.recipe.wandb.mode", "disabled", "--name", "mine"]
+    assert main(["train", "mine.py", *quick]) == 0
+    assert "student distilled" in capsys.readouterr().out
+    assert main(words) == 2 and "is there already" in capsys.readouterr().err
+    assert (home / "mine.py").read_text() == written
+    new_recipe(home / "again.py", Wanted(data=str(photos), student="resnet8", teacher="runs/mine"))
+    (source,) = load(home / "again.py").recipe.teachers.sources
+    assert isinstance(source, Run) and source.path == str(home / "runs/mine")
+
+
+@pytest.mark.parametrize(
+    ("to", "changes", "says"),
+    [
+        ("mine.txt", {}, "mine.txt: a recipe is a Python file"),
+        ("two-words.py", {}, "a recipe is a Python file"),
+        ("nowhere/mine.py", {}, "no folder"),
+        ("mine.py", {"data": "none"}, "no such folder or file"),
+        ("mine.py", {"data": "huggingface"}, "it needs dataset"),
+        ("mine.py", {"teacher": ""}, "needs --teacher"),
+        ("mine.py", {"method": "supervised"}, "no use for a teacher"),
+        ("mine.py", {"method": "dkdd"}, "did you mean dkd"),
+        ("mine.py", {"method": "sum"}, "makes no recipe by itself"),
+        ("mine.py", {"student": "resnet9"}, "unknown network 'resnet9'"),
+        ("mine.py", {"method": "teskd", "teacher": ""}, "stage"),
+    ],
+)
+def test_what_it_refuses_leaves_nothing(to, changes, says, photos, home):
+    wanted = {"data": str(photos), "student": "resnet8", "teacher": "resnet20"} | changes
+    with pytest.raises(UserError, match=says):
+        new_recipe(home / to, Wanted(**wanted))
+    assert not list(home.glob("**/*.py"))
+
+
+def test_figures_follow_the_number_and_the_size_of_the_images(tmp_path):
+    assert [batch_for(count) for count in (1, 120, 1347, 10_000, 1_281_167)] == [8, 8, 64, 128, 128]
+    assert (rate_for(128, False), rate_for(32, False), rate_for(128, True)) == (1e-3, 5e-4, 2e-4)
+    sides = {(8, 8): 8, (64, 64): 64, (100, 140): 96, (500, 700): 224, (70, 2000): 64}
+    for given, size in sides.items():
+        prepared = Prepared(train=tmp_path, test=None, classes=(), train_size=1, test_size=0, sides=given)
+        assert size_for(prepared) == size

@@ -1,0 +1,115 @@
+"""Training from Python, and what a run gives back."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import raykd
+from raykd.launch.cluster.signals import Interrupted
+from raykd.recipe.serial import from_dict, to_dict
+
+
+def test_a_recipe_made_in_python_trains_and_goes_on_under_its_name(recipe, run, capsys):
+    assert run.result["status"] == "finished" and run.result["name"] == "digits/alone"
+    assert run.recipe == recipe
+    again = raykd.train(recipe, name="digits/alone", storage=Path(run.path).parents[1])
+    assert again == run == raykd.load(run.path)
+    with pytest.raises(raykd.UserError, match="another recipe"):
+        raykd.train(raykd.change(recipe, {"seed": 3}), name="digits/alone", storage=Path(run.path).parents[1])
+    with pytest.raises(raykd.UserError, match="name"):
+        raykd.train(recipe)
+
+
+def test_progress_is_printed_unless_it_is_not_wanted(recipe, tmp_path, capsys):
+    quick = raykd.change(recipe, {"epochs": 0.1})
+    raykd.train(quick, name="shown", storage=tmp_path)
+    assert "top-1" in capsys.readouterr().out
+    raykd.train(quick, name="hidden", storage=tmp_path, show=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_metrics_are_the_files_lines_as_a_table(run):
+    lines = [json.loads(line) for line in (Path(run.path) / "metrics.jsonl").read_text().splitlines()]
+    assert len(run.metrics) == len(lines)
+    last = run.metrics.iloc[-1]
+    assert last["terms/ce"] == lines[-1]["terms"]["ce"]
+    assert last["evaluation/student/top1"] == lines[-1]["evaluation"]["student"]["top1"] == run.result["top1"]
+    assert run.evaluation["networks"]["student"]["top1"] == run.result["top1"]
+
+
+def test_the_student_is_the_evaluated_network_and_predicts_from_pixels(run):
+    from sklearn.datasets import load_digits
+
+    from raykd.data.sources.digits import upscale
+
+    pixels = upscale(load_digits().images[:4])
+    student, (mean, std) = run.student(), (run.recipe.data.mean, run.recipe.data.std)
+    images = (torch.from_numpy(pixels).float() / 255 - torch.tensor(mean)) / torch.tensor(std)
+    with torch.inference_mode():
+        wanted = student(images.permute(0, 3, 1, 2)).softmax(1).numpy()
+    found = run.predict(pixels, top=10)
+    assert [{p.name: p.probability for p in row} for row in found] == [
+        pytest.approx({str(k): row[k] for k in range(10)}, abs=1e-5) for row in wanted
+    ]
+    (alone,) = run.predict(pixels[0], top=1)
+    assert alone[0].name == found[0][0].name
+
+
+def test_it_is_evaluated_again_with_the_same_figures(run):
+    found = raykd.evaluate(run)
+    assert found.networks["student"]["top1"] == pytest.approx(run.result["top1"])
+    assert found.networks["student"]["loss"] == pytest.approx(run.result["loss"], rel=1e-5)
+
+
+def test_a_run_is_a_teacher(recipe, run, tmp_path):
+    teachers = raykd.Teachers(sources=(run,))
+    taught = replace(recipe, method=raykd.KD.Config(), teachers=teachers, epochs=0.1)
+    assert from_dict(json.loads(json.dumps(to_dict(taught)))) == taught
+    after = raykd.train(taught, name="taught", storage=tmp_path, show=False)
+    (teacher,) = after.evaluation["teachers"].values()
+    assert teacher["path"] == run.path and teacher["top1"] == run.result["top1"]
+
+
+def test_reports_and_exports(run, tmp_path):
+    written = raykd.report(run, out=tmp_path / "report.md")
+    assert "resnet8" in written.path.read_text()
+    path = raykd.export(run, tmp_path / "student.safetensors")
+    with np.testing.suppress_warnings():
+        import safetensors.torch
+
+        assert set(safetensors.torch.load_file(path)) == set(run.student().state_dict())
+    with pytest.raises(raykd.UserError, match="suffix"):
+        raykd.export(run, tmp_path / "student.exe")
+
+
+def test_what_is_no_run_is_told(tmp_path):
+    with pytest.raises(raykd.UserError, match="no run directory"):
+        raykd.load(tmp_path)
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(raykd.UserError, match="has no result"):
+        _ = raykd.load(tmp_path).result
+
+
+def test_a_stopped_training_is_an_interrupt_in_a_notebook_too():
+    assert issubclass(Interrupted, KeyboardInterrupt)
+
+
+def test_runs_are_listed_with_what_came_of_them(recipe, run, capsys, tmp_path):
+    from raykd.__main__ import main
+
+    assert main(["list", "runs", str(Path(run.path).parents[1])]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("digits/alone", "finished", "resnet8", f"{100 * run.result['top1']:.2f} %"))
+    half = tmp_path / "half/way"
+    half.mkdir(parents=True)
+    (half / "recipe.json").write_text(json.dumps(to_dict(recipe)))
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "recipe.json").write_text("[]")
+    assert main(["list", "runs", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "half/way" in said and "unfinished" in said and "can't be read" in said
+    assert main(["list", "runs", str(tmp_path / "none")]) == 2
