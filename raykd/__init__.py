@@ -28,12 +28,14 @@ OFFERED = {
     "raykd.api.report": "report",
     "raykd.api.run": "Run load",
     "raykd.api.search": "SearchResult",
+    "raykd.api.study": "StudyResult study",
     "raykd.api.training": "train train_teachers tune",
     "raykd.launch.cluster.failure": "RunFailed",
     "raykd.data.config": "Data Encoding Mixing Source Transform",
     "raykd.data.mixing": "CutMix Mixup",
-    "raykd.data.sources": "Beton CIFAR10 CIFAR100 CUB200 Digits Flowers102 Food101 HuggingFace ImageFolder ImageNet "
-    "Images MIT67 Mixed Npz Pet37 Stanford40 StanfordDogs TFRecord Table TinyImageNet Torchvision WebDataset",
+    "raykd.data.sources": "Beton CIFAR10 CIFAR100 CUB200 Digits FewLabels Flowers102 Food101 HuggingFace "
+    "ImageFolder ImageNet Images MIT67 Mixed Npz Pet37 Stanford40 StanfordDogs TFRecord Table "
+    "TinyImageNet Torchvision WebDataset",
     "raykd.data.transforms": "CenterCrop ColorJitter Cutout Flip RandAugment RandomCrop RandomResizedCrop Resize",
     "raykd.method": "MethodConfig",
     "raykd.methods.ab": "AB",
@@ -87,6 +89,7 @@ OFFERED = {
     "raykd.recipe": "AdamW Checkpoint Cosine Debug Initialise Optimizer Piecewise Precision Pretrained Published "
     "Recipe SGD Schedule Search Shampoo Simplex Steps Teacher Teachers Train WandB When",
     "raykd.recipe.changes": "change",
+    "raykd.recipe.study": "Column Quotes Row Study",
 }
 HOMES = {name: module for module, names in OFFERED.items() for name in names.split()}
 

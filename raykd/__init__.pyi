@@ -10,6 +10,8 @@ from raykd.api.report import report as report
 from raykd.api.run import Run as Run
 from raykd.api.run import load as load
 from raykd.api.search import SearchResult as SearchResult
+from raykd.api.study import StudyResult as StudyResult
+from raykd.api.study import study as study
 from raykd.api.training import train as train
 from raykd.api.training import train_teachers as train_teachers
 from raykd.api.training import tune as tune
@@ -26,6 +28,7 @@ from raykd.data.sources import CUB200 as CUB200
 from raykd.data.sources import MIT67 as MIT67
 from raykd.data.sources import Beton as Beton
 from raykd.data.sources import Digits as Digits
+from raykd.data.sources import FewLabels as FewLabels
 from raykd.data.sources import Flowers102 as Flowers102
 from raykd.data.sources import Food101 as Food101
 from raykd.data.sources import HuggingFace as HuggingFace
@@ -123,6 +126,10 @@ from raykd.recipe import Train as Train
 from raykd.recipe import WandB as WandB
 from raykd.recipe import When as When
 from raykd.recipe.changes import change as change
+from raykd.recipe.study import Column as Column
+from raykd.recipe.study import Quotes as Quotes
+from raykd.recipe.study import Row as Row
+from raykd.recipe.study import Study as Study
 
 __version__: str
 HOMES: dict[str, str]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe import Run as Teacher
-from raykd.runs import directory
 from raykd.runs.opening import open_finished
 from raykd.runs.recipe import recipe_of
 from raykd.runs.results import read_evaluation
@@ -32,7 +31,9 @@ class Run(Teacher):
     @property
     def result(self) -> dict[str, Any]:
         """result.json: what came of it, accuracies as fractions; raises UserError where the run has not ended."""
-        found = directory.result_of(self.folder)
+        from raykd.runs.directory import result_of
+
+        found = result_of(self.folder)
         if found is None:
             raise UserError(f"{self.folder} has no result yet: train it to its end")
         return found
@@ -43,7 +44,9 @@ class Run(Teacher):
 
         Columns are named as in W&B, as "terms/kd" and "evaluation/student/top1".
         """
-        return table(directory.lines(self.folder))
+        from raykd.runs.directory import lines
+
+        return table(lines(self.folder))
 
     @property
     def evaluation(self) -> dict[str, Any]:
@@ -82,7 +85,9 @@ class Run(Teacher):
         return Predictor(self.folder, self.recipe, device, batch_size)
 
     def __str__(self) -> str:
-        found = directory.result_of(self.folder)
+        from raykd.runs.directory import result_of
+
+        found = result_of(self.folder)
         if found is None:
             return f"{self.path}: not finished"
         return f"{self.path}: {found['method']}, {found['status']}, top-1 {100 * found['top1']:.2f} %"

@@ -30,11 +30,16 @@ def start(recipe: Recipe | str | Path, name: str, storage: str | Path, show: boo
 
 
 def started(loaded: Loaded, recipe: Recipe, name: str, storage: str, show: bool = True) -> Start:
-    """Raises UserError for a storage that would be lost with a Ray job's copy of its folder."""
+    """What `start` gives, of a recipe that is loaded."""
+    return Start(loaded, recipe, name, storage, display_in(storage, show))
+
+
+def display_in(storage: str, show: bool) -> Display:
+    """Where progress is shown; raises UserError for a storage that would be lost with a Ray job's folder."""
     lasting(storage)
     display = Display(Terminal(quiet=not show))
     say_storage(storage, display)
-    return Start(loaded, recipe, name, storage, display)
+    return display
 
 
 def loaded_as(recipe: Recipe | str | Path, name: str) -> tuple[Loaded, str]:

@@ -53,7 +53,6 @@ class Chosen:
 def run(arguments: Sequence[str]) -> int:
     """Run a study; returns the exit status: 1 where a run is missing at its end."""
     chosen = choose(arguments)
-    from raykd.launch.cluster.signals import Interrupted
     from raykd.launch.driver import run as driver
     from raykd.launch.driver.display import Display
     from raykd.launch.study.run import StudyRun
@@ -76,10 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         chosen.published,
         display,
     )
-    try:
-        missing = study.run()
-    except Interrupted as stop:
-        return 128 + stop.number
+    missing = study.run()
     for line in missing:
         display.console.print(f"missing: {line}", style="red")
     where = f"raykd report {study.folder.place}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raykd import UserError
-from raykd.commands.eval import Options, evaluate_run
+from raykd.api.evaluation import evaluate
 from raykd.recipe import Run, Teachers
 from raykd.recipe.load import Loaded
 from raykd.recipes.digits.kd import recipe as kd
@@ -98,7 +98,7 @@ def test_eval_uses_the_users_own_data(tmp_path, monkeypatch):
     monkeypatch.setattr("raykd.training.setup.Experiment", experiment)
     for options in ({}, {"data_root": "mine"}):
         with pytest.raises(UserError, match="seen"):
-            evaluate_run(Options(run=str(tmp_path / "run"), **options))
+            evaluate(tmp_path / "run", **options)
     assert [(data.root, data.shared) for data in seen] == [("~/.cache/raykd", ""), ("mine", "")]
 
 

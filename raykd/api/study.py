@@ -1,0 +1,56 @@
+"""A study from Python: a table of runs, side by side, and what of it is there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from raykd.api.run import Run
+from raykd.storage.folder import Folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """A study by its directory, which `raykd.report` takes as it is."""
+
+    path: str
+    runs: dict[str, Run]
+    """The finished ones, by their names below the study."""
+    missing: tuple[str, ...]
+    """A line for each run that is not there, with its reason."""
+
+
+def study(
+    study: str | Path,
+    *,
+    name: str = "",
+    storage: str | Path = "",
+    seeds: tuple[int, ...] = (),
+    rows: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    max_parallel: int = 0,
+    show: bool = True,
+) -> StudyResult:
+    """Train the runs of a study that are missing, side by side where there is room; the same name goes on.
+
+    study: the path of a study's file, or the name of one that ships with raykd (`raykd list studies`).
+    name, storage, show: as of `raykd.train`. seeds: () for the study's own. rows, columns: names of those to run now,
+    () for all. max_parallel: runs at once, 0: as many as the cluster has room for.
+    Raises UserError for a study that can't be, and KeyboardInterrupt where it was stopped.
+    """
+    from raykd.api.starting import default_name, display_in
+    from raykd.launch.driver.run import default_storage
+    from raykd.launch.study.plan import check
+    from raykd.launch.study.published import published
+    from raykd.launch.study.run import StudyRun
+    from raykd.recipe.load import load_study
+    from raykd.recipe.study import select
+
+    loaded = load_study(study)
+    name, seeds = name or default_name(loaded.path), seeds or loaded.study.seeds
+    cells = select(loaded.cells, loaded.study, rows=rows, columns=columns)
+    check(cells, seeds, name)
+    quoted = published(loaded.cells, loaded.study.published, loaded.path.parent)
+    storage = str(storage) or default_storage()
+    running = StudyRun(loaded, cells, seeds, name, storage, max_parallel, quoted, display_in(storage, show))
+    missing = running.run()
+    found = {run: Run(path=(Folder(storage) / run).place) for run in running.finished}
+    return StudyResult(path=running.folder.place, runs=found, missing=tuple(missing))
