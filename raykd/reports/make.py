@@ -67,7 +67,7 @@ def make(sources: list[str], baseline: str = "") -> Report:
     return Report(
         title=_title(rows, found),
         made=f"{datetime.now():%Y-%m-%d %H:%M}",
-        baseline=baseline or BASELINE,
+        baseline=baseline or next((s.baseline for s in found.studies.values() if s.baseline), BASELINE),
         entries=items,
         tables=tables,
         open_runs=[run for run in found.runs.values() if run.status != "finished"],

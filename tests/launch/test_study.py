@@ -224,3 +224,18 @@ def test_a_tuned_row_takes_what_its_search_found(ray, study, tmp_path):
     ]
     made, missing, text = run(study("--seeds", "0", "1", "--rows", "tuned"))
     assert missing == [] and "2 of them there" in text and "trials" not in text
+
+
+def test_a_study_is_submitted_with_its_own_options(study, tmp_path):
+    from raykd.commands.submit import options
+
+    study()
+    path = str(tmp_path / "tiny_table.py")
+    words = "--command study --address http://h:8265 --no-wait --seeds 3 4 --row KD --method.temperature 2"
+    loaded, chosen = options([path, *words.split()])
+    assert (chosen.command, chosen.address, chosen.wait) == ("study", "http://h:8265", False)
+    assert loaded.path.name == "tiny_table.py" and chosen.name.endswith("/tiny_table")
+    with pytest.raises(UserError, match="row alone, column small: .*temperature"):
+        options([path, "--command=study", "--address", "http://h:8265", "--method.temperature", "2"])
+    with pytest.raises(UserError, match="address: where is the cluster"):
+        options([path, "--command", "study"])

@@ -1,0 +1,54 @@
+"""Teachers that have teachers of their own: assistants and born-again chains, in order, without Ray."""
+
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from raykd.launch.driver.display import Display
+from raykd.launch.teachers import train as ensemble
+from raykd.launch.teachers.plan import TeacherPlan
+from raykd.recipe.load import load
+from tests.launch import tiny
+
+CHAIN = """
+replace(
+    base,
+    workers=0,
+    method=KD.Config(),
+    teachers=Teachers(sources=(Train(recipe=assistant, seeds=(0, 1)), Train(recipe=large))),
+)
+"""
+
+
+def loaded(folder: Path):
+    path = tiny.write(folder, "chain", CHAIN.strip(), folder / "data")
+    own = (
+        "from raykd.methods.kd import KD\n"
+        "large = replace(base, workers=0, epochs=0.2, student=Network(name='resnet20'))\n"
+        "taught = Teachers(sources=(Train(recipe=large),))\n"
+        "assistant = replace(large, method=KD.Config(), student=Network(name='resnet14'), teachers=taught)\n"
+        "recipe ="
+    )
+    path.write_text(path.read_text().replace("recipe =", own))
+    return load(path)
+
+
+def test_each_teacher_stands_once_behind_its_own(tmp_path):
+    plan = TeacherPlan(str(tmp_path))
+    names = plan.add(loaded(tmp_path).recipe)
+    assert [name.split("-")[0] for name in names] == ["teachers/resnet14", "teachers/resnet14", "teachers/resnet20"]
+    assert list(plan.missing) == [names[2], names[0], names[1]]
+    assert [job.teachers for job in plan.missing.values()] == [(), (names[2],), (names[2],)]
+
+
+def test_a_chain_is_trained_in_order_and_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    text, chain = io.StringIO(), loaded(tmp_path)
+    wanted = chain, chain.recipe, str(tmp_path / "runs"), Display(Console(file=text, width=300))
+    places = ensemble.ensure(*wanted)
+    for place in places[:2]:
+        assert json.loads((Path(place) / "teachers.json").read_text()) == [places[2]]
+        assert json.loads((Path(place) / "result.json").read_text())["method"] == "KD"
+    assert ensemble.ensure(*wanted) == places and text.getvalue().count("found, top-1") == 3
