@@ -18,6 +18,7 @@ GROUPS = {
     "teachers": "tests.bench.teachers",
     "cache": "tests.bench.cache",
     "scale": "tests.bench.scale",
+    "cells": "tests.bench.cells",
     "startup": "tests.bench.startup",
     "networks": "tests.bench.networks",
     "growth": "tests.bench.growth",

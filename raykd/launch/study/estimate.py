@@ -1,9 +1,10 @@
 """What a study would train and what that costs, without training anything."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from rich.progress import track
 from rich.table import Table
 
 from raykd import UserError
@@ -45,21 +46,27 @@ def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str
     plan = TeacherPlan(storage)
     for cell in {run.cell.path: run.cell for run in left}.values():
         plan.add(settled(cell.recipe))
-    for teacher, result in plan.found.items():
-        console.print(f"teacher {teacher}: there, top-1 {100 * result['top1']:.2f} %")
-    for teacher in plan.missing:
-        console.print(f"teacher {teacher}: to train")
-    searches = {run.cell.path: run.cell.row.tune for run in left if run.cell.row.tune is not None}
-    for path, wanted in searches.items():
-        console.print(f"search of {path}: {wanted.samples} trials, which the estimate leaves out")
-    console.print("estimating", style="dim")
+    for line in before_cells(plan, left):
+        console.print(line)
+    console.print("estimating: some steps of each kind of run that none has finished yet", style="dim")
     estimate = Estimate(storage)
-    for recipe in [settled(job.recipe) for job in plan.missing.values()]:
-        estimate.add(recipe, [])
-    for run in left:
-        estimate.add(run.recipe, [f"{name}/{run.cell.path}/{seed}" for seed in seeds])
+    paid: list[tuple[Recipe, list[str]]] = [(settled(job.recipe), []) for job in plan.missing.values()]
+    paid += [(run.recipe, [f"{name}/{run.cell.path}/{seed}" for seed in seeds]) for run in left]
+    for recipe, alike in track(paid, "estimating", console=console, transient=True, disable=not console.is_terminal):
+        estimate.add(recipe, alike)
     for line in estimate.lines():
         console.print(line)
+
+
+def before_cells(plan: TeacherPlan, left: Sequence[CellRun]) -> Iterator[str]:
+    """A line for each teacher, and for each search of a tuned row."""
+    for teacher, result in plan.found.items():
+        yield f"teacher {teacher}: there, top-1 {100 * result['top1']:.2f} %"
+    for teacher in plan.missing:
+        yield f"teacher {teacher}: to train"
+    searches = {run.cell.path: run.cell.row.tune for run in left if run.cell.row.tune is not None}
+    for path, wanted in searches.items():
+        yield f"search of {path}: {wanted.samples} trials, which the estimate leaves out"
 
 
 def counts(runs: Iterable[CellRun], there: Iterable[str]) -> Table:

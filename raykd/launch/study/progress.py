@@ -8,9 +8,9 @@ from rich.table import Table
 from raykd.launch.study.matrix import RunState, matrix
 from raykd.launch.study.plan import CellRun
 from raykd.launch.study.record import Record
+from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.progress import cpus_in_use
 from raykd.launch.trials.queue import Queue
-from raykd.launch.trials.side_by_side import JobsProgress
 from raykd.runs import directory
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal

@@ -1,4 +1,4 @@
 """Teachers that a recipe has trained first: found, trained side by side, measured together, their outputs kept ahead.
 
-Called by commands and by search.
+Called by commands, search and study.
 """

@@ -2,8 +2,8 @@
 
 from rich.table import Table
 
+from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.progress import cpus_in_use
-from raykd.launch.trials.side_by_side import JobsProgress
 
 
 class TeacherProgress(JobsProgress):

@@ -1,0 +1,61 @@
+"""What comes of jobs as Tune tells it: their states, and a line for each start and end."""
+
+import time
+from typing import Any
+
+from ray.tune import Callback
+
+from raykd.launch.trials.progress import LiveTable, error_of
+from raykd.launch.trials.queue import Queue
+from raykd.launch.trials.trial import OUTCOME
+from raykd.output import masked
+from raykd.runs import directory
+from raykd.storage.folder import Folder
+from raykd.terminal import Terminal
+
+
+class JobsProgress(LiveTable, Callback):
+    """Tune tells it of every job; a terminal shows the `table` of a subclass, a log a line for each start and end."""
+
+    def __init__(self, queue: Queue, storage: str, console: Terminal):
+        self.queue, self.storage, self.console = queue, storage, console
+        self._began = time.monotonic()
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.queue.states[str(trial)].began = time.monotonic()
+        self.say(str(trial), "starts")
+
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        state = self.queue.states[str(trial)]
+        state.epoch, state.top1 = result["epoch"], result["top1"]
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.say(str(trial), f"was lost ({error_of(trial)}) and starts again")
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        name = str(trial)
+        run = Folder(self.storage) / name
+        result = directory.result_of(run)
+        if result is not None:
+            self.queue.finish(name)
+            self.ended([name])
+            self.say(name, f"finished, top-1 {100 * result['top1']:.2f} %")
+        else:
+            self._failed(name, run.read_json(OUTCOME)["reason"] if run.exists(OUTCOME) else "it was stopped")
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._failed(str(trial), masked(error_of(trial)))
+
+    def _failed(self, name: str, reason: str) -> None:
+        names = self.queue.fail(name, reason)
+        self.ended(names)
+        for each in names:
+            self.say(each, f"failed: {self.queue.states[each].reason}")
+
+    def ended(self, names: list[str]) -> None:
+        """Called when jobs have come to their end; their states say how."""
+
+    def say(self, name: str, what: str) -> None:
+        """A line for a log."""
+        if not self.console.is_terminal:
+            self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {name} {what}")
