@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A recipe on SLURM nodes:  sbatch --nodes=4 cluster/slurm.sh recipes/digits/kd.py [--field VALUE …]
 # Submit from the project's root, on a file system that all nodes share. Near the time limit the run saves a checkpoint;
-# the same command goes on from there.
+# the same command continues from there.
 #SBATCH --job-name=raykd
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=8

@@ -10,20 +10,26 @@ from raykd import UserError, __version__, home
 from raykd.output import complain, open_streams
 
 COMMANDS = {
-    "new": "FILE.py --data DIR --student NETWORK [--teacher NETWORK] [--method kd]  write a recipe for your own images",
-    "train": "RECIPE [--field VALUE …] [--name N] [--storage DIR]  train, missing teachers first, or go on",
-    "tune": "RECIPE [--field VALUE …] [--name N] [--storage DIR] [--samples N]  search, or an ensemble",
-    "study": "FILE [--seeds 0 1 2] [--rows …] [--columns …] [--dry-run] [--field VALUE …]  a table of runs",
-    "eval": "RUN  evaluate every network of a finished run",
-    "report": "RUN… [--baseline METHOD] [--out FILE.html] [--wandb]  the comparison: tables, curves, gains",
-    "sync": "RUN…  upload runs that were tracked offline to W&B",
-    "bench": "RECIPE [--field VALUE …]  what a step costs here, part by part, what bounds it and what to change",
-    "predict": "RUN PATH… [--top N] [--json]  what a run's deployed network says of image files",
-    "export": "RUN [--to FILE|DIR/] [--measure]  the deployed network: .safetensors, .onnx, .int8.onnx, .pt2, DIR/",
-    "submit": "RECIPE --address URL [--no-wait] [--command tune|study] [--field VALUE …]  as a Ray job",
-    "data": "prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt]  write .beton files; or "
-    "teach RECIPE [--field VALUE …]  fill the cache of its teachers; or clean [--keep-gb N]  remove old caches",
-    "list": "[methods|models|datasets|recipes|studies|runs [STORAGE]]  what there is, a line each",
+    "new": {"FILE.py --data DIR --student NETWORK": "write a recipe for your own folder of images"},
+    "train": {"RECIPE [--field VALUE …]": "train a student, its missing teachers first; again: continue"},
+    "tune": {"RECIPE [--samples N]": "search for the best settings, or train an ensemble of teachers"},
+    "study": {"FILE [--seeds 0 1 2] [--dry-run]": "train a table of runs: methods, settings, seeds"},
+    "eval": {"RUN": "evaluate every network of a run again"},
+    "report": {"RUN… [--out FILE.html]": "compare runs: tables, curves, gains over the baseline"},
+    "predict": {"RUN PATH… [--json]": "classify image files with a run's student"},
+    "export": {
+        "RUN --to FILE|DIR/": "write the student as .safetensors, .onnx, .int8.onnx, .pt2 or a folder",
+        "RUN --measure": "measure latency, throughput, size and memory of student and teachers",
+    },
+    "submit": {"RECIPE --address URL": "train, tune or study on a cluster, as a Ray job"},
+    "data": {
+        "prepare RECIPE|SOURCE": "write a data set's files ahead",
+        "teach RECIPE": "fill the cache of its teachers' outputs ahead",
+        "clean [--keep-gb N]": "remove old caches",
+    },
+    "bench": {"RECIPE": "measure a step on this machine, part by part, and say what limits it"},
+    "sync": {"RUN…": "upload runs that were logged offline to W&B"},
+    "list": {"[methods|models|datasets|recipes|studies|runs [STORAGE]]": "list what there is"},
 }
 
 # What a file operation fails with because of the machine and not because of raykd.
@@ -70,8 +76,9 @@ def _complain(error: Exception | str, status: int) -> int:
 
 def usage() -> str:
     lines = [f"raykd {__version__}: knowledge distillation of image classifiers on Ray", ""]
-    lines += [f"  raykd {name} {about}" for name, about in COMMANDS.items()]
-    lines += ["", "raykd train RECIPE --help shows every field of a recipe."]
+    for name, forms in COMMANDS.items():
+        lines += [f"  raykd {name} {words}\n      {about}" for words, about in forms.items()]
+    lines += ["", "raykd COMMAND --help shows its options, raykd train RECIPE --help every field of a recipe."]
     return "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 The aliases below are read by `raykd.recipe.validate`, the one place where every command checks a recipe. A range that
 none of them names is written out: `Annotated[float, Interval(ge=0, lt=0.5)]`; what is no interval is a `Rule`. Every
-float of a recipe must be one that float32 can hold, whether its field says more or not.
+float of a recipe must be one that float32 can represent, whether its field says more or not.
 """
 
 from collections.abc import Callable

@@ -66,7 +66,7 @@ COMMAND_LINE = [
     ("train recipes/digits", "no recipe .recipes.digits"),
     ("train README.md", "README.md"),
     ("eval", "run"),
-    ("eval /nowhere/at/all", "/nowhere/at/all is no run directory"),
+    ("eval /nowhere/at/all", "/nowhere/at/all is not a run directory"),
     ("eval /nowhere --thread 1", "thread"),
     ("export /nowhere", "--to"),
     ("export /nowhere --to student.onx", "onx.*safetensors"),

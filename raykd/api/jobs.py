@@ -116,7 +116,7 @@ def send(request: Request, say: Say) -> Submitted:
 def check(address: str, storage: str, words: Sequence[str]) -> None:
     """Raise UserError for an address that is missing, and a storage that would not last or would show a secret."""
     if not address:
-        raise UserError("address: where is the cluster? Give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
+        raise UserError("address: missing; give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
     for word in (storage, *words):
         if masked(word) != word:
             said = "all who see the dashboard can read the job's command; set credentials there"

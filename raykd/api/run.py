@@ -100,7 +100,7 @@ def load(path: str | Path, *, trust_source: bool = False) -> Run:
     """
     folder = Folder(path)
     if not folder.exists("recipe.json"):
-        raise UserError(f"{folder} is no run directory: it has no recipe.json")
+        raise UserError(f"{folder} is not a run directory: it has no recipe.json")
     if trust_source:
         open_finished(str(path), trust_source=True)
     return Run(path=folder.place)

@@ -30,9 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     check(recipe)
     most = recipe.workers if isinstance(recipe.workers, int) else recipe.workers[1]
     if recipe.gpus_per_worker and not torch.cuda.is_available():
-        raise UserError(
-            "gpus_per_worker: this machine has no GPU; measure with --gpus-per-worker 0, or run it on a node that has"
-        )
+        raise UserError("gpus_per_worker: this machine has no GPU; use --gpus-per-worker 0, or a node that has one")
     device = torch.device("cuda" if recipe.gpus_per_worker else "cpu")
     speed = measure(recipe, max(1, most), device, max(1, recipe.cpus_per_worker), SECONDS)
     console = Terminal(width=WIDTH)

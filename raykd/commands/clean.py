@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     total, freed = (sum(cache.bytes for cache in some) for some in (caches, going))
     console.print(f"{len(caches)} in {root}, {total / 1e9:.2f} GB; {freed / 1e9:.2f} GB would be freed")
     if going and not (chosen.yes or _agreed(len(going))):
-        raise UserError("nothing was removed: say --yes to remove them")
+        raise UserError("nothing was removed: use --yes to remove them")
     for cache in going:
         if not folders.remove(cache.path):
             console.print(f"{cache.path.name} stays: a run is using it")

@@ -111,7 +111,7 @@ def _of_source(arguments: Sequence[str]) -> tuple[Options, Data]:
 
     known = {source.name: source for source in ALL}
     if arguments[1] not in known:
-        raise UserError(f"no recipe and no source {arguments[1]!r}; sources are {', '.join(known)}")
+        raise UserError(f"no recipe and no source named {arguments[1]!r}; sources are {', '.join(known)}")
     source = known[arguments[1]]
     kind = make_dataclass("OfThisSource", [("source", source, field())], bases=(OfSource,), frozen=True, kw_only=True)
     chosen: Any = parse(kind, MISSING_NONPROP, arguments[2:], "raykd data prepare", source.description)

@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     wanted = list(arguments) or list(LISTS)
     for name in wanted:
         if name not in LISTS:
-            raise UserError(f"nothing to list named {name!r}; there are {', '.join(LISTS)}, runs")
+            raise UserError(f"unknown list {name!r}; there are {', '.join(LISTS)}, runs")
     for name in wanted:
         for title, rows in LISTS[name]().items():
             table = Table(box=None, pad_edge=False, show_header=False, title=title)

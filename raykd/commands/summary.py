@@ -5,6 +5,7 @@ from typing import Any
 from raykd import UserError
 from raykd.launch.driver.display import table_of
 from raykd.launch.driver.run import Finished
+from raykd.recipe.shipped import path_of
 from raykd.runs import directory
 from raykd.runs.results import read_recipe, read_result
 from raykd.storage.folder import Folder
@@ -38,7 +39,9 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
 
     group = name.rpartition("/")[0]
     beside = Folder(storage) / group
-    hint = "no student trained alone to compare with: train the sibling recipe supervised.py"
+    alone = f"{group}/supervised"
+    how = f"run raykd train {alone}" if path_of(alone) else f"train it with Supervised.Config() as {alone}"
+    hint = f"to compare with the student trained alone, {how}"
     for sibling in [sibling for sibling in beside.names() if "supervised" in sibling.lower()]:
         other = beside / sibling
         try:
@@ -50,7 +53,7 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
             continue
         if not found:
             return other, ""
-        hint = f"{group}/{sibling}, trained alone, differs in {', '.join(found)}: train it alike"
+        hint = f"{group}/{sibling}, trained alone, differs in {', '.join(found)}: train it with the same settings"
     return None, hint
 
 

@@ -52,7 +52,7 @@ class TrainLoader:
         first, last = order.part(rank, world, batch_size)
         if first == last:
             raise UserError(
-                f"a global batch of {batch_size} has no row for worker {rank} of {world}: use fewer workers"
+                f"a global batch of {batch_size} has no image for worker {rank} of {world}: use fewer workers"
             )
         bounds = [order.part(worker, world, batch_size) for worker in range(world)]
         self.shares = tuple(end - begin for begin, end in bounds) if world > 1 else ()
@@ -135,7 +135,7 @@ class TestLoader:
         data = normalised(data, prepared)
         path = prepared.train if data.validation else prepared.test
         if path is None:
-            raise UserError("this data has no test split: hold a share of the training images out, data.validation")
+            raise UserError("this data has no test split: hold out a share of the training images with data.validation")
         header = _header(path, prepared)
         self.subset = _evaluated(header.labels, data.validation)
         self.size = len(self.subset)
@@ -190,9 +190,9 @@ def _evaluated(labels: np.ndarray, held_out: float) -> np.ndarray:
     subset = np.flatnonzero(order.held_out(labels, held_out)) if held_out else np.flatnonzero(labels >= 0)
     if not len(subset):
         raise UserError(
-            f"data.validation: {held_out:g} of so few images holds none out: raise it"
+            f"data.validation: {held_out:g} holds out none of so few images: raise it"
             if held_out
-            else "the test split has no image with a label: hold a share of the training split out, data.validation"
+            else "the test split has no image with a label: hold out a share of the training split with data.validation"
         )
     return subset
 

@@ -93,7 +93,9 @@ def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, say: Say) 
         with shared.open_read(path.name) as source, open(part, "wb") as target:
             found = _copy(source, target, size, f"copying {path.name} from {shared.place}", say)
         if found != checksum:
-            raise UserError(f"data.shared: {shared.place}/{path.name} is damaged (other checksum): delete that folder")
+            raise UserError(
+                f"data.shared: {shared.place}/{path.name} is damaged (its checksum differs): delete that folder"
+            )
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -106,7 +106,7 @@ class Embeddings(Features):
 
     def build(self, student: Staged, teachers: Sequence[Staged]) -> FeatureTerm:
         if self.factor != Embeddings.factor and not self.convs:
-            raise UserError("embeddings: `factor` counts only with `convs`: turn that on, or leave `factor` out")
+            raise UserError("embeddings: `factor` has an effect only with `convs`: set `convs`, or remove `factor`")
         if self.stage not in ("last", "last.pre"):
             raise UserError(f"embeddings: `stage` must be last or last.pre, which a head can read, not {self.stage!r}")
         return EmbeddingTerm(self, student, teachers)

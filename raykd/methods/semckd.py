@@ -84,7 +84,7 @@ class SemCKD(SingleStudent):
             student, teacher = one_teacher("semckd", new_student, teachers)
             for network in (student, teacher):
                 if not network.stages or any(len(network.shapes[stage]) != 3 for stage in network.stages):
-                    raise UserError(f"semckd compares maps [D, h, w] of stages, which {network.name} has not")
+                    raise UserError(f"semckd compares maps [D, h, w] of stages, which {network.name} does not have")
             return SemCKD(self, student, teacher)
 
     config: Config

@@ -25,7 +25,7 @@ def select_classes(staged: Staged, positions: Sequence[int]) -> None:
         _keep_rows(staged.model.get_submodule(name), torch.tensor(positions, device=weight.device))
     if not staged.classifiers or not torch.allclose(staged(images), wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise UserError(
-            f"{staged.name}: its logits are no rows of a last layer, so that its classes can't be reordered"
+            f"{staged.name}: its logits don't come from a last linear layer, so its classes can't be reordered"
         )
     staged.num_classes = len(positions)
     staged.train(training)

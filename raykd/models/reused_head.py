@@ -83,7 +83,7 @@ def build(
     own, teachers = _options_of("student", options), _options_of("teacher", options)
     unknown = [key for key in options if key != SIZE and key.partition(".")[0] not in ("student", "teacher")]
     if unknown:
-        raise UserError(f"{name} has no option {unknown[0]!r}: say student.KEYWORD, teacher.KEYWORD or {SIZE}")
+        raise UserError(f"{name} has no option {unknown[0]!r}: use student.KEYWORD, teacher.KEYWORD or {SIZE}")
     student = create(student_name, num_classes, image_size, options=own)
     teacher = create(teacher_name, num_classes, options.get(SIZE, image_size), options=teachers)
     expect_chains(student, teacher)
@@ -100,7 +100,7 @@ def expect_chains(*networks: Staged) -> None:
     """Raise UserError unless all networks can be entered at their stages."""
     for network in networks:
         if not network.is_chain or len(network.shapes[network.last_stage]) != 3:
-            raise UserError(f"{network.name} is no chain of stages with a map at its end: take another network")
+            raise UserError(f"{network.name} is not a chain of stages with a map at its end: take another network")
 
 
 def _unit(in_channels: int, channels: int, kernel: int) -> list[nn.Module]:

@@ -187,7 +187,7 @@ class Staged(nn.Module):
     def _expect_section(self, name: str) -> None:
         if not self.is_chain:
             raise UserError(
-                f"{self.name} is no chain of stages, so that it can't be entered at {name!r}: take another network, or "
+                f"{self.name} is not a chain of stages, so it can't be entered at {name!r}: take another network, or "
                 "a method that does not branch it or classify its maps"
             )
         if name not in self.sections:

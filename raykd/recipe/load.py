@@ -224,7 +224,7 @@ def check_types(recipe: Recipe, where: Path | str) -> None:
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except RecursionError:
-        raise UserError(f"{where}: its teachers form a circle: a recipe is among the teachers of its own") from None
+        raise UserError(f"{where}: a recipe is among its own teachers") from None
 
 
 def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, description: str) -> Any:

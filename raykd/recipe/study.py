@@ -177,7 +177,7 @@ def _teachers(of_column: Teachers, row: Row) -> Teachers:
         return Teachers()
     there = list(_each(of_column.sources))
     if len(there) < row.teachers:
-        raise UserError(f"it wants {row.teachers} teacher(s), and the column has {len(there)}")
+        raise UserError(f"it needs {row.teachers} teacher(s), and the column has {len(there)}")
     kept: list[Teacher] = []
     for source in there[: row.teachers]:
         last = kept[-1] if kept else None

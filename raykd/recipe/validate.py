@@ -48,7 +48,7 @@ def _check(value: Any, kind: Any, where: str) -> None:
         for i, (item, each) in enumerate(zip(value, kinds, strict=True)):
             _check(item, each, f"{where}.{i}")
     elif isinstance(value, float) and value != 0 and not FLOAT32[0] <= abs(value) < FLOAT32[1]:
-        raise UserError(f"{where}: {value} must be a number that float32 can hold")
+        raise UserError(f"{where}: {value} must be a number that float32 can represent")
 
 
 def _kinds(arguments: tuple, count: int) -> tuple:

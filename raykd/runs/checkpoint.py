@@ -90,7 +90,7 @@ def content(run: Folder, stamp: Stamp) -> bytes:
     except FileNotFoundError:
         raise UserError(f"{run}/{name} is missing") from None
     if len(found) != stamp.size or hashlib.sha256(found).hexdigest() != stamp.sha256:
-        raise UserError(f"{run}/{name} is damaged: its hash is not the one that was written")
+        raise UserError(f"{run}/{name} is damaged: its hash differs from the recorded one")
     return found
 
 
@@ -99,7 +99,7 @@ def decode(content: bytes, name: str) -> dict[str, Any]:
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
-        raise UserError(f"{name} is no checkpoint of raykd's: it holds more than tensors and numbers") from None
+        raise UserError(f"{name} is not a raykd checkpoint: it holds more than tensors and numbers") from None
 
 
 def _file(stamp: Stamp) -> str:
@@ -112,7 +112,7 @@ def newest(run: Folder, complain: Callable[[str], None]) -> tuple[dict[str, Any]
         try:
             return read(run, stamp), stamp
         except UserError as error:
-            complain(f"{error}; the one before is used")
+            complain(f"{error}; the previous one is used")
     return None
 
 

@@ -61,7 +61,7 @@ def trained_teachers(run: Folder) -> list[str]:
     """
     there = run.read_json("teachers.json") if run.exists("teachers.json") else []
     if not isinstance(there, list) or not all(isinstance(place, str) for place in there):
-        raise UserError(f"{run}/teachers.json is not what raykd wrote: restore it from a copy")
+        raise UserError(f"{run}/teachers.json was changed or damaged: restore it from a copy")
     return [where_it_is_now(run, place) for place in there]
 
 
@@ -86,7 +86,7 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
     try:
         there = recipe_of(run)
     except UserError as error:
-        raise UserError(f"can't go on with the run of that name: {error}; or give another --name") from None
+        raise UserError(f"can't continue the run of that name: {error}; or give another --name") from None
     found = differences(essence(there), essence(recipe))
     if not found:
         return
@@ -187,7 +187,7 @@ def attempts_of(run: Folder) -> list[dict[str, Any]]:
     """A line for each time that workers started on the run."""
     found = run.read_json("attempts.json") if run.exists("attempts.json") else []
     if not isinstance(found, list) or not all(isinstance(attempt, dict) and "token" in attempt for attempt in found):
-        raise UserError(f"{run}/attempts.json is not what raykd wrote: remove it, or restore it from a copy")
+        raise UserError(f"{run}/attempts.json was changed or damaged: remove it, or restore it from a copy")
     return found
 
 

@@ -17,7 +17,7 @@ def open_finished(place: str, trust_source: bool = False) -> tuple[Folder, Recip
     """
     folder = Folder(place)
     if not folder.exists("recipe.json"):
-        raise UserError(f"{folder} is no run directory: it has no recipe.json")
+        raise UserError(f"{folder} is not a run directory: it has no recipe.json")
     if trust_source and folder.exists("source"):
         materialize(sources_of(folder), scratch())
     return folder, recipe_of(folder, trusted=trust_source)

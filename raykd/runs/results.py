@@ -212,7 +212,7 @@ def _optional(run: Folder, name: str, kind: type[T]) -> T | None:
 def read_object(run: Folder, name: str) -> dict[str, Any]:
     """A JSON file that holds an object, text as it stands there; raises UserError where it does not."""
     if not run.exists(name):
-        raise UserError(f"{run} is no run directory: it has no {name}")
+        raise UserError(f"{run} is not a run directory: it has no {name}")
     try:
         content = json.loads(read_bytes(run, name, SMALL))
     except (ValueError, RecursionError) as error:

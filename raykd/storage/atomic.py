@@ -47,7 +47,7 @@ def filling(path: Path) -> Iterator[Path]:
     Raises UserError where there is anything at `path` but an empty folder.
     """
     if path.is_symlink() or path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{path} is there already: name another folder, or remove it")
+        raise UserError(f"{path} already exists: name another folder, or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
     temporary.mkdir()

@@ -84,7 +84,7 @@ def _await_its_end(run: Folder, say: Callable[[str], None]) -> None:
     # On this machine the lock has told already that the holder is gone; without one, its process tells.
     if not first or (first["machine"] == machine() and (run.local is not None or not _lives(first["pid"]))):
         return
-    say(f"{first['host']} held this run: waiting {STALE:.0f} s to see whether it is still at work")
+    say(f"{first['host']} held this run: waiting {STALE:.0f} s to see whether it is still running")
     began = time.monotonic()
     while time.monotonic() - began < STALE:
         time.sleep(1)

@@ -42,9 +42,9 @@ def expect_pairs(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> di
     if unknown:
         close = get_close_matches(unknown[0], classes, 1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; they are {_some(classes)}"
-        raise UserError(f"teachers.classes: the data have no class {unknown[0]!r}{hint}")
+        raise UserError(f"teachers.classes: the data has no class {unknown[0]!r}{hint}")
     if len(renamed) < len(pairs) or len(set(renamed.values())) < len(renamed):
-        raise UserError("teachers.classes: a class may stand in one pair alone")
+        raise UserError("teachers.classes: a class may appear in one pair only")
     return renamed
 
 

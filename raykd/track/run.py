@@ -106,7 +106,7 @@ class Run:
                 if attempt == "offline":
                     self.say(f"W&B can't start ({_reason(error)}), this run is not tracked there")
                     return
-                self.say(f"W&B refuses the run ({_reason(error)}), it is kept offline: raykd sync uploads it")
+                self.say(f"W&B refuses the run ({_reason(error)}), so it is logged offline; raykd sync uploads it")
         self._opened()
 
     def _opened(self) -> None:
@@ -308,6 +308,6 @@ def _mode(wanted: str, say: Callable[[str], None]) -> str:
         return wanted
     trouble = server.unreachable()
     if trouble:
-        say(f"W&B: {trouble}, so the run is kept offline: raykd sync uploads it")
+        say(f"W&B: {trouble}, so the run is logged offline; raykd sync uploads it")
         return "offline"
     return "online"

@@ -60,7 +60,7 @@ def checked(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or not all(KINDS[key](content[key]) for key in KINDS.keys() & content.keys()):
-        raise UserError(f"{path} is not what raykd wrote: remove it, or restore it from a copy")
+        raise UserError(f"{path} was changed or damaged: remove it, or restore it from a copy")
     return {key: content[key] for key in KINDS.keys() & content.keys()}
 
 

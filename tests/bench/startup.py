@@ -32,7 +32,7 @@ RECIPE = "recipes/digits/supervised.py"
 PARTS = {
     "the driver's imports, the recipe": ": Supervised, resnet8 on Digits",
     "Ray, its workers and what they import": "preparing data and networks",
-    "data (FFCV's kernels from their cache) and networks": "starting",
+    "data (FFCV's kernels from their cache) and networks": "first step",
     "first step, evaluation": "epoch ",
     "result; Ray ends": "",
 }

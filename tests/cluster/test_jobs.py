@@ -57,7 +57,7 @@ def test_a_token_is_needed(local):
 
 def test_nobody_there(local):
     nobody = local.run("raykd", "submit", *QUICK, "--address", "http://127.0.0.1:9")
-    assert nobody.returncode == 2 and "no Ray job server" in nobody.stderr and nobody.stderr.count("\n") == 1
+    assert nobody.returncode == 2 and "no usable Ray job server" in nobody.stderr and nobody.stderr.count("\n") == 1
 
 
 def test_wandb_key_shows_nowhere(local):
@@ -99,7 +99,7 @@ def test_wandb_key_shows_nowhere(local):
 
 @pytest.mark.slow
 def test_stopped_then_submitted_again(local):
-    """`ray job stop` leaves a checkpoint, and the same command goes on from there."""
+    """`ray job stop` leaves a checkpoint, and the same command continues from there."""
     storage = str(local.folder / "runs")
     words = ("recipes/digits/supervised.py", "--epochs", "40", "--wandb.mode", "disabled", "--storage", storage)
     submit = local.start("raykd", "submit", *words, "--address", local.dashboard)

@@ -89,11 +89,11 @@ def test_without_a_test_file_a_share_must_be_held_out(tmp_path):
     path = write(tmp_path / "x.beton", "il")
     plain = {"source": s.Beton(train=str(path)), "image_size": SIDE, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     place = {"rank": 0, "world": 1, "device": "cpu", "threads": 1, "batch_size": 4}
-    with pytest.raises(UserError, match="no test split: hold a share of the training images out, data.validation"):
+    with pytest.raises(UserError, match="no test split: hold out a share of the training images with data.validation"):
         TestLoader(Data(**plain), prepare(Data(**plain)), **place)
     data = Data(**plain, validation=0.25)
     held, train = TestLoader(data, prepare(data), **place), TrainLoader(data, prepare(data), seed=0, **place)
     assert (held.size, train.size) == (3, 9)
     measured = Data(source=s.Beton(train=str(path)), image_size=SIDE, validation=0.25)
-    with pytest.raises(UserError, match=r"data\.mean, data\.std: nobody has measured these files: give both"):
+    with pytest.raises(UserError, match=r"data\.mean, data\.std: these files come without measured values: give both"):
         TrainLoader(measured, prepare(measured), seed=0, **place)

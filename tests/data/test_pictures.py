@@ -136,7 +136,7 @@ def test_a_document_that_a_program_would_have_to_draw_is_refused(tmp_path):
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path), os.mkdir])
 def test_only_regular_files_are_opened(tmp_path, make):
     make(tmp_path / "x.png")
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         read_rgb(tmp_path / "x.png")
 
 

@@ -241,7 +241,7 @@ def test_wrong_sizes_and_settings_are_refused(toy):
     with pytest.raises(UserError, match="data.test takes Resize and CenterCrop only, not Flip"):
         data = toy(test=(Flip(),))
         TestLoader(data, prepare(data), batch_size=4, rank=0, world=1, device="cpu", threads=1)
-    with pytest.raises(UserError, match="no row for worker 0 of 3"):
+    with pytest.raises(UserError, match="no image for worker 0 of 3"):
         train(toy(), rank=0, world=3, batch_size=2)
 
 

@@ -200,7 +200,7 @@ def test_measured_statistics_normalise_the_batches(tmp_path):
     assert batch.images.mean((0, 2, 3)).abs().max() < 1e-4
     assert (batch.images.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
     train.close()
-    with pytest.raises(UserError, match=r"data\.mean, data\.std: nobody has measured"):
+    with pytest.raises(UserError, match=r"data\.mean, data\.std: these files come without measured values"):
         TestLoader(data, replace(prepared, mean=None), **place)
 
 

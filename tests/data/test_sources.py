@@ -380,10 +380,10 @@ def test_a_damaged_record_is_named(tmp_path, at):
 
 def test_broken_sources_are_named(tmp_path):
     (tmp_path / "train-0").write_bytes(struct.pack("<QI", 1000, 0) + b"short")
-    with pytest.raises(UserError, match="train-0 is truncated, or no TFRecord file"):
+    with pytest.raises(UserError, match="train-0 is truncated, or is not a TFRecord file"):
         s.TFRecord(path=str(tmp_path)).open(tmp_path, False)
     (tmp_path / "train-0").write_bytes(record(b"\xff\xff\xff"))
-    with pytest.raises(UserError, match="train-0 has a record that is no tf.train.Example"):
+    with pytest.raises(UserError, match="train-0 has a record that is not a tf.train.Example"):
         s.TFRecord(path=str(tmp_path)).open(tmp_path, False)
     np.savez(tmp_path / "x.npz", x_train=np.zeros(3))
     with pytest.raises(UserError, match="x.npz has no array 'y_train'; it has x_train"):

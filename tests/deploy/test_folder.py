@@ -78,7 +78,7 @@ def test_a_network_of_raykd_gets_a_folder_too(digits, tmp_path):
 def test_a_folder_that_holds_anything_is_left_as_it_is(digits, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert main(["export", digits.place, "--to", str(tmp_path)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -285,7 +285,7 @@ def test_sigterm_leaves_a_checkpoint_of_the_next_step(stage):
     os.kill(process.pid, signal.SIGTERM)
     assert process.end() == 143
     assert checkpoint.stamps(stage.run("terminated"))[-1].step > first
-    assert "stopped at step" in process.said and "goes on from there" in process.said
+    assert "stopped at step" in process.said and "continues from there" in process.said
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(stage):

@@ -219,7 +219,7 @@ def test_an_actors_own_error_is_raised_and_one_that_always_dies_ends_the_run(ray
 
 def test_actors_that_can_never_be_placed(ray, write, tmp_path):
     path = write("tiny_crowded", epochs=1)
-    with pytest.raises(UserError, match="each with 2 actor.s. of 1 CPU, can never run here, there is room for 0"):
+    with pytest.raises(UserError, match="each with 2 actor.s. of 1 CPU, can never run here: there is room for 0"):
         train(path, tmp_path, workers=1, teachers={"placement": "remote", "actors": 2})
     assert not (tmp_path / "tiny_crowded/recipe.json").exists()
 

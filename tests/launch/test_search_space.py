@@ -79,5 +79,5 @@ def test_repeats_need_random_or_grid_search():
     swapping = PopulationBasedTraining(hyperparam_mutations={"optimizer.learning_rate": tune.uniform(0.1, 1.0)})
     entries = {"optimizer.learning_rate": tune.uniform(0.1, 1.0)}
     wanted = Search(space=entries, repeats=2, scheduler=swapping)
-    with pytest.raises(UserError, match="search: repeats go with random and grid search"):
+    with pytest.raises(UserError, match="search: repeats need random or grid search"):
         validate.check(validate.base_of(replace(digits, search=wanted)), wanted, space.read(wanted))

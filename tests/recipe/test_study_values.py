@@ -54,7 +54,7 @@ def test_a_method_of_several_teachers_gets_the_first_of_the_columns():
         ("resnet8", (4, 2)),
         ("resnet20", (0,)),
     ]
-    with pytest.raises(UserError, match=r"row CA-MKD, column resnet20 → resnet8: it wants 4 teacher\(s\).* has 3"):
+    with pytest.raises(UserError, match=r"row CA-MKD, column resnet20 → resnet8: it needs 4 teacher\(s\).* has 3"):
         cells(study(Row(name="CA-MKD", method=CAMKD.Config(), teachers=4), columns=(SMALL,)))
 
 
@@ -148,5 +148,5 @@ def test_teachers_in_a_circle_are_refused(tmp_path):
         "from raykd.methods.kd import KD"
     )
     path.write_text(FILE.format(more=circle).replace("Supervised.Config()", "KD.Config()"))
-    with pytest.raises(UserError, match="its teachers form a circle"):
+    with pytest.raises(UserError, match="is among its own teachers"):
         load_study(path)

@@ -139,7 +139,7 @@ def test_a_number_that_float32_can_not_hold_is_refused_even_without_a_range():
 
     validate(OfAUser(sharpness=-3.0))
     for value in (math.nan, math.inf, 1e300, 1e-300):
-        with pytest.raises(UserError, match=r"^sharpness: .* must be a number that float32 can hold"):
+        with pytest.raises(UserError, match=r"^sharpness: .* must be a number that float32 can represent"):
             validate(OfAUser(sharpness=value))
 
 

@@ -46,7 +46,7 @@ def test_page_shows_the_numbers_and_needs_nothing(runs):  # noqa: F811
         f"{100 * kd.best.mean:.2f} ± {100 * kd.best.deviation:.2f}",
         f"{text.points(kd.gain.difference)} [{text.points(kd.gain.low)}, {text.points(kd.gain.high)}]",
         "79.14 Li et al. 2021, table 2",
-        "2 runs are not finished and in no mean",
+        "2 runs are not finished and are not counted",
         "kd-seed3 unfinished 2 of 4",
         "kd-seed4 failed 4 of 4",
         "loss is not finite",

@@ -14,7 +14,7 @@ def find(tmp_path, recipe):
 
 
 def test_the_same_student(tmp_path, recipe, find):
-    assert find() == (None, "no student trained alone to compare with: train the sibling recipe supervised.py")
+    assert find() == (None, "to compare with the student trained alone, run raykd train digits/supervised")
     alone = write_run(tmp_path / "digits", recipe("Supervised", 3, workers=7), "supervised-seed3", method="Supervised")
     found, hint = find()
     assert found.place == str(alone) and hint == ""
@@ -24,7 +24,7 @@ def test_another_length_is_said(tmp_path, recipe, find):
     write_run(tmp_path / "digits", recipe("Supervised", 0, epochs=30), "supervised", method="Supervised")
     assert find() == (
         None,
-        "digits/supervised, trained alone, differs in epochs (30, here 4): train it alike",
+        "digits/supervised, trained alone, differs in epochs (30, here 4): train it with the same settings",
     )
 
 

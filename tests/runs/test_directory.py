@@ -57,7 +57,7 @@ def test_who_may_read_a_storage_reads_its_teachers():
 @pytest.mark.parametrize("content", ["{}", "[1]", "null"])
 def test_damaged_names_of_teachers(tmp_path, content):
     (tmp_path / "teachers.json").write_text(content)
-    with pytest.raises(UserError, match="teachers.json is not what raykd wrote"):
+    with pytest.raises(UserError, match="teachers.json was changed or damaged"):
         trained_teachers(Folder(tmp_path))
 
 

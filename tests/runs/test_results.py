@@ -52,7 +52,7 @@ def test_a_run_that_has_not_ended(tmp_path):
     assert read_result(Folder(run)) is read_evaluation(Folder(run)) is None
     (run / "metrics.jsonl").unlink()
     assert read_metrics(Folder(run)) == []
-    with pytest.raises(UserError, match="is no run directory: it has no recipe.json"):
+    with pytest.raises(UserError, match="is not a run directory: it has no recipe.json"):
         read_recipe(Folder(tmp_path))
 
 

@@ -78,7 +78,7 @@ def test_pairs_of_names_say_which_classes_are_the_same(tmp_path):
     torch.testing.assert_close(teacher.network(images()), network(images())[:, [1, 0]], rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match="no class 'wolfe'; did you mean 'wolf'"):
         load(source, ("wolf", "cat"), (("wolfe", "dog"),))
-    with pytest.raises(UserError, match="one pair alone"):
+    with pytest.raises(UserError, match="one pair only"):
         load(source, ("wolf", "cat"), (("wolf", "dog"), ("cat", "dog")))
 
 
@@ -114,7 +114,7 @@ def weights(path, name="resnet8", classes=10):
 @pytest.mark.parametrize("what", ["", "#backbone"])
 def test_a_teacher_with_anything_random_is_refused(tmp_path, what):
     network = weights(tmp_path / "w.safetensors") if what else Network(name="resnet8")
-    with pytest.raises(UserError, match="teaches nothing"):
+    with pytest.raises(UserError, match="random weights teach nothing"):
         load(Pretrained(network=replace(network, weights=network.weights + what), **OWN), "0123456789")
 
 

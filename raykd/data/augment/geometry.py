@@ -75,7 +75,7 @@ def _check(geometry: Geometry) -> None:
         raise UserError(f"Flip.probability is a share between 0 and 1, not {geometry.flip}")
     if isinstance(crop, t.RandomResizedCrop):
         if resize:
-            raise UserError("RandomResizedCrop resizes by itself: leave the Resize before it out")
+            raise UserError("RandomResizedCrop resizes by itself: remove the Resize before it")
         if not (0 < crop.area[0] <= crop.area[1] <= 1 and 0 < crop.aspect[0] <= crop.aspect[1]):
             raise UserError(f"RandomResizedCrop takes 0 < area ≤ 1 and aspect > 0, low before high, not {crop}")
     if resize and geometry.padding:

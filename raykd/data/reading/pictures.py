@@ -57,7 +57,7 @@ def read_rgb(picture: Picture, ground: Colour = WHITE, white: float = 0.0) -> np
     except (OSError, ValueError):
         raise
     except MemoryError:
-        raise ValueError("it needs more memory than is left") from None
+        raise ValueError("it needs more memory than is available") from None
     except DAMAGE as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if not pixels.size or max(pixels.shape) > LONGEST:
@@ -75,7 +75,7 @@ def _decoded(picture: Picture, ground: Colour, white: float) -> np.ndarray:
     else:
         # Reading from a pipe or a device would never end.
         if not stat.S_ISREG(picture.stat().st_mode):
-            raise ValueError("no regular file")
+            raise ValueError("not a regular file")
         source = picture
     with Image.open(source, formats=formats()) as image:
         return _from_pil(image, ground, white)
@@ -99,7 +99,7 @@ def _from_array(levels: np.ndarray, ground: Colour, white: float) -> np.ndarray:
         levels = levels[..., 0]
     channels = levels.shape[2] if levels.ndim == 3 else 1
     if levels.ndim not in (2, 3) or channels > 4 or not levels.size:
-        raise ValueError(f"no image [H, W, 3] but {levels.dtype} {list(levels.shape)}")
+        raise ValueError(f"not an image [H, W, 3] but {levels.dtype} {list(levels.shape)}")
     if levels.dtype != np.uint8:
         return _scaled(levels, white, 65_535 if levels.dtype == np.uint16 else 0)
     if channels == 3:
@@ -110,7 +110,7 @@ def _from_array(levels: np.ndarray, ground: Colour, white: float) -> np.ndarray:
 def _scaled(levels: np.ndarray, white: float, usual: int) -> np.ndarray:
     """Levels of more than 8 bits [H, W] or [H, W, 3] as uint8 [H, W, 3]. usual: white where nobody says another."""
     if levels.dtype.kind not in "iuf" or levels.ndim == 3 and levels.shape[2] != 3:
-        raise ValueError(f"no image [H, W, 3] but {levels.dtype} {list(levels.shape)}")
+        raise ValueError(f"not an image [H, W, 3] but {levels.dtype} {list(levels.shape)}")
     least, most = levels.min(), levels.max()
     if not white and not usual:
         raise ValueError(f"it has {levels.dtype} levels, {least:g} to {most:g}: which is white? Set encoding.white")

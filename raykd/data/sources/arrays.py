@@ -59,7 +59,7 @@ class Npz(Source):
                     raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(file)}")
                 images, labels = (file[name] for name in names)
         except MemoryError:
-            raise UserError(f"{path}: its arrays {', '.join(names)} don't fit into the memory") from None
+            raise UserError(f"{path}: its arrays {', '.join(names)} don't fit into memory") from None
         except (*DAMAGE, zipfile.BadZipFile) as error:
             raise UserError(f"{path} can't be read as .npz with {', '.join(names)}: {error}") from None
         if images.ndim not in (3, 4) or labels.size != len(images):
@@ -131,7 +131,7 @@ def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
             length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else size
             offset = file.tell()
             if offset + length + 4 > size:
-                raise UserError(f"{path} is truncated, or no TFRecord file")
+                raise UserError(f"{path} is truncated, or is not a TFRecord file")
             data = file.read(length)
             if header[8:] != checksum(header[:8]) or file.read(4) != checksum(data):
                 raise UserError(f"{path} is damaged: the checksum of its record at byte {offset - 12} is wrong")
@@ -157,7 +157,7 @@ def features(record: bytes, path: Path) -> dict[str, int | bytes | None]:
                 parts = dict(_fields(entry))
                 result[parts[1].decode()] = _value(parts[2])
     except (LookupError, TypeError, AttributeError, UnicodeDecodeError, StopIteration):
-        raise UserError(f"{path} has a record that is no tf.train.Example") from None
+        raise UserError(f"{path} has a record that is not a tf.train.Example") from None
     return result
 
 

@@ -203,7 +203,7 @@ class HuggingFace(Source):
 
 
 def _expect_sound(name: str, *splits) -> None:
-    """Raise UserError where an Arrow file is damaged: Arrow itself believes its offsets, and reads wherever they say."""
+    """Raise UserError where an Arrow file is damaged; Arrow itself reads wherever its offsets point."""
     for split in splits:
         try:
             if split is not None:
@@ -248,7 +248,9 @@ def _open_huggingface(name: str, cache: Path, download: bool):
             return datasets.load_from_disk(str(Path(name).expanduser()))
         except Exception as error:  # noqa: BLE001  of Arrow, of JSON, or their own: all say that the folder is damaged
             said = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(f"{name} is no data set that Dataset.save_to_disk wrote, or damaged: {said[0]}") from None
+            raise UserError(
+                f"{name} is not a data set that Dataset.save_to_disk wrote, or is damaged: {said[0]}"
+            ) from None
     config = datasets.DownloadConfig(local_files_only=not download)
     try:
         with _offline(not download):

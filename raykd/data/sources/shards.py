@@ -73,7 +73,7 @@ class WebDataset(Source):
                 images.append(image)
                 labels.append(self._label(parts, image))
         if not images:
-            raise UserError(f"{pattern} names no shard with an image ({left} samples have none): data.source.path")
+            raise UserError(f"{pattern} matches no shard with an image ({left} samples have none): data.source.path")
         return images, labels
 
     def _label(self, parts: dict[str, Member], image: Member) -> str | None:
@@ -118,7 +118,7 @@ def _members(shard: Path) -> Iterator[tuple[str, int, int]]:
                 if member.isreg():
                     yield member.name, member.offset_data, member.size
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise UserError(f"{shard} is no uncompressed .tar file, or damaged: {error}") from None
+        raise UserError(f"{shard} is not an uncompressed .tar file, or is damaged: {error}") from None
 
 
 def _examples(members: list[Member], labels: list[int]) -> Examples:

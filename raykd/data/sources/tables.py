@@ -63,7 +63,7 @@ class Table(Source):
             images += more
             labels += beside
         if not images:
-            raise UserError(f"{pattern} names no table with a row: data.source.path is a file, or a pattern of files")
+            raise UserError(f"{pattern} matches no table with a row: data.source.path is a file, or a pattern of files")
         return images, labels, names
 
     def _read(self, path: Path) -> tuple[Column, Column, Sequence[str]]:

@@ -59,7 +59,7 @@ def normalised(data: Data, prepared: Prepared) -> Data:
     if data.mean is not None and data.std is not None:
         return data
     if prepared.mean is None or prepared.std is None:
-        raise UserError("data.mean, data.std: nobody has measured these files: give both")
+        raise UserError("data.mean, data.std: these files come without measured values: give both")
     return replace(data, mean=data.mean or prepared.mean, std=data.std or prepared.std)
 
 

@@ -39,7 +39,7 @@ def bounded(recipe: Recipe) -> Recipe:
         grown = " even when the autoscaler has added all it may" if limits.types else ""
         raise UserError(
             f"teachers.placement: {least} worker(s) of {connection.needs(recipe)}, each with "
-            f"{actors_of(recipe)} actor(s) of {needs(recipe)}, can never run here, there is room for {room}{grown}; "
+            f"{actors_of(recipe)} actor(s) of {needs(recipe)}, can never run here: there is room for {room}{grown}; "
             "lower --workers, --teachers.actors, --teachers.cpus-per-actor or --teachers.gpus-per-actor, "
             "use a larger cluster, or --teachers.placement inline"
         )

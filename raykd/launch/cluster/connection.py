@@ -163,7 +163,7 @@ def check_room(recipe: Recipe) -> None:
         return
     grown = " even when the autoscaler has added all it may" if limits.types else ""
     raise UserError(
-        f"workers: {least} worker(s) of {needs(recipe)} each can never run here, there is room for {room}{grown}; "
+        f"workers: {least} worker(s) of {needs(recipe)} each can never run here: there is room for {room}{grown}; "
         "lower --workers, --cpus-per-worker or --gpus-per-worker, or use a larger cluster"
     )
 

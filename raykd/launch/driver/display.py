@@ -85,7 +85,7 @@ class Display:
             self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {self._phase}")
         if progress.stopped is not None and "stopped" not in self._told:
             self._told.add("stopped")
-            self.console.print(f"  stopped at step {progress.stopped}; the same command goes on from there")
+            self.console.print(f"  stopped at step {progress.stopped}; the same command continues from there")
 
     def _update_bar(self, progress: messages.Progress) -> None:
         description, values = progress.phase or "starting workers", _terms(progress.values)

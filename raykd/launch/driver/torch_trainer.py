@@ -108,7 +108,7 @@ def _read(state: Any) -> Snapshot:
     try:
         return ray.get(state.read.remote())
     except ray.exceptions.ActorDiedError as error:
-        raise RunFailed(f"Ray has ended: {in_short(error)}; the same command goes on from there") from None
+        raise RunFailed(f"Ray has ended: {in_short(error)}; the same command continues from there") from None
 
 
 def _wait_for_stop(state: Any, caught: Caught, display: Display, thread: threading.Thread, seconds: float = 60) -> None:

@@ -23,22 +23,25 @@ def check(recipe: Recipe) -> None:
     _placement(recipe)
     if recipe.patience and not recipe.data.validation:
         raise UserError(
-            "patience: the test split must not say when to stop; hold a part out with --data.validation 0.1"
+            "patience: early stopping on the test split is refused; hold out a part of the training split with "
+            "--data.validation 0.1"
         )
     sgd = recipe.optimizer
     if isinstance(sgd, SGD) and sgd.nesterov and sgd.momentum == 0:
-        raise UserError("optimizer.momentum: 0 leaves nothing for nesterov; set --optimizer.no-nesterov")
+        raise UserError("optimizer.momentum: Nesterov's momentum requires one above 0; set --optimizer.no-nesterov")
 
 
 def _workers(recipe: Recipe) -> None:
     least, most = connection.workers_of(recipe)
     share = -(-recipe.batch_size // max(1, most))
     if least > most or (least == 0 and most > 0):
-        raise UserError(f"workers: {recipe.workers} is no number of workers and no (least, most)")
+        raise UserError(f"workers: {recipe.workers} must be N or (min, max) with min ≤ max")
     if recipe.batch_size < max(1, most):
         raise UserError(f"batch_size: {recipe.batch_size} is less than one image for each of {most} worker(s)")
     if recipe.sync_batchnorm and not recipe.gpus_per_worker:
-        raise UserError("sync_batchnorm: torch has it for GPUs only; set --gpus-per-worker 1, or --no-sync-batchnorm")
+        raise UserError(
+            "sync_batchnorm: torch supports it on GPUs only; set --gpus-per-worker 1, or --no-sync-batchnorm"
+        )
     if most > 1 and 0 < recipe.gpus_per_worker < 1:
         raise UserError(
             f"gpus_per_worker: {recipe.gpus_per_worker:g} is for runs of one worker; several on one GPU can't exchange "
@@ -73,16 +76,18 @@ def _parts(recipe: Recipe) -> None:
 def _method(recipe: Recipe) -> None:
     name = type(recipe.method).__qualname__.split(".")[0]
     if type(recipe.method).build is MethodConfig.build:
-        raise UserError(f"method: {name} builds nothing; take the Config of one of `raykd list methods`")
+        raise UserError(f"method: {name} is a base class; take the Config of one of `raykd list methods`")
     if recipe.method.hard_labels and type(recipe.data.mixing) is not Mixing:
-        raise UserError(f"data.mixing: {name} needs whole labels, and mixing makes shares of them; remove it")
+        raise UserError(
+            f"data.mixing: {name} requires hard labels, but mixup and CutMix produce soft labels; remove it"
+        )
     if recipe.method.initialises != (recipe.initialise.epochs > 0):
         needs = "needs such a phase, e.g. --initialise.epochs 30" if recipe.method.initialises else "has no such phase"
         raise UserError(f"initialise.epochs: {recipe.initialise.epochs:g}, but {name} {needs}")
     if not recipe.initialise.epochs and recipe.initialise != Initialise():
         raise UserError("initialise.epochs: 0 leaves the phase's optimizer and schedule unused; set it, or leave them")
     if not recipe.method.uses_teachers and recipe.teachers.sources:
-        raise UserError(f"teachers: {name} has no use for teachers; remove them")
+        raise UserError(f"teachers: {name} doesn't use teachers; remove them")
 
 
 def _placement(recipe: Recipe) -> None:
@@ -93,8 +98,8 @@ def _placement(recipe: Recipe) -> None:
         raise UserError("teachers.placement: remote teachers are Ray actors, which need workers 1 or more; use inline")
     if recipe.teachers.cache != "none":
         raise UserError(
-            "teachers.placement: a cache is read by the worker itself, remote teachers would have nothing to do; use "
-            "inline, or teachers.cache none; raykd data teach fills the cache ahead"
+            "teachers.placement: a cache is read by the workers, so remote teachers would be idle; use inline, or "
+            "teachers.cache none; raykd data teach fills the cache ahead"
         )
 
 
@@ -105,8 +110,8 @@ def _form(recipe: Recipe) -> None:
         for field, plain in (("cache", "none"), ("placement", "inline")):
             if getattr(teachers, field) != plain:
                 raise UserError(
-                    f"teachers.form: auto is chosen by a worker for itself alone, and teachers.{field} "
-                    f"{getattr(teachers, field)} needs one that others know too: name it, e.g. bfloat16"
+                    f"teachers.form: auto can't be combined with teachers.{field} {getattr(teachers, field)}: "
+                    "name a form, e.g. bfloat16"
                 )
     if teachers.form == "float16" and not (recipe.gpus_per_worker or teachers.gpus_per_actor):
         raise UserError("teachers.form: float16 is for GPUs; on CPUs use bfloat16")

@@ -90,9 +90,10 @@ def _of_git(root: Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"{root} is a git checkout, and git can't be run ({error.strerror}): install it") from None
     if listed.returncode:
-        said = listed.stderr.decode(errors="replace").strip().splitlines() or ["no word why"]
+        said = listed.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise UserError(
-            f"git does not list {root} ({said[0]}): own it, or git config --global --add safe.directory {root}"
+            f"git does not list {root} ({said[0]}): change its owner, or run "
+            f"git config --global --add safe.directory {root}"
         )
     return sorted({Path(os.fsdecode(name)) for name in listed.stdout.split(b"\0") if name})
 
@@ -175,7 +176,7 @@ def private(address: str) -> bool:
 def connect(address: str) -> Any:
     """A client of the job server; raises UserError where it does not answer or does not let this user in."""
     if not address.startswith(("http://", "https://")):
-        raise UserError(f"address: {address!r} is no http(s) URL of a Ray dashboard, like http://127.0.0.1:8265")
+        raise UserError(f"address: {address!r} is not an http(s) URL of a Ray dashboard, like http://127.0.0.1:8265")
     if cluster.has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     from ray.exceptions import RayError
@@ -188,7 +189,7 @@ def connect(address: str) -> Any:
     except (ConnectionError, RuntimeError, RayError) as error:
         line = str(error).strip().splitlines()[0][:200]
         hint = "Is the tunnel open, and RAY_AUTH_TOKEN the cluster's?"
-        raise UserError(f"no Ray job server to use at {address}: {line}. {hint}") from None
+        raise UserError(f"no usable Ray job server at {address}: {line}. {hint}") from None
     return client
 
 

@@ -56,7 +56,7 @@ class RunState:
     def announce_loss(self, worker: str) -> None:
         """Note that a worker is about to be taken away: the loss that follows counts for nothing."""
         self._policy.announced = True
-        self.note(f"{worker} was told to go (SIGTERM)")
+        self.note(f"{worker} received SIGTERM")
 
     def lose(self, line: str, excused: bool, limit: int) -> bool:
         """Note a loss of workers; answers whether the run is given up, as the driver is told."""

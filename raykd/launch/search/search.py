@@ -198,7 +198,7 @@ def _interrupted(table: TrialTable, summary: dict[str, Any], display: Display) -
     counts = table.counts()
     table.place.write("search.json", _text(summary | {"status": "interrupted", "states": counts}))
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    display.console.print(f"interrupted ({told}); the same command goes on from here")
+    display.console.print(f"interrupted ({told}); the same command continues from here")
 
 
 def _close(

@@ -25,7 +25,7 @@ class Suggest(Searcher):
         wanted = standing.search
         super().__init__(metric=wanted.metric, mode=wanted.mode)
         if inner is not None and not inner.set_search_properties(wanted.metric, wanted.mode, dict(space.domains)):
-            raise UserError("search: leave metric, mode and space out of the searcher; the recipe's search has them")
+            raise UserError("search: remove metric, mode and space from the searcher; the recipe's search has them")
         self._standing, self._space, self._inner = standing, space, inner
         self._seed, self._limit, self._repeats = seed, limit, wanted.repeats
         known = standing.trials

@@ -76,7 +76,7 @@ def _enter(space: Space, key: str, entry: Any) -> Space:
         return replace(space, domains=space.domains | {key: entry}, objects=space.objects | objects)
     if not isinstance(entry, Domain) or isinstance(entry, Function):
         raise UserError(
-            f"search: {key} is {entry!r}, which is no space: use tune.uniform, loguniform, choice, grid_search …"
+            f"search: {key} is {entry!r}, which is no search space: use tune.uniform, loguniform, choice, grid_search …"
         )
     return replace(space, domains=space.domains | {key: entry})
 
@@ -87,7 +87,7 @@ def _labelled(field: str, values: list) -> tuple[list, dict[str, dict[str, Any]]
         return values, {}
     labels = {label(value): value for value in values}
     if len(labels) < len(values):
-        raise UserError(f"search: {field} has two choices that read the same: {', '.join(map(label, values))}")
+        raise UserError(f"search: {field} has two choices that are written the same: {', '.join(map(label, values))}")
     return list(labels), {field: labels}
 
 

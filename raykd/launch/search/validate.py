@@ -29,7 +29,7 @@ def check(base: Recipe, wanted: Search, places: space.Space) -> None:
         raise UserError(f"search: metric {wanted.metric!r} is none of {', '.join(known)}")
     for field, choices in space.finite(places).items():
         if not choices:
-            raise UserError(f"search: {field} has nothing to choose from")
+            raise UserError(f"search: {field} has no choices")
     mutated = mutated_by(wanted)
     if not places.fields and not mutated:
         raise UserError("search: the space is empty")
@@ -46,22 +46,24 @@ def check(base: Recipe, wanted: Search, places: space.Space) -> None:
         if field.startswith("optimizer.") and field not in ("optimizer.learning_rate", "optimizer.clip_norm"):
             raise UserError(f"search: {field} can't change during training: it is part of the optimizer's state")
     if wanted.repeats > 1 and (wanted.searcher is not None or swaps(wanted)):
-        raise UserError("search: repeats go with random and grid search; leave the searcher out, and what swaps trials")
+        raise UserError(
+            "search: repeats need random or grid search; remove the searcher and schedulers that exchange trials"
+        )
     _check_algorithms(base, wanted, places)
 
 
 def _check_placement(trial: Recipe) -> None:
     if trial.teachers.placement != "inline":
-        raise UserError("teachers.placement: trials reserve nothing for remote teachers; use inline")
+        raise UserError("teachers.placement: trials reserve no resources for remote teachers; use inline")
 
 
 def _check_algorithms(base: Recipe, wanted: Search, places: space.Space) -> None:
     for part in (wanted.scheduler, wanted.searcher):
         if getattr(part, "_metric", None) is not None or getattr(part, "metric", None) is not None:
-            raise UserError(f"search: leave metric and mode out of {type(part).__name__}; the recipe's search has them")
+            raise UserError(f"search: remove metric and mode from {type(part).__name__}; the recipe's search has them")
     if wanted.searcher is not None and places.grids:
         kind, field = type(wanted.searcher).__name__, next(iter(places.grids))
-        raise UserError(f"search: {field} is a grid, which {kind} can't walk; use tune.choice")
+        raise UserError(f"search: {field} is a grid, which {kind} doesn't support; use tune.choice")
     _check_length(base, wanted.scheduler)
     if not swaps(wanted):
         return

@@ -131,4 +131,4 @@ class StudyRun:
             if self.record.cells[run.place].status == "running":
                 self.record.note(run.place, "stopped")
         there = f"{len(self.finished)} of {len(self.runs)} runs are there"
-        self.display.console.print(f"interrupted, {there}; the same command goes on from here")
+        self.display.console.print(f"interrupted, {there}; the same command continues from here")

@@ -25,7 +25,7 @@ def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> li
     plan = TeacherPlan(storage, group=f"{loaded.path.parent.name}/{loaded.path.stem} teachers")
     names = plan.add(recipe)
     for name, result in plan.found.items():
-        display.console.print(f"teacher {name}: found, top-1 {100 * result['top1']:.2f} %")
+        display.console.print(f"teacher {name}: already trained, top-1 {100 * result['top1']:.2f} %")
     if plan.missing:
         _train(loaded, plan, recipe.teachers.max_parallel, display)
     return [(Folder(storage) / name).place for name in names]
@@ -47,7 +47,7 @@ def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) ->
 
 
 def can_be_a_trial(recipe: Recipe) -> bool:
-    """Whether a run can stand among others: it needs Ray, and trials reserve nothing for remote teachers."""
+    """Whether a run can stand among others: it needs Ray, and trials reserve no resources for remote teachers."""
     return recipe.workers != 0 and recipe.teachers.placement == "inline"
 
 

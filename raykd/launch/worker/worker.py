@@ -123,11 +123,13 @@ class Worker:
         attempt = self._claim() if first else ""
         stamp = self._resume()
         self._choose_precision()
-        self.client.tell(phase="measuring teachers" if self.teachers else "starting")
+        if self.teachers:
+            self.client.tell(phase="measuring teachers")
         self.measured = measure_teachers(self.experiment, self.teachers)
         for line in self.measured.lines(len(self.experiment.prepared.classes), bool(self.recipe.data.validation)):
             self.notice(line)
         self._wait_for_remote_teachers()
+        self.client.tell(phase="first step")
         recorder = self._recorder(attempt, stamp) if first else None
         try:
             self._train(recorder)
@@ -221,6 +223,7 @@ class Worker:
             return None
         snapshot, stamp = restored
         self.state.restore(snapshot)
+        self.notice(f"continues from step {stamp.step:,} (epoch {stamp.epoch:.4g})")
         return stamp
 
     def _choose_precision(self) -> None:

@@ -23,4 +23,4 @@ def expect_mean_pooling(method: str, network: Staged) -> None:
         pooled = network.run_from("pooled", probe, ("pooled",)).features["pooled"]
         if torch.allclose(pooled, probe.mean((2, 3)), atol=1e-5):
             return
-    raise UserError(f"{method} needs a head that reads the mean of the last map, which {network.name} has not")
+    raise UserError(f"{method} needs a head that reads the mean of the last map, which {network.name} does not have")

@@ -200,7 +200,7 @@ def split_stage(method: str, network: Staged, branch_from: str) -> str:
     """The stage that `method.branch_from` means; raises UserError where the network has no such stage."""
     if not network.is_chain:
         raise UserError(
-            f"{method} branches its network at a stage, and {network.name} is no chain of stages: take another student"
+            f"{method} branches its network at a stage, but {network.name} is not a chain of stages: use another one"
         )
     stage = network.last_stage if branch_from == "last" else branch_from
     if stage not in network.stages:

@@ -71,7 +71,7 @@ def student_of_one_teacher(method: str, new_student: Callable[[], Staged], teach
 def expect_chain(method: str, does: str, network: Staged) -> None:
     """Raise UserError unless the network can be entered at its stages; `does` says what the method needs that for."""
     if not network.is_chain:
-        raise UserError(f"{method} {does}, and {network.name} is no chain of stages: take another network or method")
+        raise UserError(f"{method} {does}, and {network.name} is not a chain of stages: take another network or method")
 
 
 def stack_teachers(teachers: Sequence[Output]) -> Tensor:

@@ -60,7 +60,9 @@ def _best(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Found:
         raise UserError(f"{path} holds no network: no state_dict in it, and no tensors by name in its dictionaries")
     best, second = found[0], found[1] if len(found) > 1 else None
     if second and _fit(second, own) == _fit(best, own) and not _missing(second.state, own):
-        raise UserError(f"{path} holds several networks that fit, {best} and {second}: save the one you mean alone")
+        raise UserError(
+            f"{path} holds several networks that fit, {best} and {second}: save the one you want in a file of its own"
+        )
     return best
 
 

@@ -31,7 +31,7 @@ def markdown(made: Report) -> str:
     for trials in made.searches:
         parts += [f"## Search {escaped(trials.record.name)}", *search_parts(trials)]
     if made.open_runs:
-        parts += ["## Not finished, not in any mean", grid(["run", "status", "epochs"], open_cells(made))]
+        parts += ["## Not finished, not counted", grid(["run", "status", "epochs"], open_cells(made))]
     return "\n\n".join([*parts, *notes(made)]) + "\n"
 
 
@@ -57,7 +57,7 @@ def repeat_lines(made: Report) -> list[str]:
 def open_cells(made: Report) -> list[list[str]]:
     rows = []
     for run in made.open_runs:
-        done = f"{run.lines[-1].epoch:.6g}" if run.lines else "0"
+        done = f"{run.lines[-1].epoch:.3g}" if run.lines else "0"
         rows.append([run.name, run.status, f"{done} of {run.recipe['epochs']:g}"])
     return rows
 

@@ -50,7 +50,9 @@ def _wish(made: Report) -> dict[str, Any]:
     wishes += [search.record.settings["wandb"] for search in made.searches]
     places = {(wish["entity"], wish["project"]) for wish in wishes}
     if len(places) != 1:
-        raise UserError(f"--wandb takes the runs of one W&B project, these are of {len(places)}: report them apart")
+        raise UserError(
+            f"--wandb takes the runs of one W&B project, these belong to {len(places)}: report them separately"
+        )
     ((entity, project),) = places
     return {"entity": entity, "project": project}
 
@@ -70,7 +72,7 @@ def blocks(reports: Any, made: Report, entity: str, project: str) -> list[Any]:
         found += [reports.H1(f"Search {search.record.name}"), _search(reports, search, entity, project)]
     if made.open_runs:
         table = markdown.grid(["run", "status", "epochs"], markdown.open_cells(made))
-        found += [reports.H1("Not finished, not in any mean"), reports.MarkdownBlock(table)]
+        found += [reports.H1("Not finished, not counted"), reports.MarkdownBlock(table)]
     return found + _markdown(reports, markdown.notes(made))
 
 

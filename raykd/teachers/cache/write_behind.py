@@ -50,4 +50,4 @@ class WriteBehind:
             target.write(addresses, rows.wait().numpy(), mark)
         except OSError as error:
             self._stopped = True
-            self.say(f"teachers.cache: {error.strerror}: from here on nothing more is kept; teachers are run instead")
+            self.say(f"teachers.cache: {error.strerror}: no more outputs are cached; the teachers are run instead")
