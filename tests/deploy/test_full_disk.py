@@ -1,0 +1,35 @@
+"""Exports to a full disk: one line, and what was there stays."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from raykd.__main__ import main
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 100 kB."""
+    if os.getuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounts a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("may not mount")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.parametrize("name", ["s.safetensors", "s.onnx", "s.int8.onnx", "s.pt2", "folder/"])
+def test_an_older_file_survives_and_nothing_half_is_left(digits, small_disk, name, capsys):
+    old = small_disk / name
+    if not name.endswith("/"):
+        old.write_text("old")
+    assert main(["export", digits.place, "--to", f"{small_disk}/{name}", "--calibration", "16"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "space" in said, said
+    left = [path.name for path in small_disk.iterdir()]
+    assert left == ([] if name.endswith("/") else [name])
+    assert not left or old.read_text() == "old"
