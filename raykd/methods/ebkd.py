@@ -1,7 +1,7 @@
-"""EBKD: teachers weighed per sample by the entropy of their predictions (Kwon, Na, Lee, Kim, ICASSP 2020).
+"""Adaptive Knowledge Distillation Based on Entropy (Kwon, Na, Lee, Kim, ICASSP 2020).
 
-As CA-MKD compares it: w_k = 1 − H_k / Σ_j H_j, with H the entropy at temperature 1; the loss is
-Σ_b Σ_k w_kb KL_kb / (B K).
+EBKD, as CA-MKD compares it: teachers are weighed per sample by the entropy of their predictions,
+w_k = 1 − H_k / Σ_j H_j, with H the entropy at temperature 1; the loss is Σ_b Σ_k w_kb KL_kb / (B K).
 Deviation: a class of probability 0 adds 0 to the entropy, where CA-MKD's code gives NaN; if all teachers are certain
 (all entropies 0), the weights are equal.
 """

@@ -1,6 +1,6 @@
 """Cross-entropy that trains the last layer alone, on the features of a network that stays as it is.
 
-How features are judged (Chen et al., ICML 2020, appendix B.5): the student's `weights` name them, as
+How features are judged (the linear evaluation of Chen et al., ICML 2020): the student's `weights` name them, as
 `runs/features/match/student.safetensors#backbone`. Its norms keep their statistics.
 """
 

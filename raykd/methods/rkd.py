@@ -1,7 +1,7 @@
 """Relational Knowledge Distillation (Park, Kim, Lu, Cho, CVPR 2019).
 
-RKD-DA: γ CE + distance · smooth L1 of the pairs' Euclidean distances over their mean (eq. 5) + angle · smooth L1 of the
-cosines of the triplets' angles (eq. 8), of the pooled vectors; 25 and 50 as in RepDistiller.
+RKD-DA: γ CE + distance · smooth L1 of the pairs' Euclidean distances over their mean (section 3.2.1) + angle ·
+smooth L1 of the cosines of the triplets' angles (3.2.2), of the pooled vectors; 25 and 50 as in RepDistiller.
 Pairs and triplets are those of the global batch; the angles take memory in B³.
 Deviations: a batch of one sample has no pairs and a distance of 0, where RepDistiller's is NaN; two equal samples have
 no direction and pass no gradient to it, where RepDistiller divides by 1e-12.

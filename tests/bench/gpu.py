@@ -1,7 +1,7 @@
 """Group gpu: whole steps on a GPU, raykd's loop against the original's: time, images/s, MFU, memory, idle share.
 
-KD and OKDDip at CIFAR's size, KD from ResNet-101 to ResNet-50 at ImageNet's, FunMatch with a BiT teacher; float32 with
-TF32 on both sides, from the same weights. No rows without a GPU. MFU: floating-point operations of the forward passes
+KD, OKDDip and AEKD at CIFAR's size, KD from ResNet-101 to ResNet-50 at ImageNet's, FunMatch with a BiT teacher; float32
+with TF32 on both sides, from the same weights. No rows without a GPU. MFU: floating-point operations of the forward passes
 as torch counts them, three times where the network trains, over the time and the GPU's peak. idle: the share of one
 profiled step in which the GPU runs no kernel.
 """
@@ -27,6 +27,7 @@ BIT = "timm:resnetv2_152x2_bit"
 CASES = {
     "KD, CIFAR": step.Case(KD.Config(), "resnet20", ("resnet56",), 128, originals.KD, step._student),
     "OKDDip, CIFAR": step.CASES["okddip"],
+    "AEKD, CIFAR": step.CASES["aekd"],
     "KD, ImageNet": step.Case(
         KD.Config(), "torchvision:resnet50", ("torchvision:resnet101",), 128, originals.KD, step._student
     ),

@@ -1,8 +1,12 @@
 """Frozen teachers on a GPU: fused, in lower precision, compiled, cached and remote ones say what plain ones say."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
@@ -97,3 +101,20 @@ def test_a_students_losses_hardly_change_with_its_teachers_form(device, form):
     plain = runs.losses(runs.running("KD", device), 3)
     other = runs.losses(runs.running("KD", device, form=form), 3)
     assert other == pytest.approx(plain, rel=3e-2)
+
+
+@pytest.mark.parametrize("method", ["kd", "ca_mkd"])
+def test_remote_teachers_on_the_gpu_give_the_same_student_as_inline(device, method, tmp_path):
+    """Worker and actor share the GPU; in the deterministic mode, so that both runs round alike."""
+    if device.type == "cpu":
+        pytest.skip("for GPUs")
+    changes = ["--epochs", "2", "--precision.deterministic", "--gpus-per-worker", "0.4", "--workers", "1"]
+    taught = ["--teachers.sources.0.recipe.epochs", "1", "--teachers.sources.0.recipe.gpus-per-worker", "0.4"]
+    where = {"inline": [], "remote": ["--teachers.placement", "remote", "--teachers.gpus-per-actor", "0.4"]}
+    for name, placement in where.items():
+        command = [sys.executable, "-m", "raykd", "train", f"recipes/digits/{method}.py", "--name", name]
+        command += ["--storage", str(tmp_path), "--wandb.mode", "disabled", *changes, *taught, *placement]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=550)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    inline, remote = (load_file(tmp_path / name / "student.safetensors") for name in where)
+    assert all(torch.equal(inline[key], remote[key]) for key in inline)
