@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,9 @@ class Speed:
     first: float  # the first whole step
     whole: float  # real steps, the loader running ahead of them
     parts: dict[str, float]
+    forms: dict[str, float] = field(
+        default_factory=dict
+    )  # the teachers' pass, the recipe's own form first
 
     @property
     def computing(self) -> float:
@@ -54,12 +57,13 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
         data, distiller = experiment.train_data, experiment.distiller
         batch = next(data.batches(0, 1))
         reading = often(_reader(data, experiment.steps), seconds, device)
-        if recipe.teachers.form == "auto":
-            form = choose(forms(recipe, distiller.to(device), teachers, [batch], device))
-            teachers = [replace(teacher, form=form) for teacher in teachers]
+        measured = forms(recipe, distiller.to(device), teachers, [batch], device) if teachers else {}
+        if measured and recipe.teachers.form == "auto":
+            teachers = [replace(teacher, form=choose(measured)) for teacher in teachers]
         asking = often(_asker(experiment, teachers, batch), seconds, device) if teachers else 0.0
         first, whole, parts = _train(recipe, distiller, teachers, data, device, seconds)
-        return Speed(len(batch.index), reading, asking, first, whole, parts)
+        by_form = {str(form): each.seconds for form, each in measured.items()}
+        return Speed(len(batch.index), reading, asking, first, whole, parts, by_form)
 
 
 def run_seconds(recipe: Recipe, placement: Placement, seconds: float) -> float:

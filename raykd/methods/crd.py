@@ -7,9 +7,10 @@ averages of them. K 16384, T 0.07, momentum 0.5, 128 dimensions and β 0.8 as in
 beside it add `kd` by a sum.
 
 The memories hold a row for every sample of the training file: 2 · N · 128 numbers, which stand in checkpoints too
-(measured for the 1,281,167 images of ImageNet: 1312 MB, with `memory` float16 656 MB). They are updated from the global
-batch, and a sample's negatives are a function of the seed, the step and the sample, so that everything is the same for
-any number of workers.
+(measured for the 1,281,167 images of ImageNet: 1312 MB, with `memory` float16 656 MB; for 64 images and K 16384 the
+loss, its gradient and the update take 2.4 s of one CPU core, with CIFAR-100's 50,000 rows 1.5 s). They are updated
+from the global batch, and a sample's negatives are a function of the seed, the step and the sample, so that
+everything is the same for any number of workers.
 Deviation: negatives are drawn with replacement; RepDistiller draws without where a class has K others.
 """
 

@@ -1,9 +1,9 @@
 """Group gpu: whole steps on a GPU, raykd's loop against the original's: time, images/s, MFU, memory, idle share.
 
-KD, OKDDip and AEKD at CIFAR's size, KD from ResNet-101 to ResNet-50 at ImageNet's, FunMatch with a BiT teacher; float32
-with TF32 on both sides, from the same weights. No rows without a GPU. MFU: floating-point operations of the forward passes
-as torch counts them, three times where the network trains, over the time and the GPU's peak. idle: the share of one
-profiled step in which the GPU runs no kernel.
+KD, OKDDip and AEKD at CIFAR's size, KD from ResNet-101 to ResNet-50 at ImageNet's, FunMatch with a BiT teacher;
+float32 with TF32 on both sides, from the same weights. No rows without a GPU. MFU: floating-point operations of the
+forward passes as torch counts them, three times where the network trains, over the time and the GPU's peak. idle: the
+share of one profiled step in which the GPU runs no kernel.
 """
 
 from collections.abc import Iterator
