@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = Rule("a lower-case word such as brier", lambda name: name.isidentifier() and name == name.lower())
-FORMAT = Rule("a format such as .3f or .1%", lambda form: len(form) == 3 and form[1].isdigit() and form[0::2] in FORMS)
 FORMS = (".f", ".%", ".e", ".g")
+FORMAT = Rule("a format such as .3f or .1%", lambda form: len(form) == 3 and form[1].isdigit() and form[0::2] in FORMS)
 
 
 BUILT_IN = ("top1", "top5", "loss", "ece")

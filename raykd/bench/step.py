@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from raykd.bench.timing import ENDLESS, WARM, events, often
-from raykd.contract import Batch
+from raykd.contract import Batch, Distiller
 from raykd.data.loader import TrainLoader
 from raykd.models import create_network
 from raykd.models.frozen.freeze import freeze
@@ -110,7 +110,14 @@ def _asker(experiment: Experiment, teachers: list[FrozenTeacher], batch: Batch) 
     return lambda: ask(teachers, features, batch.images, experiment.autocast)
 
 
-def _train(recipe, distiller, teachers, data, device, seconds: float) -> tuple[float, float, dict[str, float]]:
+def _train(
+    recipe: Recipe,
+    distiller: Distiller,
+    teachers: list[FrozenTeacher],
+    data: TrainLoader,
+    device: torch.device,
+    seconds: float,
+) -> tuple[float, float, dict[str, float]]:
     """The first step, the median of whole steps, and the median of each part; real steps of the real loop."""
     state = new_state(recipe, distiller, device)
     steps = events(recipe, state, teachers, data, device)
@@ -122,9 +129,17 @@ def _train(recipe, distiller, teachers, data, device, seconds: float) -> tuple[f
     return first, whole, _laps(recipe, state, teachers, data, device, seconds)
 
 
-def _laps(recipe, state, teachers, data, device, seconds: float) -> dict[str, float]:
+def _laps(
+    recipe: Recipe,
+    state: State,
+    teachers: list[FrozenTeacher],
+    data: TrainLoader,
+    device: torch.device,
+    seconds: float,
+) -> dict[str, float]:
     """The median of each part of a step, by the loop's own stopwatch, which waits for the device after each part."""
-    recipe, laps = replace(recipe, log_every=1, epochs=ENDLESS), []
+    recipe = replace(recipe, log_every=1, epochs=ENDLESS)
+    laps: list[dict[str, float]] = []
     steps = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: False)
     often(lambda: laps.append(_times(next(steps))), seconds, device)
     steps.close()
@@ -134,4 +149,5 @@ def _laps(recipe, state, teachers, data, device, seconds: float) -> dict[str, fl
 
 def _times(event: loop.Event) -> dict[str, float]:
     values = event.values if isinstance(event, loop.Progress) else {}
-    return {name.removeprefix("time/"): value for name, value in values.items() if name.startswith("time/")}
+    times = {name.removeprefix("time/"): value for name, value in values.items() if name.startswith("time/")}
+    return {name: seconds for name, seconds in times.items() if isinstance(seconds, float)}

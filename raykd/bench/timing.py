@@ -3,7 +3,7 @@
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +53,7 @@ class OneBatch:
 
 def events(
     recipe: Recipe, state: State, teachers: Sequence[FrozenTeacher], data: Any, device: torch.device
-) -> Iterator[loop.Event]:
+) -> Generator[loop.Event, None, None]:
     """One event for each step, but for the rare ends of an interval, and none of logging."""
     recipe = replace(recipe, log_every=2**31, epochs=ENDLESS)
     return loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -18,6 +18,9 @@ from raykd.launch.cluster.signals import at_once
 from raykd.models.weights.downloads import download
 from raykd.recipe.load import load, networks_of, parse
 from raykd.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +118,8 @@ def _of_source(arguments: Sequence[str]) -> tuple[Options, Data]:
     source = known[arguments[1]]
     kind = make_dataclass("OfThisSource", [("source", source, field())], bases=(OfSource,), frozen=True, kw_only=True)
     chosen: Any = parse(kind, MISSING_NONPROP, arguments[2:], "raykd data prepare", source.description)
-    places = {"root": chosen.to} if chosen.to else {}
-    nothing = {"image_size": 1}  # what reading needs; writing doesn't
+    places: dict[str, Any] = {"root": chosen.to} if chosen.to else {}
+    nothing: dict[str, Any] = {"image_size": 1}  # what reading needs; writing doesn't
     return chosen, Data(source=chosen.source, encoding=chosen.encoding, **nothing, **places)
 
 
@@ -139,7 +142,8 @@ def bars(console: Terminal) -> Iterator[Tick]:
         Rate(),
         TimeRemainingColumn(),
     )
-    bars, tasks = Progress(*columns, console=console), {}
+    bars = Progress(*columns, console=console)
+    tasks: dict[str, TaskID] = {}
 
     def tick(split: str, total: int, size: int) -> None:
         if not tasks:

@@ -24,8 +24,9 @@ def summary(console: Terminal, finished: Finished, name: str, storage: str) -> N
         rows.append(_ensemble_row(evaluation))
     role = "student alone" if finished.result["method"] == "Supervised" else "student distilled"
     alone, hint = _student_alone(run, name, storage) if role == "student distilled" else (None, "")
-    if alone is not None:
-        rows.append(_row("student alone", alone, directory.result_of(alone)))
+    result = directory.result_of(alone) if alone is not None else None
+    if alone is not None and result is not None:
+        rows.append(_row("student alone", alone, result))
     rows.append(_row(role, run, finished.result))
     console.print()
     table_of(console, rows)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from raykd.data.sources.examples import Splits
 
+Channels = tuple[float, float, float]
 Deviation = Annotated[float, Interval(ge=0.001, le=1000)]
 Level = Annotated[int, Interval(ge=0, le=255)]
 
@@ -31,9 +32,9 @@ class Prepared:
     """Field of the labels."""
     mend: str = ""
     """What to do about damaged files."""
-    mean: tuple[float, float, float] | None = None
+    mean: Channels | None = None
     """Per-channel mean of all training pixels, scaled to [0, 1]; None: not measured."""
-    std: tuple[float, float, float] | None = None
+    std: Channels | None = None
     """Per-channel standard deviation of the same."""
     sides: tuple[int, int] | None = None
     """The shortest and the longest side of all images, in pixels."""
@@ -133,3 +134,10 @@ class Data:
     """How the images are stored there."""
     loader: Literal["ffcv", "torch"] = no_effect("ffcv")
     """ffcv, or PyTorch's DataLoader where FFCV can't be built (much slower)."""
+
+    @property
+    def statistics(self) -> tuple[Channels, Channels]:
+        """Mean and deviation; an error where the data set has not been prepared, and the recipe leaves them open."""
+        if self.mean is None or self.std is None:
+            raise UserError("data.mean, data.std: not measured yet: prepare the data set, or give both")
+        return self.mean, self.std

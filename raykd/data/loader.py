@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +21,10 @@ from raykd.data.mixing import mix
 from raykd.data.normalize import Finisher
 from raykd.data.storage.header import Header, open_header
 from raykd.data.storage.prepare import normalised
+
+if TYPE_CHECKING:
+    from raykd.data.ffcv.engine import Engine
+    from raykd.data.torch_engine import TorchEngine
 
 
 class TrainLoader:
@@ -169,7 +175,7 @@ def training_labels(data: Data, prepared: Prepared) -> Tensor:
     return torch.from_numpy(np.where(order.held_out(labels, data.validation), -1, labels)).long()
 
 
-def _header(path, prepared: Prepared) -> Header:
+def _header(path: Path, prepared: Prepared) -> Header:
     header = open_header(path, prepared)
     header.check_labels(len(prepared.classes))
     return header
@@ -230,7 +236,7 @@ def _random(seed: int, size: int, epoch: int) -> np.ndarray:
 
 def _engine(
     data: Data, header: Header, subset: np.ndarray, pipeline: Pipeline, finish: Finisher, *, rows: int, threads: int
-):
+) -> "Engine | TorchEngine":
     for position in subset[misfits(pipeline.geometry, header.shapes[subset])][:1]:
         height, width = header.shapes[position]
         raise UserError(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from raykd import UserError
 from raykd.data.config import Mixing
 from raykd.data.order import uniform
 from raykd.fields import Interval
@@ -39,7 +40,7 @@ def beta(alpha: float, *parts: int) -> float:
     return float(betaincinv(alpha, alpha, uniform(*parts)[0]))
 
 
-def share(mixing: Mixing, seed: int, step: int) -> float:
+def share(mixing: Mixup | CutMix, seed: int, step: int) -> float:
     """λ of a global step: the share of the sample's own image."""
     if isinstance(mixing, Mixup) and mixing.variant == "uniform":
         return float(uniform(LAMBDA, seed, step)[0])
@@ -57,6 +58,8 @@ def cut(lam: float, size: int, seed: int, step: int) -> tuple[int, int, int, int
 
 def mix(mixing: Mixing, images: "Tensor", labels: "Tensor", seed: int, step: int) -> "tuple[Tensor, Tensor]":
     """Images [B + 1, 3, S, S] and one-hot labels [B + 1, C], each row after its partner → mixed [B, …]."""
+    if not isinstance(mixing, Mixup | CutMix):
+        raise UserError(f"data.mixing: {type(mixing).__name__} is not one of Mixing, Mixup, CutMix")
     lam = share(mixing, seed, step)
     own, partner = images[1:], images[:-1]
     if isinstance(mixing, Mixup):

@@ -1,6 +1,7 @@
 """From uint8 images in the host's memory to normalised floats on the device."""
 
 import weakref
+from typing import cast
 
 import numba
 import numpy as np
@@ -13,7 +14,7 @@ from raykd.data.transfer import CopyStream, Sent, to_device
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
-def normalise(pixels, factor, offset, planar, out):
+def normalise(pixels: np.ndarray, factor: np.ndarray, offset: np.ndarray, planar: bool, out: np.ndarray) -> None:
     """out = pixels [B, S, S, 3] · factor − offset as float32, [B, 3, S, S] where planar, else [B, S, S, 3].
 
     factor and offset hold each channel's number for a row of pixels [3 S].
@@ -36,7 +37,7 @@ def normalise(pixels, factor, offset, planar, out):
 class Arrays:
     """Float arrays whose memory is used again once no tensor reads it: fresh pages cost more than the work on them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.free: list[np.ndarray] = []
 
     def take(self, shape: tuple[int, ...]) -> Tensor:
@@ -60,8 +61,9 @@ class Finisher:
         """`threads` are for images that stay on the CPU."""
         self.device, self.threads = torch.device(device), max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        scale = torch.tensor(data.std, device=self.device) * 255.0
-        offset = torch.tensor(data.mean, device=self.device) * 255.0 / scale
+        mean, std = data.statistics
+        scale = torch.tensor(std, device=self.device) * 255.0
+        offset = torch.tensor(mean, device=self.device) * 255.0 / scale
         # One row of pixels: long runs of floats are worked on several times faster than channels apart.
         self.factor, self.offset = (1.0 / scale).repeat(data.image_size), offset.repeat(data.image_size)
         self.arrays = Arrays()
@@ -73,7 +75,9 @@ class Finisher:
 
     def receive(self, sent: Tensor | Sent) -> Tensor:
         """Normalised float32 [B, 3, S, S] on the device."""
-        return sent if self.copies is None else self.on_device(self.copies.receive(sent))
+        return (
+            self.on_device(self.copies.receive(sent)) if isinstance(sent, Sent) and self.copies else cast(Tensor, sent)
+        )
 
     def on_host(self, pixels: np.ndarray) -> Tensor:
         count, size, _, channels = pixels.shape

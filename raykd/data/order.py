@@ -22,7 +22,7 @@ def splitmix64(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def keys(*parts) -> np.ndarray:
+def keys(*parts: int | np.ndarray) -> np.ndarray:
     """One uint64 array of keys from integers and integer arrays that broadcast; the order of the parts matters."""
     with np.errstate(over="ignore"):
         key = np.zeros(1, np.uint64)
@@ -32,7 +32,7 @@ def keys(*parts) -> np.ndarray:
         return key
 
 
-def uniform(*parts) -> np.ndarray:
+def uniform(*parts: int | np.ndarray) -> np.ndarray:
     """Numbers in [0, 1) from keys of the same parts."""
     return (keys(*parts) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 

@@ -36,7 +36,7 @@ def create(
     stages: Sequence[str] = (),
 ) -> Staged:
     """See `raykd.models.create`."""
-    about = {"name": name, "num_classes": num_classes, "image_size": image_size}
+    about: dict[str, Any] = {"name": name, "num_classes": num_classes, "image_size": image_size}
     library, colon, _ = name.partition(":")
     if library == reused_head.PREFIX:
         staged: Staged = reused_head.build(name, num_classes, image_size, options, create)
@@ -92,6 +92,7 @@ def _with_stages(views: Iterator[Parts], stages: Sequence[str]) -> Iterator[Part
         if path not in known:
             close = difflib.get_close_matches(path, known, n=3)
             raise UserError(f"stages: the network has no module {path!r}{_did_you_mean(close)}")
+    assert plain.reader is not None  # the last view always has one
     yield Parts(plain.model, reader=ModuleOutputs(modules, plain.reader.classifiers))
 
 

@@ -32,6 +32,7 @@ def select_classes(staged: Staged, positions: Sequence[int]) -> None:
 
 
 def _keep_rows(layer: nn.Module, rows: torch.Tensor) -> None:
+    assert isinstance(layer, nn.Linear | nn.Conv2d)  # as all that `classifiers` names
     layer.weight = nn.Parameter(layer.weight[rows], layer.weight.requires_grad)
     if layer.bias is not None:
         layer.bias = nn.Parameter(layer.bias[rows], layer.bias.requires_grad)

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, grou
 
 
 def blocks_before_activation(
-    name: str, count: int, before_activation: Callable[[nn.Module, Tensor], Tensor]
+    name: str, count: int, before_activation: Callable[[Any, Tensor], Tensor]
 ) -> tuple[Part, ...]:
     """The blocks of the Sequential `name`, the last one's final ReLU apart."""
     blocks = [f"{name}.{i}" for i in range(count)]

@@ -4,8 +4,9 @@ Such a network gives its logits, maps of its stages where it has any, and "poole
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -64,8 +65,9 @@ class Intermediates(ModuleOutputs):
         if not wanted:
             return super().__call__(model, images, features)
         with self.pooled_in(model, features) as pooled:
-            last, maps = model.forward_intermediates(images, indices=list(wanted.values()), output_fmt="NCHW")
-            logits = model.forward_head(last)
+            timms: Any = model
+            last, maps = timms.forward_intermediates(images, indices=list(wanted.values()), output_fmt="NCHW")
+            logits = timms.forward_head(last)
         return self.finished(logits, dict(zip(wanted, maps, strict=True)), pooled, features)
 
 
@@ -74,7 +76,7 @@ def outputs_of(model: nn.Module, modules: Mapping[str, str]) -> Iterator[dict[st
     """A dictionary that gets the named modules' outputs while the model runs."""
     caught: dict[str, Tensor] = {}
 
-    def catch(name: str):
+    def catch(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         return lambda module, inputs, output: caught.__setitem__(name, output)
 
     hooks = [model.get_submodule(path).register_forward_hook(catch(name)) for name, path in modules.items()]

@@ -19,7 +19,7 @@ class Through(NamedTuple):
     """A module that is run by another function than its own forward, such as all of a block but its last activation."""
 
     module: str  # dotted name
-    function: Callable[[nn.Module, Tensor], Tensor]
+    function: Callable[[Any, Tensor], Tensor]  # of a module of that kind
 
 
 # A dotted module name, a module-level function between modules, or a module with the function that runs it.
@@ -180,7 +180,7 @@ class Staged(nn.Module):
         if not isinstance(last, str):
             return last is F.relu
         activation = self.model.get_submodule(last)
-        if getattr(activation, "inplace", False):
+        if isinstance(activation, ACTIVATIONS) and not isinstance(activation, nn.GELU):
             activation.inplace = False  # what enters it is a feature
         return isinstance(activation, ACTIVATIONS)
 

@@ -257,6 +257,7 @@ class Checkpoint:
     def interval(self) -> tuple[int, float]:
         """Steps and seconds between two checkpoints; 0 where they are not counted so."""
         found = EVERY.fullmatch(self.every)
+        assert found is not None  # the field's rule
         return int(found["steps"] or 0), 60.0 * float(found["minutes"] or 0)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from raykd import UserError
 from raykd.recipe.serial import from_dict, to_dict, type_hints

@@ -31,7 +31,7 @@ def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
     recipe = from_dict(to_dict(dataclasses.replace(recipe, search=None)))
     if recipe.teachers.cache == "float32":  # it keeps the live teachers' own numbers
         recipe = dataclasses.replace(recipe, teachers=dataclasses.replace(recipe.teachers, cache="none"))
-    data = effective(to_dict(recipe), defaults=defaults)
+    data: dict[str, Any] = effective(to_dict(recipe), defaults=defaults)
     for plain, source in zip(data.get("teachers", {}).get("sources", ()), recipe.teachers.sources, strict=False):
         if isinstance(source, Train):
             plain["recipe"] = essence(source.recipe, defaults=defaults)
@@ -60,17 +60,17 @@ def effective(plain: Any, *, defaults: bool = True) -> Any:
     return found
 
 
-def _has_no_effect(field: dataclasses.Field | None, name: str, value: Any) -> bool:
+def _has_no_effect(field: dataclasses.Field[Any] | None, name: str, value: Any) -> bool:
     return is_retired(name, value) if field is None else not affects_result(field)
 
 
-def _default(field: dataclasses.Field) -> Any:
+def _default(field: dataclasses.Field[Any]) -> Any:
     made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     return made if made is dataclasses.MISSING else effective(to_dict(made), defaults=False)
 
 
 @functools.cache
-def fields_of(path: Any) -> dict[str, dataclasses.Field]:
+def fields_of(path: Any) -> dict[str, dataclasses.Field[Any]]:
     """The fields of one of raykd's dataclasses, named as "module:Class"; of any other, none."""
     module, _, name = str(path).partition(":")
     if module.split(".")[0] != "raykd":
@@ -86,7 +86,7 @@ def fields_of(path: Any) -> dict[str, dataclasses.Field]:
 
 def code_version(*defined: Any) -> str:
     """A hash of the source files that classes and functions stand in."""
-    modules = dict.fromkeys(map(inspect.getmodule, defined))
+    modules = dict.fromkeys(filter(None, (inspect.getmodule(each) for each in defined)))
     return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:16]
 
 
@@ -117,7 +117,7 @@ def of_earlier_version(stored: dict[str, Any], here: dict[str, Any]) -> dict[str
 
     It holds hashes of code and of teachers' recipes that can't be made again: these are taken to be the same.
     """
-    found = effective(stored, defaults=False) | {"code": here["code"]}
+    found: dict[str, Any] = effective(stored, defaults=False) | {"code": here["code"]}
     if isinstance(found.get("teachers"), dict):
         sources = here.get("teachers", {}).get("sources", [])
         for old, new in zip(found["teachers"].get("sources", []), sources, strict=False):

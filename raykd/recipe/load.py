@@ -197,6 +197,7 @@ def _import(path: Path, name: str) -> Any:
     if loaded is not None and Path(getattr(loaded, "__file__", "") or "").resolve() == path:
         return loaded
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # a .py file always has them
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -267,4 +268,5 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         else:
             many = isinstance(value, (tuple, list))
             arguments += [f"--{name}", *map(str, value if many else [value])]
-    return parse(Recipe, recipe, arguments, "override", "")
+    changed: Recipe = parse(Recipe, recipe, arguments, "override", "")
+    return changed

@@ -40,7 +40,7 @@ def from_dict(data: Any, kind: Any = Recipe, where: str = "recipe") -> Any:
             return tuple(from_dict(item, kind, f"{where}.{i}") for i, (item, kind) in enumerate(zip(data, kinds)))
     elif origin is dict and isinstance(data, dict):
         return {key: from_dict(item, arguments[1], f"{where}.{key}") for key, item in data.items()}
-    elif dataclasses.is_dataclass(kind) and isinstance(data, dict):
+    elif isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(data, dict):
         return _dataclass(data, kind, where)
     elif kind is Any or (origin is Literal and data in arguments):
         return data
@@ -51,7 +51,7 @@ def from_dict(data: Any, kind: Any = Recipe, where: str = "recipe") -> Any:
     raise UserError(f"{where}: {data!r} is not of type {_name(kind)}")
 
 
-def _first_that_fits(data: Any, kinds: tuple, where: str) -> Any:
+def _first_that_fits(data: Any, kinds: tuple[Any, ...], where: str) -> Any:
     for kind in kinds:
         try:
             return from_dict(data, kind, where)
@@ -62,7 +62,7 @@ def _first_that_fits(data: Any, kinds: tuple, where: str) -> Any:
     raise UserError(f"{where}: {data!r} is not of type {' or '.join(map(_name, kinds))}")
 
 
-def _dataclass(data: dict, kind: type, where: str) -> Any:
+def _dataclass(data: dict[str, Any], kind: type, where: str) -> Any:
     cls = _class(data.get("class"), kind, where)
     hints = type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}

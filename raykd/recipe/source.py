@@ -42,7 +42,7 @@ def _call(opening: str, parts: list[str], closing: str, depth: int) -> str:
     return opening + "\n" + "".join(f"{indent}{part},\n" for part in parts) + "    " * depth + ")"
 
 
-def _is_default(value: Any, field: dataclasses.Field) -> bool:
+def _is_default(value: Any, field: dataclasses.Field[Any]) -> bool:
     """Equal to the default and of its class: a subclass without fields of its own may compare equal."""
     here = getattr(value, field.name)
     made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default

@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
@@ -51,7 +51,7 @@ def _check(value: Any, kind: Any, where: str) -> None:
         raise UserError(f"{where}: {value} must be a number that float32 can represent")
 
 
-def _kinds(arguments: tuple, count: int) -> tuple:
+def _kinds(arguments: tuple[Any, ...], count: int) -> tuple[Any, ...]:
     return (arguments[0],) * count if arguments[-1:] == (...,) else arguments
 
 
@@ -62,7 +62,7 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(plain, type) and isinstance(value, plain)
 
 
-def _expect(value: Any, limits: tuple, where: str) -> None:
+def _expect(value: Any, limits: tuple[Any, ...], where: str) -> None:
     """Raise UserError at the first limit of a field that its value breaks."""
     for limit in limits:
         parts = [part for part in (limit if isinstance(limit, GroupedMetadata) else (limit,)) if type(part) in LIMITS]
@@ -70,7 +70,7 @@ def _expect(value: Any, limits: tuple, where: str) -> None:
             raise UserError(f"{where}: {value!r} must be {_words(parts)}")
 
 
-def _words(parts: list) -> str:
+def _words(parts: list[Any]) -> str:
     match parts:
         case [Ge(ge=low), Le(le=high)]:
             return f"from {low:,} to {high:,}"
@@ -84,7 +84,7 @@ def _length(limit: MinLen | MaxLen) -> str:
 
 
 # What a limit demands of a value, and its words after "must be".
-LIMITS = {
+LIMITS: dict[type, tuple[Callable[[Any, Any], bool], Callable[[Any], str]]] = {
     Ge: (lambda value, limit: value >= limit.ge, lambda limit: f"at least {limit.ge:,}"),
     Gt: (lambda value, limit: value > limit.gt, lambda limit: f"above {limit.gt:,}"),
     Le: (lambda value, limit: value <= limit.le, lambda limit: f"at most {limit.le:,}"),

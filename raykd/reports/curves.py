@@ -1,7 +1,7 @@
 """Quantities over epochs: their mean, least and most over the seeds of a row, thinned to what a figure can show."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from raykd.reports.collect import RunRecord
@@ -73,9 +73,7 @@ def accuracy_curves(row: Row) -> list[Curve]:
 def line_curves(row: Row, section: str) -> dict[str, list[Curve]]:
     """By title: curves of "terms", "notes" or "measures"; a vector is one figure with a curve for each element."""
     names = dict.fromkeys(name for run in row.runs for line in run.lines for name in getattr(line, section))
-    return {
-        name: _elements(row, lambda line, name=name: _flat(getattr(line, section).get(name)), name) for name in names
-    }
+    return {name: _elements(row, section, name) for name in names}
 
 
 def _flat(value: float | list | None) -> list[float]:
@@ -85,8 +83,8 @@ def _flat(value: float | list | None) -> list[float]:
     return [] if value is None else [value]
 
 
-def _elements(row: Row, read: Callable[[Line], list[float]], name: str) -> list[Curve]:
-    runs = [[(line.epoch, read(line)) for line in run.lines] for run in row.runs]
+def _elements(row: Row, section: str, name: str) -> list[Curve]:
+    runs = [[(line.epoch, _flat(getattr(line, section).get(name))) for line in run.lines] for run in row.runs]
     size = max(len(values) for run in runs for _, values in run)
     names = _element_names(row.runs[0], size) if size > 1 else [name]
     return [curve(names[i], [[(e, v[i]) for e, v in run if len(v) > i] for run in runs]) for i in range(size)]

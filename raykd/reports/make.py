@@ -155,7 +155,8 @@ def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tupl
 
 
 def _missing(cell: StudyCell, run: RunRecord | None) -> Missing:
-    status, reason = cell.status, cell.reason
+    status: str = cell.status
+    reason = cell.reason
     if status == "finished":  # so says the study, and its run does not
         status, reason = (run.status, "") if run else ("lost", "no run that can be read")
     return Missing(row=cell.row, column=cell.column, seed=cell.seed, status=status, reason=reason)

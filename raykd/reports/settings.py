@@ -14,7 +14,7 @@ from raykd.recipe.fingerprint import fields_of
 from raykd.recipe.serial import to_dict
 
 LIGHT = ("raykd.recipe", "raykd.data", "raykd.models.config")  # modules that import neither torch nor FFCV
-UNSET = (None, False, 0, "", "none", [], {})
+UNSET: tuple[object, ...] = (None, False, 0, "", "none", [], {})
 
 
 def settings(recipe: dict[str, Any]) -> dict[str, Any]:

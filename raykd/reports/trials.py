@@ -1,6 +1,7 @@
 """What a search found: its trials as numbers, and which field mattered."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,8 +72,9 @@ def _number(text: str) -> float | None:
 def _column(trials: list[dict[str, str]], name: str) -> tuple[list[float], list[str]]:
     texts = [t[name] for t in trials]
     numbers = [_number(text) for text in texts]
-    if None not in numbers:
-        return [float(n) for n in numbers], []
+    known = [number for number in numbers if number is not None]
+    if len(known) == len(numbers):
+        return known, []
     choices = sorted(set(texts))
     return [float(choices.index(text)) for text in texts], choices
 
@@ -104,7 +106,8 @@ def _importance(columns: list[tuple[list[float], list[str]]], scores: list[float
     return [float(weights.get(str(i), 0.0)) for i in range(len(columns))]
 
 
-def _space(optuna, values: list[float], choices: list[str]):
+def _space(optuna: Any, values: list[float], choices: list[str]) -> Any:
+    """Optuna's distribution of a hyper-parameter."""
     if choices:
         return optuna.distributions.CategoricalDistribution(choices)
     low, high = min(values), max(values)

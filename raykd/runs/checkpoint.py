@@ -72,7 +72,7 @@ def _stamp(run: Folder, name: str) -> Stamp | None:
         stamp = Stamp(**run.read_json(f"{FOLDER}/{name}/stamp.json"))
     except (UserError, TypeError, FileNotFoundError, NotADirectoryError):
         return None
-    kinds = (int, (int, float), (int, float, type(None)), str, str, int)
+    kinds: tuple[Any, ...] = (int, (int, float), (int, float, type(None)), str, str, int)
     fits = all(isinstance(value, kind) for value, kind in zip(asdict(stamp).values(), kinds, strict=True))
     return stamp if fits and name == f"step-{stamp.step:09d}" else None
 
@@ -97,7 +97,7 @@ def content(run: Folder, stamp: Stamp) -> bytes:
 def decode(content: bytes, name: str) -> dict[str, Any]:
     """The state in a checkpoint's bytes; raises UserError where they hold anything that could run as code."""
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
         raise UserError(f"{name} is not a raykd checkpoint: it holds more than tensors and numbers") from None
 

@@ -149,9 +149,10 @@ def claim(run: Folder, workers: int) -> str:
     expect_there(run)
     attempts, found = attempts_of(run), stamps(run)
     step = found[-1].step if found else 0  # the newest checkpoint; a damaged one is passed over later
-    attempts.append({"token": secrets.token_hex(8), "started": time.time(), "workers": workers, "step": step})
+    token = secrets.token_hex(8)
+    attempts.append({"token": token, "started": time.time(), "workers": workers, "step": step})
     run.write("attempts.json", json.dumps(attempts))
-    return attempts[-1]["token"]
+    return token
 
 
 def other_data(run: Folder, prepared: Prepared) -> str:

@@ -15,4 +15,5 @@ def recipe_of(run: Folder, trusted: bool = False) -> Recipe:
     plain = with_credentials_of(run.place, read_recipe(run))
     if not trusted:
         refuse_foreign(plain, f"{run}/recipe.json")
-    return from_dict(plain)
+    recipe: Recipe = from_dict(plain)
+    return recipe

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors
 from safetensors.torch import save as save_bytes
@@ -67,7 +68,8 @@ def about_of(path: Path) -> About:
     try:
         with safetensors.safe_open(path, "pt") as file:
             fields = json.loads((file.metadata() or {})["raykd"])
-        return About(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return About(**plain)
     except FileNotFoundError:
         raise UserError(f"{path}: no such weights file") from None
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError):

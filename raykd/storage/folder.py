@@ -36,17 +36,18 @@ class Folder:
         return masked(self.place)
 
     def exists(self, name: str = "") -> bool:
-        return self._fs.get_file_info(self._at(name)).type != pafs.FileType.NotFound
+        return bool(self._fs.get_file_info(self._at(name)).type != pafs.FileType.NotFound)
 
     def read(self, name: str) -> bytes:
         """A file's bytes; raises FileNotFoundError."""
         with self._fs.open_input_stream(self._at(name), compression=None) as stream:
-            return stream.read()
+            content: bytes = stream.read()
+        return content
 
     def write(self, name: str, content: bytes | str) -> None:
         content = content.encode() if isinstance(content, str) else content
         if self.local is not None:
-            atomic.write(self._own(name), content)
+            atomic.write(_own(self.local, name), content)
             return
         try:
             self._put(name, content)
@@ -71,13 +72,13 @@ class Folder:
         info = self._fs.get_file_info(self._at(name))
         if info.type != pafs.FileType.File:
             raise FileNotFoundError(f"{self}/{name}")
-        return info.size
+        return int(info.size)
 
     def append(self, name: str, line: str) -> None:
         """Add a line; object stores have no append, so there the file is written again."""
         if self.local is not None:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(self._own(name), flags, 0o666), "a", encoding="utf-8") as file:
+            with open(os.open(_own(self.local, name), flags, 0o666), "a", encoding="utf-8") as file:
                 file.write(line + "\n")
             return
         before = self.read(name) if self.exists(name) else b""
@@ -103,7 +104,7 @@ class Folder:
 
     def delete(self, name: str) -> None:
         """Remove a file or a folder with all below it, if it is there."""
-        if self.local is not None and self._own(name).is_symlink():
+        if self.local is not None and _own(self.local, name).is_symlink():
             (self.local / name).unlink()
             return
         info = self._fs.get_file_info(self._at(name))
@@ -121,23 +122,25 @@ class Folder:
         except OSError as error:
             raise UserError(f"can't write to {self}: {masked(str(error))}; choose another --storage") from None
 
-    def _own(self, name: str) -> Path:
-        """A local path below this folder; raises UserError where it leads through a link, maybe to somebody's files."""
-        path = self.local / name
-        for folder in path.relative_to(self.local).parents:
-            if (self.local / folder).is_symlink() and folder.parts:
-                raise UserError(f"{self.local / folder} is a link: raykd writes into a run's own folders only")
-        return path
-
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
+
+
+def _own(folder: Path, name: str) -> Path:
+    """A path below a local folder; raises UserError where it leads through a link, maybe to somebody's files."""
+    path = folder / name
+    for part in path.relative_to(folder).parents:
+        if (folder / part).is_symlink() and part.parts:
+            raise UserError(f"{folder / part} is a link: raykd writes into a run's own folders only")
+    return path
 
 
 def _file_system(place: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in place:
         return pafs.LocalFileSystem(), place
     try:
-        return pafs.FileSystem.from_uri(place)
+        file_system, path = pafs.FileSystem.from_uri(place)
+        return file_system, path
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
         return _fsspec(place)
 

@@ -23,7 +23,7 @@ class Captured:
 
     def __init__(self, run: Pass):
         self.run = run
-        self._captures: dict[tuple, Capture] = {}
+        self._captures: dict[tuple[torch.Size, tuple[int, ...], torch.dtype], Capture] = {}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         """The pass's outputs, in memory of their own."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from raykd.contract import Output
 from raykd.models.frozen.freeze import lowered
@@ -94,7 +94,7 @@ def runner(
         return lambda images: network.output(images, features)
     graph = traced(network, features)
     if launch == "compiled":
-        graph = torch.compile(graph)
+        graph = cast(nn.Module, torch.compile(graph))
     elif not torch.are_deterministic_algorithms_enabled():  # cuDNN chooses fused kernels freely
         graph = fuse(graph)
     # A network that could not be traced may launch other kernels for other images, which no graph can.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raykd import UserError
-from raykd.data.config import Data
+from raykd.data.config import Channels, Data
 from raykd.models import create_network, published
 from raykd.models.frozen.freeze import freeze
 from raykd.models.frozen.renormalize import renormalize
@@ -17,8 +17,6 @@ from raykd.runs.student import About, about_of, read_student
 from raykd.storage.folder import Folder
 from raykd.teachers.classes import expect_pairs, positions_of, remark_on
 from raykd.teachers.frozen_teacher import FrozenTeacher, named
-
-Channels = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,8 @@ def _of_library(source: Pretrained) -> Origin:
 def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
     wanted = local(source.network, data.root)
     about = _about_file(wanted.weights)
-    mean, std = source.mean or (about and about.mean), source.std or (about and about.std)
+    mean = source.mean or (about.mean if about else None)
+    std = source.std or (about.std if about else None)
     if mean is None or std is None:
         raise UserError(
             f"teachers: {wanted.weights} does not say how its images were normalised: give `mean` and `std` of its "
@@ -124,7 +123,7 @@ def _frozen(
         if compares_classes:
             raise
         knows = False
-    network = renormalize(network, data.mean, data.std, origin.mean, origin.std, data.image_size)
+    network = renormalize(network, *data.statistics, origin.mean, origin.std, data.image_size)
     if network.image_size != origin.network.image_size:
         there = origin.network.image_size
         remarks.append(f"it gets the data's images resized from {data.image_size} to {there} pixels")

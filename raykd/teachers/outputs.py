@@ -10,6 +10,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output
 from raykd.data.transfer import to_device
 from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.teachers.precision import Context
 
 
 @torch.no_grad()
@@ -30,6 +31,10 @@ def ask(
     return outputs
 
 
+def _logits(teacher: FrozenTeacher, images: Tensor) -> Tensor:
+    return teacher.output(images, ()).logits
+
+
 def moved(output: Output, device: torch.device) -> Output:
     """A host's output on a device."""
     features = {name: to_device(feature, device) for name, feature in output.features.items()}
@@ -41,6 +46,7 @@ def split(batch: Batch, parts: int) -> Iterator[Batch]:
     if parts == 1:
         yield batch
         return
-    for i, chunk in enumerate(zip(*(tensor.tensor_split(parts) for tensor in batch[:3]))):
-        if len(chunk[0]):
-            yield Batch(*chunk, tuple(share // parts + (i < share % parts) for share in batch.shares))
+    chunks = zip(*(tensor.tensor_split(parts) for tensor in (batch.images, batch.labels, batch.index)), strict=True)
+    for i, (images, labels, index) in enumerate(chunks):
+        if len(images):
+            yield Batch(images, labels, index, tuple(share // parts + (i < share % parts) for share in batch.shares))

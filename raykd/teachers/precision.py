@@ -7,8 +7,11 @@ import torch
 
 from raykd.recipe import Recipe
 
+Context = Callable[[], contextlib.AbstractContextManager[object]]
+"""A factory of contexts, one for each pass."""
 
-def autocast(recipe: Recipe, device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
+
+def autocast(recipe: Recipe, device: torch.device) -> Context:
     """A factory of autocast contexts of the recipe's precision."""
     kind = getattr(torch, recipe.precision.autocast)
     return lambda: torch.autocast(device.type, dtype=kind, enabled=kind is not torch.float32)

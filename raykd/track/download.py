@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from raykd import UserError
 from raykd.track.server import quiet_wandb, unreachable
@@ -33,7 +34,7 @@ def download(place: str, to: Path) -> Path:
     return to
 
 
-def _fetch(run, to: Path) -> None:
+def _fetch(run: Any, to: Path) -> None:
     found = {file.name: file for file in run.files(names=list(FILES))}
     if "recipe.json" not in found:
         return

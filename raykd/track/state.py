@@ -15,7 +15,7 @@ LARGEST = 2**24
 
 # What the fields of a wandb.json may hold, as anybody may have written it.
 KINDS: dict[str, Callable[[Any], bool]] = {
-    "id": lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{0,128}", value, re.ASCII),
+    "id": lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{0,128}", value, re.ASCII) is not None,
     "last_step": lambda value: type(value) is int,
     "parts": lambda value: isinstance(value, list) and all(map(_is_part, value)),
     "artifacts": lambda value: isinstance(value, list) and all(map(_is_artifact, value)),
@@ -29,7 +29,10 @@ class Notebook:
     def __init__(self, directory: Path, run_id: str = "", wish: Mapping[str, Any] | None = None):
         self.directory, self.path = directory, directory / "wandb.json"
         self.id, self.name, self.project, self.entity, self.url = run_id, "", "", "", ""
-        self.last_step, self.parts, self.artifacts, self.teachers = -1, [], [], []
+        self.last_step = -1
+        self.parts: list[dict[str, Any]] = []
+        self.artifacts: list[dict[str, Any]] = []
+        self.teachers: list[str] = []
         if wish:
             self.project, self.entity = wish["project"], wish["entity"]
         if self.path.exists():

@@ -111,7 +111,7 @@ def _find(note: Notebook) -> None:
 def _without_uploaded(note: Notebook, log: Path, folder: Path) -> Path:
     """A copy of a part's log without the steps that the server has: W&B would append them a second time."""
     wandb = quiet_wandb()
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made at run time
 
     _find(note)
     try:
@@ -131,7 +131,7 @@ def _without_uploaded(note: Notebook, log: Path, folder: Path) -> Path:
 
 def complete(log: Path) -> bool:
     """Whether a transaction log holds its run's end. W&B's service writes it a moment after it has said so."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made at run time
 
     last = collections.deque(read_log(log.read_bytes()), maxlen=8)
     return any(Record.FromString(data).WhichOneof("record_type") == "exit" for data in last)

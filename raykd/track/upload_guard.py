@@ -42,7 +42,7 @@ def own_records(records: Iterable[bytes], note: Notebook) -> Iterator[bytes]:
 
     Networks that the log would have uploaded are put on the note, which hands over the run's own file.
     """
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made at run time
 
     for data in records:
         record = Record.FromString(data)

@@ -72,12 +72,15 @@ def measure(
     return {form: Measured(*row) for form, row in zip(found, worst.tolist(), strict=True)}
 
 
-def _seconds(forms, distiller: Distiller, batch: Batch, recipe: Recipe, device: torch.device) -> list[float]:
+def _seconds(
+    forms: dict[Form, list["FrozenTeacher"]], distiller: Distiller, batch: Batch, recipe: Recipe, device: torch.device
+) -> list[float]:
     """The median time of each form's pass, the forms in turns."""
     from raykd.teachers.outputs import ask
     from raykd.teachers.precision import autocast
 
-    context, times = autocast(recipe, device), {form: [] for form in forms}
+    context = autocast(recipe, device)
+    times: dict[Form, list[float]] = {form: [] for form in forms}
     for turn in range(WARM + TURNS):
         for form, teachers in forms.items():
             start = time.perf_counter()
@@ -89,7 +92,14 @@ def _seconds(forms, distiller: Distiller, batch: Batch, recipe: Recipe, device: 
     return [statistics.median(each) for each in times.values()]
 
 
-def _losses(recipe: Recipe, distiller: Distiller, teachers, batches: Sequence[Batch], device, rank: int) -> Tensor:
+def _losses(
+    recipe: Recipe,
+    distiller: Distiller,
+    teachers: Sequence["FrozenTeacher"],
+    batches: Sequence[Batch],
+    device: torch.device,
+    rank: int,
+) -> Tensor:
     """The student's loss at the start and at the end of the schedules, of each batch, as a step computes it: [2 n]."""
     from raykd.teachers.outputs import ask
     from raykd.teachers.precision import autocast

@@ -1,7 +1,7 @@
 """The one training loop of every method: a generator, without Ray. Each worker runs it in lockstep with the others."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ def fit(
     rank: int = 0,
     world: int = 1,
     remote: Callable[[int], list[list[Output]]] | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Train from `state.step` to the end of the recipe, yielding what happened.
 
     data: a TrainLoader, whose `batches(start, stop)` gives this worker's part of each global batch.

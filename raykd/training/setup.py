@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -109,7 +110,7 @@ class Experiment:
         return network.weights_taken if isinstance(network, Staged) else ""
 
     @cached_property
-    def autocast(self) -> Callable:
+    def autocast(self) -> Context:
         return autocast(self.recipe, self.placement.device)
 
     @property
@@ -127,7 +128,7 @@ class Experiment:
             if name in self.__dict__:
                 self.__dict__[name].close()
 
-    def _reading(self) -> dict:
+    def _reading(self) -> dict[str, Any]:
         at, recipe = self.placement, self.recipe
         reading = {"rank": at.rank, "world": at.world, "device": at.device, "threads": at.threads}
         return reading | {"batch_size": recipe.batch_size, "channels_last": recipe.precision.channels_last}

@@ -72,7 +72,9 @@ class State:
     @property
     def active_optimizer(self) -> torch.optim.Optimizer:
         """The current phase's; each begins its phase without momentum."""
-        return self.initial_optimizer if self.initialising else self.optimizer
+        if self.initialising and self.initial_optimizer is not None:
+            return self.initial_optimizer
+        return self.optimizer
 
     @property
     def evaluated(self) -> Distiller:
@@ -91,7 +93,7 @@ def _copy(value: Any) -> Any:
 def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> State:
     """The state before the first step, on the device."""
     layout = torch.channels_last if recipe.precision.channels_last else torch.preserve_format
-    distiller = distiller.to(device, memory_format=layout)
+    distiller = distiller.to(device).to(memory_format=layout)
     if recipe.sync_batchnorm:
         distiller = nn.SyncBatchNorm.convert_sync_batchnorm(distiller)
     if not recipe.precision.compile:  # which adds to the counters in kernels that it launches anyway
@@ -105,5 +107,7 @@ def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> Sta
 def count_on_host(module: nn.Module) -> None:
     """Keep BatchNorms' counters of batches, which nothing reads, on the CPU: a GPU would launch a kernel for each."""
     for norm in module.modules():
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.momentum is not None and norm.track_running_stats:
+        if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.momentum is None:
+            continue
+        if norm.num_batches_tracked is not None:
             norm.num_batches_tracked = norm.num_batches_tracked.cpu()

@@ -45,7 +45,8 @@ class TeacherReplica:
         self.data, self.teachers = self.experiment.train_data, self.experiment.teachers
         self.features, self.stride, self.parts = features, stride, recipe.accumulate
         self.context, self.steps = self.experiment.autocast, self.experiment.steps
-        self._next, self._stream = -1, iter(())
+        self._next = -1
+        self._stream: Iterator[Batch] = iter(())
 
     def outputs(self, step: int) -> list[list[tuple[Packed, dict[str, Packed]]]]:
         """Of each part of a step's batch, each teacher's output; quickest where the last one was `stride` before."""

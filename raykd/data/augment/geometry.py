@@ -58,12 +58,11 @@ def geometry(transforms: Sequence[Transform], image_size: int) -> Geometry:
     if kinds != sorted(set(kinds)) or list(transforms[: len(steps)]) != steps:
         listed = ", ".join(type(step).__name__ for step in transforms)
         raise UserError(f"transforms come as at most one Resize, one crop, one Flip, then colours, not {listed}")
-    by_kind = dict(zip(kinds, steps, strict=True))
     result = Geometry(
         size=image_size,
-        resize=by_kind.get(0),
-        crop=by_kind.get(1),
-        flip=by_kind[2].probability if 2 in by_kind else 0.0,
+        resize=next((step for step in steps if isinstance(step, t.Resize)), None),
+        crop=next((step for step in steps if isinstance(step, CROPS)), None),
+        flip=next((step.probability for step in steps if isinstance(step, t.Flip)), 0.0),
     )
     _check(result)
     return result

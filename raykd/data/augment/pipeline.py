@@ -32,8 +32,8 @@ def training(data: Data, seed: int) -> Pipeline:
     steps = colours(data.train)
     if sum(isinstance(step, Cutout) for step in steps) > 1:
         raise UserError("data.train has more than one Cutout")
-    fill = tuple(int(level) for level in np.rint(np.array(data.mean) * 255))
-    return Pipeline(geometry=geometry(data.train, data.image_size), colours=steps, fill=fill, seed=seed)
+    red, green, blue = (int(level) for level in np.rint(np.array(data.statistics[0]) * 255))
+    return Pipeline(geometry=geometry(data.train, data.image_size), colours=steps, fill=(red, green, blue), seed=seed)
 
 
 def evaluation(data: Data) -> Pipeline:

@@ -42,13 +42,13 @@ class Decode(SimpleRGBImageDecoder):
         super().__init__()
         self.header, self.pipeline, self.threads, self.after = header, pipeline, threads, after
 
-    def declare_state_and_memory(self, previous_state):
+    def declare_state_and_memory(self, previous_state: Any) -> tuple[Any, tuple[AllocationQuery, ...]]:
         shape, byte = (self.pipeline.geometry.size, self.pipeline.geometry.size, 3), np.dtype("u1")
         state = replace(previous_state, jit_mode=True, shape=shape, dtype=byte)
         return state, (AllocationQuery(shape, byte), AllocationQuery((1,), byte))
 
-    def generate_code(self):
-        def decode(tags, buffers, metadata, storage):
+    def generate_code(self) -> Callable[..., Any]:
+        def decode(tags: np.ndarray, buffers: Any, metadata: Any, storage: Any) -> tuple[Any, np.ndarray]:
             out, status = buffers[0], buffers[1][:, 0]
             file, memory, where = storage
             try:
@@ -62,7 +62,7 @@ class Decode(SimpleRGBImageDecoder):
 
     def run(
         self, tags: np.ndarray, file: int, memory: np.ndarray, offsets: np.ndarray, out: np.ndarray, status: np.ndarray
-    ):
+    ) -> None:
         """Fill out and status from the images at these offsets of the file, or of memory where it is −1."""
         header, pipeline, index = self.header, self.pipeline, tags & INDEX_MASK
         keys = order.keys(pipeline.seed, tags >> PASS_SHIFT, index)
@@ -117,7 +117,7 @@ class Engine:
         self.graph = Graph({"image": spec}, {"image": RGBImageField()}, {"image": 0}, self.reader.metadata, None)
         self.code = self._assemble()
 
-    def _assemble(self):
+    def _assemble(self) -> Any:
         _, code = self.graph.collect_requirements()
         Compiler.set_enabled(False)
         try:

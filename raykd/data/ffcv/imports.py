@@ -1,5 +1,7 @@
 """The parts of FFCV that raykd uses, imported without their side effects."""
 
+from typing import Any
+
 import numba
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ finally:
     torch.set_num_threads(_threads)
 
 
-def _set_threads(cls, threads: int) -> None:
+def _set_threads(cls: Any, threads: int) -> None:
     cls.num_threads = threads
     numba.set_num_threads(threads)
 

@@ -20,7 +20,7 @@ def turbojpeg() -> ctypes.CDLL:
         ) from None
 
 
-def _external(library: ctypes.CDLL, name: str, result, *arguments) -> types.ExternalFunction:
+def _external(library: ctypes.CDLL, name: str, result: types.Type, *arguments: types.Type) -> types.ExternalFunction:
     symbol = f"raykd_{name}"
     llvmlite.binding.add_symbol(symbol, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
     return types.ExternalFunction(symbol, result(*arguments))

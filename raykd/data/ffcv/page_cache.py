@@ -6,6 +6,7 @@ FFCV's own also build tables of Python sets over all samples, gigabytes for Imag
 import os
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Self
 
 import numpy as np
 
@@ -27,11 +28,11 @@ class FileContext(MemoryContext):
     def state(self) -> Storage:
         return self.file, np.empty(0, np.uint8), lambda index: self.header.offsets[index]
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.file = os.open(self.header.path, os.O_RDONLY | os.O_CLOEXEC)
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         """FFCV calls this while its thread may still read."""
 
     def join(self) -> None:

@@ -25,19 +25,22 @@ def number(
     text = {label for label in there if isinstance(label, str)}
     if text and text != there:
         raise UserError(f"{origin} has labels that are text and others that are numbers, such as {min(text)!r}")
-    known = sorted(there)
-    if known and isinstance(known[0], str):
-        classes, first = tuple(known), known
+    numbers = sorted(label for label in there if isinstance(label, int))
+    first: Sequence[int | str]
+    if text:
+        first = sorted(label for label in there if isinstance(label, str))
+        classes = tuple(map(str, first))
     elif names:
         classes, first = tuple(names), range(len(names))
     else:
-        classes, first = tuple(map(str, known)), _without_gaps(known, origin)
+        classes, first = tuple(map(str, numbers)), _without_gaps(numbers, origin)
     place = {label: i for i, label in enumerate(first)}
     for split, part in zip(("training", "test"), parts, strict=True):
         for label in part:
             if label is not None and label not in place:
                 raise UserError(f"{origin}: {split} label {label!r} is none of the {len(classes)} classes")
-    return classes, *([NONE if label is None else place[label] for label in part] for part in parts)
+    placed = [[NONE if label is None else place[label] for label in part] for part in parts]
+    return classes, placed[0], placed[1]
 
 
 def _plain(labels: Iterable[Any], origin: str) -> list[int | str | None]:

@@ -25,7 +25,16 @@ LONGEST = 65_535  # pixels of a side, which a .beton counts in 16 bits
 DARK = 4096  # the peak of 12 bits: a 16-bit picture below it is more likely one of 12 bits than a dark one
 
 # What PIL's decoders raise at damaged files, besides OSError.
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError)
+DAMAGE: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+)
 DAMAGE += (AssertionError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
 
 # The error that comes at twice the size is data, too; the warning would only tear the progress bar.
@@ -71,7 +80,7 @@ def _decoded(picture: Picture, ground: Colour, white: float) -> np.ndarray:
     if isinstance(picture, Image.Image):
         return _from_pil(picture, ground, white)
     if isinstance(picture, bytes):
-        source = io.BytesIO(picture)
+        source: io.BytesIO | Path = io.BytesIO(picture)
     else:
         # Reading from a pipe or a device would never end.
         if not stat.S_ISREG(picture.stat().st_mode):

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -41,14 +41,14 @@ class Npz(Source):
         train, tested = (self._arrays(path, names) for names in (self.train, self.test))
         if train is None:
             raise UserError(f"{path} has no array {self.train[0]!r} or {self.train[1]!r}")
-        labels = [[] if part is None else part[1] for part in (train, tested)]
-        classes, *numbers = number(*labels, self.classes, str(path))
+        labels: list[Any] = [[] if part is None else part[1] for part in (train, tested)]
+        classes, *numbers = number(labels[0], labels[1], self.classes, str(path))
         examples = from_arrays(train[0], numbers[0], str(path))
         if tested is None or not len(tested[0]):
             return without_test(classes, examples, self.test_share, str(path))
         return Splits(classes, examples, from_arrays(tested[0], numbers[1], str(path)))
 
-    def _arrays(self, path: Path, names: tuple[str, str]):
+    def _arrays(self, path: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray] | None:
         """Images and labels of a split, or None where it has neither."""
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -153,9 +153,9 @@ def features(record: bytes, path: Path) -> dict[str, int | bytes | None]:
     result = {}
     try:
         for _, example in _fields(record):  # Example.features
-            for _, entry in _fields(example):  # Features.feature, a map entry: key, value
-                parts = dict(_fields(entry))
-                result[parts[1].decode()] = _value(parts[2])
+            for _, entry in _fields(message(example)):  # Features.feature, a map entry: key, value
+                parts = dict(_fields(message(entry)))
+                result[message(parts[1]).decode()] = _value(message(parts[2]))
     except (LookupError, TypeError, AttributeError, UnicodeDecodeError, StopIteration):
         raise UserError(f"{path} has a record that is not a tf.train.Example") from None
     return result
@@ -164,12 +164,19 @@ def features(record: bytes, path: Path) -> dict[str, int | bytes | None]:
 def _value(feature: bytes) -> int | bytes | None:
     for kind, content in _fields(feature):  # bytes_list = 1, float_list = 2, int64_list = 3
         if kind == 1:
-            return next(iter(_fields(content)))[1]
+            return next(iter(_fields(message(content))))[1]
         if kind == 3:
-            first = next(iter(_fields(content)))[1]
+            first = next(iter(_fields(message(content))))[1]
             value = _varint(first, 0)[0] if isinstance(first, bytes) else first
             return value - (1 << 64) if value >> 63 else value
     return None
+
+
+def message(content: int | bytes) -> bytes:
+    """A field's content that is a message itself; raises TypeError where it is a number."""
+    if isinstance(content, int):
+        raise TypeError("a number where a message should be")
+    return content
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -186,6 +193,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Number and content of each field of a message: integers for varints, bytes otherwise."""
     at = 0
+    content: int | bytes
     while at < len(data):
         tag, at = _varint(data, at)
         if tag & 7 == 0:

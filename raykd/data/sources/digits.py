@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from raykd.data.config import Source
 from raykd.data.sources.examples import Splits, from_arrays
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TEST_SIZE = 450
 SPLIT_SEED = 0
@@ -32,11 +35,11 @@ class Digits(Source):
         train, test = train_test_split(
             np.arange(len(images)), test_size=TEST_SIZE, random_state=SPLIT_SEED, stratify=digits.target
         )
-        parts = (from_arrays(images[part], digits.target[part].tolist(), "digits") for part in (train, test))
-        return Splits(tuple(str(digit) for digit in range(10)), *parts)
+        trained, tested = (from_arrays(images[part], digits.target[part].tolist(), "digits") for part in (train, test))
+        return Splits(tuple(str(digit) for digit in range(10)), trained, tested)
 
 
-def upscale(images):
+def upscale(images: "np.ndarray") -> "np.ndarray":
     """Intensities 0–16 [N, 8, 8] → uint8 [N, 32, 32, 3]: every pixel becomes 4×4, grey becomes RGB."""
     import numpy as np
 

@@ -31,7 +31,7 @@ class Splits(NamedTuple):
     """Lines for the user: what was left out, and what was assumed."""
 
 
-def from_arrays(images: np.ndarray, labels: Sequence[int], origin: str) -> Examples:
+def from_arrays(images: np.ndarray | Sequence[np.ndarray], labels: Sequence[int], origin: str) -> Examples:
     """Examples of images [N, H, W, 3] in memory."""
     return Examples(labels, lambda i: images[i], lambda i: f"{origin}, image {i}")
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raykd import UserError
+from raykd.data.config import Source
 from raykd.data.reading.listing import LeftOut, pictures
 from raykd.data.reading.pictures import read_rgb
 from raykd.data.sources.examples import Examples
@@ -16,7 +17,7 @@ def from_files(paths: Sequence[Path], labels: Sequence[int]) -> Examples:
     return Examples(labels, lambda i: paths[i], lambda i: str(paths[i]))
 
 
-def folder(source, path: str, *needed: str) -> Path:
+def folder(source: Source, path: str, *needed: str) -> Path:
     """The data set's own folder; raises UserError unless it has all that is needed."""
     base = Path(path).expanduser()
     if not path:

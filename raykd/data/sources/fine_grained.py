@@ -46,7 +46,7 @@ class StanfordDogs(Source):
     def open(self, root: Path, download: bool) -> Splits:
         base = folder(self, self.path, "Images", "train_list.mat", "test_list.mat")
         classes = tuple(name.split("-", 1)[-1] for name in subfolders(base / "Images", LeftOut(base)))
-        return Splits(classes, *(self._split(base, split) for split in ("train", "test")))
+        return Splits(classes, self._split(base, "train"), self._split(base, "test"))
 
     def _split(self, base: Path, split: str) -> Examples:
         names, labels = read_list(base / f"{split}_list.mat")

@@ -46,7 +46,7 @@ class ImageFolder(Source):
             raise UserError(f"{base} is missing: data.source.path is a folder of images")
         train, test = self._folders(base)
         left = [LeftOut(place) for place in (train or base, test or base, base / self.unlabelled)]
-        classes = subfolders(train or test, left[0] if train else left[1])
+        classes = subfolders(train or test or base, left[0] if train else left[1])
         notes: list[str] = []
         examples = from_folders(train, classes, left[0]) if train else from_files([], [])
         if test is None:
@@ -67,7 +67,10 @@ class ImageFolder(Source):
                 raise UserError("imagefolder: without data.source.train it must have unlabelled, and test")
             return None, test
         if train.is_dir():
-            return train, test if test and test.is_dir() else self._no_test(base, train)
+            if test is None or not test.is_dir():
+                self._expect_no_test(base)
+                return train, None
+            return train, test
         names = subfolders(base, LeftOut(base))
         plain = any(pictures_directly(base / name) for name in names)
         if self.train != "train" or not plain or any(name.lower() in NO_CLASSES for name in names):
@@ -77,7 +80,7 @@ class ImageFolder(Source):
             )
         return base, None
 
-    def _no_test(self, base: Path, train: Path) -> None:
+    def _expect_no_test(self, base: Path) -> None:
         others = [name for name in subfolders(base, LeftOut(base)) if name not in (self.train, self.unlabelled)]
         if self.test and others:
             raise UserError(
@@ -120,7 +123,7 @@ class ImageNet(Source):
         left = LeftOut(base)
         classes = subfolders(base / "train", left)
         parts = [from_folders(base / split, classes, left) for split in ("train", "val")]
-        return Splits(classes, *parts, left.notes())
+        return Splits(classes, parts[0], parts[1], left.notes())
 
 
 @dataclass(frozen=True, kw_only=True)

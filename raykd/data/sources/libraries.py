@@ -1,11 +1,11 @@
 """Data sets that torchvision or Hugging Face's `datasets` know: read from disk, or downloaded where that is allowed."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from raykd.data.sources.examples import Examples, Splits, without_test
 from raykd.fields import Fraction
 
 
-def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **settings):
+def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **settings: Any) -> Any:
     """One split of a torchvision data set; raises UserError where it is not there."""
     import torchvision
 
@@ -32,7 +32,7 @@ def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **
         raise UserError(f"{kind} is not in {folder} ({error}): {advice}") from None
 
 
-def from_torchvision(dataset, origin: str) -> Examples:
+def from_torchvision(dataset: Any, origin: str) -> Examples:
     """Examples of a torchvision data set, without decoding its images where it gives its labels otherwise."""
     labels = next((getattr(dataset, key) for key in ("targets", "_labels", "labels") if hasattr(dataset, key)), None)
     if labels is None:
@@ -134,7 +134,7 @@ class Torchvision(Source):
 
         known = getattr(torchvision.datasets, self.kind, None)
         parameters = inspect.signature(known.__init__).parameters if known else {}
-        splits = ({"split": self.train}, {"split": self.test})
+        splits: tuple[dict[str, Any], ...] = ({"split": self.train}, {"split": self.test})
         if "train" in parameters:
             splits = ({"train": True}, {"train": False})
         folder = Path(self.path).expanduser() if self.path else root / "downloads"
@@ -177,13 +177,13 @@ class HuggingFace(Source):
         _expect_sound(self.dataset, train, tested)
         names = tuple(getattr(train.features.get(self.label), "names", None) or ())
         raw = [self._labels(part, bool(names)) if part is not None else [] for part in (train, tested)]
-        classes, *numbers = number(*raw, names, self.dataset)
+        classes, *numbers = number(raw[0], raw[1], names, self.dataset)
         examples = self._examples(train, numbers[0], self.train)
         if tested is None:
             return without_test(classes, examples, self.test_share, self.dataset)
         return Splits(classes, examples, self._examples(tested, numbers[1], self.test))
 
-    def _labels(self, split, named: bool) -> list:
+    def _labels(self, split: Any, named: bool) -> list[Any]:
         """The labels of a split; −1 of a column of classes is Hugging Face's way to say that there is none."""
         wanted = [self.image, self.label] if self.label else [self.image]
         missing = [name for name in wanted if name not in split.column_names]
@@ -194,7 +194,7 @@ class HuggingFace(Source):
         values = list(split[self.label])
         return [None if named and value == -1 else value for value in values]
 
-    def _examples(self, split, labels: list[int], name: str) -> Examples:
+    def _examples(self, split: Any, labels: list[int], name: str) -> Examples:
         import datasets
 
         if isinstance(split.features[self.image], datasets.Image):  # as stored: what a picture is, is decided later
@@ -212,7 +212,7 @@ def _expect_sound(name: str, *splits) -> None:
             raise UserError(f"{name} is damaged: {str(error).splitlines()[0]}") from None
 
 
-def _stored(value):
+def _stored(value: Any) -> Any:
     """A picture of Hugging Face's data sets: bytes or a path in a dict, as their Image columns hold it."""
     if isinstance(value, dict) and (value.get("bytes") or value.get("path")):
         return value["bytes"] or Path(value["path"])
@@ -222,7 +222,7 @@ def _stored(value):
 
 
 @contextmanager
-def _offline(wanted: bool):
+def _offline(wanted: bool) -> Iterator[None]:
     """Keep Hugging Face's libraries from trying the network, each look-up for long; they read the variable but once."""
     import datasets
     import huggingface_hub.constants
@@ -238,7 +238,7 @@ def _offline(wanted: bool):
             place.HF_HUB_OFFLINE = value
 
 
-def _open_huggingface(name: str, cache: Path, download: bool):
+def _open_huggingface(name: str, cache: Path, download: bool) -> Any:
     try:
         import datasets
     except ImportError:

@@ -95,7 +95,8 @@ class WebDataset(Source):
 
 def samples(shard: Path) -> Iterator[dict[str, Member]]:
     """Of each sample of a shard its files by suffix: all that follows the first dot of the name."""
-    key, parts = "", {}
+    key = ""
+    parts: dict[str, Member] = {}
     for name, offset, size in _members(shard):
         folder, _, file = name.rpartition("/")
         stem, _, suffix = file.partition(".")

@@ -57,7 +57,8 @@ class Table(Source):
 
     def _rows(self, pattern: str) -> tuple[Column, Column, Sequence[str]]:
         """Images and labels of all the tables that a pattern names, and names of the labels' numbers."""
-        images, labels, names = [], [], ()
+        images, labels = [], []
+        names: Sequence[str] = ()
         for path in matching(pattern):
             more, beside, names = self._read(path)
             images += more
@@ -74,7 +75,7 @@ class Table(Source):
                 images, labels, names = *self._csv(path), ()
             else:
                 images, labels, names = *listed(path), ()
-        except (*DAMAGE, csv.Error) as error:
+        except DAMAGE + (csv.Error,) as error:
             raise UserError(f"{path} can't be read as a table ({error}): damaged?") from error
         base = Path(self.images).expanduser() if self.images else path.parent
         return [base / image if isinstance(image, str) else image for image in images], labels, names
@@ -122,7 +123,7 @@ class Table(Source):
         def name(i: int) -> str:
             return str(images[i]) if isinstance(images[i], Path) else f"{origin}, row {i + 1}"
 
-        def read(i: int):
+        def read(i: int) -> Any:
             if images[i] is None:
                 raise ValueError("there is no image")
             return images[i]

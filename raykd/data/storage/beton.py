@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -143,7 +143,7 @@ def _explained(name: str, error: Exception, skip: bool) -> str:
     return message
 
 
-def _finish(file, metadata: np.ndarray, allocations: np.ndarray, pointer: int) -> None:
+def _finish(file: BinaryIO, metadata: np.ndarray, allocations: np.ndarray, pointer: int) -> None:
     table = -(-pointer // 8) * 8
     file.seek(table)
     file.write(allocations.tobytes())

@@ -38,7 +38,8 @@ def connected() -> Iterator[None]:
         return
     # Ray itself asks for a token where it starts a cluster, and shows one where there is one. RAY_AUTH_MODE=token would
     # come too late here for the Ray that a recipe with a search has imported.
-    options = {} if inside_cluster() else {"include_dashboard": False}
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
+    options |= {} if inside_cluster() else {"include_dashboard": False}
     _expect_head()
     try:
         with _group_of_its_own():
@@ -220,7 +221,7 @@ def _pending(recipe: Recipe) -> bool:
 class Drains:
     """Nodes that the cluster is about to take away (a spot machine's notice, an autoscaler going down)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._known: set[str] = set()
 
     def new(self) -> bool:

@@ -23,8 +23,8 @@ class TeachersLost(RuntimeError):
 
 # What a restart would only meet again (NotFiniteError is an ArithmeticError); lost workers and broken connections,
 # which it mends, are other errors.
-HOPELESS = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError)
-HOPELESS += (NameError, NotImplementedError, Superseded, TeachersLost, TypeError, ValueError)
+HOPELESS: tuple[type[Exception], ...] = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError)
+HOPELESS += (LookupError, NameError, NotImplementedError, Superseded, TeachersLost, TypeError, ValueError)
 
 TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective operation timeout", "Watchdog caught")
 NOT_REPEATABLE = "does not have a deterministic implementation"

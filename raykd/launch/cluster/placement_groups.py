@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import ray
 from ray._private.state import jobs, state
-from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Table
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Table  # type: ignore[attr-defined]  # made at run time
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 

@@ -89,9 +89,9 @@ class Display:
 
     def _update_bar(self, progress: messages.Progress) -> None:
         description, values = progress.phase or "starting workers", _terms(progress.values)
-        self._bar.update(
-            self._task, description=description, completed=progress.step or 0, total=progress.steps, values=values
-        )
+        if self._bar is not None:
+            done, steps = progress.step or 0, progress.steps
+            self._bar.update(self._task, description=description, completed=done, total=steps, values=values)
 
 
 def _what(recipe: Recipe) -> str:
@@ -125,9 +125,9 @@ def table_of(console: Terminal, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, side in (("", "left"), ("network", "left"), ("top-1", "right"), ("best", "right")):
-        table.add_column(title, justify=side)
-    for title in ("parameters", "time"):
+    for title in ("", "network"):
+        table.add_column(title)
+    for title in ("top-1", "best", "parameters", "time"):
         table.add_column(title, justify="right")
     for row in rows:
         table.add_row(*(str(row[key]) for key in ("role", "network", "top1", "best", "parameters", "time")))

@@ -3,7 +3,7 @@
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import RunFailed, Size, give_up, in_short, of_train, reason
@@ -22,7 +22,7 @@ def on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
     from raykd.launch.jobs import wandb_key
     from raykd.launch.run_state.state import RunState
 
-    state = RunState.options(scheduling_strategy=connection.on_this_node()).remote(watched=True)
+    state = cast(Any, RunState).options(scheduling_strategy=connection.on_this_node()).remote(watched=True)
     key = wandb_key.held_for(recipe)
     outcome: dict[str, BaseException] = {}
     leaving = threading.Event()
@@ -88,7 +88,8 @@ class Silence:
     """Whether the workers have said nothing new for some seconds; then it may be that they wait for room."""
 
     def __init__(self, seconds: float = 4.0):
-        self._seconds, self._last, self._since = seconds, None, time.monotonic()
+        self._seconds, self._since = seconds, time.monotonic()
+        self._last: Snapshot | None = None
 
     def long(self, snapshot: Snapshot) -> bool:
         """True once every so many seconds of silence."""
@@ -131,21 +132,21 @@ def trainer(job: JobSpec, recipe: Recipe, scratch: Path, state: Any, key: Any, r
     state, key: handles of the run's RunState and of the holder of W&B's key.
     restarts: as long as the run's state allows, which counts losses by what they cost (Ray counts all); False: none.
     """
-    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    import ray.train
     from ray.train.torch import TorchTrainer
 
     from raykd.launch.cluster import preemption
     from raykd.launch.run_state.state import LossReporter
     from raykd.launch.worker.worker import in_ray_worker
 
-    resources = connection.per_worker(recipe)
+    resources, train = connection.per_worker(recipe), cast(Any, ray.train)  # whose types are those of Train V1
     return TorchTrainer(
         in_ray_worker,
         train_loop_config={"job": job, "state": state, "key": key},
         torch_config=preemption.Config(
             backend="nccl" if recipe.gpus_per_worker else "gloo", timeout_s=recipe.collective_timeout
         ),
-        scaling_config=ScalingConfig(
+        scaling_config=train.ScalingConfig(
             num_workers=recipe.workers,
             use_gpu=recipe.gpus_per_worker > 0,
             resources_per_worker=resources,
@@ -153,11 +154,11 @@ def trainer(job: JobSpec, recipe: Recipe, scratch: Path, state: Any, key: Any, r
             elastic_resize_monitor_interval_s=10,
             label_selector=connection.labels_of(recipe) or None,
         ),
-        run_config=RunConfig(
+        run_config=train.RunConfig(
             name=job.name.replace("/", "-"),
             storage_path=str(scratch),
-            failure_config=FailureConfig(max_failures=-1 if restarts else 0),
-            logging_config=LoggingConfig(log_level="ERROR"),
+            failure_config=train.FailureConfig(max_failures=-1 if restarts else 0),
+            logging_config=train.LoggingConfig(log_level="ERROR"),
             callbacks=[LossReporter(state, Size.of(recipe), recipe.max_failures if restarts else -1)],
         ),
     )

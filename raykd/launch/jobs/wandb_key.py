@@ -7,7 +7,7 @@ the driver hands it to rank 0 through a Ray actor's memory.
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -50,7 +50,7 @@ class KeyHolder:
 
 def held_for(recipe: Recipe) -> Any:
     """A new holder on this node, of the key where the recipe's runs may need it."""
-    holder = KeyHolder.options(scheduling_strategy=on_this_node()).remote()
+    holder = cast(Any, KeyHolder).options(scheduling_strategy=on_this_node()).remote()
     if recipe.wandb.mode in ("auto", "online"):
         ray.get(holder.hold.remote(server.key()))
     return holder

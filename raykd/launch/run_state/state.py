@@ -85,6 +85,7 @@ class LossReporter(UserCallback):
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         workers = ray.get(self.state.workers.remote())
-        line, excused = explain(worker_exceptions, workers, self.size), preempted(worker_exceptions)
+        lost: dict[int, BaseException] = dict(worker_exceptions)
+        line, excused = explain(lost, workers, self.size), preempted(lost)
         if ray.get(self.state.lose.remote(line, excused, self.limit)):
             threading.Event().wait(120)  # the driver ends everything now; going on would start the workers again

@@ -4,6 +4,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
 
@@ -56,7 +57,10 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
     placement = Placement(torch.device("cuda", 0) if gpu else torch.device("cpu"), max(1, recipe.cpus_per_worker))
     with closing(Experiment(recipe, placement, trained_teachers(place))) as experiment:
         state = experiment.new_state()
-        state.restore(newest(place, print)[0])
+        checkpoint = newest(place, print)
+        if checkpoint is None:
+            raise UserError(f"{place} has no checkpoint that can be read: it can't be evaluated")
+        state.restore(checkpoint[0])
         distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
         found, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=recipe.metrics)
     figures = next(iter(found.values()))

@@ -24,7 +24,7 @@ from raykd.launch.search import best_trial, space
 from raykd.launch.search.searcher import Suggest
 from raykd.launch.search.trial import SearchPlan, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
-from raykd.launch.search.validate import base_of, check, swaps, teachers_of, total
+from raykd.launch.search.validate import base_of, check, search_of, swaps, teachers_of, total
 from raykd.launch.teachers import train as ensemble
 from raykd.output import masked, without_credentials
 from raykd.recipe import Recipe
@@ -57,7 +57,7 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     The test split is read at the very end, by the network of the best trial that ran to its end, as it is; retraining
     its recipe on the whole training split is left to `best.py`. Raises RunFailed where no trial ran to its end.
     """
-    wanted = recipe.search
+    wanted = search_of(recipe)
     places = space.read(wanted)
     base = base_of(recipe)
     check(base, wanted, places)

@@ -52,7 +52,14 @@ class Suggest(Searcher):
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict, **spec: Any) -> bool:
         return True  # they are the search's own
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    @property
+    def _picker(self) -> Searcher:
+        """The inner searcher, where it picked a trial."""
+        assert self._inner is not None
+        return self._inner
+
+    def suggest(self, trial_id: str) -> Any:
+        """A trial's values, None where it must wait, or Tune's word for the end."""
         self._remember()
         if not self.left:
             return Searcher.FINISHED
@@ -62,10 +69,10 @@ class Suggest(Searcher):
             trial = self._unfinished.pop(0)
             name, pick = trial.name, trial.pick
         else:
-            pick = self._pick(trial_id)
-            if pick is None or isinstance(pick, str):
-                return pick
-            name = self._new.pop(0)
+            picked = self._pick(trial_id)
+            if picked is None or isinstance(picked, str):
+                return picked
+            name, pick = self._new.pop(0), picked
         self._names[trial_id] = name
         self._standing.begin(name, pick, "waiting")
         return {"id": name, **pick}
@@ -81,16 +88,16 @@ class Suggest(Searcher):
     def _fresh(self, trial_id: str) -> dict[str, Any] | str | None:
         """A pick that no earlier start had. A seeded searcher begins as it did then: it is told what came of it."""
         self._asked[trial_id] = trial_id
-        pick = self._inner.suggest(trial_id)
+        pick = self._picker.suggest(trial_id)
         for again in range(len(self._earlier)):
             key = json.dumps(pick, sort_keys=True)
             if key not in self._earlier:
                 break
             metric = self._earlier[key]
             result = None if metric is None else {self._metric: metric}
-            self._inner.on_trial_complete(self._asked[trial_id], result, error=metric is None)
+            self._picker.on_trial_complete(self._asked[trial_id], result, error=metric is None)
             self._asked[trial_id] = f"{trial_id}-{again + 1}"
-            pick = self._inner.suggest(self._asked[trial_id])
+            pick = self._picker.suggest(self._asked[trial_id])
         return pick
 
     def _remember(self) -> None:
@@ -103,18 +110,18 @@ class Suggest(Searcher):
         if self._inner is None or type(self._inner).add_evaluated_point is Searcher.add_evaluated_point:
             return
         for trial in done:
-            if trial.state != "failed":
+            if trial.state != "failed" and trial.metric is not None:
                 self._inner.add_evaluated_point(trial.pick, trial.metric)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if trial_id in self._asked:
-            self._inner.on_trial_result(self._asked[trial_id], result)
+            self._picker.on_trial_result(self._asked[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         name = self._names.pop(trial_id)
         if trial_id in self._asked:
             failed = error or not result or self._metric not in result or self._standing.failed(name)
-            self._inner.on_trial_complete(self._asked[trial_id], None if failed else result, error=failed)
+            self._picker.on_trial_complete(self._asked[trial_id], None if failed else result, error=failed)
 
     def on_pause(self, trial_id: str) -> None:
         self._pass_on("on_pause", trial_id)

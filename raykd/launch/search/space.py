@@ -185,4 +185,5 @@ def _words(domain: Domain) -> str:
     kind = re.sub(r"[^a-z]", "", type(sampler).__name__.lower())
     if kind == "normal":
         return f"normal({sampler.mean:g}, {sampler.sd:g}){step}"
-    return f"{kind}({domain.lower:g}, {domain.upper:g}){step}"
+    bounds: Any = domain  # Float or Integer
+    return f"{kind}({bounds.lower:g}, {bounds.upper:g}){step}"

@@ -98,14 +98,16 @@ class TrialTable:
     def best(self) -> Trial | None:
         """The first trial of the pick whose repeats, all finished, have the best mean, with it; of equals the first."""
         repeats = self.search.repeats
-        finished: dict[int, list[Trial]] = {}
+        finished: dict[int, list[tuple[Trial, float]]] = {}
         for name, trial in sorted(self.trials.items()):
             if trial.state == "finished" and trial.metric is not None:
-                finished.setdefault(int(name) // repeats, []).append(trial)
+                finished.setdefault(int(name) // repeats, []).append((trial, trial.metric))
         whole = [trials for trials in finished.values() if len(trials) == repeats]
-        means = [replace(trials[0], metric=fmean(t.metric for t in trials)) for trials in whole]
-        sign = 1 if self.search.mode == "max" else -1
-        return max(means, key=lambda trial: sign * trial.metric) if means else None
+        means = [(trials[0][0], fmean(metric for _, metric in trials)) for trials in whole]
+        if not means:
+            return None
+        trial, mean = (max if self.search.mode == "max" else min)(means, key=lambda pair: pair[1])
+        return replace(trial, metric=mean)
 
     def write_table(self) -> None:
         """trials.csv."""

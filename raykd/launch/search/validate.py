@@ -14,9 +14,16 @@ from raykd.recipe import Recipe, Search
 from raykd.recipe.load import override
 
 
+def search_of(recipe: Recipe) -> Search:
+    """Raises UserError where the recipe has no search."""
+    if recipe.search is None:
+        raise UserError("the recipe has no `search`: give it one, or train it with raykd train")
+    return recipe.search
+
+
 def base_of(recipe: Recipe) -> Recipe:
     """What all trials have in common: the recipe with a validation part and a fixed number of workers."""
-    share = recipe.data.validation or recipe.search.validation
+    share = recipe.data.validation or search_of(recipe).validation
     if not 0 < share < 1:
         raise UserError(f"search: validation is {share}; a search needs a share of the training split between 0 and 1")
     return settled(replace(recipe, search=None, data=replace(recipe.data, validation=share)))
@@ -68,7 +75,7 @@ def _check_algorithms(base: Recipe, wanted: Search, places: space.Space) -> None
     if not swaps(wanted):
         return
     kind = type(wanted.scheduler).__name__
-    if base.workers > 1:
+    if base.workers != 1:
         raise UserError(f"search: {kind} pauses and moves trials, which needs workers 1; or use ASHAScheduler")
     if wanted.searcher is not None and mutated_by(wanted):
         raise UserError(f"search: {kind} takes no searcher; remove it")

@@ -18,6 +18,7 @@ from raykd.launch.teachers import train as ensemble
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import to_dict
+from raykd.teachers.logit_cache import Kept
 
 if TYPE_CHECKING:
     from raykd.teachers.frozen_teacher import FrozenTeacher

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -56,7 +56,7 @@ def _by_workers(job: JobSpec, recipe: Recipe, key: Any) -> None:
     """The inner run keeps no restarts for itself: what went wrong is judged once, by `lost`."""
     from raykd.launch.driver.torch_trainer import trainer
 
-    state = RunState.options(scheduling_strategy=connection.on_this_node()).remote()
+    state = cast(Any, RunState).options(scheduling_strategy=connection.on_this_node()).remote()
     with temporary_folder() as folder:
         inner = trainer(job, recipe, folder, state, key, restarts=False)
         inner.run_config.callbacks.append(_heard_to_the_end(recipe))

@@ -38,7 +38,7 @@ def at_once(recipe: Recipe) -> int:
     """How many runs of a settled recipe the cluster, an autoscaler's growth included, has room for; 1 at least."""
     limits, alive = Limits.read(), connection.nodes()
     possible = limits.most(alive, lambda node: connection.fit(node, recipe)) if limits.known else alive
-    return max(1, sum(connection.fit(node, recipe) for node in possible) // recipe.workers)
+    return max(1, sum(connection.fit(node, recipe) for node in possible) // connection.workers_of(recipe)[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +112,10 @@ def resources(recipe: Recipe) -> Any:
     """
     from ray.tune import PlacementGroupFactory
 
-    if recipe.workers > 1:
+    if connection.workers_of(recipe)[0] > 1:
         return PlacementGroupFactory([{"memory": 1}])
     labels = connection.labels_of(recipe)
-    options = {"bundle_label_selector": [labels]} if labels else {}
+    options: dict[str, Any] = {"bundle_label_selector": [labels]} if labels else {}
     return PlacementGroupFactory([connection.per_worker(recipe)], **options)
 
 

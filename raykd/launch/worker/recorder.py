@@ -16,9 +16,9 @@ from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.runs import directory
 from raykd.runs.checkpoint import Writer
-from raykd.runs.student import FILE, write_student
+from raykd.runs.student import write_student
 from raykd.storage.folder import Folder
-from raykd.storage.local_copy import LocalCopy, of_results, of_tracking
+from raykd.storage.local_copy import STUDENT, LocalCopy, of_results, of_tracking
 from raykd.storage.retry import PATIENCE, patiently
 from raykd.training.evaluation.evaluate import Figures
 from raykd.training.loop import Epoch, Event, Progress, Save

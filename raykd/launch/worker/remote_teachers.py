@@ -7,10 +7,11 @@ students. As no actor is detached, none outlives its worker. One that is lost is
 the same.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -33,20 +34,24 @@ class TeacherActor:
     """The actor. Its constructor does next to nothing: whether it answers `here` tells whether it has a place."""
 
     def __init__(self, job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]):
-        self._arguments, self._replica = (job, rank, world, features), None
+        self._arguments = (job, rank, world, features)
+        self._replica: TeacherReplica | None = None
 
     def here(self) -> None:
         """Answers."""
 
     def prepare(self) -> None:
         """Bring data and teachers here, once; where that fails, `outputs` fails with the same error."""
+        self._prepared()
+
+    def _prepared(self) -> "TeacherReplica":
         if self._replica is None:
             self._replica = _replica(*self._arguments)
+        return self._replica
 
-    def outputs(self, step: int) -> list:
+    def outputs(self, step: int) -> list[Any]:
         """See TeacherReplica.outputs."""
-        self.prepare()
-        return self._replica.outputs(step)
+        return self._prepared().outputs(step)
 
 
 def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]) -> "TeacherReplica":
@@ -100,12 +105,15 @@ class RemoteTeachers:
         """
         import torch.distributed as dist
 
-        workers = dist.new_group(backend="gloo", timeout=timedelta(days=7)) if dist.is_initialized() else None
+        workers: Any = dist.new_group(backend="gloo", timeout=timedelta(days=7)) if dist.is_initialized() else None
         for place in range(len(self._actors)):
-            self._get(place, lambda place=place: self._actors[place].prepared)
+            self._get(place, functools.partial(self._ready, place))
         if workers is not None:
             dist.barrier(group=workers)
             dist.destroy_process_group(workers)
+
+    def _ready(self, place: int) -> Any:
+        return self._actors[place].prepared
 
     def __call__(self, step: int) -> "list[list[Output]]":
         """Outputs of each part of the step's batch, on the CPU; the actors go on with the steps after it."""
@@ -126,9 +134,9 @@ class RemoteTeachers:
 
     def _new(self) -> _Actor:
         """An actor outside the worker's placement group, which its children would otherwise be put into."""
-        outside = PlacementGroupSchedulingStrategy(placement_group=None)
+        outside = PlacementGroupSchedulingStrategy(placement_group=cast(Any, None))
         options = actor_capacity.options(self._recipe) | {"scheduling_strategy": outside}
-        handle = TeacherActor.options(**options).remote(*self._arguments)
+        handle = cast(Any, TeacherActor).options(**options).remote(*self._arguments)
         return _Actor(handle, handle.here.remote(), handle.prepare.remote())
 
     def _get(self, place: int, answer: Callable[[], Any]) -> Any:

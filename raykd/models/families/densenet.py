@@ -64,7 +64,8 @@ def densenet_bc(num_classes: int, image_size: int, *, depth: int, growth: int, r
     A stage ends with the transition that follows its block, as OKDDip cuts: branches own the last block, not the
     transition before it.
     """
-    channels, features = STEM, {"conv0": conv(3, STEM, 3)}
+    channels = STEM
+    features: dict[str, nn.Module] = {"conv0": conv(3, STEM, 3)}
     for i in range(1, 4):
         widths = [channels + j * growth for j in range((depth - 4) // 6)]
         layers = {f"denselayer{j + 1}": DenseLayer(width, growth, recompute) for j, width in enumerate(widths)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -69,7 +70,7 @@ def linear_vgg(num_classes: int, image_size: int, *, depths: Sequence[int], ends
     return Parts(model, stem, stages, ("pool", "flatten"), ("classifier",))
 
 
-def _three_layers(depth: int, ends: bool = False, **fixed: float) -> partial:
+def _three_layers(depth: int, ends: bool = False, **fixed: Any) -> "partial[Parts]":
     return partial(linear_vgg, depths=DEPTHS[depth][1:], ends=ends, **fixed)
 
 

@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +33,14 @@ def freeze(staged: Staged) -> Staged:
 
 
 @torch.no_grad()
-def _plain_convolution(standardised: nn.Conv2d) -> nn.Conv2d:
+def _plain_convolution(standardised: Any) -> nn.Conv2d:
     """A convolution with the weights that one of timm's with weight standardisation makes of its own at every pass."""
     own = standardised.weight.double()
     mean, variance = own.mean((1, 2, 3), keepdim=True), own.var((1, 2, 3), correction=0, keepdim=True)
     weight = (own - mean) / (variance + standardised.eps).sqrt()
     if hasattr(standardised, "gain"):
         weight = weight * standardised.gain.double() * standardised.scale
-    conv = copy.copy(standardised)
+    conv: nn.Conv2d = copy.copy(standardised)
     conv.__class__, conv._parameters = nn.Conv2d, dict(standardised._parameters)
     conv._parameters.pop("gain", None)
     conv.weight = nn.Parameter(weight.to(standardised.weight.dtype), requires_grad=False)
@@ -58,15 +59,15 @@ def lowered(staged: Staged, kind: torch.dtype) -> Staged:
     return twin
 
 
-def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.Module]]:
+def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions and the BatchNorms that are their only readers, found in the autograd graph of one forward pass."""
-    made: dict[nn.Conv2d, list] = {}
-    read: dict[nn.Module, list] = {}
+    made: dict[nn.Conv2d, list[Any]] = {}
+    read: dict[nn.BatchNorm2d, list[Any]] = {}
 
-    def makes(conv: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def makes(conv: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         made.setdefault(conv, []).append(output.grad_fn)
 
-    def reads(norm: nn.Module, inputs: tuple) -> None:
+    def reads(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         read.setdefault(norm, []).append(inputs[0].grad_fn)
 
     hooks = [conv.register_forward_hook(makes) for conv in _plain(staged)]
@@ -84,9 +85,9 @@ def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.Module]]:
     return [(by_node[nodes[0]], norm) for norm, nodes in read.items() if len(nodes) == 1 and nodes[0] in by_node]
 
 
-def _readers(outputs: list[Tensor]) -> Counter:
+def _readers(outputs: list[Tensor]) -> Counter[Any]:
     """How often each node of the autograd graph is read, a returned output counting as a reader."""
-    readers = Counter(output.grad_fn for output in outputs)
+    readers: Counter[Any] = Counter(output.grad_fn for output in outputs)
     todo = list(readers)
     while todo:
         for node, _ in todo.pop().next_functions:
@@ -104,21 +105,22 @@ def _plain(staged: Staged) -> Iterator[nn.Conv2d]:
             yield module
 
 
-def _norms(staged: Staged) -> Iterator[nn.Module]:
+def _norms(staged: Staged) -> Iterator[nn.BatchNorm2d]:
     """BatchNorms with running statistics, timm's, which go on with an activation, among them."""
     for module in staged.modules():
         known = type(module) is nn.BatchNorm2d or type(module).__name__ == "BatchNormAct2d"
-        if known and module.running_var is not None:
+        if known and isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             yield module
 
 
-def _what_stays(norm: nn.Module) -> nn.Module:
-    return nn.Identity() if type(norm) is nn.BatchNorm2d else norm.act
+def _what_stays(norm: nn.BatchNorm2d) -> nn.Module:
+    return nn.Identity() if type(norm) is nn.BatchNorm2d else norm.get_submodule("act")
 
 
 @torch.no_grad()
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """w ← w γ/σ, b ← β + (b − μ) γ/σ, in float64 whatever the weights' own type."""
+    assert norm.running_mean is not None and norm.running_var is not None  # see _norms
     mean, variance = norm.running_mean.double(), norm.running_var.double()
     gamma = norm.weight.double() if norm.affine else torch.ones_like(mean)
     beta = norm.bias.double() if norm.affine else torch.zeros_like(mean)

@@ -15,19 +15,27 @@ SUMS = (operator.add, operator.iadd, torch.add)
 
 def conv_relu(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """relu(conv(x)), in the type of the convolution's weight."""
-    x, where = x.to(conv.weight.dtype), (conv.stride, conv.padding, conv.dilation, conv.groups)
+    x, padding = x.to(conv.weight.dtype), pixels(conv)
     if x.device.type == "cuda":
-        return torch.cudnn_convolution_relu(x, conv.weight, conv.bias, *where)
-    return F.conv2d(x, conv.weight, conv.bias, *where).relu_()
+        return torch.cudnn_convolution_relu(x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups)
+    return F.conv2d(x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups).relu_()
 
 
 def conv_add_relu(x: Tensor, conv: nn.Conv2d, other: Tensor) -> Tensor:
     """relu(conv(x) + other), in the type of the convolution's weight."""
     x, other = x.to(conv.weight.dtype), other.to(conv.weight.dtype)
-    where = (conv.stride, conv.padding, conv.dilation, conv.groups)
+    padding = pixels(conv)
     if x.device.type == "cuda":
-        return torch.cudnn_convolution_add_relu(x, conv.weight, other, 1.0, conv.bias, *where)
-    return F.conv2d(x, conv.weight, conv.bias, *where).add_(other).relu_()
+        return torch.cudnn_convolution_add_relu(
+            x, conv.weight, other, 1.0, conv.bias, conv.stride, padding, conv.dilation, conv.groups
+        )
+    return F.conv2d(x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups).add_(other).relu_()
+
+
+def pixels(conv: nn.Conv2d) -> tuple[int, ...]:
+    """The padding of a convolution that `_is_convolution` lets pass: never a name such as "same"."""
+    assert not isinstance(conv.padding, str)
+    return conv.padding
 
 
 class Chosen(nn.Module):
@@ -71,21 +79,23 @@ def fuse(graph: nn.Module) -> nn.Module:
     return graph
 
 
-def _is(node: fx.Node, graph: fx.GraphModule, functions: Sequence, modules: Sequence[type]) -> bool:
+def _is(node: fx.Node, graph: fx.GraphModule, functions: Sequence[object], modules: Sequence[type]) -> bool:
     """Whether a node calls one of the functions, or a module of just one of these types."""
     if node.op == "call_module":
-        return type(graph.get_submodule(node.target)) in modules
+        return type(graph.get_submodule(str(node.target))) in modules
     return node.op == "call_function" and node.target in functions
 
 
 def _fuse(relu: fx.Node, graph: fx.GraphModule) -> None:
     """Replace a ReLU, and the convolution or the sum with one that it alone reads, by one call."""
-    conv, others = _before(relu.args[0], graph)
+    before = relu.args[0]
+    conv, others = _before(before, graph) if isinstance(before, fx.Node) else (None, ())
     if conv is None:
         return
-    gone = [relu, relu.args[0], conv]
+    assert isinstance(before, fx.Node)
+    gone = [relu, before, conv]
     with graph.graph.inserting_before(relu):
-        module = graph.graph.get_attr(conv.target)
+        module = graph.graph.get_attr(str(conv.target))
         call = graph.graph.call_function(conv_add_relu if others else conv_relu, (conv.args[0], module, *others))
     relu.replace_all_uses_with(call)
     for node in dict.fromkeys(gone):
@@ -96,8 +106,9 @@ def _before(node: fx.Node, graph: fx.GraphModule) -> tuple[fx.Node | None, tuple
     """The convolution whose result a ReLU reads, and what is added to it; None where there is no such one."""
     if _is_convolution(node, graph):
         return node, ()
-    if _is(node, graph, SUMS, ()) and len(node.users) == 1 and all(isinstance(each, fx.Node) for each in node.args):
-        left, right = node.args
+    terms = [each for each in node.args if isinstance(each, fx.Node)]
+    if _is(node, graph, SUMS, ()) and len(node.users) == 1 and len(terms) == len(node.args) == 2:
+        left, right = terms
         if _is_convolution(left, graph):
             return left, (right,)
         if _is_convolution(right, graph):
@@ -109,5 +120,6 @@ def _is_convolution(node: fx.Node, graph: fx.GraphModule) -> bool:
     """Whether a node is a plain convolution whose result one other node reads."""
     if not _is(node, graph, (), (nn.Conv2d,)) or len(node.users) != 1:
         return False
-    conv = graph.get_submodule(node.target)
+    conv = graph.get_submodule(str(node.target))
+    assert isinstance(conv, nn.Conv2d)
     return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)

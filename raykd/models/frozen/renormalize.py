@@ -16,6 +16,9 @@ class Renormalized(Staged):
     `run_from` starts behind the map: what `trunk` returns, for "stem" too.
     """
 
+    scale: Tensor  # [1, 3, 1, 1]
+    shift: Tensor
+
     def __init__(self, staged: Staged, scale: Tensor, shift: Tensor, image_size: int):
         nn.Module.__init__(self)
         self.model = staged.model

@@ -59,7 +59,7 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
     yield Parts(model, reader=ModuleOutputs({}, classifiers))
 
 
-def _classifiers(model: nn.Module, num_classes: int) -> tuple[str, ...]:
+def _classifiers(model: Any, num_classes: int) -> tuple[str, ...]:
     """Dotted names of the layers that make the logits: distilled networks and those of several branches have two."""
     heads = model.get_classifier() if hasattr(model, "get_classifier") else ()
     inside = {id(layer) for head in (heads if isinstance(heads, tuple) else (heads,)) for layer in head.modules()}
@@ -80,6 +80,7 @@ def resnet(model: nn.Module) -> Parts:
 def activation_apart(model: nn.Module, name: str) -> tuple[str, ...]:
     """The parts of a stage of residual blocks, whose last activation moves behind the last block: the same network."""
     stage = model.get_submodule(name)
+    assert isinstance(stage, nn.Sequential)
     last = next((act for act in ("act3", "act2", "relu") if hasattr(stage[-1], act)), None)
     if last is None:  # a block of another kind, whose activation has another name
         return (name,)
@@ -100,7 +101,7 @@ def vgg(model: nn.Module) -> Parts:
 
 
 def densenet(model: nn.Module) -> Parts:
-    children = [f"features.{child}" for child, _ in model.features.named_children()]
+    children = [f"features.{child}" for child, _ in model.get_submodule("features").named_children()]
     starts = [i for i, name in enumerate(children) if "transition" in name]
     first = children.index("features.denseblock1")
     bounds = zip((first, *starts), (*starts, len(children)), strict=True)
@@ -111,7 +112,7 @@ def densenet(model: nn.Module) -> Parts:
 def blocks(model: nn.Module) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Stem and stages of the inverted-residual families, whose blocks without a stride may begin before the first."""
     groups = split(model, "blocks")
-    stem = ("conv_stem", "bn1")
+    stem: tuple[str, ...] = ("conv_stem", "bn1")
     if not strides(model.get_submodule(groups[0][0])):
         stem += groups.pop(0)
     return stem, groups
@@ -135,14 +136,14 @@ def head(model: nn.Module) -> tuple[tuple, tuple]:
     """Pooling and head of timm's two kinds of classifier heads; a head that is a 1×1 convolution gets its map back."""
     if isinstance(model.head, NormMlpClassifierHead):
         return ("head.global_pool", "head.norm", "head.flatten", "head.pre_logits"), ("head.drop", "head.fc")
-    if isinstance(model.head.fc, nn.Conv2d):
+    if isinstance(model.get_submodule("head.fc"), nn.Conv2d):
         return ("head.global_pool", flatten), (as_map, "head.drop", "head.fc", "head.flatten")
     return ("head.global_pool",), ("head.drop", "head.fc", "head.flatten")
 
 
 def numbered(model: nn.Module, last: str) -> Parts:
     """A stem, numbered stages, one module behind them, a head."""
-    *stages, final = [(f"stages.{child}",) for child, _ in model.stages.named_children()]
+    *stages, final = [(f"stages.{child}",) for child, _ in model.get_submodule("stages").named_children()]
     return Parts(model, ("stem",), (*stages, (*final, last)), *head(model))
 
 

@@ -65,7 +65,7 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
 
 def resnet(model: nn.Module) -> Parts:
     stages = tuple(
-        blocks_before_activation(f"layer{i}", len(model.get_submodule(f"layer{i}")), before_activation)
+        blocks_before_activation(f"layer{i}", len(list(model.get_submodule(f"layer{i}").children())), before_activation)
         for i in range(1, 5)
     )
     return Parts(model, ("conv1", "bn1", "relu", "maxpool"), stages, ("avgpool", flatten), ("fc",))

@@ -14,6 +14,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
+import numpy._core as numpy_core
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -22,15 +23,15 @@ from torch import Tensor
 from raykd import UserError
 
 # What training scripts keep beside the weights: their arguments, and numpy's numbers.
-INERT = [
+INERT: list[Any] = [
     argparse.Namespace,
     pathlib.PosixPath,
     np.dtype,
     np.ndarray,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    np._core.multiarray.scalar,
-    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
-    np._core.multiarray._reconstruct,
+    (numpy_core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    numpy_core.multiarray.scalar,
+    (numpy_core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    numpy_core.multiarray._reconstruct,
     *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdSU"},
 ]
 

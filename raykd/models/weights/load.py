@@ -40,7 +40,7 @@ def load_weights(network: Staged | nn.Module, path: str | os.PathLike, without_c
     fresh = {key: own[key] for key in own if without_classifier and _belongs(key, heads)}
     found = _best(path, {key: own[key] for key in own if key not in fresh})
     state = {key: tensor for key, tensor in found.state.items() if not (without_classifier and _belongs(key, heads))}
-    if not without_classifier and heads:
+    if not without_classifier and isinstance(network, Staged) and heads:
         _expect_classes(state.get(f"{heads[0]}.weight"), network, path)
     problems = _differences(state | fresh, own)
     if problems:

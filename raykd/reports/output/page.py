@@ -37,6 +37,7 @@ def page(made: Report) -> str:
     """The whole page."""
     import jinja2
 
+    assets = jinja2.PackageLoader("raykd.report.output", "assets")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("raykd.reports.output", "assets"),
         autoescape=True,
@@ -50,15 +51,14 @@ def page(made: Report) -> str:
         "series_name": name,
         "series_style": style,
     }
-    read = environment.loader.get_source
     return environment.get_template("report.html.j2").render(
         made=made,
         tables=[_table(table) for table in made.tables],
         sections=[section(title, items) for title, items in made.sections.items()],
         folded=len(made.sections) > MOST_SECTIONS,
         searches=[search(trials) for trials in made.searches],
-        style=read(environment, "style.css")[0],
-        script=read(environment, "sort.js")[0],
+        style=assets.get_source(environment, "style.css")[0],
+        script=assets.get_source(environment, "sort.js")[0],
     )
 
 

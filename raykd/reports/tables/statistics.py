@@ -38,7 +38,7 @@ class Ranking(NamedTuple):
     distance: float  # Nemenyi's critical difference of two average ranks
 
 
-def spread(values: Iterable[float]) -> Spread:
+def spread(values: Iterable[float | None]) -> Spread:
     """Mean and sample deviation of the values that are numbers."""
     array = np.array([value for value in values if value is not None and np.isfinite(value)], dtype=float)
     if not len(array):
@@ -121,7 +121,7 @@ def rank_rows(means: Sequence[Sequence[float]]) -> Ranking:
 def cliques(ranking: Ranking) -> list[tuple[float, float]]:
     """Largest groups of rows within the critical difference, each from its lowest to its highest average rank."""
     ranks = sorted(ranking.average)
-    spans = []
+    spans: list[tuple[float, float]] = []
     for i, low in enumerate(ranks):
         high = max(rank for rank in ranks[i:] if rank - low < ranking.distance)
         if high > low and (not spans or high > spans[-1][1]):

@@ -64,9 +64,10 @@ class Study(Model):
         places = [(cell.row, cell.column, cell.seed) for cell in self.cells]
         if len(set(places)) < len(places):
             raise ValueError("two runs of one cell and seed")
-        for item in (*self.cells, *self.published):
-            if item.row not in self.rows or item.column not in self.columns:
-                raise ValueError(f"{item.row!r}, {item.column!r} is no cell")
+        named = [(cell.row, cell.column) for cell in self.cells] + [(it.row, it.column) for it in self.published]
+        for row, column in named:
+            if row not in self.rows or column not in self.columns:
+                raise ValueError(f"{row!r}, {column!r} is no cell")
         for cell in self.cells:
             if PurePosixPath(cell.run).is_absolute() or ".." in PurePosixPath(cell.run).parts:
                 raise ValueError(f"{cell.run!r} lies outside the study")

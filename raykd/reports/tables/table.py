@@ -52,12 +52,18 @@ class Missing:
 class Figure(Protocol):
     """A published figure; `published.PublishedFigure` and a study's `Quoted` are such."""
 
-    value: float
-    deviation: float | None
-    n: int | None
-    reporter: str
-    epoch: str
-    source: str
+    @property
+    def value(self) -> float: ...
+    @property
+    def deviation(self) -> float | None: ...
+    @property
+    def n(self) -> int | None: ...
+    @property
+    def reporter(self) -> str: ...
+    @property
+    def epoch(self) -> str: ...
+    @property
+    def source(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +195,9 @@ def _teachers(columns: Sequence[str], lists: Mapping[tuple[str, str], list[Cell]
     return {column: spread(sorted(found[column])) for column in columns if found.get(column)}
 
 
-def complete_columns(rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], TableCell]):
+def complete_columns(
+    rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], TableCell]
+) -> list[str]:
     """Columns in which every one of the rows has a run."""
     return [column for column in columns if all((row, column) in cells for row in rows)]
 

@@ -39,7 +39,7 @@ def scores(figures: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
 
 
 def evaluate_members(
-    networks: Mapping[str, Callable[[Tensor], Tensor]], batches: Iterable[Batch], autocast: Callable
+    networks: Mapping[str, Callable[[Tensor], Tensor]], batches: Iterable[Batch], autocast: Context
 ) -> dict[str, dict[str, float]]:
     """`scores` of every member, and of what several say together."""
 

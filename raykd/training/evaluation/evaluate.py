@@ -1,8 +1,9 @@
 """Evaluation: sums over samples, added over workers, so that every sample counts once. B batch, C classes."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,11 +43,11 @@ class Figures:
     def loss(self) -> float:
         return self.means["loss"]
 
-    def line(self) -> dict:
+    def line(self) -> dict[str, Any]:
         """The scalars alone, as a line of metrics.jsonl has them."""
         return {**self.means, "ece": self.ece, "agreement": self.agreement}
 
-    def full(self) -> dict:
+    def full(self) -> dict[str, Any]:
         """All of it, as evaluation.json has it."""
         by_class = {"per_class": self.per_class, "per_class_count": self.per_class_count}
         return {**self.line(), **by_class, "calibration": self.calibration}
@@ -109,8 +110,8 @@ def figures(total: Tensor, classes: int, teacher_names: Sequence[str], metrics: 
 def evaluate(
     predict: Callable[[Tensor], dict[str, Tensor]],
     batches: Iterable[Batch],
-    autocast: Callable,
-    teacher_logits: dict[str, list[Tensor]],
+    autocast: Context,
+    teacher_logits: Mapping[str, list[Tensor]],
     measure: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda logits: {},
     metrics: Sequence[Metric] = (),
 ) -> tuple[dict[str, Figures], dict[str, float]]:
@@ -151,7 +152,7 @@ def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:
 
 
 @torch.inference_mode()
-def collect(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], autocast: Callable) -> list[Tensor]:
+def collect(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], autocast: Context) -> list[Tensor]:
     """A frozen network's logits of every batch of this worker, on the CPU."""
     found = []
     for batch in batches:

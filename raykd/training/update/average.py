@@ -26,9 +26,9 @@ class Average(nn.Module):
         averaged = [pair for pair in pairs if self.updates and pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not (self.updates and pair[0].is_floating_point())]
         if averaged:
-            torch._foreach_lerp_(*zip(*averaged), 1 - self.decay)
+            torch._foreach_lerp_([mine for mine, _ in averaged], [new for _, new in averaged], 1 - self.decay)
         if copied:
-            torch._foreach_copy_(*zip(*copied))
+            torch._foreach_copy_([mine for mine, _ in copied], [new for _, new in copied])
         self.updates += 1
 
     def get_extra_state(self) -> Tensor:

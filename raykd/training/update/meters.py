@@ -18,7 +18,7 @@ Layout = tuple[tuple[str, str, int | None], ...]
 class Meter:
     """Sums of an evaluation interval: they stay on the device until `means` reads them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sums: dict[Layout, Tensor] = {}  # float64, terms and notes of steps that have the same ones
         self.norm: Tensor | None = None
         self.steps = 0
@@ -58,6 +58,7 @@ class Meter:
     def means(self, add_up: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, Any]:
         """Means over the interval and all workers, as a line of metrics.jsonl has them; the device syncs here."""
         terms, notes = self._named(add_up)
+        assert self.norm is not None  # an interval has at least one step
         clocks = self._clocks()
         timed = max(1, self.timed_steps)
         return {

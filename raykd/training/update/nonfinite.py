@@ -85,4 +85,4 @@ def skip(optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
     The same flag that GradScaler sets; the other workers hold the same gradient, and so skip too.
     """
     finite = norm < math.inf  # NaN is not, either
-    optimizer.found_inf = torch.logical_not(finite, out=torch.empty_like(norm, dtype=torch.float32))
+    optimizer.found_inf = torch.logical_not(finite, out=torch.empty_like(norm, dtype=torch.float32))  # type: ignore[attr-defined]  # fused steps read it, undeclared

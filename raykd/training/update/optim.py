@@ -1,6 +1,7 @@
 """Optimizers from their configs, and the learning rate as a pure function of the step."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,10 +27,10 @@ def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     raise UserError(f"optimizer: {type(config).__name__} is not one of SGD, AdamW, Shampoo")
 
 
-def _sgd(config: SGD, groups: list[dict]) -> torch.optim.Optimizer:
+def _sgd(config: SGD, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """SGD whose velocities are there from the start: fused steps can't make one later, when a module joins in late."""
-    momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
-    optimizer = torch.optim.SGD(groups, lr=config.learning_rate, fused=True, **momentum)
+    rate, momentum, nesterov = config.learning_rate, config.momentum, config.nesterov
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
     if config.momentum:
         for group in optimizer.param_groups:
             for p in group["params"]:
@@ -37,7 +38,7 @@ def _sgd(config: SGD, groups: list[dict]) -> torch.optim.Optimizer:
     return optimizer
 
 
-def _adamw(config: AdamW, groups: list[dict]) -> torch.optim.Optimizer:
+def _adamw(config: AdamW, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if config.decay != "constant":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
     groups = [group | {"weight_decay": 0.0, "constant_decay": group["weight_decay"]} for group in groups]
@@ -47,7 +48,7 @@ def _adamw(config: AdamW, groups: list[dict]) -> torch.optim.Optimizer:
 
 
 @torch.no_grad()
-def _decay_by_a_constant(optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+def _decay_by_a_constant(optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     for group in optimizer.param_groups:
         torch._foreach_mul_(group["params"], 1 - group["constant_decay"])
 
@@ -59,7 +60,7 @@ def decay(config: Optimizer) -> float:
     return config.weight_decay
 
 
-def parameter_groups(module: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict]:
+def parameter_groups(module: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict[str, Any]]:
     """One group, or two where one-dimensional parameters (norms, biases) don't decay."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     if decay_vectors:

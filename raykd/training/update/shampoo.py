@@ -15,7 +15,7 @@ class Shampoo(ScalableShampoo):
     """The library keeps objects in its state, which no checkpoint may hold: a state dictionary has their tensors."""
 
     def state_dict(self) -> dict[str, Any]:
-        plain = super().state_dict()
+        plain: dict[str, Any] = super().state_dict()
         state = {key: _taken_apart(entry) for key, entry in plain["state"].items()}
         return plain | {"state": state}
 
@@ -56,7 +56,7 @@ def _put_back(entry: dict[str, Any], saved: dict[str, Any]) -> None:
             mine.copy_(theirs)
 
 
-def shampoo(config: Config, groups: list[dict]) -> Shampoo:
+def shampoo(config: Config, groups: list[dict[str, Any]]) -> Shampoo:
     return Shampoo(
         groups,
         lr=config.learning_rate,

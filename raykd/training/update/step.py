@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from raykd.contract import Batch, Distiller, Output, Step
-from raykd.losses import full_precision
+from raykd.losses import full_precision, total
 from raykd.recipe import Recipe
 from raykd.recipe.length import epoch_at, total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
@@ -33,16 +33,18 @@ def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Modul
     then never rebuilds its buckets, so a resumed run adds gradients up in the same order as an uninterrupted one.
     Buffers stay each worker's own in training, but for methods that read them: sharing them costs a step a tenth.
     """
-    module: Any = distiller
-    if recipe.precision.compile:
-        module = torch.compile(module)
+    module = cast(nn.Module, torch.compile(distiller)) if recipe.precision.compile else distiller
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         devices = [device.index] if device.type == "cuda" else None
-        options = {"find_unused_parameters": True, "gradient_as_bucket_view": True}
-        options["broadcast_buffers"] = distiller.reads_buffers
         elsewhere = [name for name, buffer in module.named_buffers() if buffer.device != device]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, elsewhere)
-        return DistributedDataParallel(module, device_ids=devices, **options)
+        return DistributedDataParallel(
+            module,
+            device_ids=devices,
+            find_unused_parameters=True,
+            gradient_as_bucket_view=True,
+            broadcast_buffers=distiller.reads_buffers,
+        )
     return module
 
 
@@ -60,7 +62,7 @@ class Running:
     world: int
     remote: Callable[[int], list[list[Output]]] | None = None  # see `fit`
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.steps = total_steps(self.recipe, self.data.size)
         self.context = autocast(self.recipe, self.device)
         self.check = FiniteCheck(self.recipe, self.state, self.rank)
@@ -87,8 +89,7 @@ def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
     said = run.remote(state.step) if run.remote is not None else [None] * len(parts)
     found = []
     for i, part in enumerate(parts):
-        alone = i == len(parts) - 1 or run.world == 1
-        with contextlib.nullcontext() if alone else run.model.no_sync():
+        with _unsynced(run.model) if i < len(parts) - 1 else contextlib.nullcontext():
             found.append((len(part.index), _backward(run, part, chunks[i], said[i])))
     norm = _clip(recipe, state)
     run.check.gradient(norm, batch)
@@ -112,7 +113,7 @@ def _backward(run: Running, part: Batch, addresses: np.ndarray | None, said: lis
         outputs = [moved(output, run.device) for output in said]
     run.watch.lap("teacher")
     with run.context():
-        step = run.model(part, outputs, run.epoch(state.step))
+        step: Step = run.model(part, outputs, run.epoch(state.step))
     terms = torch.stack([full_precision(term) for term in step.terms.values()])
     run.check(terms.detach(), list(step.terms), part)
     run.watch.lap("student")
@@ -130,7 +131,7 @@ def _clip(recipe: Recipe, state: State) -> Tensor:
     optimizer = (recipe.initialise if state.initialising else recipe).optimizer
     gradients = [p.grad for p in state.distiller.parameters() if p.grad is not None]
     norms = torch.stack(torch._foreach_norm(gradients))
-    norm = torch.linalg.vector_norm(norms)
+    norm: Tensor = torch.linalg.vector_norm(norms)
     if optimizer.clip_each:
         torch._foreach_mul_(gradients, list((optimizer.clip_norm / norms).clamp(max=1.0).unbind()))
     elif optimizer.clip_norm:
@@ -144,5 +145,7 @@ def _mean(found: list[tuple[int, Step]]) -> Step:
         step = found[0][1]
         return Step({k: v.detach() for k, v in step.terms.items()}, {k: v.detach() for k, v in step.notes.items()})
     size = sum(n for n, _ in found)
-    mean = [{k: sum(n / size * s[i][k].detach() for n, s in found) for k in found[0][1][i]} for i in (0, 1)]
-    return Step(*mean)
+    first = found[0][1]
+    terms = {name: total(n / size * step.terms[name].detach() for n, step in found) for name in first.terms}
+    notes = {name: total(n / size * step.notes[name].detach() for n, step in found) for name in first.notes}
+    return Step(terms, notes)
