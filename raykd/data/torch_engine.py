@@ -12,7 +12,6 @@ from torchvision.transforms import functional as F
 
 from raykd.data import order
 from raykd.data.augment import colour
-from raykd.data.augment.colour import program
 from raykd.data.augment.geometry import Geometry, boxes
 from raykd.data.augment.pipeline import Pipeline
 from raykd.data.normalize import Finisher
@@ -39,9 +38,16 @@ class Samples(Dataset):
         key = order.keys(self.pipeline.seed, tag >> PASS_SHIFT, index)
         edges, flips = boxes(self.pipeline.geometry, key, self.header.shapes[index][None])
         image = cut(image, self.pipeline.geometry, edges[0], bool(flips[0]))
-        for entry in program(self.pipeline.colours, key, size)[0]:
+        pixels = image.permute(1, 2, 0).contiguous()
+        self.pipeline.recolour(pixels.numpy()[None], key, self._recolour)
+        return pixels, 0
+
+    def _recolour(self, images: np.ndarray, programs: np.ndarray) -> None:
+        """The built-in steps of one image [1, S, S, 3], in place, by torchvision."""
+        image = torch.from_numpy(images[0]).permute(2, 0, 1)
+        for entry in programs[0]:
             image = recolour(image, entry, self.pipeline)
-        return image.permute(1, 2, 0), 0
+        images[0] = image.permute(1, 2, 0).numpy()
 
 
 def decode(header: Header, index: int) -> Tensor:

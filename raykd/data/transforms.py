@@ -1,10 +1,13 @@
 """Augmentation and geometry, as recipes name them. Importing this module costs nothing: no torch, no ffcv."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from raykd.data.config import Transform
 from raykd.fields import Interval, Pixels, Probability, ascending
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Side = Annotated[int, Interval(ge=1, lt=2**16)]
 Area = Annotated[float, Interval(gt=0, le=1)]
@@ -85,3 +88,24 @@ class Cutout(Transform):
 
     side: Side
     """Pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation(Transform):
+    """An augmentation of your own: a subclass beside the recipe, which takes its turn among the colours.
+
+    It gets whole batches, from FFCV and from PyTorch's DataLoader alike. What is random in it comes from `draw`'s
+    numbers alone, so that it stays the same for every number of workers and after a resume.
+    """
+
+    def draw(self, numbers: "np.ndarray", size: int) -> "np.ndarray":
+        """What is done to each image, [B, ...], of its own 64 uniform numbers in [0, 1), [B, 64].
+
+        size: side of the images in pixels.
+        """
+        raise NotImplementedError
+
+    def apply(self, images: "np.ndarray", drawn: "np.ndarray") -> None:
+        """Change the images, uint8 [B, S, S, 3] RGB, in place. Called from the thread that decodes: numba with nogil,
+        or numpy, keeps the student's own thread running."""
+        raise NotImplementedError

@@ -1,11 +1,13 @@
 """A recipe names one experiment: data, networks, teachers, method, schedule. Frozen dataclasses, nothing that runs."""
 
+import math
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from raykd import UserError
 from raykd.data.config import Data, Deviation
 from raykd.fields import (
     Count,
@@ -29,6 +31,9 @@ from raykd.method import MethodConfig
 from raykd.metric import DISTINCT, Metric
 from raykd.models.config import Network
 
+if TYPE_CHECKING:
+    import torch
+
 Rate = Annotated[float, Gt(0), Rule("at most 1,000, as training diverges beyond", lambda rate: rate <= 1000)]
 Decay = Annotated[float, Interval(ge=0, le=1000)]
 Workers = Annotated[int, Interval(ge=0, le=65_536)]
@@ -41,7 +46,8 @@ Label = Annotated[str, Rule("of the form KEY=VALUE", lambda text: text.count("="
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """Settings that all optimizers share; a recipe names one of `SGD`, `AdamW`, `Shampoo`."""
+    """Settings that all optimizers share; a recipe names one of `SGD`, `AdamW`, `Shampoo`, or one of your own: a
+    subclass beside the recipe that has `build`."""
 
     learning_rate: Rate = 0.1
     """Peak learning rate."""
@@ -54,6 +60,18 @@ class Optimizer:
     clip_each: bool = False
     """Clip each parameter's own gradient, as Keras's clipnorm does, instead of all of them together."""
 
+    def build(self, groups: list[dict[str, Any]]) -> "torch.optim.Optimizer":
+        """The optimizer of groups of parameters, each with its "params" and "weight_decay".
+
+        Its groups' "lr" is set before each step. Its state is tensors and plain values, as checkpoints hold no others.
+        """
+        raise UserError(f"optimizer: {type(self).__name__} is none: take SGD, AdamW, Shampoo, or write a `build`")
+
+    @property
+    def group_decay(self) -> float:
+        """The groups' "weight_decay"."""
+        return self.weight_decay
+
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
@@ -63,6 +81,11 @@ class SGD(Optimizer):
     """Momentum."""
     nesterov: bool = True
     """Nesterov's momentum."""
+
+    def build(self, groups: list[dict[str, Any]]) -> "torch.optim.Optimizer":
+        from raykd.optimizers.fused import sgd
+
+        return sgd(groups, self.learning_rate, self.momentum, self.nesterov)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +102,16 @@ class AdamW(Optimizer):
     """times-rate: a step decays by rate × decay (torch); schedule-only: by (rate / peak rate) × decay (FunMatch);
     constant: by decay itself, whatever the rate (TensorFlow Addons)."""
 
+    def build(self, groups: list[dict[str, Any]]) -> "torch.optim.Optimizer":
+        from raykd.optimizers.fused import adamw
+
+        return adamw(groups, self.learning_rate, self.betas, self.decay == "constant")
+
+    @property
+    def group_decay(self) -> float:
+        """FunMatch's code decays by schedule × decay: torch's decay over the peak rate."""
+        return self.weight_decay / self.learning_rate if self.decay == "schedule-only" else self.weight_decay
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shampoo(Optimizer):
@@ -93,13 +126,26 @@ class Shampoo(Optimizer):
     preconditioning_every: PositiveInt = 10
     """Steps between two updates of the preconditioner."""
 
+    def build(self, groups: list[dict[str, Any]]) -> "torch.optim.Optimizer":
+        from raykd.optimizers.shampoo import shampoo
+
+        return shampoo(groups, self.learning_rate, self.momentum, self.preconditioning_every)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The learning rate over time; this class itself: constant after the warm-up."""
+    """The learning rate over time; this class itself: constant after the warm-up. One of your own is a subclass beside
+    the recipe that has `share_of_peak`."""
 
     warmup_steps: NonNegativeInt = 0
     """Steps of linear warm-up from 0."""
+
+    def share_of_peak(self, step: int, epoch: float, total: int) -> float:
+        """What the peak rate is multiplied by at update `step` (from 0) of `total`, past the warm-up.
+
+        epoch: passes over the training split until then.
+        """
+        return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +154,10 @@ class Cosine(Schedule):
 
     final: Probability = 0.0
     """Last learning rate, as a share of the peak."""
+
+    def share_of_peak(self, step: int, epoch: float, total: int) -> float:
+        passed = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +169,9 @@ class Steps(Schedule):
     factor: Annotated[float, Interval(gt=0, le=1)] = 0.1
     """What it drops by."""
 
+    def share_of_peak(self, step: int, epoch: float, total: int) -> float:
+        return float(self.factor ** sum(epoch >= milestone for milestone in self.milestones))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Piecewise(Schedule):
@@ -126,6 +179,9 @@ class Piecewise(Schedule):
 
     shares: Annotated[tuple[tuple[NonNegative, Probability], ...], ascending] = ()
     """Pairs of an epoch and the share of the peak rate from it on; before the first the peak itself."""
+
+    def share_of_peak(self, step: int, epoch: float, total: int) -> float:
+        return ([1.0] + [share for start, share in self.shares if epoch >= start])[-1]
 
 
 @dataclass(frozen=True, kw_only=True)

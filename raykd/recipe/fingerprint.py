@@ -37,7 +37,8 @@ def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
             plain["recipe"] = essence(source.recipe, defaults=defaults)
     if recipe.student.module:
         data["student"]["code"] = code_version(trusted.callable_of(recipe.student.name))
-    return without_credentials(data) | {"code": code_version(*_classes(recipe.method))}
+    own = [cls for cls in _classes(_besides_method(recipe)) if cls.__module__.split(".")[0] != "raykd"]
+    return without_credentials(data) | {"code": code_version(*_classes(recipe.method))} | ({"own": code_version(*own)} if own else {})
 
 
 def effective(plain: Any, *, defaults: bool = True) -> Any:
@@ -90,6 +91,11 @@ def code_version(*defined: Any) -> str:
     return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:16]
 
 
+def _besides_method(recipe: Recipe) -> tuple[Any, ...]:
+    """The parts of a recipe that change its result and may be classes of the user's own, the method apart."""
+    return recipe.data, recipe.optimizer, recipe.schedule, recipe.initialise
+
+
 def _classes(value: Any) -> Iterator[type]:
     """The class of a method's settings, and those of all that they are made of."""
     if dataclasses.is_dataclass(value):
@@ -117,7 +123,9 @@ def of_earlier_version(stored: dict[str, Any], here: dict[str, Any]) -> dict[str
 
     It holds hashes of code and of teachers' recipes that can't be made again: these are taken to be the same.
     """
-    found: dict[str, Any] = effective(stored, defaults=False) | {"code": here["code"]}
+    found: dict[str, Any] = effective(stored, defaults=False) | {
+        name: here[name] for name in ("code", "own") if name in here
+    }
     if isinstance(found.get("teachers"), dict):
         sources = here.get("teachers", {}).get("sources", [])
         for old, new in zip(found["teachers"].get("sources", []), sources, strict=False):

@@ -13,12 +13,13 @@ IDENTITY, SHEAR_X, SHEAR_Y, TRANSLATE_X, TRANSLATE_Y, ROTATE, BRIGHTNESS, SATURA
 CONTRAST, SHARPNESS, POSTERIZE, SOLARIZE, AUTOCONTRAST, EQUALIZE, HUE, CUTOUT = range(8, 16)
 RANDAUGMENT = EQUALIZE + 1  # operations 0 … 13 are RandAugment's
 WIDTH = 3  # numbers of one entry: operation and value; Cutout has a corner instead of a value
+BUILT_IN = (t.ColorJitter, t.RandAugment, t.Cutout)
 STEP = 64  # draws below are the geometry's; each further step of a pipeline has as many of its own
 
 
 def colours(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
     """The steps of a pipeline that change colours; raises UserError for a value out of range."""
-    steps = tuple(step for step in transforms if isinstance(step, t.ColorJitter | t.RandAugment | t.Cutout))
+    steps = tuple(step for step in transforms if isinstance(step, (*BUILT_IN, t.Operation)))
     for step in steps:
         match step:
             case t.RandAugment(operations=count, magnitude=strength) if not (0 < count <= 16 and 0 <= strength <= 30):
@@ -30,11 +31,14 @@ def colours(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
     return steps
 
 
-def program(steps: Sequence[Transform], keys: np.ndarray, size: int) -> np.ndarray:
-    """What to do to each of the images of these keys [B], in order: float64 [B, operations, WIDTH]."""
+def program(steps: Sequence[Transform], keys: np.ndarray, size: int, first: int = 1) -> np.ndarray:
+    """What to do to each of the images of these keys [B], in order: float64 [B, operations, WIDTH].
+
+    first: position of the first step in its pipeline, from 1.
+    """
     parts = [np.zeros((len(keys), 0, WIDTH))]
-    for position, step in enumerate(steps, 1):
-        draws = numbers(keys[:, None], STEP * position + np.arange(STEP))
+    for position, step in enumerate(steps, first):
+        draws = drawn_at(position, keys)
         match step:
             case t.ColorJitter():
                 parts.append(_jitter(step, draws))
@@ -44,6 +48,11 @@ def program(steps: Sequence[Transform], keys: np.ndarray, size: int) -> np.ndarr
                 corner = np.floor(draws[:, :2] * size) - side // 2
                 parts.append(np.concatenate([np.full((len(keys), 1), CUTOUT), corner], 1)[:, None])
     return np.concatenate(parts, 1)
+
+
+def drawn_at(position: int, keys: np.ndarray) -> np.ndarray:
+    """The numbers [B, STEP] of the step at a position, from 1."""
+    return numbers(keys[:, None], STEP * position + np.arange(STEP))
 
 
 def _jitter(step: t.ColorJitter, draws: np.ndarray) -> np.ndarray:

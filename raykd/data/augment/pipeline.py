@@ -1,14 +1,16 @@
 """A recipe's transforms as what both engines run: one geometry, then a list of colour operations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
 from raykd import UserError
-from raykd.data.augment.colour import colours
-from raykd.data.augment.geometry import Geometry, geometry
+from raykd.data.augment.colour import BUILT_IN, colours, drawn_at, program
+from raykd.data.augment.geometry import GEOMETRY, Geometry, geometry
 from raykd.data.config import Data, Transform
-from raykd.data.transforms import CenterCrop, Cutout, Resize
+from raykd.data.transforms import CenterCrop, Cutout, Operation, Resize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +28,38 @@ class Pipeline:
         """Of Cutout's square."""
         return next((step.side for step in self.colours if isinstance(step, Cutout)), 0)
 
+    def recolour(
+        self, images: np.ndarray, keys: np.ndarray, built_in: Callable[[np.ndarray, np.ndarray], None]
+    ) -> None:
+        """Change uint8 images [B, S, S, 3] of these keys [B] in place, step by step.
+
+        built_in: runs a `program` on them. Raises UserError where an operation of the user's own fails.
+        """
+        for own, steps in groupby(enumerate(self.colours, 1), lambda pair: isinstance(pair[1], Operation)):
+            (first, step), *more = steps
+            if not own:
+                built_in(images, program([step, *(other for _, other in more)], keys, images.shape[1], first))
+                continue
+            for position, operation in ((first, step), *more):
+                _apply(operation, images, drawn_at(position, keys))
+
+
+def _apply(operation: Transform, images: np.ndarray, numbers: np.ndarray) -> None:
+    assert isinstance(operation, Operation)
+    try:
+        operation.apply(images, operation.draw(numbers, images.shape[1]))
+    except Exception as error:  # the user's code: whatever it raises is the user's to see, and not lost with a thread
+        name = type(operation).__qualname__
+        raise UserError(f"data.train: {name} fails: {type(error).__name__}: {error}") from error
+
 
 def training(data: Data, seed: int) -> Pipeline:
     """The training pipeline; raises UserError where the transforms make no sense together."""
     steps = colours(data.train)
+    known = (*GEOMETRY, *BUILT_IN, Operation)
+    for step in data.train:
+        if not isinstance(step, known):
+            raise UserError(f"data.train: {type(step).__name__} is no transform of raykd's and no `Operation`")
     if sum(isinstance(step, Cutout) for step in steps) > 1:
         raise UserError("data.train has more than one Cutout")
     red, green, blue = (int(level) for level in np.rint(np.array(data.statistics[0]) * 255))

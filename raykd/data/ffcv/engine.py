@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from torch import Tensor
 
+from raykd import UserError
 from raykd.data import order
-from raykd.data.augment.colour import program
 from raykd.data.augment.geometry import boxes
 from raykd.data.augment.pipeline import Pipeline
 from raykd.data.ffcv import kernels
@@ -54,6 +54,8 @@ class Decode(SimpleRGBImageDecoder):
             try:
                 self.run(tags, file, memory, where(tags & INDEX_MASK), out, status)
                 return self.after(out), status
+            except UserError as error:  # of an operation of the user's own: for the reader to raise
+                return error, status
             except MemoryError:  # it would end FFCV's thread, of which the reader hears nothing
                 status[:] = kernels.NO_MEMORY
                 return out, status
@@ -77,8 +79,8 @@ class Decode(SimpleRGBImageDecoder):
         if pipeline.colours:
             from raykd.data.ffcv.colour_kernels import recolour
 
-            operations = program(pipeline.colours, keys, geometry.size)
-            recolour(out, operations, pipeline.side, np.array(pipeline.fill, np.uint8))
+            fill = np.array(pipeline.fill, np.uint8)
+            pipeline.recolour(out, keys, lambda images, steps: recolour(images, steps, pipeline.side, fill))
         # Pages are read ahead without a look at how much of them there was.
         if file < 0 and header.path.stat().st_size < header.bytes:
             status[:] = kernels.CUT_OFF
@@ -136,6 +138,8 @@ class Engine:
         try:
             for first in range(0, len(tags), self.batch_size):
                 sent, status = _take(epoch)
+                if isinstance(sent, UserError):
+                    raise sent
                 self.header.check_status(tags[first : first + len(status)], status)
                 yield self.finish.receive(sent)
         finally:

@@ -1,13 +1,12 @@
-"""Optimizers from their configs, and the learning rate as a pure function of the step."""
+"""A recipe's optimizer, and the learning rate as a pure function of the step."""
 
-import math
 from typing import Any
 
 import torch
 from torch import nn
 
 from raykd import UserError
-from raykd.recipe import SGD, AdamW, Cosine, Optimizer, Piecewise, Recipe, Schedule, Shampoo, Steps
+from raykd.recipe import Optimizer, Recipe
 from raykd.recipe.length import initial_steps, total_steps
 
 
@@ -15,49 +14,7 @@ def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of all of a module's parameters that train."""
     if config.clip_each and not config.clip_norm:
         raise UserError("`optimizer.clip_each` needs `optimizer.clip_norm`, the norm that each gradient is clipped to")
-    groups = parameter_groups(module, decay(config), config.decay_vectors)
-    if isinstance(config, SGD):
-        return _sgd(config, groups)
-    if isinstance(config, AdamW):
-        return _adamw(config, groups)
-    if isinstance(config, Shampoo):
-        from raykd.training.update.shampoo import shampoo
-
-        return shampoo(config, groups)
-    raise UserError(f"optimizer: {type(config).__name__} is not one of SGD, AdamW, Shampoo")
-
-
-def _sgd(config: SGD, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """SGD whose velocities are there from the start: fused steps can't make one later, when a module joins in late."""
-    rate, momentum, nesterov = config.learning_rate, config.momentum, config.nesterov
-    optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
-    if config.momentum:
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-    return optimizer
-
-
-def _adamw(config: AdamW, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    if config.decay != "constant":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
-    groups = [group | {"weight_decay": 0.0, "constant_decay": group["weight_decay"]} for group in groups]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
-    optimizer.register_step_pre_hook(_decay_by_a_constant)
-    return optimizer
-
-
-@torch.no_grad()
-def _decay_by_a_constant(optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    for group in optimizer.param_groups:
-        torch._foreach_mul_(group["params"], 1 - group["constant_decay"])
-
-
-def decay(config: Optimizer) -> float:
-    """torch's weight_decay; FunMatch's official code decays by schedule × decay, which is torch's decay ÷ peak rate."""
-    if isinstance(config, AdamW) and config.decay == "schedule-only":
-        return config.weight_decay / config.learning_rate
-    return config.weight_decay
+    return config.build(parameter_groups(module, config.group_decay, config.decay_vectors))
 
 
 def parameter_groups(module: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict[str, Any]]:
@@ -78,15 +35,4 @@ def learning_rate(recipe: Recipe, step: int, size: int) -> float:
     peak, schedule = phase.optimizer.learning_rate, phase.schedule
     if step < schedule.warmup_steps:
         return peak * step / schedule.warmup_steps
-    return peak * _factor(schedule, step, step * recipe.batch_size / size, total)
-
-
-def _factor(schedule: Schedule, step: int, epoch: float, total: int) -> float:
-    if isinstance(schedule, Cosine):
-        passed = (step - schedule.warmup_steps) / max(1, total - schedule.warmup_steps)
-        return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
-    if isinstance(schedule, Steps):
-        return schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
-    if isinstance(schedule, Piecewise):
-        return ([1.0] + [share for start, share in schedule.shares if epoch >= start])[-1]
-    return 1.0
+    return peak * schedule.share_of_peak(step, step * recipe.batch_size / size, total)

@@ -5,8 +5,6 @@ from typing import Any
 from pytorch_optimizer import ScalableShampoo
 from torch import Tensor
 
-from raykd.recipe import Shampoo as Config
-
 OBJECTS = {"pre_conditioner": ("statistics", "pre_conditioners"), "graft": ("momentum",)}
 """Objects in a parameter's state, and their tensors (or lists of tensors) that change with the steps."""
 
@@ -56,10 +54,5 @@ def _put_back(entry: dict[str, Any], saved: dict[str, Any]) -> None:
             mine.copy_(theirs)
 
 
-def shampoo(config: Config, groups: list[dict[str, Any]]) -> Shampoo:
-    return Shampoo(
-        groups,
-        lr=config.learning_rate,
-        betas=(config.momentum, 0.999),
-        preconditioning_compute_steps=config.preconditioning_every,
-    )
+def shampoo(groups: list[dict[str, Any]], rate: float, momentum: float, preconditioning_every: int) -> Shampoo:
+    return Shampoo(groups, lr=rate, betas=(momentum, 0.999), preconditioning_compute_steps=preconditioning_every)

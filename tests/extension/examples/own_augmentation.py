@@ -1,0 +1,43 @@
+"""An augmentation of one's own: random gamma, as torchvision's `adjust_gamma` has it.
+
+raykd train own_augmentation.py
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+from numba import njit, prange
+
+from raykd.data.transforms import Operation, RandomCrop
+from raykd.fields import Interval
+from raykd.recipes.digits.supervised import recipe as digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomGamma(Operation):
+    """out = 255 (in / 255)^γ, with log γ uniform."""
+
+    most: Annotated[float, Interval(gt=1, le=10)] = 1.5
+    """γ lies between 1 over this and this."""
+
+    def draw(self, numbers: np.ndarray, size: int) -> np.ndarray:
+        return self.most ** (2 * numbers[:, 0] - 1)
+
+    def apply(self, images: np.ndarray, drawn: np.ndarray) -> None:
+        raise_to(images, drawn)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def raise_to(images, gamma):
+    """images, uint8 [B, S, S, 3], to the power gamma [B], by a table of the 256 levels."""
+    for i in prange(len(images)):
+        table = np.empty(256, np.uint8)
+        for level in range(256):
+            table[level] = np.uint8(min(255.999 * (level / 255.0) ** gamma[i], 255.0))
+        flat = images[i].reshape(-1)
+        for j in range(len(flat)):
+            flat[j] = table[flat[j]]
+
+
+recipe = replace(digits, data=replace(digits.data, train=(RandomCrop(padding=4), RandomGamma())))
