@@ -23,7 +23,7 @@ from raykd.training import loop, process
 from raykd.training.choose_precision import choose
 from raykd.training.choose_precision import measure as forms
 from raykd.training.setup import Experiment, Placement
-from raykd.training.state import new_state
+from raykd.training.state import State, new_state
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def run_seconds(recipe: Recipe, placement: Placement, seconds: float) -> float:
         return each * experiment.steps
 
 
-def stand_ins(recipe: Recipe, classes: int, device: torch.device) -> list[FrozenTeacher]:
+def stand_ins(recipe: Recipe, classes: Sequence[str], device: torch.device) -> list[FrozenTeacher]:
     """The recipe's teachers on the device; those that it would train first are fresh networks of the same shape."""
     found = []
     for source in recipe.teachers.sources:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raykd.deploy.deployed import Deployed
 from raykd.deploy.samples import check_images, check_pictures
-from raykd.runs.student import FILE
+from raykd.storage.local_copy import STUDENT
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def write_safetensors(deployed: Deployed, path: Path) -> str:
     """The weights under the network's own keys; the header's metadata say the rest."""
-    tensors = safetensors.torch.load(deployed.run.read(FILE))
+    tensors = safetensors.torch.load(deployed.run.read(STUDENT))
     # "raykd" makes the file one that `raykd.runs.student.about_of` reads, as a teacher's or a start's weights.
     metadata = {"raykd": deployed.about.text()} | deployed.described()
     path.write_bytes(safetensors.torch.save(tensors, metadata=metadata))

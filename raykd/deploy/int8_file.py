@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,7 +54,7 @@ def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float
 
 
 def _loader(data: Data, prepared: Prepared) -> TestLoader:
-    place = {"rank": 0, "world": 1, "device": "cpu", "threads": torch.get_num_threads()}
+    place: dict[str, Any] = {"rank": 0, "world": 1, "device": "cpu", "threads": torch.get_num_threads()}
     return TestLoader(data, prepared, batch_size=BATCH, **place)
 
 

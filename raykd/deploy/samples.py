@@ -2,7 +2,8 @@
 
 from contextlib import closing
 from dataclasses import replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def spread_images(data: Data, prepared: Prepared, split: Split, count: int) -> T
     """
     path, size = _file(prepared, split)
     stride = max(1, size // count)
-    place = {"rank": 0, "world": stride, "device": "cpu", "threads": torch.get_num_threads()}
+    place: dict[str, Any] = {"rank": 0, "world": stride, "device": "cpu", "threads": torch.get_num_threads()}
     loader = TestLoader(replace(data, validation=0.0), replace(prepared, test=path), batch_size=count * stride, **place)
     with closing(loader):
         return next(loader.batches()).images.clone()
@@ -66,7 +67,7 @@ def stored_pictures(prepared: Prepared, count: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(decode(header, i).permute(1, 2, 0).numpy()) for i in positions[:count]]
 
 
-def _file(prepared: Prepared, split: Split):
+def _file(prepared: Prepared, split: Split) -> tuple[Path, int]:
     if split == "train" or prepared.test is None:
         return prepared.train, prepared.train_size
     return prepared.test, prepared.test_size

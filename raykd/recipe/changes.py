@@ -31,7 +31,7 @@ def put(section: Any, path: list[str], value: Any, name: str) -> Any:
         value = put(getattr(section, path[0]), path[1:], value, name)
     if len(path) == 1 or (len(path) == 2 and isinstance(value, tuple)):
         value = _of_type(value, type_hints(type(section))[path[0]], name)
-    return dataclasses.replace(section, **{path[0]: value})
+    return dataclasses.replace(cast(Any, section), **{path[0]: value})
 
 
 def _of_type(value: Any, kind: Any, name: str) -> Any:

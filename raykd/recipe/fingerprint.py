@@ -38,7 +38,8 @@ def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
     if recipe.student.module:
         data["student"]["code"] = code_version(trusted.callable_of(recipe.student.name))
     own = [cls for cls in _classes(_besides_method(recipe)) if cls.__module__.split(".")[0] != "raykd"]
-    return without_credentials(data) | {"code": code_version(*_classes(recipe.method))} | ({"own": code_version(*own)} if own else {})
+    result: dict[str, Any] = without_credentials(data) | {"code": code_version(*_classes(recipe.method))}
+    return result | ({"own": code_version(*own)} if own else {})
 
 
 def effective(plain: Any, *, defaults: bool = True) -> Any:

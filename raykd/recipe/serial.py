@@ -6,7 +6,8 @@ import importlib
 import sys
 import types
 import typing
-from typing import Any, Literal
+from collections.abc import Hashable
+from typing import Any, Literal, cast
 
 from raykd import UserError
 from raykd.recipe import Recipe
@@ -75,9 +76,13 @@ def _dataclass(data: dict[str, Any], kind: type, where: str) -> Any:
     return cls(**{k: from_dict(v, hints[k], f"{where}.{k}") for k, v in data.items() if k != "class"})
 
 
-@functools.cache
 def type_hints(cls: type) -> dict[str, Any]:
     """The annotations of a dataclass's fields; resolving them takes long for a study of hundreds of recipes."""
+    return _resolved(cast(Hashable, cls))
+
+
+@functools.cache
+def _resolved(cls: Hashable) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 

@@ -92,10 +92,11 @@ def _changed(recipe: Recipe, wanted: tuple[Option, ...], known: dict[tuple[Optio
     """Words are read once, for the first cell that takes them: reading takes a quarter of a second."""
     if wanted in known:
         try:
-            return change(recipe, known[wanted])
+            changed: Recipe = change(recipe, known[wanted])
+            return changed
         except UserError:  # a field of another kind, or none: the command line's own message says so best
             pass
-    made = parse(Recipe, recipe, [word for option in wanted for word in option], "raykd study", "")
+    made: Recipe = parse(Recipe, recipe, [word for option in wanted for word in option], "raykd study", "")
     known[wanted] = dict(_value(made, option[0]) for option in wanted)
     return made
 

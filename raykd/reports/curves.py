@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from raykd.reports.collect import RunRecord
 from raykd.reports.compare import Row
-from raykd.runs.results import Line
 
 POINTS = 120  # of a curve, as many as a figure can show
 

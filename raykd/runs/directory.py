@@ -68,7 +68,7 @@ def trained_teachers(run: Folder) -> list[str]:
 def where_it_is_now(run: Folder, place: str) -> str:
     """A teacher's run directory as a run noted it, or that of the same name above the run if it is there no more."""
     if run.local is None or "://" in place or Path(place).exists():
-        return with_credentials_of(run.place, place)
+        return str(with_credentials_of(run.place, place))
     name = Path(*Path(place).parts[-2:])
     return next((str(above / name) for above in run.local.parents if (above / name).exists()), place)
 

@@ -38,7 +38,7 @@ class About:
 def write_student(run: Folder, network: nn.Module, recipe: Recipe, classes: tuple[str, ...]) -> None:
     """Write a run's student.safetensors."""
     data = recipe.data
-    images = (classes, data.image_size, data.mean, data.std)
+    images = (classes, data.image_size, *data.statistics)
     if isinstance(network, Staged):
         plain, about = network.model, About(network.name, *images, dict(network.options), network.named_stages)
     else:

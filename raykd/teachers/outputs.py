@@ -15,7 +15,11 @@ from raykd.teachers.precision import Context
 
 @torch.no_grad()
 def ask(
-    teachers: Sequence[FrozenTeacher], features: Sequence, images: Tensor, context, addresses: np.ndarray | None = None
+    teachers: Sequence[FrozenTeacher],
+    features: Sequence[Sequence[str]],
+    images: Tensor,
+    context: Context,
+    addresses: np.ndarray | None = None,
 ) -> list[Output]:
     """Each frozen teacher's output for the images, with the features that the method reads of it.
 
@@ -26,13 +30,11 @@ def ask(
     with context():
         for teacher, names in zip(teachers, wanted):
             run = functools.partial(teacher.output, images, names)
-            cached = teacher.cache is not None and addresses is not None
-            outputs.append(teacher.cache.output(addresses, images.device, run) if cached else run())
+            if teacher.cache is not None and addresses is not None:
+                outputs.append(teacher.cache.output(addresses, images.device, run))
+            else:
+                outputs.append(run())
     return outputs
-
-
-def _logits(teacher: FrozenTeacher, images: Tensor) -> Tensor:
-    return teacher.output(images, ()).logits
 
 
 def moved(output: Output, device: torch.device) -> Output:

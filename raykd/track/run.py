@@ -75,7 +75,10 @@ class Run:
         self.note, self.name, self.say = note, name, say
         self.wandb_run: Any = None
         self.troubled = False
-        self.since, self.about, self.told = -1, {}, {}  # of this part: last step before it, wandb.init's, summary
+        # Of this part: the last step before it, what wandb.init was told, and the summary.
+        self.since = -1
+        self.about: dict[str, Any] = {}
+        self.told: dict[str, Any] = {}
         self.began, self.spent = time.monotonic(), 0.0
 
     def _trouble(self, what: str) -> None:

@@ -19,7 +19,7 @@ from raykd.recipe import Recipe
 from raykd.recipe.length import total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.load import load_teachers
-from raykd.teachers.precision import autocast
+from raykd.teachers.precision import Context, autocast
 from raykd.training.process import use_device
 from raykd.training.state import State, new_state
 

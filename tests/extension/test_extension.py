@@ -33,7 +33,7 @@ ELSEWHERE = """
 import json, sys
 from pathlib import Path
 from raykd.recipe.fingerprint import fingerprint
-from raykd.recipe.load import materialize
+from raykd.recipe.sources import materialize
 from raykd.recipe.serial import from_dict
 job = json.loads(Path("job.json").read_text())
 materialize(job["sources"], Path("source"))

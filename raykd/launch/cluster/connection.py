@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from raykd import UserError
 from raykd.launch.cluster.autoscaler import Limits, Node
@@ -43,7 +43,7 @@ def connected() -> Iterator[None]:
     _expect_head()
     try:
         with _group_of_its_own():
-            ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=True, **options)
+            ray.init(logging_level=cast(Any, "ERROR"), log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(f"can't join the Ray cluster at {os.environ.get('RAY_ADDRESS', 'auto')}: {error}") from None
     tighten_token()
@@ -63,12 +63,12 @@ def _group_of_its_own() -> Iterator[None]:
     """
     from ray._private import services
 
-    usual = services.ConsolePopen
-    services.ConsolePopen = functools.partial(usual, process_group=0)
+    usual, patched = services.ConsolePopen, cast(Any, services)
+    patched.ConsolePopen = functools.partial(usual, process_group=0)
     try:
         yield
     finally:
-        services.ConsolePopen = usual
+        patched.ConsolePopen = usual
 
 
 def _expect_head() -> None:

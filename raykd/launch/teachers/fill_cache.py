@@ -18,7 +18,7 @@ from raykd.launch.teachers import train as ensemble
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import to_dict
-from raykd.teachers.logit_cache import Kept
+from raykd.teachers.frozen_teacher import Cache
 
 if TYPE_CHECKING:
     from raykd.teachers.frozen_teacher import FrozenTeacher
@@ -135,17 +135,22 @@ def fill(source: Source, start: int, stop: int) -> Filled:
         data, features = experiment.train_data, experiment.distiller.teacher_features or [()] * len(teachers)
         for first, last in _missing(data, teachers, start, stop):
             for batch, at in zip(data.batches(first, last), data.addresses(first, last), strict=True):
-                empty = [k for k, teacher in enumerate(teachers) if not teacher.cache.holds(at)]
+                empty = [k for k, teacher in enumerate(teachers) if not _cache(teacher).holds(at)]
                 asked = [teachers[k] for k in empty], [features[k] for k in empty]
                 ask(*asked, batch.images, experiment.autocast, at)
                 images += len(at) * len(empty)
     return Filled(stop - start, images, socket.gethostname(), said)
 
 
+def _cache(teacher: "FrozenTeacher") -> "Cache":
+    assert teacher.cache is not None  # `_opened` gives every teacher one
+    return teacher.cache
+
+
 def _missing(data: Any, teachers: Sequence["FrozenTeacher"], start: int, stop: int) -> list[tuple[int, int]]:
     """Ranges of the steps that have an image of which a teacher's output is not there."""
     at = data.addresses(start, stop)
-    wanted = [step for step in range(start, stop) if not all(t.cache.holds(at[step - start]) for t in teachers)]
+    wanted = [step for step in range(start, stop) if not all(_cache(t).holds(at[step - start]) for t in teachers)]
     runs = groupby(enumerate(wanted), key=lambda pair: pair[1] - pair[0])
     return [(run[0][1], run[-1][1] + 1) for _, group in runs for run in [list(group)]]
 

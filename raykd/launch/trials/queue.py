@@ -89,4 +89,4 @@ class Queue:
         if job.recipe.workers == 1:
             return True
         running = [self.jobs[name] for name in self._all("running")]
-        return sum(other.recipe.workers > 1 for other in running) < self.room(job.recipe)
+        return sum(other.recipe.workers != 1 for other in running) < self.room(job.recipe)

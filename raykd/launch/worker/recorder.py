@@ -104,8 +104,8 @@ class Recorder:
         patiently(lambda: self._leave(network, evaluation), "writing the student", self.say)
         hours = result["seconds"] / 3600 * self.attempt.world * self.recipe.gpus_per_worker
         self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": hours})
-        self.local.download(lambda name: name in (FILE, "recipe.json"))
-        self.tracked.artifact(self.local.path / FILE, {"top1": result["top1"], "parameters": result["parameters"]})
+        self.local.download(lambda name: name in (STUDENT, "recipe.json"))
+        self.tracked.artifact(self.local.path / STUDENT, {"top1": result["top1"], "parameters": result["parameters"]})
         text = json.dumps(without_credentials(result), indent=1)
         patiently(lambda: self.run.write("result.json", text), "writing the result", self.say)
         self._untrack("finished")
@@ -155,5 +155,5 @@ class Recorder:
 
     def _leave(self, network: Any, evaluation: dict[str, Any]) -> None:
         directory.expect_mine(self.run, self.attempt.token)
-        write_student(self.run, network, self.recipe, self.setting.classes)
+        write_student(self.run, network, self.recipe, tuple(self.setting.classes))
         self.run.write("evaluation.json", json.dumps(without_credentials(evaluation)))

@@ -37,7 +37,7 @@ def page(made: Report) -> str:
     """The whole page."""
     import jinja2
 
-    assets = jinja2.PackageLoader("raykd.report.output", "assets")
+    assets = jinja2.PackageLoader("raykd.reports.output", "assets")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("raykd.reports.output", "assets"),
         autoescape=True,

@@ -59,7 +59,7 @@ class TopK:
     classes: int
     k: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.k <= self.classes:
             raise UserError(f"teachers.top_k: {self.k} must be from 1 to the data's {self.classes} classes")
         if self.classes > 65_536:
@@ -81,7 +81,7 @@ class TopK:
     def unpack(self, rows: Tensor, mark: int) -> Tensor:
         """uint8 [B, bytes] → float32 logits [B, C]."""
         largest, classes, others = (part.contiguous() for part in rows.split((2 * self.k, 2 * self.k, 4), 1))
-        each = others.view(torch.float32) - float(np.log(max(1, self.classes - self.k)))
+        each: Tensor = others.view(torch.float32) - float(np.log(max(1, self.classes - self.k)))
         index = classes.view(torch.int16).long() & 0xFFFF
         return each.expand(-1, self.classes).scatter(1, index, largest.view(torch.float16).float())
 

@@ -46,8 +46,9 @@ class TeacherCache:
         It comes through the files' format also when just computed: who fills them and who reads them see the same
         numbers.
         """
-        found = {name: tensor.read(addresses, device) for name, tensor in self.tensors.items()}
-        missing = [name for name, values in found.items() if values is None]
+        read = {name: tensor.read(addresses, device) for name, tensor in self.tensors.items()}
+        found = {name: values for name, values in read.items() if values is not None}
+        missing = [name for name in read if name not in found]
         if missing:
             found |= self._filled(addresses, compute(), missing)
         return Output(found.pop("logits"), found)

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -26,7 +26,7 @@ class WriteBehind:
         """say: told of damage, and once where the disk takes no more: nothing more is written, and training goes on."""
         self.say, self._stopped = say, False
         self._thread = ThreadPoolExecutor(1, "teacher-cache")
-        self._waiting: deque[Future] = deque()
+        self._waiting: deque[Future[Any]] = deque()
 
     def put(self, target: Target, addresses: np.ndarray, rows: Tensor, mark: int) -> None:
         """Have rows uint8 [B, bytes] of the device written; raises here what an earlier writing raised."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from raykd.contract import Batch
 from raykd.losses import full_precision
+from raykd.teachers.precision import Context
 from raykd.training.evaluation.evaluate import Figures, evaluate
 
 

@@ -13,6 +13,7 @@ from raykd.contract import Batch, global_sum
 from raykd.data.transfer import to_device
 from raykd.losses import full_precision, kl_divergence
 from raykd.metric import Metric
+from raykd.teachers.precision import Context
 from raykd.training.evaluation.metrics import BUILT_IN, values, with_built_in
 from raykd.training.update.fetch import fetch
 from raykd.training.update.nonfinite import NotFiniteError

@@ -103,6 +103,11 @@ def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
     return _mean(found), norm, rate
 
 
+def _unsynced(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Leave the workers' gradients apart until the batch's last part."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
+
+
 def _backward(run: Running, part: Batch, addresses: np.ndarray | None, said: list[Output] | None) -> Step:
     """Teachers, forward and backward pass of a part of the batch; the gradients add up."""
     state = run.state
