@@ -34,9 +34,12 @@ def _measures(found: Deployment) -> dict[str, tuple[Callable[[NetworkCost], floa
         f"memory for {batch} images": (lambda n: n.memory_bytes, _megabytes),
     }
     for each in found.networks[0].latencies:
-        at = (each.batch, each.threads)
-        measures[_setting(each)] = (lambda n, at=at: n.latency(*at), lambda x: f"{1000 * x:.2f} ms")
+        measures[_setting(each)] = (_latency_at(each.batch, each.threads), lambda x: f"{1000 * x:.2f} ms")
     return measures | {"images/s at best": (lambda n: n.images_per_second, "{:,.0f}".format)}
+
+
+def _latency_at(batch: int, threads: int) -> Callable[[NetworkCost], float]:
+    return lambda network: network.latency(batch, threads)
 
 
 def _setting(latency: Latency) -> str:

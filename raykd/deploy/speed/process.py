@@ -6,6 +6,7 @@ Run by its path, with a JSON object as its only argument; prints a JSON object.
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,7 +19,8 @@ LEAST = 5  # passes of each network
 
 def main(task: dict[str, Any]) -> dict[str, Any]:
     """The task names what to do: {"do": "time", …} or {"do": "memory", …}, see below."""
-    return {"time": times, "memory": memory}[task.pop("do")](**task)
+    tasks: dict[str, Callable[..., dict[str, Any]]] = {"time": times, "memory": memory}
+    return tasks[task.pop("do")](**task)
 
 
 def times(files: dict[str, tuple[str, int]], batch: int, threads: int, seconds: float) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def peak() -> int:
     return 1024 * int(line.split()[1])
 
 
-def prepared(path: str, side: int, batch: int, threads: int):
+def prepared(path: str, side: int, batch: int, threads: int) -> Callable[[], Any]:
     """A function that makes one pass of a network; two have been made."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
