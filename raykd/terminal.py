@@ -17,7 +17,7 @@ class Terminal(Console):
 
     def __init__(self, *, stderr: bool = False, width: int | None = None, quiet: bool = False):
         # In a notebook too it prints to standard output: as HTML, every line would be an output of its own.
-        plain = {"markup": False, "emoji": False, "highlight": False, "force_jupyter": False}
+        plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "force_jupyter": False}
         super().__init__(stderr=stderr, width=width, quiet=quiet, **plain)
         if width is None and not self.is_terminal:
             self.width = LOG_WIDTH

@@ -82,8 +82,9 @@ def tune(
 def tune_started(begun: Start, samples: int, max_concurrent: int) -> "Found":
     """Search as what has been begun says, with other numbers of trials where they are not 0."""
     from raykd.launch.search.search import search
+    from raykd.launch.search.validate import search_of
 
-    wanted = begun.recipe.search
+    wanted = search_of(begun.recipe)
     samples, most = samples or wanted.samples, max_concurrent or wanted.max_concurrent
     recipe = replace(begun.recipe, search=replace(wanted, samples=samples, max_concurrent=most))
     return search(begun.loaded, recipe, begun.name, begun.storage, begun.display)

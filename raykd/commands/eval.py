@@ -13,10 +13,6 @@ from raykd.fields import NonNegativeInt
 from raykd.recipe.load import parse
 from raykd.terminal import Terminal
 
-if TYPE_CHECKING:
-    from raykd.recipe import Recipe
-    from raykd.storage.folder import Folder
-
 
 @dataclass(frozen=True)
 class Options:

@@ -102,7 +102,7 @@ def source_of(word: str) -> Source:
         return ImageFolder(path=word)
     if path.is_file():
         return Npz(path=word) if path.suffix == ".npz" else Table(path=word)
-    known = {source.name: source for source in ALL}
+    known: dict[str, Callable[[], Source]] = {source.name: source for source in ALL}
     try:
         return known[word]()
     except KeyError:

@@ -32,11 +32,12 @@ class Entry:
 
     @property
     def config(self) -> type[MethodConfig]:
-        return self.cls.Config
+        config: type[MethodConfig] = vars(self.cls)["Config"]
+        return config
 
     @property
     def needs_teacher(self) -> bool:
-        return self.config.uses_teachers
+        return self.module in APART or self.config().uses_teachers
 
 
 def entries() -> Iterator[Entry]:

@@ -22,7 +22,8 @@ class Display:
 
     def __init__(self, console: Terminal, label: str = ""):
         self.console, self._label = console, label
-        self._seen_epoch, self._phase, self._said, self._told = -1.0, "", "", set()
+        self._seen_epoch, self._phase, self._said = -1.0, "", ""
+        self._told: set[str | tuple[str, str]] = set()
         self._bar: Progress | NotebookBar | None = None
         self._task: Any = None
 
