@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "raykd"
-ORDER = "output home terminal fields metric method contract losses storage models data".split()
+ORDER = "output home terminal optimizers fields metric method contract losses storage models data".split()
 ORDER += "methods recipes recipe runs teachers training bench deploy track reports launch api commands".split()
 OUTSIDE = {"ray": {"launch"}, "wandb": {"track"}, "ffcv": {"data"}}
 

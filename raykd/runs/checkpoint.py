@@ -100,6 +100,7 @@ def decode(content: bytes, name: str) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
         raise UserError(f"{name} is not a raykd checkpoint: it holds more than tensors and numbers") from None
+    return state
 
 
 def _file(stamp: Stamp) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,9 +103,10 @@ def source_of(word: str) -> Source:
         return ImageFolder(path=word)
     if path.is_file():
         return Npz(path=word) if path.suffix == ".npz" else Table(path=word)
-    known: dict[str, Callable[[], Source]] = {source.name: source for source in ALL}
+    known: dict[str, Any] = {source.name: source for source in ALL}
     try:
-        return known[word]()
+        source: Source = known[word]()
+        return source
     except KeyError:
         raise UserError(f"--data {word}: no such folder or file, nor a data set of `raykd list datasets`") from None
     except TypeError as error:

@@ -60,7 +60,7 @@ class Npz(Source):
                 images, labels = (file[name] for name in names)
         except MemoryError:
             raise UserError(f"{path}: its arrays {', '.join(names)} don't fit into memory") from None
-        except (*DAMAGE, zipfile.BadZipFile) as error:
+        except DAMAGE + (zipfile.BadZipFile,) as error:
             raise UserError(f"{path} can't be read as .npz with {', '.join(names)}: {error}") from None
         if images.ndim not in (3, 4) or labels.size != len(images):
             shapes = f"{list(images.shape)} and labels {list(labels.shape)}"

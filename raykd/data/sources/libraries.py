@@ -202,7 +202,7 @@ class HuggingFace(Source):
         return Examples(labels, lambda i: _stored(split[i][self.image]), lambda i: f"{self.dataset}, {name}, image {i}")
 
 
-def _expect_sound(name: str, *splits) -> None:
+def _expect_sound(name: str, *splits: Any) -> None:
     """Raise UserError where an Arrow file is damaged; Arrow itself reads wherever its offsets point."""
     for split in splits:
         try:

@@ -71,8 +71,8 @@ def blocks(reports: Any, made: Report, entity: str, project: str) -> list[Any]:
     for search in made.searches:
         found += [reports.H1(f"Search {search.record.name}"), _search(reports, search, entity, project)]
     if made.open_runs:
-        table = markdown.grid(["run", "status", "epochs"], markdown.open_cells(made))
-        found += [reports.H1("Not finished, not counted"), reports.MarkdownBlock(table)]
+        grid = markdown.grid(["run", "status", "epochs"], markdown.open_cells(made))
+        found += [reports.H1("Not finished, not counted"), reports.MarkdownBlock(grid)]
     return found + _markdown(reports, markdown.notes(made))
 
 
