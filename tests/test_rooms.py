@@ -58,6 +58,17 @@ def test_imports_go_one_way(path):
             assert ORDER.index(there) < ORDER.index(here), f"{here} imports {name}"
 
 
+def test_rays_private_parts_are_used_in_one_place():
+    """`preemption` subclasses torch's backend, which would have every driver import torch."""
+    allowed = {"ray_internals.py", "preemption.py"}
+    private = [
+        path.name
+        for path in modules()
+        if any(name.startswith(("ray._", "ray.core", "ray.train.torch.config")) for name in imported(path))
+    ]
+    assert set(private) == allowed
+
+
 def test_no_room_is_missing():
     rooms = {room(path) for path in modules()} - {"__init__", "__main__"}
     assert rooms == {*ORDER}

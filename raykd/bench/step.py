@@ -36,9 +36,7 @@ class Speed:
     first: float  # the first whole step
     whole: float  # real steps, the loader running ahead of them
     parts: dict[str, float]
-    forms: dict[str, float] = field(
-        default_factory=dict
-    )  # the teachers' pass, the recipe's own form first
+    forms: dict[str, float] = field(default_factory=dict)  # the teachers' pass, the recipe's own form first
 
     @property
     def computing(self) -> float:

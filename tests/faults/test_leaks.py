@@ -73,7 +73,7 @@ def search(recipe: str, storage: str, out: str) -> None:
 def of_search() -> dict[str, float]:
     from ray._private.state import actors
 
-    from raykd.launch.cluster.placement_groups import groups
+    from raykd.launch.cluster.ray_internals import placement_groups as groups
 
     own = psutil.Process()
     trials = list(of_trials(own))

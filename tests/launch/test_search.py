@@ -43,7 +43,7 @@ def table(found):
 
 def idle(ray, seconds=10):
     """Whether all CPUs are free and no placement group is left, within some seconds."""
-    from raykd.launch.cluster.placement_groups import groups
+    from raykd.launch.cluster.ray_internals import placement_groups as groups
 
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -1,6 +1,5 @@
 """Ray itself: started quietly where there is none, joined where there is; whether it can place a run, now or ever."""
 
-import functools
 import os
 import socket
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any, cast
 
 from raykd import UserError
 from raykd.launch.cluster.autoscaler import Limits, Node
+from raykd.launch.cluster.ray_internals import draining_nodes, free_resources, own_process_group
 from raykd.launch.cluster.signals import at_once
 from raykd.recipe import Recipe
 
@@ -42,7 +42,7 @@ def connected() -> Iterator[None]:
     options |= {} if inside_cluster() else {"include_dashboard": False}
     _expect_head()
     try:
-        with _group_of_its_own():
+        with own_process_group():
             ray.init(logging_level=cast(Any, "ERROR"), log_to_driver=False, configure_logging=True, **options)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(f"can't join the Ray cluster at {os.environ.get('RAY_ADDRESS', 'auto')}: {error}") from None
@@ -52,23 +52,6 @@ def connected() -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def _group_of_its_own() -> Iterator[None]:
-    """Ray's processes that are started inside leave the driver's process group.
-
-    `timeout`, shells and batch systems signal a whole group. Ray would end at once, while the driver still needs it
-    to have a checkpoint written. Ray's processes end with the driver in any case, as they ask the kernel for that.
-    """
-    from ray._private import services
-
-    usual, patched = services.ConsolePopen, cast(Any, services)
-    patched.ConsolePopen = functools.partial(usual, process_group=0)
-    try:
-        yield
-    finally:
-        patched.ConsolePopen = usual
 
 
 def _expect_head() -> None:
@@ -196,13 +179,12 @@ def fit(node: Node, recipe: Recipe) -> int:
 def waiting(recipe: Recipe) -> str:
     """What the recipe's workers wait for, in a line; empty where they don't."""
     import ray
-    from ray._private.state import available_resources_per_node
 
     least, _ = workers_of(recipe)
     alive = nodes()
     if not _pending(recipe) and sum(fit(node, recipe) for node in alive) >= least:
         return ""
-    free = available_resources_per_node()
+    free = free_resources()
     entries = [node for node in ray.nodes() if node["Alive"]]
     room = sum(fit(_node(entry, free.get(entry["NodeID"], {})), recipe) for entry in entries)
     coming = Limits.read().in_words(alive)
@@ -219,14 +201,16 @@ def _pending(recipe: Recipe) -> bool:
 
 
 class Drains:
-    """Nodes that the cluster is about to take away (a spot machine's notice, an autoscaler going down)."""
+    """Nodes that the cluster is about to take away (a spot machine's notice, an autoscaler going down).
+
+    The driver asks, once for all. Ray Train 2.60's own `get_preemption_info` is a collective of all workers, to be
+    called at the same steps; its watcher looks every 5 s, and its controller ends the workers by itself.
+    """
 
     def __init__(self) -> None:
         self._known: set[str] = set()
 
     def new(self) -> bool:
         """Whether there is one that was not there before."""
-        from ray._private.state import state
-
-        known, self._known = self._known, set(state.get_draining_nodes())
+        known, self._known = self._known, draining_nodes()
         return bool(self._known - known)

@@ -1,4 +1,7 @@
-"""A worker process that is told to go (SIGTERM: a spot machine's notice, a node's shutdown): a checkpoint first."""
+"""A worker process that is told to go (SIGTERM: a spot machine's notice, a node's shutdown): a checkpoint first.
+
+Ray Train 2.60 tells workers of nodes that drain, not of a signal to the process (see connection.Drains for its own).
+"""
 
 import signal
 import threading

@@ -1,0 +1,82 @@
+"""What raykd uses of Ray that is private, so that a new version of Ray is checked against one file.
+
+pyproject.toml bounds Ray to the minor versions that this was tested with. (One private class is subclassed elsewhere:
+torch's backend in `preemption`, as importing that imports torch.)
+"""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
+
+
+class Group(NamedTuple):
+    """A placement group, as the head's own table has it."""
+
+    id: bytes
+    job: str  # hexadecimal, of the job that made it
+    actor: bytes  # that made it; empty where a driver did
+    actor_dead: bool
+    detached: bool
+
+
+@contextmanager
+def own_process_group() -> Iterator[None]:
+    """Ray's processes that are started inside leave the driver's process group.
+
+    `timeout`, shells and batch systems signal a whole group. Ray would end at once, while the driver still needs it
+    to have a checkpoint written. Ray's processes end with the driver in any case, as they ask the kernel for that.
+    """
+    from ray._private import services
+
+    usual, patched = services.ConsolePopen, cast(Any, services)
+    patched.ConsolePopen = functools.partial(usual, process_group=0)
+    try:
+        yield
+    finally:
+        patched.ConsolePopen = usual
+
+
+def free_resources() -> dict[str, dict[str, float]]:
+    """What each node has left, by its id."""
+    from ray._private.state import available_resources_per_node
+
+    return dict(available_resources_per_node())
+
+
+def draining_nodes() -> set[str]:
+    """Ids of the nodes that the cluster is about to take away."""
+    from ray._private.state import state
+
+    return set(state.get_draining_nodes())
+
+
+def dead_jobs() -> set[str]:
+    """Ids of jobs that have ended, in hexadecimal."""
+    from ray._private.state import jobs
+
+    return {job["JobID"] for job in jobs() if job["IsDead"]}
+
+
+def placement_groups() -> list[Group]:
+    """All placement groups that are not removed. Unlike Ray's public listing, this needs no dashboard."""
+    from ray._private.state import state
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Table  # type: ignore[attr-defined]  # made at run time
+
+    table = map(Table.FromString, state._connect_and_get_accessor().get_placement_group_table())
+    return [_group(entry) for entry in table if entry.state != Table.REMOVED]
+
+
+def _group(entry: Any) -> Group:
+    # Of a group that no actor but a driver made, the table says that its actor is dead, and gives none.
+    actor = entry.creator_actor_id if entry.creator_actor_id.strip(b"\xff") else b""
+    job, dead = entry.creator_job_id.hex(), entry.creator_actor_dead
+    return Group(entry.placement_group_id, job, actor, dead, entry.is_detached)
+
+
+def actor_lives(actor: bytes) -> bool:
+    """Whether an actor is there, or is being started."""
+    from ray._private.state import state
+
+    known = state.actor_table(actor.hex()).get("State")
+    return known in ("ALIVE", "RESTARTING", "PENDING_CREATION", "DEPENDENCIES_UNREADY")
