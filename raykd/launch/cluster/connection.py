@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from raykd import UserError
 from raykd.launch.cluster.autoscaler import Limits, Node
@@ -43,7 +43,7 @@ def connected() -> Iterator[None]:
     _expect_head()
     try:
         with own_process_group():
-            ray.init(logging_level=cast(Any, "ERROR"), log_to_driver=False, configure_logging=True, **options)
+            ray.init(**options)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(f"can't join the Ray cluster at {os.environ.get('RAY_ADDRESS', 'auto')}: {error}") from None
     tighten_token()
