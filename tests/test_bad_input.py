@@ -70,7 +70,7 @@ COMMAND_LINE = [
     ("eval /nowhere --thread 1", "thread"),
     ("export /nowhere", "--to"),
     ("export /nowhere --to student.onx", "onx.*safetensors"),
-    ("export /nowhere --to {tmp}/s.safetensors", "student.safetensors"),
+    ("export /nowhere --to {tmp}/s.safetensors", "not a run directory"),
     ("report", "needs runs"),
     ("report /nowhere", "/nowhere"),
     ("tune", "needs a recipe"),

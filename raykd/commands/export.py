@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -16,8 +15,6 @@ from raykd.terminal import Terminal
 
 if TYPE_CHECKING:
     from raykd.deploy.deployed import Deployed
-
-SUFFIXES = (".safetensors", ".onnx", ".pt2")
 
 
 @dataclass(frozen=True)
@@ -49,54 +46,28 @@ def run(arguments: Sequence[str]) -> int:
     """Write the file, and measure; returns the exit status."""
     description = "Write the deployed network of a run, without anything of raykd's training code."
     chosen = parse(Options, Options(run=tyro.MISSING), arguments, "raykd export", description)
-    _check(chosen)
+    if not chosen.to and not chosen.measure:
+        raise UserError("raykd export RUN --to FILE or DIR/, or --measure, or both")
     from raykd.deploy.deployed import open_deployed
+    from raykd.deploy.write import check_target, write
 
+    how = {"preprocess": chosen.preprocess, "max_loss": chosen.max_loss, "calibration": chosen.calibration}
+    if chosen.to:
+        check_target(chosen.to, **how)
     folder, recipe = open_finished(chosen.run, chosen.trust_source)
     deployed = open_deployed(folder, replace(recipe, data=replace(recipe.data, root=chosen.data_root, shared="")))
-    path = Path(chosen.to)
-    if chosen.to and _is_folder(chosen):
-        from raykd.deploy.folder import write_folder
-
-        Terminal().print(f"{path}: {write_folder(deployed, path)}")
-    elif chosen.to:
-        _write_file(deployed, path, chosen)
+    if chosen.to:
+        Terminal().print(f"{chosen.to}: {write(deployed, chosen.to, **how)}")
     if chosen.measure:
-        from raykd.commands.measure import show
-        from raykd.deploy.speed.measure import measure, write_deployment
-        from raykd.runs.directory import trained_teachers
-
-        found = measure(deployed, trained_teachers(deployed.run))
-        write_deployment(deployed, found)
-        show(found)
+        _measure(deployed)
     return 0
 
 
-def _check(chosen: Options) -> None:
-    path = Path(chosen.to)
-    if not chosen.to and not chosen.measure:
-        raise UserError("raykd export RUN --to FILE or DIR/, or --measure, or both")
-    if chosen.to and not _is_folder(chosen) and path.suffix not in SUFFIXES:
-        raise UserError(f"--to {chosen.to}: the suffix must be one of {', '.join(SUFFIXES)}, or / for a folder")
-    if chosen.preprocess and path.suffix != ".onnx":
-        raise UserError(f"--preprocess needs --to FILE.onnx, not {path.name or 'nothing'}")
+def _measure(deployed: "Deployed") -> None:
+    from raykd.commands.measure import show
+    from raykd.deploy.speed.measure import measure, write_deployment
+    from raykd.runs.directory import trained_teachers
 
-
-def _is_folder(chosen: Options) -> bool:
-    return chosen.to.endswith("/") or Path(chosen.to).is_dir()
-
-
-def _write_file(deployed: "Deployed", path: Path, chosen: Options) -> None:
-    from raykd.deploy.files import write_onnx, write_pt2, write_safetensors
-    from raykd.storage.atomic import replacing
-
-    with replacing(path) as temporary:
-        if path.name.endswith(".int8.onnx"):
-            from raykd.deploy.int8_file import write_int8
-
-            said = write_int8(deployed, temporary, chosen.preprocess, chosen.max_loss, chosen.calibration)
-        elif path.suffix == ".onnx":
-            said = write_onnx(deployed, temporary, chosen.preprocess)
-        else:
-            said = (write_pt2 if path.suffix == ".pt2" else write_safetensors)(deployed, temporary)
-    Terminal().print(f"{path}: {said}, {path.stat().st_size:,} bytes")
+    found = measure(deployed, trained_teachers(deployed.run))
+    write_deployment(deployed, found)
+    show(found)

@@ -1,14 +1,14 @@
-"""What `recipes/digits/kd.py` has learned, trained on with the same teacher while it rounds to 8 bits.
+"""What `digits/kd` has learned, trained on with the same teacher while it rounds to 8 bits, for export in int8.
 
-raykd train recipes/digits/kd.py
-raykd train recipes/int8/finetune.py
+raykd train digits/kd
+raykd train int8/finetune
 raykd export runs/int8/finetune --to student.int8.onnx
 """
 
 from dataclasses import replace
 
 from raykd.models.config import Network
-from recipes.digits.kd import recipe as kd
+from raykd.recipes.digits.kd import recipe as kd
 
 recipe = replace(
     kd,

@@ -27,7 +27,7 @@ def test_an_older_file_survives_and_nothing_half_is_left(digits, small_disk, nam
     old = small_disk / name
     if not name.endswith("/"):
         old.write_text("old")
-    assert main(["export", digits.place, "--to", f"{small_disk}/{name}", "--calibration", "16"]) == 2
+    assert main(["export", digits.place, "--to", f"{small_disk}/{name}"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "space" in said, said
     left = [path.name for path in small_disk.iterdir()]

@@ -1,0 +1,52 @@
+"""The deployed network to wherever it is wanted: the kind of file by its suffix, or a folder."""
+
+from pathlib import Path
+
+from raykd import UserError
+from raykd.deploy.deployed import Deployed
+from raykd.deploy.files import write_onnx, write_pt2, write_safetensors
+from raykd.deploy.folder import write_folder
+from raykd.storage.atomic import replacing
+
+INT8 = ".int8.onnx"
+ANY_LOSS, CALIBRATION = 100.0, 256
+SUFFIXES = (".safetensors", ".onnx", ".pt2")
+
+
+def check_target(to: str, preprocess: bool, max_loss: float, calibration: int) -> None:
+    """Raise UserError where nothing can be written to `to`, or not in the way that is asked for."""
+    path = Path(to)
+    if not _is_folder(to) and path.suffix not in SUFFIXES:
+        raise UserError(f"--to {to}: the suffix must be one of {', '.join(SUFFIXES)}, or / for a folder")
+    if preprocess and path.suffix != ".onnx":
+        raise UserError(f"--preprocess needs --to FILE.onnx, not {path.name}")
+    if (max_loss, calibration) != (ANY_LOSS, CALIBRATION) and not path.name.endswith(INT8):
+        raise UserError(f"--max-loss and --calibration are of --to FILE{INT8}, not {path.name}")
+
+
+def write(
+    deployed: Deployed, to: str, *, preprocess: bool = False, max_loss: float = ANY_LOSS, calibration: int = CALIBRATION
+) -> str:
+    """Write a file or a folder, whole or not at all; returns what the user is told of it.
+
+    to: FILE.safetensors, FILE.onnx, FILE.int8.onnx, FILE.pt2, or a new folder DIR/. preprocess: see `write_onnx`.
+    max_loss, calibration: of int8, see `raykd.deploy.int8_file.write_int8`.
+    """
+    check_target(to, preprocess, max_loss, calibration)
+    path = Path(to)
+    if _is_folder(to):
+        return write_folder(deployed, path)
+    with replacing(path) as temporary:
+        if path.name.endswith(INT8):
+            from raykd.deploy.int8_file import write_int8
+
+            said = write_int8(deployed, temporary, preprocess, max_loss, calibration)
+        elif path.suffix == ".onnx":
+            said = write_onnx(deployed, temporary, preprocess)
+        else:
+            said = (write_pt2 if path.suffix == ".pt2" else write_safetensors)(deployed, temporary)
+    return f"{said}, {path.stat().st_size:,} bytes"
+
+
+def _is_folder(to: str) -> bool:
+    return to.endswith("/") or Path(to).is_dir()
