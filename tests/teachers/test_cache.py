@@ -1,5 +1,6 @@
 """Teachers' outputs in files: the student is the live teachers' own, whoever fills them and whoever reads them."""
 
+import shutil
 from collections import namedtuple
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from raykd.methods.kd import KD
 from raykd.methods.srrl import SRRL
 from raykd.recipe import Precision, Teachers
 from raykd.recipe.fingerprint import fingerprint
-from raykd.teachers.cache import folders
+from raykd.teachers.cache import attach, folders
 from raykd.teachers.cache.attach import attach_cache
 from raykd.teachers.cache.key import digest_of, key_of
 from raykd.teachers.cache.write_behind import WriteBehind
@@ -112,11 +113,18 @@ def test_half_the_room_gives_every_reader_the_same_numbers(changes):
         torch.testing.assert_close(read[name], value, rtol=1e-2, atol=1e-3)
 
 
-def test_compressed_maps_are_the_same(root):
+def test_compressed_maps_are_the_same_and_what_is_there_needs_no_room_again(root, monkeypatch):
+    monkeypatch.setattr(attach, "suits", lambda size: size > 1000)
     big = replace(recipe("none", method=AT.Config(), epochs=0.2), teachers=Teachers(cache="float32"))
     small = replace(big, teachers=Teachers(cache="float32", cache_compression=True))
-    assert same(train(big)[0], train(small)[0]) and train(small)[1] == 0
     assert fingerprint(big) == fingerprint(small)
+    assert same(train(big)[0], train(small)[0]) and train(small)[1] == 0
+    assert len(list(root.glob("tiny-stage?-*"))) == 4 and len(list(root.glob("tiny-logits-*"))) == 1
+    (data, _), said = tiny.data(small), []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(0))
+    attach_cache([teacher()], small, (("stage1", "stage2"),), data, WriteBehind(pytest.fail), said.append)
+    data.close()
+    assert "at most 0.00 GB to write" in said[0]
 
 
 def test_all_logits_kept_as_the_largest_are_all_logits_in_float16():

@@ -32,6 +32,14 @@ class Planned(NamedTuple):
     content: str  # of the data
 
     @property
+    def covered(self) -> int:
+        """Bytes of rows that are there, as large as they were before compression."""
+        if not self.layout.width:
+            return folders.allocated(self.folder)
+        stride = self.layout.stride
+        return sum(-(-path.stat().st_size // stride) * stride for path in self.folder.glob("*.rows"))
+
+    @property
     def about(self) -> dict[str, Any]:
         """What `raykd data clean` says of it."""
         form = f"top {self.format.k} of {self.format.classes}" if isinstance(self.format, TopK) else self.format.kind
@@ -90,7 +98,7 @@ def expect_room(plans: Sequence[Planned], images: int, most_gb: float, say: Call
     root = plans[0].folder.parent
     total = sum(plan.layout.stride for plan in plans) * images
     there = sum(folders.allocated(plan.folder) for plan in plans)
-    missing = max(0, total - there)
+    missing = max(0, total - sum(plan.covered for plan in plans))
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
     tensors = ", ".join(f"{plan.teacher.name} {plan.what} {plan.layout.bytes:,} bytes" for plan in plans)
