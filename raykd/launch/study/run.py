@@ -104,7 +104,7 @@ class StudyRun:
         found = []
         for path, mine in by_cell.items():
             cell = mine[0].cell
-            recipe = replace(cell.seeded(min(self.seeds)), search=cell.row.tune)
+            recipe = replace(cell.seeded(self.loaded.study.seeds[0]), search=cell.row.tune)
             name = f"{self.name}/{SEARCHES}/{path}"
             try:
                 found_by = search(self.loaded.of(recipe), recipe, name, self.storage, self.display)
