@@ -226,4 +226,4 @@ def _expect(where: str, names: Iterable[str], kind: str, known: Iterable[Row | C
     there = [each.name for each in known]
     for name in names:
         if name not in there:
-            raise UserError(f"{where}: {name!r} is no {kind} of the study; there are {', '.join(there)}")
+            raise UserError(f"{where}: {name!r} is no {kind} of the study; there are {'; '.join(there)}")

@@ -99,7 +99,7 @@ def study(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--rows", "DKD"], "--rows: 'DKD' is no row of the study; there are alone, KD"),
+        (["--rows", "DKD"], "--rows: 'DKD' is no row of the study; there are alone; KD"),
         (["--columns", "x"], "--columns: 'x' is no column"),
         (["--row", "DKD", "--epochs", "3"], "--rows: 'DKD' is no row"),
         (["--row", "alone", "--method.temperature", "2"], "row alone, column small: .*temperature"),

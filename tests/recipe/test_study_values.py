@@ -91,7 +91,7 @@ def test_some_rows_and_columns():
     found = cells(whole)
     assert select(found, whole) == found
     assert select(found, whole, rows=["KD"], columns=[LARGE.name]) == found[3:]
-    with pytest.raises(UserError, match="--rows: 'DKD' is no row of the study; there are Supervised, KD"):
+    with pytest.raises(UserError, match="--rows: 'DKD' is no row of the study; there are Supervised; KD"):
         select(found, whole, rows=["DKD"])
 
 
