@@ -237,5 +237,5 @@ def test_a_study_is_submitted_with_its_own_options(study, tmp_path):
     assert loaded.path.name == "tiny_table.py" and chosen.name.endswith("/tiny_table")
     with pytest.raises(UserError, match="row alone, column small: .*temperature"):
         options([path, "--command=study", "--address", "http://h:8265", "--method.temperature", "2"])
-    with pytest.raises(UserError, match="address: where is the cluster"):
+    with pytest.raises(UserError, match="address: missing"):
         options([path, "--command", "study"])
