@@ -1,4 +1,10 @@
-"""Uploading what W&B's server did not get when it was logged: `raykd sync`."""
+"""Uploading what W&B's server did not get when it was logged: `raykd sync`.
+
+Parts are uploaded as W&B wrote them, without the steps that the server has. Logging a run's metrics.jsonl again through
+`wandb.init(resume=…)` would need none of W&B's file format, but is not the same history: metrics.jsonl has a line an
+evaluation, while steps between them, system metrics and the console stand in W&B's own log alone, and all of it would
+carry the time of the upload. It is what `Run` falls back on where W&B's log broke off.
+"""
 
 import collections
 import struct
