@@ -1,5 +1,4 @@
-"""Cross-Layer Distillation with Semantic Calibration (Chen, Mei, Zhang, Wang, Wang, Feng, Chen,
-AAAI 2021).
+"""Cross-Layer Distillation with Semantic Calibration (Chen, Mei, Zhang, Wang, Wang, Feng, Chen, AAAI 2021).
 
 SemCKD: every stage of the student is compared with every stage of the teacher, and an attention says, sample by sample,
 how much each pair counts: softmax over the teacher's stages of query · key, which small networks make of the sample's
