@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.models.frozen.freeze import freeze
+from raykd.models.heads import JoinClasses
 from raykd.models.parts import named
 from raykd.models.staged import Part, Staged, Through, run_parts
 
@@ -26,6 +27,10 @@ class ReusedHead(Staged):
     """
 
     def __init__(self, student: Staged, projector: nn.Module, teacher: Staged, factor: int):
+        if any(isinstance(module, JoinClasses) for module in teacher.modules()):
+            raise UserError(
+                f"{teacher.name}: several of its classes are one of the data's, so its head can't be reused"
+            )
         trunk, rest = ("stem", *student.stages), ("pooled", "head")
         stem, *stages = (_under("student", student.sections[section]) for section in trunk)
         stages[-1] += ("projector",)

@@ -230,7 +230,8 @@ class Teachers:
     sources: tuple[Teacher, ...] = ()
     """Teachers, in order."""
     classes: tuple[tuple[str, str], ...] = ()
-    """Pairs of a class of the data and what the teachers call it, where the names differ."""
+    """Pairs of a class of the data and what the teachers call it, where the names differ. A class of the data in
+    several pairs is all of the classes that they name, whose probabilities are added."""
     max_parallel: NonNegativeInt = no_effect(0)
     """Teachers trained at once; 0: as many as the cluster has room for."""
     form: Literal["recipe", "bfloat16", "float16", "auto"] = "recipe"

@@ -9,21 +9,22 @@ SHOWN = 4  # names in a message
 
 
 def positions_of(
-    teacher: str, namings: Sequence[Sequence[str]], classes: Sequence[str], renamed: Mapping[str, str]
-) -> tuple[int, ...]:
-    """Where each of the data's classes stands among the teacher's.
+    teacher: str, namings: Sequence[Sequence[str]], classes: Sequence[str], renamed: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[int, ...], ...]:
+    """Where each of the data's classes stands among the teacher's: at one place, or at several that are one class.
 
-    namings: the teacher's classes in order, under each of the names that they go by. renamed: the teacher's name of
-    classes of the data, where it differs. Raises UserError, naming the difference, where no naming has all of them.
+    namings: the teacher's classes in order, under each of the names that they go by. renamed: the teacher's names of
+    classes of the data, where they differ. Raises UserError, naming the difference, where no naming has all of them.
     """
-    wanted = [renamed.get(name, name) for name in classes]
+    groups = [renamed.get(name, (name,)) for name in classes]
+    wanted = [name for group in groups for name in group]
     best: list[str] = wanted
     known: Sequence[str] = ()
     for naming in namings:
         places = {name: i for i, name in enumerate(naming) if list(naming).count(name) == 1}
         missing = [name for name in wanted if name not in places]
         if not missing:
-            return tuple(places[name] for name in wanted)
+            return tuple(tuple(places[name] for name in group) for group in groups)
         if len(missing) < len(best) or not known:
             best, known = missing, naming
     close = get_close_matches(best[0], known, 1)
@@ -35,24 +36,33 @@ def positions_of(
     )
 
 
-def expect_pairs(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict[str, str]:
-    """`teachers.classes` by the data's names; raises UserError for names that the data don't have, or a pair twice."""
-    renamed = dict(pairs)
+def expect_pairs(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """`teachers.classes` by the data's names; several of the teacher's classes may be one of the data's.
+
+    Raises UserError for names that the data don't have, and for a class of the teacher in two pairs.
+    """
+    renamed: dict[str, tuple[str, ...]] = {}
+    for name, theirs in pairs:
+        renamed[name] = (*renamed.get(name, ()), theirs)
     unknown = [name for name in renamed if name not in classes]
     if unknown:
         close = get_close_matches(unknown[0], classes, 1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; they are {_some(classes)}"
         raise UserError(f"teachers.classes: the data has no class {unknown[0]!r}{hint}")
-    if len(renamed) < len(pairs) or len(set(renamed.values())) < len(renamed):
-        raise UserError("teachers.classes: a class may appear in one pair only")
+    if len({theirs for _, theirs in pairs}) < len(pairs):
+        raise UserError("teachers.classes: a class of the teacher can be only one of the data's")
     return renamed
 
 
-def remark_on(positions: Sequence[int], count: int) -> str:
+def remark_on(positions: Sequence[Sequence[int]], count: int) -> str:
     """What is to be said of a match; empty where the classes are the very same."""
-    if count > len(positions):
-        return f"{len(positions)} of its {count} classes are the data's, the others are left out"
-    if list(positions) == list(range(count)):
+    rows = [row for group in positions for row in group]
+    if len(rows) > len(positions):
+        rest = ", the others are left out" if count > len(rows) else ""
+        return f"{len(rows)} of its {count} classes are the data's {len(positions)}, their probabilities added{rest}"
+    if count > len(rows):
+        return f"{len(rows)} of its {count} classes are the data's, the others are left out"
+    if rows == list(range(count)):
         return ""
     return "its classes stand in another order, and are put in the data's"
 

@@ -111,7 +111,7 @@ def _about_file(path: str) -> About | None:
 
 
 def _frozen(
-    origin: Origin, data: Data, classes: Sequence[str], renamed: dict[str, str], compares_classes: bool
+    origin: Origin, data: Data, classes: Sequence[str], renamed: dict[str, tuple[str, ...]], compares_classes: bool
 ) -> FrozenTeacher:
     network, size = origin.network, parameters(origin.network)
     remarks = [f"of {origin.path} it takes {network.weights_taken}"] if network.weights_taken else []
@@ -130,7 +130,7 @@ def _frozen(
     return FrozenTeacher(network.name, freeze(network), origin.path, size, knows_classes=knows, remarks=tuple(remarks))
 
 
-def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, str]) -> str:
+def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, tuple[str, ...]]) -> str:
     """Put the network's classes into the data's order; what is to be said of it. Raises UserError where it can't."""
     network = origin.network
     count = network.num_classes
@@ -138,7 +138,7 @@ def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, str]) -> s
         raise UserError(f"teachers: {network.name} gives features and no classes: take a method that matches features")
     if origin.namings:
         positions = positions_of(network.name, origin.namings, classes, renamed)
-        if list(positions) != list(range(count)):
+        if positions != tuple((row,) for row in range(count)):
             select_classes(network, positions)
         return remark_on(positions, count)
     if count != len(classes):

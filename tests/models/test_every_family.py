@@ -42,7 +42,7 @@ def check(name, size):
     assert all(len(network.shapes[stage]) == 3 for stage in network.stages) and len(network.shapes["pooled"]) == 1
 
     reordered = copy.deepcopy(network)
-    select_classes(reordered, (6, 0, 3))
+    select_classes(reordered, ((6,), (0,), (3,)))
     torch.testing.assert_close(reordered(images), whole[:, [6, 0, 3]], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(freeze(network)(images), whole, rtol=1e-3, atol=1e-4)
 

@@ -10,6 +10,7 @@ from safetensors.torch import save, save_file
 from raykd import UserError
 from raykd.models import create, published
 from raykd.models.config import Network
+from raykd.models.reused_head import ReusedHead
 from raykd.recipe import Pretrained, Run, Teachers
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.load import load_teachers
@@ -78,8 +79,32 @@ def test_pairs_of_names_say_which_classes_are_the_same(tmp_path):
     torch.testing.assert_close(teacher.network(images()), network(images())[:, [1, 0]], rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match="no class 'wolfe'; did you mean 'wolf'"):
         load(source, ("wolf", "cat"), (("wolfe", "dog"),))
-    with pytest.raises(UserError, match="one pair only"):
+    with pytest.raises(UserError, match="only one of the data's"):
         load(source, ("wolf", "cat"), (("wolf", "dog"), ("cat", "dog")))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["resnet8", "timm:test_vit", "torchvision:mobilenet_v3_small"])
+def test_several_of_its_classes_may_be_one_of_the_datas(tmp_path, name):
+    source, network = a_run(tmp_path, ANIMALS, size=64, name=name)
+    pairs = (("pet", "cat"), ("pet", "dog"), ("bird", "owl"))
+    teacher = load(source, ("bird", "pet"), pairs)
+    data = torch.nn.functional.interpolate(images(), (64, 64), mode="bilinear", antialias=True)
+    cat, dog, owl = network(data).double().exp().T[:3]
+    wanted = torch.stack([owl, cat + dog], 1).log()
+    for found in (teacher.network(images()), teacher.output(images(), ("pooled",)).logits):
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-3, atol=1e-4)
+    assert teacher.network.num_classes == 2
+    assert any("3 of its 4 classes are the data's 2, their probabilities added" in line for line in teacher.remarks)
+    if teacher.network.is_chain:
+        with pytest.raises(UserError, match="several of its classes"):
+            ReusedHead(create("resnet8", 2, 32), torch.nn.Identity(), teacher.network, 2)
+
+
+def test_logits_that_are_made_behind_the_last_layer_are_not_joined(tmp_path):
+    source, _ = a_run(tmp_path, ANIMALS, size=64, name="torchvision:squeezenet1_1")
+    with pytest.raises(UserError, match="can't be reordered or joined"):
+        load(source, ("pet", "owl"), (("pet", "cat"), ("pet", "dog")))
 
 
 @torch.no_grad()

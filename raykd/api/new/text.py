@@ -66,7 +66,7 @@ def _docstring(to: Path, choices: Choices) -> str:
 
 def _top(choices: Choices) -> str:
     weights = ', weights="pretrained"' if choices.wanted.pretrained else ""
-    comment = "" if weights else '  # weights="pretrained" starts from its library\'s weights, once they are downloaded'
+    comment = "" if weights else '  # weights="pretrained" starts from its library\'s weights'
     lines = ["# What one usually changes."]
     teacher = choices.wanted.teacher
     if teacher and is_run(teacher):
