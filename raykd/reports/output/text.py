@@ -124,7 +124,7 @@ def standing(items: Sequence[Entry]) -> str:
     if tied:
         parts.append(f"{listed(tied)} can't be told apart from it.")
     if untested:
-        parts.append(f"{listed(untested)} can't be tested: that needs two runs or more with different seeds.")
+        parts.append(f"{listed(untested)} can't be tested: that needs two or more seeds whose results differ.")
     if len(items) > len(top) + len(untested) and not tied:
         parts.append("Every other tested row is significantly worse.")
     return " ".join(parts)
