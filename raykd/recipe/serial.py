@@ -46,10 +46,17 @@ def from_dict(data: Any, kind: Any = Recipe, where: str = "recipe") -> Any:
     elif kind is Any or (origin is Literal and data in arguments):
         return data
     elif kind is float and isinstance(data, (int, float)) and not isinstance(data, bool):
-        return float(data)
+        return _float(data, where)
     elif kind in (int, str, bool, type(None)) and type(data) is kind:
         return data
     raise UserError(f"{where}: {data!r} is not of type {_name(kind)}")
+
+
+def _float(number: int | float, where: str) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise UserError(f"{where}: a whole number of {int(number).bit_length()} bits is too large") from None
 
 
 def _first_that_fits(data: Any, kinds: tuple[Any, ...], where: str) -> Any:

@@ -199,10 +199,13 @@ def leaves(plain, place=()):
 
 
 def put(plain, place, value) -> None:
-    for key in place[:-1]:
-        plain = plain[key] if isinstance(plain, (dict, list)) and (isinstance(plain, dict) or key < len(plain)) else {}
-    if isinstance(plain, (dict, list)):
+    """Change a place, unless what was changed before has taken it away."""
+    try:
+        for key in place[:-1]:
+            plain = plain[key]
         plain[place[-1]] = value
+    except (KeyError, IndexError, TypeError):
+        return
 
 
 def sources(folder: Path) -> Attempt:

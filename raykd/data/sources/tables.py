@@ -12,6 +12,7 @@ from raykd.data.reading.labels import NONE, number, numerals
 from raykd.data.reading.pictures import DAMAGE
 from raykd.data.sources.examples import Examples, Splits, without_test
 from raykd.fields import Fraction
+from raykd.output import one_line
 
 Column = list[Any]
 
@@ -76,7 +77,7 @@ class Table(Source):
             else:
                 images, labels, names = *listed(path), ()
         except DAMAGE + (csv.Error,) as error:
-            raise UserError(f"{path} can't be read as a table ({error}): damaged?") from error
+            raise UserError(f"{path} can't be read as a table ({one_line(str(error))}): damaged?") from error
         base = Path(self.images).expanduser() if self.images else path.parent
         return [base / image if isinstance(image, str) else image for image in images], labels, names
 
