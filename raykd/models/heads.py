@@ -12,6 +12,8 @@ from raykd.models.staged import Staged
 class JoinClasses(nn.Module):
     """Logits [B, U, …] → [B, C, …]: those of a group's classes become log Σ exp, so that their probabilities add up."""
 
+    places: torch.Tensor  # [classes, most of one]
+
     def __init__(self, groups: Sequence[int]):
         """groups: of how many neighbours each of the C classes is made; U is their sum."""
         super().__init__()
