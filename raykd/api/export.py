@@ -1,8 +1,10 @@
 """The deployed network as a file or a folder for other programs, from Python."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from raykd.api.run import Run
+from raykd.data.config import Data
 from raykd.runs.opening import open_finished
 
 
@@ -14,6 +16,7 @@ def export(
     max_loss: float = 100.0,
     calibration: int = 256,
     trust_source: bool = False,
+    data_root: str = Data.root,
 ) -> Path:
     """Write the deployed network of a run, checked against the original; returns the path.
 
@@ -23,10 +26,12 @@ def export(
     max_loss: of int8, points of top-1 that it may cost: layers are left in float32 until it costs no more.
     calibration: of int8, training images that ranges are measured on.
     trust_source: import the user's own modules that the run's directory holds.
+    data_root: folder of the .beton files; the run's own may be somebody else's.
     """
     from raykd.deploy.deployed import open_deployed
     from raykd.deploy.write import write
 
-    deployed = open_deployed(*open_finished(run.path if isinstance(run, Run) else str(run), trust_source))
+    folder, recipe = open_finished(run.path if isinstance(run, Run) else str(run), trust_source)
+    deployed = open_deployed(folder, replace(recipe, data=replace(recipe.data, root=data_root, shared="")))
     write(deployed, str(to), preprocess=preprocess, max_loss=max_loss, calibration=calibration)
     return Path(to)
