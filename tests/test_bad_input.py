@@ -197,11 +197,6 @@ RECIPES = [
         "recipe = replace(base, method=KD.Config(), teachers=Teachers(sources=(Run(path='/nowhere'),)))\n",
         "/nowhere has no student.safetensors",
     ),
-    (
-        START + "from raykd.methods.kd import KD\nfrom raykd.recipes.digits.kd import recipe as kd\n"
-        "recipe = replace(base, method=KD.Config(), teachers=Teachers(sources=(Train(recipe=kd),)))\n",
-        "teacher's own recipe",
-    ),
     (START + "from raykd.methods.teskd import TESKD\nrecipe = replace(base, method=TESKD.Config())\n", "four stages"),
 ]
 
@@ -328,7 +323,7 @@ RESNET14 = {"class": "raykd.models.config:Network", "name": "resnet14", "weights
 AGAIN = ("train", SUPERVISED, *QUICK, "--name", "run", "--storage", "{storage}")
 EVAL, EXPORT = ("eval", "{run}"), ("export", "{run}", "--to", "{storage}/out.safetensors")
 RUNS = {
-    "no recipe": (lambda run: (run / "recipe.json").unlink(), EVAL, "no run directory"),
+    "no recipe": (lambda run: (run / "recipe.json").unlink(), EVAL, "not a run directory"),
     "recipe cut": (lambda run: truncate_by(run / "recipe.json"), EVAL, "recipe.json is not valid JSON"),
     "recipe empty": (lambda run: (run / "recipe.json").write_text(""), EVAL, "recipe.json"),
     "recipe binary": (lambda run: (run / "recipe.json").write_bytes(b"\xff\xfe\x00"), EVAL, "recipe.json"),
