@@ -28,6 +28,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves
 
+from raykd.methods.base import min_norm
 from raykd.training import loop
 from raykd.training.evaluation import evaluate
 from raykd.training.update import fetch, meters, nonfinite
@@ -210,6 +211,8 @@ def simulated_gpu(backward: bool = True) -> Iterator[FakeTensorMode]:
     backward=False: C++ sees cuda:0 too, so autocast casts, but no backward pass can be run.
     """
     with ExitStack() as stack:
+        min_norm._table.cache_clear()  # a tensor that is kept belongs to the mode in which it was made
+        stack.callback(min_norm._table.cache_clear)
         if backward:
             stack.enter_context(mock.patch.object(torch.Tensor, "_make_subclass", _make_subclass))
         for target, name, value in _replacements():
