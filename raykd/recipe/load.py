@@ -103,7 +103,8 @@ def _file(name: str | Path, kind: str) -> Path:
     if path.suffix == ".py":
         raise UserError(f"no {kind} at {found}: give the path of a Python file with a module-level `{kind}`{hint}")
     own = f"; the file is {name}.py" if Path(f"{name}.py").is_file() else hint
-    raise UserError(f"no {kind} {str(name)!r} among those that ship with raykd (`raykd list recipes`){own}")
+    listing = {"recipe": "recipes", "study": "studies"}[kind]
+    raise UserError(f"no {kind} {str(name)!r} among those that ship with raykd (`raykd list {listing}`){own}")
 
 
 def _run(path: Path) -> Any:

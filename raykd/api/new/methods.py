@@ -28,7 +28,7 @@ class Entry:
 
     module: str  # below raykd.methods, as "kd"
     cls: type[Distiller]
-    line: str  # what it is
+    line: str  # its paper, or what it is: the first paragraph of its module's docstring
 
     @property
     def config(self) -> type[MethodConfig]:
@@ -48,7 +48,7 @@ def entries() -> Iterator[Entry]:
             own = isinstance(cls, type) and issubclass(cls, Distiller) and cls.__module__ == loaded.__name__
             if own and "Config" in vars(cls):
                 name = module.name.removeprefix("raykd.methods.")
-                yield Entry(name, cls, (loaded.__doc__ or "").partition("\n")[0])
+                yield Entry(name, cls, " ".join((loaded.__doc__ or "").partition("\n\n")[0].split()))
 
 
 def entry(name: str) -> Entry:
