@@ -87,7 +87,7 @@ def test_reports_and_exports(run, tmp_path):
 
 
 def test_what_is_no_run_is_told(tmp_path):
-    with pytest.raises(raykd.UserError, match="no run directory"):
+    with pytest.raises(raykd.UserError, match="is not a run directory"):
         raykd.load(tmp_path)
     (tmp_path / "recipe.json").write_text("{}")
     with pytest.raises(raykd.UserError, match="has no result"):
