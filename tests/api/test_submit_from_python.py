@@ -1,6 +1,7 @@
 """What a job is packed with, without a cluster."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,16 @@ def test_a_shipped_recipe_is_sent_by_its_name_from_anywhere(tmp_path, monkeypatc
     name, what, _ = _packed(request("digits/kd"), tmp_path / "folder")
     assert (name, what) == ("digits/kd", "raykd")
     assert (tmp_path / "folder/raykd/recipes/digits/teacher.py").is_file()
+
+
+def test_every_module_of_raykd_is_sent(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    _packed(request("digits/kd"), tmp_path / "folder")
+    package = Path(raykd.__file__).parent
+    modules = {path.relative_to(package) for path in package.rglob("*.py") if "recipes" not in path.parts}
+    sent = tmp_path / "folder" / "raykd"
+    assert modules == {path.relative_to(sent) for path in sent.rglob("*.py") if "recipes" not in path.parts}
 
 
 def test_a_search_made_in_python_is_refused(recipe, tmp_path):

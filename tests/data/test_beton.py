@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Toy, photograph
 
 from raykd import UserError
 from raykd.data.config import Encoding
@@ -18,6 +17,7 @@ from raykd.data.sources.examples import Examples, Splits, from_arrays
 from raykd.data.storage import beton
 from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import prepare
+from tests.support.toy import Toy, photograph
 
 
 def write(path: Path, examples: Examples, classes=3, skip_corrupt=False, **encoding) -> beton.Written:
@@ -96,7 +96,7 @@ def test_corrupt_images_stop_or_are_skipped(tmp_path):
     [(np.zeros(4, np.uint8), r"uint8 \[4\]"), (np.zeros((4, 4, 5), np.uint8), r"uint8 \[4, 4, 5\]")],
 )
 def test_wrong_channels_are_named(tmp_path, image, message):
-    with pytest.raises(UserError, match=rf"x, image 0 can't be read: no image \[H, W, 3\] but {message}"):
+    with pytest.raises(UserError, match=rf"x, image 0 can't be read: not an image \[H, W, 3\] but {message}"):
         write(tmp_path / "x.beton", from_arrays([image], [0], "x"))
 
 

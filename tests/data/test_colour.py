@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from conftest import photograph
 
 from raykd.data import order
 from raykd.data.augment import colour
@@ -12,6 +11,7 @@ from raykd.data.augment.pipeline import Pipeline
 from raykd.data.ffcv.colour_kernels import recolour
 from raykd.data.torch_engine import recolour as torchvision_operation
 from raykd.data.transforms import ColorJitter, Cutout, RandAugment
+from tests.support.toy import photograph
 
 STEPS = Pipeline(geometry=geometry((), 40), colours=(Cutout(side=9),), fill=(10, 20, 30), seed=0)
 # Operation, value, tolerated error in levels, tolerated share of pixels beyond it (edges of warps, ties of rounding).

@@ -18,7 +18,7 @@ def test_a_source_and_a_recipe_share_their_files(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "no recipe and no source 'nothing'; sources are digits, cifar10"),
+        (["nothing"], "no recipe and no source named 'nothing'; sources are digits, cifar10"),
         (["imagefolder"], "--source.path"),
         (["imagefolder", "--source.path", "/nowhere"], "/nowhere is missing"),
         (["cifar10", "--source.path", "/nowhere"], "CIFAR10 is not in /nowhere .*"),

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from conftest import photograph
 
 from raykd import UserError
 from raykd.data import sources as s
@@ -10,6 +9,7 @@ from raykd.data.config import Data
 from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import Resize
+from tests.support.toy import photograph
 
 SIDE, COUNT = 40, 12
 

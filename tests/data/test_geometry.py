@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from conftest import photograph
 from scipy import stats
 from torchvision.transforms import functional as F
 
@@ -18,6 +17,7 @@ from raykd.data.storage import beton
 from raykd.data.storage.header import Header
 from raykd.data.torch_engine import TorchEngine
 from raykd.data.transforms import CenterCrop, Flip, RandomCrop, RandomResizedCrop, Resize
+from tests.support.toy import photograph
 
 SIDES = [(120, 90), (90, 120), (75, 161), (64, 64), (133, 71)]
 

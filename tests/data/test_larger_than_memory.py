@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Toy
 
 from raykd.data import loader
 from raykd.data.config import Encoding
@@ -17,6 +16,7 @@ from raykd.data.storage.beton import PAGE
 from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import RandomCrop
+from tests.support.toy import Toy
 
 COUNT, SIDE = 1200, 400
 

@@ -6,12 +6,12 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import photograph
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from raykd.data.reading.pictures import DAMAGE, formats, read_rgb, suffixes
+from tests.support.toy import photograph
 
 RAMP = np.linspace(0, 65_535, 48 * 48).reshape(48, 48)
 

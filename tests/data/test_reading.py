@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Toy
 
 import raykd
 from raykd import UserError
@@ -18,6 +17,7 @@ from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.mixing import CutMix, Mixup, share
 from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import CenterCrop, ColorJitter, Flip, RandAugment, RandomCrop, RandomResizedCrop, Resize
+from tests.support.toy import Toy
 
 BATCH = 8
 
@@ -92,7 +92,7 @@ def test_another_process_sees_the_same_bytes(toy):
     script = f"""
 import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(raykd.__file__).parents[1])]!r}
 import hashlib
-from conftest import Toy
+from tests.support.toy import Toy
 from raykd.data.config import *
 from raykd.data.mixing import *
 from raykd.data.transforms import *

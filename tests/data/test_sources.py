@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torchvision
-from conftest import photograph
 from PIL import Image
 from scipy.io import savemat
 
@@ -20,6 +19,7 @@ from raykd.data.config import Data, Encoding
 from raykd.data.loader import TestLoader
 from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import Resize
+from tests.support.toy import photograph
 
 SIDE = 12
 

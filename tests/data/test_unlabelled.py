@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from conftest import Toy, photograph
 from PIL import Image
 
 from raykd import UserError
@@ -26,6 +25,7 @@ from raykd.methods.kd import KD
 from raykd.methods.supervised import Supervised
 from raykd.recipes.digits.kd import recipe as kd
 from raykd.training.setup import expect_labels
+from tests.support.toy import Toy, photograph
 
 
 @dataclass(frozen=True, kw_only=True)

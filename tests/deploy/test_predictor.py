@@ -91,7 +91,7 @@ def test_no_image_and_no_run_are_the_users_error(digits, tmp_path, capsys):
         ([digits.place], "needs images"),
         ([digits.place, str(tmp_path)], "holds no image"),
         ([digits.place, str(tmp_path / "none.png")], "does not exist"),
-        ([str(tmp_path), str(tmp_path)], "no run directory"),
+        ([str(tmp_path), str(tmp_path)], "is not a run directory"),
     ):
         assert main(["predict", *words]) == 2
         assert said in capsys.readouterr().err

@@ -147,9 +147,10 @@ def pack(root: Path | None, folder: Path, more: Mapping[str, str] = {}) -> int: 
 def _raykd() -> dict[Path, Path]:
     """Where raykd's own files go, and where they are: the recipes inside the package, as in a wheel."""
     package, recipes = Path(raykd.__file__).parent, shipped.folder()
-    chosen = {Path("raykd") / path: package / path for path in _walk(package) if path.parts[0] != "recipes"}
-    chosen |= {Path("raykd/recipes") / path: recipes / path for path in _walk(recipes) if path.suffix == ".py"}
-    return {to: path for to, path in chosen.items() if _needed(to)}
+    chosen = {"raykd" / path.relative_to(package): path for path in package.rglob("*")}
+    chosen = {to: path for to, path in chosen.items() if to.parts[1] != "recipes"}
+    chosen |= {"raykd/recipes" / path.relative_to(recipes): path for path in recipes.rglob("*.py")}
+    return {to: path for to, path in chosen.items() if path.is_file() and _needed(to)}
 
 
 def _too_large(root: Path | None, sizes: dict[Path, int]) -> str:
