@@ -109,7 +109,7 @@ def test_labels_in_json_and_shards_that_are_none(tmp_path):
     with tarfile.open(tmp_path / "z.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "no.tar", "a.png")
     for name in ("cut.tar", "no.tar", "z.tar.gz"):
-        with pytest.raises(UserError, match=f"{name} is not an uncompressed .tar file, or is damaged|names no shard"):
+        with pytest.raises(UserError, match=f"{name} is not an uncompressed .tar file, or is damaged|matches no shard"):
             opened(s.WebDataset(path=str(tmp_path / name)))
 
 

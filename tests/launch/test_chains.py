@@ -51,4 +51,4 @@ def test_a_chain_is_trained_in_order_and_found_again(tmp_path, monkeypatch):
     for place in places[:2]:
         assert json.loads((Path(place) / "teachers.json").read_text()) == [places[2]]
         assert json.loads((Path(place) / "result.json").read_text())["method"] == "KD"
-    assert ensemble.ensure(*wanted) == places and text.getvalue().count("found, top-1") == 3
+    assert ensemble.ensure(*wanted) == places and text.getvalue().count("already trained, top-1") == 3

@@ -66,10 +66,10 @@ def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
 
     recipe, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
     places = run()
-    assert text.getvalue().count("found") == 2 and [path.stat().st_mtime_ns for path in kept] == times
+    assert text.getvalue().count("already trained") == 2 and [path.stat().st_mtime_ns for path in kept] == times
     assert [Path(place).name.split("-")[0] for place in places] == ["resnet8", "resnet8", "resnet14"]
     recipe, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
-    assert run() == places and text.getvalue().count("found") == 3
+    assert run() == places and text.getvalue().count("already trained") == 3
 
     found = ensemble_report.report(*recipe, "trio", str(tmp_path / "runs"), places)
     assert found == json.loads((tmp_path / "runs/trio/ensemble.json").read_text())

@@ -234,7 +234,7 @@ def remote_recipe(**changes):
     [
         ({"workers": 0}, "need workers 1 or more"),
         ({"teachers": {"cache": "float32"}}, "teachers.cache none"),
-        ({"teachers": {"form": "auto"}}, "placement remote needs one that others know"),
+        ({"teachers": {"form": "auto"}}, "combined with teachers.placement remote"),
         ({"teachers": {"actors": 0}}, "teachers.actors: 0"),
         ({"teachers": {"ahead": 0}}, "teachers.ahead: 0"),
         ({"teachers": {"cpus_per_actor": 0}}, "teachers.cpus_per_actor: 0"),

@@ -328,7 +328,7 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_wandb_json_that_raykd_did_not_write_is_refused(server, directory, case):
     (directory / "wandb.json").write_text(json.dumps({"id": "abc", "project": "raykd", "entity": ""} | HOSTILE[case]))
-    with pytest.raises(UserError, match="wandb.json is not what raykd wrote"):
+    with pytest.raises(UserError, match="wandb.json was changed or damaged"):
         sync([str(directory)])
     assert not server.uploads
 
