@@ -14,7 +14,7 @@ from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.recipe.load import load
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.teachers.outputs import ask
+from raykd.teachers.outputs import teacher_outputs
 from raykd.training.setup import build_distiller
 
 RECIPES = sorted(
@@ -97,7 +97,9 @@ def test_cifar_recipes_take_a_step(path):
     distiller = build_distiller(recipe, teachers, 100, seed=0)
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     batch = Batch(images, torch.tensor([3, 99]), torch.arange(2))
-    outputs = ask(teachers, distiller.teacher_features, images, lambda: torch.autocast("cpu", enabled=False))
+    outputs = teacher_outputs(
+        teachers, distiller.teacher_features, images, lambda: torch.autocast("cpu", enabled=False)
+    )
     step = distiller(batch, outputs, 30.0)
     loss = sum(step.terms.values())
     loss.backward()

@@ -18,7 +18,7 @@ from raykd.models.staged import parameters
 from raykd.recipe import Recipe, Train
 from raykd.teachers.frozen_teacher import FrozenTeacher, named
 from raykd.teachers.load import load_teachers
-from raykd.teachers.outputs import ask
+from raykd.teachers.outputs import teacher_outputs
 from raykd.training import loop, process
 from raykd.training.choose_precision import choose
 from raykd.training.choose_precision import measure as forms
@@ -105,7 +105,7 @@ def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:
 
 def _asker(experiment: Experiment, teachers: list[FrozenTeacher], batch: Batch) -> Callable[[], Any]:
     features = experiment.distiller.teacher_features
-    return lambda: ask(teachers, features, batch.images, experiment.autocast)
+    return lambda: teacher_outputs(teachers, features, batch.images, experiment.autocast)
 
 
 def _train(

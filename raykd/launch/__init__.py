@@ -1,4 +1,4 @@
-"""All that knows of Ray: runs over workers, teachers and searches side by side, jobs, clusters.
+"""Everything that depends on Ray: runs over workers, parallel teachers, searches and studies, jobs, clusters.
 
-Called by commands alone. Arrows inside go cluster ← jobs ← worker ← driver ← trials ← teachers ← search.
+Called by commands only. Arrows inside go cluster ← jobs ← worker ← driver ← trials ← teachers ← search.
 """

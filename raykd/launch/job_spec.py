@@ -1,4 +1,4 @@
-"""What a process of a run is given: plain values, and the user's own source with them."""
+"""The specification that each process of a run receives: plain values, including the user's source code."""
 
 import atexit
 import shutil
@@ -20,13 +20,13 @@ from raykd.storage.folder import Folder
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """One run, as its driver, its workers and its remote teachers know it.
+    """One run, as passed to its driver, workers and remote teachers.
 
-    The recipe is plain, because classes of the user's own modules can be read only where their source has been put.
+    The recipe is plain data, because the user's classes can be imported only after their source has been unpacked.
     """
 
     recipe: dict[str, Any]
-    sources: dict[str, str]  # path → text of the user's own modules
+    sources: dict[str, str]  # the user's modules: path → text
     run: str  # the run's directory
     name: str
     trained: tuple[str, ...]  # run directories of the teachers that `Train` sources stand for
@@ -34,11 +34,11 @@ class JobSpec:
     git: str  # commit of the recipe's checkout
     role: Literal["student", "teacher", "trial"] = "student"
     group: str = ""  # of W&B; empty: the recipe's own
-    overrides: dict[str, Any] = field(default_factory=dict)  # what a trial changes of its search's recipe
+    overrides: dict[str, Any] = field(default_factory=dict)  # a trial's changes of its search's recipe
 
     @contextmanager
     def opened(self) -> Iterator[Recipe]:
-        """The recipe; while inside, the user's modules lie on disk, and nothing of them stays behind."""
+        """Context with the recipe, in which the user's modules are on disk; they are removed at its end."""
         with temporary_folder() as folder:
             if self.sources:
                 materialize(self.sources, Path(folder))
@@ -60,7 +60,7 @@ def job_of(loaded: Loaded, recipe: Recipe, run: Folder, name: str, trained: list
 
 
 def unpack(sources: dict[str, str]) -> None:
-    """Make the user's modules importable for as long as this process lives, which may run several jobs."""
+    """Make the user's modules importable for the lifetime of this process, which may run several jobs."""
     if sources and sources not in _unpacked:
         folder = scratch()
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

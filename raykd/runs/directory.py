@@ -47,10 +47,10 @@ def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) ->
 def write_sources(folder: Folder, loaded: Loaded) -> None:
     """Leave the recipe's source and the user's modules below `source`, without the passwords of URIs in them."""
     for name, text in loaded.sources.items():
-        folder.write(f"source/{name}", _kept(text))
+        folder.write(f"source/{name}", _without_passwords(text))
 
 
-def _kept(text: str) -> bytes:
+def _without_passwords(text: str) -> bytes:
     return source_bytes(PASSWORDS.sub("://***@", text))
 
 
@@ -126,7 +126,7 @@ def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
 
 
 def _differs(run: Folder, name: str, text: str) -> bool:
-    return run.exists(f"source/{name}") and run.read(f"source/{name}") != _kept(text)
+    return run.exists(f"source/{name}") and run.read(f"source/{name}") != _without_passwords(text)
 
 
 def result_of(run: Folder) -> dict[str, Any] | None:

@@ -33,7 +33,7 @@ Launch = Literal["captured", "one by one", "compiled"]
 """How a pass's kernels are launched; on CPUs, which launch none, "captured" is "one by one"."""
 
 
-class Form(NamedTuple):
+class TeacherPrecision(NamedTuple):
     precision: str = "recipe"  # or the name of a torch type
     launch: Launch = "captured"
 
@@ -42,10 +42,10 @@ class Form(NamedTuple):
         return plain if self.launch == "captured" else f"{plain}, {self.launch}"
 
 
-def named(teachers: Teachers) -> Form:
+def named(teachers: Teachers) -> TeacherPrecision:
     """The form that the recipe names; "auto" begins with its own precision."""
     precision = "recipe" if teachers.form == "auto" else teachers.form
-    return Form(precision, "captured" if teachers.capture else "one by one")
+    return TeacherPrecision(precision, "captured" if teachers.capture else "one by one")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FrozenTeacher:
     path: str  # of its run, or its weights' name
     parameters: int  # of the network as it was trained
     cache: Cache | None = None  # of its outputs, where the recipe has one
-    form: Form = Form()  # what its passes in training are computed in
+    form: TeacherPrecision = TeacherPrecision()  # what its passes in training are computed in
     knows_classes: bool = True  # False: its logits are not the data's classes, and only features are read
     remarks: tuple[str, ...] = ()  # what the user is told of how it was made to fit
 
@@ -107,5 +107,5 @@ def runner(
     return output
 
 
-def _type(form: Form) -> torch.dtype | None:
+def _type(form: TeacherPrecision) -> torch.dtype | None:
     return None if form.precision == "recipe" else getattr(torch, form.precision)

@@ -14,7 +14,7 @@ from raykd.teachers.precision import Context
 
 
 @torch.no_grad()
-def ask(
+def teacher_outputs(
     teachers: Sequence[FrozenTeacher],
     features: Sequence[Sequence[str]],
     images: Tensor,

@@ -183,7 +183,7 @@ class Run:
         self._finish(status)
         self.wandb_run = None
 
-    def _settled(self) -> bool:
+    def _log_is_complete(self) -> bool:
         """Whether the part's transaction log is whole, within some seconds: then it may be copied to the storage."""
         from raykd.track import upload
 
@@ -212,7 +212,7 @@ class Run:
         self.wandb_run.summary.update(self.told)
         self.save(*KEPT)
         server.in_time(lambda: _finished(self.wandb_run, EXIT_CODES[status]), server.FINISH_SECONDS + 5)
-        if self._settled():
+        if self._log_is_complete():
             shutil.rmtree(self.note.directory / "wandb" / torn["folder"], ignore_errors=True)
             self.say("W&B's log broke off, as it does when the disk is full: it was written again from metrics.jsonl")
         else:
@@ -231,7 +231,7 @@ class Run:
         if ended != "uploaded":
             self._trouble(f"W&B did not take the whole run in {server.FINISH_SECONDS} s")
             return
-        if not self._settled() and not online:
+        if not self._log_is_complete() and not online:
             self._write_again(status)
             return
         if online and not self.troubled:

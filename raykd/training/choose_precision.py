@@ -15,7 +15,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Distiller
 from raykd.recipe import Recipe
-from raykd.teachers.frozen_teacher import Form, Launch
+from raykd.teachers.frozen_teacher import Launch, TeacherPrecision
 
 if TYPE_CHECKING:
     from raykd.teachers.frozen_teacher import FrozenTeacher
@@ -32,17 +32,17 @@ class Measured(NamedTuple):
     change: float
 
 
-def candidates(recipe: Recipe, device: torch.device) -> list[Form]:
+def candidates(recipe: Recipe, device: torch.device) -> list[TeacherPrecision]:
     """The recipe's own precision first. Compiled ones, which cost minutes, on a GPU or where the recipe compiles."""
     on_gpu = device.type == "cuda"
     lower = ("bfloat16", "float16") if on_gpu else ("bfloat16",)
     precisions = ["recipe", *(kind for kind in lower if kind != recipe.precision.autocast)]
     own: Launch = "captured" if recipe.teachers.capture else "one by one"
     launches: list[Launch] = [own, "compiled"] if on_gpu or recipe.precision.compile else [own]
-    return [Form(precision, launch) for launch in launches for precision in precisions]
+    return [TeacherPrecision(precision, launch) for launch in launches for precision in precisions]
 
 
-def choose(measured: dict[Form, Measured]) -> Form:
+def choose(measured: dict[TeacherPrecision, Measured]) -> TeacherPrecision:
     """The fastest form that leaves the student's loss what it is; the first where that gains next to nothing."""
     first = next(iter(measured))
     faithful = {form: each.seconds for form, each in measured.items() if each.change < LIMIT or form == first}
@@ -57,7 +57,7 @@ def measure(
     batches: Sequence[Batch],
     device: torch.device,
     rank: int = 0,
-) -> dict[Form, Measured]:
+) -> dict[TeacherPrecision, Measured]:
     """Every candidate's time and faithfulness on some batches, the worst of all workers, who call this together.
 
     Changes nothing of the distiller, and no random state.
@@ -73,18 +73,22 @@ def measure(
 
 
 def _seconds(
-    forms: dict[Form, list["FrozenTeacher"]], distiller: Distiller, batch: Batch, recipe: Recipe, device: torch.device
+    forms: dict[TeacherPrecision, list["FrozenTeacher"]],
+    distiller: Distiller,
+    batch: Batch,
+    recipe: Recipe,
+    device: torch.device,
 ) -> list[float]:
     """The median time of each form's pass, the forms in turns."""
-    from raykd.teachers.outputs import ask
+    from raykd.teachers.outputs import teacher_outputs
     from raykd.teachers.precision import autocast
 
     context = autocast(recipe, device)
-    times: dict[Form, list[float]] = {form: [] for form in forms}
+    times: dict[TeacherPrecision, list[float]] = {form: [] for form in forms}
     for turn in range(WARM + TURNS):
         for form, teachers in forms.items():
             start = time.perf_counter()
-            ask(teachers, distiller.teacher_features, batch.images, context)
+            teacher_outputs(teachers, distiller.teacher_features, batch.images, context)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             if turn >= WARM:
@@ -101,14 +105,14 @@ def _losses(
     rank: int,
 ) -> Tensor:
     """The student's loss at the start and at the end of the schedules, of each batch, as a step computes it: [2 n]."""
-    from raykd.teachers.outputs import ask
+    from raykd.teachers.outputs import teacher_outputs
     from raykd.teachers.precision import autocast
     from raykd.training.update.seeding import seed_step
 
     context, found = autocast(recipe, device), []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for batch in batches:
-            outputs = ask(teachers, distiller.teacher_features, batch.images, context)
+            outputs = teacher_outputs(teachers, distiller.teacher_features, batch.images, context)
             for epoch in (0.0, float(recipe.epochs)):
                 seed_step(recipe.seed, 0, rank)
                 # A copy, as a forward pass moves batch statistics; the teachers that it may hold are not copied.
@@ -127,7 +131,7 @@ def _worst(values: Tensor, device: torch.device) -> Tensor:
     return values.cpu()
 
 
-def described(chosen: Form, measured: dict[Form, Measured]) -> str:
+def described(chosen: TeacherPrecision, measured: dict[TeacherPrecision, Measured]) -> str:
     """One line: the choice, and every form's figures."""
     rows = (f"{form} {1e3 * each.seconds:.1f} ms, loss changed by {each.change:.1e}" for form, each in measured.items())
     return f"teachers run in {chosen} ({'; '.join(rows)}; allowed below {LIMIT:g})"

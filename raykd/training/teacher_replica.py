@@ -13,7 +13,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output
 from raykd.recipe import Recipe
-from raykd.teachers.outputs import ask, split
+from raykd.teachers.outputs import split, teacher_outputs
 from raykd.training.setup import Experiment, Placement
 
 SPAN = 256  # steps whose order is worked out at once: a whole training's would fill the memory
@@ -54,7 +54,9 @@ class TeacherReplica:
             self._stream = self._batches(step)
         self._next = step + self.stride
         parts = split(next(self._stream), self.parts)
-        return [[_pack(out) for out in ask(self.teachers, self.features, p.images, self.context)] for p in parts]
+        return [
+            [_pack(out) for out in teacher_outputs(self.teachers, self.features, p.images, self.context)] for p in parts
+        ]
 
     def _batches(self, step: int) -> Iterator[Batch]:
         for start in range(step, self.steps, SPAN * self.stride):

@@ -37,7 +37,7 @@ from raykd.models.staged import Staged
 from raykd.recipe import AdamW, Precision, Recipe
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.cache.teacher_cache import TeacherCache
-from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training import loop, process
 from raykd.training.state import new_state
 from tests.bench import originals
@@ -118,7 +118,11 @@ def _as_it_is() -> None:
 def _rows(name: str, theirs: Process, raykd: Process, count: int, repetitions: int) -> Iterator[dict[str, Any]]:
     """One row for each form of the teachers, all timed in turns."""
     case = CASES[name]
-    forms = {"float32": Form(), "bfloat16": Form("bfloat16")} if case.teachers else {"": Form()}
+    forms = (
+        {"float32": TeacherPrecision(), "bfloat16": TeacherPrecision("bfloat16")}
+        if case.teachers
+        else {"": TeacherPrecision()}
+    )
     clocks = {"original": theirs.build(count, only_theirs, name)}
     clocks |= {kind: raykd.build(count, _named, name, form) for kind, form in forms.items()}
     timed = clocks_in_turns(clocks, repetitions)
@@ -128,7 +132,7 @@ def _rows(name: str, theirs: Process, raykd: Process, count: int, repetitions: i
         yield what | times | ratio(timed["original"], timed[kind])
 
 
-def _named(name: str, form: Form) -> Callable[[], object]:
+def _named(name: str, form: TeacherPrecision) -> Callable[[], object]:
     return only_ours(CASES[name], CLASSES, form=form)
 
 
@@ -147,7 +151,7 @@ def only_ours(
     case: Case,
     classes: int,
     cache_of: Callable[[Staged, Sequence[str]], TeacherCache] | None = None,
-    form: Form = Form(),
+    form: TeacherPrecision = TeacherPrecision(),
     mixed: bool = False,
 ) -> Callable[[], object]:
     """One step of raykd's loop a call. cache_of: a cache of a teacher's logits and features; form: the teachers'."""
@@ -206,7 +210,9 @@ class OneBatch:
         return np.tile(self.batch.index.numpy(force=True), (stop - start, 1))
 
 
-def ours(case: Case, distiller: Distiller, teachers, images, labels, caches=(), form=Form()) -> Callable[[], object]:
+def ours(
+    case: Case, distiller: Distiller, teachers, images, labels, caches=(), form=TeacherPrecision()
+) -> Callable[[], object]:
     """raykd's real loop, entered again after every step."""
     pairs = zip(teachers, caches or [None] * len(teachers))
     frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, cache, form) for t, cache in pairs]

@@ -21,8 +21,8 @@ from raykd.teachers.cache.formats import Full
 from raykd.teachers.cache.row_files import Layout, RowFiles
 from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
 from raykd.teachers.cache.write_behind import WriteBehind
-from raykd.teachers.frozen_teacher import Form, FrozenTeacher
-from raykd.teachers.outputs import ask
+from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
+from raykd.teachers.outputs import teacher_outputs
 from tests.bench.step import CASES, CLASSES, DEVICE, SIZE, Case, only_ours
 from tests.bench.timing import in_turns, ratio, threads
 
@@ -96,7 +96,7 @@ def _prepared(name: str, k: int, batch: int) -> tuple[list[Staged], torch.Tensor
 
 def _rows(name: str, k: int, batch: int, repetitions: int) -> Iterator[tuple[str, dict]]:
     teachers, images = _prepared(name, k, batch)
-    forms = {"float32": Form(), "bfloat16": Form("bfloat16")}
+    forms = {"float32": TeacherPrecision(), "bfloat16": TeacherPrecision("bfloat16")}
     sides = {"original": original(teachers, images)} | {n: ours(teachers, images, form) for n, form in forms.items()}
     timed = in_turns(sides, repetitions)
     for form in forms:
@@ -113,8 +113,8 @@ def original(teachers: list[Staged], images: torch.Tensor) -> Callable[[], None]
     return run
 
 
-def ours(teachers: list[Staged], images: torch.Tensor, form: Form) -> Callable[[], object]:
+def ours(teachers: list[Staged], images: torch.Tensor, form: TeacherPrecision) -> Callable[[], object]:
     frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, form=form) for t in teachers]
     images = images.contiguous(memory_format=torch.channels_last)
     context = lambda: torch.autocast(DEVICE.type, enabled=False)  # noqa: E731
-    return lambda: ask(frozen, (), images, context)
+    return lambda: teacher_outputs(frozen, (), images, context)

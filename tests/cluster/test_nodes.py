@@ -145,7 +145,7 @@ def test_what_can_never_run_is_refused_and_what_waits_says_so(tmp_path):
         cluster = begin(0, 1, 1)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         told = {}
-        room.check_room(replace(recipe, workers=2))
+        room.check_capacity(replace(recipe, workers=2))
         for name, wrong in {
             "many": replace(recipe, workers=3),
             "large": replace(recipe, workers=1, cpus_per_worker=2),
@@ -153,7 +153,7 @@ def test_what_can_never_run_is_refused_and_what_waits_says_so(tmp_path):
             "label": replace(recipe, workers=1, node_labels=("zone=moon",)),
         }.items():
             try:
-                room.check_room(wrong)
+                room.check_capacity(wrong)
             except UserError as error:
                 told[name] = str(error)
         told["idle"] = room.waiting(replace(recipe, workers=2))

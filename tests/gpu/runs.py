@@ -11,7 +11,7 @@ from raykd.models.config import Network
 from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import parameters
 from raykd.recipes.digits.supervised import recipe as digits
-from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training.setup import build_distiller
 from raykd.training.state import new_state
 from raykd.training.update.step import Running, update, wrap
@@ -51,7 +51,7 @@ def case_of(name: str):
     return every_method.case_of(METHODS[name], network, ("resnet8", "cifar_resnet18"), "resnet8x4")
 
 
-def running(name: str, device, form: Form = Form(), seed: int = 0, **changes) -> Running:
+def running(name: str, device, form: TeacherPrecision = TeacherPrecision(), seed: int = 0, **changes) -> Running:
     """A run before its first step, the same numbers on every device."""
     case = case_of(name)
     what = {"method": case.config, "student": Network(name=case.student), "batch_size": BATCH, "epochs": 40}

@@ -14,16 +14,20 @@ from raykd.teachers.cache.formats import Full
 from raykd.teachers.cache.row_files import Layout, RowFiles
 from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
 from raykd.teachers.cache.write_behind import WriteBehind
-from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.teachers.outputs import moved
 from tests.gpu import runs
 
 NETWORKS = ["resnet56", "resnet8x4", "vgg13", "wrn_40_2", "shufflenetv1", "torchvision:resnet50"]
-FORMS = [(Form(), 1e-4), (Form("recipe", "one by one"), 1e-4), (Form("recipe", "compiled"), 1e-3)]
-FORMS += [(Form("bfloat16"), 3e-2), (Form("float16"), 1e-2)]
+FORMS = [
+    (TeacherPrecision(), 1e-4),
+    (TeacherPrecision("recipe", "one by one"), 1e-4),
+    (TeacherPrecision("recipe", "compiled"), 1e-3),
+]
+FORMS += [(TeacherPrecision("bfloat16"), 3e-2), (TeacherPrecision("float16"), 1e-2)]
 
 
-def teacher(name, device, form=Form()):
+def teacher(name, device, form=TeacherPrecision()):
     torch.manual_seed(3)
     size = 64 if ":" in name else 32
     return FrozenTeacher(name, freeze(create(name, 10, size)).to(device), "", 0, form=form)
@@ -48,7 +52,7 @@ def test_every_form_gives_the_plain_networks_numbers(device, name, form, error):
 @torch.no_grad()
 def test_a_captured_pass_repeats_the_bits_of_its_kernels(device, name):
     """Of batches of two sizes in turns; what earlier ones gave stays."""
-    captured, plain = teacher(name, device), teacher(name, device, Form("recipe", "one by one"))
+    captured, plain = teacher(name, device), teacher(name, device, TeacherPrecision("recipe", "one by one"))
     size = captured.network.image_size
     features = (captured.network.last_stage, "pooled")
     batches = [torch.randn(n, 3, size, size, device=device) for n in (8, 8, 4, 8, 4)]
@@ -96,7 +100,7 @@ def test_remote_outputs_come_back_as_they_were(device):
         assert torch.equal(back.features[name], feature) and back.features[name].stride() == feature.stride()
 
 
-@pytest.mark.parametrize("form", [Form("bfloat16"), Form("recipe", "compiled")], ids=str)
+@pytest.mark.parametrize("form", [TeacherPrecision("bfloat16"), TeacherPrecision("recipe", "compiled")], ids=str)
 def test_a_students_losses_hardly_change_with_its_teachers_form(device, form):
     plain = runs.losses(runs.running("KD", device), 3)
     other = runs.losses(runs.running("KD", device, form=form), 3)

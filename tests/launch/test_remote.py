@@ -278,7 +278,7 @@ def test_room_together_is_what_trying_every_placement_finds():
             cpus_per_worker=draw.randint(1, 3),
         )
         nodes = [Node({"CPU": float(size)}, {}) for size in sizes]
-        found = actor_capacity.together(nodes, recipe, 2)
+        found = actor_capacity.workers_that_fit(nodes, recipe, 2)
         assert found == max(workers for workers in range(3) if placeable(sizes, recipe, workers)), (sizes, recipe)
 
 

@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
 from raykd.models.frozen.fused import conv_add_relu, conv_relu, fuse, traced
-from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 
 CHAINS = ["resnet56", "resnet8x4", "wrn_40_2", "vgg13", "shufflenetv1", "densenetd40k12", "cifar_resnet18"]
 LIBRARIES = ["torchvision:resnet18", "timm:resnet50", "timm:resnetv2_50x1_bit", "timm:convnext_atto"]
@@ -70,7 +70,11 @@ def test_compiled_teachers_are_counted_one_by_one(monkeypatch):
     images = torch.randn(1, 3, 32, 32)
     for name in ("resnet8", "resnet14", "resnet20"):
         network = freeze(create(name, 10, 32))
-        for form in (Form("recipe", "compiled"), Form("bfloat16", "compiled"), Form("float16", "compiled")):
+        for form in (
+            TeacherPrecision("recipe", "compiled"),
+            TeacherPrecision("bfloat16", "compiled"),
+            TeacherPrecision("float16", "compiled"),
+        ):
             teacher = FrozenTeacher(name, network, "", 0, form=form)
             with torch.no_grad():
                 teacher.output(images, ())

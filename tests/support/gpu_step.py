@@ -15,7 +15,7 @@ from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import Staged, parameters
 from raykd.recipe import Recipe
 from raykd.recipes.digits.supervised import recipe as digits
-from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training.evaluation import evaluate
 from raykd.training.setup import build_distiller
 from raykd.training.state import new_state
@@ -37,13 +37,18 @@ class Data:
     size, mixes = 50_000, False
 
 
-def frozen(network: Staged, form: Form = Form()) -> FrozenTeacher:
+def frozen(network: Staged, form: TeacherPrecision = TeacherPrecision()) -> FrozenTeacher:
     return FrozenTeacher(network.name, freeze(network), "", parameters(network), form=form)
 
 
 @contextlib.contextmanager
 def running(
-    case: Case, sizes: Sizes, step: int = 100_000, form: Form = Form(), backward: bool = True, **changes: Any
+    case: Case,
+    sizes: Sizes,
+    step: int = 100_000,
+    form: TeacherPrecision = TeacherPrecision(),
+    backward: bool = True,
+    **changes: Any,
 ) -> Iterator[Running]:
     """Inside a simulated GPU, a run of a method that stands before update number `step`; `changes` are the recipe's."""
     recipe: Recipe = replace(

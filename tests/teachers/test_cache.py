@@ -21,7 +21,7 @@ from raykd.teachers.cache.attach import attach_cache
 from raykd.teachers.cache.key import digest_of, key_of
 from raykd.teachers.cache.write_behind import WriteBehind
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.teachers.outputs import ask
+from raykd.teachers.outputs import teacher_outputs
 from raykd.training import loop
 from raykd.training.state import new_state
 from tests.training import tiny
@@ -166,7 +166,7 @@ def _read_all(chosen, taught, say, rank: int = 0, world: int = 1, writer=None):
     steps = int(chosen.epochs * data.size // chosen.batch_size)
     context = torch.no_grad
     found = [
-        ask([cached], features, batch.images, context, at)[0]
+        teacher_outputs([cached], features, batch.images, context, at)[0]
         for batch, at in zip(data.batches(0, steps), data.addresses(0, steps), strict=True)
     ]
     data.close()

@@ -11,12 +11,12 @@ from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import Staged
 from raykd.teachers import captured, frozen_teacher
 from raykd.teachers.captured import MOST, Capture, Captured
-from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from tests.support.gpu_step import frozen
 from tests.support.simulated_gpu import CUDA, CaptureError, Trace, simulated_gpu
 
 
-def traced_pass(form: Form, features=()) -> Trace:
+def traced_pass(form: TeacherPrecision, features=()) -> Trace:
     """What the second pass of a ResNet-8 does to the simulated GPU."""
     teacher = frozen(create("resnet8", 10, 32), form)
     with simulated_gpu():
@@ -30,7 +30,9 @@ def traced_pass(form: Form, features=()) -> Trace:
 
 @pytest.mark.parametrize("features", [(), ("stage1", "pooled")])
 def test_a_captured_pass_is_one_launch_of_the_same_kernels(features):
-    one_by_one, graph = (traced_pass(Form("recipe", launch), features) for launch in ("one by one", "captured"))
+    one_by_one, graph = (
+        traced_pass(TeacherPrecision("recipe", launch), features) for launch in ("one by one", "captured")
+    )
     copies = 2 + len(features)  # the images in; the logits and the features out
     assert graph.kernels == one_by_one.kernels + copies and graph.launches == 1 + copies
     assert one_by_one.launches == one_by_one.kernels and not graph.waits

@@ -10,23 +10,23 @@ import torch
 from raykd import UserError
 from raykd.contract import Batch
 from raykd.launch.driver.validate import check
-from raykd.launch.worker import precision_choice as kept_form
+from raykd.launch.worker import precision_choice
 from raykd.methods.kd import KD
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze, lowered
 from raykd.recipe import Precision, Teachers
 from raykd.recipe.fingerprint import fingerprint
 from raykd.storage.folder import Folder
-from raykd.teachers.frozen_teacher import Form, FrozenTeacher
+from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training import choose_precision, loop
 from raykd.training.choose_precision import Measured
 from raykd.training.state import new_state
 from tests.training import tiny
 
-PLAIN, HALF = Form(), Form("bfloat16")
+PLAIN, HALF = TeacherPrecision(), TeacherPrecision("bfloat16")
 
 
-def teacher(form: Form = PLAIN) -> FrozenTeacher:
+def teacher(form: TeacherPrecision = PLAIN) -> FrozenTeacher:
     torch.manual_seed(5)
     return FrozenTeacher("tiny", tiny.network().eval().requires_grad_(False), "", 0, form=form)
 
@@ -65,7 +65,11 @@ def test_only_what_autocast_casts_is_cast_ahead():
 
 
 def test_the_fastest_form_that_leaves_the_loss_alone_is_chosen():
-    quick, wrong, compiled = Form("float16"), Form("bfloat16", "compiled"), Form("recipe", "compiled")
+    quick, wrong, compiled = (
+        TeacherPrecision("float16"),
+        TeacherPrecision("bfloat16", "compiled"),
+        TeacherPrecision("recipe", "compiled"),
+    )
     measured = {PLAIN: Measured(1.0, 0.0), HALF: Measured(0.5, 9e-4), wrong: Measured(0.1, 1.1e-3)}
     assert choose_precision.choose(measured) == HALF
     assert choose_precision.choose(measured | {compiled: Measured(0.4, 1e-7)}) == compiled
@@ -122,7 +126,7 @@ def test_candidates_depend_on_the_device_and_the_recipe():
     recipe = tiny.recipe()
     assert choose_precision.candidates(recipe, tiny.CPU) == [PLAIN, HALF]
     cast = replace(recipe, precision=Precision(autocast="bfloat16", compile=True))
-    assert choose_precision.candidates(cast, tiny.CPU) == [PLAIN, Form(launch="compiled")]
+    assert choose_precision.candidates(cast, tiny.CPU) == [PLAIN, TeacherPrecision(launch="compiled")]
     assert len(choose_precision.candidates(recipe, torch.device("cuda"))) == 6
 
 
@@ -143,13 +147,13 @@ def test_a_run_that_goes_on_keeps_its_choice(tmp_path, monkeypatch):
     data = tiny.data(recipe)[0]
     distiller = tiny.distiller(recipe.method, [taught.network])
     measured, said = {PLAIN: Measured(1.0, 0.0), HALF: Measured(0.5, 1e-5)}, []
-    monkeypatch.setattr(kept_form, "measure", lambda *args: measured)
-    settle = lambda: kept_form.settle(Folder(tmp_path), recipe, distiller, [taught], data, tiny.CPU, 0, said.append)  # noqa: E731
-    assert settle() == HALF
+    monkeypatch.setattr(precision_choice, "measure", lambda *args: measured)
+    args = (Folder(tmp_path), recipe, distiller, [taught], data, tiny.CPU, 0, said.append)
+    assert precision_choice.choose_precision(*args) == HALF
     assert said == [choose_precision.described(HALF, measured)] and "teachers run in bfloat16" in said[0]
-    assert json.loads((tmp_path / kept_form.FILE).read_text())["precision"] == "bfloat16"
+    assert json.loads((tmp_path / precision_choice.FILE).read_text())["precision"] == "bfloat16"
     measured[HALF] = Measured(2.0, 1e-5)  # today it would be another one
-    assert settle() == HALF and len(said) == 1
+    assert precision_choice.choose_precision(*args) == HALF and len(said) == 1
     data.close()
 
 

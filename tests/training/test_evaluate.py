@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from raykd.contract import Batch
-from raykd.training.evaluation.ensemble import evaluate_members, together
+from raykd.training.evaluation.ensemble import combined, evaluate_members
 from raykd.training.evaluation.evaluate import BINS, evaluate, figures, sums
 
 
@@ -121,4 +121,4 @@ def test_what_several_networks_say_together():
     counts = np.stack([np.bincount(row, minlength=5) for row in logits.argmax(-1).T])
     elected = (counts + 0.5 * mean).argmax(-1)
     assert found["vote"] == {"top1": (elected == labels).mean()}
-    assert together({"a": members["a"]}) == {}
+    assert combined({"a": members["a"]}) == {}

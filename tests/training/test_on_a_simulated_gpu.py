@@ -12,8 +12,8 @@ from raykd.data.transfer import to_host
 from raykd.recipe import SGD, AdamW, Precision
 from raykd.teachers.cache.formats import Full
 from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
-from raykd.teachers.frozen_teacher import Form
-from raykd.teachers.outputs import ask
+from raykd.teachers.frozen_teacher import TeacherPrecision
+from raykd.teachers.outputs import teacher_outputs
 from tests.support import every_method, gpu_step
 from tests.support.simulated_gpu import CUDA, DeviceMismatch, Trace, is_pinned, simulated_gpu
 
@@ -75,11 +75,11 @@ def test_a_run_goes_on_from_a_checkpoint_on_the_gpu(name):
 
 
 PRECISIONS = [
-    ("bfloat16", Form()),
-    ("bfloat16", Form("bfloat16")),
-    ("float32", Form("bfloat16")),
-    pytest.param("float16", Form("float16"), marks=pytest.mark.slow),
-    pytest.param("float16", Form(), marks=pytest.mark.slow),
+    ("bfloat16", TeacherPrecision()),
+    ("bfloat16", TeacherPrecision("bfloat16")),
+    ("float32", TeacherPrecision("bfloat16")),
+    pytest.param("float16", TeacherPrecision("float16"), marks=pytest.mark.slow),
+    pytest.param("float16", TeacherPrecision(), marks=pytest.mark.slow),
 ]
 
 
@@ -91,7 +91,7 @@ def test_teachers_and_students_run_under_autocast(name, autocast, form):
         given, wanted = gpu_step.batch(SIZES), run.state.distiller.teacher_features
         for _ in range(2):  # the first step makes what all of them use
             with Trace() as trace:
-                outputs = ask(run.teachers, wanted, given.images, run.context)
+                outputs = teacher_outputs(run.teachers, wanted, given.images, run.context)
                 with run.context():
                     step = run.model(given, outputs, 100.0)
         assert not trace.waits
@@ -106,11 +106,13 @@ def casts(form, autocast):
         images = gpu_step.batch(SIZES).images
         for _ in range(2):
             with Trace() as trace:
-                ask(run.teachers, ((),), images, run.context)
+                teacher_outputs(run.teachers, ((),), images, run.context)
     return trace.operations["aten._to_copy.default"]
 
 
-@pytest.mark.parametrize(("form", "autocast", "most"), [(Form(), "bfloat16", 1), (Form("bfloat16"), "float32", 2)])
+@pytest.mark.parametrize(
+    ("form", "autocast", "most"), [(TeacherPrecision(), "bfloat16", 1), (TeacherPrecision("bfloat16"), "float32", 2)]
+)
 def test_a_frozen_teachers_weights_are_not_cast_in_every_step(form, autocast, most):
     """The images are, and where the form is the teacher's own its logits."""
     assert casts(form, autocast) <= most

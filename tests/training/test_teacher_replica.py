@@ -11,7 +11,7 @@ from raykd.models import create
 from raykd.models.config import Network
 from raykd.recipe import Precision, Pretrained, Teachers
 from raykd.teachers.load import load_teachers
-from raykd.teachers.outputs import ask, split
+from raykd.teachers.outputs import split, teacher_outputs
 from raykd.teachers.precision import autocast
 from raykd.training import teacher_replica as replica
 from raykd.training.setup import Placement
@@ -40,7 +40,10 @@ def expected(recipe, rank, world, start, stop):
     train.finish.format = torch.channels_last
     teachers, context = load_teachers(recipe.teachers, recipe.data, "0123456789", ()), autocast(recipe, tiny.CPU)
     batches = zip(range(start, stop), train.batches(start, stop), strict=True)
-    return {step: [ask(teachers, FEATURES, p.images, context) for p in split(batch, 2)] for step, batch in batches}
+    return {
+        step: [teacher_outputs(teachers, FEATURES, p.images, context) for p in split(batch, 2)]
+        for step, batch in batches
+    }
 
 
 def tensors(parts):

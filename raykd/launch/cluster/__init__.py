@@ -1,4 +1,4 @@
-"""The cluster itself: the connection, room for workers, signals, losses, and what drivers and workers tell each other.
+"""The Ray cluster: connection, capacity for workers, signals, preemption and failures.
 
 The lowest room of launch; it imports none of the others.
 """

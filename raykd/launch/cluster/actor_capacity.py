@@ -1,4 +1,4 @@
-"""Whether a run's workers and the actors of their remote teachers have room on a cluster together, now or ever."""
+"""Whether a cluster has the capacity for a run's workers together with the actors of their remote teachers."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,31 +10,31 @@ from raykd.recipe import Recipe
 
 
 def actors_of(recipe: Recipe) -> int:
-    """Actors of each worker."""
+    """Number of actors of each worker."""
     teachers = recipe.teachers
     return teachers.actors if teachers.placement == "remote" and teachers.sources else 0
 
 
 def options(recipe: Recipe) -> dict[str, float]:
-    """Ray's options of one actor."""
+    """Ray options of one actor."""
     return {"num_cpus": recipe.teachers.cpus_per_actor, "num_gpus": recipe.teachers.gpus_per_actor}
 
 
 def needs(recipe: Recipe) -> str:
-    """One actor's resources in words."""
+    """One actor's resources as text."""
     return ", ".join(f"{amount:g} {name}" for name, amount in _per_actor(recipe).items())
 
 
 def bounded(recipe: Recipe) -> Recipe:
-    """The recipe with, in an elastic run, no more workers than there is room for along with their actors.
+    """The recipe; in an elastic run with at most as many workers as fit on the cluster along with their actors.
 
-    Ray would grow the group until no CPU is left. Raises UserError where even the least workers can never have room.
+    Ray would grow the group until no CPU is left. Raises UserError if even the minimum can never fit.
     """
     least, most = connection.workers_of(recipe)
     limits = Limits.read()
     if not actors_of(recipe) or not limits.known:
         return recipe
-    room = together(_largest(limits), recipe, most)
+    room = workers_that_fit(_largest(limits), recipe, most)
     if room < least:
         grown = " even when the autoscaler has added all it may" if limits.types else ""
         raise UserError(
@@ -46,9 +46,9 @@ def bounded(recipe: Recipe) -> Recipe:
     return replace(recipe, workers=(least, room)) if isinstance(recipe.workers, tuple) else recipe
 
 
-def together(nodes: list[Node], recipe: Recipe, most: int) -> int:
-    """How many workers, `most` at most, have room on the nodes along with their actors, however they are placed."""
-    beside = [0] + [-1] * most  # by number of workers: the most actors that have room beside them; -1: none
+def workers_that_fit(nodes: list[Node], recipe: Recipe, most: int) -> int:
+    """How many workers, at most `most`, are sure to fit on the nodes along with their actors, however they are placed."""
+    beside = [0] + [-1] * most  # by number of workers: the maximum number of actors that fit beside them; -1: not even the workers fit
     for node in nodes:
         here = _mixes(node, recipe, most)
         beside = [
@@ -59,7 +59,7 @@ def together(nodes: list[Node], recipe: Recipe, most: int) -> int:
 
 
 def waiting(recipe: Recipe, rank: int) -> str:
-    """What a worker whose actor has not answered yet waits for, in a line."""
+    """What a worker is waiting for while its actor has not answered yet, as one line."""
     nodes = connection.nodes()
     coming = Limits.read().in_words(nodes)
     return f"worker {rank} waits for a remote teacher to find {needs(recipe)} and start: {len(nodes)} node(s){coming}"
@@ -71,7 +71,7 @@ def _per_actor(recipe: Recipe) -> dict[str, float]:
 
 
 def _mixes(node: Node, recipe: Recipe, most: int) -> list[int]:
-    """By number of workers on a node: how many actors have room beside them there."""
+    """By number of workers on a node: how many actors fit beside them."""
     worker = connection.per_worker(recipe)
     found = []
     for count in range(min(connection.fit(node, recipe), most) + 1):
@@ -82,8 +82,10 @@ def _mixes(node: Node, recipe: Recipe, most: int) -> list[int]:
 
 
 def _largest(limits: Limits) -> list[Node]:
-    """The cluster's nodes at its largest, of each type as many as there may be: the limit of all together is passed
-    over where there are several types, as which of them count depends on what is placed where."""
+    """The nodes of the cluster at its maximum size, of each type its maximum number.
+
+    With several types the limit over all types is ignored, as it depends on the placement which of them are started.
+    """
     alive = connection.nodes()
     if not limits.types:
         return alive

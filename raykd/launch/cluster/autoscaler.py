@@ -1,4 +1,4 @@
-"""What Ray's autoscaler may still add. Ray publishes no limits: they are read where the head's own process has them."""
+"""What Ray's autoscaler may still add. Ray has no API for its limits: they are read from the head's configuration."""
 
 import json
 import os
@@ -18,18 +18,18 @@ class Node:
 
 @dataclass(frozen=True)
 class Limits:
-    """known: False where there is an autoscaler whose limits can't be read, as on Kubernetes.
+    """known: False if there is an autoscaler whose limits can't be read, e.g. on Kubernetes.
 
-    There $RAYKD_NODE_TYPES may say them, as JSON in the form of `ray up`'s files: available_node_types and max_workers.
+    $RAYKD_NODE_TYPES can give them as JSON in the format of `ray up`: available_node_types and max_workers.
     """
 
     known: bool = True
     types: tuple[tuple[Node, int], ...] = ()  # a node type's resources and labels, and how many there may be
-    total: int = field(default=0)  # of all types together
+    total: int = field(default=0)  # over all types
 
     @staticmethod
     def read() -> "Limits":
-        """Limits of the cluster that this process has joined; no types where it has no autoscaler."""
+        """Limits of the cluster that this process has joined; no types if it has no autoscaler."""
         if os.environ.get("RAYKD_NODE_TYPES"):
             return _limits(json.loads(os.environ["RAYKD_NODE_TYPES"]))
         if os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("RAY_CLUSTER_NAME"):
@@ -38,9 +38,9 @@ class Limits:
         return _limits(yaml.safe_load(path.read_text(encoding="utf-8"))) if path is not None else Limits()
 
     def most(self, alive: list[Node], worth: Callable[[Node], int]) -> list[Node]:
-        """The nodes at the cluster's largest, by what a node is worth. Without an autoscaler: those alive.
+        """The nodes of the cluster at its maximum size, by what a node is worth. Without an autoscaler: those alive.
 
-        With one, all nodes but the head are its own, so they are counted by its limits and not a second time.
+        With one, every node but the head belongs to it, so these are counted by its limits only.
         """
         if not self.types:
             return alive
@@ -66,7 +66,7 @@ def _limits(config: dict) -> Limits:
 
 
 def _config_path() -> Path | None:
-    """The file that the head's monitor on this node was given by `ray up`, or `ray start --autoscaling-config`."""
+    """The configuration file of the head's monitor on this node, from `ray up` or `ray start --autoscaling-config`."""
     import ray
 
     address = f"--gcs-address={ray.get_runtime_context().gcs_address}"

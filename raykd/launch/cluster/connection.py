@@ -1,4 +1,4 @@
-"""Ray itself: started quietly where there is none, joined where there is; whether it can place a run, now or ever."""
+"""Connects to Ray: joins a running cluster or starts a local one; checks whether it can place a run."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from raykd.launch.cluster.ray_internals import draining_nodes, free_resources, o
 from raykd.launch.cluster.signals import at_once
 from raykd.recipe import Recipe
 
-# Read by Ray when it is imported or when Train starts; what a user sets himself stays.
+# Ray reads these when it is imported or when Train starts; values set by the user take precedence.
 QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -21,14 +21,14 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Ray's handler of SIGTERM would wait for so long for Ray Serve, which is not used.
+    # Ray's SIGTERM handler would wait this long for Ray Serve, which is not used.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
 
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Inside: a Ray cluster. One that was started here ends with it."""
+    """Context with a Ray cluster; one that was started here is shut down at its end."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray
@@ -36,7 +36,7 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Ray itself asks for a token where it starts a cluster, and shows one where there is one. RAY_AUTH_MODE=token would
+    # Ray requires a token when it starts a cluster, and sends one if there is one. RAY_AUTH_MODE=token would
     # come too late here for the Ray that a recipe with a search has imported.
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
     options |= {} if inside_cluster() else {"include_dashboard": False}
@@ -55,7 +55,7 @@ def connected() -> Iterator[None]:
 
 
 def _expect_head() -> None:
-    """Raise UserError where nobody listens at the HOST:PORT that Ray would join; Ray itself would try for minutes."""
+    """Raise UserError if nothing listens at the HOST:PORT that Ray would join; Ray itself would retry for minutes."""
     address, cure = os.environ.get("RAY_ADDRESS", ""), "correct or unset RAY_ADDRESS"
     if not address and _current_cluster().is_file():
         address = _current_cluster().read_text(encoding="utf-8", errors="replace").strip()
@@ -75,35 +75,35 @@ def inside_cluster() -> bool:
 
 
 def _current_cluster() -> Path:
-    """Where Ray notes the head that was started on this machine."""
-    # Not through Ray's own function: Ray reads its environment when imported, and what to put there depends on this.
+    """Ray's record of the head that was started on this machine."""
+    # Not by Ray's own function: Ray reads its environment at import, and what to set there depends on the result.
     return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
 
 
 def inside_job() -> bool:
-    """Whether this process is the driver of a Ray job, whose current folder is a copy that is thrown away."""
+    """Whether this process is the driver of a Ray job, whose working directory is a temporary copy."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 def token_file() -> str:
-    """Where Ray keeps this user's token."""
+    """Path of this user's Ray token."""
     return os.path.expanduser(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token"))
 
 
 def has_token() -> bool:
-    """Whether there is a token to show to a cluster."""
+    """Whether there is a token for a cluster."""
     return bool(os.environ.get("RAY_AUTH_TOKEN")) or os.path.isfile(token_file())
 
 
 def tighten_token() -> None:
-    """Ray writes its token readable by everyone; make it the user's own."""
+    """Make Ray's token file readable by its owner only; Ray itself writes it readable by everyone."""
     path = token_file()
     if os.path.isfile(path) and os.stat(path).st_uid == os.getuid():
         os.chmod(path, 0o600)
 
 
 def on_this_node() -> Any:
-    """Scheduling strategy of an actor that must outlive the worker nodes: it stays on the driver's node."""
+    """Scheduling strategy for an actor that must outlive the worker nodes: it runs on the driver's node."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -111,12 +111,12 @@ def on_this_node() -> Any:
 
 
 def workers_of(recipe: Recipe) -> tuple[int, int]:
-    """Least and most workers."""
+    """Minimum and maximum number of workers."""
     return recipe.workers if isinstance(recipe.workers, tuple) else (recipe.workers, recipe.workers)
 
 
 def per_worker(recipe: Recipe) -> dict[str, float]:
-    """Ray resources of one worker."""
+    """The Ray resources of one worker."""
     resources = {"CPU": float(recipe.cpus_per_worker)}
     if recipe.gpus_per_worker:
         resources["GPU"] = float(recipe.gpus_per_worker)
@@ -126,17 +126,17 @@ def per_worker(recipe: Recipe) -> dict[str, float]:
 
 
 def labels_of(recipe: Recipe) -> dict[str, str]:
-    """Ray's label selector of the nodes that a recipe's workers need; raises UserError."""
+    """Ray's label selector for a recipe's workers; raises UserError if Ray rejects it."""
     for label in recipe.node_labels:
         if label.count("=") != 1 or not all(label.split("=")):
             raise UserError(f"node_labels: {label!r} is not of the form KEY=VALUE")
     return dict(label.split("=") for label in recipe.node_labels)
 
 
-def check_room(recipe: Recipe) -> None:
-    """Raise UserError where the cluster, an autoscaler's limits included, can never place the recipe's least workers.
+def check_capacity(recipe: Recipe) -> None:
+    """Raise UserError if the cluster can never place the recipe's minimum of workers, even after scaling up.
 
-    Ray itself would wait for ever without a word.
+    Ray itself would wait forever without a message.
     """
     least, _ = workers_of(recipe)
     limits = Limits.read()
@@ -153,13 +153,13 @@ def check_room(recipe: Recipe) -> None:
 
 
 def needs(recipe: Recipe) -> str:
-    """One worker's resources and labels in words."""
+    """One worker's resources and labels as text."""
     amounts = [name if ":" in name else f"{amount:g} {name}" for name, amount in per_worker(recipe).items()]
     return ", ".join(amounts + [f"label {label}" for label in recipe.node_labels])
 
 
 def nodes() -> list[Node]:
-    """The nodes that are alive, with what they have in all."""
+    """The nodes that are alive, with their total resources."""
     import ray
 
     return [_node(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
@@ -170,14 +170,14 @@ def _node(entry: dict[str, Any], resources: dict[str, float]) -> Node:
 
 
 def fit(node: Node, recipe: Recipe) -> int:
-    """How many of the recipe's workers a node has room for."""
+    """How many of the recipe's workers fit on a node."""
     if any(node.labels.get(key) != value for key, value in labels_of(recipe).items()):
         return 0
     return int(min(node.resources.get(name, 0.0) // amount for name, amount in per_worker(recipe).items()))
 
 
 def waiting(recipe: Recipe) -> str:
-    """What the recipe's workers wait for, in a line; empty where they don't."""
+    """What the recipe's workers are waiting for, as one line; empty if they are not waiting."""
     import ray
 
     least, _ = workers_of(recipe)
@@ -192,7 +192,7 @@ def waiting(recipe: Recipe) -> str:
 
 
 def _pending(recipe: Recipe) -> bool:
-    """Whether a placement group of such workers has no place yet."""
+    """Whether a placement group of such workers is still pending."""
     from ray.util import placement_group_table
 
     wanted = per_worker(recipe)
@@ -201,9 +201,9 @@ def _pending(recipe: Recipe) -> bool:
 
 
 class Drains:
-    """Nodes that the cluster is about to take away (a spot machine's notice, an autoscaler going down).
+    """Nodes that are being drained (a spot machine's notice, an autoscaler scaling down).
 
-    The driver asks, once for all. Ray Train 2.60's own `get_preemption_info` is a collective of all workers, to be
+    The driver polls on behalf of all workers. Ray Train 2.60's `get_preemption_info` is a collective of all workers, to be
     called at the same steps; its watcher looks every 5 s, and its controller ends the workers by itself.
     """
 
@@ -211,6 +211,6 @@ class Drains:
         self._known: set[str] = set()
 
     def new(self) -> bool:
-        """Whether there is one that was not there before."""
+        """Whether a node has begun draining since the last call."""
         known, self._known = self._known, draining_nodes()
         return bool(self._known - known)

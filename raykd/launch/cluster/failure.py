@@ -1,4 +1,4 @@
-"""What went wrong with a run, in one line that a person can act on."""
+"""Why a run failed, as one actionable line."""
 
 import re
 import traceback
@@ -14,14 +14,14 @@ from raykd.training.update.nonfinite import NotFiniteError
 
 
 class RunFailed(RuntimeError):
-    """A run ended without its result; one line says why."""
+    """A run ended without a result; the message is one line."""
 
 
 class TeachersLost(RuntimeError):
-    """The actors of a worker's remote teachers are lost as often as they are replaced."""
+    """The actors of a worker's remote teachers keep being lost after each replacement."""
 
 
-# What a restart would only meet again (NotFiniteError is an ArithmeticError); lost workers and broken connections,
+# Errors that a restart would only repeat (NotFiniteError is an ArithmeticError); lost workers and broken connections,
 # which it mends, are other errors.
 HOPELESS: tuple[type[Exception], ...] = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError)
 HOPELESS += (LookupError, NameError, NotImplementedError, Superseded, TeachersLost, TypeError, ValueError)
@@ -37,7 +37,7 @@ NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running l
 
 
 def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> Failure | None:
-    """The failure of an error that would only come again; None where trying again may help."""
+    """The failure of an error that a restart would only repeat; None if a restart may help."""
     if is_out_of_memory(error):
         return Failure("failure", Size.of(recipe).too_large(world))
     if NOT_REPEATABLE in str(error):
@@ -51,7 +51,7 @@ def fatal(error: BaseException, recipe: Recipe, rank: int, world: int) -> Failur
 
 
 def one_line(error: BaseException, rank: int) -> str:
-    """The error, and for one that nobody meant to raise the place where it was."""
+    """The error as one line, with its location if it is an unexpected one."""
     if isinstance(error, (UserError, NotFiniteError, Superseded, TeachersLost)):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
@@ -59,13 +59,13 @@ def one_line(error: BaseException, rank: int) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device, this process or (as Ray says of a worker that it killed) the node had no memory left."""
+    """Whether the device, this process, or the node (for a worker that Ray killed) ran out of memory."""
     return isinstance(error, MemoryError) or any(mark in f"{type(error).__name__} {error}" for mark in NO_MEMORY)
 
 
 @dataclass(frozen=True)
 class Size:
-    """What explains failures of a recipe, in plain values: Train's controller can't import a user's classes."""
+    """The parts of a recipe that explain failures, as plain values: Train's controller can't import a user's classes."""
 
     networks: tuple[str, ...]
     batch_size: int
@@ -79,7 +79,7 @@ class Size:
         return cls(tuple(networks(recipe)), recipe.batch_size, recipe.accumulate, *limits)
 
     def too_large(self, world: int) -> str:
-        """Batch, networks, and what to lower."""
+        """Batch size, networks, and what to reduce, as text."""
         share = -(-self.batch_size // max(1, world))
         part = f", or a larger part of the GPU than --gpus-per-worker {self.gpus:g}" if 0 < self.gpus < 1 else ""
         return (
@@ -90,7 +90,7 @@ class Size:
 
 
 def networks(recipe: Recipe) -> list[str]:
-    """The networks of a recipe in words."""
+    """The networks of a recipe as text."""
     found = [f"student {recipe.student.name}"]
     for source in recipe.teachers.sources:
         if isinstance(source, Train):
@@ -103,18 +103,18 @@ def networks(recipe: Recipe) -> list[str]:
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """What a worker raised, without Ray's wrapping."""
+    """The exception that a worker raised, without Ray's wrappers."""
     return getattr(error, "cause", None) or error
 
 
 def preempted(failures: dict[int, BaseException]) -> bool:
-    """Whether Ray knows that a worker's node was taken away."""
+    """Whether Ray reports that a worker's node was preempted."""
     causes = [getattr(error, "health_check_failure", error) for error in failures.values()]
     return any(getattr(cause, "preempted", False) for cause in causes)
 
 
 def explain(failures: dict[int, BaseException], workers: dict[int, WorkerStatus], size: Size) -> str:
-    """Why workers were lost; failures and workers by rank."""
+    """Why workers were lost; `failures` and `workers` by rank."""
     causes = {rank: cause_of(error) for rank, error in sorted(failures.items())}
     for cause in causes.values():
         if is_out_of_memory(cause):
@@ -123,15 +123,15 @@ def explain(failures: dict[int, BaseException], workers: dict[int, WorkerStatus]
         if any(mark in str(cause) for mark in TIMED_OUT):
             return f"a worker kept the others waiting for more than {size.timeout:g} s: {stuck(workers)}"
     if all(is_lost_process(cause) for cause in causes.values()) and _waited_too_long(workers, size.timeout):
-        # NCCL's watchdog ends the processes that have waited too long, without an error that Ray could hand on.
+        # NCCL's watchdog ends processes that have waited too long, without an error that Ray could forward.
         return f"a worker kept the others waiting for more than {size.timeout:g} s: {stuck(workers)}"
-    # A worker that is gone makes the others fail in their collectives; its own end says more than theirs.
+    # A lost worker makes the others fail in their collectives; its own error is the informative one.
     rank, cause = min(causes.items(), key=lambda item: (type(item[1]).__name__ == "RuntimeError", item[0]))
     return f"worker {rank}{_home(workers.get(rank))}: {in_short(cause)}"
 
 
 def in_short(error: BaseException) -> str:
-    """An error's last line; of Ray's paragraph on a lost process what can be known."""
+    """An error's last line; Ray's paragraph on a lost process is reduced to its facts."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if is_lost_process(error):
         return "its process was lost: killed from outside, by the system for want of memory, or by a crash of its own"
@@ -139,23 +139,23 @@ def in_short(error: BaseException) -> str:
 
 
 def is_lost_process(error: BaseException) -> bool:
-    """Whether Ray says of a worker's process that it ended by itself, without an error."""
+    """Whether Ray reports that a worker's process ended by itself, without an error."""
     return any("worker process has died" in line and "SYSTEM_ERROR" in line for line in str(error).splitlines())
 
 
 def _waited_too_long(workers: dict[int, WorkerStatus], timeout: float) -> bool:
-    """Whether a worker had waited for the others nearly as long as it may; what it tells is a second old or two."""
+    """Whether a worker had nearly reached the collective timeout; its status is up to two seconds old."""
     return any(worker.waits and worker.stands > 0.9 * timeout - 5 for worker in workers.values())
 
 
 def full_node(error: BaseException) -> str:
-    """The node that had no memory left, where Ray killed workers for that; else ""."""
+    """The node that ran out of memory, if Ray killed workers for that; else ""."""
     found = re.search(r"Memory on the node \(IP: ([^,]+),.*?\) was (.+?) \(", str(error), re.DOTALL)
     return f"the memory of node {found[1]} was full ({found[2]}), so Ray killed workers there; " if found else ""
 
 
 def of_train(error: BaseException, size: Size, world: int) -> str:
-    """Why Ray Train itself ended: its controller, or an actor beside the workers."""
+    """Why Ray Train itself ended: its controller or another actor that is not a worker."""
     cause = getattr(error, "controller_failure", error)
     if is_out_of_memory(cause):
         return full_node(cause) + size.too_large(world)
@@ -163,7 +163,7 @@ def of_train(error: BaseException, size: Size, world: int) -> str:
 
 
 def stuck(workers: dict[int, WorkerStatus]) -> str:
-    """Who the others wait for: whoever has not been heard of, else whoever does not wait itself."""
+    """The ranks that the others wait for: those that stopped reporting, else those that are not waiting themselves."""
     silent = {rank: worker for rank, worker in workers.items() if worker.silent > 10}
     busy = {rank: worker for rank, worker in workers.items() if not worker.waits}
     suspects = silent or busy or workers
@@ -179,7 +179,7 @@ def _home(worker: WorkerStatus | None) -> str:
 
 
 def reason(error: BaseException, workers: dict[int, WorkerStatus], recipe: Recipe) -> str:
-    """Why a run failed, in one line; a user's error in a worker is raised again as what it is."""
+    """Why a run failed, as one line; raises a worker's UserError again."""
     failures = getattr(error, "worker_failures", {})
     for cause in map(cause_of, failures.values()):
         if isinstance(cause, UserError) or type(cause).__name__ == "UserError":
@@ -190,7 +190,7 @@ def reason(error: BaseException, workers: dict[int, WorkerStatus], recipe: Recip
 
 
 def give_up(failure: Failure) -> NoReturn:
-    """End a run that a restart can't mend; leaving the driver ends its workers."""
+    """End a run that a restart can't repair by raising; the workers end with the driver."""
     if failure.kind == "input":
         raise UserError(failure.line)
     raise RunFailed(failure.line)

@@ -1,7 +1,7 @@
-"""Placement groups that nobody uses any more, and that Ray itself would keep: they hold CPUs which others wait for.
+"""Removes abandoned placement groups, which Ray keeps and whose CPUs others wait for.
 
-Ray Train 2.60 has a cleaner of its own, which is told of a group only once the group's workers have started: that of a
-controller which dies while it waits for room stays, and its CPUs with it as soon as there is room.
+Ray Train 2.60 has a cleaner of its own, but it learns of a group only once the group's workers have started: if a
+controller dies while it waits for resources, its group stays, and takes CPUs as soon as they become free.
 """
 
 import threading
@@ -15,10 +15,10 @@ from raykd.launch.cluster.ray_internals import Group, actor_lives, dead_jobs, pl
 
 
 def reap() -> int:
-    """Remove the groups of dead jobs, and in this job those whose creator is dead; returns how many.
+    """Remove the groups of dead jobs, and those of this job whose creator is dead; returns their number.
 
-    Ray frees a group when both its job and the actor that made it are dead. A trial that is stopped takes its Train
-    controller with it while the job lives on; and a controller that dies while it waits for a group leaves that.
+    Ray frees a group when both its job and the actor that created it are dead. Stopping a trial kills its Train
+    controller while the job lives on, and a controller that dies while waiting for a group leaves that group.
     """
     mine, dead = ray.get_runtime_context().get_job_id(), dead_jobs()
     orphans = [group for group in placement_groups() if _orphaned(group, mine, dead)]
@@ -37,7 +37,7 @@ def _orphaned(group: Group, mine: str, dead: set[str]) -> bool:
 
 @contextmanager
 def reaped(seconds: float = 1.0) -> Iterator[None]:
-    """Inside, and once at its end, groups are reaped as soon as their trials have gone."""
+    """Context in which, and at whose end, groups of ended trials are removed."""
     ended = threading.Event()
 
     def watch() -> None:

@@ -1,6 +1,6 @@
-"""A worker process that is told to go (SIGTERM: a spot machine's notice, a node's shutdown): a checkpoint first.
+"""Checkpoint before preemption: a worker process gets SIGTERM at a spot machine's notice or a node's shutdown.
 
-Ray Train 2.60 tells workers of nodes that drain, not of a signal to the process (see connection.Drains for its own).
+Ray Train 2.60 reports draining nodes to the workers (see connection.Drains), but not a signal to the process.
 """
 
 import signal
@@ -16,12 +16,12 @@ asked = threading.Event()
 
 
 def listen() -> None:
-    """Turn SIGTERM into `asked`; runs in a worker's main thread, as only that may."""
+    """Turn SIGTERM into `asked`; must run in a worker's main thread, as signal handlers do."""
     signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
 
 
 class Backend(_TorchBackend):
-    """Ray's backend for torch, whose workers also listen."""
+    """Ray's torch backend, whose workers also listen for SIGTERM."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         worker_group.execute(listen)

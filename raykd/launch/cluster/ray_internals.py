@@ -1,6 +1,6 @@
-"""What raykd uses of Ray that is private, so that a new version of Ray is checked against one file.
+"""Every private Ray API that raykd uses, so that a new version of Ray needs to be checked against one file.
 
-pyproject.toml bounds Ray to the minor versions that this was tested with. (One private class is subclassed elsewhere:
+pyproject.toml limits Ray to the minor versions that this was tested with. (One private class is subclassed elsewhere:
 torch's backend in `preemption`, as importing that imports torch.)
 """
 
@@ -11,21 +11,21 @@ from typing import Any, NamedTuple, cast
 
 
 class Group(NamedTuple):
-    """A placement group, as the head's own table has it."""
+    """A placement group as listed in the head's table."""
 
     id: bytes
     job: str  # hexadecimal, of the job that made it
-    actor: bytes  # that made it; empty where a driver did
+    actor: bytes  # that created it; empty if a driver did
     actor_dead: bool
     detached: bool
 
 
 @contextmanager
 def own_process_group() -> Iterator[None]:
-    """Ray's processes that are started inside leave the driver's process group.
+    """Context in which Ray starts its processes in a process group of their own, apart from the driver's.
 
-    `timeout`, shells and batch systems signal a whole group. Ray would end at once, while the driver still needs it
-    to have a checkpoint written. Ray's processes end with the driver in any case, as they ask the kernel for that.
+    `timeout`, shells and batch systems signal a whole group. Ray would end at once, while the driver still needs it to
+    save a checkpoint. Ray's processes end with the driver in any case, as they request that from the kernel.
     """
     from ray._private import services
 
@@ -38,14 +38,14 @@ def own_process_group() -> Iterator[None]:
 
 
 def free_resources() -> dict[str, dict[str, float]]:
-    """What each node has left, by its id."""
+    """Free resources by node id."""
     from ray._private.state import available_resources_per_node
 
     return dict(available_resources_per_node())
 
 
 def draining_nodes() -> set[str]:
-    """Ids of the nodes that the cluster is about to take away."""
+    """Ids of the nodes that are being drained."""
     from ray._private.state import state
 
     return set(state.get_draining_nodes())
@@ -59,7 +59,7 @@ def dead_jobs() -> set[str]:
 
 
 def placement_groups() -> list[Group]:
-    """All placement groups that are not removed. Unlike Ray's public listing, this needs no dashboard."""
+    """All placement groups that are not removed. Unlike Ray's public listing, this works without the dashboard."""
     from ray._private.state import state
     from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Table  # type: ignore[attr-defined]  # made at run time
 
@@ -68,14 +68,14 @@ def placement_groups() -> list[Group]:
 
 
 def _group(entry: Any) -> Group:
-    # Of a group that no actor but a driver made, the table says that its actor is dead, and gives none.
+    # For a group created by a driver, the table has no actor and reports it as dead.
     actor = entry.creator_actor_id if entry.creator_actor_id.strip(b"\xff") else b""
     job, dead = entry.creator_job_id.hex(), entry.creator_actor_dead
     return Group(entry.placement_group_id, job, actor, dead, entry.is_detached)
 
 
 def actor_lives(actor: bytes) -> bool:
-    """Whether an actor is there, or is being started."""
+    """Whether an actor is alive or being started."""
     from ray._private.state import state
 
     known = state.actor_table(actor.hex()).get("State")

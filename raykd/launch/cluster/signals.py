@@ -1,4 +1,4 @@
-"""Stopping in order: a signal to the driver, a checkpoint by the first worker, and the end."""
+"""Graceful shutdown: a signal to the driver, a checkpoint by rank 0, then the end."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class StopRequested(Exception):
-    """The run was asked to stop and has saved a checkpoint at `step`."""
+    """The run has stopped on request, with a checkpoint at `step`."""
 
     def __init__(self, step: int):
         super().__init__(f"stopped at step {step}")
@@ -17,7 +17,7 @@ class StopRequested(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Asked to stop by a signal, SIGINT or another, and stopped in order."""
+    """A signal, such as SIGINT, stopped the run gracefully."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -33,7 +33,7 @@ class Caught:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """End what runs inside at SIGTERM as at Ctrl-C, in order; for work that has no checkpoint to save."""
+    """Context that handles SIGTERM as Ctrl-C, for work that has no checkpoint to save."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -51,7 +51,7 @@ def at_once() -> Iterator[None]:
 
 @contextmanager
 def signals() -> Iterator[Caught]:
-    """Turn SIGINT and SIGTERM into an event, in the main thread."""
+    """Context that turns SIGINT and SIGTERM into an event; in the main thread only."""
     caught = Caught(threading.Event())
     if threading.current_thread() is not threading.main_thread():
         yield caught

@@ -1,4 +1,4 @@
-"""One run from the driver's side: checked, started over workers or in this process, shown, ended.
+"""The driver of one run: validates it, starts it on workers or in this process, shows its progress, ends it.
 
-Called by commands, and by launch's searches and teachers for each of theirs.
+Called by commands, and by searches and teachers for each of their runs.
 """

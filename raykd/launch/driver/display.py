@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar in a terminal and in a notebook, plain lines in a log."""
+"""Progress display of a run: a live bar in a terminal or notebook, plain lines in a log."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from raykd.terminal import Terminal
 
 
 class Display:
-    """Shows the newest progress of one run at a time."""
+    """Shows the progress of one run at a time."""
 
     def __init__(self, console: Terminal, label: str = ""):
         self.console, self._label = console, label
@@ -29,7 +29,7 @@ class Display:
 
     @contextmanager
     def run(self, name: str, recipe: Recipe) -> Iterator[None]:
-        """While inside, `show` belongs to this run."""
+        """Context in which `show` displays this run."""
         self._label, self._seen_epoch, self._phase, self._began = name, -1.0, "", time.monotonic()
         self.console.print(Text.assemble((name, "bold"), f": {_what(recipe)}"))
         if in_notebook() and not self.console.quiet:
@@ -53,7 +53,7 @@ class Display:
         self._bar = None
 
     def say(self, line: str) -> None:
-        """Print a line of the run's own, once for as long as it stays the same; empty: nothing."""
+        """Print a line unless it repeats the one before; empty: nothing."""
         if line and line != self._said:
             self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {line}")
         self._said = line
@@ -65,7 +65,7 @@ class Display:
             self.console.print(Text.assemble("  ", ("note", "yellow"), f" {line}"))
 
     def show(self, snapshot: Snapshot) -> None:
-        """Bring the display up to date with the state of the run."""
+        """Update the display from a snapshot of the run."""
         for node, line in snapshot.staging.items():
             if (node, line) not in self._told:
                 self._told.add((node, line))
@@ -122,7 +122,7 @@ def _epoch_line(line: Mapping[str, Any]) -> Text:
 
 
 def table_of(console: Terminal, rows: list[dict[str, Any]]) -> None:
-    """The closing table: what was trained, how good it is, how large, how long it took, where it is."""
+    """The summary table of a finished run: networks, accuracy, size, duration, directory."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")

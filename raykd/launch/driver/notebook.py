@@ -1,4 +1,4 @@
-"""Progress in a notebook: one bar below the cell, brought up to date in its place and gone at the end."""
+"""Progress in a notebook: one bar below the cell, updated in place and removed at the end."""
 
 import html
 import sys
@@ -9,12 +9,12 @@ SECONDS = 0.3  # between two updates: each is a message to the browser
 
 
 def in_notebook() -> bool:
-    """Whether output goes to a notebook's cells."""
+    """Whether output goes to a notebook cell."""
     return "ipykernel" in sys.modules and sys.modules["IPython"].get_ipython() is not None
 
 
 class NotebookBar:
-    """What rich's Progress is in a terminal, as far as `Display` uses it."""
+    """The part of rich's Progress interface that `Display` uses, for notebooks."""
 
     def __enter__(self) -> "NotebookBar":
         from IPython.display import HTML, display

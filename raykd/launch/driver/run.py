@@ -1,4 +1,4 @@
-"""One run from the driver's side: its directory, its workers by TorchTrainer, and what the user sees of it."""
+"""The driver of one run: its directory, its workers (by TorchTrainer), and its display."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from raykd.launch.cluster import actor_capacity, connection
 from raykd.launch.cluster.failure import RunFailed, give_up
 from raykd.launch.cluster.signals import Interrupted, StopRequested, signals
 from raykd.launch.driver.display import Display
-from raykd.launch.driver.torch_trainer import on_ray
+from raykd.launch.driver.torch_trainer import train_on_ray
 from raykd.launch.driver.validate import check, check_name
 from raykd.launch.job_spec import JobSpec, job_of
 from raykd.launch.jobs import wandb_key
@@ -31,15 +31,15 @@ from raykd.track import server
 
 @dataclass(frozen=True)
 class Finished:
-    """Where a finished run is and what came of it."""
+    """A finished run: its directory and its result."""
 
     place: str
     result: dict[str, Any]
-    trained: bool  # False: it had been finished before
+    trained: bool  # False: it was already finished
 
 
 def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list[str], display: Display) -> Finished:
-    """Train one recipe whose teachers are there, or go on with it, or find it finished.
+    """Train one recipe whose teachers exist, resume it, or return its result if it is already finished.
 
     trained: run directories of the teachers that the recipe's `Train` sources stand for.
     """
@@ -62,7 +62,7 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
 
 @contextmanager
 def _undone(run: Folder) -> Iterator[None]:
-    """Where a new run is refused for its input, leave nothing of it behind: a corrected recipe may take the name."""
+    """Context that removes a new run's directory if its input is refused, so that a corrected recipe can use the name."""
     new = not run.exists("recipe.json")
     try:
         yield
@@ -75,7 +75,7 @@ def _undone(run: Folder) -> Iterator[None]:
 
 @contextmanager
 def only_one(run: Folder, say: Callable[[str], None] = print) -> Iterator[None]:
-    """Hold the run's name; raises UserError where another process trains under it, on this machine or another."""
+    """Context that holds the run's name; raises UserError if another process, on any machine, is training under it."""
     with lease.held(run, say):
         yield
 
@@ -89,8 +89,8 @@ def _work(job: JobSpec, recipe: Recipe, display: Display) -> None:
         _in_this_process(job, display)
     else:
         with connection.connected():
-            connection.check_room(recipe)
-            on_ray(job, actor_capacity.bounded(recipe), display)
+            connection.check_capacity(recipe)
+            train_on_ray(job, actor_capacity.bounded(recipe), display)
 
 
 def _in_this_process(job: JobSpec, display: Display) -> None:
@@ -111,7 +111,7 @@ def _in_this_process(job: JobSpec, display: Display) -> None:
 
 
 class _LocalClient(SilentClient):
-    """Of a worker that is the driver itself."""
+    """The client of a worker that runs in the driver's process."""
 
     def __init__(self, display: Display):
         super().__init__()
@@ -128,17 +128,17 @@ class _LocalClient(SilentClient):
         self._display.note(line)
 
     def fail(self, failure: Failure) -> NoReturn:
-        """End the run; the error itself is the new one's cause."""
+        """End the run with RunFailed, caused by the error."""
         give_up(failure)
 
 
 def default_storage() -> str:
-    """$RAYKD_STORAGE, else ./runs; in a Ray job ~/raykd/runs, as its current folder is a copy that is thrown away."""
+    """$RAYKD_STORAGE, else ./runs; in a Ray job ~/raykd/runs, as its working directory is temporary."""
     return os.environ.get("RAYKD_STORAGE") or ("~/raykd/runs" if connection.inside_job() else "runs")
 
 
 def lasting(storage: str) -> None:
-    """Raise UserError for a storage that would be lost with a Ray job's copy of the working directory."""
+    """Raise UserError for a storage that would be lost with a Ray job's temporary working directory."""
     if connection.inside_job() and "://" not in storage and not Path(storage).expanduser().is_absolute():
         raise UserError(
             f"storage: {storage!r} would be lost with the job's copy of its folder; give an absolute path or a URI"
@@ -146,6 +146,6 @@ def lasting(storage: str) -> None:
 
 
 def say_storage(storage: str, display: Display) -> None:
-    """In a Ray job, where nobody sees the folder that the run's name stands in: say it."""
+    """In a Ray job, print the storage, which is on the cluster."""
     if connection.inside_job():
         display.console.print(f"storage: {Folder(storage).place}")

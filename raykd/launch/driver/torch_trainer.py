@@ -1,4 +1,4 @@
-"""The workers of one run by Ray's TorchTrainer, and the driver that watches them."""
+"""Runs the workers of one run by Ray's TorchTrainer, and monitors them."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from raykd.recipe import Recipe
 from raykd.storage.atomic import temporary_folder
 
 
-def on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
+def train_on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
     """Run the workers from a thread; this one shows progress and hears signals."""
     import ray
 
@@ -70,7 +70,7 @@ def on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
 
 
 def _mendable(error: BaseException, state: Any, recipe: Recipe) -> bool:
-    """Whether Train's own actors were lost (workers are its own business), and the run's state allows another start."""
+    """Whether Train's own actors were lost, not workers, which Train restarts itself, and another start is allowed."""
     import ray
 
     cause = getattr(error, "controller_failure", error)
@@ -85,14 +85,14 @@ def _mendable(error: BaseException, state: Any, recipe: Recipe) -> bool:
 
 
 class Silence:
-    """Whether the workers have said nothing new for some seconds; then it may be that they wait for room."""
+    """Detects that the workers have reported nothing new for some seconds; they may be waiting for resources."""
 
     def __init__(self, seconds: float = 4.0):
         self._seconds, self._since = seconds, time.monotonic()
         self._last: Snapshot | None = None
 
     def long(self, snapshot: Snapshot) -> bool:
-        """True once every so many seconds of silence."""
+        """True once for every period of silence."""
         now = time.monotonic()
         if snapshot != self._last:
             self._last, self._since = snapshot, now
@@ -103,7 +103,7 @@ class Silence:
 
 
 def _read(state: Any) -> Snapshot:
-    """How the run stands; raises RunFailed where the actor that knows is gone, and so Ray, or the node's memory."""
+    """The run's state; raises RunFailed if its actor is gone, as Ray or its node is then lost."""
     import ray
 
     try:
@@ -113,7 +113,7 @@ def _read(state: Any) -> Snapshot:
 
 
 def _wait_for_stop(state: Any, caught: Caught, display: Display, thread: threading.Thread, seconds: float = 60) -> None:
-    """Ask rank 0 for a checkpoint, wait for it, and leave; a second signal leaves at once."""
+    """Request a checkpoint from rank 0, wait for it, and raise Interrupted; a second signal raises it at once."""
     first = caught.count
     state.ask_to_stop.remote()
     for _ in range(int(seconds / 0.2)):
@@ -127,10 +127,10 @@ def _wait_for_stop(state: Any, caught: Caught, display: Display, thread: threadi
 
 
 def trainer(job: JobSpec, recipe: Recipe, scratch: Path, state: Any, key: Any, restarts: bool = True) -> Any:
-    """The TorchTrainer of a run. raykd keeps checkpoints itself (train/checkpoint.py); Ray writes to a scratch folder.
+    """The TorchTrainer of a run. raykd writes its own checkpoints (runs/checkpoint.py); Ray gets a scratch folder.
 
     state, key: handles of the run's RunState and of the holder of W&B's key.
-    restarts: as long as the run's state allows, which counts losses by what they cost (Ray counts all); False: none.
+    restarts: True: as many as the run's LossPolicy allows, instead of Ray's own count; False: none.
     """
     import ray.train
     from ray.train.torch import TorchTrainer
@@ -139,7 +139,7 @@ def trainer(job: JobSpec, recipe: Recipe, scratch: Path, state: Any, key: Any, r
     from raykd.launch.run_state.state import LossReporter
     from raykd.launch.worker.worker import in_ray_worker
 
-    resources, train = connection.per_worker(recipe), cast(Any, ray.train)  # whose types are those of Train V1
+    resources, train = connection.per_worker(recipe), cast(Any, ray.train)  # its type hints are those of Train V1
     return TorchTrainer(
         in_ray_worker,
         train_loop_config={"job": job, "state": state, "key": key},

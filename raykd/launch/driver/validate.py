@@ -1,4 +1,4 @@
-"""Values of a recipe that no run can have together, told before anything is written."""
+"""Validates a recipe before anything is written: values and combinations that no run can have."""
 
 from pathlib import PurePosixPath
 
@@ -14,12 +14,12 @@ LONGEST = 120  # characters of a run's name; W&B takes 128
 
 
 def check(recipe: Recipe) -> None:
-    """Raise UserError for values that no run can have, each for itself or together with others."""
+    """Raise UserError for values, or combinations of values, that no run can have."""
     validate(recipe)
     _workers(recipe)
     _parts(recipe)
     _method(recipe)
-    _form(recipe)
+    _teacher_precision(recipe)
     _placement(recipe)
     if recipe.patience and not recipe.data.validation:
         raise UserError(
@@ -52,7 +52,7 @@ def _workers(recipe: Recipe) -> None:
 
 
 def _parts(recipe: Recipe) -> None:
-    """Where a worker computes single images: whether the student's batch norms can be trained on those."""
+    """If a worker computes single images: check that the student's batch norms can be trained on them."""
     _, most = connection.workers_of(recipe)
     if recipe.batch_size >= 2 * max(1, most) * recipe.accumulate or recipe.sync_batchnorm:
         return
@@ -65,7 +65,7 @@ def _parts(recipe: Recipe) -> None:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             network = create(student.name, 2, size, options=student.options, stages=student.stages)
             network.train()(torch.zeros(1, 3, size, size))
-    except UserError:  # what is wrong with the network itself is told where it is made
+    except UserError:  # errors of the network itself are reported where it is created
         return
     except ValueError as error:
         if ONE_VALUE in str(error):
@@ -91,7 +91,7 @@ def _method(recipe: Recipe) -> None:
 
 
 def _placement(recipe: Recipe) -> None:
-    """What remote teachers can't be combined with."""
+    """Check what remote teachers can't be combined with."""
     if recipe.teachers.placement == "inline":
         return
     if recipe.workers == 0:
@@ -103,8 +103,8 @@ def _placement(recipe: Recipe) -> None:
         )
 
 
-def _form(recipe: Recipe) -> None:
-    """What the teachers' form and their cache can't be combined with."""
+def _teacher_precision(recipe: Recipe) -> None:
+    """Check what the teachers' precision (`teachers.form`) and cache can't be combined with."""
     teachers = recipe.teachers
     if teachers.form == "auto":
         for field, plain in (("cache", "none"), ("placement", "inline")):
@@ -123,7 +123,7 @@ def _form(recipe: Recipe) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise UserError where a run of that name would not lie below the storage."""
+    """Raise UserError if a run of that name would not be inside the storage."""
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise UserError(f"name: {name!r} must be a path below the storage, such as digits/kd")

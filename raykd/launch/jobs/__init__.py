@@ -1,4 +1,4 @@
-"""Ray jobs: what is sent to a cluster, and W&B's key on its way there.
+"""Ray jobs: packaging and submission, and the transport of W&B's key.
 
 Called by `raykd submit` and by drivers.
 """

@@ -1,4 +1,4 @@
-"""A recipe as a Ray job: what is packed, what is sent, how its log and its exit status come back."""
+"""Submits a recipe as a Ray job: packaging, upload, log and exit status."""
 
 import asyncio
 import logging
@@ -24,9 +24,9 @@ from raykd.recipe import shipped
 from raykd.recipe.load import Loaded
 from raykd.recipe.sources import source_bytes
 
-MOST = 100 * 2**20  # bytes of a working directory; Ray itself gives up at 512 MiB, after having read it all
+MOST = 100 * 2**20  # maximum bytes of a working directory; Ray itself fails at 512 MiB, after having read all of it
 NEVER = ("__pycache__", "node_modules", "venv", "wandb")
-STOP_SECONDS = 60  # between a job's SIGTERM and its SIGKILL, for the last checkpoint; Ray's own 3 s are short
+STOP_SECONDS = 60  # between a job's SIGTERM and its SIGKILL, for the last checkpoint; Ray's default of 3 s is too short
 WANDB_RUN = re.compile(r"https?://\S+/runs/[\w-]+")
 
 
@@ -44,15 +44,15 @@ class Job:
         return shlex.join(["python", "-m", "raykd", self.command, self.recipe, *self.arguments])
 
     def new_id(self) -> str:
-        """Unlike any before: a name can be submitted again, a job's id can't."""
+        """A unique job id: a name can be submitted again, an id can't."""
         stem = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")
         return f"{stem}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def root_of(loaded: Loaded) -> Path | None:
-    """The folder that a recipe is packed with: the current one, or the recipe's own where it lies elsewhere.
+    """The folder that is packed: the current one, or the recipe's own if it lies outside of it.
 
-    None: the recipe ships with raykd, which is sent anyway.
+    None: the recipe ships with raykd, which is always sent.
     """
     here = Path.cwd().resolve()
     if loaded.path.is_relative_to(here):
@@ -61,15 +61,15 @@ def root_of(loaded: Loaded) -> Path | None:
 
 
 def files(root: Path) -> list[Path]:
-    """What of a folder is sent, as relative paths: neither hidden, nor git-ignored, nor runs and environments.
+    """Relative paths of the files to send: without hidden and git-ignored ones, runs and virtual environments.
 
-    Submodules and linked folders are sent by their own rules. Raises UserError where git does not say what it ignores.
+    Submodules and linked folders follow their own rules. Raises UserError if git fails to list them.
     """
     return sorted(path for path in _listed(root, {root.resolve()}) if _needed(path) and _is_utf8(path))
 
 
 def _listed(root: Path, seen: set[Path]) -> Iterator[Path]:
-    """Paths of the files below a folder. seen: folders that are listed already, so that a loop of links ends."""
+    """Paths of the files below a folder. seen: folders that are listed already, to end a loop of links."""
     for path in _of_git(root) if _is_checkout(root) else _walk(root):
         place = root / path
         if place.is_file():
@@ -83,7 +83,7 @@ def _is_checkout(root: Path) -> bool:
 
 
 def _of_git(root: Path) -> list[Path]:
-    """Raises UserError where git fails: to send what it would have ignored could send anything."""
+    """Raises UserError if git fails: without its list, ignored files would be sent."""
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, capture_output=True)
@@ -112,7 +112,7 @@ def _needed(path: Path) -> bool:
 
 
 def _is_utf8(path: Path) -> bool:
-    """Whether a name can be packed at all."""
+    """Whether a name can be packed."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -121,11 +121,11 @@ def _is_utf8(path: Path) -> bool:
 
 
 def pack(root: Path | None, folder: Path, more: Mapping[str, str] = {}) -> int:  # noqa: B006  never changed
-    """Copy what is needed of root, and raykd where it is not a part of it, into an empty folder; returns the bytes.
+    """Copy the files to send of root, and raykd if root lacks it, into an empty folder; returns the bytes.
 
     root: None for raykd alone. more: text of further files, by path.
 
-    Raises UserError that names the largest entries where that is more than MOST.
+    Raises UserError naming the largest entries if the total exceeds MOST.
     """
     if root in (Path("/"), Path.home()):
         raise UserError(f"{root} is too much to send: submit from the folder of your project")
@@ -145,7 +145,7 @@ def pack(root: Path | None, folder: Path, more: Mapping[str, str] = {}) -> int: 
 
 
 def _raykd() -> dict[Path, Path]:
-    """Where raykd's own files go, and where they are: the recipes inside the package, as in a wheel."""
+    """raykd's own files: destination and source path of each; recipes go inside the package, as in a wheel."""
     package, recipes = Path(raykd.__file__).parent, shipped.folder()
     chosen = {"raykd" / path.relative_to(package): path for path in package.rglob("*")}
     chosen = {to: path for to, path in chosen.items() if to.parts[1] != "recipes"}
@@ -169,13 +169,13 @@ def in_words(size: float) -> str:
 
 
 def private(address: str) -> bool:
-    """Whether nobody between here and the job server can read along: https, or this machine (a tunnel's end)."""
+    """Whether the connection to the job server is private: https, or this machine (the end of a tunnel)."""
     url = urlparse(address)
     return url.scheme == "https" or url.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def connect(address: str) -> Any:
-    """A client of the job server; raises UserError where it does not answer or does not let this user in."""
+    """A client of the job server; raises UserError if the server does not answer or denies access."""
     if not address.startswith(("http://", "https://")):
         raise UserError(f"address: {address!r} is not an http(s) URL of a Ray dashboard, like http://127.0.0.1:8265")
     if cluster.has_token():
@@ -183,7 +183,7 @@ def connect(address: str) -> Any:
     from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
-    logging.disable(logging.INFO)  # Ray's loggers for jobs set their own level, and talk
+    logging.disable(logging.INFO)  # Ray's job loggers set their own, verbose level
     try:
         client = JobSubmissionClient(address)
         client.list_jobs()
@@ -208,7 +208,7 @@ def submit(client: Any, job: Job, folder: Path) -> str:
 
 
 def follow(client: Any, job_id: str, write: Callable[[str], None]) -> str:
-    """Hand a job's log on until it ends; returns the address of its last W&B run, or an empty string."""
+    """Pass a job's log to `show` until it ends; returns the URL of its last W&B run, or an empty string."""
     from ray.job_submission import JobStatus
 
     seen, wandb = 0, ""
@@ -229,7 +229,7 @@ def follow(client: Any, job_id: str, write: Callable[[str], None]) -> str:
 
 
 def _tail(client: Any, job_id: str, skip: int) -> Iterator[str]:
-    """The log as it grows, without its first characters. It ends with the job, or where the connection does."""
+    """The growing log, without the given number of first characters; ends with the job or the connection."""
     stream = client.tail_job_logs(job_id)
     loop = asyncio.new_event_loop()
     try:
@@ -247,7 +247,7 @@ def _tail(client: Any, job_id: str, skip: int) -> Iterator[str]:
 
 
 def exit_status(client: Any, job_id: str) -> int:
-    """The job's own exit status; 143 for one that was stopped, as a shell counts a SIGTERM."""
+    """The job's exit status; 143 if it was stopped, as in a shell after SIGTERM."""
     from ray.job_submission import JobStatus
 
     info = client.get_job_info(job_id)
@@ -260,7 +260,7 @@ def exit_status(client: Any, job_id: str) -> int:
 
 
 def arguments_without(arguments: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Command-line words without some options, given as --name VALUE or --name=VALUE."""
+    """Command-line arguments without some options, given as --name VALUE or --name=VALUE."""
     kept, skip = [], False
     for word in arguments:
         if skip:

@@ -1,8 +1,8 @@
-"""W&B's key on its way to the worker that logs.
+"""Transport of W&B's API key to the worker that logs.
 
-Runtime environments, entry points and metadata of Ray jobs can be read by everyone who may see the dashboard: the
-key never goes there. It travels as a file of mode 0600 beside the job's code, or stands on the head node beforehand;
-the driver hands it to rank 0 through a Ray actor's memory.
+Runtime environments, entry points and metadata of Ray jobs can be read by everyone with access to the dashboard, so
+they never contain the key. It is a file of mode 0600 beside the job's code, or is already on the head node; the driver
+passes it to rank 0 through the memory of a Ray actor.
 """
 
 import os
@@ -19,23 +19,23 @@ FILE = ".wandb-key"
 
 
 def put(folder: Path, key: str) -> None:
-    """Write the key beside a job's code, readable by its owner alone."""
+    """Write the key beside a job's code, readable by its owner only."""
     descriptor = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(key)
 
 
 def adopt(folder: Path) -> None:
-    """In a job's driver: use the key that came beside the code, if one did."""
+    """In a job's driver: use the key that was sent beside the code, if there is one."""
     if (folder / FILE).is_file():
         os.environ["WANDB_API_KEY"] = (folder / FILE).read_text(encoding="utf-8").strip()
 
 
 @ray.remote(num_cpus=0)
 class KeyHolder:
-    """A small actor that holds W&B's key for the workers that log.
+    """A small actor that holds W&B's API key for the workers that log.
 
-    The key is given by a call: constructor arguments would stand in the cluster's tables.
+    The key is passed by a method call: constructor arguments are visible in the cluster's tables.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class KeyHolder:
 
 
 def held_for(recipe: Recipe) -> Any:
-    """A new holder on this node, of the key where the recipe's runs may need it."""
+    """A new KeyHolder on this node; it holds the key only if the recipe's runs may need it."""
     holder = cast(Any, KeyHolder).options(scheduling_strategy=on_this_node()).remote()
     if recipe.wandb.mode in ("auto", "online"):
         ray.get(holder.hold.remote(server.key()))
@@ -57,7 +57,7 @@ def held_for(recipe: Recipe) -> Any:
 
 
 def take(holder: Any) -> None:
-    """Let W&B find the driver's key in this process, if the driver has one."""
+    """Make the driver's key, if there is one, available to W&B in this process."""
     key = ray.get(holder.key.remote())
     if key:
         os.environ["WANDB_API_KEY"] = key

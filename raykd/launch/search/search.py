@@ -38,7 +38,7 @@ from raykd.storage.folder import Folder
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search came to: where it is, search.json, and the trials."""
 
     place: str
@@ -51,7 +51,7 @@ class Found:
         return self.table.trials[self.summary["best"]].pick
 
 
-def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> Found:
+def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> SearchResult:
     """Run the recipe's search, or go on with it; no trial that finished, was stopped early, or failed is repeated.
 
     The test split is read at the very end, by the network of the best trial that ran to its end, as it is; retraining
@@ -65,7 +65,7 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     place = Folder(storage) / name
     table = TrialTable(place, wanted, places)
     with job.only_one(place, display.console.print), connection.connected():
-        connection.check_room(base)
+        connection.check_capacity(base)
         opened = _open(table, loaded, recipe, base, name)
         publish(base.data, display.note)
         for teachers in teachers_of(base, places):
@@ -78,7 +78,7 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
             _interrupted(table, opened, display)
             raise
         seconds = opened["seconds"] + time.monotonic() - began
-        return Found(place.place, _close(table, recipe, base, plan, opened | {"seconds": seconds}), table)
+        return SearchResult(place.place, _close(table, recipe, base, plan, opened | {"seconds": seconds}), table)
 
 
 def _expect_images(base: Recipe) -> None:

@@ -14,7 +14,7 @@ from ray import tune
 from raykd.launch.job_spec import JobSpec, job_of, unpack
 from raykd.launch.search import space
 from raykd.launch.teachers.names import run_in, wanted
-from raykd.launch.trials.trial import at_end, failure_kept, tell_the_last, told, train
+from raykd.launch.trials.trial import at_end, recording_failure, tell_the_last, told, train
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, override
 from raykd.recipe.serial import from_dict
@@ -52,7 +52,7 @@ def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
     if plan.swaps:
         _take_over(run, name, picked)
     run.write("trial.json", json.dumps(picked))
-    with failure_kept(run):
+    with recording_failure(run):
         job = _job(run, name, picked, plan)
         tell = reporter(run, name, plan, from_dict(job.recipe))
         train(job, plan.key, lambda metrics: None if at_end(metrics, job.recipe["epochs"]) else tell(metrics))

@@ -8,7 +8,7 @@ from typing import Any
 from raykd import UserError
 from raykd.launch.driver import run as job
 from raykd.launch.search import space
-from raykd.launch.trials.tuner import settled
+from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.metric import BUILT_IN
 from raykd.recipe import Recipe, Search
 from raykd.recipe.load import override
@@ -26,7 +26,7 @@ def base_of(recipe: Recipe) -> Recipe:
     share = recipe.data.validation or search_of(recipe).validation
     if not 0 < share < 1:
         raise UserError(f"search: validation is {share}; a search needs a share of the training split between 0 and 1")
-    return settled(replace(recipe, search=None, data=replace(recipe.data, validation=share)))
+    return with_fixed_workers(replace(recipe, search=None, data=replace(recipe.data, validation=share)))
 
 
 def check(base: Recipe, wanted: Search, places: space.Space) -> None:

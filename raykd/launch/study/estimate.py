@@ -12,7 +12,7 @@ from raykd.launch.cluster.connection import workers_of
 from raykd.launch.study.plan import CellRun, finished, runs_of
 from raykd.launch.study.progress import duration
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.launch.trials.tuner import settled
+from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import essence
 from raykd.recipe.study import Cell
@@ -45,12 +45,12 @@ def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str
     console.print(f"{name}: {len(runs)} runs of {len(cells)} cells, {len(there)} of them there, {len(left)} to train")
     plan = TeacherPlan(storage)
     for cell in {run.cell.path: run.cell for run in left}.values():
-        plan.add(settled(cell.recipe))
+        plan.add(with_fixed_workers(cell.recipe))
     for line in before_cells(plan, left):
         console.print(line)
     console.print("estimating: some steps of each kind of run that none has finished yet", style="dim")
     estimate = Estimate(storage)
-    paid: list[tuple[Recipe, list[str]]] = [(settled(job.recipe), []) for job in plan.missing.values()]
+    paid: list[tuple[Recipe, list[str]]] = [(with_fixed_workers(job.recipe), []) for job in plan.missing.values()]
     paid += [(run.recipe, [f"{name}/{run.cell.path}/{seed}" for seed in seeds]) for run in left]
     for recipe, alike in track(paid, "estimating", console=console, transient=True, disable=not console.is_terminal):
         estimate.add(recipe, alike)

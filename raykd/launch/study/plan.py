@@ -11,7 +11,7 @@ from raykd.launch.search.validate import base_of
 from raykd.launch.search.validate import check as check_search
 from raykd.launch.teachers.train import can_be_a_trial
 from raykd.launch.trials.trial import OUTCOME
-from raykd.launch.trials.tuner import settled
+from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.study import Cell
 from raykd.runs import directory
@@ -40,7 +40,7 @@ class CellRun:
     @property
     def recipe(self) -> Recipe:
         """As it is trained: one seed, without the search, with a fixed number of workers."""
-        return settled(replace(self.cell.seeded(self.seed), search=None))
+        return with_fixed_workers(replace(self.cell.seeded(self.seed), search=None))
 
     @property
     def label(self) -> str:
@@ -65,7 +65,7 @@ def check(cells: Sequence[Cell], seeds: Sequence[int], study: str) -> None:
 
 
 def _check(cell: Cell) -> None:
-    recipe = settled(cell.recipe)
+    recipe = with_fixed_workers(cell.recipe)
     if cell.path.split("/")[0] == SEARCHES:
         raise UserError(f"a row's folder can't be {SEARCHES}, where the searches stand: rename it")
     if not can_be_a_trial(recipe):

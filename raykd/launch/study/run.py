@@ -19,7 +19,7 @@ from raykd.launch.study.record import Record
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import names_held, run_jobs
-from raykd.launch.trials.tuner import at_once, settled
+from raykd.launch.trials.tuner import at_once, with_fixed_workers
 from raykd.recipe.changes import change
 from raykd.recipe.load import LoadedStudy
 from raykd.recipe.study import Cell
@@ -87,7 +87,7 @@ class StudyRun:
                 names = teachers[run.cell.path] = plan.add(run.recipe)
             if run in runs:
                 jobs[run.name] = Job(name=run.name, recipe=run.recipe, teachers=names, group=self.name)
-        missing = {name: replace(job, recipe=settled(job.recipe)) for name, job in plan.missing.items()}
+        missing = {name: replace(job, recipe=with_fixed_workers(job.recipe)) for name, job in plan.missing.items()}
         if not missing and not jobs:
             return
         queue = Queue(missing | jobs, at_once, self.most)

@@ -18,14 +18,14 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
 
     Measured where a worker would run, or here with `workers=0`.
     """
-    from raykd.launch.trials.tuner import of_task, settled
+    from raykd.launch.trials.tuner import of_task, with_fixed_workers
 
     if recipe.workers == 0:
         figures = measure(to_dict(recipe), places, {})
     else:
         import ray
 
-        fixed = settled(recipe)
+        fixed = with_fixed_workers(recipe)
         with connection.connected():
             task = ray.remote(**of_task(fixed))(measure)
             figures = ray.get(task.remote(to_dict(fixed), places, loaded.sources))

@@ -71,7 +71,7 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
 
     publish(recipe.data, display.note)
     with connection.connected():
-        connection.check_room(one)
+        connection.check_capacity(one)
         return _fill(source, display, _tasks(one))
 
 
@@ -127,7 +127,7 @@ def plan(source: Source) -> Plan:
 
 def fill(source: Source, start: int, stop: int) -> Filled:
     """Write the outputs of all teachers for the images of some steps where one is missing or damaged."""
-    from raykd.teachers.outputs import ask
+    from raykd.teachers.outputs import teacher_outputs
 
     said: list[str] = []
     images = 0
@@ -136,8 +136,8 @@ def fill(source: Source, start: int, stop: int) -> Filled:
         for first, last in _missing(data, teachers, start, stop):
             for batch, at in zip(data.batches(first, last), data.addresses(first, last), strict=True):
                 empty = [k for k, teacher in enumerate(teachers) if not _cache(teacher).holds(at)]
-                asked = [teachers[k] for k in empty], [features[k] for k in empty]
-                ask(*asked, batch.images, experiment.autocast, at)
+                requests = [teachers[k] for k in empty], [features[k] for k in empty]
+                teacher_outputs(*requests, batch.images, experiment.autocast, at)
                 images += len(at) * len(empty)
     return Filled(stop - start, images, socket.gethostname(), said)
 

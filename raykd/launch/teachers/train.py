@@ -36,10 +36,10 @@ def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) ->
     if len(jobs) > 1 and at_most != 1 and all(can_be_a_trial(job.recipe) for job in jobs):
         with connection.connected():
             for job in jobs:
-                connection.check_room(job.recipe)
-            together = room([job.recipe for job in jobs], at_most)
-            if together > 1:
-                _side_by_side(loaded, jobs, plan.storage, together, display)
+                connection.check_capacity(job.recipe)
+            concurrent = capacity([job.recipe for job in jobs], at_most)
+            if concurrent > 1:
+                _side_by_side(loaded, jobs, plan.storage, concurrent, display)
                 return
     for job in jobs:
         teachers = [(Folder(plan.storage) / name).place for name in job.teachers]
@@ -51,22 +51,24 @@ def can_be_a_trial(recipe: Recipe) -> bool:
     return recipe.workers != 0 and recipe.teachers.placement == "inline"
 
 
-def room(teachers: list[Recipe], at_most: int) -> int:
+def capacity(teachers: list[Recipe], at_most: int) -> int:
     """How many of some teachers there is room for at once: of the largest, if they differ; at_most 0: no limit."""
-    from raykd.launch.trials.tuner import at_once, settled
+    from raykd.launch.trials.tuner import at_once, with_fixed_workers
 
-    found = min(at_once(settled(teacher)) for teacher in teachers)
+    found = min(at_once(with_fixed_workers(teacher)) for teacher in teachers)
     return min(found, at_most or found, len(teachers))
 
 
-def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, together: int, display: Display) -> None:
+def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int, display: Display) -> None:
     from raykd.launch.teachers.progress import TeacherProgress
     from raykd.launch.trials.queue import Queue
     from raykd.launch.trials.side_by_side import names_held, run_jobs
-    from raykd.launch.trials.tuner import at_once, settled
+    from raykd.launch.trials.tuner import at_once, with_fixed_workers
 
-    queue = Queue({job.name: replace(job, recipe=settled(job.recipe)) for job in jobs}, at_once, most=together)
-    told = f", {together} at once: {', '.join(queue.jobs)}"
+    queue = Queue(
+        {job.name: replace(job, recipe=with_fixed_workers(job.recipe)) for job in jobs}, at_once, most=concurrent
+    )
+    told = f", {concurrent} at once: {', '.join(queue.jobs)}"
     display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), told))
     scratch = Folder(storage) / f"teachers/.{fingerprint(jobs[0].recipe)}"
     with names_held(list(queue.jobs), storage, display.console.print):

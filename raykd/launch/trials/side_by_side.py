@@ -14,7 +14,7 @@ from raykd.launch.job_spec import JobSpec, job_of, unpack
 from raykd.launch.jobs import wandb_key
 from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.queue import Job, Queue
-from raykd.launch.trials.trial import OUTCOME, failure_kept, train
+from raykd.launch.trials.trial import OUTCOME, recording_failure, train
 from raykd.launch.trials.tuner import Trials, run
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
@@ -75,7 +75,7 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
     jobs = list(queue.jobs.values())
     found = {kind(job.recipe): job.recipe for job in reversed(jobs)}
     for recipe in found.values():
-        connection.check_room(recipe)
+        connection.check_capacity(recipe)
     for data in {repr(job.recipe.data): job.recipe.data for job in jobs}.values():
         publish(data, progress.console.print)
     reference = ray.put(_plan(loaded, jobs, progress.storage))
@@ -122,7 +122,7 @@ def one_job(plan: Plan, name: str) -> None:
             run.delete(each)
     run.create()
     run.delete(OUTCOME)
-    with failure_kept(run):
+    with recording_failure(run):
         directory.open_run(run, Loaded(recipe, Path(), plan.sources, ""), recipe, list(job.trained))
         train(job, plan.key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")}))
 

@@ -100,7 +100,7 @@ def tell_the_last(run: Folder, tell: Callable[[dict[str, Any]], None]) -> None:
 
 
 @contextmanager
-def failure_kept(run: Folder) -> Iterator[None]:
+def recording_failure(run: Folder) -> Iterator[None]:
     """Leave what goes wrong inside with its reason in the run's outcome.json; a loss is raised: Tune tries again."""
     try:
         yield

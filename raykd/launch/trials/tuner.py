@@ -29,7 +29,7 @@ QUIET = {
 }
 
 
-def settled(recipe: Recipe) -> Recipe:
+def with_fixed_workers(recipe: Recipe) -> Recipe:
     """A recipe for trials: the least number of workers, fixed, so that what is reserved is what is used."""
     return replace(recipe, workers=max(1, connection.workers_of(recipe)[0]))
 

@@ -9,7 +9,7 @@ import torch
 from raykd.contract import Distiller, global_sum
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
-from raykd.teachers.frozen_teacher import Form, Launch
+from raykd.teachers.frozen_teacher import Launch, TeacherPrecision
 from raykd.training.choose_precision import choose, described, measure
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 FILE = "teachers-form.json"
 BATCHES = 2
-ALL = [Form(p, launch) for launch in get_args(Launch) for p in ("recipe", "bfloat16", "float16")]
+ALL = [TeacherPrecision(p, launch) for launch in get_args(Launch) for p in ("recipe", "bfloat16", "float16")]
 
 
-def settle(
+def choose_precision(
     run: Folder,
     recipe: Recipe,
     distiller: Distiller,
@@ -30,10 +30,10 @@ def settle(
     device: torch.device,
     rank: int,
     say: Callable[[str], None],
-) -> Form:
+) -> TeacherPrecision:
     """The run's form on all workers, who call this together: a resumed run's own, else the one that is best now."""
     # 0: nothing chosen yet. The sum tells all workers what the first one has read.
-    number = 1 + ALL.index(_kept(run)) if rank == 0 and run.exists(FILE) else 0
+    number = 1 + ALL.index(_stored(run)) if rank == 0 and run.exists(FILE) else 0
     number = int(global_sum(torch.tensor([number], device=device)).item())
     if number:
         return ALL[number - 1]
@@ -46,8 +46,8 @@ def settle(
     return chosen
 
 
-def _kept(run: Folder) -> Form:
+def _stored(run: Folder) -> TeacherPrecision:
     kept = run.read_json(FILE)
     if "compiled" in kept:  # of versions without captured passes
-        return Form(kept["precision"], "compiled" if kept["compiled"] else "captured")
-    return Form(kept["precision"], kept["launch"])
+        return TeacherPrecision(kept["precision"], "compiled" if kept["compiled"] else "captured")
+    return TeacherPrecision(kept["precision"], kept["launch"])

@@ -152,7 +152,7 @@ class RemoteTeachers:
                 if not left:
                     raise TeachersLost(
                         f"teachers: {LOSSES} actors of worker {self._rank}'s remote teachers were lost one after the "
-                        f"other without a step done ({_said(error)}); use --teachers.placement inline"
+                        f"other without a step done ({_first_line(error)}); use --teachers.placement inline"
                     ) from error
                 self._replace(place, type(error).__name__)
 
@@ -177,6 +177,6 @@ class RemoteTeachers:
         self._told = line
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """Kind and first line of one of Ray's errors, which go on for many."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

@@ -230,11 +230,11 @@ class Worker:
         """Let the teachers run in the precision that is best here, where the recipe leaves that open."""
         if self.recipe.teachers.form != "auto" or not self.teachers:
             return
-        from raykd.launch.worker.precision_choice import settle
+        from raykd.launch.worker.precision_choice import choose_precision
 
         self.client.tell(phase="measuring the teachers' precisions")
         at = self.placement
-        form = settle(
+        form = choose_precision(
             self.folder,
             self.recipe,
             self.state.distiller,

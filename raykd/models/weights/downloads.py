@@ -28,7 +28,7 @@ def local(network: Network, root: str) -> Network:
     """
     if not is_remote(network):
         return network
-    path = place_of(network, root)
+    path = local_path(network, root)
     if not path.is_file():
         raise UserError(f"{network.weights} is not in {path.parent}: `raykd data prepare RECIPE --download` fetches it")
     if _hash(path) != network.sha256.lower():
@@ -36,7 +36,7 @@ def local(network: Network, root: str) -> Network:
     return replace(network, weights=f"{path}{BACKBONE if network.weights.endswith(BACKBONE) else ''}")
 
 
-def place_of(network: Network, root: str) -> Path:
+def local_path(network: Network, root: str) -> Path:
     """Where the file is kept: by its hash, so that two of one name don't meet."""
     if not re.fullmatch(r"[0-9a-fA-F]{64}", network.sha256):
         raise UserError(f"{network.weights}: weights by URL need `sha256`, the file's 64 hexadecimal digits")
@@ -49,7 +49,7 @@ def download(network: Network, root: str, say: Callable[[str], None]) -> None:
 
     Raises UserError where it can't be had, or is another one than its hash says.
     """
-    if not is_remote(network) or (path := place_of(network, root)).is_file():
+    if not is_remote(network) or (path := local_path(network, root)).is_file():
         return
     url = _url(network.weights.removesuffix(BACKBONE))
     partial = path.with_name(f".{path.name}.{os.getpid()}")

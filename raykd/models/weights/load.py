@@ -16,7 +16,7 @@ LAST = ("teacher", "momentum", "target", "optimizer")
 DEPTH = 4  # of dictionaries inside one another
 
 
-class Found(NamedTuple):
+class Candidate(NamedTuple):
     """A network's tensors in a file: under which dictionaries, and behind which prefix of their keys."""
 
     nest: tuple[str, ...]
@@ -53,7 +53,7 @@ def _belongs(key: str, layers: Collection[str]) -> bool:
     return any(key.startswith(f"{layer}.") for layer in layers)
 
 
-def _best(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Found:
+def _best(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Candidate:
     """What in the file fits the network best; raises UserError where two things fit it equally well."""
     found = sorted(_networks(path, own), key=lambda each: _fit(each, own), reverse=True)
     if not found:
@@ -66,7 +66,7 @@ def _best(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Found:
     return best
 
 
-def _fit(found: Found, own: Mapping[str, Tensor]) -> tuple[int, int, int]:
+def _fit(found: Candidate, own: Mapping[str, Tensor]) -> tuple[int, int, int]:
     """How many tensors fit, then how likely the network is the one meant, by its names, then how plain these are."""
     fitting = sum(key in found.state and found.state[key].shape == own[key].shape for key in own)
     names = " ".join((*found.nest, found.prefix)).lower()
@@ -74,10 +74,12 @@ def _fit(found: Found, own: Mapping[str, Tensor]) -> tuple[int, int, int]:
     return fitting, likely, -len(found.prefix)
 
 
-def _networks(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Iterator[Found]:
+def _networks(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Iterator[Candidate]:
     for nest, tensors in _dictionaries(content_of(path)):
         for prefix in _prefixes(tensors, own):
-            yield Found(nest, prefix, {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)})
+            yield Candidate(
+                nest, prefix, {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
+            )
 
 
 def _dictionaries(content: Any, nest: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:

@@ -71,7 +71,7 @@ def section_parts(items: Sequence[Entry]) -> list[str]:
     parts = [grid(heads, cells)]
     if table.same:
         parts.append(escaped(f"The same in all rows that have it: {'; '.join(table.same)}."))
-    return parts + [escaped(line) for line in (text.standing(items), *gaps(items)) if line]
+    return parts + [escaped(line) for line in (text.comparison(items), *gaps(items)) if line]
 
 
 def gaps(items: Sequence[Entry]) -> list[str]:

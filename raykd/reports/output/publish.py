@@ -25,30 +25,30 @@ def publish(made: Report, out: Path) -> str:
 
     place = out.with_suffix(".wandb.json")
     known = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
-    wish = _wish(made)
-    entity = wish["entity"] or wandb.Api(timeout=20).default_entity
+    target = _project_of(made)
+    entity = target["entity"] or wandb.Api(timeout=20).default_entity
     draft = reports.Report(
-        project=wish["project"],
+        project=target["project"],
         entity=entity,
         title=made.title,
         description=f"Made {made.made} by raykd",
         width="fluid",
-        blocks=blocks(reports, made, entity, wish["project"]),
+        blocks=blocks(reports, made, entity, target["project"]),
     )
-    same = (known.get("entity"), known.get("project")) == (entity, wish["project"])
+    same = (known.get("entity"), known.get("project")) == (entity, target["project"])
     if same:
         draft.id = known["id"]
     draft.save(draft=True)
-    known = {"id": draft.id, "entity": entity, "project": wish["project"], "url": draft.url}
+    known = {"id": draft.id, "entity": entity, "project": target["project"], "url": draft.url}
     atomic.write(place, json.dumps(known).encode())
     return draft.url
 
 
-def _wish(made: Report) -> dict[str, Any]:
+def _project_of(made: Report) -> dict[str, Any]:
     """The project that the runs are in; raises UserError where they are in several."""
-    wishes = [run.recipe["wandb"] for item in made.entries for run in item.row.runs]
-    wishes += [search.record.settings["wandb"] for search in made.searches]
-    places = {(wish["entity"], wish["project"]) for wish in wishes}
+    settings = [run.recipe["wandb"] for item in made.entries for run in item.row.runs]
+    settings += [search.record.settings["wandb"] for search in made.searches]
+    places = {(each["entity"], each["project"]) for each in settings}
     if len(places) != 1:
         raise UserError(
             f"--wandb takes the runs of one W&B project, these belong to {len(places)}: report them separately"

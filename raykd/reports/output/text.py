@@ -112,7 +112,7 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def standing(items: Sequence[Entry]) -> str:
+def comparison(items: Sequence[Entry]) -> str:
     """What the tests of a section say: which rows can't be told apart from the best, and which weren't tested."""
     if len(items) < 2:
         return ""

@@ -64,7 +64,7 @@ def attach_cache(
         return list(teachers)
     plans = [_planned(t, recipe, names, data) for t, names in zip(teachers, features or [()] * len(teachers))]
     images = data.distinct(total_steps(recipe, data.size))
-    expect_room([plan for each in plans for plan in each], images, recipe.teachers.cache_gb, say)
+    check_free_space([plan for each in plans for plan in each], images, recipe.teachers.cache_gb, say)
     caches = [TeacherCache({plan.what: _opened(plan, writer.say) for plan in each}, writer) for each in plans]
     return [replace(teacher, cache=cache) for teacher, cache in zip(teachers, caches, strict=True)]
 
@@ -93,7 +93,7 @@ def _format(network: Staged, what: str, recipe: Recipe) -> Format:
     return TopK(outputs, recipe.teachers.top_k) if kind == "top-k" else Full((outputs,), kind)
 
 
-def expect_room(plans: Sequence[Planned], images: int, most_gb: float, say: Callable[[str], None]) -> None:
+def check_free_space(plans: Sequence[Planned], images: int, most_gb: float, say: Callable[[str], None]) -> None:
     """Tell what the caches take and have; raises UserError where the rest does not fit."""
     root = plans[0].folder.parent
     total = sum(plan.layout.stride for plan in plans) * images

@@ -1,4 +1,4 @@
-"""What several networks say together: the mean of their probabilities, their vote. K members, B batch, C classes."""
+"""What several networks say combined: the mean of their probabilities, their vote. K members, B batch, C classes."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -25,7 +25,7 @@ def votes(logits: Tensor) -> Tensor:
     return counted + 0.5 * mean_of_probabilities(logits).exp()
 
 
-def together(members: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def combined(members: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Logits [B, C] of the "mean" and the "vote" of several members; nothing of a single one."""
     if len(members) < 2:
         return {}
@@ -42,10 +42,10 @@ def scores(figures: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
 def evaluate_members(
     networks: Mapping[str, Callable[[Tensor], Tensor]], batches: Iterable[Batch], autocast: Context
 ) -> dict[str, dict[str, float]]:
-    """`scores` of every member, and of what several say together."""
+    """`scores` of every member, and of what several say combined."""
 
     def predict(images: Tensor) -> dict[str, Tensor]:
         members = {name: network(images) for name, network in networks.items()}
-        return members | together(members)
+        return members | combined(members)
 
     return scores(evaluate(predict, batches, autocast, {})[0])

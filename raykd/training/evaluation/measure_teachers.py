@@ -7,7 +7,7 @@ from torch import Tensor
 
 from raykd import UserError
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.training.evaluation.ensemble import scores, together
+from raykd.training.evaluation.ensemble import combined, scores
 from raykd.training.evaluation.evaluate import Figures, collect, evaluate
 from raykd.training.setup import Experiment
 from raykd.training.update.nonfinite import NotFiniteError
@@ -50,7 +50,7 @@ def measure_teachers(experiment: Experiment, teachers: Sequence[FrozenTeacher]) 
 
     def replay(images: Tensor) -> dict[str, Tensor]:
         members = dict(zip(logits, (outputs.to(device) for outputs in next(batches))))
-        return members | together(members)
+        return members | combined(members)
 
     try:
         figures = evaluate(replay, data.batches(), context, {})[0]

@@ -15,7 +15,7 @@ from raykd.losses import full_precision, total
 from raykd.recipe import Recipe
 from raykd.recipe.length import epoch_at, total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.teachers.outputs import ask, moved, split
+from raykd.teachers.outputs import moved, split, teacher_outputs
 from raykd.teachers.precision import autocast
 from raykd.training.state import State
 from raykd.training.update import optim
@@ -113,7 +113,7 @@ def _backward(run: Running, part: Batch, addresses: np.ndarray | None, said: lis
     state = run.state
     if said is None:
         teachers = run.teachers if state.distiller.asks_teachers else []
-        outputs = ask(teachers, state.distiller.teacher_features, part.images, run.context, addresses)
+        outputs = teacher_outputs(teachers, state.distiller.teacher_features, part.images, run.context, addresses)
     else:
         outputs = [moved(output, run.device) for output in said]
     run.watch.lap("teacher")
