@@ -126,7 +126,7 @@ def per_worker(recipe: Recipe) -> dict[str, float]:
 
 
 def labels_of(recipe: Recipe) -> dict[str, str]:
-    """Ray's label selector for a recipe's workers; raises UserError if Ray rejects it."""
+    """Ray's label selector for a recipe's workers; raises UserError for a malformed label."""
     for label in recipe.node_labels:
         if label.count("=") != 1 or not all(label.split("=")):
             raise UserError(f"node_labels: {label!r} is not of the form KEY=VALUE")

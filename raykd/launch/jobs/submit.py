@@ -208,7 +208,7 @@ def submit(client: Any, job: Job, folder: Path) -> str:
 
 
 def follow(client: Any, job_id: str, write: Callable[[str], None]) -> str:
-    """Pass a job's log to `show` until it ends; returns the URL of its last W&B run, or an empty string."""
+    """Pass a job's log to `write` until it ends; returns the URL of its last W&B run, or an empty string."""
     from ray.job_submission import JobStatus
 
     seen, wandb = 0, ""

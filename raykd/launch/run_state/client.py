@@ -1,4 +1,4 @@
-"""A worker's line to its driver."""
+"""A worker's connection to its driver."""
 
 import os
 import socket
@@ -13,40 +13,40 @@ import ray
 from raykd.launch.cluster import preemption
 from raykd.launch.run_state.messages import Failure, Progress, WorkerStatus
 
-# Frames of these are passed over when a worker's position is told; in those of WAITING it waits for other workers.
-# With NCCL it waits on the device, whose queue holds the collective: the host stands where it fetches a number.
+# Frames of these files are skipped when a worker's position is reported; in those of WAITING it waits for others.
+# With NCCL the collective is in the device's queue, so the host waits where it reads a number from the device.
 FOREIGN = ("torch", "numpy", "ray", "ffcv", "threading", "contextlib", "queue")
 FETCHING = "raykd.training.update.fetch"
 WAITING = ("torch.autograd.graph", "torch.distributed", "torch.nn.parallel.distributed", "torch.cuda", FETCHING)
 
 
 class Client(Protocol):
-    """What a worker tells, and what is wanted of it."""
+    """What a worker reports, and what the driver requests of it."""
 
     stop_wanted: threading.Event
     save_wanted: threading.Event
 
     def tell(self, **changes: Any) -> None:
-        """Change fields of the run's `Progress`; of the first worker alone."""
+        """Change fields of the run's `Progress`; for rank 0 only."""
 
     def copying(self, line: str) -> None:
-        """Tell what happens to the data set's files on this node; of any worker."""
+        """Report what happens to the data set's files on this node; for any worker."""
 
     def note(self, line: str) -> None:
-        """Tell the user a line; of any worker."""
+        """Show the user a line; for any worker."""
 
     def fail(self, failure: Failure) -> None:
-        """Say that the run can't go on; returns where nobody acts upon it, so that the error must be raised."""
+        """Report that the run can't continue; returns only if no driver acts on it, so that the caller must raise."""
 
     def takes_over(self) -> bool:
-        """Whether this worker takes over from others, so that the run could be trained before."""
+        """Whether this worker replaces an earlier one, so that the run has already been able to train."""
 
     def close(self) -> None:
-        """Tell what is left."""
+        """Send what has not been reported yet."""
 
 
 class SilentClient:
-    """Of a worker that nobody watches: a trial of one worker."""
+    """The client of a worker without a monitoring driver: a trial of one worker."""
 
     def __init__(self) -> None:
         self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
@@ -66,7 +66,7 @@ class SilentClient:
 
 
 class StateClient:
-    """Posts a worker's progress and status to its `RunState` every second from a thread, and hears what is wanted."""
+    """Sends a worker's progress and status to its `RunState` every second from a thread; receives the driver's requests."""
 
     def __init__(self, state: Any, rank: int, seconds: float = 1.0):
         self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
@@ -98,7 +98,7 @@ class StateClient:
     def close(self) -> None:
         self._ended.set()
         self._thread.join()
-        self._post(self._position)  # where it last stood in the training, not here
+        self._post(self._position)  # its last position in the training, not this one
 
     def _run(self) -> None:
         while not self._ended.wait(self._seconds):
@@ -118,7 +118,7 @@ class StateClient:
             self.save_wanted.set()
 
     def _leave(self, seconds: float = 25.0) -> None:
-        """This process is about to be taken away: have a checkpoint written, then go. Ray starts the workers again."""
+        """This process is about to be preempted: save a checkpoint, then exit. Ray restarts the workers."""
         before = self._saved()
         ray.get(self._state.announce_loss.remote(f"worker {self._rank} on {socket.gethostname()}"))
         ray.get(self._state.ask_to_save.remote())
@@ -133,7 +133,7 @@ class StateClient:
 
 
 def position_of(thread: int) -> tuple[str, bool]:
-    """Where a thread stands ("file, line n, in function"), and whether it waits for other workers there."""
+    """A thread's position ("file, line n, in function"), and whether it waits for other workers there."""
     frame = sys._current_frames().get(thread)
     waits = False
     while frame is not None and _is_passed_over(frame.f_globals.get("__name__", "")):

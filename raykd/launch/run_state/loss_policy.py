@@ -1,21 +1,21 @@
-"""When a run whose workers were lost is given up."""
+"""When a run whose workers were lost is stopped."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class LossPolicy:
-    """Counts losses since the newest checkpoint, so a run that gets on may lose workers for weeks."""
+    """Counts losses since the newest checkpoint, so a run that makes progress may lose workers any number of times."""
 
-    announced: bool = False  # a worker has said that it is about to be taken away: the loss that follows is excused
-    lost: bool = False  # workers have been lost at all
+    announced: bool = False  # a worker announced its preemption: the loss that follows is not counted
+    lost: bool = False  # workers have been lost at least once
     _losses: int = 0
     _saved: int = -1
 
     def reason_to_stop(self, line: str, *, excused: bool, limit: int, saved: int) -> str:
-        """Count a loss of workers; why the run is given up, or "".
+        """Count a loss of workers; returns why the run must stop, or "".
 
-        limit: losses allowed without a newer checkpoint between them; -1: any number. saved: step of the newest one.
+        limit: allowed losses without a new checkpoint between them; -1: any number. saved: step of the newest checkpoint.
         """
         self.lost = True
         if saved > self._saved:

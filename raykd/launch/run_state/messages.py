@@ -1,4 +1,4 @@
-"""What a run's driver and its workers tell each other."""
+"""Messages between a run's driver and its workers."""
 
 import time
 from collections.abc import Mapping
@@ -8,40 +8,40 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How a run stands, as its first worker last told."""
+    """The progress of a run as last reported by rank 0."""
 
     phase: str = ""
-    step: int | None = None  # None before the first one that was logged
+    step: int | None = None  # None before the first logged step
     steps: int | None = None  # of the whole run
     epoch: float = 0.0
     values: Mapping[str, Any] = field(default_factory=dict)  # of the last logged step
-    line: Mapping[str, Any] | None = None  # the last one of metrics.jsonl
-    saved: int = -1  # step of the newest checkpoint in the storage; -1: none
-    stopped: int | None = None  # step at which a requested stop was carried out
-    notices: tuple[str, ...] = ()  # lines for the user, each shown once
+    line: Mapping[str, Any] | None = None  # the last line of metrics.jsonl
+    saved: int = -1  # step of the newest checkpoint in storage; -1: none
+    stopped: int | None = None  # step at which the run stopped on request
+    notices: tuple[str, ...] = ()  # messages for the user, each shown once
     wandb_url: str = ""
 
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """Where one worker was when it was last heard of."""
+    """The last reported status of one worker."""
 
     host: str
     pid: int
     at: str  # "file, line n, in function"
-    waits: bool  # for other workers
-    stands: float = 0.0  # seconds that it has been there
-    heard: float = field(default_factory=time.monotonic)  # on the clock of the driver's node
+    waits: bool  # whether it waits for other workers
+    stands: float = 0.0  # seconds at this position
+    heard: float = field(default_factory=time.monotonic)  # by the clock of the driver's node
 
     @property
     def silent(self) -> float:
-        """Seconds since then; to be asked on the driver's node."""
+        """Seconds since the last report; valid on the driver's node only."""
         return time.monotonic() - self.heard
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run can't go on: the user's input, or a failure that a restart would only meet again."""
+    """Why a run can't continue: the user's input, or a failure that a restart would only repeat."""
 
     kind: Literal["input", "failure"]
     line: str
@@ -49,17 +49,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Requests:
-    """What the driver wants of the workers."""
+    """The driver's requests to the workers."""
 
     stop: bool = False
-    saves: int = 0  # checkpoints asked for so far
+    saves: int = 0  # checkpoints requested so far
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """All that a driver shows of a run and acts upon."""
+    """Everything about a run that its driver shows or acts on."""
 
     progress: Progress = Progress()
     staging: Mapping[str, str] = field(default_factory=dict)  # by node: what is being copied there
-    losses: tuple[str, ...] = ()  # a line for each loss of workers
+    losses: tuple[str, ...] = ()  # one line for each loss of workers
     failure: Failure | None = None

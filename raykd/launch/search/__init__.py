@@ -1,4 +1,4 @@
-"""A search over a recipe's fields: its space, its trials, the best of them.
+"""Hyper-parameter search over a recipe's fields: search space, trials, the best trial.
 
 Called by `raykd tune`.
 """

@@ -1,4 +1,4 @@
-"""The best trial of a search: its network on the test split, once, and its recipe as a file."""
+"""The best trial of a search: one evaluation on the test split, and its recipe as a file."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -10,7 +10,7 @@ from raykd.storage.folder import Folder
 
 
 def docstring(summary: dict[str, Any]) -> str:
-    """Docstring of best.py."""
+    """The docstring of best.py."""
     values = "\n".join(f"    {field} = {value}" for field, value in summary["values"].items())
     swapped = "PopulationBased" in summary["scheduler"] or summary["scheduler"] == "PB2"
     schedule = (
@@ -28,7 +28,7 @@ def docstring(summary: dict[str, Any]) -> str:
 
 
 def test(run: str, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
-    """The deployed network's figures on the test split, computed where a worker would run."""
+    """The deployed network's metrics on the test split, computed where a worker would run."""
     import ray
 
     from raykd.launch.trials.tuner import of_task
@@ -38,7 +38,7 @@ def test(run: str, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
 
 
 def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, float]:
-    """top1, top5, loss, ece and the recipe's own metrics of a run's deployed network on the test split."""
+    """top1, top5, loss, ece and custom metrics of a run's deployed network on the test split."""
     import torch
 
     from raykd.launch.job_spec import unpack

@@ -1,4 +1,4 @@
-"""What a person sees of a search while it runs."""
+"""Progress display of a search."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ ENDED = {"finished": "green", "stopped": "dim", "failed": "red"}
 
 
 class SearchProgress(LiveTable, Callback):
-    """Tune tells it of every trial's progress; the trials' ends are written down here."""
+    """A Tune callback that shows the trials' progress and records how they end."""
 
     def __init__(self, trials: TrialTable, console: Terminal, total: int, errors: Callable[[Any], str]):
         self.trials, self.console, self.total, self._errors = trials, console, total, errors

@@ -1,4 +1,4 @@
-"""A search over a recipe's fields: trials side by side by Ray Tune, and the test split once, for the best of them."""
+"""Hyper-parameter search: parallel trials by Ray Tune, and one evaluation of the best of them on the test split."""
 
 import copy
 import json
@@ -39,7 +39,7 @@ from raykd.storage.folder import Folder
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search came to: where it is, search.json, and the trials."""
+    """A finished search: its directory, the content of search.json, and the trials."""
 
     place: str
     summary: dict[str, Any]
@@ -47,15 +47,15 @@ class SearchResult:
 
     @property
     def pick(self) -> dict[str, Any]:
-        """Of the best trial."""
+        """The sampled values of the best trial."""
         return self.table.trials[self.summary["best"]].pick
 
 
 def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> SearchResult:
-    """Run the recipe's search, or go on with it; no trial that finished, was stopped early, or failed is repeated.
+    """Run or resume the recipe's search; trials that finished, were stopped early, or failed are not repeated.
 
-    The test split is read at the very end, by the network of the best trial that ran to its end, as it is; retraining
-    its recipe on the whole training split is left to `best.py`. Raises RunFailed where no trial ran to its end.
+    At the end, the network of the best completed trial is evaluated on the test split without retraining; `best.py`
+    retrains its recipe on the whole training split. Raises RunFailed if no trial was completed.
     """
     wanted = search_of(recipe)
     places = space.read(wanted)
@@ -82,19 +82,19 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
 
 
 def _expect_images(base: Recipe) -> None:
-    """Raise UserError where every trial would lack images to train on or to measure with, if the data are here."""
+    """Raise UserError if every trial would lack training or validation images; checked only if the data are here."""
     from raykd.data.loader import expect_parts
 
     with signals.at_once():
         try:
             prepared = prepare(base.data)
-        except UserError:  # the nodes may have what this machine lacks; what is wrong there, a trial tells
+        except UserError:  # the nodes may have data that this machine lacks; the trials report errors there
             return
     expect_parts(base.data, prepared)
 
 
 def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name: str) -> dict[str, Any]:
-    """Make the search's directory, or check that the one there is of the same search; returns its summary."""
+    """Create the search's directory, or check that the existing one is of the same search; returns its summary."""
     place, wanted = table.place, table.search
     place.create()
     summary: dict[str, Any] = {
@@ -119,7 +119,7 @@ def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name:
         there = place.read_json("search.json")
         if "version" not in there:
             there["base"] = of_earlier_version(there["base"], summary["base"])
-        there = {"repeats": 1} | there  # those before there were any
+        there = {"repeats": 1} | there  # written by versions without repeats
         same = ("base", "space", "metric", "mode", "repeats")
         found = differences({key: there[key] for key in same}, {key: summary[key] for key in same})
         if found:
@@ -155,7 +155,7 @@ def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTab
 
 
 def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) -> None:
-    """Run the trials that are left."""
+    """Run the remaining trials."""
     from raykd.launch.search.progress import SearchProgress
     from raykd.launch.trials.progress import error_of
     from raykd.launch.trials.tuner import Trials, at_once, run
@@ -165,7 +165,7 @@ def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) ->
     count = total(wanted, table.space)
     logging.getLogger("optuna").setLevel(logging.WARNING)
     inner = copy.deepcopy(wanted.searcher)
-    # A scheduler that pauses trials starts others meanwhile; then the cluster's resources alone keep order.
+    # A scheduler that pauses trials starts others meanwhile, so only the cluster's resources limit their number.
     suggest = Suggest(table, table.space, inner, base.seed, count, 0 if swaps(wanted) else limit)
     left = suggest.left
     needed = f"{base.workers} × {connection.needs(base)}"

@@ -1,4 +1,4 @@
-"""Which trial comes next: unfinished ones of an earlier start first, then what the searcher, or chance, picks."""
+"""Picks the next trial: unfinished ones of an earlier start first, then the searcher's, or random ones."""
 
 import json
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from raykd.launch.search.trial_table import DONE, TrialTable, number
 
 
 class Suggest(Searcher):
-    """The searcher that Tune sees. Trials are numbered; what is done is remembered from the run directories.
+    """The searcher for Tune. Trials are numbered; finished ones are known from the run directories.
 
-    limit: trials at once, 0 for as many as Tune can place.
+    limit: maximum number of concurrent trials; 0: as many as Tune can place.
     """
 
     def __init__(
@@ -31,17 +31,17 @@ class Suggest(Searcher):
         known = standing.trials
         self._unfinished = [trial for trial in known.values() if trial.state not in DONE]
         self._new = [name for name in map(number, range(total)) if name not in known]
-        self._names: dict[str, str] = {}  # Tune's id of a live trial → ours
-        self._asked: dict[str, str] = {}  # Tune's id of a trial that the inner searcher picked → the id that it knows
+        self._names: dict[str, str] = {}  # Tune's id of a live trial → our name
+        self._asked: dict[str, str] = {}  # Tune's id of a trial that the inner searcher picked → the inner searcher's id
         self._remembered = False
 
     @property
     def left(self) -> int:
-        """Trials that are still to be run."""
+        """Number of trials that remain to be run."""
         return len(self._unfinished) + len(self._new)
 
     def population(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """All trials at once, and the space that they are points of: Population Based Training takes no searcher."""
+        """All trials, and the space that they are points of: Population Based Training accepts no searcher."""
         points = [{"id": trial.name, **trial.pick} for trial in self._unfinished]
         points += [{"id": name, **spaces.random_pick(self._space, self._seed, int(name))} for name in self._new]
         for point in points:
@@ -50,16 +50,16 @@ class Suggest(Searcher):
         return points, {"id": tune.choice([point["id"] for point in points]), **grids, **self._space.domains}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict, **spec: Any) -> bool:
-        return True  # they are the search's own
+        return True  # these are fields of the search
 
     @property
     def _picker(self) -> Searcher:
-        """The inner searcher, where it picked a trial."""
+        """The inner searcher, if it picked this trial."""
         assert self._inner is not None
         return self._inner
 
     def suggest(self, trial_id: str) -> Any:
-        """A trial's values, None where it must wait, or Tune's word for the end."""
+        """A trial's values; None if it must wait; Tune's FINISHED at the end."""
         self._remember()
         if not self.left:
             return Searcher.FINISHED
@@ -86,7 +86,7 @@ class Suggest(Searcher):
         return pick
 
     def _fresh(self, trial_id: str) -> dict[str, Any] | str | None:
-        """A pick that no earlier start had. A seeded searcher begins as it did then: it is told what came of it."""
+        """A pick that no earlier start made. A seeded searcher repeats its picks, so it gets their earlier results."""
         self._asked[trial_id] = trial_id
         pick = self._picker.suggest(trial_id)
         for again in range(len(self._earlier)):
@@ -101,7 +101,7 @@ class Suggest(Searcher):
         return pick
 
     def _remember(self) -> None:
-        """Tell the inner searcher, where it can listen, what came of the trials of earlier starts."""
+        """Pass the results of earlier starts to the inner searcher, if it accepts them."""
         if self._remembered:
             return
         self._remembered = True
@@ -130,17 +130,17 @@ class Suggest(Searcher):
         self._pass_on("on_unpause", trial_id)
 
     def _pass_on(self, event: str, trial_id: str) -> None:
-        """BOHB's scheduler tells its searcher; others have no ear for it."""
+        """BOHB's scheduler informs its searcher; other searchers lack these methods."""
         hear: Callable[[str], None] | None = getattr(self._inner, event, None)
         if trial_id in self._asked and hear is not None:
             hear(self._asked[trial_id])
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the run directories say all that another start needs."""
+        """Does nothing: the run directories hold all that a resumed search needs."""
         Path(checkpoint_path).write_text("{}", encoding="utf-8")
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, see `save`."""
+        """Does nothing, see `save`."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -1,4 +1,4 @@
-"""What a search may pick: flat `ray.tune` domains for any searcher, and the recipe's values that a pick stands for."""
+"""The search space: flat `ray.tune` domains for any searcher, and the recipe values that a pick stands for."""
 
 import dataclasses
 import itertools
@@ -18,7 +18,7 @@ from raykd.fields import affects_result
 from raykd.recipe import Recipe, Search, Simplex, Teachers, When
 
 SECTIONS = (("", Recipe), ("data.", Data), ("teachers.", Teachers))
-# Fields that say where and how a run is carried out: a search sets them for all of its trials.
+# Fields that control where and how a run executes: a search sets them for all of its trials.
 FIXED = [at + field.name for at, of in SECTIONS for field in dataclasses.fields(of) if not affects_result(field)]
 FIXED += ["data.validation"]
 
@@ -27,11 +27,11 @@ PLAIN = (str, int, float, bool)
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """A pick is a flat dict of plain values by field; `domains` and `grids` say which."""
+    """A pick is a flat dict of plain values by field, taken from `domains` and `grids`."""
 
     domains: dict[str, Domain]
     grids: dict[str, list]
-    objects: dict[str, dict[str, Any]]  # field → label in a pick → the object it stands for
+    objects: dict[str, dict[str, Any]]  # field → label in a pick → the object that it denotes
     simplexes: tuple[tuple[tuple[str, ...], float], ...]
     conditions: dict[str, When]
 
@@ -41,7 +41,7 @@ class Space:
 
 
 def read(search: Search) -> Space:
-    """The space of a search; raises UserError for an entry that is none."""
+    """The space of a search; raises UserError for an invalid entry."""
     found = Space(domains={}, grids={}, objects={}, simplexes=(), conditions={})
     for key, entry in search.space.items():
         found = _enter(found, key.replace("-", "_"), entry)
@@ -82,7 +82,7 @@ def _enter(space: Space, key: str, entry: Any) -> Space:
 
 
 def _labelled(field: str, values: list) -> tuple[list, dict[str, dict[str, Any]]]:
-    """Values as a searcher may see them: plain ones as they are, others by a short text that stands for them."""
+    """Values as passed to a searcher: plain ones unchanged, others by a short label."""
     if all(isinstance(value, PLAIN) for value in values):
         return values, {}
     labels = {label(value): value for value in values}
@@ -92,7 +92,7 @@ def _labelled(field: str, values: list) -> tuple[list, dict[str, dict[str, Any]]
 
 
 def label(value: Any) -> str:
-    """A choice in words: KD.Config(alpha=0.5) is "KD(alpha=0.5)"; fields at their defaults are left out."""
+    """A choice as text: KD.Config(alpha=0.5) is "KD(alpha=0.5)"; fields with default values are omitted."""
     if not dataclasses.is_dataclass(value):
         return str(value)
     shown = [
@@ -105,7 +105,7 @@ def label(value: Any) -> str:
 
 
 def values(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
-    """The dotted overrides that a pick stands for; fields whose condition does not hold are left out."""
+    """The dotted overrides of a pick; fields whose condition does not hold are omitted."""
     found = {field: _plain(value) for field, value in pick.items() if _holds(space, field, pick)}
     for fields, total in space.simplexes:
         # Exponential variates, divided by their sum, are uniform on the simplex.
@@ -115,7 +115,7 @@ def values(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def overrides(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with the objects that the labels stand for, sections before their fields."""
+    """`values` with labels replaced by their objects, sections before their fields."""
     found = {k: space.objects[k][v] if k in space.objects else v for k, v in values(space, pick).items()}
     return dict(sorted(found.items(), key=lambda item: item[0].count(".")))
 
@@ -134,7 +134,7 @@ def _plain(value: Any) -> Any:
 
 
 def random_pick(space: Space, seed: int, number: int) -> dict[str, Any]:
-    """The pick of a random trial, a pure function of seed and number, so that a search can go on where it stopped."""
+    """The pick of a random trial: a pure function of seed and number, so that a search can be resumed."""
     random = np.random.RandomState([seed % 2**32, number])
     points = list(itertools.product(*space.grids.values()))
     grid = dict(zip(space.grids, points[number % len(points)]))
@@ -146,7 +146,7 @@ def grid_points(space: Space) -> int:
 
 
 def examples(space: Space, seed: int) -> Iterator[dict[str, Any]]:
-    """Picks that show every field and every choice at least once, to check them before anything starts."""
+    """Picks that cover every field and every choice at least once, for validation before the start."""
     for number in range(8):
         yield random_pick(space, seed, number)
     drawn = random_pick(space, seed, 0)
@@ -165,7 +165,7 @@ def finite(space: Space) -> dict[str, list]:
 
 
 def describe(search: Search, space: Space) -> dict[str, str]:
-    """Each searched field in words: "loguniform(0.001, 1.0)", "choice(2, 4)", "simplex, sums to 1"."""
+    """Each searched field as text: "loguniform(0.001, 1.0)", "choice(2, 4)", "simplex, sums to 1"."""
     found = {field: f"grid({', '.join(map(str, grid))})" for field, grid in space.grids.items()}
     found |= {field: _words(domain) for field, domain in space.domains.items()}
     for fields, total in space.simplexes:

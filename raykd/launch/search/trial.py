@@ -1,4 +1,4 @@
-"""One trial of a search, in a process of its own: a recipe from its pick, trained; its failure kept with its reason."""
+"""One trial of a search, in its own process: trains the recipe of its pick, and records the reason of a failure."""
 
 import json
 import math
@@ -27,23 +27,23 @@ from raykd.training.update.nonfinite import NotFiniteError
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """What a trial's process is given of its search."""
+    """The parts of a search that a trial's process receives."""
 
-    base: dict[str, Any]  # the plain recipe of all trials
+    base: dict[str, Any]  # the recipe that all trials start from, as plain data
     sources: dict[str, str]
-    space: bytes  # pickled: it may hold classes of the user's own modules
+    space: bytes  # pickled, as it may hold classes of the user's modules
     place: str  # the search's directory
     name: str
     storage: str
     key: Any  # the holder of W&B's key
     metric: str
     git: str
-    repeats: int  # trials of the same pick, one after another, each with a seed of its own
-    swaps: bool  # whether a scheduler pauses trials or moves them on to another's checkpoint
+    repeats: int  # consecutive trials of the same pick with different seeds
+    swaps: bool  # whether the scheduler pauses trials or continues them from another trial's checkpoint
 
 
 def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
-    """One trial: a recipe from its pick, trained in STORAGE/NAME/trials/ID; a failure is left there with its reason."""
+    """One trial: trains the recipe of its pick in STORAGE/NAME/trials/ID, and records the reason of a failure there."""
     unpack(plan.sources)
     name = tune.get_context().get_trial_name()
     run = Folder(plan.place) / f"trials/{name}"
@@ -75,7 +75,7 @@ def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> Jo
 
 
 def reporter(run: Folder, name: str, plan: SearchPlan, recipe: Recipe) -> Callable[[dict[str, Any]], None]:
-    """What tells Tune of an evaluation: its figures, and for schedulers that swap trials also the checkpoint."""
+    """A function that reports an evaluation to Tune, with the checkpoint if the scheduler swaps trials."""
 
     def report(metrics: dict[str, Any]) -> None:
         plain = told(metrics, recipe.evaluate_every, recipe.epochs)
@@ -92,7 +92,7 @@ def reporter(run: Folder, name: str, plan: SearchPlan, recipe: Recipe) -> Callab
 
 
 def _copy_out(run: Folder, step: int, name: str, folder: Path, seconds: float = 120.0) -> None:
-    """The checkpoint of a step as Tune keeps it. A thread of its own writes it, so it may take a moment to appear."""
+    """Copy the checkpoint of a step for Tune. Another thread writes it, so it may take a moment to appear."""
     until = time.monotonic() + seconds
     while all(stamp.step != step for stamp in stamps(run)):
         if time.monotonic() > until:
@@ -104,7 +104,7 @@ def _copy_out(run: Folder, step: int, name: str, folder: Path, seconds: float = 
 
 
 def _take_over(run: Folder, name: str, picked: dict[str, Any]) -> None:
-    """Go on from another trial's checkpoint with changed values, where Population Based Training says so."""
+    """Continue from another trial's checkpoint with changed values, if Population Based Training says so."""
     checkpoint = tune.get_checkpoint()
     if checkpoint is None:
         return
