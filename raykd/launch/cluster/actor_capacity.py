@@ -47,8 +47,8 @@ def bounded(recipe: Recipe) -> Recipe:
 
 
 def workers_that_fit(nodes: list[Node], recipe: Recipe, most: int) -> int:
-    """How many workers, at most `most`, are sure to fit on the nodes along with their actors, however they are placed."""
-    beside = [0] + [-1] * most  # by number of workers: the maximum number of actors that fit beside them; -1: not even the workers fit
+    """How many workers, at most `most`, fit on the nodes along with their actors under every placement."""
+    beside = [0] + [-1] * most  # by number of workers: how many actors fit beside them; -1: none
     for node in nodes:
         here = _mixes(node, recipe, most)
         beside = [

@@ -203,7 +203,7 @@ def _pending(recipe: Recipe) -> bool:
 class Drains:
     """Nodes that are being drained (a spot machine's notice, an autoscaler scaling down).
 
-    The driver polls on behalf of all workers. Ray Train 2.60's `get_preemption_info` is a collective of all workers, to be
+    The driver polls for all workers. Ray Train 2.60's `get_preemption_info` is a collective of all workers, to be
     called at the same steps; its watcher looks every 5 s, and its controller ends the workers by itself.
     """
 

@@ -65,7 +65,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Size:
-    """The parts of a recipe that explain failures, as plain values: Train's controller can't import a user's classes."""
+    """The parts of a recipe that explain failures, as plain values: Train's controller can't import user classes."""
 
     networks: tuple[str, ...]
     batch_size: int

@@ -62,7 +62,7 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
 
 @contextmanager
 def _undone(run: Folder) -> Iterator[None]:
-    """Context that removes a new run's directory if its input is refused, so that a corrected recipe can use the name."""
+    """Context that removes a new run's directory if its input is refused: a corrected recipe may use the name."""
     new = not run.exists("recipe.json")
     try:
         yield

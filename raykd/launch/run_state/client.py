@@ -66,7 +66,7 @@ class SilentClient:
 
 
 class StateClient:
-    """Sends a worker's progress and status to its `RunState` every second from a thread; receives the driver's requests."""
+    """Sends a worker's progress and status to its `RunState` every second; receives the driver's requests."""
 
     def __init__(self, state: Any, rank: int, seconds: float = 1.0):
         self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()

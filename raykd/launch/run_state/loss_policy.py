@@ -15,7 +15,7 @@ class LossPolicy:
     def reason_to_stop(self, line: str, *, excused: bool, limit: int, saved: int) -> str:
         """Count a loss of workers; returns why the run must stop, or "".
 
-        limit: allowed losses without a new checkpoint between them; -1: any number. saved: step of the newest checkpoint.
+        limit: allowed losses without a new checkpoint between them; -1: any number. saved: step of the newest one.
         """
         self.lost = True
         if saved > self._saved:

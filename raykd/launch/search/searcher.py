@@ -32,7 +32,7 @@ class Suggest(Searcher):
         self._unfinished = [trial for trial in known.values() if trial.state not in DONE]
         self._new = [name for name in map(number, range(total)) if name not in known]
         self._names: dict[str, str] = {}  # Tune's id of a live trial → our name
-        self._asked: dict[str, str] = {}  # Tune's id of a trial that the inner searcher picked → the inner searcher's id
+        self._asked: dict[str, str] = {}  # Tune's id of a trial that the inner searcher picked → its id there
         self._remembered = False
 
     @property

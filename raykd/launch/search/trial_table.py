@@ -1,4 +1,4 @@
-"""How a search stands: its trials as their run directories tell, and the files that a report reads."""
+"""The state of a search: its trials, read from their run directories, and the files that a report reads."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ class Trial:
 
 @dataclass
 class TrialTable:
-    """All trials of a search that have begun, by name."""
+    """All started trials of a search, by name."""
 
     place: Folder
     search: Search
@@ -46,7 +46,7 @@ class TrialTable:
     lock: Any = field(default_factory=threading.RLock)
 
     def read(self) -> None:
-        """Bring the trials up to date with their run directories."""
+        """Update the trials from their run directories."""
         for name in self.place.names("trials"):
             if self.run(name).exists("trial.json"):
                 self.trials[name] = self.look(name)
@@ -55,7 +55,7 @@ class TrialTable:
         return self.place / f"trials/{name}"
 
     def look(self, name: str) -> Trial:
-        """A trial as its run directory tells."""
+        """A trial, read from its run directory."""
         run = self.run(name)
         trial = Trial(name, run.read_json("trial.json") if run.exists("trial.json") else {}, "interrupted")
         lines = [line for line in rundir.lines(run) if "evaluation" in line]
@@ -71,24 +71,24 @@ class TrialTable:
         return trial
 
     def values(self, name: str) -> dict[str, Any]:
-        """A trial's overrides, plain."""
+        """A trial's overrides as plain values."""
         return values(self.space, self.trials[name].pick)
 
     def failed(self, name: str) -> bool:
         return self.look(name).state == "failed"
 
     def begin(self, name: str, pick: dict[str, Any], state: str) -> None:
-        """Note a trial that is to run (waiting) or runs now."""
+        """Record a trial that is waiting or running."""
         with self.lock:
             self.trials[name] = self.look(name)
             self.trials[name].pick, self.trials[name].state = pick, state
 
     def end(self, name: str, state: str, reason: str = "") -> Trial:
-        """Note a trial's end: `state` where its run directory doesn't tell of another."""
+        """Record a trial's end: its run directory's state if that has one, else `state`."""
         run = self.run(name)
         if rundir.result_of(run) is None and not run.exists("outcome.json"):
             run.write("outcome.json", json.dumps({"state": state, "reason": masked(reason)}))
-        if not run.exists("trial.json"):  # it ended before its process could write it
+        if not run.exists("trial.json"):  # the trial ended before its process could write its state
             run.write("trial.json", json.dumps(self.trials[name].pick))
         with self.lock:
             self.trials[name] = self.look(name)
@@ -96,7 +96,7 @@ class TrialTable:
         return self.trials[name]
 
     def best(self) -> Trial | None:
-        """The first trial of the pick whose repeats, all finished, have the best mean, with it; of equals the first."""
+        """The first trial of the best pick, with its mean: all repeats finished, best mean; ties go to the first."""
         repeats = self.search.repeats
         finished: dict[int, list[tuple[Trial, float]]] = {}
         for name, trial in sorted(self.trials.items()):
@@ -110,7 +110,7 @@ class TrialTable:
         return replace(trial, metric=mean)
 
     def write_table(self) -> None:
-        """trials.csv."""
+        """Write trials.csv."""
         fields = sorted(self.space.fields)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")

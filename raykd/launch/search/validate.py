@@ -1,4 +1,4 @@
-"""What of a search can't be, found before anything starts."""
+"""Validates a search before it starts."""
 
 import itertools
 import math
@@ -15,14 +15,14 @@ from raykd.recipe.load import override
 
 
 def search_of(recipe: Recipe) -> Search:
-    """Raises UserError where the recipe has no search."""
+    """The recipe's search; raises UserError if it has none."""
     if recipe.search is None:
         raise UserError("the recipe has no `search`: give it one, or train it with raykd train")
     return recipe.search
 
 
 def base_of(recipe: Recipe) -> Recipe:
-    """What all trials have in common: the recipe with a validation part and a fixed number of workers."""
+    """The recipe that all trials start from, with a validation split and a fixed number of workers."""
     share = recipe.data.validation or search_of(recipe).validation
     if not 0 < share < 1:
         raise UserError(f"search: validation is {share}; a search needs a share of the training split between 0 and 1")
@@ -30,7 +30,7 @@ def base_of(recipe: Recipe) -> Recipe:
 
 
 def check(base: Recipe, wanted: Search, places: space.Space) -> None:
-    """Raise UserError for what no trial could do: unknown names, values of the wrong type, searchers that don't fit."""
+    """Raise UserError for what no trial can run: unknown names, values of the wrong type, unsuitable searchers."""
     known = [*BUILT_IN, *(metric.name for metric in base.metrics)]
     if wanted.metric not in known:
         raise UserError(f"search: metric {wanted.metric!r} is none of {', '.join(known)}")
@@ -84,7 +84,7 @@ def _check_algorithms(base: Recipe, wanted: Search, places: space.Space) -> None
 
 
 def _check_length(base: Recipe, scheduler: Any) -> None:
-    """Raise UserError for a scheduler whose own end (100 by default) comes before that of every trial."""
+    """Raise UserError for a scheduler whose maximum time (100 by default) is shorter than every trial."""
     most = getattr(scheduler, "_max_t", getattr(scheduler, "_max_t_attr", math.inf))
     unit = getattr(scheduler, "_time_attr", "epoch")
     lengths = {"epoch": base.epochs, "training_iteration": math.ceil(base.epochs / base.evaluate_every)}
@@ -94,25 +94,25 @@ def _check_length(base: Recipe, scheduler: Any) -> None:
 
 
 def mutated_by(wanted: Search) -> list[str]:
-    """The fields that Population Based Training changes on the way."""
+    """The fields that Population Based Training changes during training."""
     return list(getattr(wanted.scheduler, "_hyperparam_mutations", {}))
 
 
 def swaps(wanted: Search) -> bool:
-    """Whether the scheduler pauses trials or lets one go on from another's checkpoint."""
+    """Whether the scheduler pauses trials or continues one from another's checkpoint."""
     from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
 
     return isinstance(wanted.scheduler, HyperBandScheduler | PopulationBasedTraining)
 
 
 def total(wanted: Search, places: space.Space) -> int:
-    """Trials: samples of each point of the grids, each repeated; one of each, where grids alone tell samples apart."""
+    """The number of trials: grid points × samples × repeats; samples count as 1 if nothing but grids is searched."""
     alike = places.grids and not places.domains and not mutated_by(wanted)
     return space.grid_points(places) * (1 if alike else wanted.samples) * wanted.repeats
 
 
 def teachers_of(base: Recipe, places: space.Space) -> list[Recipe]:
-    """Recipes whose teachers are those of all trials; raises UserError where every trial would have new ones."""
+    """Recipes that together have the teachers of all trials; raises UserError if every trial would need new ones."""
     fields = [field for field in places.fields if field.split(".")[0] == "teachers"]
     choices = space.finite(places)
     endless = [field for field in fields if field not in choices]

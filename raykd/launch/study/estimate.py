@@ -1,4 +1,4 @@
-"""What a study would train and what that costs, without training anything."""
+"""Dry run of a study: what it would train and the estimated cost."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,15 +20,15 @@ from raykd.runs import directory
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
-SECONDS = 0.3  # of steps that are timed for each kind of run
+SECONDS = 0.3  # duration of the steps that are timed for each kind of run
 
 
 @dataclass
 class Cost:
-    """Device-hours of runs, by how they are known."""
+    """Device-hours of runs, by how they were estimated."""
 
-    of_runs: float = 0.0  # as finished runs of the same recipe took
-    measured: float = 0.0  # by steps that were timed here
+    of_runs: float = 0.0  # from finished runs of the same recipe
+    measured: float = 0.0  # from steps that were timed here
     unknown: dict[str, int] = field(default_factory=dict)  # reason → runs
 
     @property
@@ -37,7 +37,7 @@ class Cost:
 
 
 def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str, console: Terminal) -> None:
-    """Say which cells there are, what is there of them, which teachers are to be trained, and what is left to pay."""
+    """Print the cells, their finished runs, the teachers to train, and the cost of what remains."""
     runs = runs_of(cells, seeds, name)
     there = finished(runs, storage)
     left = [run for run in runs if run.name not in there]
@@ -59,7 +59,7 @@ def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str
 
 
 def before_cells(plan: TeacherPlan, left: Sequence[CellRun]) -> Iterator[str]:
-    """A line for each teacher, and for each search of a tuned row."""
+    """One line for each teacher, and for each search of a tuned row."""
     for teacher, result in plan.found.items():
         yield f"teacher {teacher}: there, top-1 {100 * result['top1']:.2f} %"
     for teacher in plan.missing:
@@ -70,7 +70,7 @@ def before_cells(plan: TeacherPlan, left: Sequence[CellRun]) -> Iterator[str]:
 
 
 def counts(runs: Iterable[CellRun], there: Iterable[str]) -> Table:
-    """Rows × columns: how many runs of each cell are there, and how many it has."""
+    """Rows × columns: finished runs of each cell, and its total."""
     done = set(there)
     cells: dict[tuple[str, str], list[bool]] = {}
     for run in runs:
@@ -88,14 +88,14 @@ def counts(runs: Iterable[CellRun], there: Iterable[str]) -> Table:
 
 @dataclass
 class Estimate:
-    """Costs of runs as they are added, by kind of device."""
+    """Accumulates the costs of runs, by kind of device."""
 
     storage: str
     costs: dict[str, Cost] = field(default_factory=dict)
-    _timed: dict[str, float | str] = field(default_factory=dict)  # by recipe without its seed: seconds, or why not
+    _timed: dict[str, float | str] = field(default_factory=dict)  # by recipe without seed; str: why it is unknown
 
     def add(self, recipe: Recipe, alike: Sequence[str]) -> None:
-        """A run to be paid. alike: names of runs that would differ from it in the seed alone."""
+        """Add the cost of a run. alike: names of runs that differ from it only in the seed."""
         unit = "GPU" if recipe.gpus_per_worker else "CPU"
         devices = recipe.gpus_per_worker or recipe.cpus_per_worker
         cost = self.costs.setdefault(unit, Cost())
@@ -127,7 +127,7 @@ class Estimate:
 
 
 def _timed(recipe: Recipe) -> float | str:
-    """Seconds of a run by a short measurement in this process; a text where it can't be done here."""
+    """Estimated seconds of a run from a short measurement in this process; a text if that is impossible here."""
     import torch
 
     from raykd.bench.step import run_seconds

@@ -1,4 +1,4 @@
-"""The table of a study as it fills in: mean and deviation of what is there, progress of what runs."""
+"""The live table of a study: mean and deviation of finished runs, progress of running ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from rich.text import Text
 from raykd.launch.study.plan import CellRun
 from raykd.reports.tables.statistics import spread
 
-WIDTH = 14  # characters of a column
+WIDTH = 14  # width of a column in characters
 
 
 @dataclass(frozen=True)
 class RunState:
-    """One run as the matrix shows it; progress: a share of its epochs."""
+    """One run as the matrix shows it; progress: fraction of its epochs."""
 
     status: str
     top1: float | None = None
@@ -22,7 +22,7 @@ class RunState:
 
 
 def matrix(runs: Sequence[CellRun], states: Mapping[str, RunState], title: str, width: int, height: int) -> Table:
-    """Rows × columns, as many of them as there is room for: those where something runs first, each in its order."""
+    """Rows × columns, as many as fit: active ones are preferred, and the order is kept."""
     places: dict[tuple[str, str], list[RunState]] = {}
     for run in runs:
         places.setdefault((run.cell.row.name, run.cell.column.name), []).append(states[run.name])
@@ -48,13 +48,13 @@ def matrix(runs: Sequence[CellRun], states: Mapping[str, RunState], title: str, 
 
 
 def fitting(names: list[str], busy: set[str], most: int) -> list[str]:
-    """As many of some names as fit, busy ones before others, in their own order; one at least."""
+    """As many names as fit, at least one; busy ones are preferred, and the order is kept."""
     first = sorted(names, key=lambda name: name not in busy)[: max(1, most)]
     return [name for name in names if name in first]
 
 
 def cell_text(states: list[RunState]) -> Text:
-    """ "99.41 ± 0.13" of finished runs, how many of them where some are missing, and how far running ones are."""
+    """ "99.41 ± 0.13" of finished runs, their number if some are missing, and the progress of running ones."""
     done = spread(state.top1 for state in states if state.status == "finished" and state.top1 is not None)
     parts = []
     if done.n:

@@ -1,4 +1,4 @@
-"""The runs of a study: their names, what is there of them, and what no run can be, told before anything starts."""
+"""The runs of a study: their names, which are finished, and validation before anything starts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from raykd.recipe.study import Cell
 from raykd.runs import directory
 from raykd.storage.folder import Folder
 
-SEARCHES = "searches"  # the folder of the searches of rows that are tuned
+SEARCHES = "searches"  # the folder of the searches of tuned rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class CellRun:
 
     @property
     def place(self) -> str:
-        """Its directory below the study's."""
+        """Its directory relative to the study's."""
         return f"{self.cell.path}/{self.seed}"
 
     @property
@@ -39,23 +39,23 @@ class CellRun:
 
     @property
     def recipe(self) -> Recipe:
-        """As it is trained: one seed, without the search, with a fixed number of workers."""
+        """The recipe that is trained: one seed, no search, a fixed number of workers."""
         return with_fixed_workers(replace(self.cell.seeded(self.seed), search=None))
 
     @property
     def label(self) -> str:
-        """For a person to read."""
+        """A readable name."""
         return f"{self.cell.row.name}, {self.cell.column.name}, seed {self.seed}"
 
 
 def runs_of(cells: Iterable[Cell], seeds: Sequence[int], study: str) -> list[CellRun]:
-    """Every run, a whole table of the first seed before any of the second."""
+    """Every run: the whole table of the first seed before the second."""
     found = list(cells)
     return [CellRun(cell=cell, seed=seed, study=study) for seed in dict.fromkeys(seeds) for cell in found]
 
 
 def check(cells: Sequence[Cell], seeds: Sequence[int], study: str) -> None:
-    """Raise UserError for a cell that no run can be."""
+    """Raise UserError for a cell that can't be run."""
     for cell in cells:
         try:
             _check(cell)
@@ -77,7 +77,7 @@ def _check(cell: Cell) -> None:
 
 
 def finished(runs: Iterable[CellRun], storage: str) -> dict[str, float]:
-    """Top-1 of the runs that are there, by name; raises UserError for one that another recipe made."""
+    """Top-1 of the finished runs, by name; raises UserError for one of another recipe."""
     found = {}
     for run in runs:
         folder = Folder(storage) / run.name
@@ -85,7 +85,7 @@ def finished(runs: Iterable[CellRun], storage: str) -> dict[str, float]:
             continue
         result = directory.result_of(folder)
         if run.cell.row.tune is None and (result is not None or not folder.exists(OUTCOME)):
-            # What a search found is not known yet; where another recipe failed, this one takes its place.
+            # The values of a search are not known yet; a failed run of another recipe is replaced by this one.
             _expect_mine(run, folder)
         if result is not None and result["status"] == "finished":
             found[run.name] = result["top1"]

@@ -1,4 +1,4 @@
-"""What a person sees of a study while it runs: the matrix in a terminal, lines in a log; ends are written down."""
+"""Progress display of a study: the matrix in a terminal, lines in a log; also records how runs end."""
 
 import time
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from raykd.terminal import Terminal
 
 
 class StudyProgress(JobsProgress):
-    """Of the runs of one queue, within the whole of the study's."""
+    """Shows the runs of one queue as part of the whole study."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class StudyProgress(JobsProgress):
         runs: list[CellRun],
         finished: dict[str, float],
     ):
-        """finished: top-1 of the runs that are there, by name; those that end are added."""
+        """finished: top-1 of the finished runs by name; updated as runs end."""
         super().__init__(queue, storage, console)
         self.record, self.finished = record, finished
         self._runs = {run.name: run for run in runs}
@@ -78,7 +78,7 @@ class StudyProgress(JobsProgress):
 
 
 def seconds_left(queue: Queue, lengths: list[float], now: float) -> float | None:
-    """What is left if jobs stay as long as those that ended, as many at once as now; None where none has ended."""
+    """Estimated remaining seconds, from the mean of ended jobs and the concurrency; None before the first end."""
     running = [state for state in queue.states.values() if state.status == "running" and state.began]
     waiting = sum(state.status == "waiting" for state in queue.states.values())
     if not lengths or not running:

@@ -1,4 +1,4 @@
-"""The published figures of a study's cells, from the CSV files that it names."""
+"""Published results for a study's cells, from the CSV files that it names."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from raykd.reports.tables.study import Quoted
 
 
 def published(cells: list[Cell], files: tuple[str, ...], folder: Path) -> list[Quoted]:
-    """Figures of top-1 by cell: of the column's data set and networks, under one of the row's names, case aside.
+    """Top-1 by cell: same data set and networks as the column, one of the row's names, ignoring case.
 
-    A file's figure without a teacher is of the student alone, whoever taught it elsewhere. Raises UserError of one line
-    for a file that can't be read.
+    A result without a teacher is the student's own, and matches whatever the column's teacher. Raises UserError, as one
+    line, for a file that can't be read.
     """
     figures = [figure for file in files for figure in read_published(folder / file) if figure.metric == "top1"]
     by_pair: dict[tuple[str, str], list[PublishedFigure]] = {}

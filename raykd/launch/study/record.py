@@ -1,4 +1,4 @@
-"""study.json: what a report reads of a study; every run that was ever asked for stays in it."""
+"""study.json, which a report reads: every run of the study that was ever requested."""
 
 import time
 from collections.abc import Iterable
@@ -11,23 +11,23 @@ from raykd.reports.tables.study import FILE, Quoted, Status, StudyCell, read_stu
 from raykd.reports.tables.study import Study as Table
 from raykd.storage.folder import Folder
 
-SECONDS = 2.0  # between two writes, at least
-LONGEST = 1000  # characters of a reason
+SECONDS = 2.0  # minimum interval between two writes
+LONGEST = 1000  # maximum length of a reason
 
 
 @dataclass
 class Record:
-    """The states of a study's runs, written down as they change."""
+    """The states of a study's runs, written whenever they change."""
 
     folder: Folder
     name: str
     study: Study
     published: list[Quoted]
-    cells: dict[str, StudyCell] = field(default_factory=dict)  # by their directories below the study's
+    cells: dict[str, StudyCell] = field(default_factory=dict)  # by their directories relative to the study's
     _written: float = 0.0
 
     def begin(self, runs: Iterable[CellRun]) -> None:
-        """Take in runs besides those of earlier starts, whatever they came to."""
+        """Add runs to those of earlier starts, whatever their state."""
         self.cells = self._earlier()
         for run in runs:
             self.cells[run.place] = StudyCell(
@@ -43,7 +43,7 @@ class Record:
             self.write()
 
     def write(self) -> None:
-        """Rows and columns in the study's order, those that have a run."""
+        """Write the rows and columns that have a run, in the study's order."""
         rows = [row.name for row in self.study.rows if any(cell.row == row.name for cell in self.cells.values())]
         columns = [c.name for c in self.study.columns if any(cell.column == c.name for cell in self.cells.values())]
         table = Table(
@@ -58,12 +58,12 @@ class Record:
         self._written = time.monotonic()
 
     def _earlier(self) -> dict[str, StudyCell]:
-        """Runs of earlier starts, of rows and columns that the study still has."""
+        """Runs of earlier starts whose rows and columns the study still has."""
         if not self.folder.exists(FILE):
             return {}
         try:
             there = read_study(self.folder)
-        except UserError:  # the run directories tell all that is needed
+        except UserError:  # the run directories hold all that is needed
             return {}
         rows, columns = ({each.name for each in of} for of in (self.study.rows, self.study.columns))
         return {cell.run: cell for cell in there.cells if cell.row in rows and cell.column in columns}

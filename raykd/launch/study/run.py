@@ -1,4 +1,4 @@
-"""A study from its driver's side: teachers and cells side by side, searches of tuned rows, and what is missing."""
+"""The driver of a study: parallel teachers and cells, searches of tuned rows, and the list of what is missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -30,18 +30,18 @@ from raykd.storage.folder import Folder
 
 @dataclass
 class StudyRun:
-    """One start of a study: some of its cells, for some seeds; what of them is there goes uncounted."""
+    """One start of a study: some of its cells, for some seeds; finished ones are skipped."""
 
     loaded: LoadedStudy
     cells: Sequence[Cell]
     seeds: Sequence[int]
     name: str
     storage: str
-    most: int  # runs at once, 0: as many as there is room for
+    most: int  # maximum number of concurrent runs; 0: as many as fit
     published: list[Quoted]
     display: Display
     finished: dict[str, float] = field(default_factory=dict)  # top-1 by run name
-    reasons: dict[str, str] = field(default_factory=dict)  # by run name, of those that failed
+    reasons: dict[str, str] = field(default_factory=dict)  # reasons of failed runs, by run name
 
     def __post_init__(self) -> None:
         self.runs = runs_of(self.cells, self.seeds, self.name)
@@ -49,7 +49,7 @@ class StudyRun:
         self.record = Record(self.folder, self.name, self.loaded.study, self.published)
 
     def run(self) -> list[str]:
-        """Train what is missing; returns a line for each run that still is. Raises Interrupted after a signal."""
+        """Train what is missing; returns one line for each run that still is. Raises Interrupted after a signal."""
         with driver.only_one(self.folder, self.display.console.print):
             self.finished = finished(self.runs, self.storage)
             self.record.begin(self.runs)
@@ -68,7 +68,7 @@ class StudyRun:
         return [f"{run.label}: {self.reasons.get(run.name, 'it did not run')}" for run in self._left(self.runs)]
 
     def _train(self) -> None:
-        """What needs no search first, the teachers of searches among it; then the searches, then the tuned cells."""
+        """Train the cells without a search and all teachers; then run the searches; then train the tuned cells."""
         plain = [run for run in self.runs if run.cell.row.tune is None]
         tuned = [run for run in self.runs if run.cell.row.tune is not None]
         self._side_by_side(plain, also_teachers_of=tuned)
@@ -79,7 +79,7 @@ class StudyRun:
 
     def _side_by_side(self, runs: Sequence[CellRun], also_teachers_of: Sequence[CellRun] = ()) -> None:
         plan = TeacherPlan(self.storage, group=f"{self.name} teachers")
-        teachers: dict[str, tuple[str, ...]] = {}  # by cell: those of all its seeds
+        teachers: dict[str, tuple[str, ...]] = {}  # by cell: the runs of all its seeds
         jobs: dict[str, Job] = {}
         for run in self._left([*runs, *also_teachers_of]):
             names = teachers.get(run.cell.path)
@@ -97,7 +97,7 @@ class StudyRun:
         self.reasons |= {name: state.reason for name, state in queue.states.items() if state.status == "failed"}
 
     def _searched(self, runs: Sequence[CellRun]) -> list[list[CellRun]]:
-        """Tuned runs with the values that their searches found, a list for each cell; where one fails, they do."""
+        """Tuned runs with the values of their searches, a list for each cell; a failed search fails its runs."""
         by_cell: dict[str, list[CellRun]] = {}
         for run in self._left(runs):
             by_cell.setdefault(run.cell.path, []).append(run)

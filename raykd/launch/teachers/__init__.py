@@ -1,4 +1,4 @@
-"""Teachers that a recipe has trained first: found, trained side by side, measured together, their outputs kept ahead.
+"""Teachers that are trained before the student: look-up, parallel training, ensemble accuracy, precomputed outputs.
 
 Called by commands, search and study.
 """

@@ -1,4 +1,4 @@
-"""What several trained teachers reach together."""
+"""Accuracy of an ensemble of trained teachers."""
 
 import json
 from contextlib import closing
@@ -14,9 +14,9 @@ from raykd.storage.folder import Folder
 
 
 def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[str, Any]:
-    """ensemble.json: each member's figures on the recipe's evaluation split, and the ensemble's by mean and by vote.
+    """Write ensemble.json: metrics on the evaluation split of each member, and of the ensemble by mean and vote.
 
-    Measured where a worker would run, or here with `workers=0`.
+    Measured where a worker would run; with `workers=0` in this process.
     """
     from raykd.launch.trials.tuner import of_task, with_fixed_workers
 
@@ -37,7 +37,7 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
 
 
 def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:
-    """The figures of `report` as plain numbers; `places` are the trained teachers' run directories."""
+    """The metrics of `report` as plain numbers; `places` are the teachers' run directories."""
     from raykd.launch.job_spec import unpack
     from raykd.recipe.serial import from_dict
     from raykd.training.evaluation.ensemble import evaluate_members

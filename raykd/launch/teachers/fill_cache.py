@@ -1,4 +1,4 @@
-"""Teachers' outputs computed ahead of training: Ray tasks side by side, each for some of its steps."""
+"""Precomputes teacher outputs: parallel Ray tasks, each for a range of steps."""
 
 import math
 import socket
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from raykd.training.setup import Experiment
 
 
-PIECES = 64  # tasks, of a pass each at least: every one opens data and teachers, and is a tick of the progress bar
+PIECES = 64  # tasks, of at least one pass each: each opens data and teachers, and is one tick of the progress bar
 
 
 @dataclass(frozen=True)
 class Source:
-    """All that a task needs to find the recipe's teachers and batches."""
+    """What a task needs to open the recipe's teachers and batches."""
 
     recipe: dict[str, Any]
     trained: list[str]  # run directories of the teachers that `Train` sources stand for
@@ -39,7 +39,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
-    pieces: list[tuple[int, int]]  # first and last step (exclusive) of each task
+    pieces: list[tuple[int, int]]  # first step and end (exclusive) of each task
     said: list[str]
 
 
@@ -52,10 +52,10 @@ class Filled:
 
 
 def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int:
-    """Fill the caches of the recipe's teachers; what is there and whole stays. Returns the number of images run.
+    """Fill the caches of the recipe's teachers; intact entries stay. Returns the number of images computed.
 
-    The rows are those of whole global batches, as one worker computes them: with one worker and the same batch size
-    training would write the very same bits, with others the same to rounding. Teachers that are missing are trained.
+    Outputs are computed for whole global batches, as with one worker: training with one worker and the same batch size
+    would write identical bits, otherwise equal ones up to rounding. Missing teachers are trained first.
     """
     job.check(recipe)
     if not recipe.teachers.sources or recipe.teachers.cache == "none":
@@ -97,7 +97,7 @@ def _fill(source: Source, display: Display, run: Callable[[Callable, Sequence[tu
 
 
 def _tasks(recipe: Recipe) -> Callable[[Callable, Sequence[tuple]], Iterator[Any]]:
-    """Calls as Ray tasks with a worker's resources: as many at once as there is room for, in order of completion."""
+    """Calls as Ray tasks with a worker's resources, as many at once as fit; results in order of completion."""
     import ray
 
     from raykd.launch.trials.tuner import of_task
@@ -116,7 +116,7 @@ def _tasks(recipe: Recipe) -> Callable[[Callable, Sequence[tuple]], Iterator[Any
 
 
 def plan(source: Source) -> Plan:
-    """What there is to do, and what is to be said before anything is written."""
+    """The work to do, and the messages to show before anything is written."""
     said: list[str] = []
     with _opened(source, said.append, said.append) as (experiment, _):
         data, recipe = experiment.train_data, experiment.recipe
@@ -126,7 +126,7 @@ def plan(source: Source) -> Plan:
 
 
 def fill(source: Source, start: int, stop: int) -> Filled:
-    """Write the outputs of all teachers for the images of some steps where one is missing or damaged."""
+    """Compute the outputs that are missing or damaged for the images of some steps."""
     from raykd.teachers.outputs import teacher_outputs
 
     said: list[str] = []
@@ -143,12 +143,12 @@ def fill(source: Source, start: int, stop: int) -> Filled:
 
 
 def _cache(teacher: "FrozenTeacher") -> "Cache":
-    assert teacher.cache is not None  # `_opened` gives every teacher one
+    assert teacher.cache is not None  # `_opened` attaches a cache to every teacher
     return teacher.cache
 
 
 def _missing(data: Any, teachers: Sequence["FrozenTeacher"], start: int, stop: int) -> list[tuple[int, int]]:
-    """Ranges of the steps that have an image of which a teacher's output is not there."""
+    """Ranges of steps with an image for which a teacher's output is missing."""
     at = data.addresses(start, stop)
     wanted = [step for step in range(start, stop) if not all(_cache(t).holds(at[step - start]) for t in teachers)]
     runs = groupby(enumerate(wanted), key=lambda pair: pair[1] - pair[0])
@@ -159,9 +159,9 @@ def _missing(data: Any, teachers: Sequence["FrozenTeacher"], start: int, stop: i
 def _opened(
     source: Source, say: Callable[[str], None], warn: Callable[[str], None]
 ) -> "Iterator[tuple[Experiment, list[FrozenTeacher]]]":
-    """The experiment as one worker opens it, and its teachers with their caches, which are written at the end.
+    """Context with the experiment as one worker opens it, and teachers with caches, which are flushed at the end.
 
-    say: told what the caches take. warn: told of damage.
+    say: called with the size of the caches. warn: called for damaged files.
     """
     from raykd.launch.job_spec import unpack
     from raykd.recipe.serial import from_dict

@@ -1,4 +1,4 @@
-"""Which teachers a recipe has trained first, and where their runs stand."""
+"""Which teachers a recipe trains first, and the names of their runs."""
 
 import dataclasses
 import re
@@ -10,7 +10,7 @@ from raykd.storage.folder import Folder
 
 
 def wanted(recipe: Recipe) -> list[Recipe]:
-    """The recipe of every teacher that is to be trained, in order."""
+    """The recipe of every teacher that is trained first, in order."""
     found = []
     for source in recipe.teachers.sources:
         if isinstance(source, Train):
@@ -19,12 +19,12 @@ def wanted(recipe: Recipe) -> list[Recipe]:
 
 
 def run_name(recipe: Recipe) -> str:
-    """Where a teacher stands below the storage: named by its network and by the hash of what determines it."""
+    """A teacher's run name: its network, and the hash of everything that determines it."""
     return f"teachers/{recipe.student.name.replace(':', '-').replace('/', '-')}-{fingerprint(recipe)}"
 
 
 def run_in(storage: str, recipe: Recipe) -> str:
-    """`run_name`, or the name that a version with other fingerprints gave a run of the same recipe there."""
+    """`run_name`, or the name of a run of the same recipe by a version with other fingerprints."""
     name, teachers = run_name(recipe), Folder(storage) / "teachers"
     stem = name.removeprefix("teachers/").removesuffix(f"-{fingerprint(recipe)}")
     if (Folder(storage) / name).exists("recipe.json"):

@@ -1,4 +1,4 @@
-"""The teachers that recipes have trained first, and those teachers' own: which are there, which are to be trained."""
+"""The teachers of recipes, and those teachers' own teachers: which are finished, which must be trained."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,18 +14,18 @@ from raykd.storage.folder import Folder
 
 @dataclass
 class TeacherPlan:
-    """Teachers of one recipe or of many, each once; those to be trained stand behind their own teachers."""
+    """Teachers of one or several recipes, each once; a missing teacher comes after its own teachers."""
 
     storage: str
     group: str = ""  # of W&B
     missing: dict[str, Job] = field(default_factory=dict)
     found: dict[str, dict[str, Any]] = field(default_factory=dict)  # result.json by run name
-    _names: dict[str, str] = field(default_factory=dict)  # by fingerprint, as looking for a run reads the storage
+    _names: dict[str, str] = field(default_factory=dict)  # by fingerprint, as looking up a run reads the storage
 
     def add(self, recipe: Recipe) -> tuple[str, ...]:
-        """Take in a recipe's teachers; returns the names of their runs, in the recipe's order.
+        """Add a recipe's teachers; returns the names of their runs, in the recipe's order.
 
-        Raises UserError for a teacher that no run can train.
+        Raises UserError for a teacher that can't be trained.
         """
         return tuple(self._add(teacher) for teacher in wanted(recipe))
 

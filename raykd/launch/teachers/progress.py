@@ -1,4 +1,4 @@
-"""What a person sees of teachers that train side by side."""
+"""Progress display of teachers that train in parallel."""
 
 from rich.table import Table
 
@@ -7,7 +7,7 @@ from raykd.launch.trials.progress import cpus_in_use
 
 
 class TeacherProgress(JobsProgress):
-    """A line for each teacher's start and end, a live table of those in between."""
+    """One line for each teacher's start and end, and a live table of the running ones."""
 
     def table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold", title=cpus_in_use(), title_justify="left")

@@ -1,4 +1,4 @@
-"""Teachers of a recipe: found by what determines them, or trained first, side by side, each as a run of its own."""
+"""The teachers of a recipe: finished runs are found by their fingerprints, missing ones are trained in parallel."""
 
 from dataclasses import replace
 
@@ -17,10 +17,10 @@ from raykd.storage.folder import Folder
 
 
 def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> list[str]:
-    """Run directories of the recipe's teachers; those that are missing are trained, half-trained ones go on.
+    """Run directories of the recipe's teachers; missing ones are trained, interrupted ones resumed.
 
-    A teacher may have teachers of its own, which come before it. Several are trained side by side where there is room
-    for two at least. Raises RunFailed naming those that failed; the others are kept.
+    A teacher may have teachers of its own, which are trained before it. Several are trained in parallel if at least two
+    fit on the cluster. Raises RunFailed naming those that failed; the others stay.
     """
     plan = TeacherPlan(storage, group=f"{loaded.path.parent.name}/{loaded.path.stem} teachers")
     names = plan.add(recipe)
@@ -47,12 +47,12 @@ def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) ->
 
 
 def can_be_a_trial(recipe: Recipe) -> bool:
-    """Whether a run can stand among others: it needs Ray, and trials reserve no resources for remote teachers."""
+    """Whether a run can be a Tune trial: it must use Ray, and trials reserve no resources for remote teachers."""
     return recipe.workers != 0 and recipe.teachers.placement == "inline"
 
 
 def capacity(teachers: list[Recipe], at_most: int) -> int:
-    """How many of some teachers there is room for at once: of the largest, if they differ; at_most 0: no limit."""
+    """How many of the teachers fit at once, counting each as the largest; at_most 0: no limit."""
     from raykd.launch.trials.tuner import at_once, with_fixed_workers
 
     found = min(at_once(with_fixed_workers(teacher)) for teacher in teachers)

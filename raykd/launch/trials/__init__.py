@@ -1,4 +1,4 @@
-"""Runs side by side on one cluster by Ray Tune: how many at once, each in a process of its own, what is seen of them.
+"""Parallel runs on one cluster by Ray Tune: concurrency, one process for each run, progress display.
 
-Called by teachers, search and study, which it never imports. Jobs are ordinary runs; a search has trials of its own.
+Called by teachers, search and study; never imports them. Jobs are ordinary runs; a search has trials of its own.
 """

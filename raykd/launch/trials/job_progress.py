@@ -1,4 +1,4 @@
-"""What comes of jobs as Tune tells it: their states, and a line for each start and end."""
+"""Follows jobs through Tune's callbacks: their states, and a line for each start and end."""
 
 import time
 from typing import Any
@@ -15,7 +15,7 @@ from raykd.terminal import Terminal
 
 
 class JobsProgress(LiveTable, Callback):
-    """Tune tells it of every job; a terminal shows the `table` of a subclass, a log a line for each start and end."""
+    """A Tune callback: a terminal shows the `table` of a subclass, a log gets one line for each start and end."""
 
     def __init__(self, queue: Queue, storage: str, console: Terminal):
         self.queue, self.storage, self.console = queue, storage, console
@@ -53,9 +53,9 @@ class JobsProgress(LiveTable, Callback):
             self.say(each, f"failed: {self.queue.states[each].reason}")
 
     def ended(self, names: list[str]) -> None:
-        """Called when jobs have come to their end; their states say how."""
+        """Called when jobs have ended; their states say how."""
 
     def say(self, name: str, what: str) -> None:
-        """A line for a log."""
+        """Print a line to a log."""
         if not self.console.is_terminal:
             self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {name} {what}")

@@ -1,4 +1,4 @@
-"""What a person sees of trials side by side: a live table in a terminal, plain lines in a log."""
+"""Progress display of parallel trials: a live table in a terminal, plain lines in a log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ class LiveTable:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """While inside, a terminal shows the table; it stays when it is done."""
+        """Context in which a terminal shows the table; its last state stays."""
         if not self.console.is_terminal:
             yield
             return
@@ -30,7 +30,7 @@ class LiveTable:
             yield
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks, which have nothing to keep
+        return {}  # Tune pickles its callbacks; these have no state to save
 
 
 def cpus_in_use() -> str:
@@ -40,7 +40,7 @@ def cpus_in_use() -> str:
 
 
 def error_of(trial: Any) -> str:
-    """Why Tune gave a trial up, in one line; Tune keeps the text in a file."""
+    """Why a trial failed, as one line; Tune stores the text in a file."""
     text = Path(trial.local_path, "error.txt")
     lines = (
         [line.strip() for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""Which of several runs comes next: those whose teachers are there, in their order, as far as there is room."""
+"""A queue of runs: the next one is the first whose teachers are finished and whose workers fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,27 +15,27 @@ class Job:
 
     name: str  # of the run, below the storage
     recipe: Recipe  # with a fixed number of workers
-    teachers: tuple[str, ...] = ()  # runs that it learns from, in order: other jobs', or finished ones
+    teachers: tuple[str, ...] = ()  # names of its teachers' runs, in order: other jobs, or finished runs
     role: Literal["student", "teacher"] = "student"
     group: str = ""  # of W&B
 
 
 @dataclass
 class State:
-    """How far a job is. Accuracies are fractions, seconds those of its last start."""
+    """The state of a job. Accuracies are fractions."""
 
     status: Status = "waiting"
     epoch: float = 0.0
     top1: float | None = None
     reason: str = ""
-    began: float = 0.0  # by the queue's clock
+    began: float = 0.0  # on the queue's clock
 
 
 @dataclass
 class Queue:
-    """Jobs, those that others wait for among them; `most`: how many run at once, 0 for as many as there is room for.
+    """Jobs, including those that others depend on; `most`: maximum number of concurrent ones, 0: as many as fit.
 
-    room: how many runs of a recipe with several workers there is room for; of the others Ray keeps account itself.
+    room: how many runs of a recipe with several workers fit; for runs of one worker Ray itself does the accounting.
     """
 
     jobs: dict[str, Job]
@@ -47,7 +47,7 @@ class Queue:
         self.states = {name: State() for name in self.jobs}
 
     def next(self) -> Job | None:
-        """The first job that can start now, then under way; None where each must wait for another's end."""
+        """Start the first job that can run now and return it; None if every job must wait for another one."""
         if self.most and len(self._all("running")) >= self.most:
             return None
         for name in self._all("waiting"):
@@ -59,14 +59,14 @@ class Queue:
 
     @property
     def empty(self) -> bool:
-        """Whether no job waits any more."""
+        """Whether no job is waiting."""
         return not self._all("waiting")
 
     def finish(self, name: str) -> None:
         self.states[name].status = "finished"
 
     def fail(self, name: str, reason: str) -> list[str]:
-        """Note that a job failed, and with it those that would have learned from it; returns the names of all."""
+        """Mark a job, and all jobs that depend on it, as failed; returns their names."""
         failed = [name]
         self.states[name].status, self.states[name].reason = "failed", reason
         for other in self._all("waiting"):
@@ -75,7 +75,7 @@ class Queue:
         return failed
 
     def counts(self) -> dict[Status, int]:
-        """Jobs by status, of those that there are."""
+        """Number of jobs by status, without zeros."""
         found: list[Status] = [state.status for state in self.states.values()]
         return {status: found.count(status) for status in dict.fromkeys(found)}
 

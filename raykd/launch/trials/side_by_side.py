@@ -1,4 +1,4 @@
-"""Ordinary runs side by side, each a Tune trial of its own, started as soon as its teachers are there."""
+"""Ordinary runs in parallel, each a Tune trial that starts as soon as its teachers are finished."""
 
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -25,7 +25,7 @@ from raykd.storage.folder import Folder
 
 
 class NextJob(Searcher):
-    """The searcher that Tune sees."""
+    """The searcher for Tune."""
 
     def __init__(self, queue: Queue, kinds: list[str]):
         super().__init__()
@@ -38,27 +38,27 @@ class NextJob(Searcher):
         return None if job is None else {"id": job.name, "kind": self._kinds.index(kind(job.recipe))}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the progress notes what comes of a job."""
+        """Does nothing: the progress callback records how jobs end."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the run directories say all that another start needs."""
+        """Does nothing: the run directories hold all that a restart needs."""
         Path(checkpoint_path).write_text("{}", encoding="utf-8")
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, see `save`."""
+        """Does nothing, see `save`."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 def kind(recipe: Recipe) -> str:
-    """What a run needs, in words: those of one kind take the same room."""
+    """A run's resources as text: runs of one kind need the same."""
     return f"{recipe.workers} × {connection.needs(recipe)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the processes of all jobs are given, once each."""
+    """What the processes of all jobs share."""
 
     jobs: dict[str, JobSpec]  # without their sources, which they share
     sources: dict[str, str]
@@ -66,7 +66,7 @@ class Plan:
 
 
 def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Folder) -> None:
-    """Run all jobs of a queue; their states then say what came of them. A job that is there in part goes on.
+    """Run all jobs of a queue, resuming interrupted ones; afterwards their states say how they ended.
 
     scratch: for Tune's own files, on storage that all nodes see. Raises Interrupted after SIGINT or SIGTERM.
     """
@@ -109,15 +109,13 @@ def _plan(loaded: Loaded, jobs: list[Job], storage: str) -> Plan:
 
 
 def one_job(plan: Plan, name: str) -> None:
-    """One job in a trial's process. A failure that would only come again is left with its reason in the run."""
+    """Run one job in a trial's process. A permanent failure is recorded with its reason in the run directory."""
     from ray import tune
 
     unpack(plan.sources)
     job = replace(plan.jobs[name], sources=plan.sources)
     run, recipe = Folder(job.run), from_dict(job.recipe)
-    if run.exists(OUTCOME) and not directory.is_of(
-        run, recipe
-    ):  # a corrected recipe takes the place of one that failed
+    if run.exists(OUTCOME) and not directory.is_of(run, recipe):  # a corrected recipe replaces one that failed
         for each in run.names():
             run.delete(each)
     run.create()
@@ -129,7 +127,7 @@ def one_job(plan: Plan, name: str) -> None:
 
 @contextmanager
 def names_held(names: list[str], storage: str, say: Callable[[str], None]) -> Any:
-    """Inside, no other process trains under these names."""
+    """Context in which no other process trains under these names."""
     from raykd.storage import lease
 
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What runs in a Ray Tune trial's own process: one run, alone in it, or the driver of a run with several workers."""
+"""The process of a Ray Tune trial: one run by itself, or the driver of a run with several workers."""
 
 import json
 import math
@@ -26,10 +26,10 @@ OUTCOME = "outcome.json"  # in a run's directory: why it has no result
 
 
 def train(job: JobSpec, key: Any, report: Callable[[dict[str, Any]], None]) -> None:
-    """Train a job to its end: here where it has one worker, else by a TorchTrainer of its own.
+    """Train a job to its end: in this process if it has one worker, else by a TorchTrainer of its own.
 
-    key: the holder of W&B's key. report: told the metrics of every evaluation; only with one worker, as several
-    report through Train.
+    key: the holder of W&B's key. report: called with the metrics of every evaluation; only with one worker, as several
+    workers report through Train.
     """
     unpack(job.sources)
     recipe = from_dict(job.recipe)
@@ -53,7 +53,7 @@ def _here(job: JobSpec, recipe: Recipe, key: Any, report: Callable[[dict[str, An
 
 
 def _by_workers(job: JobSpec, recipe: Recipe, key: Any) -> None:
-    """The inner run keeps no restarts for itself: what went wrong is judged once, by `lost`."""
+    """The inner run has no restarts of its own: `lost` alone decides whether a failure is retried."""
     from raykd.launch.driver.torch_trainer import trainer
 
     state = cast(Any, RunState).options(scheduling_strategy=connection.on_this_node()).remote()
@@ -64,7 +64,7 @@ def _by_workers(job: JobSpec, recipe: Recipe, key: Any) -> None:
 
 
 def _heard_to_the_end(recipe: Recipe) -> Any:
-    """Ray's callback that tells Tune of each report, without the last one: see `tell_the_last`."""
+    """Ray's callback that passes every report but the last to Tune: see `tell_the_last`."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
     every, epochs = recipe.evaluate_every, recipe.epochs
@@ -78,15 +78,15 @@ def _heard_to_the_end(recipe: Recipe) -> Any:
 
 
 def at_end(metrics: dict[str, Any], epochs: float) -> bool:
-    """Whether an evaluation is a run's last one; its epoch is within a step of the recipe's."""
+    """Whether an evaluation is a run's last one: its epoch is within one step of the recipe's."""
     return metrics["epoch"] > epochs - metrics["epoch"] / metrics["step"]
 
 
 def told(metrics: dict[str, Any], every: int, epochs: float) -> dict[str, Any]:
-    """What Tune hears of an evaluation: the figures, evaluations so far, and the epoch that it stands for.
+    """An evaluation as reported to Tune: its metrics, the number of evaluations so far, and its nominal epoch.
 
-    Evaluations come after whole steps, so at epoch 2.998 or 1.002; a scheduler that waits for epoch 3 would miss the
-    first. Tune itself counts the reports of a process, and a trial may go on in another one.
+    Evaluations follow whole steps, so at epoch 2.998 or 1.002; a scheduler that waits for epoch 3 would miss the first.
+    Tune itself counts the reports of a process, but a trial may be resumed in another one.
     """
     plain = {key: value for key, value in metrics.items() if isinstance(value, (int, float))}
     count = max(1, math.ceil((plain["epoch"] - plain["epoch"] / plain["step"]) / every + 1e-9))
@@ -94,30 +94,30 @@ def told(metrics: dict[str, Any], every: int, epochs: float) -> dict[str, Any]:
 
 
 def tell_the_last(run: Folder, tell: Callable[[dict[str, Any]], None]) -> None:
-    """Tell Tune of a run's last evaluation once the run has left its result: a scheduler may end the trial at that."""
+    """Report the last evaluation only after the run has written its result: a scheduler may end the trial at once."""
     line = directory.lines(run)[-1]
     tell({"epoch": line["epoch"], "step": line["step"], **next(iter(line["evaluation"].values()))})
 
 
 @contextmanager
 def recording_failure(run: Folder) -> Iterator[None]:
-    """Leave what goes wrong inside with its reason in the run's outcome.json; a loss is raised: Tune tries again."""
+    """Context that records a failure in the run's outcome.json; a lost process or node is raised for Tune to retry."""
     try:
         yield
-    except Exception as error:  # a run may fail in any way: the others go on
+    except Exception as error:  # a run may fail in any way; the others continue
         if lost(error):
             raise
         run.write(OUTCOME, json.dumps({"state": "failed", "reason": masked(why(error))}))
 
 
 def lost(error: BaseException) -> bool:
-    """Whether a process or a node was lost, which another attempt can mend, rather than the run itself failing."""
+    """Whether a process or node was lost, so that a retry may help, rather than the run itself having failed."""
     causes = [cause_of(cause) for cause in getattr(error, "worker_failures", {}).values()]
     return any(isinstance(cause, ray.exceptions.RayError) for cause in [error, *causes])
 
 
 def why(error: BaseException) -> str:
-    """The innermost cause in one line."""
+    """The innermost cause as one line."""
     for cause in getattr(error, "worker_failures", {}).values():
         return why(cause_of(cause))
     lines = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""Tune trials side by side on a cluster's resources, so that whatever runs can go on to its end."""
+"""Runs Tune trials in parallel within a cluster's resources, so that every started trial can finish."""
 
 import logging
 import os
@@ -19,23 +19,23 @@ from raykd.storage.folder import Folder
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for a stopped trial to leave its process to the next
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for a stopped trial to free its process for the next one
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial may fail before its first figures
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are told in one line
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # failures are reported as one line
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `stopping` has its own
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
-    # Tune's own record of an experiment is not used: run directories tell how far trials are.
+    # Tune's own experiment state is not used: run directories hold the trials' progress.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
 }
 
 
 def with_fixed_workers(recipe: Recipe) -> Recipe:
-    """A recipe for trials: the least number of workers, fixed, so that what is reserved is what is used."""
+    """A recipe for trials: its minimum number of workers, fixed, so that exactly what is reserved is used."""
     return replace(recipe, workers=max(1, connection.workers_of(recipe)[0]))
 
 
 def at_once(recipe: Recipe) -> int:
-    """How many runs of a settled recipe the cluster, an autoscaler's growth included, has room for; 1 at least."""
+    """How many runs of a recipe with fixed workers fit on the cluster after scaling up; at least 1."""
     limits, alive = Limits.read(), connection.nodes()
     possible = limits.most(alive, lambda node: connection.fit(node, recipe)) if limits.known else alive
     return max(1, sum(connection.fit(node, recipe) for node in possible) // connection.workers_of(recipe)[0])
@@ -43,10 +43,10 @@ def at_once(recipe: Recipe) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """What is run, and how Tune chooses."""
+    """The trials to run, and Tune's options."""
 
     trainable: Callable[[dict[str, Any]], None]
-    kinds: tuple[Recipe, ...]  # settled, one for each need of resources; of several a trial's "kind" says which
+    kinds: tuple[Recipe, ...]  # one for each set of resources; a trial's "kind" is its index
     space: dict[str, Any]
     options: dict[str, Any]  # of TuneConfig
     callback: Any
@@ -59,7 +59,7 @@ def run(trials: Trials) -> None:
         os.environ.setdefault(name, value)
     from ray import tune
 
-    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it repeats which trials failed
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it only repeats which trials failed
     trials.scratch.delete(".tune")
     tuner = tune.Tuner(
         tune.with_resources(trials.trainable, _resources(trials.kinds)),
@@ -67,7 +67,7 @@ def run(trials: Trials) -> None:
         tune_config=tune.TuneConfig(
             trial_name_creator=name_of,
             trial_dirname_creator=lambda trial: name_of(trial).replace("/", "-"),
-            # The next trial in the same process saves its start. A GPU's errors and memory would go on with it, though.
+            # Reusing the process saves the next trial's start, but would carry over a GPU's errors and memory.
             reuse_actors=all(recipe.workers == 1 and not recipe.gpus_per_worker for recipe in trials.kinds),
             **trials.options,
         ),
@@ -88,18 +88,18 @@ def run(trials: Trials) -> None:
 
 
 def name_of(trial: Any) -> str:
-    """A trial's name is what its configuration says at its start; a scheduler may change the configuration later."""
+    """A trial's name, from its configuration at the start, which a scheduler may change later."""
     return trial.config["id"]
 
 
 def _resources(kinds: tuple[Recipe, ...]) -> Any:
-    """What each trial holds, or a function of its configuration where trials differ in that."""
+    """The resources of each trial, or a function of its configuration if trials differ."""
     groups = [resources(recipe) for recipe in kinds]
     return groups[0] if len(groups) == 1 else lambda config: groups[config["kind"]]
 
 
 def _max_failures(kinds: tuple[Recipe, ...]) -> int:
-    """Losses after which a trial is given up: Tune has one limit for all of them; -1: never."""
+    """Losses after which a trial fails; Tune has one limit for all trials; -1: unlimited."""
     limits = [recipe.max_failures for recipe in kinds]
     return -1 if -1 in limits else max(limits)
 
@@ -107,8 +107,8 @@ def _max_failures(kinds: tuple[Recipe, ...]) -> int:
 def resources(recipe: Recipe) -> Any:
     """A trial of one worker holds that worker's resources.
 
-    One of several holds next to nothing: its workers are a placement group of their own, and the number of trials at
-    once is what keeps room for them.
+    A trial of several workers holds next to nothing: its workers have a placement group of their own, and the limit on
+    concurrent trials ensures that they fit.
     """
     from ray.tune import PlacementGroupFactory
 
@@ -120,7 +120,7 @@ def resources(recipe: Recipe) -> Any:
 
 
 def of_task(recipe: Recipe) -> dict[str, Any]:
-    """Options of a Ray task that needs what one of the recipe's workers needs."""
+    """Options of a Ray task with the resources of one of the recipe's workers."""
     needed = connection.per_worker(recipe)
     options = {"num_cpus": needed.pop("CPU"), "num_gpus": needed.pop("GPU", 0), "resources": needed}
     labels = connection.labels_of(recipe)
@@ -129,9 +129,9 @@ def of_task(recipe: Recipe) -> dict[str, Any]:
 
 @contextmanager
 def stopping() -> Iterator[list[int]]:
-    """Inside, SIGINT and SIGTERM make Tune end its trials and return; the signal that came is in the list.
+    """Context in which SIGINT and SIGTERM make Tune end its trials and return; the list then holds the signal.
 
-    A second one, or one before Tune listens, raises KeyboardInterrupt.
+    A second signal, or one before Tune listens, raises KeyboardInterrupt.
     """
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -142,7 +142,7 @@ def stopping() -> Iterator[list[int]]:
         if caught or signal.getsignal(signal.SIGUSR1) is before[signal.SIGUSR1]:
             raise KeyboardInterrupt
         caught.append(number)
-        os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own signal for it
+        os.kill(os.getpid(), signal.SIGUSR1)  # the signal that Tune itself handles
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     signal.signal(signal.SIGINT, stop)

@@ -1,4 +1,4 @@
-"""A line for whoever watches trials that have no place yet: what they wait for, and whether nodes may still come."""
+"""A message while trials are pending: which resources they wait for, and whether nodes may still be added."""
 
 import time
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from raykd.terminal import Terminal
 
 
 class Waits(Callback):
-    """Tune calls it all the time; it looks every few seconds and says a line once for as long as it stays the same."""
+    """A Tune callback that checks every few seconds, and prints a message when it changes."""
 
     def __init__(self, kinds: Sequence[Recipe], console: Terminal, seconds: float = 4.0):
         self._kinds, self._console, self._seconds = kinds, console, seconds

@@ -1,4 +1,4 @@
-"""The teachers' form where `teachers.form` is auto: measured once, before the first step, and kept with the run."""
+"""The teachers' precision if `teachers.form` is auto: measured once before the first step, and stored with the run."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -31,8 +31,8 @@ def choose_precision(
     rank: int,
     say: Callable[[str], None],
 ) -> TeacherPrecision:
-    """The run's form on all workers, who call this together: a resumed run's own, else the one that is best now."""
-    # 0: nothing chosen yet. The sum tells all workers what the first one has read.
+    """The run's teacher precision: a resumed run's own, else the best one measured now. A collective of all workers."""
+    # 0: nothing chosen yet. The sum broadcasts what rank 0 has read.
     number = 1 + ALL.index(_stored(run)) if rank == 0 and run.exists(FILE) else 0
     number = int(global_sum(torch.tensor([number], device=device)).item())
     if number:
@@ -48,6 +48,6 @@ def choose_precision(
 
 def _stored(run: Folder) -> TeacherPrecision:
     kept = run.read_json(FILE)
-    if "compiled" in kept:  # of versions without captured passes
+    if "compiled" in kept:  # written by versions without captured passes
         return TeacherPrecision(kept["precision"], "compiled" if kept["compiled"] else "captured")
     return TeacherPrecision(kept["precision"], kept["launch"])

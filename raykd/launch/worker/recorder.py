@@ -1,4 +1,4 @@
-"""What rank 0 leaves of a run: metric lines, checkpoints, W&B, the student, the result."""
+"""Writes the files of a run on rank 0: metrics, checkpoints, W&B, the student, the result."""
 
 import contextlib
 import json
@@ -28,14 +28,14 @@ from raykd.training.loop import Epoch, Event, Progress, Save
 class Attempt:
     """One start of the workers."""
 
-    token: str  # of `directory.claim`; a later attempt's start ends this one's writing
+    token: str  # from `directory.claim`; once a later attempt starts, this one must not write
     world: int
     device: Any
-    step: int  # of the checkpoint that it goes on from; 0: the beginning
+    step: int  # step of the checkpoint that it resumes from; 0: a new run
 
 
 class Recorder:
-    """Called with every event of the loop."""
+    """Records every event of the training loop."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Recorder:
         client: Client,
         say: Callable[[str], None],
     ):
-        """snapshot: the state that a checkpoint holds. say: tells the user a line."""
+        """snapshot: returns the state for a checkpoint. say: shows the user a line."""
         self.job, self.recipe, self.attempt, self.setting = job, recipe, attempt, setting
         self._snapshot, self.client, self.say, self.run = snapshot, client, say, Folder(job.run)
         self.metrics = directory.MetricsLog(self.run, attempt.step)
@@ -75,7 +75,7 @@ class Recorder:
         elif isinstance(event, Epoch):
             self.metrics.add(event.line)
             self.client.tell(step=event.step, epoch=event.epoch)
-            if "evaluation" in event.line:  # not in a phase of initialisation
+            if "evaluation" in event.line:  # not in the initialise phase
                 self.client.tell(line=event.line)
             self.tracked.log(event.step, event.line)
             self._save(event.step, event.epoch, event.line.get("selection"))
@@ -88,14 +88,14 @@ class Recorder:
             raise StopRequested(event.step)
 
     def fail(self) -> None:
-        """Keep what there is of a run that ends with an error."""
+        """Save what exists of a run that ends with an error."""
         with contextlib.suppress(OSError, directory.Superseded):
             self.writer.wait(30)
         with contextlib.suppress(OSError):
             self._untrack("failed")
 
     def finish(self, distiller: Distiller, figures: Mapping[str, Figures]) -> None:
-        """Write the student, the evaluation and the result, which says that the run is finished and so comes last."""
+        """Write the student, the evaluation and, last, the result, which marks the run as finished."""
         self.writer.wait(PATIENCE)
         network = distiller.networks()[next(iter(figures))]
         totals = Totals(self.attempt.world, len(directory.attempts_of(self.run)) - 1, self.tracked.url)
@@ -112,7 +112,7 @@ class Recorder:
         self.client.tell(phase="finished")
 
     def _before_writing(self) -> None:
-        """No checkpoint without the metric lines before it, and none by a worker that has been replaced."""
+        """Flush the metrics before a checkpoint, and refuse to write one from a worker that has been replaced."""
         directory.expect_mine(self.run, self.attempt.token)
         self.metrics.flush()
 
@@ -125,7 +125,7 @@ class Recorder:
         self.saved_step, self.saved_at = step, time.monotonic()
 
     def _track(self) -> Any:
-        """The W&B run, with what is known before the first step."""
+        """Start the W&B run, with what is known before the first step."""
         from raykd.track.run import start
 
         job = self.job
@@ -148,7 +148,7 @@ class Recorder:
         return tracked
 
     def _untrack(self, status: str) -> None:
-        """End the W&B run, which takes the run's files along; what the server did not get stays in the storage."""
+        """End the W&B run, which uploads the run's files; what was not uploaded stays in storage."""
         patiently(lambda: self.local.download(of_results), "reading the run's files", self.say)
         self.tracked.finish(status)
         patiently(lambda: self.local.upload(of_tracking), "keeping W&B's files", self.say)

@@ -1,4 +1,4 @@
-"""Remote teachers: frozen teachers in Ray actors on other CPUs, GPUs or nodes, some steps ahead of the student.
+"""Remote teachers: frozen teachers in Ray actors on other CPUs, GPUs or nodes, running some steps ahead of the student.
 
 Every worker owns `teachers.actors` actors, which take its steps in turn. An actor reads its batches itself (see
 raykd.training.teacher_replica); step numbers go to it, and outputs come back through Ray's object store. The actors lie
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from raykd.contract import Output
     from raykd.training.teacher_replica import TeacherReplica
 
-LOSSES = 5  # actors lost in a row, without a step done, before the run is given up
+LOSSES = 5  # consecutive losses of actors, without a finished step, before the run fails
 PATIENCE = 10.0  # seconds of waiting before the user is told
 
 
 @ray.remote
 class TeacherActor:
-    """The actor. Its constructor does next to nothing: whether it answers `here` tells whether it has a place."""
+    """The actor. Its constructor does next to nothing, so an answer to `here` shows that it has been placed."""
 
     def __init__(self, job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]):
         self._arguments = (job, rank, world, features)
         self._replica: TeacherReplica | None = None
 
     def here(self) -> None:
-        """Answers."""
+        """Returns at once, to show that the actor has been placed."""
 
     def prepare(self) -> None:
-        """Bring data and teachers here, once; where that fails, `outputs` fails with the same error."""
+        """Load data and teachers, once; if that fails, `outputs` fails with the same error."""
         self._prepared()
 
     def _prepared(self) -> "TeacherReplica":
@@ -61,7 +61,7 @@ def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, 
     from raykd.training.setup import Placement
     from raykd.training.teacher_replica import TeacherReplica
 
-    with job.opened() as recipe:  # an actor may be killed: leave nothing
+    with job.opened() as recipe:  # an actor may be killed: leave no files
         teachers = recipe.teachers
         use_cpus(teachers.cpus_per_actor)
         device = torch.device("cuda", 0) if teachers.gpus_per_actor else torch.device("cpu")
@@ -74,12 +74,12 @@ def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, 
 @dataclass(frozen=True)
 class _Actor:
     handle: Any
-    here: Any  # refs of its first two answers
+    here: Any  # object refs of its first two calls
     prepared: Any
 
 
 class RemoteTeachers:
-    """The worker's side: called with a step, it gives what the teachers say of each part of its batch."""
+    """The worker's side: called with a step, returns the teacher outputs for each part of its batch."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class RemoteTeachers:
         steps: int,
         say: Callable[[str], None],
     ):
-        """Start the actors, without waiting for them. steps: of the whole training. say: tells the user a line."""
+        """Start the actors, without waiting for them. steps: of the whole training. say: shows the user a line."""
         self._recipe, self._rank, self._steps, self._say = recipe, rank, steps, say
         self._arguments = job, rank, world, features
         self._asked: dict[int, Any] = {}
@@ -99,9 +99,9 @@ class RemoteTeachers:
         self._actors = [self._new() for _ in range(recipe.teachers.actors)]
 
     def gather(self) -> None:
-        """Wait until all workers' actors are ready, for as long as it takes: nodes may have to come.
+        """Wait until all workers' actors are ready, without a time limit: nodes may have to be added.
 
-        Later, a worker whose actor is replaced keeps the others waiting in a collective, which has its time limit.
+        After that, a worker whose actor is replaced makes the others wait in a collective, which has a time limit.
         """
         import torch.distributed as dist
 
@@ -116,7 +116,7 @@ class RemoteTeachers:
         return self._actors[place].prepared
 
     def __call__(self, step: int) -> "list[list[Output]]":
-        """Outputs of each part of the step's batch, on the CPU; the actors go on with the steps after it."""
+        """Outputs for each part of the step's batch, on the CPU; the actors continue with the next steps."""
         from raykd.training.teacher_replica import unpack
 
         count = len(self._actors)
@@ -133,14 +133,14 @@ class RemoteTeachers:
             ray.kill(actor.handle)
 
     def _new(self) -> _Actor:
-        """An actor outside the worker's placement group, which its children would otherwise be put into."""
+        """A new actor outside the worker's placement group, where Ray would place it by default."""
         outside = PlacementGroupSchedulingStrategy(placement_group=cast(Any, None))
         options = actor_capacity.options(self._recipe) | {"scheduling_strategy": outside}
         handle = cast(Any, TeacherActor).options(**options).remote(*self._arguments)
         return _Actor(handle, handle.here.remote(), handle.prepare.remote())
 
     def _get(self, place: int, answer: Callable[[], Any]) -> Any:
-        """What an actor answers; where it is lost, what the next one does. What it raises itself is raised here."""
+        """An actor's result; if it is lost, its replacement's. Exceptions of the actor's code are raised here."""
         for left in reversed(range(LOSSES)):
             ref = answer()
             try:
@@ -162,7 +162,7 @@ class RemoteTeachers:
                 self._tell(actor_capacity.waiting(self._recipe, self._rank))
 
     def _replace(self, place: int, why: str) -> None:
-        """Put a new actor in a lost one's place and ask it for the steps that are not there yet."""
+        """Replace a lost actor, and request its outstanding steps again."""
         self._tell(f"a remote teacher of worker {self._rank} was lost ({why}); another one computes its steps again")
         self._told = ""
         ray.kill(self._actors[place].handle)
@@ -178,5 +178,5 @@ class RemoteTeachers:
 
 
 def _first_line(error: Exception) -> str:
-    """Kind and first line of one of Ray's errors, which go on for many."""
+    """Type and first line of a Ray error, whose message has many lines."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

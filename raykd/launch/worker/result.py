@@ -18,13 +18,13 @@ from raykd.training.evaluation.evaluate import Figures
 
 @dataclass(frozen=True)
 class TeacherRecord:
-    """What a run tells of one of its teachers."""
+    """One teacher as recorded in a run's result."""
 
     name: str
     path: str
     parameters: int
     form: str
-    figures: Figures  # on the evaluation split
+    figures: Figures  # metrics on the evaluation split
 
 
 @dataclass(frozen=True)

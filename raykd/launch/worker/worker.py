@@ -1,4 +1,4 @@
-"""What runs in each Ray worker (or, with `workers=0`, in the driver): one run from its recipe to its result."""
+"""A worker process (with `workers=0`, the driver itself): one run from its recipe to its result."""
 
 import socket
 import threading
@@ -45,8 +45,8 @@ def in_ray_worker(given: dict[str, Any]) -> None:
     try:
         work(given["job"], rank, world, device, ray.train.report, client)
     except StopRequested:
-        # Raised on rank 0 alone: the others wait for it in a collective. An error here would make Ray restart the
-        # group, so it waits for the driver, which ends the whole group now.
+        # Raised on rank 0 only, while the others wait in a collective. An error here would make Ray restart the
+        # group, so rank 0 waits for the driver, which now ends the whole group.
         threading.Event().wait(120)
 
 
@@ -70,7 +70,7 @@ def work(job: JobSpec, rank: int, world: int, device: Any, report: Report, clien
 
 
 class Worker:
-    """One worker's share of a run; rank 0 also writes everything that the run leaves."""
+    """One worker's share of a run; rank 0 also writes all of the run's files."""
 
     def __init__(self, job: JobSpec, recipe: "Recipe", placement: "Placement", report: Report, client: "Client"):
         from raykd.storage.folder import Folder
@@ -104,19 +104,19 @@ class Worker:
         self.evaluation: Any = None
 
     def close(self) -> None:
-        """Free the loaders, end the remote teachers, and write the rest of the cache."""
+        """Close the loaders, end the remote teachers, and flush the teacher cache."""
         self.experiment.close()
         if self.remote is not None:
             self.remote.close()
         self.writer.close()
 
     def notice(self, line: str) -> None:
-        """Tell the user one line, besides the progress; of the first worker alone."""
+        """Show the user one line, besides the progress; rank 0 only."""
         self.notices.append(line)
         self.client.tell(notices=tuple(self.notices))
 
     def run(self) -> None:
-        """Train to the end; the first worker records on the way."""
+        """Train to the end; rank 0 records the events."""
         from raykd.training.evaluation.measure_teachers import measure_teachers
 
         first = self.placement.rank == 0
@@ -141,7 +141,7 @@ class Worker:
             raise
 
     def evaluate(self, distiller: "Distiller") -> dict[str, Any]:
-        """Figures of all networks over all workers, as a line of metrics.jsonl has them."""
+        """Metrics of all networks over all workers, in the format of a line of metrics.jsonl."""
         from raykd.training.evaluation.evaluate import evaluate
 
         distiller.eval()
@@ -176,9 +176,9 @@ class Worker:
             recorder.finish(self.state.evaluated, self.evaluation)
 
     def _expect_storage(self) -> None:
-        """Raise UserError where this node can't see the run's directory, which the driver has written.
+        """Raise UserError if this node can't see the run's directory, which the driver has written.
 
-        A worker that takes over from others waits for it instead: the storage has been there, and may come back.
+        A worker that replaces an earlier one waits for it instead: the storage was available before and may come back.
         """
         from raykd.runs.directory import expect_there
         from raykd.storage.retry import patiently
@@ -192,7 +192,7 @@ class Worker:
             )
 
     def _expect_no_stop(self, split: str, total: int, size: int) -> None:
-        """Raise StopRequested where the driver has been asked to stop: there is no step yet after which to do it."""
+        """Raise StopRequested if the driver has requested a stop before the first step."""
         if self.client.stop_wanted.is_set():
             raise StopRequested(0)
 
@@ -208,13 +208,13 @@ class Worker:
         return patiently(opened, "opening the run", self.notice)
 
     def _resume(self) -> "Stamp | None":
-        """Restore the newest checkpoint that reads, the same one on all workers."""
+        """Restore the newest readable checkpoint, the same one on all workers."""
         from raykd.runs.checkpoint import resume
         from raykd.runs.directory import expect_there
         from raykd.storage.retry import patiently
 
         def read() -> Any:
-            if self.placement.rank == 0:  # which reads for all; storage that is away looks like no checkpoint
+            if self.placement.rank == 0:  # rank 0 reads for all; unavailable storage looks like no checkpoint
                 expect_there(self.folder)
             return resume(self.folder, self.notice, self.placement.device)
 
@@ -227,7 +227,7 @@ class Worker:
         return stamp
 
     def _choose_precision(self) -> None:
-        """Let the teachers run in the precision that is best here, where the recipe leaves that open."""
+        """Set the teachers' precision to the best one on this device, if the recipe leaves the choice open."""
         if self.recipe.teachers.form != "auto" or not self.teachers:
             return
         from raykd.launch.worker.precision_choice import choose_precision
@@ -247,7 +247,7 @@ class Worker:
         self.teachers = [replace(teacher, form=form) for teacher in self.teachers]
 
     def _start_remote_teachers(self) -> None:
-        """Start this worker's actors, which begin to load at once."""
+        """Start this worker's actors, which begin loading at once."""
         from raykd.launch.worker.remote_teachers import RemoteTeachers
 
         features, at = self.experiment.distiller.teacher_features, self.placement
@@ -256,9 +256,9 @@ class Worker:
         )
 
     def _wait_for_remote_teachers(self) -> None:
-        """Only the remote teachers' pass over the evaluation split ran here.
+        """Wait for the remote teachers; in this process they have only run the evaluation pass.
 
-        Nothing of them stays on the student's device but their heads, with which a method may classify.
+        Only their heads, which a method may use to classify, stay on the student's device.
         """
         if self.remote is None:
             return
