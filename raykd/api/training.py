@@ -14,7 +14,7 @@ from raykd.launch.teachers import train as teachers
 from raykd.recipe import Recipe
 
 if TYPE_CHECKING:
-    from raykd.launch.search.search import SearchResult
+    from raykd.launch.search.search import FinishedSearch
 
 
 def train(recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True) -> Run:
@@ -79,7 +79,7 @@ def tune(
     return SearchResult(path=tune_started(begun, samples, max_concurrent).place)
 
 
-def tune_started(begun: Start, samples: int, max_concurrent: int) -> "SearchResult":
+def tune_started(begun: Start, samples: int, max_concurrent: int) -> "FinishedSearch":
     """Search as what has been begun says, with other numbers of trials where they are not 0."""
     from raykd.launch.search.search import search
     from raykd.launch.search.validate import search_of

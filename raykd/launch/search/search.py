@@ -38,7 +38,7 @@ from raykd.storage.folder import Folder
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class FinishedSearch:
     """A finished search: its directory, the content of search.json, and the trials."""
 
     place: str
@@ -51,7 +51,7 @@ class SearchResult:
         return self.table.trials[self.summary["best"]].pick
 
 
-def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> SearchResult:
+def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> FinishedSearch:
     """Run or resume the recipe's search; trials that finished, were stopped early, or failed are not repeated.
 
     At the end, the network of the best completed trial is evaluated on the test split without retraining; `best.py`
@@ -78,7 +78,7 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
             _interrupted(table, opened, display)
             raise
         seconds = opened["seconds"] + time.monotonic() - began
-        return SearchResult(place.place, _close(table, recipe, base, plan, opened | {"seconds": seconds}), table)
+        return FinishedSearch(place.place, _close(table, recipe, base, plan, opened | {"seconds": seconds}), table)
 
 
 def _expect_images(base: Recipe) -> None:
