@@ -1,4 +1,4 @@
-"""The training loop and what surrounds a step: setting an experiment up, evaluating, what a checkpoint holds.
+"""The training loop and its parts: setting up an experiment, the update step, evaluation, the training state.
 
 Called by launch, bench and commands. Nothing here imports Ray, W&B, or anything that knows of several processes but
 torch.distributed.

@@ -1,6 +1,6 @@
-"""The form in which frozen teachers run: in the recipe's own precision or a lower one, compiled or not.
+"""Chooses the precision of frozen teachers (the recipe's or a lower one) and how they are launched.
 
-`teachers.form` names one, or leaves it to `choose`, which measures them on the run's first batches.
+`teachers.form` names a precision, or leaves it to `choose`, which compares measurements on the run's first batches.
 """
 
 import copy
@@ -20,20 +20,20 @@ from raykd.teachers.frozen_teacher import Launch, TeacherPrecision
 if TYPE_CHECKING:
     from raykd.teachers.frozen_teacher import FrozenTeacher
 
-LIMIT = 1e-3  # the most that a form may change the student's loss by, relative
-GAIN = 0.95  # the share of the plain form's time that another one must stay below
-WARM, TURNS = 2, 5  # passes of each form: first ones, which allocate and compile, and timed ones
+LIMIT = 1e-3  # maximum relative change of the student's loss
+GAIN = 0.95  # a candidate must take less than this fraction of the first one's time
+WARM, TURNS = 2, 5  # passes of each candidate: warm-up, which allocates and compiles, and timed ones
 
 
 class Measured(NamedTuple):
-    """Of one form: seconds of the teachers' pass, and the largest relative change of the student's loss."""
+    """One candidate: seconds of the teachers' pass, and the largest relative change of the student's loss."""
 
     seconds: float
     change: float
 
 
 def candidates(recipe: Recipe, device: torch.device) -> list[TeacherPrecision]:
-    """The recipe's own precision first. Compiled ones, which cost minutes, on a GPU or where the recipe compiles."""
+    """The recipe's own precision first; compiled ones, which cost minutes, only on a GPU or if the recipe compiles."""
     on_gpu = device.type == "cuda"
     lower = ("bfloat16", "float16") if on_gpu else ("bfloat16",)
     precisions = ["recipe", *(kind for kind in lower if kind != recipe.precision.autocast)]
@@ -43,7 +43,7 @@ def candidates(recipe: Recipe, device: torch.device) -> list[TeacherPrecision]:
 
 
 def choose(measured: dict[TeacherPrecision, Measured]) -> TeacherPrecision:
-    """The fastest form that leaves the student's loss what it is; the first where that gains next to nothing."""
+    """The fastest candidate that preserves the student's loss; the first one if the gain is negligible."""
     first = next(iter(measured))
     faithful = {form: each.seconds for form, each in measured.items() if each.change < LIMIT or form == first}
     best = min(faithful, key=lambda form: faithful[form])
@@ -58,15 +58,15 @@ def measure(
     device: torch.device,
     rank: int = 0,
 ) -> dict[TeacherPrecision, Measured]:
-    """Every candidate's time and faithfulness on some batches, the worst of all workers, who call this together.
+    """Every candidate's time and change of the loss on some batches, the worst over all workers; a collective.
 
-    Changes nothing of the distiller, and no random state.
+    Changes neither the distiller nor any random state.
     """
     found = candidates(recipe, device)
     forms = {form: [replace(teacher, form=form) for teacher in teachers] for form in found}
     seconds = _seconds(forms, distiller, batches[0], recipe, device)
     losses = {form: _losses(recipe, distiller, forms[form], batches, device, rank) for form in found}
-    # Losses are never negative; at exactly 0 only the same loss is no change.
+    # Losses are never negative; a loss of exactly 0 may not change at all.
     changes = [((losses[f] - losses[found[0]]).abs() / losses[found[0]].abs().clamp_min(1e-12)).max() for f in found]
     worst = _worst(torch.stack([torch.tensor([s, c.item()]) for s, c in zip(seconds, changes, strict=True)]), device)
     return {form: Measured(*row) for form, row in zip(found, worst.tolist(), strict=True)}
@@ -79,7 +79,7 @@ def _seconds(
     recipe: Recipe,
     device: torch.device,
 ) -> list[float]:
-    """The median time of each form's pass, the forms in turns."""
+    """The median time of each candidate's pass, measured in turns."""
     from raykd.teachers.outputs import teacher_outputs
     from raykd.teachers.precision import autocast
 
@@ -104,7 +104,7 @@ def _losses(
     device: torch.device,
     rank: int,
 ) -> Tensor:
-    """The student's loss at the start and at the end of the schedules, of each batch, as a step computes it: [2 n]."""
+    """The student's loss of each of n batches as a step computes it, at the start and end of the schedules: [2 n]."""
     from raykd.teachers.outputs import teacher_outputs
     from raykd.teachers.precision import autocast
     from raykd.training.update.seeding import seed_step
@@ -115,7 +115,7 @@ def _losses(
             outputs = teacher_outputs(teachers, distiller.teacher_features, batch.images, context)
             for epoch in (0.0, float(recipe.epochs)):
                 seed_step(recipe.seed, 0, rank)
-                # A copy, as a forward pass moves batch statistics; the teachers that it may hold are not copied.
+                # A copy, as a forward pass updates batch statistics; teachers inside the distiller are not copied.
                 student = copy.deepcopy(distiller, {id(t.network): t.network for t in teachers}).train()
                 with context():
                     step = student(batch, outputs, epoch)
@@ -124,7 +124,7 @@ def _losses(
 
 
 def _worst(values: Tensor, device: torch.device) -> Tensor:
-    """The largest of all workers' values; NaN, a loss that a form broke, is the largest."""
+    """The elementwise maximum over all workers; NaN, from a broken loss, counts as the largest value."""
     values = values.nan_to_num(nan=float("inf")).to(device)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(values, op=torch.distributed.ReduceOp.MAX)
@@ -132,6 +132,6 @@ def _worst(values: Tensor, device: torch.device) -> Tensor:
 
 
 def described(chosen: TeacherPrecision, measured: dict[TeacherPrecision, Measured]) -> str:
-    """One line: the choice, and every form's figures."""
+    """One line: the choice, and every candidate's measurements."""
     rows = (f"{form} {1e3 * each.seconds:.1f} ms, loss changed by {each.change:.1e}" for form, each in measured.items())
     return f"teachers run in {chosen} ({'; '.join(rows)}; allowed below {LIMIT:g})"

@@ -1,4 +1,4 @@
-"""The one training loop of every method: a generator, without Ray. Each worker runs it in lockstep with the others."""
+"""The training loop of all methods: a generator, independent of Ray. All workers run it in lockstep."""
 
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,7 +20,7 @@ from raykd.training.update.step import Running, update, wrap
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training is, every `log_every` steps; values of this worker's last step."""
+    """Progress, every `log_every` steps; values of this worker's last step."""
 
     step: int
     steps: int
@@ -30,9 +30,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The end of an evaluation interval: means over it and over all workers; a checkpoint is due after it.
+    """The end of an evaluation interval: means over the interval and all workers; a checkpoint is due after it.
 
-    In the initialise phase there is no evaluation in its line.
+    In the initialise phase its line has no evaluation.
     """
 
     step: int
@@ -42,7 +42,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Save:
-    """A checkpoint is due within an evaluation interval."""
+    """A checkpoint is due inside an evaluation interval."""
 
     step: int
     epoch: float
@@ -63,12 +63,12 @@ def fit(
     world: int = 1,
     remote: Callable[[int], list[list[Output]]] | None = None,
 ) -> Generator[Event, None, None]:
-    """Train from `state.step` to the end of the recipe, yielding what happened.
+    """Train from `state.step` to the end of the recipe; yields events.
 
     data: a TrainLoader, whose `batches(start, stop)` gives this worker's part of each global batch.
-    evaluate: the figures of a distiller's networks as plain numbers, over all workers.
-    save_due: asked after each step with the number of steps done; True yields `Save`.
-    remote: what the teachers, running elsewhere, say of each part (see `split`) of a step's batch; on the CPU.
+    evaluate: returns the metrics of a distiller's networks, over all workers, as plain numbers.
+    save_due: called after each step with the number of finished steps; True yields `Save`.
+    remote: returns the outputs of remote teachers for each part (see `split`) of a step's batch, on the CPU.
     """
     run = Running(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world, remote)
     while state.step < run.steps and not (recipe.patience and state.waited >= recipe.patience):
@@ -77,7 +77,7 @@ def fit(
         yield from _interval(run, stop, save_due)
         line = {"epoch": round(run.epoch(stop), 6), "step": stop, **state.meter.means(global_sum, device)}
         state.meter = Meter()
-        if initialising:  # no network is of use before its training
+        if initialising:  # networks are not usable before their training
             yield Epoch(stop, run.epoch(stop), line | {"phase": "initialise"})
             continue
         share_buffers(state.evaluated)
@@ -91,10 +91,10 @@ def fit(
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Give every worker the first one's buffers: without it each would evaluate with its own batch statistics.
+    """Broadcast rank 0's buffers: otherwise each worker would evaluate with its own batch statistics.
 
-    In training each worker keeps its own, and the first worker's are the ones that are saved. Counters that lie on the
-    host beside a GPU (see `count_on_host`) are the same on every worker.
+    In training each worker has its own, and rank 0's are saved. Counters that stay on the CPU beside a GPU (see
+    `count_on_host`) are equal on all workers.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         device = next(module.parameters()).device
@@ -104,7 +104,7 @@ def share_buffers(module: nn.Module) -> None:
 
 
 def _interval_end(recipe: Recipe, step: int, size: int) -> int:
-    """The first evaluation step past `step`."""
+    """The first evaluation step after `step`."""
     passed = math.floor(epoch_at(step, recipe, size))
     epoch = (passed // recipe.evaluate_every + 1) * recipe.evaluate_every
     end = epoch_end(epoch, recipe, size)

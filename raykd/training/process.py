@@ -1,4 +1,4 @@
-"""Settings of a process that trains: its threads and memory, its GPU, whether it computes the same bits again."""
+"""Settings of a training process: threads, memory, GPU, determinism."""
 
 import ctypes
 import os
@@ -8,20 +8,20 @@ import torch
 from raykd import UserError
 from raykd.recipe import Precision, Recipe
 
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # glibc's numbers, malloc.h
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # constants of glibc's malloc.h
 
 
 def use_cpus(cpus: int) -> None:
-    """As many threads as the process owns CPUs, so that processes on one machine don't fight over them."""
+    """Use as many threads as the process owns CPUs, so that processes on one machine don't compete."""
     torch.set_num_threads(max(1, cpus))
     keep_freed_memory()
 
 
 def keep_freed_memory() -> None:
-    """Let memory that is freed stay with this process; a no-op where the C library is not glibc.
+    """Make malloc keep freed memory in this process; a no-op if the C library is not glibc.
 
-    By default glibc gives tensors of some megabytes back to the kernel as soon as they are freed, and every step then
-    pays for the same pages anew.
+    By default glibc returns the memory of tensors of some megabytes to the kernel as soon as they are freed, so every
+    step would fault in the same pages again.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
@@ -31,7 +31,7 @@ def keep_freed_memory() -> None:
 
 
 def local_device(recipe: Recipe) -> torch.device:
-    """The device of a run in this process; raises UserError where the recipe wants a GPU and there is none."""
+    """The device of a run in this process; raises UserError if the recipe requires a GPU and there is none."""
     if not recipe.gpus_per_worker:
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -42,15 +42,15 @@ def local_device(recipe: Recipe) -> torch.device:
 
 
 def hide_gpus() -> None:
-    """In a process of Ray's that has no use for a GPU: nothing can take memory of one by mistake."""
+    """Hide all GPUs from a Ray process that needs none, so that nothing allocates memory on one by mistake."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def use_device(device: torch.device, precision: Precision, share: float) -> None:
-    """Settings of the device; share: of a GPU's memory, below 1 where processes share one.
+    """Configure the device; share: fraction of a GPU's memory, below 1 if processes share it.
 
-    Where neither exactness nor the same bits are asked for, cuDNN chooses its fastest kernels by trying them, and
-    float32 is multiplied in TF32.
+    Unless exact or deterministic results are requested, cuDNN benchmarks its kernels, and float32 is multiplied in
+    TF32.
     """
     repeat_bits(precision.deterministic)
     torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")
@@ -63,8 +63,8 @@ def use_device(device: torch.device, precision: Precision, share: float) -> None
 
 
 def repeat_bits(wanted: bool) -> None:
-    """Whether the same operations on the same GPU give the same bits; a no-op on CPUs, which always repeat theirs."""
+    """Switch deterministic GPU kernels on or off; a no-op on CPUs, which are always deterministic."""
     if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first matrix is multiplied
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first matrix multiplication
     torch.backends.cudnn.deterministic = wanted
     torch.use_deterministic_algorithms(wanted)

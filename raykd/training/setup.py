@@ -1,4 +1,4 @@
-"""One way to open an experiment: the data, teachers, distiller and state of one worker, from its recipe."""
+"""Opens an experiment: the data, teachers, distiller and state of one worker, from its recipe."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,25 +26,25 @@ from raykd.training.state import State, new_state
 
 @dataclass(frozen=True)
 class Placement:
-    """Where one worker computes, and its place among the workers of its run."""
+    """One worker's device and threads, and its rank among the workers of its run."""
 
     device: torch.device
     threads: int
     rank: int = 0
     world: int = 1
-    gpu_share: float = 1.0  # of its GPU's memory that it may use
+    gpu_share: float = 1.0  # fraction of its GPU's memory that it may use
 
 
 def single(recipe: Recipe) -> Placement:
-    """The placement of a process that does alone what a worker of the recipe would do."""
+    """The placement of a single process that runs the recipe without other workers."""
     device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")
     return Placement(device, max(1, recipe.cpus_per_worker), gpu_share=recipe.gpus_per_worker)
 
 
 class Experiment:
-    """A recipe opened on one worker. Each part is made when it is first read, so nothing is opened that is not used.
+    """A recipe opened on one worker. Each part is created on first access, so nothing unused is opened.
 
-    `teachers` may be set before `distiller` is read, where others than the recipe's own are wanted.
+    Set `teachers` before reading `distiller` to use others than the recipe's own.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class Experiment:
         say: Callable[[str], None] = lambda line: None,
         progress: Callable[[str, int, int], None] = lambda split, total, size: None,
     ):
-        """trained: run directories of the teachers that `Train` sources stand for.
+        """trained: run directories of the recipe's `Train` teachers.
 
-        say: told of files being copied. progress: called while the data set is being written, see `prepare`.
+        say: called when files are copied. progress: called while the data set is written, see `prepare`.
         """
         self.recipe, self.placement, self._trained = recipe, placement, trained
         self._say, self._progress = say, progress
@@ -65,9 +65,9 @@ class Experiment:
 
     @cached_property
     def prepared(self) -> Prepared:
-        """The data set's files, brought or written to this machine where they are missing.
+        """The data set's files, copied or written to this machine if they are missing.
 
-        From then on `recipe` has the mean and deviation that were measured, where it left them open.
+        Afterwards `recipe` has the measured mean and deviation, if it left them open.
         """
         stage(self.recipe.data, self._say)
         prepared = prepare(self.recipe.data, progress=self._progress)
@@ -98,14 +98,14 @@ class Experiment:
 
     @cached_property
     def distiller(self) -> Distiller:
-        """Fresh students and whatever else trains."""
+        """Fresh students and everything else that trains."""
         distiller = build_distiller(self.recipe, self.teachers, len(self.prepared.classes), self.recipe.seed)
         distiller.see_training_labels(training_labels(self.recipe.data, self.prepared))
         return distiller
 
     @property
     def student_weights(self) -> str:
-        """What of its weights' file the student was given, where that is not all of it."""
+        """Which part of its weights file the student has loaded, if not all of it."""
         network = next(iter(self.distiller.networks().values()))
         return network.weights_taken if isinstance(network, Staged) else ""
 
@@ -115,7 +115,7 @@ class Experiment:
 
     @property
     def steps(self) -> int:
-        """Updates of the whole run."""
+        """The number of updates of the whole run."""
         return total_steps(self.recipe, self.train_data.size)
 
     def new_state(self) -> State:
@@ -123,7 +123,7 @@ class Experiment:
         return new_state(self.recipe, self.distiller, self.placement.device)
 
     def close(self) -> None:
-        """Free the loaders' threads and files."""
+        """Close the loaders' threads and files."""
         for name in ("train_data", "test_data"):
             if name in self.__dict__:
                 self.__dict__[name].close()
@@ -135,7 +135,7 @@ class Experiment:
 
 
 def expect_labels(recipe: Recipe, data: TrainLoader) -> None:
-    """Raise UserError where the method reads labels that some of the training images don't have."""
+    """Raise UserError if the method requires labels that some training images lack."""
     if data.unlabelled and data.labelled_share != 1 and recipe.method.reads_labels:
         name = type(recipe.method).__qualname__.split(".")[0]
         raise UserError(

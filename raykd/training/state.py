@@ -1,4 +1,4 @@
-"""All that changes while training."""
+"""The training state."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,31 +17,31 @@ from raykd.training.update.meters import Meter
 
 @dataclass
 class State:
-    """All that changes while training, and so all that a checkpoint holds. Randomness is no state: see `seed_step`."""
+    """Everything that changes during training, and so the content of a checkpoint. No random state: see `seed_step`."""
 
     distiller: Distiller
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     ema: Average | None
-    initial_optimizer: torch.optim.Optimizer | None = None  # of the initialise phase, where the recipe has one
+    initial_optimizer: torch.optim.Optimizer | None = None  # of the initialise phase, if the recipe has one
     step: int = 0
-    best: float = -math.inf  # what evaluations are chosen by (see `selects`), the best so far
-    waited: int = 0  # evaluations since it was reached
+    best: float = -math.inf  # best value so far of the selection metric (see `selects`)
+    waited: int = 0  # evaluations since then
     meter: Meter = field(default_factory=Meter)
 
     def count_evaluation(self, selection: float) -> None:
-        """For a recipe with patience: an evaluation that is no better than the best has waited."""
+        """Count an evaluation for early stopping: `waited` grows while the best value is not exceeded."""
         self.best, self.waited = (selection, 0) if selection > self.best else (self.best, self.waited + 1)
 
     def snapshot(self) -> dict[str, Any]:
-        """A copy on the CPU that further steps don't change."""
+        """A copy on the CPU, independent of further steps."""
         state = {name: getattr(self, name).state_dict() for name in (*self._parts, "meter")}
         state["ema"] = self.ema.state_dict() if self.ema is not None else {}
         return {"step": self.step, "best": self.best, "waited": self.waited, **_copy(state)}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Become what `snapshot` kept; raises UserError where that is of another recipe."""
-        snapshot = {"best": -math.inf, "waited": 0} | snapshot  # checkpoints of versions without patience have neither
+        """Load a `snapshot`; raises UserError if it belongs to another recipe."""
+        snapshot = {"best": -math.inf, "waited": 0} | snapshot  # absent from checkpoints of versions without patience
         try:
             self.step, self.best, self.waited = (snapshot[name] for name in ("step", "best", "waited"))
             for name in self._parts:
@@ -61,7 +61,7 @@ class State:
         return ("distiller", "optimizer", *initial, "scaler")
 
     def enter(self, initialising: bool) -> bool:
-        """Begin or go on with the initialise phase, or with the training; says which."""
+        """Enter the initialise phase or the training phase, as `step` requires; returns which."""
         self.distiller.initialising = initialising
         return initialising
 
@@ -71,14 +71,14 @@ class State:
 
     @property
     def active_optimizer(self) -> torch.optim.Optimizer:
-        """The current phase's; each begins its phase without momentum."""
+        """The current phase's optimizer; each starts without momentum."""
         if self.initialising and self.initial_optimizer is not None:
             return self.initial_optimizer
         return self.optimizer
 
     @property
     def evaluated(self) -> Distiller:
-        """The distiller whose networks are evaluated and deployed: the averaged one where there is one."""
+        """The distiller whose networks are evaluated and deployed: the averaged one if there is one."""
         return self.ema.module if self.ema is not None else self.distiller
 
 
@@ -96,7 +96,7 @@ def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> Sta
     distiller = distiller.to(device).to(memory_format=layout)
     if recipe.sync_batchnorm:
         distiller = nn.SyncBatchNorm.convert_sync_batchnorm(distiller)
-    if not recipe.precision.compile:  # which adds to the counters in kernels that it launches anyway
+    if not recipe.precision.compile:  # which updates the counters inside kernels that it launches anyway
         count_on_host(distiller)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision.autocast == "float16")
     ema = Average(distiller, recipe.ema) if recipe.ema else None
@@ -105,7 +105,7 @@ def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> Sta
 
 
 def count_on_host(module: nn.Module) -> None:
-    """Keep BatchNorms' counters of batches, which nothing reads, on the CPU: a GPU would launch a kernel for each."""
+    """Keep BatchNorms' batch counters, which nothing reads, on the CPU: a GPU would launch a kernel for each."""
     for norm in module.modules():
         if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.momentum is None:
             continue

@@ -1,7 +1,7 @@
-"""A worker's frozen teachers apart from the worker: the same batches, the same pass, and its outputs as plain bytes.
+"""A replica of a worker's frozen teachers in another process: same batches, same pass, outputs as plain bytes.
 
-Batches are pure functions of (seed, step, rank, world), mixing included, so a replica reads by itself the very batch
-that the worker will train on, and step numbers are all that it is told.
+Batches are pure functions of (seed, step, rank, world), mixing included, so a replica reads the worker's batch by
+itself and needs only step numbers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,20 +16,20 @@ from raykd.recipe import Recipe
 from raykd.teachers.outputs import split, teacher_outputs
 from raykd.training.setup import Experiment, Placement
 
-SPAN = 256  # steps whose order is worked out at once: a whole training's would fill the memory
+SPAN = 256  # steps whose sample order is computed at once: the order of a whole training would fill the memory
 
 
 class Packed(NamedTuple):
-    """A tensor as bytes; with its strides, as a sum over another layout may round differently."""
+    """A tensor as bytes, with its strides, as a sum over another memory layout may round differently."""
 
     dtype: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # in elements
-    content: np.ndarray  # uint8, in the order of memory
+    content: np.ndarray  # uint8, in memory order
 
 
 class TeacherReplica:
-    """The teachers of one worker, run apart from it: their outputs at every `stride`-th step."""
+    """The teachers of one worker, run outside of it: their outputs at every `stride`-th step."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class TeacherReplica:
         self._stream: Iterator[Batch] = iter(())
 
     def outputs(self, step: int) -> list[list[tuple[Packed, dict[str, Packed]]]]:
-        """Of each part of a step's batch, each teacher's output; quickest where the last one was `stride` before."""
+        """Each teacher's output for each part of a step's batch; fastest `stride` steps after the previous call."""
         if step != self._next:
             self._stream = self._batches(step)
         self._next = step + self.stride
@@ -68,7 +68,7 @@ def _pack(output: Output) -> tuple[Packed, dict[str, Packed]]:
 
 
 def unpack(packed: tuple[Packed, dict[str, Packed]]) -> Output:
-    """The output that `TeacherReplica.outputs` made, on the CPU, in memory of its own."""
+    """The output that `TeacherReplica.outputs` packed, on the CPU, in its own memory."""
     logits, features = packed
     return Output(_tensor(logits), {name: _tensor(feature) for name, feature in features.items()})
 

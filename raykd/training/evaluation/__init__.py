@@ -1,4 +1,4 @@
-"""Measuring networks: the student and its ensembles during training, teachers before the first step.
+"""Evaluation of networks: the student and its ensembles during training, teachers before the first step.
 
-Called by train.loop, launch, bench and commands. Never imports the loop, Ray or W&B.
+Called by training.loop, launch, bench and commands. Never imports the loop, Ray or W&B.
 """

@@ -1,4 +1,4 @@
-"""What several networks say combined: the mean of their probabilities, their vote. K members, B batch, C classes."""
+"""Ensemble predictions: mean of probabilities, and majority vote. K members, B batch, C classes."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -20,13 +20,13 @@ def mean_of_probabilities(logits: Tensor) -> Tensor:
 
 
 def votes(logits: Tensor) -> Tensor:
-    """Votes for each class, a tie going to the class that is the more probable on average: [K, B, C] → [B, C]."""
+    """Votes for each class; ties go to the class with the higher mean probability: [K, B, C] → [B, C]."""
     counted = F.one_hot(logits.argmax(-1), logits.shape[-1]).sum(0)
     return counted + 0.5 * mean_of_probabilities(logits).exp()
 
 
 def combined(members: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Logits [B, C] of the "mean" and the "vote" of several members; nothing of a single one."""
+    """Logits [B, C] of the "mean" and the "vote" of several members; empty for a single one."""
     if len(members) < 2:
         return {}
     stacked = torch.stack([full_precision(logits) for logits in members.values()])
@@ -34,7 +34,7 @@ def combined(members: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def scores(figures: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
-    """top1, top5 and loss of each network by name; of the "vote" top1 alone, as votes are no probabilities."""
+    """top1, top5 and loss of each network by name; only top1 for the "vote", as votes are not probabilities."""
     shown = {name: {"top1": f.top1, "top5": f.top5, "loss": f.loss} for name, f in figures.items()}
     return shown | ({"vote": {"top1": figures["vote"].top1}} if "vote" in figures else {})
 
@@ -42,7 +42,7 @@ def scores(figures: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
 def evaluate_members(
     networks: Mapping[str, Callable[[Tensor], Tensor]], batches: Iterable[Batch], autocast: Context
 ) -> dict[str, dict[str, float]]:
-    """`scores` of every member, and of what several say combined."""
+    """`scores` of every member, and of their ensembles if there are several."""
 
     def predict(images: Tensor) -> dict[str, Tensor]:
         members = {name: network(images) for name, network in networks.items()}

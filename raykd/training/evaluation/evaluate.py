@@ -1,4 +1,4 @@
-"""Evaluation: sums over samples, added over workers, so that every sample counts once. B batch, C classes."""
+"""Evaluation: sums over samples and workers, so that every sample counts exactly once. B batch, C classes."""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,19 +18,19 @@ from raykd.training.evaluation.metrics import BUILT_IN, values, with_built_in
 from raykd.training.update.fetch import fetch
 from raykd.training.update.nonfinite import NotFiniteError
 
-BINS = 15  # of the expected calibration error, as Guo et al. 2017
+BINS = 15  # bins of the expected calibration error, as in Guo et al. 2017
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a network does on a split; accuracies in [0, 1]."""
+    """A network's metrics on a split; accuracies in [0, 1]."""
 
-    means: dict[str, float]  # of each metric: top1, top5, loss, and the recipe's own
+    means: dict[str, float]  # by metric: top1, top5, loss, and the recipe's own
     ece: float
     per_class: list[float]
     per_class_count: list[int]
     calibration: list[tuple[int, float, float]]  # count, mean confidence, accuracy of each bin of confidence
-    agreement: dict[str, dict[str, float]]  # by teacher: share of equal top-1 classes, mean KL(teacher ‖ network)
+    agreement: dict[str, dict[str, float]]  # by teacher: fraction of equal top-1 classes, mean KL(teacher ‖ network)
 
     @property
     def top1(self) -> float:
@@ -45,20 +45,20 @@ class Figures:
         return self.means["loss"]
 
     def line(self) -> dict[str, Any]:
-        """The scalars alone, as a line of metrics.jsonl has them."""
+        """The scalars only, in the format of metrics.jsonl."""
         return {**self.means, "ece": self.ece, "agreement": self.agreement}
 
     def full(self) -> dict[str, Any]:
-        """All of it, as evaluation.json has it."""
+        """Everything, in the format of evaluation.json."""
         by_class = {"per_class": self.per_class, "per_class_count": self.per_class_count}
         return {**self.line(), **by_class, "calibration": self.calibration}
 
 
 def sums(logits: Tensor, labels: Tensor, teachers: Sequence[Tensor], metrics: Sequence[Metric] = BUILT_IN) -> Tensor:
-    """All that an evaluation adds up over samples, as one float64 vector; `figures` reads it.
+    """Everything that an evaluation sums over samples, as one float64 vector; `figures` decodes it.
 
     [each metric, top1 the first, per class correct C, per class count C, bin counts, bin confidences, bin hits,
-    per teacher agree, KL, samples whose logits are not finite]. Such samples count as if all their logits were 0.
+    per teacher agree, KL, samples with non-finite logits]. Such samples count as if all their logits were 0.
     """
     logits, classes = full_precision(logits), logits.shape[1]
     finite = logits.isfinite().all(1, keepdim=True)
@@ -83,7 +83,7 @@ def _agreement(logits: Tensor, teacher: Tensor) -> Tensor:
 
 
 def figures(total: Tensor, classes: int, teacher_names: Sequence[str], metrics: Sequence[Metric] = BUILT_IN) -> Figures:
-    """Figures from the sums over the whole split; raises NotFiniteError where logits were NaN or infinite."""
+    """Figures from the sums over the whole split; raises NotFiniteError if logits were NaN or infinite."""
     *added, broken = fetch(total)
     parts = iter(added)
     by_metric = list(itertools.islice(parts, len(metrics)))
@@ -116,10 +116,10 @@ def evaluate(
     measure: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda logits: {},
     metrics: Sequence[Metric] = (),
 ) -> tuple[dict[str, Figures], dict[str, float]]:
-    """Figures of every network that `predict` names over all workers' batches, and the means of `measure`.
+    """Figures over all workers' batches of every network that `predict` returns, and the means of `measure`.
 
     teacher_logits: each teacher's logits of the same batches in the same order (see `collect`).
-    metrics: a recipe's own, which stand behind those that every evaluation has.
+    metrics: the recipe's own, in addition to the built-in ones.
     """
     totals: dict[str, Tensor] = {}
     measured: dict[str, Tensor] = {}
@@ -154,7 +154,7 @@ def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:
 
 @torch.inference_mode()
 def collect(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], autocast: Context) -> list[Tensor]:
-    """A frozen network's logits of every batch of this worker, on the CPU."""
+    """A frozen network's logits for every batch of this worker, on the CPU."""
     found = []
     for batch in batches:
         with autocast():

@@ -1,4 +1,4 @@
-"""What the frozen teachers reach on the evaluation split, measured once before the first step."""
+"""Evaluates the frozen teachers once before the first step."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from raykd.training.evaluation.evaluate import Figures, collect, evaluate
 from raykd.training.setup import Experiment
 from raykd.training.update.nonfinite import NotFiniteError
 
-NEAR_CHANCE = 0.05  # of the way from guessing to knowing all
+NEAR_CHANCE = 0.05  # fraction of the way from chance accuracy to 1
 
 
 @dataclass(frozen=True)
 class MeasuredTeachers:
-    """Of each teacher by name; `ensemble` has the scores of the teachers' mean and vote, where there are several."""
+    """Results by teacher name; `ensemble` has the scores of the teachers' mean and vote, if there are several."""
 
-    logits: Mapping[str, list[Tensor]]  # of this worker's evaluation batches, on the host
+    logits: Mapping[str, list[Tensor]]  # for this worker's evaluation batches, on the CPU
     figures: Mapping[str, Figures]
     ensemble: Mapping[str, Mapping[str, float]]
 
     def lines(self, classes: int, validation: bool) -> Iterator[str]:
-        """Each teacher's accuracy in one line, with a warning where it is hardly above that of guessing."""
+        """One line with each teacher's accuracy, and a warning if it is hardly above chance."""
         for name, figures in self.figures.items():
             split = "validation" if validation else "test"
             line = f"teacher {name}: top-1 {100 * figures.top1:.2f} % on the {split} split"
@@ -37,9 +37,9 @@ class MeasuredTeachers:
 
 
 def measure_teachers(experiment: Experiment, teachers: Sequence[FrozenTeacher]) -> MeasuredTeachers:
-    """One pass over the evaluation split of each teacher that knows classes; all workers call this together.
+    """Evaluate each teacher that knows the data's classes; a collective of all workers.
 
-    Raises UserError naming a teacher whose outputs are not finite.
+    Raises UserError naming a teacher with non-finite outputs.
     """
     knowing = [teacher for teacher in teachers if teacher.knows_classes]
     data, context, device = experiment.test_data, experiment.autocast, experiment.placement.device

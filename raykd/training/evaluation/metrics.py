@@ -1,4 +1,4 @@
-"""The metrics that every evaluation has; a recipe's own stand behind them in one list. B batch, C classes."""
+"""The built-in metrics of every evaluation; a recipe's own follow them in one list. B batch, C classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from raykd.metric import Metric
 
 @dataclass(frozen=True, kw_only=True)
 class TopK(Metric):
-    """Whether the label is among the k most probable classes, or among all where there are fewer."""
+    """Whether the label is among the k most probable classes, or among all classes if there are fewer."""
 
     k: int
     format: str = ".2%"
@@ -37,12 +37,12 @@ BUILT_IN: tuple[Metric, ...] = (TopK(name="top1", k=1), TopK(name="top5", k=5), 
 
 
 def with_built_in(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
-    """Every metric of an evaluation, those that it always has first."""
+    """Every metric of an evaluation, built-in ones first."""
     return (*BUILT_IN, *metrics)
 
 
 def values(metric: Metric, logits: Tensor, labels: Tensor) -> Tensor:
-    """[B] float64 values of a metric; raises UserError where it gives something else."""
+    """[B] float64 values of a metric; raises UserError if it returns something else."""
     found = metric.per_sample(logits, labels)
     if not isinstance(found, Tensor) or found.shape != labels.shape:
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

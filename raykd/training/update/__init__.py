@@ -1,4 +1,4 @@
-"""One update of the distiller's parameters: loss, gradients, optimizer, running average, and what is checked of it.
+"""One update of the distiller's parameters: loss, gradients, optimizer, running average, checks for non-finite values.
 
-Called by train.loop, train.evaluation and bench. Never imports the loop, Ray or W&B.
+Called by training.loop, training.evaluation and bench. Never imports the loop, Ray or W&B.
 """

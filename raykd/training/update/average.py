@@ -9,7 +9,7 @@ from raykd.contract import Distiller
 
 
 class Average(nn.Module):
-    """The average as a distiller of its own, `module`; it begins as a copy of the weights after the first step.
+    """The average as a distiller of its own, `module`; it starts as a copy of the weights after the first step.
 
     All floats, BatchNorm's statistics among them, are averaged in one operation; counters are copied.
     """
@@ -21,7 +21,7 @@ class Average(nn.Module):
 
     @torch.no_grad()
     def update(self, distiller: Distiller) -> None:
-        """Take in the distiller's weights after a step."""
+        """Update the average with the distiller's weights after a step."""
         pairs = list(zip(_tensors(self.module), _tensors(distiller), strict=True))
         averaged = [pair for pair in pairs if self.updates and pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not (self.updates and pair[0].is_floating_point())]

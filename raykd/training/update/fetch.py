@@ -1,7 +1,7 @@
-"""Where the host waits for the device, and nowhere else in training.
+"""All places in training where the host waits for the device.
 
-With several workers a device may itself wait for another one's, in a collective: a worker that stands here is no more
-stuck than one that stands in a collective (see raykd.launch.run_state.state).
+With several workers a device may itself wait for another one's, in a collective: a worker that waits here counts as
+waiting in a collective (see raykd.launch.run_state.client).
 """
 
 from typing import Any
@@ -11,16 +11,16 @@ from torch import Tensor
 
 
 def fetch(values: Tensor) -> Any:
-    """A tensor's numbers, as `tolist` gives them."""
+    """A tensor's numbers, as from `tolist`."""
     return values.tolist()
 
 
 def wait_for(event: torch.cuda.Event) -> None:
-    """Until the device has come to an event."""
+    """Wait until the device has reached an event."""
     event.synchronize()
 
 
 def wait_for_all(device: torch.device) -> None:
-    """Until the device has done all that it was told; a CPU has."""
+    """Wait until the device has finished all queued work; a no-op on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

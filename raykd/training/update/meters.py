@@ -1,4 +1,4 @@
-"""Running means that never make the device wait, and a stopwatch for the steps that are logged."""
+"""Running means without device synchronisation, and a stopwatch for logged steps."""
 
 import time
 from collections.abc import Callable
@@ -16,15 +16,15 @@ Layout = tuple[tuple[str, str, int | None], ...]
 
 
 class Meter:
-    """Sums of an evaluation interval: they stay on the device until `means` reads them."""
+    """Sums over an evaluation interval, which stay on the device until `means` reads them."""
 
     def __init__(self) -> None:
-        self.sums: dict[Layout, Tensor] = {}  # float64, terms and notes of steps that have the same ones
+        self.sums: dict[Layout, Tensor] = {}  # float64; terms and notes of steps with the same names
         self.norm: Tensor | None = None
         self.steps = 0
         self.images = 0
-        self.seconds = 0.0  # of everything since the interval before ended, its evaluation among it
-        self.stepping = 0.0  # of the steps alone
+        self.seconds = 0.0  # since the end of the previous interval, its evaluation included
+        self.stepping = 0.0  # of the steps only
         self.times: dict[str, float] = {}
         self.timed_steps = 0
         self.rate = 0.0
@@ -32,7 +32,7 @@ class Meter:
         self._began: float | None = None
 
     def begin(self) -> None:
-        """The interval's steps begin, or go on."""
+        """Start or resume the interval's steps."""
         self._began = time.perf_counter()
 
     def _clocks(self) -> dict[str, float]:
@@ -41,7 +41,7 @@ class Meter:
         return {"seconds": self.seconds + now - self._since, "stepping": self.stepping + stepped}
 
     def add(self, step: Step, norm: Tensor, local: int, batch_size: int) -> None:
-        """Count one step; terms and notes weigh by the worker's share of the global batch."""
+        """Add one step; terms and notes are weighted by the worker's share of the global batch."""
         layout, values = _flat(step)
         values = values.double() * (local / batch_size)
         self.sums[layout] = self.sums[layout] + values if layout in self.sums else values
@@ -50,15 +50,15 @@ class Meter:
         self.images += batch_size
 
     def timed(self, times: dict[str, float], rate: float) -> None:
-        """Count the parts of one logged step, in seconds."""
+        """Add the parts of one logged step, in seconds."""
         self.times = {name: self.times.get(name, 0.0) + value for name, value in times.items()}
         self.timed_steps += 1
         self.rate = rate
 
     def means(self, add_up: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, Any]:
-        """Means over the interval and all workers, as a line of metrics.jsonl has them; the device syncs here."""
+        """Means over the interval and all workers, in the format of metrics.jsonl; synchronises with the device."""
         terms, notes = self._named(add_up)
-        assert self.norm is not None  # an interval has at least one step
+        assert self.norm is not None  # an interval has one step or more
         clocks = self._clocks()
         timed = max(1, self.timed_steps)
         return {
@@ -76,7 +76,7 @@ class Meter:
     def _named(self, add_up: Callable[[Tensor], Tensor]) -> tuple[dict[str, float], dict[str, float | list[float]]]:
         """Means of terms and notes by name, in alphabetical order."""
         found: dict[tuple[str, str], Any] = {}
-        for layout, values in self.sums.items():  # the same ones in the same order on every worker
+        for layout, values in self.sums.items():  # the same names in the same order on every worker
             parts = fetch(add_up(values))
             for kind, name, size in layout:
                 count = 1 if size is None else size
@@ -87,14 +87,14 @@ class Meter:
         return terms, notes
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors, so that a run resumed within an interval still reports all of it."""
+        """Plain values and tensors, so that a run resumed inside an interval still reports all of it."""
         plain = {k: v for k, v in vars(self).items() if not k.startswith("_")}
         return plain | self._clocks()
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on with the sums of a checkpoint, on the device."""
+        """Continue with the sums of a checkpoint, on the device."""
         state = dict(state)
-        if "sums" not in state:  # version 0.1.0 kept a sum for each term and note
+        if "sums" not in state:  # version 0.1.0 stored a sum for each term and note
             earlier = Step(state.pop("terms"), state.pop("notes"))
             state["sums"] = dict([_flat(earlier)]) if earlier.terms else {}
         vars(self).update(state)
@@ -103,14 +103,14 @@ class Meter:
 
 
 def _flat(step: Step) -> tuple[Layout, Tensor]:
-    """A step's terms and notes one after another in a single vector, and what stands where in it."""
+    """A step's terms and notes concatenated to a single vector, and the names of its entries."""
     entries = [(kind, name, value) for kind, values in step._asdict().items() for name, value in values.items()]
     layout = tuple((kind, name, None if value.ndim == 0 else len(value)) for kind, name, value in entries)
     return layout, torch.cat([value.detach().reshape(-1) for _, _, value in entries])
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that the device's allocator held, or on the CPU the most that the process had resident."""
+    """Peak memory in bytes: of the device's allocator; on the CPU the resident memory of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     import resource
@@ -119,7 +119,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 class Stopwatch:
-    """Times the parts of a logged step; does nothing, and never syncs, on any other."""
+    """Times the parts of a logged step; a no-op, without synchronisation, in any other step."""
 
     def __init__(self, device: torch.device):
         self._device, self._on = device, False
@@ -127,9 +127,9 @@ class Stopwatch:
         self._last = self._ready = time.perf_counter()
 
     def start(self, on: bool) -> None:
-        """A batch has come; the time since the last step's end was spent waiting for it.
+        """A batch has arrived; the time since the end of the last step was spent waiting for it.
 
-        What a GPU has still to do of the steps before counts for nothing: it is no part of this step.
+        A GPU's remaining work of earlier steps is not counted, as it is not part of this step.
         """
         waited = time.perf_counter() - self._ready
         self._on, self._laps = on, {"data": waited} if on else {}

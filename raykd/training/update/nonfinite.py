@@ -1,4 +1,4 @@
-"""A loss that is not finite ends the run at its step, with the term's name and the batch that did it."""
+"""Ends the run at the step of the first non-finite loss, naming the term and saving the batch."""
 
 import math
 from pathlib import Path
@@ -21,9 +21,9 @@ class NotFiniteError(ArithmeticError):
 
 
 class FiniteCheck:
-    """Looks at each step's terms and gradient: at once on the CPU; on a GPU one step later, when the answer is there.
+    """Checks each step's terms and gradient: at once on the CPU; on a GPU one step later, without waiting for it.
 
-    A GPU skips the update of a gradient that is not finite (see `skip`), so the dump has weights that are.
+    A GPU skips the update of a non-finite gradient (see `skip`), so the dumped weights are finite.
     """
 
     def __init__(self, recipe: Recipe, state: "State", rank: int):
@@ -31,12 +31,12 @@ class FiniteCheck:
         self._pending: list[tuple[torch.cuda.Event, tuple[Tensor, list[str], Batch, int]]] = []
 
     def __call__(self, terms: Tensor, names: list[str], batch: Batch) -> None:
-        """Judge the terms of a step, one vector, before its backward pass."""
+        """Check the terms of a step, one vector, before its backward pass."""
         self.last()
         self._look(terms, names, batch)
 
     def gradient(self, norm: Tensor, batch: Batch) -> None:
-        """Judge the gradient's norm before the update; with float16 the scaler does, as gradients overflow there."""
+        """Check the gradient's norm before the update; with float16 the scaler does, as gradients overflow there."""
         if not self._state.scaler.is_enabled():
             self._look(norm.detach()[None], ["the gradient"], batch)
 
@@ -50,7 +50,7 @@ class FiniteCheck:
         self._pending.append((copied, (copy, names, batch, self._state.step)))
 
     def last(self) -> None:
-        """Look at what is still unlooked at: of the step before, which a GPU has done but for its update."""
+        """Check what is still unchecked: on a GPU the last step, which has run except for its update."""
         pending, self._pending = self._pending, []
         for copied, judged in pending:
             wait_for(copied)
@@ -80,9 +80,9 @@ class FiniteCheck:
 
 
 def skip(optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
-    """Have a fused optimizer on a GPU leave all as it is where the gradient is not finite, without asking the device.
+    """Make a fused optimizer on a GPU skip the update for a non-finite gradient, without device synchronisation.
 
-    The same flag that GradScaler sets; the other workers hold the same gradient, and so skip too.
+    This is the flag that GradScaler sets; the other workers have the same gradient, and so skip too.
     """
-    finite = norm < math.inf  # NaN is not, either
+    finite = norm < math.inf  # False for NaN too
     optimizer.found_inf = torch.logical_not(finite, out=torch.empty_like(norm, dtype=torch.float32))  # type: ignore[attr-defined]  # fused steps read it, undeclared

@@ -11,14 +11,14 @@ from raykd.recipe.length import initial_steps, total_steps
 
 
 def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of all of a module's parameters that train."""
+    """The optimizer of all trainable parameters of a module."""
     if config.clip_each and not config.clip_norm:
         raise UserError("`optimizer.clip_each` needs `optimizer.clip_norm`, the norm that each gradient is clipped to")
     return config.build(parameter_groups(module, config.group_decay, config.decay_vectors))
 
 
 def parameter_groups(module: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict[str, Any]]:
-    """One group, or two where one-dimensional parameters (norms, biases) don't decay."""
+    """One group, or two if one-dimensional parameters (norms, biases) have no weight decay."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     if decay_vectors:
         return [{"params": parameters, "weight_decay": weight_decay}]
@@ -28,7 +28,7 @@ def parameter_groups(module: nn.Module, weight_decay: float, decay_vectors: bool
 
 
 def learning_rate(recipe: Recipe, step: int, size: int) -> float:
-    """The rate of update number `step` (from 0) with `size` training samples; each phase has its own schedule."""
+    """The learning rate of update `step` (from 0) with `size` training samples; each phase has its own schedule."""
     first = initial_steps(recipe, size)
     phase = recipe.initialise if step < first else recipe
     step, total = (step, first) if step < first else (step - first, total_steps(recipe, size) - first)

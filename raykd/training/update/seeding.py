@@ -4,5 +4,5 @@ import torch
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed torch for one step (dropout): randomness is a function of seed, step and rank; no checkpoint holds it."""
+    """Seed torch for one step (dropout): a function of seed, step and rank, so checkpoints need no random state."""
     torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)

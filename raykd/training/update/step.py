@@ -25,13 +25,13 @@ from raykd.training.update.seeding import seed_step
 
 
 def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Module:
-    """What the loop calls: the distiller, compiled where the recipe says so, in DDP where there are workers.
+    """The module that the loop calls: the distiller, compiled if the recipe says so, in DDP with several workers.
 
-    The compiled distiller lies inside DDP, whose compiler backend cuts its graph at DDP's buckets, so that a bucket is
-    added up over the workers while the backward pass goes on; around DDP, it would only break the graph besides.
-    `find_unused_parameters`: a method may leave modules out for a while (CA-MKD's features in the first epoch), and DDP
-    then never rebuilds its buckets, so a resumed run adds gradients up in the same order as an uninterrupted one.
-    Buffers stay each worker's own in training, but for methods that read them: sharing them costs a step a tenth.
+    The compiled distiller is inside DDP, whose compiler backend splits its graph at DDP's buckets, so that a bucket is
+    reduced over the workers during the backward pass; compiling around DDP would only add graph breaks.
+    `find_unused_parameters`: a method may skip modules for a while (CA-MKD's features in the first epoch). DDP then
+    never rebuilds its buckets either, so a resumed run sums gradients in the same order as an uninterrupted one.
+    Buffers are not synchronised in training, except for methods that read them: that would cost a tenth of a step.
     """
     module = cast(nn.Module, torch.compile(distiller)) if recipe.precision.compile else distiller
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -50,11 +50,11 @@ def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Modul
 
 @dataclass
 class Running:
-    """What a run's steps share, on this worker."""
+    """What all steps of a run share on this worker."""
 
     recipe: Recipe
     state: State
-    model: nn.Module  # the distiller as the loop calls it, see `wrap`
+    model: nn.Module  # the wrapped distiller, see `wrap`
     teachers: Sequence[FrozenTeacher]
     data: Any  # a TrainLoader
     device: torch.device
@@ -70,12 +70,12 @@ class Running:
         self.reads_cache = any(teacher.cache is not None for teacher in self.teachers)
 
     def epoch(self, step: int) -> float:
-        """Passes over the training split before a step."""
+        """The number of passes over the training split before a step."""
         return epoch_at(step, self.recipe, self.data.size)
 
 
 def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
-    """One optimizer step on this worker's part of a global batch: its terms, the gradient's norm, the rate."""
+    """One optimizer step on this worker's part of a global batch: returns terms, gradient norm and learning rate."""
     recipe, state = run.recipe, run.state
     rate = optim.learning_rate(recipe, state.step, run.data.size)
     optimizer = state.active_optimizer
@@ -104,12 +104,12 @@ def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
 
 
 def _unsynced(model: nn.Module) -> contextlib.AbstractContextManager[None]:
-    """Leave the workers' gradients apart until the batch's last part."""
+    """Context that defers the reduction of gradients over workers until the batch's last part."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
 
 
 def _backward(run: Running, part: Batch, addresses: np.ndarray | None, said: list[Output] | None) -> Step:
-    """Teachers, forward and backward pass of a part of the batch; the gradients add up."""
+    """Teachers, forward and backward pass of a part of the batch; accumulates gradients."""
     state = run.state
     if said is None:
         teachers = run.teachers if state.distiller.asks_teachers else []
@@ -122,7 +122,7 @@ def _backward(run: Running, part: Batch, addresses: np.ndarray | None, said: lis
     terms = torch.stack([full_precision(term) for term in step.terms.values()])
     run.check(terms.detach(), list(step.terms), part)
     run.watch.lap("student")
-    # DDP averages over workers: each worker's mean counts by its share of the global batch.
+    # DDP averages over workers, so each worker's mean is weighted by its share of the global batch.
     share = len(part.index) * run.world / run.recipe.batch_size
     loss = terms.sum() if share == 1 else terms.sum() * share
     state.scaler.scale(loss).backward()
@@ -131,7 +131,7 @@ def _backward(run: Running, part: Batch, addresses: np.ndarray | None, said: lis
 
 
 def _clip(recipe: Recipe, state: State) -> Tensor:
-    """The global norm of the gradient before it is clipped, where the recipe says so: together or each by itself."""
+    """Clip the gradient if the recipe says so, globally or each tensor; returns its global norm before that."""
     state.scaler.unscale_(state.active_optimizer)
     optimizer = (recipe.initialise if state.initialising else recipe).optimizer
     gradients = [p.grad for p in state.distiller.parameters() if p.grad is not None]
@@ -145,7 +145,7 @@ def _clip(recipe: Recipe, state: State) -> Tensor:
 
 
 def _mean(found: list[tuple[int, Step]]) -> Step:
-    """One Step of the parts of an accumulated batch, each by its share of it; detached."""
+    """One detached Step: the mean over the parts of an accumulated batch, weighted by their sizes."""
     if len(found) == 1:
         step = found[0][1]
         return Step({k: v.detach() for k, v in step.terms.items()}, {k: v.detach() for k, v in step.notes.items()})
