@@ -20,15 +20,15 @@ class Suggest(Searcher):
     """
 
     def __init__(
-        self, standing: TrialTable, space: spaces.Space, inner: Searcher | None, seed: int, total: int, limit: int
+        self, table: TrialTable, space: spaces.Space, inner: Searcher | None, seed: int, total: int, limit: int
     ):
-        wanted = standing.search
+        wanted = table.search
         super().__init__(metric=wanted.metric, mode=wanted.mode)
         if inner is not None and not inner.set_search_properties(wanted.metric, wanted.mode, dict(space.domains)):
             raise UserError("search: remove metric, mode and space from the searcher; the recipe's search has them")
-        self._standing, self._space, self._inner = standing, space, inner
+        self._table, self._space, self._inner = table, space, inner
         self._seed, self._limit, self._repeats = seed, limit, wanted.repeats
-        known = standing.trials
+        known = table.trials
         self._unfinished = [trial for trial in known.values() if trial.state not in DONE]
         self._new = [name for name in map(number, range(total)) if name not in known]
         self._names: dict[str, str] = {}  # Tune's id of a live trial → our name
@@ -45,7 +45,7 @@ class Suggest(Searcher):
         points = [{"id": trial.name, **trial.pick} for trial in self._unfinished]
         points += [{"id": name, **spaces.random_pick(self._space, self._seed, int(name))} for name in self._new]
         for point in points:
-            self._standing.begin(point["id"], {k: v for k, v in point.items() if k != "id"}, "waiting")
+            self._table.begin(point["id"], {k: v for k, v in point.items() if k != "id"}, "waiting")
         grids = {field: tune.choice(grid) for field, grid in self._space.grids.items()}
         return points, {"id": tune.choice([point["id"] for point in points]), **grids, **self._space.domains}
 
@@ -74,7 +74,7 @@ class Suggest(Searcher):
                 return picked
             name, pick = self._new.pop(0), picked
         self._names[trial_id] = name
-        self._standing.begin(name, pick, "waiting")
+        self._table.begin(name, pick, "waiting")
         return {"id": name, **pick}
 
     def _pick(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -105,7 +105,7 @@ class Suggest(Searcher):
         if self._remembered:
             return
         self._remembered = True
-        done = [trial for trial in self._standing.trials.values() if trial.state in DONE]
+        done = [trial for trial in self._table.trials.values() if trial.state in DONE]
         self._earlier = {json.dumps(trial.pick, sort_keys=True): trial.metric for trial in done}
         if self._inner is None or type(self._inner).add_evaluated_point is Searcher.add_evaluated_point:
             return
@@ -120,7 +120,7 @@ class Suggest(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         name = self._names.pop(trial_id)
         if trial_id in self._asked:
-            failed = error or not result or self._metric not in result or self._standing.failed(name)
+            failed = error or not result or self._metric not in result or self._table.failed(name)
             self._picker.on_trial_complete(self._asked[trial_id], None if failed else result, error=failed)
 
     def on_pause(self, trial_id: str) -> None:
