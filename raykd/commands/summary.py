@@ -50,7 +50,7 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
             if result is None or (result.status, result.method) != ("finished", "Supervised"):
                 continue
             found = obstacles(read_recipe(other), read_recipe(run))
-        except UserError:  # a damaged run is none to compare with
+        except UserError:  # a damaged run can't be compared with
             continue
         if not found:
             return other, ""
@@ -86,7 +86,7 @@ def _ensemble_row(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _teacher_row(run: Folder, name: str, about: dict[str, Any]) -> dict[str, Any]:
-    """What a teacher reaches on this run's evaluation split; its own run may have had another."""
+    """A teacher's accuracy on this run's evaluation split, which its own run may not share."""
     place = directory.where_it_is_now(run, about["path"])
     own = {"network": name, "parameters": f"{about['parameters']:,}", "time": "", "place": place}
     result = directory.result_of(Folder(place)) if "/" in place else None

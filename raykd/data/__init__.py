@@ -1,4 +1,4 @@
-"""Data sets: written once as .beton, read through FFCV, augmented by pure functions of (seed, pass, index)."""
+"""Data sets: written once as .beton files, read by FFCV, augmented by pure functions of (seed, pass, index)."""
 
 
 def names() -> list[tuple[str, str]]:

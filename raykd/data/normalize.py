@@ -1,4 +1,4 @@
-"""From uint8 images in the host's memory to normalised floats on the device."""
+"""Converts uint8 images in host memory to normalised floats on the device."""
 
 import weakref
 from typing import cast
@@ -35,26 +35,26 @@ def normalise(pixels: np.ndarray, factor: np.ndarray, offset: np.ndarray, planar
 
 
 class Arrays:
-    """Float arrays whose memory is used again once no tensor reads it: fresh pages cost more than the work on them."""
+    """Pool of float arrays, reused once no tensor refers to them: page faults of new memory cost more than the work."""
 
     def __init__(self) -> None:
         self.free: list[np.ndarray] = []
 
     def take(self, shape: tuple[int, ...]) -> Tensor:
-        """A tensor of any content; its memory comes back when it and all that was made from it have gone."""
+        """An uninitialised tensor; its memory is reused once it and all its views are gone."""
         count = int(np.prod(shape))
         memory = self.free.pop() if self.free else np.empty(0, np.float32)
         if len(memory) < count:
             memory = np.empty(count, np.float32)
-        part = memory[:count]  # what the tensor's storage holds on to, for as long as it lives
+        part = memory[:count]  # kept alive by the tensor's storage
         weakref.finalize(part, self.free.append, memory).atexit = False
         return torch.from_numpy(part).view(shape)
 
 
 class Finisher:
-    """Two halves of the way from pixels to images: `send`, for the thread that decodes, and `receive`, for the reader.
+    """The conversion in two halves: `send`, for the decoding thread, and `receive`, for the reader.
 
-    On a CPU `send` does all of the work, some batches ahead. For a GPU it begins a copy, and the GPU does the work.
+    On a CPU `send` does all of the work, some batches ahead. For a GPU it starts a copy, and the GPU does the rest.
     """
 
     def __init__(self, data: Data, device: torch.device | str, channels_last: bool, threads: int):
@@ -70,7 +70,7 @@ class Finisher:
         self.copies = CopyStream(self.device) if self.device.type == "cuda" else None
 
     def send(self, pixels: np.ndarray) -> Tensor | Sent:
-        """uint8 [B, S, S, 3] → what `receive` takes; on return `pixels` may be overwritten."""
+        """uint8 [B, S, S, 3] → the argument of `receive`; on return `pixels` may be overwritten."""
         return self.on_host(pixels) if self.copies is None else self.copies.send(torch.from_numpy(pixels))
 
     def receive(self, sent: Tensor | Sent) -> Tensor:
@@ -88,7 +88,7 @@ class Finisher:
         return result if planar else result.permute(0, 3, 1, 2)
 
     def on_device(self, pixels: Tensor) -> Tensor:
-        """The same of pixels that lie on the device, to the bit: two roundings there, two here."""
+        """Bit-identical normalisation of pixels on the device: both have two roundings."""
         rows = pixels.view(-1, len(self.factor))
         result = rows.to(torch.float32).mul_(self.factor).sub_(self.offset)
         return result.view(pixels.shape).permute(0, 3, 1, 2).contiguous(memory_format=self.format)

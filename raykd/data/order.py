@@ -1,4 +1,4 @@
-"""Which sample stands where in the stream of training: pure functions of the seed.
+"""The order of samples in the training stream: pure functions of the seed.
 
 Training reads one continuous stream, the concatenation of the epochs' permutations, cut into full global batches;
 step s covers positions [s·B, (s+1)·B). Nothing is dropped or padded, and any step can be entered at once.
@@ -33,12 +33,12 @@ def keys(*parts: int | np.ndarray) -> np.ndarray:
 
 
 def uniform(*parts: int | np.ndarray) -> np.ndarray:
-    """Numbers in [0, 1) from keys of the same parts."""
+    """Uniform numbers in [0, 1) from the keys of these parts."""
     return (keys(*parts) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def numbers(key: np.ndarray, which: int | np.ndarray) -> np.ndarray:
-    """Draw number `which` of each key, in [0, 1): a counter, not a generator, so any draw can be made at any time."""
+    """Draw number `which` of each key, in [0, 1): counter-based, so that any draw can be made at any time."""
     with np.errstate(over="ignore"):
         bits = splitmix64(key + GOLDEN * (np.asarray(which, np.uint64) + np.uint64(1)))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -76,7 +76,7 @@ def positions(steps: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarra
 
 
 class Stream(NamedTuple):
-    """Samples that are read again and again, in an order for each pass."""
+    """Samples that are read repeatedly, with an order for each pass."""
 
     subset: np.ndarray  # [n] positions in the file
     order_of: Callable[[int], np.ndarray]  # pass → the subset's order [n]
@@ -84,7 +84,7 @@ class Stream(NamedTuple):
     views: int = 0  # passes after which augmentation is drawn again as in the first one; 0: never
 
     def view(self, epoch: int) -> int:
-        """The pass as which a pass draws its augmentation."""
+        """The pass whose augmentation a pass uses."""
         return epoch % self.views if self.views else epoch
 
     def tags(self, where: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ class Stream(NamedTuple):
         return self._by_pass(where, self._tagged)
 
     def places(self, where: np.ndarray) -> np.ndarray:
-        """For positions of this stream, the first ones at which the very same augmented images stood."""
+        """For positions of this stream, the first positions with the identical augmented images."""
         return self._by_pass(where, self._first)
 
     def _by_pass(self, where: np.ndarray, of_pass: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
@@ -123,7 +123,7 @@ def inverse(order_of: Callable[[int], np.ndarray], epoch: int) -> np.ndarray:
 
 
 def tags(where: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
-    """Samples at positions of what is read, from one stream, or from two in turn, spread evenly by their shares."""
+    """Samples at positions of the whole stream: one stream, or two interleaved evenly by their shares."""
     return _merged(where, streams, [stream.tags for stream in streams])
 
 
@@ -145,7 +145,7 @@ def _address(stream: Stream, skip: int, size: int, where: np.ndarray) -> np.ndar
 
 
 def _merged(where: np.ndarray, streams: Sequence[Stream], of_stream: Sequence[Callable]) -> np.ndarray:
-    """A function of each stream's own positions, at positions of all."""
+    """A function of each stream's own positions, evaluated at positions of the whole stream."""
     if len(streams) == 1:
         return of_stream[0](where)
     before, after = ((w * streams[0].share).astype(np.int64) for w in (where, where + 1))  # of the first, so far
@@ -158,7 +158,7 @@ def _merged(where: np.ndarray, streams: Sequence[Stream], of_stream: Sequence[Ca
 def held_out(labels: np.ndarray, share: float) -> np.ndarray:
     """Mask [N] of the validation samples: of every class the same share, the same ones in every run.
 
-    Samples without a label (−1) are never among them.
+    Samples without a label (−1) are never included.
     """
     mask = np.zeros(len(labels), bool)
     for label in np.unique(labels[labels >= 0]):

@@ -1,4 +1,4 @@
-"""Data on a cluster: written once to shared storage, copied from there once by each node, checked on the way."""
+"""Data on a cluster: written once to shared storage, then copied and verified once by each node."""
 
 import hashlib
 import json
@@ -43,9 +43,9 @@ def publish(data: Data, say: Say) -> None:
 
 
 def stage(data: Data, say: Say) -> None:
-    """Bring a data set's files from data.shared to data.root, unless they are there.
+    """Copy a data set's files from data.shared to data.root, unless they exist there.
 
-    Safe if several processes ask at once: one copies, the others of its node wait for it.
+    Safe for concurrent calls: one process copies, the others of its node wait for it.
     Raises UserError for missing and for damaged files, naming them.
     """
     if not data.shared or data.source.prepared() is not None:
@@ -83,7 +83,7 @@ def _fetch(shared: Folder, local: Path, say: Say) -> None:
     needed, free = sum(sizes.values()), shutil.disk_usage(local).free
     if needed > free:
         raise UserError(f"data.root: {local} has {free / 1e9:.1f} GB left, the data set takes {needed / 1e9:.1f}")
-    for name in sorted(checksums, key=lambda name: name == "manifest.json"):  # last: it says that the rest is whole
+    for name in sorted(checksums, key=lambda name: name == "manifest.json"):  # last: it marks the rest as complete
         _fetch_file(shared, local / name, sizes[name], checksums[name], say)
 
 
@@ -102,7 +102,7 @@ def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, say: Say) 
 
 
 def _copy(source: BinaryIO, target: BinaryIO, size: int, what: str, say: Say) -> str:
-    """Copy a stream, saying every 5 s how far it is; returns the SHA-256 of what was read."""
+    """Copy a stream, reporting progress every 5 s; returns the SHA-256 of its content."""
     digest, done, said = hashlib.sha256(), 0, time.monotonic()
     for chunk in _chunks(source):
         target.write(chunk)

@@ -1,4 +1,4 @@
-"""Copies between the host and a GPU that neither wait for it nor let it read memory that has changed meanwhile."""
+"""Asynchronous copies between host and GPU that never read memory which has changed meanwhile."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
 
 
 class Fetched(NamedTuple):
-    """A copy in the host's memory that a GPU may not have finished yet."""
+    """A copy to host memory that the GPU may not have finished yet."""
 
     tensor: Tensor
     arrived: torch.cuda.Event | None
@@ -43,20 +43,20 @@ def to_host(values: Tensor) -> Fetched:
 
 
 class Sent(NamedTuple):
-    """A tensor that is on its way to a GPU."""
+    """A tensor that is being copied to a GPU."""
 
     tensor: Tensor
     arrived: torch.cuda.Event
 
 
 class CopyStream:
-    """Copies to a GPU beside its other work, from any thread."""
+    """Copies to a GPU concurrently with its other work, from any thread."""
 
     def __init__(self, device: torch.device):
         self.device, self.stream = device, torch.cuda.Stream(device)
 
     def send(self, values: Tensor) -> Sent:
-        """Begin a copy; on return `values` may be overwritten."""
+        """Start a copy; on return `values` may be overwritten."""
         with torch.cuda.stream(self.stream):
             tensor = to_device(values, self.device)
             return Sent(tensor, self.stream.record_event())

@@ -1,4 +1,4 @@
-"""What a pass of a network costs, counted."""
+"""Counts the cost of a network's forward pass."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""From a name to a network."""
+"""Creates networks by name."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,7 +70,7 @@ def _defined(name: str, num_classes: int, image_size: int, weights: str, options
 def _views(
     name: str, num_classes: int, image_size: int, weights: str, options: Mapping[str, Any], stages: Sequence[str]
 ) -> Iterator[Parts]:
-    """Ways to see a network of a library or of one's own, the one that can do most first."""
+    """Staged views of a network from a library or the user, the most capable first."""
     library, _, inner = name.partition(":")
     if library not in LIBRARIES:
         if weights == "pretrained":

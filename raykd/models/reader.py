@@ -1,4 +1,4 @@
-"""Features of networks that run as a whole: caught while the library's own forward pass runs.
+"""Features of networks that run as a whole: captured during the library's own forward pass.
 
 Such a network gives its logits, maps of its stages where it has any, and "pooled"; it can't be entered at a stage.
 """

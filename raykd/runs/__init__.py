@@ -1,4 +1,4 @@
-"""What a run leaves, and how it is read: its directory, checkpoints, student, results.
+"""The files of a run, and how they are read: its directory, checkpoints, student, results.
 
-Called by launch, report and commands. It never trains and never imports data or Ray.
+Called by launch, reports and commands. It never trains and never imports data or Ray.
 """

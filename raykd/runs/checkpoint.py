@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, checked by their hash when read, the newest and the best kept."""
+"""Checkpoints: written atomically, verified by their hash when read; the newest and the best are retained."""
 
 import hashlib
 import io
@@ -16,16 +16,16 @@ from raykd.storage.folder import Folder
 from raykd.storage.retry import LONGEST_PAUSE, PATIENCE, reason
 
 FOLDER = "checkpoints"
-PLAIN = (str, bytes, int, float, bool, type(None))  # numpy's numbers, which are floats too, need code to be read
+PLAIN = (str, bytes, int, float, bool, type(None))  # without numpy's floats, which need code to be read
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What stands beside a checkpoint's tensors; written last, so a checkpoint without it does not exist."""
+    """The metadata of a checkpoint; written last, so that a checkpoint without it does not count."""
 
     step: int
     epoch: float
-    top1: float | None  # of the deployed network, where this step was evaluated
+    top1: float | None  # of the deployed network, if this step was evaluated
     fingerprint: str
     sha256: str
     size: int
@@ -67,7 +67,7 @@ def _folders(run: Folder) -> list[str]:
 
 
 def _stamp(run: Folder, name: str) -> Stamp | None:
-    """None where the stamp is missing, damaged or of another folder."""
+    """The stamp; None if it is missing, damaged or of another folder."""
     try:
         stamp = Stamp(**run.read_json(f"{FOLDER}/{name}/stamp.json"))
     except (UserError, TypeError, FileNotFoundError, NotADirectoryError):
@@ -78,12 +78,12 @@ def _stamp(run: Folder, name: str) -> Stamp | None:
 
 
 def read(run: Folder, stamp: Stamp) -> dict[str, Any]:
-    """The state of a checkpoint; raises UserError naming a file that is not what was written."""
+    """The state of a checkpoint; raises UserError naming a file that differs from what was written."""
     return decode(content(run, stamp), f"{run}/{_file(stamp)}")
 
 
 def content(run: Folder, stamp: Stamp) -> bytes:
-    """A checkpoint's bytes, which are what was written; raises UserError naming the file where they aren't."""
+    """A checkpoint's verified bytes; raises UserError naming a file that differs from what was written."""
     name = _file(stamp)
     try:
         found = run.read(name)
@@ -95,7 +95,7 @@ def content(run: Folder, stamp: Stamp) -> bytes:
 
 
 def decode(content: bytes, name: str) -> dict[str, Any]:
-    """The state in a checkpoint's bytes; raises UserError where they hold anything that could run as code."""
+    """The state in a checkpoint's bytes; raises UserError if they contain anything that could run code."""
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
@@ -108,7 +108,7 @@ def _file(stamp: Stamp) -> str:
 
 
 def newest(run: Folder, complain: Callable[[str], None]) -> tuple[dict[str, Any], Stamp] | None:
-    """The newest checkpoint that reads; `complain(line)` hears of every damaged one that is passed over."""
+    """The newest readable checkpoint; `complain(line)` is called for every damaged one that is skipped."""
     for stamp in reversed(stamps(run)):
         try:
             return read(run, stamp), stamp
@@ -118,7 +118,7 @@ def newest(run: Folder, complain: Callable[[str], None]) -> tuple[dict[str, Any]
 
 
 def resume(run: Folder, complain: Callable[[str], None], device: torch.device) -> tuple[dict[str, Any], Stamp] | None:
-    """`newest` as rank 0 sees it, on all workers: two that chose by themselves could choose differently."""
+    """Rank 0's `newest` on all workers, as workers that choose independently could choose differently."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return newest(run, complain)
     message = b""
@@ -131,7 +131,7 @@ def resume(run: Folder, complain: Callable[[str], None], device: torch.device) -
 
 
 def broadcast(message: bytes, device: torch.device) -> bytes:
-    """Rank 0's bytes, on every worker."""
+    """Broadcast rank 0's bytes to every worker."""
     length = torch.tensor([len(message)], device=device)
     torch.distributed.broadcast(length, 0)
     if not int(length):
@@ -148,7 +148,7 @@ def broadcast(message: bytes, device: torch.device) -> bytes:
 
 
 def prune(run: Folder, keep: int) -> None:
-    """Delete all but the `keep` newest and the best by top-1, and what a crash left half written before them."""
+    """Delete all but the `keep` newest and the best by top-1, and older incomplete ones that a crash left."""
     found = stamps(run)
     whole = {f"step-{stamp.step:09d}" for stamp in found}
     for name in _folders(run):
@@ -172,7 +172,7 @@ class _Task:
 
 
 class Writer:
-    """Writes checkpoints in a thread of its own; the step waits only for a copy of the state in memory.
+    """Writes checkpoints in a background thread; a training step waits only for the copy of the state in memory.
 
     One state at most waits to be written: a newer one takes its place. Where the storage fails, the newest is tried
     again for as long as the training goes on.
@@ -187,17 +187,17 @@ class Writer:
         first: Callable[[], None] = lambda: None,
         wrote: Callable[[int], None] = lambda step: None,
     ):
-        """say: hears that writing fails or works again. first, wrote: called in the thread before, after each."""
+        """say: called when writing fails or works again. first, wrote: called in the thread before, after each."""
         self._run, self._keep, self._fingerprint, self._say = run, keep, fingerprint, say
         self._first, self._done = first, wrote
         self._lock, self._given_up = threading.Lock(), threading.Event()
         self._waiting: _Task | None = None
         self._thread: threading.Thread | None = None
-        self._failure: OSError | None = None  # of the last try; the next one may work
+        self._failure: OSError | None = None  # of the last attempt; the next one may succeed
         self._error: Exception | None = None  # that ends the writing
 
     def save(self, state: dict[str, Any], step: int, epoch: float, top1: float | None) -> None:
-        """Have a state written that nobody changes any more; raises what ended the writing before."""
+        """Queue a state, which must not change any more; raises the error that ended the writing thread."""
         self._complain()
         with self._lock:
             self._waiting = _Task(state, step, epoch, top1)
@@ -206,7 +206,7 @@ class Writer:
                 self._thread.start()
 
     def wait(self, seconds: float = PATIENCE) -> None:
-        """Until everything is written; raises OSError where the storage fails for that many seconds more."""
+        """Wait until everything is written; raises OSError if the storage still fails after that many seconds."""
         thread = self._thread
         if thread is not None:
             thread.join(seconds)
@@ -221,7 +221,7 @@ class Writer:
             raise self._error
 
     def _work(self) -> None:
-        """Write what waits until nothing does."""
+        """Write queued states until there are none."""
         pause = 0.5
         while not self._given_up.is_set():
             with self._lock:
@@ -250,7 +250,7 @@ class Writer:
                 self._say(f"{why}; training goes on, and it is tried again")
             self._failure = error
             return False
-        except Exception as error:  # noqa: BLE001  whatever it is, it is raised in the training thread
+        except Exception as error:  # noqa: BLE001  raised in the training thread
             self._error = error
             self._given_up.set()
             return False

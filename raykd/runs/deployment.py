@@ -1,4 +1,4 @@
-"""deployment.json: what a run's student and its teachers cost to serve, as `raykd export --measure` found."""
+"""deployment.json: the inference cost of a run's student and teachers, as measured by `raykd export --measure`."""
 
 import math
 from typing import Annotated
@@ -23,7 +23,7 @@ class NetworkCost(Model):
     """One network; the first of a deployment is the student."""
 
     name: Text
-    top1: float  # nan where it was not measured
+    top1: float  # nan if not measured
     parameters: Count
     flops: Count  # multiply-adds of one image
     file_bytes: Count  # as ONNX in float32
@@ -31,12 +31,12 @@ class NetworkCost(Model):
     latencies: Annotated[list[Latency], MinLen(1)]
 
     def latency(self, batch: int, threads: int) -> float:
-        """Seconds; nan where it was not measured."""
+        """Seconds; nan if not measured."""
         return {(each.batch, each.threads): each.seconds for each in self.latencies}.get((batch, threads), math.nan)
 
     @property
     def images_per_second(self) -> float:
-        """The best that was measured."""
+        """The best measured throughput."""
         return max(each.batch / each.seconds for each in self.latencies if each.seconds)
 
 
@@ -47,5 +47,5 @@ class Deployment(Model):
 
 
 def read_deployment(run: Folder) -> Deployment | None:
-    """deployment.json; None where nothing was measured."""
+    """deployment.json; None if nothing was measured."""
     return read_checked(run, FILE, Deployment) if run.exists(FILE) else None

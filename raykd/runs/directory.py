@@ -1,4 +1,4 @@
-"""A run directory: what stands in it, who writes what, and when a run may go on under its name."""
+"""A run directory: its files, who writes them, and when a run may be resumed under its name."""
 
 import errno
 import json
@@ -24,12 +24,12 @@ from raykd.storage.local_copy import STUDENT
 
 # Of a URI in a module's text; code that puts one together has quotes, braces or signs in between.
 PASSWORDS = re.compile(r"""(?<=\w)://[^/\s@?#'"{}+%:]+:[^/\s@?#'"{}+]+@""")
-# What `open_run` and `claim` write.
+# Files written by `open_run` and `claim`.
 OPENED = ("recipe.json", "teachers.json", "teachers-form.json", "source", "attempts.json", "data.json")
 
 
 def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> str:
-    """Make the directory with its recipe and the recipe's source, or check that the one there is of the same recipe.
+    """Create the directory with its recipe and source, or check that an existing one is of the same recipe.
 
     Returns a line for the user where the one there was made by other code, else "".
     """
@@ -45,7 +45,7 @@ def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) ->
 
 
 def write_sources(folder: Folder, loaded: Loaded) -> None:
-    """Leave the recipe's source and the user's modules below `source`, without the passwords of URIs in them."""
+    """Write the recipe's source and the user's modules to `source`, without passwords in URIs."""
     for name, text in loaded.sources.items():
         folder.write(f"source/{name}", _without_passwords(text))
 
@@ -55,9 +55,9 @@ def _without_passwords(text: str) -> bytes:
 
 
 def trained_teachers(run: Folder) -> list[str]:
-    """Run directories of the teachers that the run's recipe had trained first, in the recipe's order.
+    """Run directories of the teachers that were trained for the run's recipe, in its order.
 
-    Where they are gone, as the storage was moved or renamed: those of the same name above the run.
+    If they no longer exist, as the storage was moved or renamed: those of the same name above the run.
     """
     there = run.read_json("teachers.json") if run.exists("teachers.json") else []
     if not isinstance(there, list) or not all(isinstance(place, str) for place in there):
@@ -66,7 +66,7 @@ def trained_teachers(run: Folder) -> list[str]:
 
 
 def where_it_is_now(run: Folder, place: str) -> str:
-    """A teacher's run directory as a run noted it, or that of the same name above the run if it is there no more."""
+    """A teacher's run directory as a run recorded it; if it no longer exists, that of the same name above the run."""
     if run.local is None or "://" in place or Path(place).exists():
         return str(with_credentials_of(run.place, place))
     name = Path(*Path(place).parts[-2:])
@@ -74,7 +74,7 @@ def where_it_is_now(run: Folder, place: str) -> str:
 
 
 def is_of(run: Folder, recipe: Recipe) -> bool:
-    """Whether the run there was made by this recipe; False also where it can't be read."""
+    """Whether the existing run is of this recipe; False also if it can't be read."""
     try:
         return not differences(essence(recipe_of(run)), essence(recipe))
     except (UserError, FileNotFoundError):
@@ -82,7 +82,7 @@ def is_of(run: Folder, recipe: Recipe) -> bool:
 
 
 def refuse_other(run: Folder, recipe: Recipe) -> None:
-    """Raise UserError, naming the fields that differ, where the run there was made by another recipe."""
+    """Raise UserError, naming the fields that differ, if the existing run is of another recipe."""
     try:
         there = recipe_of(run)
     except UserError as error:
@@ -99,7 +99,7 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
 
 
 def how_to_train_on(run: Folder) -> str:
-    """What to do about a run that shall be longer: its schedule was made for its own length."""
+    """Advice for extending a finished run, whose schedule was made for its own length."""
     return (
         f"A run's length is part of its schedule; to train its student on, give another --name, --epochs for what is "
         f"to be added, and --student.weights {run}/{STUDENT}"
@@ -130,25 +130,25 @@ def _differs(run: Folder, name: str, text: str) -> bool:
 
 
 def result_of(run: Folder) -> dict[str, Any] | None:
-    """result.json, checked, if there is one."""
+    """The checked result.json, if it exists."""
     return read_object(run, "result.json") if read_result(run) is not None else None
 
 
 class Superseded(RuntimeError):
-    """Another attempt has begun in this run directory, so this one must not write there any more."""
+    """A later attempt has started in this run directory, so this one must not write to it any more."""
 
 
 def expect_there(run: Folder) -> None:
-    """Raise FileNotFoundError where the directory is not to be seen: a mount that is gone leaves an empty folder."""
+    """Raise FileNotFoundError if the directory is not visible: a lost mount leaves an empty folder."""
     if not run.exists("recipe.json"):
         raise FileNotFoundError(errno.ENOENT, "the run's directory is gone", run.place)
 
 
 def claim(run: Folder, workers: int) -> str:
-    """Note that workers start (again), before they read anything; gives the attempt's token."""
+    """Record that workers start or restart, before they read anything; returns the attempt's token."""
     expect_there(run)
     attempts, found = attempts_of(run), stamps(run)
-    step = found[-1].step if found else 0  # the newest checkpoint; a damaged one is passed over later
+    step = found[-1].step if found else 0  # the newest checkpoint; a damaged one is skipped later
     token = secrets.token_hex(8)
     attempts.append({"token": token, "started": time.time(), "workers": workers, "step": step})
     run.write("attempts.json", json.dumps(attempts))
@@ -156,7 +156,7 @@ def claim(run: Folder, workers: int) -> str:
 
 
 def other_data(run: Folder, prepared: Prepared) -> str:
-    """A line for the user where the run was trained on other data than these, else ""."""
+    """A message if the run was trained on other data than these, else ""."""
     there = run.read_json("data.json") if run.exists("data.json") else {"identity": prepared.identity}
     if not isinstance(there, dict) or there.get("identity") == prepared.identity:
         return ""
@@ -165,7 +165,7 @@ def other_data(run: Folder, prepared: Prepared) -> str:
 
 
 def about_data(prepared: Prepared) -> dict[str, Any]:
-    """What data.json says."""
+    """The content of data.json."""
     about = {"identity": prepared.identity, "train": prepared.train_size, "test": prepared.test_size}
     return about | {"classes": list(prepared.classes)}
 
@@ -176,7 +176,7 @@ def _shown(about: dict[str, Any]) -> tuple[Any, int]:
 
 
 def expect_data(run: Folder, prepared: Prepared) -> None:
-    """Note which data the run reads; raises UserError where it began with other ones."""
+    """Record which data the run reads; raises UserError if it started with other data."""
     changed = other_data(run, prepared)
     if changed:
         raise UserError(f"{changed}; give a new run another --name, or bring the data back")
@@ -185,7 +185,7 @@ def expect_data(run: Folder, prepared: Prepared) -> None:
 
 
 def attempts_of(run: Folder) -> list[dict[str, Any]]:
-    """A line for each time that workers started on the run."""
+    """One record for each time that workers started on the run."""
     found = run.read_json("attempts.json") if run.exists("attempts.json") else []
     if not isinstance(found, list) or not all(isinstance(attempt, dict) and "token" in attempt for attempt in found):
         raise UserError(f"{run}/attempts.json was changed or damaged: remove it, or restore it from a copy")
@@ -193,14 +193,14 @@ def attempts_of(run: Folder) -> list[dict[str, Any]]:
 
 
 def expect_mine(run: Folder, token: str) -> None:
-    """Raise Superseded where a later attempt than the token's has begun, FileNotFoundError where storage is away."""
+    """Raise Superseded if a later attempt than the token's has started, FileNotFoundError if storage is unavailable."""
     expect_there(run)
     if attempts_of(run)[-1:] and attempts_of(run)[-1]["token"] != token:
         raise Superseded(f"another process has taken {run} over, so this one stops")
 
 
 def lines(run: Folder) -> list[dict[str, Any]]:
-    """metrics.jsonl up to a line that a crash cut off."""
+    """The lines of metrics.jsonl, without a last one that a crash truncated."""
     if not run.exists("metrics.jsonl"):
         return []
     found = []
@@ -216,19 +216,19 @@ def lines(run: Folder) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """metrics.jsonl: kept in memory, written behind the training; a write that failed is mended by the next."""
+    """metrics.jsonl: held in memory, written in the background; the next write repairs a failed one."""
 
     def __init__(self, run: Folder, step: int):
-        """Lines past `step` will be made again, so they are dropped."""
+        """Lines after `step` are dropped, as they will be written again."""
         self.run = run
         self.lines = [line for line in lines(run) if line["step"] <= step]
-        self._written, self._sound = 0, False  # sound: the file holds these lines and nothing else
+        self._written, self._sound = 0, False  # the file holds exactly these lines
 
     def add(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
 
     def flush(self) -> None:
-        """Write what is not written yet; raises OSError."""
+        """Write pending lines; raises OSError."""
         lines = list(self.lines)
         if self._sound:
             self._sound = False

@@ -1,4 +1,4 @@
-"""The runs, searches and studies below a storage, a line each, read from what they have left so far."""
+"""Lists the runs, searches and studies below a storage, one line each, with their state so far."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Listed(NamedTuple):
 
 
 def listed(storage: Folder) -> Iterator[Listed]:
-    """Everything below a storage by name; the trials of a search are not told one by one."""
+    """Everything below a storage by name, without the single trials of searches."""
     if not storage.exists():
         raise UserError(f"{storage}: no such folder of runs")
     for name, kind in _marked(storage):
@@ -83,6 +83,6 @@ def _many(place: Folder, name: str, kind: str) -> Listed:
 
 
 def _begun(place: Folder) -> str:
-    """When workers first started on it, in this machine's time."""
+    """When workers first started, in this machine's time zone."""
     first = next(iter(attempts_of(place)), {}).get("started")
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(first)) if isinstance(first, (int, float)) else ""

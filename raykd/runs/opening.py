@@ -1,4 +1,4 @@
-"""A run's directory opened to use it again: its recipe, and the user's modules where they are trusted."""
+"""Opens a finished run: its recipe, and the user's modules if they are trusted."""
 
 import importlib.util
 
@@ -11,9 +11,9 @@ from raykd.storage.folder import Folder
 
 
 def open_finished(place: str, trust_source: bool = False) -> tuple[Folder, Recipe]:
-    """Folder and recipe of a run directory; raises UserError where it is none.
+    """Folder and recipe of a run directory; raises UserError if it is not one.
 
-    trust_source: import the modules of the user's own that lie in the directory, which runs them.
+    trust_source: import the user's modules in the directory, which runs their code.
     """
     folder = Folder(place)
     if not folder.exists("recipe.json"):

@@ -1,4 +1,4 @@
-"""Reading files that somebody else may have made: regular ones of bounded size."""
+"""Reads untrusted files: only regular ones, of bounded size."""
 
 import os
 import stat
@@ -9,9 +9,9 @@ from raykd.storage.folder import Folder
 
 
 def read_bytes(folder: Folder, name: str, most: int) -> bytes:
-    """A file of a folder; raises UserError where it has more than `most` bytes, or is local and not a regular file.
+    """A file of a folder; raises UserError if it has more than `most` bytes, or is local and not a regular file.
 
-    Of a remote storage's troubles, which may pass, OSError is raised.
+    Failures of remote storage, which may be temporary, raise OSError.
     """
     if folder.local is not None:
         return read_local(folder.local / name, most)
@@ -20,9 +20,9 @@ def read_bytes(folder: Folder, name: str, most: int) -> bytes:
 
 
 def read_local(path: Path, most: int) -> bytes:
-    """A file's bytes; raises UserError where it can't be read, is no regular file, or has more than `most` bytes."""
+    """A file's bytes; raises UserError if it can't be read, is not a regular file, or has more than `most` bytes."""
     try:
-        # Without O_NONBLOCK, opening a FIFO waits for somebody to write into it.
+        # Without O_NONBLOCK, opening a FIFO waits for a writer.
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             about = os.fstat(number)

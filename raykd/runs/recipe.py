@@ -8,9 +8,9 @@ from raykd.storage.folder import Folder
 
 
 def recipe_of(run: Folder, trusted: bool = False) -> Recipe:
-    """The resolved recipe of a run directory; raises UserError where there is none.
+    """The resolved recipe of a run directory; raises UserError if there is none.
 
-    trusted: its classes may be imported from anywhere, which runs their modules' code.
+    trusted: its classes may be imported from any module, which runs the module's code.
     """
     plain = with_credentials_of(run.place, read_recipe(run))
     if not trusted:

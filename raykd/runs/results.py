@@ -1,7 +1,7 @@
-"""The files that a run leaves, read into checked values; what does not fit is a UserError of one line that names it.
+"""Reads a run's files into validated values; invalid content is a one-line UserError that names it.
 
-Everyone who reads recipe.json, metrics.jsonl, evaluation.json or result.json does it here. Files may come from anybody:
-sizes are bounded, only regular files are opened, and text comes without control characters, so that it can be printed.
+All reading of recipe.json, metrics.jsonl, evaluation.json and result.json happens here. Files are untrusted: sizes are
+bounded, only regular files are opened, and control characters are removed from text, so that it can be printed.
 """
 
 import json
@@ -18,7 +18,7 @@ from raykd.output import one_line
 from raykd.runs.reading import read_bytes
 from raykd.storage.folder import Folder
 
-SMALL, LARGE = 16 * 2**20, 2**30  # bytes: most of a JSON file or of a line of metrics; most of metrics.jsonl
+SMALL, LARGE = 16 * 2**20, 2**30  # maximum bytes: of a JSON file or a line of metrics; of metrics.jsonl
 
 Share = Annotated[float, Interval(ge=0, le=1)]
 Count = Annotated[int, Interval(ge=0, lt=2**63)]
@@ -31,20 +31,20 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Model(BaseModel):
-    """Files of newer versions may hold more than is read here."""
+    """Base of all models: files of newer versions may have more fields."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
 class Agreement(Model):
-    """Of a network with one teacher: share of equal top-1 classes, mean KL(teacher ‖ network)."""
+    """Agreement of a network with one teacher: fraction of equal top-1 classes, mean KL(teacher ‖ network)."""
 
     top1: Share
     kl: float
 
 
 class Accuracy(Model):
-    """Figures of one network on a split. Metrics that a user added stand in `model_extra`."""
+    """Metrics of one network on a split. Custom metrics are in `model_extra`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -55,7 +55,7 @@ class Accuracy(Model):
     agreement: dict[Text, Agreement] = {}
 
     def metric(self, name: str) -> float:
-        """A figure by its name, nan where the run has none."""
+        """A metric by its name; nan if the run lacks it."""
         value = getattr(self, name, math.nan)
         return float(value) if isinstance(value, (int, float)) else math.nan
 
@@ -70,11 +70,11 @@ class Line(Model):
     notes: dict[Text, Note] = {}
     measures: dict[Text, float] = {}
     evaluation: dict[Text, Accuracy] = {}
-    selection: float = math.nan  # what the best evaluation is chosen by; NaN: the deployed network's top-1
+    selection: float = math.nan  # the value that selects the best evaluation; NaN: the deployed network's top-1
 
 
 class FullAccuracy(Accuracy):
-    """Figures of the last evaluation: `calibration` has (images, mean confidence, accuracy) of each bin."""
+    """Metrics of the last evaluation: `calibration` has (images, mean confidence, accuracy) of each bin."""
 
     per_class: list[Share] = []
     per_class_count: list[Count] = []
@@ -106,7 +106,7 @@ class Evaluation(Model):
 
 
 class Result(Model):
-    """result.json: what came of a run."""
+    """result.json: the result of a run."""
 
     name: Text
     status: Literal["finished", "failed", "stopped", "running"]
@@ -143,7 +143,7 @@ class _Student(Model):
 
 
 class _Recipe(Model):
-    """What every recipe has; the rest is its classes' own."""
+    """The fields that every recipe has."""
 
     method: _Section
     student: _Student
@@ -153,24 +153,24 @@ class _Recipe(Model):
 
 
 def read_recipe(run: Folder) -> dict[str, Any]:
-    """recipe.json as plain values, text as it stands there."""
+    """recipe.json as plain values, with its text unchanged."""
     content = read_object(run, "recipe.json")
     _checked(_Recipe, content, f"{run}/recipe.json")
     return content
 
 
 def read_result(run: Folder) -> Result | None:
-    """result.json; None where there is none: the run has not ended."""
+    """result.json; None if it does not exist: the run has not ended."""
     return _optional(run, "result.json", Result)
 
 
 def read_evaluation(run: Folder) -> Evaluation | None:
-    """evaluation.json; None where there is none: the run has not ended, or ended without."""
+    """evaluation.json; None if it does not exist: the run has not ended, or ended without one."""
     return _optional(run, "evaluation.json", Evaluation)
 
 
 def read_metrics(run: Folder) -> list[Line]:
-    """Lines of metrics.jsonl by rising epoch; of two lines of one epoch the later; a torn last line is left out."""
+    """Lines of metrics.jsonl by epoch; of two lines of one epoch the later; a truncated last line is skipped."""
     if not run.exists("metrics.jsonl"):
         return []
     lines = {line.epoch: line for line in _lines(run)}
@@ -186,7 +186,7 @@ def _lines(run: Folder) -> Iterator[Line]:
             yield Line.model_validate_json(text)
         except ValidationError as error:
             if number == len(texts) and not _is_json(text):
-                return  # the process died while it wrote
+                return  # the process died while writing
             raise UserError(f"{run}/metrics.jsonl, line {number}: {_first(error)}") from None
 
 
@@ -199,7 +199,7 @@ def _is_json(text: bytes) -> bool:
 
 
 def read_checked(run: Folder, name: str, kind: type[T]) -> T:
-    """A JSON file as its model; raises UserError of one line that names what does not fit."""
+    """A JSON file as its model; raises a one-line UserError that names what is invalid."""
     return _checked(kind, read_bytes(run, name, SMALL), f"{run}/{name}")
 
 
@@ -210,7 +210,7 @@ def _optional(run: Folder, name: str, kind: type[T]) -> T | None:
 
 
 def read_object(run: Folder, name: str) -> dict[str, Any]:
-    """A JSON file that holds an object, text as it stands there; raises UserError where it does not."""
+    """A JSON object from a file, with its text unchanged; raises UserError if the file has none."""
     if not run.exists(name):
         raise UserError(f"{run} is not a run directory: it has no {name}")
     try:
@@ -232,7 +232,7 @@ def _checked(kind: type[T], content: dict[str, Any] | bytes, origin: str) -> T:
 
 
 def _first(error: ValidationError) -> str:
-    """The first complaint, as "networks.student.top1: Input should be …"."""
+    """The first validation error, as "networks.student.top1: Input should be …"."""
     first = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     return one_line(f"{place}: {first['msg']}" if place else first["msg"])[:300]

@@ -1,4 +1,4 @@
-"""The version of the recipe's source that a run was made from."""
+"""The version of a run's recipe source."""
 
 import subprocess
 from pathlib import Path
@@ -7,9 +7,9 @@ from raykd.recipe.sources import is_installed
 
 
 def git_commit(folder: Path) -> str:
-    """The commit of the recipe's checkout, with "+" where files differ from it; empty where it is in none.
+    """The commit of the recipe's checkout, with "+" if files are modified; empty if it is not in a checkout.
 
-    An installed recipe is in none, though its environment may lie in the checkout of some other project.
+    An installed recipe is in none, even if its environment is inside the checkout of another project.
     """
     if is_installed(folder):
         return ""

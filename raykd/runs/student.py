@@ -1,4 +1,4 @@
-"""The deployed student as a file: plain weights under the network's own keys, and what to feed it."""
+"""The deployed student as a file: weights under the network's own keys, and a description of its input."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -20,7 +20,7 @@ from raykd.storage.local_copy import STUDENT as FILE
 
 @dataclass(frozen=True)
 class About:
-    """What a weights file says of its network, in the header's metadata under "raykd"."""
+    """The description of a network in its weights file, under "raykd" in the header's metadata."""
 
     network: str
     classes: tuple[str, ...]
@@ -31,7 +31,7 @@ class About:
     stages: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """As the header has it."""
+        """The text for the header."""
         return json.dumps(asdict(self))
 
 
@@ -48,7 +48,7 @@ def write_student(run: Folder, network: nn.Module, recipe: Recipe, classes: tupl
 
 
 def read_student(run: Folder) -> tuple[Staged, About]:
-    """The deployed network of a run; raises UserError where the file is missing, damaged or no single network."""
+    """The deployed network of a run; raises UserError if the file is missing, damaged or not a single network."""
     try:
         content = run.read(FILE)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Files of any storage: whole or not there, tried again while a storage is away, one writer at a time.
+"""Files on any storage: atomic writes, retries while storage is unavailable, one writer at a time.
 
 Called by everything that writes. It knows nothing of runs, recipes or networks.
 """

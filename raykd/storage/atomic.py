@@ -1,7 +1,7 @@
-"""Local files that are whole or not there: written under another name, then renamed; and what dead writers have left.
+"""Atomic local files: written under a temporary name, then renamed; removal of what dead writers left.
 
-A writer holds a lock of its file or folder, which the system gives back whatever way the writer ends. So what nobody
-holds was left by one that died, and the next that comes along removes it.
+A writer locks its file or folder, and the system releases the lock however the writer ends. So an unlocked temporary
+file was left by a dead writer, and the next writer removes it.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ SCRATCH, ALIVE = "raykd-", ".alive"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path with the same suffix to write to; what was written takes `path`'s place at the end of the block.
+    """Context with a temporary path of the same suffix, whose file replaces `path` at the end of the block.
 
-    Where the block raises, or the disk is full, `path` stays what it was. A link is replaced, never followed.
+    If the block raises, or the disk is full, `path` stays unchanged. A link is replaced, never followed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(6)}.tmp{path.suffix}")
@@ -42,9 +42,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def filling(path: Path) -> Iterator[Path]:
-    """A folder to fill; it takes `path`'s place, whole, at the end of the block, or goes where the block raises.
+    """Context with a folder to fill, which becomes `path` at the end of the block, or is removed if the block raises.
 
-    Raises UserError where there is anything at `path` but an empty folder.
+    Raises UserError if `path` exists and is not an empty folder.
     """
     if path.is_symlink() or path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(f"{path} already exists: name another folder, or remove it")
@@ -62,20 +62,20 @@ def filling(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a whole file, or nothing."""
+    """Write a file atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def clear(folder: Path) -> None:
-    """Remove the temporary files of dead writers, below a folder however deep."""
+    """Remove the temporary files of dead writers, recursively below a folder."""
     for path in folder.rglob(TEMPORARY):
         with contextlib.suppress(OSError):
             _remove_abandoned(path, path)
 
 
 def scratch() -> Path:
-    """A folder of this process's own, for as long as the process lives; those of dead processes are removed."""
+    """A temporary folder for the lifetime of this process; those of dead processes are removed."""
     for alive in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/{ALIVE}"):
         with contextlib.suppress(OSError):
             _remove_abandoned(alive, alive.parent)
@@ -86,7 +86,7 @@ def scratch() -> Path:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """`scratch` for as long as the block lasts."""
+    """Context with a temporary folder."""
     folder = scratch()
     try:
         yield folder
@@ -95,12 +95,12 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def _hold(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # a file system without locks: then nothing is cleared there either
+    with contextlib.suppress(OSError):  # a file system without locks: then nothing is removed there either
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_abandoned(lock: Path, what: Path) -> None:
-    """Remove `what` unless a living process holds the lock; raises OSError where it does, or it is another user's."""
+    """Remove `what`; raises OSError if a living process holds its lock, or it belongs to another user."""
     descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         about = os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""A folder on any file system that pyarrow or fsspec knows: local paths and s3://, gs://, … URIs."""
+"""A folder on any file system that pyarrow or fsspec supports: local paths and s3://, gs://, … URIs."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from raykd.storage import atomic
 
 
 def absolute(place: str | Path) -> str:
-    """A URI as it is; a local path made absolute, ~ expanded."""
+    """A URI unchanged; a local path made absolute, with ~ expanded."""
     place = str(place).removeprefix("file://")
     return place if "://" in place else str(Path(place).expanduser().absolute())
 
 
 class Folder:
-    """Whole files below one place; a write replaces a file at once or not at all."""
+    """Files below one location; a write replaces a file atomically."""
 
     def __init__(self, place: str | Path):
         self.place = absolute(place)
@@ -32,7 +32,7 @@ class Folder:
         return Folder(f"{place.rstrip('/')}/{name}{mark}{query}")
 
     def __str__(self) -> str:
-        """The place as it may be shown and written down: without credentials."""
+        """The location without credentials, as it may be shown and stored."""
         return masked(self.place)
 
     def exists(self, name: str = "") -> bool:
@@ -60,11 +60,11 @@ class Folder:
             stream.write(content)
 
     def open_read(self, name: str) -> Any:
-        """A binary stream of a file too large to hold; raises FileNotFoundError."""
+        """A binary stream of a file that is too large for memory; raises FileNotFoundError."""
         return self._fs.open_input_stream(self._at(name), compression=None)
 
     def open_write(self, name: str) -> Any:
-        """A binary stream to a file. Unlike `write`, a reader may see half of it."""
+        """A binary stream to a file. Unlike with `write`, readers may see a partial file."""
         return self._fs.open_output_stream(self._at(name), compression=None)
 
     def size(self, name: str) -> int:
@@ -75,7 +75,7 @@ class Folder:
         return int(info.size)
 
     def append(self, name: str, line: str) -> None:
-        """Add a line; object stores have no append, so there the file is written again."""
+        """Append a line; on object stores, which have no append, the file is rewritten."""
         if self.local is not None:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             with open(os.open(_own(self.local, name), flags, 0o666), "a", encoding="utf-8") as file:
@@ -92,18 +92,18 @@ class Folder:
             raise UserError(f"{self}/{name} is not valid JSON: remove it or restore it from a copy") from None
 
     def names(self, below: str = "") -> list[str]:
-        """Names of the files and folders directly below, sorted; none where there is no such folder."""
+        """Names of the files and folders directly below, sorted; empty if there is no such folder."""
         selector = pafs.FileSelector(self._at(below), allow_not_found=True)
         return sorted(info.base_name for info in self._fs.get_file_info(selector))
 
     def files(self) -> list[str]:
-        """Paths of all files below, however deep, sorted."""
+        """Paths of all files below, recursively, sorted."""
         selector = pafs.FileSelector(self._root, recursive=True, allow_not_found=True)
         found = (info.path for info in self._fs.get_file_info(selector) if info.type == pafs.FileType.File)
         return sorted(path[path.index(self._root) + len(self._root) :].lstrip("/") for path in found)
 
     def delete(self, name: str) -> None:
-        """Remove a file or a folder with all below it, if it is there."""
+        """Remove a file, or a folder with its content, if it exists."""
         if self.local is not None and _own(self.local, name).is_symlink():
             (self.local / name).unlink()
             return
@@ -114,10 +114,10 @@ class Folder:
             self._fs.delete_file(info.path)
 
     def create(self) -> None:
-        """Make the folder; raises UserError where it can't be written to."""
+        """Create the folder; raises UserError if it can't be written to."""
         try:
             self._fs.create_dir(self._root, recursive=True)
-            self.write(".writable", bytes(4096))  # a full disk still takes empty files
+            self.write(".writable", bytes(4096))  # a full disk still accepts empty files
             self.delete(".writable")
         except OSError as error:
             raise UserError(f"can't write to {self}: {masked(str(error))}; choose another --storage") from None
@@ -127,7 +127,7 @@ class Folder:
 
 
 def _own(folder: Path, name: str) -> Path:
-    """A path below a local folder; raises UserError where it leads through a link, maybe to somebody's files."""
+    """A path below a local folder; raises UserError if it contains a link, which may lead to other files."""
     path = folder / name
     for part in path.relative_to(folder).parents:
         if (folder / part).is_symlink() and part.parts:

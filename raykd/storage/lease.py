@@ -1,6 +1,6 @@
-"""A run's name, held by one driver at a time: a lock on this machine, and on any storage a file that is kept touched.
+"""A lease on a run's name for one driver at a time: a lock on this machine, and a heartbeat file on any storage.
 
-Machines' clocks are never compared: who finds a lease watches whether it is touched.
+Clocks of machines are never compared: a waiting process watches whether the file is touched.
 """
 
 import json
@@ -18,13 +18,13 @@ from raykd.storage import atomic
 from raykd.storage.folder import Folder
 
 FILE = "lease.json"
-BEAT = 10.0  # seconds between two touches
-STALE = 45.0  # untouched for so long, its holder is dead
+BEAT = 10.0  # seconds between two heartbeats
+STALE = 45.0  # seconds without a heartbeat after which the holder counts as dead
 
 
 @contextmanager
 def held(run: Folder, say: Callable[[str], None]) -> Iterator[str]:
-    """Hold the run's name; gives the holder's token. Raises UserError where somebody else is training under it."""
+    """Context that holds the run's name; gives the holder's token. Raises UserError if another driver holds it."""
     run.create()
     with _alone_on_this_machine(run):
         _await_its_end(run, say)
@@ -42,7 +42,7 @@ def held(run: Folder, say: Callable[[str], None]) -> Iterator[str]:
 
 
 def in_use(run: Folder) -> bool:
-    """Whether a process of this machine holds the name of a run on a local storage; of others nothing is known."""
+    """Whether a process of this machine holds the name of a run on local storage; other machines are not checked."""
     if run.local is None or not (run.local / ".lock").is_file():
         return False
     import fcntl
@@ -79,9 +79,9 @@ def _alone_on_this_machine(run: Folder) -> Iterator[None]:
 
 
 def _await_its_end(run: Folder, say: Callable[[str], None]) -> None:
-    """Return when nobody holds the lease; who died without giving it back is waited for."""
+    """Return when nobody holds the lease; a holder that died without releasing it is waited for."""
     first = _holder(run)
-    # On this machine the lock has told already that the holder is gone; without one, its process tells.
+    # On this machine the lock shows that the holder is gone; without locks, its process id shows it.
     if not first or (first["machine"] == machine() and (run.local is not None or not _lives(first["pid"]))):
         return
     say(f"{first['host']} held this run: waiting {STALE:.0f} s to see whether it is still running")
@@ -100,7 +100,7 @@ def refusal(run: Folder, who: str) -> UserError:
 
 
 def _holder(run: Folder) -> dict[str, Any]:
-    """Who holds the lease; empty where nobody does, or where the file is damaged."""
+    """The holder of the lease; empty if there is none, or if the file is damaged."""
     try:
         found = run.read_json(FILE)
     except (FileNotFoundError, UserError):
@@ -112,7 +112,7 @@ def _take(run: Folder) -> str:
     token = secrets.token_hex(8)
     _touch(run, token, 0)
     if run.local is None:
-        time.sleep(1)  # two that took it at the same moment: the later write counts
+        time.sleep(1)  # if two took it at the same moment, the later write counts
         if holds(run, token) is False:
             raise refusal(run, "elsewhere")
     return token
@@ -124,11 +124,11 @@ def _touch(run: Folder, token: str, beat: int) -> None:
 
 
 def _beat(run: Folder, token: str, ended: threading.Event) -> None:
-    """Touch the lease until the end, or until somebody else has taken it; a storage that fails is tried again."""
+    """Touch the lease until the end, or until another driver has taken it; failures of storage are retried."""
     beat = 0
     while not ended.wait(BEAT):
         try:
-            if not run.exists(FILE):  # the storage is away, and what stands in its place is not to be written to
+            if not run.exists(FILE):  # the storage is unavailable, and the folder in its place must not be written to
                 continue
             if _holder(run).get("token", token) != token:
                 return
@@ -139,7 +139,7 @@ def _beat(run: Folder, token: str, ended: threading.Event) -> None:
 
 
 def holds(run: Folder, token: str) -> bool:
-    """Whether the lease is the token's; raises OSError where there is none or the storage fails."""
+    """Whether the token holds the lease; raises OSError if there is none or the storage fails."""
     run.read(FILE)
     return _holder(run).get("token") == token
 
@@ -149,7 +149,7 @@ def machine() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return socket.gethostname()
 
 

@@ -1,4 +1,4 @@
-"""A run directory of any storage as plain local files, for what reads and writes only those: W&B, reports."""
+"""A local copy of a run directory on any storage, for W&B and reports, which need local files."""
 
 import shutil
 import weakref
@@ -12,7 +12,7 @@ STUDENT = "student.safetensors"  # the deployed network
 
 
 class LocalCopy:
-    """`path` is the run's own folder where that is local, else a folder that holds copies for as long as this lives."""
+    """`path` is the run's own folder if that is local, else a temporary folder with copies."""
 
     def __init__(self, run: Folder):
         self.run = run
@@ -22,7 +22,7 @@ class LocalCopy:
         self._known: dict[str, tuple[int, int]] = {}
 
     def download(self, wanted: Callable[[str], bool]) -> None:
-        """Copy from the storage the files whose path below the run is wanted."""
+        """Copy the wanted files from the storage, chosen by their path below the run."""
         if self.run.local is not None:
             return
         for name in filter(wanted, self.run.files()):
@@ -31,7 +31,7 @@ class LocalCopy:
             self._known[name] = self._stamp(name)
 
     def upload(self, wanted: Callable[[str], bool]) -> None:
-        """Copy to the storage the wanted files that have changed here."""
+        """Copy wanted files that have changed here to the storage."""
         if self.run.local is not None:
             return
         files = (str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file())
@@ -47,12 +47,12 @@ class LocalCopy:
 
 
 def of_tracking(name: str) -> bool:
-    """Whether W&B needs a file to go on with a run or to upload it later: its identity, transaction logs, and files."""
+    """Whether W&B needs a file to resume a run or upload it later: its id, transaction logs, and files."""
     return name.endswith("wandb.json") or ("wandb/" in name and (name.endswith(".wandb") or "/files/" in name))
 
 
 def of_results(name: str) -> bool:
-    """Whether a report or W&B shows what is in a file."""
+    """Whether a report or W&B shows a file's content."""
     apart = any(part in name for part in ("checkpoints/", "wandb/", "source/", "wandb.json"))
     return name.endswith((".json", ".jsonl", ".csv")) and not apart
 
@@ -63,7 +63,7 @@ def of_student(name: str) -> bool:
 
 
 def local_copy(place: str, wanted: Callable[[str], bool]) -> LocalCopy:
-    """The wanted files of a run directory, or of a folder of them; raises UserError where a URI has none."""
+    """The wanted files of a run directory, or of a folder of them; raises UserError if a URI has none."""
     copy = LocalCopy(Folder(place))
     copy.download(wanted)
     if copy.run.local is None and not any(copy.path.iterdir()):

@@ -1,4 +1,4 @@
-"""Storage that fails for a while: tried again, said once, given up after some minutes."""
+"""Retries failing storage for some minutes, with one message."""
 
 import time
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-PATIENCE = 600.0  # seconds; a full disk can be cleared and a mount brought back in that time
+PATIENCE = 600.0  # seconds; enough to free a full disk or restore a mount
 LONGEST_PAUSE = 30.0
 
 
 def patiently(action: Callable[[], Result], what: str, say: Callable[[str], None], seconds: float = PATIENCE) -> Result:
-    """What `action` returns, tried again with growing pauses while it raises OSError; after `seconds` that is raised.
+    """The result of `action`, retried with growing pauses while it raises OSError; after `seconds` that is raised.
 
-    what: what the action does, as a line's subject, e.g. "writing result.json".
+    what: the action, as the subject of a message, e.g. "writing result.json".
     """
     began, pause, said = time.monotonic(), 0.5, False
     while True:
@@ -34,5 +34,5 @@ def patiently(action: Callable[[], Result], what: str, say: Callable[[str], None
 
 
 def reason(error: OSError) -> str:
-    """What the system says of a failed file operation, without the number."""
+    """The system's message for a failed file operation, without the number."""
     return error.strerror or (str(error) or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Frozen teachers: loaded, matched by their classes, run once a batch, their outputs kept in files.
+"""Frozen teachers: loading, matching of classes, one pass for each batch, and the cache of their outputs.
 
 Called by train and launch; never imports the loop.
 """

@@ -1,4 +1,4 @@
-"""A frozen teacher's pass as one CUDA graph: a single launch in place of one for each of its kernels."""
+"""A frozen teacher's pass as one CUDA graph: a single launch instead of one for each kernel."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,25 +8,25 @@ from torch import Tensor
 
 Pass = Callable[[Tensor], tuple[Tensor, ...]]
 
-WARM = 3  # passes before the capture, in which cuDNN tries its kernels and memory is allocated
-MOST = 4  # shapes of images that are captured, as each keeps its outputs: a whole batch, and parts of one
+WARM = 3  # warm-up passes before the capture, in which cuDNN benchmarks kernels and memory is allocated
+MOST = 4  # maximum number of captured image shapes, as each holds its outputs: a whole batch, and parts of one
 
 
 class Capture(NamedTuple):
     graph: torch.cuda.CUDAGraph
-    images: Tensor  # what the graph reads
-    outputs: tuple[Tensor, ...]  # what it writes, in every replay anew
+    images: Tensor  # the graph's input
+    outputs: tuple[Tensor, ...]  # its outputs, overwritten by every replay
 
 
 class Captured:
-    """`run`, which must launch the same kernels whatever the images hold, replayed from a graph of each shape."""
+    """`run`, replayed from one graph for each image shape; it must launch the same kernels for all images."""
 
     def __init__(self, run: Pass):
         self.run = run
         self._captures: dict[tuple[torch.Size, tuple[int, ...], torch.dtype], Capture] = {}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The pass's outputs, in memory of their own."""
+        """The pass's outputs, in their own memory."""
         like = images.shape, images.stride(), images.dtype
         if like not in self._captures and len(self._captures) == MOST:
             return self.run(images)
@@ -41,7 +41,7 @@ class Captured:
 @torch.inference_mode(False)
 @torch.no_grad()
 def capture(run: Pass, images: Tensor) -> Capture:
-    """A graph of one pass, on the images' device; nothing else may wait for that device meanwhile."""
+    """Capture one pass on the images' device; nothing else may synchronise with that device meanwhile."""
     inputs, side = images.clone(), torch.cuda.Stream(images.device)
     side.wait_stream(torch.cuda.current_stream(images.device))
     with torch.cuda.stream(side):
@@ -49,7 +49,7 @@ def capture(run: Pass, images: Tensor) -> Capture:
             run(inputs)
     torch.cuda.current_stream(images.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # Other threads of the process copy batches and ask NCCL how far it is: only this one's calls are captured.
+    # Other threads of the process copy batches and poll NCCL: only this thread's calls are captured.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         outputs = run(inputs)
     return Capture(graph, inputs, outputs)

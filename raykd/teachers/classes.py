@@ -1,20 +1,20 @@
-"""A teacher's classes and the data's: matched by name, never by count."""
+"""Matches a teacher's classes with the data's, by name and never by count."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from raykd import UserError
 
-SHOWN = 4  # names in a message
+SHOWN = 4  # maximum number of names in a message
 
 
 def positions_of(
     teacher: str, namings: Sequence[Sequence[str]], classes: Sequence[str], renamed: Mapping[str, tuple[str, ...]]
 ) -> tuple[tuple[int, ...], ...]:
-    """Where each of the data's classes stands among the teacher's: at one place, or at several that are one class.
+    """The position of each of the data's classes among the teacher's: one, or several that form one class.
 
-    namings: the teacher's classes in order, under each of the names that they go by. renamed: the teacher's names of
-    classes of the data, where they differ. Raises UserError, naming the difference, where no naming has all of them.
+    namings: the teacher's classes in order, in each of their naming schemes. renamed: the teacher's names of
+    classes of the data, if they differ. Raises UserError, naming the difference, if no scheme has all of them.
     """
     groups = [renamed.get(name, (name,)) for name in classes]
     wanted = [name for group in groups for name in group]
@@ -39,7 +39,7 @@ def positions_of(
 def expect_pairs(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """`teachers.classes` by the data's names; several of the teacher's classes may be one of the data's.
 
-    Raises UserError for names that the data don't have, and for a class of the teacher in two pairs.
+    Raises UserError for unknown names of the data's classes, and for a class of the teacher in two pairs.
     """
     renamed: dict[str, tuple[str, ...]] = {}
     for name, theirs in pairs:
@@ -55,7 +55,7 @@ def expect_pairs(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> di
 
 
 def remark_on(positions: Sequence[Sequence[int]], count: int) -> str:
-    """What is to be said of a match; empty where the classes are the very same."""
+    """A remark on a match for the user; empty if the classes are identical."""
     rows = [row for group in positions for row in group]
     if len(rows) > len(positions):
         rest = ", the others are left out" if count > len(rows) else ""

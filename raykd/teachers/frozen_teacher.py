@@ -1,4 +1,4 @@
-"""A frozen teacher, and the precision that its passes are computed in."""
+"""A frozen teacher, and the precision of its passes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from raykd.teachers.captured import Captured
 
 
 class Cache(Protocol):
-    """One teacher's outputs by address; see raykd.teachers.cache."""
+    """Interface of one teacher's cached outputs; see raykd.teachers.cache."""
 
     def output(self, addresses: np.ndarray, device: torch.device, compute: Callable[[], Output]) -> Output:
-        """The output for images at addresses [B]; what is missing is computed, all of the batch at once."""
+        """The output for images at addresses [B]; if a row is missing, the whole batch is computed."""
         ...
 
     def holds(self, addresses: np.ndarray) -> bool:
-        """Whether nothing of addresses [B] is missing."""
+        """Whether all rows at addresses [B] exist."""
         ...
 
 
@@ -34,7 +34,7 @@ Launch = Literal["captured", "one by one", "compiled"]
 
 
 class TeacherPrecision(NamedTuple):
-    precision: str = "recipe"  # or the name of a torch type
+    precision: str = "recipe"  # or the name of a torch dtype
     launch: Launch = "captured"
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class TeacherPrecision(NamedTuple):
 
 
 def named(teachers: Teachers) -> TeacherPrecision:
-    """The form that the recipe names; "auto" begins with its own precision."""
+    """The precision that the recipe names; "auto" starts with the recipe's own."""
     precision = "recipe" if teachers.form == "auto" else teachers.form
     return TeacherPrecision(precision, "captured" if teachers.capture else "one by one")
 
@@ -51,18 +51,18 @@ def named(teachers: Teachers) -> TeacherPrecision:
 @dataclass(frozen=True)
 class FrozenTeacher:
     name: str
-    network: Staged  # in the form that costs least: see raykd.models.frozen
-    path: str  # of its run, or its weights' name
+    network: Staged  # optimised for inference: see raykd.models.frozen
+    path: str  # name of its run or weights
     parameters: int  # of the network as it was trained
-    cache: Cache | None = None  # of its outputs, where the recipe has one
-    form: TeacherPrecision = TeacherPrecision()  # what its passes in training are computed in
-    knows_classes: bool = True  # False: its logits are not the data's classes, and only features are read
-    remarks: tuple[str, ...] = ()  # what the user is told of how it was made to fit
+    cache: Cache | None = None  # of its outputs, if the recipe requests one
+    form: TeacherPrecision = TeacherPrecision()  # precision and launch of its passes in training
+    knows_classes: bool = True  # False: its logits are not of the data's classes, and only features are used
+    remarks: tuple[str, ...] = ()  # messages for the user on how it was adapted to the data
 
     def output(self, images: Tensor, features: Sequence[str]) -> Output:
-        """`network.output` in this teacher's form, made at the first call of the network as it lies there.
+        """`network.output` in this teacher's precision, prepared at the first call from the network's current state.
 
-        A form of a type of its own gives float32 logits and features.
+        Logits and features are float32 if the precision has a dtype of its own.
         """
         own = _type(self.form)
         if own is None:
@@ -76,7 +76,7 @@ class FrozenTeacher:
         return {}
 
     def _run(self, images: Tensor, features: tuple[str, ...]) -> Output:
-        """In the type of autocast, where that is on: weights are cast once, not in every pass."""
+        """Run in autocast's dtype if autocast is on: weights are cast once, not in every pass."""
         device = images.device.type
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         if (kind, features) not in self._runs:
@@ -87,7 +87,7 @@ class FrozenTeacher:
 def runner(
     network: Staged, features: tuple[str, ...], kind: torch.dtype | None, launch: Launch
 ) -> Callable[[Tensor], Output]:
-    """`network.output` of some features with weights of a type; kind None: as they are."""
+    """`network.output` of some features with weights of dtype `kind`; None: unchanged."""
     network = network if kind is None else lowered(network, kind)
     on_gpu = next(network.parameters()).device.type == "cuda"
     if launch != "compiled" and not on_gpu:
@@ -95,9 +95,9 @@ def runner(
     graph = traced(network, features)
     if launch == "compiled":
         graph = cast(nn.Module, torch.compile(graph))
-    elif not torch.are_deterministic_algorithms_enabled():  # cuDNN chooses fused kernels freely
+    elif not torch.are_deterministic_algorithms_enabled():  # cuDNN is free to choose fused kernels
         graph = fuse(graph)
-    # A network that could not be traced may launch other kernels for other images, which no graph can.
+    # A network that could not be traced may launch different kernels for different images, which a graph can't.
     run = Captured(graph) if launch == "captured" and isinstance(graph, fx.GraphModule) else graph
 
     def output(images: Tensor) -> Output:

@@ -1,4 +1,4 @@
-"""Frozen teachers from runs, libraries and files, each for the data's classes, pixels and size."""
+"""Loads frozen teachers from runs, libraries and files, adapted to the data's classes, normalisation and size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,19 +21,19 @@ from raykd.teachers.frozen_teacher import FrozenTeacher, named
 
 @dataclass(frozen=True)
 class Origin:
-    """A teacher as it was trained: its network, and the images and classes of that training."""
+    """A teacher as it was trained: its network, and its training images and classes."""
 
     network: Staged
-    path: str  # of its run, or its weights' name
+    path: str  # name of its run or weights
     mean: Channels
     std: Channels
-    namings: tuple[tuple[str, ...], ...]  # its classes in order, under each of the names they go by; () where unknown
+    namings: tuple[tuple[str, ...], ...]  # its classes in order, in each of their naming schemes; () if unknown
 
 
 def load_teachers(
     teachers: Teachers, data: Data, classes: Sequence[str], trained: Sequence[str], compares_classes: bool = True
 ) -> list[FrozenTeacher]:
-    """Frozen teachers in order, whose logits are the data's classes [B, C].
+    """The frozen teachers in order; their logits are of the data's classes [B, C].
 
     classes: the data's, by name. trained: the run directories of those that `Train` sources stand for.
     compares_classes: False for methods that read features alone; a teacher of other classes then keeps its own, and
@@ -55,7 +55,7 @@ def load_teachers(
 
 
 def _renamed(teacher: FrozenTeacher, i: int, all_of_them: list[FrozenTeacher]) -> FrozenTeacher:
-    """Names are unique: the second resnet32x4 is resnet32x4-1."""
+    """The teacher with a unique name: the second resnet32x4 is resnet32x4-1."""
     twin = sum(other.name == teacher.name for other in all_of_them[:i])
     return replace(teacher, name=f"{teacher.name}-{twin}") if twin else teacher
 
@@ -103,7 +103,7 @@ def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
 
 
 def _about_file(path: str) -> About | None:
-    """What a weights file that raykd wrote says of itself; None for others."""
+    """The metadata of a weights file that raykd wrote; None for others."""
     try:
         return about_of(Path(path).expanduser())
     except UserError:
@@ -131,7 +131,7 @@ def _frozen(
 
 
 def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, tuple[str, ...]]) -> str:
-    """Put the network's classes into the data's order; what is to be said of it. Raises UserError where it can't."""
+    """Reorder the network's classes as in the data; returns remarks. Raises UserError if they don't match."""
     network = origin.network
     count = network.num_classes
     if not count:

@@ -21,9 +21,9 @@ def teacher_outputs(
     context: Context,
     addresses: np.ndarray | None = None,
 ) -> list[Output]:
-    """Each frozen teacher's output for the images, with the features that the method reads of it.
+    """Each frozen teacher's output for the images, with the features that the method needs.
 
-    addresses: of the images [B] in caches (see `TrainLoader.addresses`), from which teachers that have one are read.
+    addresses: of the images [B] (see `TrainLoader.addresses`), to read the outputs of teachers that have a cache.
     """
     outputs: list[Output] = []
     wanted = features or [()] * len(teachers)
@@ -38,13 +38,13 @@ def teacher_outputs(
 
 
 def moved(output: Output, device: torch.device) -> Output:
-    """A host's output on a device."""
+    """An output copied to a device."""
     features = {name: to_device(feature, device) for name, feature in output.features.items()}
     return Output(to_device(output.logits, device), features)
 
 
 def split(batch: Batch, parts: int) -> Iterator[Batch]:
-    """The parts that a worker's share of a batch is computed in."""
+    """The parts in which a worker's share of a batch is computed."""
     if parts == 1:
         yield batch
         return

@@ -12,6 +12,6 @@ Context = Callable[[], contextlib.AbstractContextManager[object]]
 
 
 def autocast(recipe: Recipe, device: torch.device) -> Context:
-    """A factory of autocast contexts of the recipe's precision."""
+    """A factory of autocast contexts in the recipe's precision."""
     kind = getattr(torch, recipe.precision.autocast)
     return lambda: torch.autocast(device.type, dtype=kind, enabled=kind is not torch.float32)

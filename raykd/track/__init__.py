@@ -1,4 +1,4 @@
-"""Weights & Biases: a run's own log, its files, and its upload later on.
+"""Weights & Biases: a run's log, its files, and its later upload.
 
 Called by launch's recorder, `raykd sync` and the report's publishing. The only room that imports wandb.
 """

@@ -7,7 +7,7 @@ from raykd.track.state import Notebook
 
 
 def log_artifacts(note: Notebook, run: Any, name: str) -> bool:
-    """Hand the noted networks over to W&B. This asks the server of an online run, for ever where it does not answer."""
+    """Log the noted networks to W&B. For an online run this calls the server, without a time limit."""
     import wandb
 
     for item in list(note.artifacts):
@@ -22,7 +22,7 @@ def log_artifacts(note: Notebook, run: Any, name: str) -> bool:
 
 
 def link_teachers(note: Notebook) -> None:
-    """Make the teachers' networks inputs of an uploaded run; those that the server does not have yet stay noted."""
+    """Link the teachers' networks as inputs of an uploaded run; those that are not on the server yet stay noted."""
     if not note.teachers:
         return
     import wandb

@@ -1,4 +1,4 @@
-"""Runs of a W&B project as run directories: the files that raykd uploaded with them, read like local ones."""
+"""Downloads runs of a W&B project as run directories, with the files that raykd uploaded."""
 
 import re
 from pathlib import Path
@@ -11,9 +11,9 @@ FILES = ("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")
 
 
 def download(place: str, to: Path) -> Path:
-    """Fetch the runs of ENTITY/PROJECT[/GROUP] into a folder; runs that are not raykd's are left out.
+    """Download the runs of ENTITY/PROJECT[/GROUP] into a folder; runs of other programs are skipped.
 
-    Raises UserError where there is no such project, or no run of raykd's in it.
+    Raises UserError if there is no such project, or it has no run of raykd.
     """
     parts = place.split("/")
     if len(parts) not in (2, 3) or not all(parts):

@@ -1,6 +1,6 @@
-"""One training as one W&B run: never a prompt, never a hang, never the end of the training.
+"""Logs a training as one W&B run; W&B never prompts, hangs, or ends the training.
 
-Everything is written below the run directory first; what the server did not get, `upload.sync` brings later.
+Everything is written to the run directory first; `upload.sync` later uploads what the server did not get.
 """
 
 import functools
@@ -17,11 +17,11 @@ from raykd.track import server
 from raykd.track.artifacts import link_teachers, log_artifacts
 from raykd.track.state import Notebook
 
-SHARE = 0.01  # of the training's time that logged steps may take; epochs, evaluations and the end are always logged
+SHARE = 0.01  # of the training's time for logging steps, at most; epochs, evaluations and the end are always logged
 CATCH_UP_SECONDS = 60
 SETTLE_SECONDS = 10
-KEPT = ("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")  # files that go to W&B
-EXIT_CODES = {"finished": 0, "failed": 1, "stopped": 255}  # 255 is what W&B shows as killed
+KEPT = ("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")  # files that are uploaded to W&B
+EXIT_CODES = {"finished": 0, "failed": 1, "stopped": 255}  # W&B shows 255 as killed
 
 
 def start(
@@ -34,7 +34,7 @@ def start(
     resume_step: int = 0,
     say: Callable[[str], None] = print,
 ) -> "Run":
-    """Start or go on with the run of a training (`recipe` from `to_dict`), to be called by rank 0 alone.
+    """Start or resume the W&B run of a training (`recipe` from `to_dict`); for rank 0 only.
 
     `run_id` is for a directory that does not hold the run's wandb.json, as on another node; `resume_step` is the last
     step before this part, 0 at the start. `say` gets at most one line on each trouble.
@@ -54,7 +54,7 @@ def start(
 
 
 def _never_fatal(method: Callable) -> Callable:
-    """W&B may fail in any way (its service process can die); a training outlives that, and the user reads it once."""
+    """Decorator: a failure of W&B, of any kind, does not end the training; it is reported once."""
 
     @functools.wraps(method)
     def guarded(self: "Run", *args: Any, **kwargs: Any) -> None:
@@ -69,7 +69,7 @@ def _never_fatal(method: Callable) -> Callable:
 
 
 class Run:
-    """What rank 0 logs to; a disabled or broken one swallows everything."""
+    """The W&B run of rank 0; a disabled or broken one ignores everything."""
 
     def __init__(self, note: Notebook, name: str, say: Callable[[str], None]):
         self.note, self.name, self.say = note, name, say
@@ -105,7 +105,7 @@ class Run:
                 self.about = _settings(wandb, self.note, attempt, recipe, name, job_type)
                 self.wandb_run = wandb.init(**self.about)
                 break
-            except Exception as error:  # noqa: BLE001 - a wrong key, a server that answers nonsense: no common class
+            except Exception as error:  # noqa: BLE001 - a wrong key, an invalid answer of the server: no common class
                 if attempt == "offline":
                     self.say(f"W&B can't start ({_reason(error)}), this run is not tracked there")
                     return
@@ -123,7 +123,7 @@ class Run:
 
     @_never_fatal
     def log(self, step: int, values: Mapping[str, Any], *, thin: bool = False) -> None:
-        """Log nested values; steps before the last logged one are dropped, as a resumed run repeats them.
+        """Log nested values; steps up to the last logged one are dropped, as a resumed run repeats them.
 
         With `thin` (for lines of single steps) the line is left out while logging takes more than 1 % of the time.
         """
@@ -138,7 +138,7 @@ class Run:
         self.spent += time.monotonic() - before
 
     def _repeated(self, step: int) -> bool:
-        """Whether an earlier part logged this step; in this part, two lines of one step are one row."""
+        """Whether an earlier part logged this step; in this part, two lines of one step form one row."""
         return self.wandb_run.step < step
 
     @_never_fatal
@@ -149,7 +149,7 @@ class Run:
 
     @_never_fatal
     def save(self, *names: str) -> None:
-        """Upload files of the run directory as they are now, e.g. result.json; the report reads them back."""
+        """Upload files of the run directory in their current state, e.g. result.json, which reports read."""
         for name in names:
             path = self.note.directory / name
             if path.exists():
@@ -165,26 +165,26 @@ class Run:
         address = server.quiet_wandb().setup().settings.base_url
         if not self.wandb_run.offline and not server.in_time(lambda: server.answers(address), server.PROBE_SECONDS):
             self._trouble(f"W&B: {address} does not answer any more")
-        elif self.wandb_run.offline:  # W&B's log would name a copy of the file; `raykd sync` hands the file itself over
+        elif self.wandb_run.offline:  # W&B's log would name a copy of the file; `raykd sync` uploads the file itself
             return
         elif not server.in_time(lambda: log_artifacts(self.note, self.wandb_run, self.name), server.FINISH_SECONDS):
             self._trouble(f"W&B did not take the student in {server.FINISH_SECONDS} s")
 
     @_never_fatal
     def use_teacher(self, run: str) -> None:
-        """Note the run of a directory as a teacher: its network becomes an input of this run once both are uploaded."""
+        """Record a directory's run as a teacher: its network becomes an input of this run once both are uploaded."""
         name = Notebook(Path(run)).name or Path(run).name
         if name not in self.note.teachers:
             self.note.teachers.append(name)
             self.note.write()
 
     def finish(self, status: str) -> None:
-        """End the run with a status of result.json; waits for the upload, a minute at most."""
+        """End the run with a status of result.json; waits at most a minute for the upload."""
         self._finish(status)
         self.wandb_run = None
 
     def _log_is_complete(self) -> bool:
-        """Whether the part's transaction log is whole, within some seconds: then it may be copied to the storage."""
+        """Wait some seconds until the part's transaction log is complete, so that it may be copied to the storage."""
         from raykd.track import upload
 
         folder = self.note.directory / "wandb" / self.note.parts[-1]["folder"]
@@ -196,9 +196,9 @@ class Run:
         return True
 
     def _write_again(self, status: str) -> None:
-        """Replace this part, whose log breaks off: W&B's service never goes on with one once the disk was full.
+        """Replace this part, whose log is truncated: W&B's service never resumes a log after a full disk.
 
-        What metrics.jsonl holds is kept, so a line an evaluation, and the summary.
+        The new part has the lines of metrics.jsonl, one for each evaluation, and the summary.
         """
         from raykd.runs.directory import lines
         from raykd.storage.folder import Folder
@@ -241,12 +241,12 @@ class Run:
 
 
 def _reason(error: Exception) -> str:
-    """A failure of W&B in one line."""
+    """A failure of W&B as one line."""
     first = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}{f': {first[:200]}' if first else ''}"
 
 
-def _finished(run: Any, exit_code: int) -> str:  # to be called through in_time: W&B's own timeout is not always kept
+def _finished(run: Any, exit_code: int) -> str:  # call it through in_time: W&B does not always observe its own timeout
     try:
         run.finish(exit_code=exit_code)
     except TimeoutError:
@@ -255,7 +255,7 @@ def _finished(run: Any, exit_code: int) -> str:  # to be called through in_time:
 
 
 def _end_service() -> None:
-    """Kill this process's W&B service, which hangs in an upload and would hang the end of the process too."""
+    """Kill this process's W&B service, which hangs in an upload and would block the end of the process too."""
     import psutil
 
     for child in psutil.Process().children():
@@ -304,7 +304,7 @@ def _catch_up(note: Notebook) -> bool:
 
 
 def _mode(wanted: str, say: Callable[[str], None]) -> str:
-    """online, offline or disabled; WANDB_MODE counts where the recipe says auto."""
+    """online, offline or disabled; WANDB_MODE applies if the recipe says auto."""
     if wanted == "auto" and os.environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
         wanted = os.environ["WANDB_MODE"]
     if wanted in ("offline", "disabled"):

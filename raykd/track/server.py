@@ -1,4 +1,4 @@
-"""W&B's client and server: quiet, bounded in time, the key from W&B's own places."""
+"""Access to W&B's client and server: quiet, with time limits, and the key from W&B's own locations."""
 
 import os
 import threading
@@ -12,7 +12,7 @@ FINISH_SECONDS = 60
 
 
 def quiet_wandb() -> Any:
-    """The wandb module without chatter, prompts, and reports of its own crashes to its makers."""
+    """The wandb module without console output, prompts, and crash reports to its makers."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
@@ -21,7 +21,7 @@ def quiet_wandb() -> Any:
 
 
 def private_settings(wandb: Any) -> Any:
-    """Quiet, bounded in time, and without the command line, the host's name and the git remote."""
+    """Settings: quiet, with time limits, and without the command line, host name and git remote."""
     return wandb.Settings(
         silent=True,
         console="off",
@@ -36,7 +36,7 @@ def private_settings(wandb: Any) -> Any:
 
 
 def unreachable() -> str:
-    """Why W&B can't be used now, "" if it can; takes seconds at most."""
+    """Why W&B can't be used now, "" if it can; takes at most some seconds."""
     server = quiet_wandb().setup().settings.base_url
     if not has_key():
         return "no key (wandb login, or WANDB_API_KEY)"
@@ -44,7 +44,7 @@ def unreachable() -> str:
 
 
 def has_key() -> bool:
-    """Whether W&B's own places hold a key; the key itself is W&B's to read."""
+    """Whether there is a key in W&B's own locations; it is not read here."""
     from requests.utils import get_netrc_auth
 
     server = quiet_wandb().setup().settings.base_url
@@ -52,7 +52,7 @@ def has_key() -> bool:
 
 
 def key() -> str:
-    """The key from W&B's own places, to hand it to a run on another machine; "" where there is none."""
+    """The key from W&B's own locations, for a run on another machine; "" if there is none."""
     from requests.utils import get_netrc_auth
 
     if "WANDB_API_KEY" in os.environ:
@@ -61,7 +61,7 @@ def key() -> str:
     return login[1] if login else ""
 
 
-def answers(server: str) -> bool:  # to be called through in_time: looking up a host's name heeds no timeout
+def answers(server: str) -> bool:  # call it through in_time: looking up a host name ignores timeouts
     try:
         urllib.request.urlopen(server, timeout=PROBE_SECONDS).close()
     except urllib.error.HTTPError:
@@ -72,13 +72,13 @@ def answers(server: str) -> bool:  # to be called through in_time: looking up a 
 
 
 def in_time(call: Callable[[], Any], seconds: float) -> Any:
-    """What `call` returns, False where it takes longer (it is left to itself); what it raises is raised here."""
+    """The result of `call`; False if it takes longer (it keeps running); its exceptions are raised here."""
     answers: list[Any] = []
 
     def answer() -> None:
         try:
             answers.append(call())
-        except Exception as error:  # noqa: BLE001 - handed over to the caller's thread
+        except Exception as error:  # noqa: BLE001 - raised in the caller's thread
             answers.append(error)
 
     thread = threading.Thread(target=answer, daemon=True)

@@ -1,4 +1,4 @@
-"""What a run directory knows of its W&B run."""
+"""wandb.json: the state of a run's W&B run in its run directory."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from raykd.storage.local_copy import STUDENT
 
 LARGEST = 2**24
 
-# What the fields of a wandb.json may hold, as anybody may have written it.
+# Valid values of the fields of wandb.json, which is untrusted.
 KINDS: dict[str, Callable[[Any], bool]] = {
     "id": lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{0,128}", value, re.ASCII) is not None,
     "last_step": lambda value: type(value) is int,
@@ -37,12 +37,12 @@ class Notebook:
             self.project, self.entity = wish["project"], wish["entity"]
         if self.path.exists():
             known = checked(self.path)
-            # Of another project than the recipe's, it is another run: where a run goes is for the user to say.
+            # If the recipe names another project, it is another run: the user decides where runs are uploaded.
             if not wish or known.get("project") == wish["project"]:
                 self.__dict__.update(known | ({"entity": wish["entity"]} if wish else {}))
 
     def write(self) -> None:
-        """In place and padded, so that a note of a step costs microseconds; blanks after JSON are JSON."""
+        """Write in place with padding, so that recording a step costs microseconds; JSON may end with blanks."""
         keys = ("id", "name", "project", "entity", "url", "last_step", "parts", "artifacts", "teachers")
         text = json.dumps({key: getattr(self, key) for key in keys}).encode()
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -52,12 +52,12 @@ class Notebook:
             os.close(file)
 
     def pending(self) -> list[dict[str, Any]]:
-        """Parts that the server does not wholly have."""
+        """Parts that are not completely uploaded."""
         return [part for part in self.parts if not part["uploaded"]]
 
 
 def checked(path: Path) -> dict[str, Any]:
-    """The fields of a wandb.json; raises UserError where it is not what raykd writes."""
+    """The fields of a wandb.json; raises UserError if raykd can't have written it."""
     try:
         content = json.loads(read_local(path, LARGEST))
     except (ValueError, RecursionError):

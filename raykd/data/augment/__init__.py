@@ -1,4 +1,4 @@
-"""Augmentation as pure functions of (seed, pass, index): what is drawn, and the geometry and colours that follow.
+"""Augmentation as pure functions of (seed, pass, index): random draws, geometry and colours.
 
-Called by the loader and its engines; imports neither FFCV nor torch's loaders.
+Called by the loader and its engines; imports neither FFCV nor torch's data loaders.
 """

@@ -1,4 +1,4 @@
-"""What happens to the colours of each image: drawn as lists of (operation, value), the same for both engines."""
+"""Colour augmentation of each image, drawn as lists of (operation, value) that both engines execute."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ STEP = 64  # draws below are the geometry's; each further step of a pipeline has
 
 
 def colours(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
-    """The steps of a pipeline that change colours; raises UserError for a value out of range."""
+    """The colour steps of a pipeline; raises UserError for a value out of range."""
     steps = tuple(step for step in transforms if isinstance(step, (*BUILT_IN, t.Operation)))
     for step in steps:
         match step:
@@ -32,7 +32,7 @@ def colours(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
 
 
 def program(steps: Sequence[Transform], keys: np.ndarray, size: int, first: int = 1) -> np.ndarray:
-    """What to do to each of the images of these keys [B], in order: float64 [B, operations, WIDTH].
+    """The operations for the images with these keys [B], in order: float64 [B, operations, WIDTH].
 
     first: position of the first step in its pipeline, from 1.
     """
@@ -51,7 +51,7 @@ def program(steps: Sequence[Transform], keys: np.ndarray, size: int, first: int 
 
 
 def drawn_at(position: int, keys: np.ndarray) -> np.ndarray:
-    """The numbers [B, STEP] of the step at a position, from 1."""
+    """The random numbers [B, STEP] of the step at a position, from 1."""
     return numbers(keys[:, None], STEP * position + np.arange(STEP))
 
 

@@ -1,4 +1,4 @@
-"""Which box of an image becomes the network's input: drawn from a hash of the sample's key, or fixed."""
+"""The box of an image that becomes the network's input: fixed, or drawn from a hash of the sample's key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Geometry:
 
     @property
     def crops_first(self) -> bool:
-        """Whether what lies outside the box is cut away before resizing, as RandomResizedCrop does."""
+        """Whether the image is cropped before resizing, as by RandomResizedCrop."""
         return isinstance(self.crop, t.RandomResizedCrop)
 
     @property
@@ -45,14 +45,14 @@ class Geometry:
 
 
 class Boxes(NamedTuple):
-    """What to cut from each image."""
+    """The box to cut from each image."""
 
     edges: np.ndarray  # [B, 4] float64: top, left, height, width in source pixels; may exceed the image
     flips: np.ndarray  # [B] bool
 
 
 def geometry(transforms: Sequence[Transform], image_size: int) -> Geometry:
-    """The geometry of a pipeline; raises UserError where its steps make no sense together."""
+    """The geometry of a pipeline; raises UserError if its steps can't be combined."""
     steps = [step for step in transforms if isinstance(step, GEOMETRY)]
     kinds = [0 if isinstance(step, t.Resize) else 2 if isinstance(step, t.Flip) else 1 for step in steps]
     if kinds != sorted(set(kinds)) or list(transforms[: len(steps)]) != steps:
@@ -114,7 +114,7 @@ def boxes(geometry: Geometry, keys: np.ndarray, shapes: np.ndarray) -> Boxes:
 
 
 def _resized(resize: t.Resize | None, shapes: np.ndarray) -> np.ndarray:
-    """Heights and widths [B, 2] after resizing the whole image; the longer side is cut down to whole pixels."""
+    """Heights and widths [B, 2] after resizing the whole image; the longer side is rounded down."""
     if resize is None:
         return shapes
     if not resize.keep_aspect:

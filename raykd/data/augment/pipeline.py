@@ -1,4 +1,4 @@
-"""A recipe's transforms as what both engines run: one geometry, then a list of colour operations."""
+"""A recipe's transforms in the form that both engines run: one geometry, then a list of colour operations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Pipeline:
 
     @property
     def side(self) -> int:
-        """Of Cutout's square."""
+        """The side of Cutout's square."""
         return next((step.side for step in self.colours if isinstance(step, Cutout)), 0)
 
     def recolour(
@@ -48,13 +48,13 @@ def _apply(operation: Transform, images: np.ndarray, numbers: np.ndarray) -> Non
     assert isinstance(operation, Operation)
     try:
         operation.apply(images, operation.draw(numbers, images.shape[1]))
-    except Exception as error:  # the user's code: whatever it raises is the user's to see, and not lost with a thread
+    except Exception as error:  # the user's code: any error is shown to the user, not lost with a thread
         name = type(operation).__qualname__
         raise UserError(f"data.train: {name} fails: {type(error).__name__}: {error}") from error
 
 
 def training(data: Data, seed: int) -> Pipeline:
-    """The training pipeline; raises UserError where the transforms make no sense together."""
+    """The training pipeline; raises UserError if the transforms can't be combined."""
     steps = colours(data.train)
     known = (*GEOMETRY, *BUILT_IN, Operation)
     for step in data.train:
@@ -67,7 +67,7 @@ def training(data: Data, seed: int) -> Pipeline:
 
 
 def evaluation(data: Data) -> Pipeline:
-    """The evaluation pipeline; raises UserError where something in it is random."""
+    """The evaluation pipeline; raises UserError if a transform is random."""
     for transform in data.test:
         if not isinstance(transform, Resize | CenterCrop):
             raise UserError(f"data.test takes Resize and CenterCrop only, not {type(transform).__name__}")

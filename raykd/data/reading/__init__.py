@@ -1,4 +1,4 @@
-"""What is a picture, a label, and a folder of them: decided here, once for all sources.
+"""Reading of images, labels and folders, shared by all sources.
 
-Sources call it to list and to number, the writer to decode. It knows no source and imports none.
+Sources call it to list files and number labels, the writer to decode images. It imports no source.
 """

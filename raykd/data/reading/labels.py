@@ -1,4 +1,4 @@
-"""What is a label: numbers from 0 on, each with its class's name; or none, which is −1 from here on."""
+"""Labels: numbers from 0 with class names; a missing label is −1."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ def number(
 
 
 def _plain(labels: Iterable[Any], origin: str) -> list[int | str | None]:
-    """Each label as a whole number, text, or None."""
+    """Each label as an integer, text, or None."""
     if isinstance(labels, np.ndarray):
         labels = labels.tolist()
     return [_one(label, origin) for label in labels]
@@ -63,7 +63,7 @@ def _one(label: Any, origin: str) -> int | str | None:
 
 
 def _without_gaps(known: Sequence[int], origin: str) -> Sequence[int]:
-    """Numbers that follow each other. A number that no image has would be a class that nothing trains."""
+    """Consecutive numbers: a number without images would be a class without training data."""
     if known and known[0] < 0:
         raise UserError(f"{origin} has the label {known[0]}: labels are 0, 1, …; leave unlabelled images without one")
     for before, after in zip(known, known[1:]):
@@ -97,7 +97,7 @@ def check(labels: np.ndarray, classes: Sequence[str], split: str, name: Any) -> 
 
 
 def expect_all(labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Raise UserError where a class has no training image."""
+    """Raise UserError if a class has no training image."""
     missing = np.setdiff1d(np.arange(len(classes)), labels)
     if len(missing):
         shown = ", ".join(classes[i] for i in missing[:3]) + (", …" if len(missing) > 3 else "")

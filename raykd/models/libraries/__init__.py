@@ -1,4 +1,4 @@
-"""Networks that come from outside: timm, torchvision, transformers (`hf`), and modules of one's own.
+"""Networks from elsewhere: timm, torchvision, transformers (`hf`), and the user's own modules.
 
 Each module builds plain networks, and says how they can be seen: as a chain of stages where it knows the family, else
 as a whole whose features its library hands out. Only `creation`, `library_weights` and `families.imagenet`, whose

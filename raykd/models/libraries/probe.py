@@ -1,4 +1,4 @@
-"""What a network says of itself when one looks: which blocks end its stages, which layer makes its logits."""
+"""Probes a network: which blocks end its stages, which layer computes its logits."""
 
 import contextlib
 from collections.abc import Sequence

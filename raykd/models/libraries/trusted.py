@@ -1,4 +1,4 @@
-"""Modules of one's own that networks may be built from: those that came with a recipe that this process runs.
+"""The user modules that networks may be built from: those of a recipe that this process runs.
 
 A run directory names networks too; without this, one from somewhere else could have any module imported and called.
 Importing this module costs nothing: no torch.
@@ -19,7 +19,7 @@ def allow(modules: Iterable[str]) -> None:
 
 
 def callable_of(name: str) -> Any:
-    """What MODULE:CALLABLE names; raises UserError where it can't be had, or where its module is not allowed."""
+    """The object MODULE:CALLABLE; raises UserError if it does not exist or its module is not allowed."""
     module, _, path = name.partition(":")
     if module not in _allowed:
         raise UserError(
@@ -28,7 +28,7 @@ def callable_of(name: str) -> Any:
         )
     try:
         found = getattr(importlib.import_module(module), path, None)
-    except (Exception, SystemExit) as error:  # the user's code: whatever it raises is the user's to see, in one line
+    except (Exception, SystemExit) as error:  # the user's code: any error is shown to the user as one line
         raise UserError(f"network {name!r}: {module} fails to import: {type(error).__name__}: {error}") from error
     if not callable(found) or getattr(found, "__module__", module) != module:
         raise UserError(f"network {name!r}: {module} defines no callable {path!r}")

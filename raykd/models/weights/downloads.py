@@ -1,4 +1,4 @@
-"""Weights that a recipe names by URL: downloaded once, on request, checked against their hash, and kept.
+"""Weights that a recipe names by URL: downloaded once on request, verified by their hash, and stored.
 
 `https://HOST/FILE`, or `hf://ORG/REPO/FILE` (`hf://ORG/REPO@REVISION/FILE`) of Hugging Face's hub.
 """
@@ -37,7 +37,7 @@ def local(network: Network, root: str) -> Network:
 
 
 def local_path(network: Network, root: str) -> Path:
-    """Where the file is kept: by its hash, so that two of one name don't meet."""
+    """The local path of the file; it contains the hash, so that files of equal names don't collide."""
     if not re.fullmatch(r"[0-9a-fA-F]{64}", network.sha256):
         raise UserError(f"{network.weights}: weights by URL need `sha256`, the file's 64 hexadecimal digits")
     name = network.weights.removesuffix(BACKBONE).partition("?")[0].rpartition("/")[2]
@@ -65,7 +65,7 @@ def download(network: Network, root: str, say: Callable[[str], None]) -> None:
 
 
 def _fetch(url: str, path: Path) -> str:
-    """Write what a URL gives; returns its SHA-256."""
+    """Download a URL to a file; returns its SHA-256."""
     import requests
 
     digest = hashlib.sha256()

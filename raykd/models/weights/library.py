@@ -1,4 +1,4 @@
-"""What libraries say of their pretrained weights: the images and the classes that these were trained with."""
+"""Libraries' metadata of their pretrained weights: the images and classes of their training."""
 
 from importlib import import_module
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Teachers with their caches: what is kept, what it takes, and whether there is room for it."""
+"""Attaches caches to teachers: what is cached, how much disk space it needs, and whether that is available."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from raykd.teachers.frozen_teacher import FrozenTeacher
 
 
 class Planned(NamedTuple):
-    """One tensor of one teacher, before any file of it is touched."""
+    """One tensor of one teacher to cache, before any of its files is opened."""
 
     teacher: FrozenTeacher
     what: str  # "logits", or the name of a feature
@@ -33,7 +33,7 @@ class Planned(NamedTuple):
 
     @property
     def covered(self) -> int:
-        """Bytes of rows that are there, as large as they were before compression."""
+        """Uncompressed bytes of the rows that exist."""
         if not self.layout.width:
             return folders.allocated(self.folder)
         stride = self.layout.stride
@@ -41,7 +41,7 @@ class Planned(NamedTuple):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What `raykd data clean` says of it."""
+        """The description that `raykd data clean` shows."""
         form = f"top {self.format.k} of {self.format.classes}" if isinstance(self.format, TopK) else self.format.kind
         plain = {"teacher": self.teacher.name, "path": self.teacher.path, "what": self.what, "kept": form}
         return plain | {"data": self.content, "seed": self.seed}
@@ -55,10 +55,10 @@ def attach_cache(
     writer: WriteBehind,
     say: Callable[[str], None],
 ) -> list[FrozenTeacher]:
-    """The teachers with their caches, as `teachers.cache` says, which are made where they are missing.
+    """The teachers with the caches that `teachers.cache` requests; missing ones are created.
 
-    features: of each teacher, the method's `teacher_features`. data: the run's TrainLoader. say: told what they take.
-    Raises UserError where the disk, or `teachers.cache_gb`, has no room for them.
+    features: of each teacher, the method's `teacher_features`. data: the run's TrainLoader. say: gets their size.
+    Raises UserError if they exceed the disk or `teachers.cache_gb`.
     """
     if recipe.teachers.cache == "none" or not teachers:
         return list(teachers)
@@ -94,7 +94,7 @@ def _format(network: Staged, what: str, recipe: Recipe) -> Format:
 
 
 def check_free_space(plans: Sequence[Planned], images: int, most_gb: float, say: Callable[[str], None]) -> None:
-    """Tell what the caches take and have; raises UserError where the rest does not fit."""
+    """Report the size of the caches; raises UserError if the missing part does not fit."""
     root = plans[0].folder.parent
     total = sum(plan.layout.stride for plan in plans) * images
     there = sum(folders.allocated(plan.folder) for plan in plans)

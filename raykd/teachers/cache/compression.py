@@ -1,15 +1,15 @@
-"""Lossless compression of one row of float16 or float32 numbers: the bytes of equal weight together, then Zstandard."""
+"""Lossless compression of a row of float16 or float32 numbers: bytes grouped by significance, then Zstandard."""
 
 from functools import cache
 
 import numpy as np
 import pyarrow
 
-PAGE = 4096  # what a file system allots at once: what a compressed row leaves of its place takes no room
+PAGE = 4096  # the block size of file systems: unused blocks behind a compressed row take no disk space
 
 
 def suits(size: int) -> bool:
-    """Whether rows of so many bytes can leave room."""
+    """Whether compressing rows of this many bytes can save disk space."""
     return size >= 2 * PAGE
 
 
@@ -19,7 +19,7 @@ def _codec() -> pyarrow.Codec:
 
 
 def compress(row: np.ndarray, width: int) -> np.ndarray:
-    """uint8 [n] of numbers of `width` bytes → fewer bytes, or the row itself where it does not shrink."""
+    """uint8 [n] of numbers of `width` bytes → fewer bytes, or the row itself if it does not shrink."""
     planes = np.ascontiguousarray(row.reshape(-1, width).T)
     packed = np.frombuffer(_codec().compress(planes), np.uint8)
     return packed if len(packed) < len(row) else row

@@ -1,4 +1,4 @@
-"""The folders of all caches below a data root: what they hold, when they were used last, and removing them."""
+"""The folders of all caches below a data root: their content, last use, and removal."""
 
 import contextlib
 import fcntl
@@ -12,15 +12,15 @@ from typing import Any
 
 from raykd.storage import atomic
 
-ABOUT, IN_USE = "about.json", "in-use"  # the second is locked by whoever reads or writes
+ABOUT, IN_USE = "about.json", "in-use"  # the second is locked by readers and writers
 
 
 @dataclass(frozen=True)
 class CacheFolder:
     path: Path
-    about: dict[str, Any]  # empty: of an earlier version, or damaged
-    bytes: int  # on the disk
-    used: float  # when a run opened it last, in seconds since the epoch
+    about: dict[str, Any]  # empty: damaged, or of an earlier version
+    bytes: int  # on disk
+    used: float  # when a run last opened it, in seconds since the epoch
 
 
 def root_of(data_root: str) -> Path:
@@ -32,12 +32,12 @@ def all_in(root: Path) -> list[Path]:
 
 
 def allocated(folder: Path) -> int:
-    """Bytes that a folder's files take on the disk: rows that nobody has written take none."""
+    """Bytes that a folder's files take on disk: unwritten rows of sparse files take none."""
     return sum(path.stat().st_blocks * 512 for path in folder.glob("*") if path.is_file())
 
 
 def use(folder: Path, about: dict[str, Any]) -> None:
-    """Make a cache's folder where it is missing, note that it is used now, and hold it until this process ends."""
+    """Create a cache's folder if it is missing, record its use, and lock it until this process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     if not _read(folder):
         atomic.write(folder / ABOUT, json.dumps(about, indent=1).encode())
@@ -52,7 +52,7 @@ _held: dict[Path, int] = {}
 
 
 def oldest_first(root: Path) -> list[CacheFolder]:
-    """All caches, the one that was used longest ago first."""
+    """All caches, the least recently used first."""
     found = []
     for path in all_in(root):
         about = path / ABOUT
@@ -62,7 +62,7 @@ def oldest_first(root: Path) -> list[CacheFolder]:
 
 
 def remove(folder: Path) -> bool:
-    """Remove a cache; False where a living process of this machine uses it."""
+    """Remove a cache; False if a living process of this machine uses it."""
     with _unused(folder) as unused:
         if unused:
             shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What is kept of one tensor of a teacher's output: equally many bytes for every image, made and read on any device."""
+"""Formats of a cached tensor: the same number of bytes for every image, packed and unpacked on any device."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +13,7 @@ TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def mark_of(values: Tensor) -> int:
-    """Type and memory layout of a teacher's tensor as one byte: sums over another layout may be rounded otherwise."""
+    """Type and memory layout of a teacher's tensor as one byte: sums over another layout may round differently."""
     last = values.ndim == 4 and not values.is_contiguous() and values.is_contiguous(memory_format=torch.channels_last)
     return 2 * TYPES.index(values.dtype) + last
 
@@ -22,7 +22,7 @@ def mark_of(values: Tensor) -> int:
 class Full:
     """All values, in one type."""
 
-    shape: tuple[int, ...]  # of one image's
+    shape: tuple[int, ...]  # of one image's tensor
     kind: str  # float32 or float16
 
     @property
@@ -30,7 +30,7 @@ class Full:
         return prod(self.shape) * np.dtype(self.kind).itemsize
 
     def pack(self, values: Tensor) -> Tensor:
-        """Values [B, …] → uint8 [B, bytes], in the order in which they lie in memory."""
+        """Values [B, …] → uint8 [B, bytes], in memory order."""
         ordered = values.permute(0, 2, 3, 1) if mark_of(values) % 2 else values
         return ordered.reshape(len(values), -1).to(getattr(torch, self.kind)).contiguous().view(torch.uint8)
 
@@ -43,7 +43,7 @@ class Full:
         return flat.view(-1, *self.shape)
 
     def expect_exact(self, rows: np.ndarray, name: str) -> None:
-        """Raise UserError where values do not fit the type."""
+        """Raise UserError if values do not fit the type."""
         if self.kind == "float16" and not np.isfinite(rows.view(np.float16)).all():
             raise UserError(f"teachers.cache: {name} has values that float16 can't hold: use --teachers.cache float32")
 
@@ -52,8 +52,8 @@ class Full:
 class TopK:
     """The k largest logits in float16 with their classes, and the log of the sum of the others' exponentials.
 
-    The others come back as equals of that sum: softmax then gives each kept class its own probability, to float16's
-    rounding of its logit, and all others together theirs. With k = C this is `Full` in float16.
+    The others are unpacked as equal logits with that sum: softmax then gives each stored class its own probability, up
+    to float16's rounding of its logit, and the others their total. With k = C this is `Full` in float16.
     """
 
     classes: int
@@ -86,7 +86,7 @@ class TopK:
         return each.expand(-1, self.classes).scatter(1, index, largest.view(torch.float16).float())
 
     def expect_exact(self, rows: np.ndarray, name: str) -> None:
-        """Raise UserError where the largest logits do not fit their type."""
+        """Raise UserError if the largest logits do not fit their type."""
         Full((self.k,), "float16").expect_exact(np.ascontiguousarray(rows[:, : 2 * self.k]), name)
 
 

@@ -1,4 +1,4 @@
-"""All that the numbers in a cache depend on."""
+"""The cache key: everything that the cached numbers depend on."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from raykd.recipe import Recipe
 from raykd.recipe.serial import to_dict
 from raykd.teachers.frozen_teacher import FrozenTeacher
 
-VERSION = 1  # of the files and of what the key says
+VERSION = 1  # of the files and of the key's content
 PIXELS = ("source", "encoding", "image_size", "mean", "std", "train")  # fields of `data`
-ORDER = ("validation", "labelled_share", "order")  # and those that say what comes at which address
+ORDER = ("validation", "labelled_share", "order")  # and those that determine which image is at which address
 
 
 def digest_of(network: nn.Module) -> str:
@@ -28,8 +28,8 @@ def digest_of(network: nn.Module) -> str:
 def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, kept: dict[str, Any]) -> str:
     """Sixteen hexadecimal digits. weights: `digest_of` the teacher's network. data: the run's TrainLoader.
 
-    kept: what of the output, and how. Not in the key, as they change nothing or the rounding alone: the number of
-    workers, the batch size of images that are not mixed, `data.views`, which says only when images come again.
+    kept: which tensor, and its format. Not in the key, as they change nothing but rounding: the number of
+    workers, the batch size if images are not mixed, `data.views`, which only determines when images repeat.
     """
     plain, precision = to_dict(recipe.data), recipe.precision
     about = {"version": VERSION, "seed": recipe.seed, "content": data.identity, "size": data.size, "kept": kept}
@@ -45,4 +45,4 @@ def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, kept
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:
     yield from network.parameters()
-    yield from network.buffers()  # a renormalised teacher's map is one, though no checkpoint holds it
+    yield from network.buffers()  # such as a renormalised teacher's scale and shift, which no checkpoint holds

@@ -1,8 +1,8 @@
 """Rows of bytes by address in sparse files, for any number of readers and writers at once.
 
-A row is written where its address says, together with a checksum of its content, its address and the folder's name.
-So there is no index, nothing to lock and nothing to repair: a row that is not there, half-written, damaged, or of
-another place or cache is none.
+A row is written at the offset of its address, with a checksum of its content, its address and the folder's name. So
+there is no index, nothing to lock and nothing to repair: a row that is unwritten, half-written, damaged, or of another
+address or cache counts as missing.
 """
 
 import os
@@ -25,27 +25,27 @@ OPEN = 4  # files
 class Layout(NamedTuple):
     bytes: int  # of a row
     rows: int  # of a file
-    width: int = 0  # bytes of each number of rows that are compressed; 0: they are not
+    width: int = 0  # bytes of each number in compressed rows; 0: not compressed
 
     @property
     def stride(self) -> int:
-        """Bytes between two rows' beginnings."""
+        """Bytes from the start of one row to the next."""
         return -(-(HEAD + self.bytes) // PAGE) * PAGE if self.width else HEAD + self.bytes
 
 
 class RowFiles:
-    """One folder of rows. Reading and writing may go on in a thread each."""
+    """One folder of rows. Reading and writing may run in a thread each."""
 
     def __init__(self, folder: Path, layout: Layout, say: Callable[[str], None]):
-        """say: told once of each file with damaged rows."""
+        """say: called once for each file with damaged rows."""
         self.folder, self.layout, self._say = folder, layout, say
         self._salt = zlib.crc32(folder.name.encode())
         self._reading, self._writing = _Files(folder, "rb"), _Files(folder, "r+b")
         self._named: set[Path] = set()
 
     def read(self, addresses: np.ndarray) -> tuple[np.ndarray, int] | None:
-        """Rows uint8 [B, bytes] and the mark that all of them were written with; None where one is missing."""
-        for last_try in (False, True):  # a row that is just being written looks damaged
+        """Rows uint8 [B, bytes] and the mark that all of them were written with; None if a row is missing."""
+        for last_try in (False, True):  # a row that is being written looks damaged
             records = self._records(addresses)
             heads = records[:, :HEAD].copy().view("<u4")
             if not heads[:, 0].all():
@@ -58,7 +58,7 @@ class RowFiles:
         return None
 
     def write(self, addresses: np.ndarray, rows: np.ndarray, mark: int) -> None:
-        """Write rows uint8 [B, bytes]; raises OSError where there is no room."""
+        """Write rows uint8 [B, bytes]; raises OSError if the disk is full."""
         records, lengths = self._packed(rows, mark)
         records[:, :4] = self._checksums(addresses, records).astype("<u4")[:, None].view(np.uint8)
         for file, row, part in self._runs(addresses):
@@ -69,7 +69,7 @@ class RowFiles:
                 self._put(file, row, records[part])
 
     def _checksums(self, addresses: np.ndarray, records: np.ndarray) -> np.ndarray:
-        """CRC-32 of each record without its checksum, never 0, which marks a row that is not there."""
+        """CRC-32 of each record without its checksum; never 0, which marks a missing row."""
         content, stride = memoryview(records.reshape(-1)), self.layout.stride
         lengths = np.minimum(records[:, 4:HEAD].copy().view("<u4")[:, 0] & (MOST - 1), self.layout.bytes)
         begins = np.arange(len(records)) * stride + 4
@@ -102,7 +102,7 @@ class RowFiles:
         return np.stack([decompress(each, size, self.layout.width) for each in packed]), int(marks[0])
 
     def _records(self, addresses: np.ndarray) -> np.ndarray:
-        """What lies at the addresses [B, stride]; zeros where nothing does."""
+        """The records at the addresses [B, stride]; zeros if nothing was written."""
         records = np.zeros((len(addresses), self.layout.stride), np.uint8)
         for number, row, part in self._runs(addresses):
             file = self._reading.open(number)
@@ -111,7 +111,7 @@ class RowFiles:
         return records
 
     def _runs(self, addresses: np.ndarray) -> Iterator[tuple[int, int, slice]]:
-        """Number of a file, first row in it, and which of the addresses follow each other from there on."""
+        """Runs of consecutive addresses: number of the file, first row in it, and the slice of the addresses."""
         begins = np.flatnonzero((np.diff(addresses, prepend=-2) != 1) | (addresses % self.layout.rows == 0))
         for begin, end in zip(begins, [*begins[1:], len(addresses)], strict=True):
             number, row = divmod(int(addresses[begin]), self.layout.rows)
@@ -133,7 +133,7 @@ class RowFiles:
 
 
 class _Files:
-    """The files of a folder that were used last, open."""
+    """The most recently used files of a folder, kept open."""
 
     def __init__(self, folder: Path, mode: str):
         self.folder, self.mode = folder, mode
@@ -143,7 +143,7 @@ class _Files:
         return self.folder / f"{number:06d}.rows"
 
     def open(self, number: int) -> FileIO | None:
-        """None where there is no such file."""
+        """An open file; None if it does not exist."""
         if number not in self._open:
             try:
                 self._open[number] = FileIO(self.path(number), self.mode)
@@ -155,7 +155,7 @@ class _Files:
         return self._open[number]
 
     def made(self, number: int) -> FileIO:
-        """A file to write to; it may be there already, or come at the same moment from elsewhere."""
+        """A file to write to; it may exist already, or be created by another process at the same time."""
         file = self.open(number)
         if file is None:
             os.close(os.open(self.path(number), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))

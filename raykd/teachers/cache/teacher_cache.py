@@ -1,4 +1,4 @@
-"""One teacher's outputs: read where they are there and whole, else computed for the batch and written behind it."""
+"""One teacher's outputs: read from the cache if complete, else computed for the batch and written in the background."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,33 +18,33 @@ from raykd.teachers.cache.write_behind import WriteBehind
 class TensorCache:
     """The logits, or one feature, of a teacher."""
 
-    name: str  # of the teacher and what of it
+    name: str  # of the teacher and tensor
     format: Format
     files: RowFiles
 
     def read(self, addresses: np.ndarray, device: torch.device) -> Tensor | None:
-        """Values [B, …] of addresses [B]; None where one is missing or damaged."""
+        """Values [B, …] at addresses [B]; None if one is missing or damaged."""
         found = self.files.read(addresses)
         return found and self.format.unpack(to_device(torch.from_numpy(found[0]), device), found[1])
 
     def write(self, addresses: np.ndarray, rows: np.ndarray, mark: int) -> None:
-        """Write packed rows; raises UserError for values that the format can't hold, OSError where there is no room."""
+        """Write packed rows; raises UserError for values that the format can't hold, OSError if the disk is full."""
         self.format.expect_exact(rows, self.name)
         self.files.write(addresses, rows, mark)
 
 
 class TeacherCache:
-    """Safe for any number of runs at once that read and fill the same files."""
+    """One teacher's cache. Any number of runs may read and fill the same files at once."""
 
     def __init__(self, tensors: Mapping[str, TensorCache], writer: WriteBehind):
         """tensors: "logits", and the features that the method reads, by name."""
         self.tensors, self._writer = tensors, writer
 
     def output(self, addresses: np.ndarray, device: torch.device, compute: Callable[[], Output]) -> Output:
-        """The teacher's output for addresses [B]; where something is missing, all of the batch is computed at once.
+        """The teacher's output at addresses [B]; if a row is missing, the whole batch is computed.
 
-        It comes through the files' format also when just computed: who fills them and who reads them see the same
-        numbers.
+        Fresh outputs are passed through the files' format too, so that runs that fill the cache and runs that read it
+        get the same numbers.
         """
         read = {name: tensor.read(addresses, device) for name, tensor in self.tensors.items()}
         found = {name: values for name, values in read.items() if values is not None}
@@ -54,7 +54,7 @@ class TeacherCache:
         return Output(found.pop("logits"), found)
 
     def holds(self, addresses: np.ndarray) -> bool:
-        """Whether all is there and whole for addresses [B]."""
+        """Whether the rows at addresses [B] are complete and intact."""
         return all(tensor.files.read(addresses) is not None for tensor in self.tensors.values())
 
     def _filled(self, addresses: np.ndarray, live: Output, missing: list[str]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Writing behind the steps: neither the device nor the disk keeps training waiting, as long as they keep up with it."""
+"""Writes cache rows in the background, so that training waits for neither the device nor the disk if they keep up."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,33 +10,33 @@ from torch import Tensor
 
 from raykd.data.transfer import Fetched, to_host
 
-DEPTH = 16  # tensors in the host's memory that are not on the disk yet
+DEPTH = 16  # maximum number of unwritten tensors in host memory
 
 
 class Target(Protocol):
     def write(self, addresses: np.ndarray, rows: np.ndarray, mark: int) -> None:
-        """Write rows uint8 [B, bytes]; raises OSError where there is no room."""
+        """Write rows uint8 [B, bytes]; raises OSError if the disk is full."""
         ...
 
 
 class WriteBehind:
-    """One thread that writes in order what it is given. Whoever has it closes it, which waits for the rest."""
+    """A thread that writes queued rows in order. Its owner must close it, which waits for the rest."""
 
     def __init__(self, say: Callable[[str], None]):
-        """say: told of damage, and once where the disk takes no more: nothing more is written, and training goes on."""
+        """say: called for damage, and once when the disk is full: then writing ends, and training continues."""
         self.say, self._stopped = say, False
         self._thread = ThreadPoolExecutor(1, "teacher-cache")
         self._waiting: deque[Future[Any]] = deque()
 
     def put(self, target: Target, addresses: np.ndarray, rows: Tensor, mark: int) -> None:
-        """Have rows uint8 [B, bytes] of the device written; raises here what an earlier writing raised."""
+        """Queue rows uint8 [B, bytes] of the device; raises the error of an earlier write."""
         if not self._stopped:
             self._waiting.append(self._thread.submit(self._write, target, addresses, to_host(rows), mark))
         while self._waiting and (len(self._waiting) > DEPTH or self._waiting[0].done()):
             self._waiting.popleft().result()
 
     def close(self) -> None:
-        """Wait until all is written; raises what a writing raised."""
+        """Wait until everything is written; raises the error of a write."""
         try:
             while self._waiting:
                 self._waiting.popleft().result()
