@@ -1,1 +1,1 @@
-"""One module a command of the command line; each has `run(arguments)`, given what follows the command's name."""
+"""One module for each command; each has `run(arguments)`, which gets the arguments after the command's name."""

@@ -1,4 +1,4 @@
-"""raykd bench: what a recipe's step costs on this machine, what bounds it, and what to change."""
+"""raykd bench: the cost of a recipe's step on this machine, its bottleneck, and what to change."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from raykd.terminal import Terminal
 if TYPE_CHECKING:
     from raykd.bench.step import Speed
 
-SECONDS = 5.0  # of measuring, for each part
+SECONDS = 5.0  # of measurement for each part
 WIDTH = 100
 
 
@@ -55,7 +55,7 @@ def table(speed: "Speed", recipe: Recipe, workers: int) -> Table:
 
 
 def advice(speed: "Speed", recipe: Recipe) -> list[str]:
-    """What bounds the step, and what to change, most important first."""
+    """The bottleneck of the step, and what to change, most important first."""
     whole, teachers = speed.whole, speed.teachers
     waiting = speed.parts.get("data", 0.0)
     if waiting > 0.1 * whole:
@@ -87,7 +87,7 @@ def _faster(recipe: Recipe) -> str:
 
 
 def _cheaper_teachers(speed: "Speed", recipe: Recipe) -> str:
-    """What makes the teachers' pass shorter; the fastest form as it was measured."""
+    """Options for a cheaper teachers' pass, with the fastest measured precision."""
     options = []
     best = min(speed.forms, key=lambda form: speed.forms[form], default="")
     if best and recipe.teachers.form == "recipe" and recipe.teachers.cache == "none":

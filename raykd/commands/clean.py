@@ -29,7 +29,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """List the caches, oldest first, and remove what `--keep-gb` does not keep; returns the exit status."""
+    """List the caches, oldest first, and remove those beyond `--keep-gb`; returns the exit status."""
     description = "Show the caches of teachers' outputs, and remove those that were used longest ago."
     chosen = parse(Options, Options(), arguments, "raykd data clean", description)
     console, root = Terminal(), folders.root_of(chosen.root)
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def to_remove(caches: Sequence[CacheFolder], keep: float) -> list[CacheFolder]:
-    """The oldest, as many as are in the way of `keep` bytes."""
+    """The oldest caches, as many as must be removed to leave at most `keep` bytes."""
     left, going = sum(cache.bytes for cache in caches), []
     for cache in caches:
         if left <= keep and not (keep == 0 and not cache.bytes):
@@ -61,7 +61,7 @@ def to_remove(caches: Sequence[CacheFolder], keep: float) -> list[CacheFolder]:
 
 
 def table(caches: Sequence[CacheFolder], going: Sequence[CacheFolder]) -> Table:
-    """A line a cache."""
+    """One line for each cache."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("last used", "GB", "teacher", "what", "kept as", "data", "seed", "removed"):
         shown.add_column(name, justify="right" if name in ("GB", "seed") else "left", overflow="fold")
@@ -74,7 +74,7 @@ def table(caches: Sequence[CacheFolder], going: Sequence[CacheFolder]) -> Table:
 
 
 def _agreed(count: int) -> bool:
-    """The user's answer; no, where there is no terminal to ask at."""
+    """The user's answer; no if there is no terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     Terminal().print(f"Remove {count}? [y/N] ", end="")

@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def summary(done: Prepared) -> Iterator[str]:
-    """What there is to say of prepared files, a line each."""
+    """A description of prepared files, as lines."""
     parts = (("train", done.train, done.train_size), ("test", done.test, done.test_size))
     for split, path, size in ((name, path, size) for name, path, size in parts if path is not None):
         without = f", {done.unlabelled:,} of them without a label" if split == "train" and done.unlabelled else ""
@@ -91,7 +91,7 @@ def summary(done: Prepared) -> Iterator[str]:
 
 
 def _counts(done: Prepared) -> Iterator[str]:
-    """How many images the smallest and the largest class have."""
+    """The number of images of the smallest and the largest class."""
     for split, path in (("train", done.train), ("test", done.test)):
         if path is None:
             continue
@@ -119,12 +119,12 @@ def _of_source(arguments: Sequence[str]) -> tuple[Options, Data]:
     kind = make_dataclass("OfThisSource", [("source", source, field())], bases=(OfSource,), frozen=True, kw_only=True)
     chosen: Any = parse(kind, MISSING_NONPROP, arguments[2:], "raykd data prepare", source.description)
     places: dict[str, Any] = {"root": chosen.to} if chosen.to else {}
-    nothing: dict[str, Any] = {"image_size": 1}  # what reading needs; writing doesn't
+    nothing: dict[str, Any] = {"image_size": 1}  # needed for reading, not for writing
     return chosen, Data(source=chosen.source, encoding=chosen.encoding, **nothing, **places)
 
 
 class Rate(ProgressColumn):
-    """Images a second, and the size that the file is going to have."""
+    """Images per second, and the estimated size of the file."""
 
     def render(self, task: Task) -> Text:
         size = task.fields["size"] * (task.total or 0) / max(task.completed, 1)

@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def table(found: Evaluated) -> Table:
-    """A row for each network and for each further figure of the method."""
+    """One row for each network and for each further metric of the method."""
     own = found.recipe.metrics
     titles = ("network", "top-1", "top-5", "loss", "calibration error", *(metric.name for metric in own))
     rows = Table(*titles, box=None, pad_edge=False, header_style="bold")

@@ -16,7 +16,7 @@ Tables = dict[str, list[tuple[str, str]]]  # title → rows
 
 def run(arguments: Sequence[str]) -> int:
     """Print one list, or all of them; returns the exit status."""
-    # A line each, however long, where no terminal says how wide lines may be.
+    # Without a terminal the width of lines is not limited.
     console = Terminal(width=None if sys.stdout.isatty() else 400)
     if arguments and arguments[0] == "runs":
         return _runs(arguments[1:], console)
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _runs(storages: Sequence[str], console: Terminal) -> int:
-    """The runs of each storage, by default of the one that training writes to."""
+    """The runs of each storage; by default of the one that training writes to."""
     from raykd.launch.driver.run import default_storage
     from raykd.runs.listing import TITLES, listed
     from raykd.storage.folder import Folder
@@ -54,7 +54,7 @@ def _runs(storages: Sequence[str], console: Terminal) -> int:
 
 
 def methods() -> Tables:
-    """Every method and what it is, by what it learns from."""
+    """Every method with its title, grouped by its source of knowledge."""
     from raykd.api.new.methods import entries
 
     by_kind: dict[str, list[tuple[str, str]]] = {kind: [] for kind in KINDS}
@@ -84,7 +84,7 @@ def studies() -> Tables:
 
 
 def _files(kind: str, title: str) -> Tables:
-    """Every file of a kind that ships with raykd, and those below ./recipes, with the first line of its docstring."""
+    """Every recipe or study that ships with raykd or is below ./recipes, with the first line of its docstring."""
     from raykd.recipe import shipped
 
     found = {title: [(name, _first_line(shipped.folder() / f"{name}.py")) for name in shipped.names(kind)]}

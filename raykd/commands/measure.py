@@ -1,4 +1,4 @@
-"""raykd export --measure: the table of what the student costs to serve, beside its teachers."""
+"""raykd export --measure: a table of the inference costs of the student and its teachers."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from raykd.terminal import Terminal
 
 
 def show(found: Deployment) -> None:
-    """Print a column of each network, and one of how many times the student's each teacher's figures are."""
+    """Print one column for each network, and for each teacher one with its ratios to the student."""
     student, *teachers = found.networks
     names = [network.name for network in found.networks] + [f"{teacher.name} : student" for teacher in teachers]
     table = Table("", box=None, pad_edge=False, header_style="bold")
@@ -24,7 +24,7 @@ def show(found: Deployment) -> None:
 
 
 def _measures(found: Deployment) -> dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]]:
-    """By title: a network's figure, and how it is written."""
+    """By title: a network's value, and its format."""
     batch = max(each.batch for each in found.networks[0].latencies)
     measures: dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]] = {
         "top-1": (lambda n: n.top1, lambda x: f"{100 * x:.2f} %" if x == x else ""),

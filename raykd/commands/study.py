@@ -42,16 +42,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A study as the command line wants it."""
+    """A study with the options of the command line."""
 
     loaded: LoadedStudy
-    cells: list[Cell]  # of the rows and columns to run now
+    cells: list[Cell]  # cells of the rows and columns to run now
     options: Options
     published: list[Quoted]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a study; returns the exit status: 1 where a run is missing at its end."""
+    """Run a study; returns the exit status: 1 if a run is missing at its end."""
     chosen = choose(arguments)
     from raykd.launch.driver import run as driver
     from raykd.launch.driver.display import Display
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def choose(arguments: Sequence[str], command: str = "study") -> Chosen:
-    """A study's file and the options behind it, read and checked: nothing has started yet."""
+    """Read and check a study's file and the options, before anything starts."""
     from raykd.launch.driver.run import default_storage
     from raykd.launch.study.plan import check
     from raykd.launch.study.published import published

@@ -16,7 +16,7 @@ from raykd.terminal import Terminal
 
 @dataclass(frozen=True, kw_only=True)
 class Sending:
-    """What is said of the job, whatever it does."""
+    """The options of a submission, for any command."""
 
     storage: str = ""
     """Folder or URI (s3://, gs://, …) under which runs stand; empty: $RAYKD_STORAGE or ~/raykd/runs on the cluster."""
@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
-    """RECIPE and what follows it, read here so that a mistake shows before anything is sent."""
+    """Parse RECIPE and its options here, so that mistakes are reported before anything is sent."""
     from raykd.api.jobs import check
     from raykd.launch.jobs.submit import arguments_without
 

@@ -1,4 +1,4 @@
-"""The end of `raykd train`: teacher, student alone, student distilled, side by side."""
+"""The closing table of `raykd train`: teacher, student trained alone, distilled student."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from raykd.terminal import Terminal
 
 
 def summary(console: Terminal, finished: Finished, name: str, storage: str) -> None:
-    """Print the closing table of a run with its teachers and, where there is one, its supervised sibling."""
+    """Print the closing table of a run with its teachers and, if it exists, its supervised counterpart."""
     if not finished.trained:
         console.print(f"{name} is finished already; remove {finished.place} or give another --name to train again")
         console.print(directory.how_to_train_on(Folder(finished.place)))

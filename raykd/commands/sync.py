@@ -21,7 +21,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Upload and say a line for each run; returns the exit status."""
+    """Upload, and print one line for each run; returns the exit status."""
     from raykd.storage.local_copy import local_copy, of_results, of_student, of_tracking
     from raykd.track.upload import sync
 
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def ask(question: str) -> bool:
-    """The user's answer; no, where there is no terminal to ask at."""
+    """The user's answer; no if there is no terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     Terminal().print(f"{question} [y/N] ", end="")

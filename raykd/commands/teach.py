@@ -20,7 +20,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """RECIPE and the fields that it is going to be trained with; returns the exit status."""
+    """Fill the caches for RECIPE with its overrides; returns the exit status."""
     from raykd.launch.driver.run import default_storage, lasting
 
     if not arguments or arguments[0].startswith("-"):

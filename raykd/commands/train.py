@@ -1,4 +1,4 @@
-"""raykd train: teachers first, then the run, then what came of it."""
+"""raykd train: trains the teachers, then the student, and prints the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Options:
 
 
 def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:
-    """RECIPE and what follows it, read against the recipe's own fields."""
+    """Parse RECIPE and the overrides of its fields."""
     from raykd.launch.driver.run import default_storage
 
     if not arguments or arguments[0].startswith("-"):

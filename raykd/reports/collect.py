@@ -1,4 +1,4 @@
-"""Reading run directories, searches, studies and W&B projects into checked values; nothing is averaged here."""
+"""Reads run directories, searches, studies and W&B projects into validated values; nothing is averaged here."""
 
 import contextlib
 import csv
@@ -33,7 +33,7 @@ from raykd.runs.results import (
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 
-NO_RUNS = frozenset({"checkpoints", "source", "wandb"})  # folders of a run that hold no runs themselves
+NO_RUNS = frozenset({"checkpoints", "source", "wandb"})  # folders inside a run that contain no runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class RunRecord:
     result: Result | None  # None: the run has not ended
     lines: list[Line]
     evaluation: Evaluation | None
-    deployment: Deployment | None = None  # None: nobody has measured what it costs to serve
+    deployment: Deployment | None = None  # None: inference cost was not measured
 
     @property
     def status(self) -> str:
@@ -55,7 +55,7 @@ class RunRecord:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What of its recipe can change its result."""
+        """The fields of its recipe that can change its result."""
         return settings(self.recipe)
 
     @cached_property
@@ -65,17 +65,17 @@ class RunRecord:
 
     @cached_property
     def selections(self) -> list[float]:
-        """What the best of the evaluations is chosen by; NaN where that is the deployed network's top-1."""
+        """The value that selects the best evaluation; NaN if that is the deployed network's top-1."""
         return [line.selection for line in self.lines if line.evaluation]
 
     @cached_property
     def deployed(self) -> str:
-        """The deployed network: the first that an evaluation names."""
+        """The deployed network: the first one of an evaluation."""
         return next(iter(self.evaluations[-1][1]))
 
     @property
     def split(self) -> str:
-        """What was evaluated on."""
+        """The evaluation split."""
         if self.evaluation:
             return self.evaluation.split
         return "validation" if self.recipe["data"].get("validation") else "test"
@@ -101,15 +101,17 @@ class SearchRecord:
 
 @dataclass(kw_only=True)
 class Collected:
-    """What the sources hold, each directory once."""
+    """The content of all sources, each directory once."""
 
     runs: dict[Path, RunRecord] = field(default_factory=dict)
     searches: dict[Path, SearchRecord] = field(default_factory=dict)
     studies: dict[Path, Study] = field(default_factory=dict)
-    left_out: dict[Path, str] = field(default_factory=dict)  # why a directory can't be read, a line each
+    left_out: dict[Path, str] = field(
+        default_factory=dict
+    )  # directories that can't be read, with the reason, one line each
 
     def read(self, root: Path, source: str) -> None:
-        """Take in all that stands at or below a folder."""
+        """Add everything at or below a folder."""
         if not root.is_dir():
             raise UserError(
                 f"{one_line(source)} is not a directory: give a run directory, a folder of runs, or "
@@ -133,7 +135,7 @@ class Collected:
 
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
-    """Nothing that is read refers in a circle, and the collector's passes over it take four fifths of the time."""
+    """Context without garbage collection, which takes four fifths of the time: the data has no reference cycles."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -145,9 +147,9 @@ def without_collector() -> Iterator[None]:
 
 @without_collector()
 def collect(sources: list[str]) -> Collected:
-    """Every run, search and study that the sources name, runs in the order of their names.
+    """Every run, search and study of the sources, runs sorted by name.
 
-    A damaged one is left out, and the reason given. Raises UserError where nothing is left.
+    Damaged ones are skipped with the reason. Raises UserError if nothing is left.
     """
     found = Collected()
     for source in sources:
@@ -168,7 +170,7 @@ def collect(sources: list[str]) -> Collected:
 
 
 def _find(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Run, search and study directories at or below a folder, each once, however linked.
+    """Run, search and study directories at or below a folder, each once, even if linked several times.
 
     A search's trials belong to it and are no runs of their own; a study's cells are.
     """
@@ -181,7 +183,7 @@ def _find(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
             folder = folder / "files"
         names = {child.name for child in folder.iterdir()}
         below = [child for child in sorted(folder.iterdir()) if child.is_dir()]
-    except OSError:  # not ours to read
+    except OSError:  # not readable for this user
         return
     if names & {STUDY, "recipe.json", "search.json"}:
         yield folder
@@ -194,7 +196,7 @@ def _find(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
 def read_run(path: Path, name: str = "") -> RunRecord:
     """One run directory, called `name` where no result.json says how.
 
-    Raises UserError naming the file that is not what raykd writes.
+    Raises UserError naming an invalid file.
     """
     folder = Folder(path)
     recipe, result = in_texts(one_line, read_recipe(folder)), read_result(folder)
@@ -214,7 +216,7 @@ def read_run(path: Path, name: str = "") -> RunRecord:
 
 
 def _check_finished(record: RunRecord) -> None:
-    """Raise UserError where a finished run's files don't belong together."""
+    """Raise UserError if a finished run's files are inconsistent."""
     if not record.evaluations:
         raise UserError(f"{record.path}/metrics.jsonl has no evaluation, though the run is finished")
     for epoch, networks in record.evaluations:
@@ -223,7 +225,7 @@ def _check_finished(record: RunRecord) -> None:
 
 
 def read_search(path: Path) -> SearchRecord:
-    """One search directory; raises UserError naming the file that is not what raykd writes."""
+    """One search directory; raises UserError naming an invalid file."""
     about = in_texts(one_line, read_object(Folder(path), "search.json"))
     if not isinstance(about.get("metric"), str) or about.get("mode") not in ("min", "max"):
         raise UserError(f"{path / 'search.json'} is not a raykd search (no metric and mode)")

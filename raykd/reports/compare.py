@@ -1,4 +1,4 @@
-"""Runs grouped into rows: finished runs of one recipe that differ in their seed, each seed once."""
+"""Groups runs into rows: finished runs of one recipe with different seeds, each seed once."""
 
 import re
 from collections.abc import Iterable
@@ -9,33 +9,33 @@ from raykd import UserError
 from raykd.reports.collect import RunRecord
 from raykd.reports.settings import differing, settings, shown, without_seeds
 
-# What a baseline must share with a row for the difference between them to be the method's.
+# What a baseline must share with a row, so that their difference is due to the method.
 SHARED = re.compile(r"student\.|data\.(source\.|image_size$|validation$)|epochs$")
-MOST_FIELDS = 3  # that a label names
+MOST_FIELDS = 3  # shown in a label
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repeat:
-    """A run that is left out because another one has its recipe and its seed."""
+    """A run that is skipped because another one has the same recipe and seed."""
 
     run: RunRecord
     kept: RunRecord
 
     @property
     def is_copy(self) -> bool:
-        """Whether it reports the same figures: a copy, or the same training again."""
+        """Whether it has the same results: a copy, or a repetition of the training."""
         return self.run.evaluations == self.kept.evaluations
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Finished runs that differ in their seed alone."""
+    """Finished runs that differ only in their seed."""
 
     section: str  # rows of one section are shown in one table: one student on one split of one data set
     method: str
-    variant: str  # the settings that set it apart from the method's other rows, "" where there are none
-    name: str  # what the runs' names have in common
-    runs: tuple[RunRecord, ...]  # one a seed
+    variant: str  # the settings that distinguish it from the method's other rows, "" if there are none
+    name: str  # the common part of the runs' names
+    runs: tuple[RunRecord, ...]  # one for each seed
     repeats: tuple[Repeat, ...] = ()
 
     @property
@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The row that a gain is over; without one, why."""
+    """The row that gains are relative to, or why there is none."""
 
     row: Row | None
     reason: str = ""
@@ -66,7 +66,7 @@ def compare_rows(records: Iterable[RunRecord]) -> list[Row]:
 
 
 def section(record: RunRecord) -> str:
-    """What a run's table is called."""
+    """The title of a run's table."""
     split = "" if record.split == "test" else f" ({record.split} split)"
     return f"{record.labels.data}: {record.labels.student}{split}"
 
@@ -82,7 +82,7 @@ def new_row(section: str, method: str, variant: str, runs: list[RunRecord]) -> R
 
 
 def each_seed_once(group: list[RunRecord]) -> tuple[tuple[RunRecord, ...], tuple[Repeat, ...]]:
-    """Runs of one row by seed, and those that only repeat one of them: they would make n larger than it is."""
+    """Runs of one row by seed, and repetitions of them, which would inflate n."""
     kept: dict[frozenset, RunRecord] = {}
     repeats = []
     for run in sorted(group, key=lambda run: (run.labels.seed, run.name)):
@@ -99,7 +99,7 @@ def stem(record: RunRecord) -> str:
 
 
 def variants(runs: list[RunRecord]) -> list[str]:
-    """Of each run the settings in which it differs from the others, e.g. "temperature 2"; "" for a single one."""
+    """For each run the settings that differ from the others', e.g. "temperature 2"; "" for a single one."""
     fields = [without_seeds(run.settings) for run in runs]
     names = list(dict.fromkeys(name for other in fields[1:] for name in differing(fields[0], other)))
     short = {name: _short(name, names) for name in names}
@@ -122,12 +122,12 @@ def _short(name: str, names: list[str]) -> str:
 
 
 def _unique(texts: list[str], names: list[str]) -> list[str]:
-    """Texts that occur twice have the run's name before them."""
+    """Prefix texts that occur twice with the run's name."""
     return [f"{name}: {text}" if texts.count(text) > 1 else text for text, name in zip(texts, names, strict=True)]
 
 
 def find_baseline(rows: list[Row], row: Row, wanted: str) -> Baseline:
-    """The row of the same section that a row's gain is over: with its student, data and length."""
+    """The baseline of a row in the same section: same student, data and length."""
     wanted = wanted.casefold()
     named = [r for r in rows if wanted in (r.label.casefold(), r.name.casefold())]
     named = named or [r for r in rows if r.method.casefold() == wanted]
@@ -145,13 +145,13 @@ def find_baseline(rows: list[Row], row: Row, wanted: str) -> Baseline:
 
 
 def obstacles(baseline: dict[str, Any], recipe: dict[str, Any]) -> list[str]:
-    """What keeps the difference of two recipes' results from being the method's, as "epochs (12, here 30)"."""
+    """Differences of two recipes besides the method, as "epochs (12, here 30)"."""
     names = [name for name in differing(settings(baseline), settings(recipe)) if SHARED.match(name)]
     return [f"{name} ({shown(baseline, name)}, here {shown(recipe, name)})" for name in names]
 
 
 def check_baseline(rows: list[Row], wanted: str) -> None:
-    """Raise UserError where no row is called as --baseline says."""
+    """Raise UserError if no row has the name given by --baseline."""
     if not any(wanted.casefold() in (name.casefold() for name in (row.method, row.label, row.name)) for row in rows):
         known = ", ".join(sorted({name for row in rows for name in (row.method, row.name)}))
         raise UserError(f"no finished run of the baseline {wanted!r}: --baseline takes one of {known}")

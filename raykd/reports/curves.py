@@ -1,4 +1,4 @@
-"""Quantities over epochs: their mean, least and most over the seeds of a row, thinned to what a figure can show."""
+"""Quantities over epochs: mean, minimum and maximum over the seeds of a row, thinned for a figure."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from raykd.reports.collect import RunRecord
 from raykd.reports.compare import Row
 
-POINTS = 120  # of a curve, as many as a figure can show
+POINTS = 120  # maximum points of a curve in a figure
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Mean, least and most over the seeds that have the epoch."""
+    """Mean, minimum and maximum over the seeds that have the epoch."""
 
     name: str
     epochs: list[float]
@@ -22,7 +22,7 @@ class Curve:
 
 
 def curve(name: str, runs: Iterable[Iterable[tuple[float, float]]], points: int = POINTS) -> Curve:
-    """One curve of several runs' (epoch, value) points; what is not finite is left out."""
+    """One curve of several runs' (epoch, value) points; non-finite values are skipped."""
     by_epoch: dict[float, list[float]] = {}
     for run in runs:
         for epoch, value in run:

@@ -1,4 +1,4 @@
-"""The whole comparison as numbers: the rows of every section, and a table for each study or for all sections."""
+"""Makes the comparison as numbers: the rows of every section, and a table for each study or for all sections."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,7 @@ BASELINE = "Supervised"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that an output shows."""
+    """The content of every output format."""
 
     title: str
     made: str
@@ -25,7 +25,7 @@ class Report:
     tables: list[Table]  # of several columns: of each study, and of the other runs where they have several sections
     open_runs: list[RunRecord]  # not finished: listed, never averaged
     searches: list[Trials]
-    left_out: list[str] = field(default_factory=list)  # directories that can't be read, a line each
+    left_out: list[str] = field(default_factory=list)  # directories that can't be read, one line each
     is_study: bool = False
 
     @property
@@ -35,7 +35,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """What it holds, in a line."""
+        """Its content in one line."""
         runs = sum(len(item.row.runs) for item in self.entries)
         parts = [f"{len(self.entries)} rows of {runs} runs"] if self.entries else []
         parts += [f"search {search.record.name}" for search in self.searches]
@@ -53,7 +53,7 @@ class Report:
 
 
 def make(sources: list[str], baseline: str = "") -> Report:
-    """The comparison of all runs that the sources name."""
+    """The comparison of all runs of the sources."""
     found = collect(sources)
     placed = {place for folder, study in found.studies.items() for place in _places(folder, study)}
     rows = compare_rows(run for path, run in found.runs.items() if path not in placed)

@@ -1,7 +1,7 @@
-"""What of a recipe can change its result, read off its plain form: the fields by which runs are told apart.
+"""The fields of a plain recipe that can change its result, by which runs are distinguished.
 
-A recipe's own classes say which of their fields change nothing (`raykd.fields.no_effect`) and what their defaults are.
-Only classes that cost nothing to import are asked; of the others (methods, a user's own) every field counts.
+A recipe's classes declare fields without effect (`raykd.fields.no_effect`) and defaults. Only classes that are cheap to
+import are inspected; of the others (methods, user classes) every field counts.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 
 def shown(recipe: dict[str, Any], name: str) -> str:
-    """The value of a setting for a person to read, defaults included."""
+    """A setting's value as readable text, defaults included."""
     value: Any = recipe
     for part in name.split("."):
         if isinstance(value, list):

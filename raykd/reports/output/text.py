@@ -113,7 +113,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def comparison(items: Sequence[Entry]) -> str:
-    """What the tests of a section say: which rows can't be told apart from the best, and which weren't tested."""
+    """The test results of a section: rows that can't be distinguished from the best, and rows without a test."""
     if len(items) < 2:
         return ""
     top = [item for item in items if item.mark == "best"]
@@ -131,7 +131,7 @@ def comparison(items: Sequence[Entry]) -> str:
 
 
 def explain_rows(baseline: str) -> str:
-    """What the figures of a comparison are."""
+    """An explanation of a comparison's numbers."""
     return (
         "Top-1 in % of the deployed network, mean ± sample standard deviation over n seeds, at the last epoch and at "
         "the best one (chosen on the same split, so optimistic). Gain: percentage points of the last epoch's mean over "
@@ -140,7 +140,7 @@ def explain_rows(baseline: str) -> str:
 
 
 def explain_tests(best: str, tied: str) -> str:
-    """What the marks mean, in the words by which an output shows them."""
+    """An explanation of the marks, with the words for them in this output."""
     return (
         f"{best}: the highest mean. {tied}: not significantly worse than it (Welch's test, two-sided at 5 %, with "
         "Holm's correction for the rows compared)."
