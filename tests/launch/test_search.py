@@ -246,7 +246,7 @@ def test_a_lost_process_is_tried_again_and_then_named(ray, data, tmp_path):
         ("{'batch_size': tune.choice([32, 0])}", "batch_size: 0"),
         ("{'workers': tune.choice([1, 2])}", "same for all trials"),
         ("{'data.validation': tune.uniform(0, 1)}", "same for all trials"),
-        ("{'method.bad': ['', 'x']}", "no space"),
+        ("{'method.bad': ['', 'x']}", "is not a search space"),
         ("{'seed': When(field='epochs', one_of=(1,), space=tune.randint(0, 9))}", "not searched"),
         ("{}", "empty"),
     ],
