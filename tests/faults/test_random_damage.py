@@ -21,6 +21,7 @@ def test_damage_for_minutes(kind):
     assert not faults and results.total() > 0, faults
 
 
+@pytest.mark.slow
 def test_an_attempt_that_kills_or_stands_still_is_found(monkeypatch):
     """The attacker itself: a process that dies, one that hangs, and an error that is not raykd's."""
     monkeypatch.setattr(fuzz, "HANG", 5)

@@ -32,6 +32,7 @@ def page_faults(how: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_memory_that_was_freed_is_used_again_without_page_faults():
     assert page_faults("keep") < 20
     assert page_faults("leave") > 10 * 20  # numpy asks for huge pages: few faults, but for every array anew
