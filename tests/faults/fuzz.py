@@ -73,9 +73,9 @@ def runs(folder: Path) -> Attempt:
     """All files of a finished run, by all that reads them."""
     import torch
 
-    from raykd.runs.opening import open_finished
     from raykd.reports.report import report
     from raykd.runs import checkpoint, directory
+    from raykd.runs.opening import open_finished
     from raykd.runs.student import read_student, write_student
     from raykd.storage.folder import Folder
     from raykd.track.state import Notebook

@@ -296,6 +296,8 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(stage):
     path.write_bytes(path.read_bytes()[:-100])
     process = stage.train(recipe, "damaged")
     assert (
-        process.end() == 0 and path.parent.name in process.said.replace("\n", "") and "the previous one is used" in process.said
+        process.end() == 0
+        and path.parent.name in process.said.replace("\n", "")
+        and "the previous one is used" in process.said
     )
     assert same(stage.state("damaged"), stage.state(stage.whole("supervised"))) == []
