@@ -76,7 +76,7 @@ def _enter(space: Space, key: str, entry: Any) -> Space:
         return replace(space, domains=space.domains | {key: entry}, objects=space.objects | objects)
     if not isinstance(entry, Domain) or isinstance(entry, Function):
         raise UserError(
-            f"search: {key} is {entry!r}, which is not a search space: use tune.uniform, loguniform, choice, grid_search …"
+            f"search: {key} is {entry!r}, which is not a search space: use tune.uniform, choice, grid_search …"
         )
     return replace(space, domains=space.domains | {key: entry})
 
