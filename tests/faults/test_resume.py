@@ -38,6 +38,7 @@ def lines(stage, name):
     return directory.lines(stage.run(name))
 
 
+@pytest.mark.slow
 def test_killed_twice_with_gates_adamw_and_an_average(stage):
     survives(stage, "one", AVERAGED)
 

@@ -51,6 +51,7 @@ def ensure(folder, name, bad, data):
     return (loaded, recipe), lambda: ensemble.ensure(loaded, recipe, str(folder / "runs"), display), text
 
 
+@pytest.mark.slow
 def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
     from raykd.launch.cluster.failure import RunFailed
 

@@ -122,6 +122,7 @@ REPEATS = (
 )
 
 
+@pytest.mark.slow
 def test_picks_are_repeated_with_other_seeds_and_runs_end_when_their_patience_does(ray, data, tmp_path):
     found, _ = search(tmp_path, "tiny_repeats", REPEATS, data)
     rows, runs = table(found), [Path(found.place, "trials", f"{n:04d}") for n in range(4)]
@@ -228,6 +229,7 @@ def test_a_trial_of_two_workers_fails_with_its_reason_and_frees_its_workers(ray,
     assert idle(ray)
 
 
+@pytest.mark.slow
 def test_a_lost_process_is_tried_again_and_then_named(ray, data, tmp_path):
     expression = "replace(base, search=Search(samples=1, space={'method.bad': tune.grid_search(['', 'killed'])}))"
     found, _ = search(tmp_path, "tiny_killed", expression, data)

@@ -212,6 +212,7 @@ TUNED = (
 )
 
 
+@pytest.mark.slow
 def test_a_tuned_row_takes_what_its_search_found(ray, study, tmp_path):
     made, missing, text = run(study("--seeds", "0", "1", "--rows", "tuned", rows=TUNED))
     assert missing == []

@@ -261,6 +261,7 @@ def test_a_module_may_join_in_late():
     assert not torch.equal(weight, before)
 
 
+@pytest.mark.slow
 def test_compiled_distillers_train_the_same():
     plain = run(tiny.recipe(epochs=0.2))[0]
     compiled = run(tiny.recipe(epochs=0.2, precision=Precision(channels_last=False, compile=True)))[0]
