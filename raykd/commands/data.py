@@ -83,7 +83,7 @@ def summary(done: Prepared) -> Iterator[str]:
     yield f"{len(done.classes)} classes: {shown}"
     yield from _counts(done)
     if done.sides:
-        yield f"sides of {' to '.join(f'{side:,}' for side in sorted(set(done.sides)))} pixels"
+        yield f"sides of {done.side_range} pixels"
     if done.mean and done.std:
         mean, std = (" ".join(f"{value:.4f}" for value in values) for values in (done.mean, done.std))
         yield f"training images: mean {mean}, std {std}"

@@ -45,6 +45,11 @@ class Prepared:
     identity: str = ""
     """Tells these data, their content and how they are stored, from any other."""
 
+    @property
+    def side_range(self) -> str:
+        """`sides` in words, such as 40, or 32 to 1,024; empty where they were not measured."""
+        return " to ".join(f"{side:,}" for side in sorted(set(self.sides or ())))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:

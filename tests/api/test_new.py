@@ -6,8 +6,9 @@ from PIL import Image
 
 from raykd import UserError
 from raykd.__main__ import main
-from raykd.api.new.choices import Wanted, batch_for, rate_for, size_for
+from raykd.api.new.choices import batch_for, rate_for, size_for
 from raykd.api.new.methods import APART, entries
+from raykd.api.new.wanted import Wanted
 from raykd.api.new.write import new_recipe
 from raykd.data.config import Prepared
 from raykd.launch.driver.validate import check

@@ -10,6 +10,7 @@ import numpy as np
 
 from raykd import UserError
 from raykd.api.new import methods
+from raykd.api.new.wanted import Wanted
 from raykd.data.config import Data, Prepared, Source
 from raykd.data.storage.header import open_header
 from raykd.data.storage.prepare import Tick, prepare
@@ -18,22 +19,6 @@ from raykd.models import create
 SMALL = 64  # pixels: images up to this size are trained on as they are, with padded crops
 STEPS = 3000  # updates that a training from scratch gets at least, where that is no more than MOST passes
 LEAST, MOST = 30, 100  # passes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the user says."""
-
-    data: str
-    """Folder of images, a table (.csv, .tsv, .parquet, .txt), an .npz file, or the name of a data set."""
-    student: str
-    teacher: str = ""
-    """A network, or the directory of a finished run; "": the method has none."""
-    method: str = "kd"
-    image_size: int = 0
-    """Side of the images that the networks get; 0: by the images' own."""
-    pretrained: bool = False
-    """Start both networks from their libraries' weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,9 +81,7 @@ def _top(choices: Choices) -> str:
 def _data(choices: Choices) -> str:
     prepared, size = choices.prepared, choices.image_size
     least, name = choices.smallest
-    sides = (
-        f", {' to '.join(f'{side:,}' for side in sorted(set(prepared.sides)))} pixels a side" if prepared.sides else ""
-    )
+    sides = f", {prepared.side_range} pixels a side" if prepared.sides else ""
     counts = f"{prepared.train_size:,} training and {prepared.test_size:,} test images, {len(prepared.classes)} classes"
     if choices.as_they_are:
         train, test = f"RandomCrop(padding={max(1, size // 8)}), Flip()", "()"

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from raykd import UserError
-from raykd.api.new.choices import Choices, Wanted, choose
+from raykd.api.new.choices import Choices, choose
 from raykd.api.new.text import recipe_text
+from raykd.api.new.wanted import Wanted
 from raykd.data.storage.prepare import Tick, quiet
 
 

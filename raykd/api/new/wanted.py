@@ -1,0 +1,23 @@
+"""What the user of `raykd new` says. Importing this module costs nothing: no torch."""
+
+from dataclasses import dataclass
+
+from raykd.fields import Pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The recipe to write."""
+
+    data: str
+    """Folder of images, a table (.csv, .tsv, .parquet, .txt), an .npz file, or the name of a data set."""
+    student: str
+    """Network that is trained and deployed, one of `raykd list models`, such as timm:mobilenetv3_small_050."""
+    teacher: str = ""
+    """Network that is trained first, such as timm:resnet18, or the directory of a finished run; empty: none."""
+    method: str = "kd"
+    """One of `raykd list methods`."""
+    image_size: Pixels = 0
+    """Side in pixels of the images that the networks get; 0: chosen by the images' own."""
+    pretrained: bool = False
+    """Start the networks from their libraries' weights (`raykd data prepare FILE --download` fetches them)."""
