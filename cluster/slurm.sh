@@ -18,16 +18,23 @@ gpus=${SLURM_GPUS_PER_TASK:-${SLURM_GPUS_ON_NODE:-0}}
 options=(--block "--num-cpus=${SLURM_CPUS_PER_TASK:-1}" "--num-gpus=$gpus")
 
 # Other users' jobs share the network, so the token is what keeps them out. It lies in the shared home.
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TMPDIR=${RAYKD_TMP:-/tmp/raykd-$SLURM_JOB_ID}
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 ray get-auth-token --generate >/dev/null 2>&1
 chmod 600 "${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}"
 
+# Ray's files on each node: of a name that nobody can know beforehand, closed to others; $RAYKD_TMP is where, else /tmp.
+RAY_TMPDIR=$(mktemp -d "${RAYKD_TMP:-/tmp}/raykd-XXXXXXXX")
+export RAY_TMPDIR
+others=$((SLURM_JOB_NUM_NODES - 1))
+on_the_others=(srun --overlap --nodes="$others" --ntasks="$others" --exclude="$head")
+trap 'rm -rf "$RAY_TMPDIR"; [ "$others" -eq 0 ] || "${on_the_others[@]}" rm -rf "$RAY_TMPDIR" || true' EXIT
+[ "$others" -eq 0 ] || "${on_the_others[@]}" mkdir -m 700 "$RAY_TMPDIR"
+
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
     ray start --head --node-ip-address="$head" --port="$port" --dashboard-host=127.0.0.1 "${options[@]}" &
-if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+if [ "$others" -gt 0 ]; then
     sleep 10
-    srun --overlap --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks=$((SLURM_JOB_NUM_NODES - 1)) --exclude="$head" \
-        ray start --address="$head:$port" "${options[@]}" &
+    "${on_the_others[@]}" ray start --address="$head:$port" "${options[@]}" &
 fi
 
 export RAY_ADDRESS=$head:$port
@@ -50,5 +57,4 @@ trap - TERM INT
 # shellcheck disable=SC2046  # one word a pid
 kill $(jobs -p) 2>/dev/null || true
 wait || true
-rm -rf "$RAY_TMPDIR"
 exit "$status"

@@ -11,8 +11,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-CREDENTIALS = re.compile(r"(?<=://)[^/\s@?#]+@")
-SECRETS = re.compile(r"(?i)(?<=[?&])((?:\w+[-_])?(?:key|secret|token|password|signature|sig)=)[^&\s]+")
+# User and password of a URI. A password may hold an unquoted "/", as S3 keys do; a port before a path is none.
+CREDENTIALS = re.compile(r"""(?<=://)(?:[^/\s?#]+|[^/\s?#@:]+:(?!\d{1,5}[/?#])[^\s@"'<>]*)@""")
+SECRET = r"(?i)(?<=[?&])([\w.-]*(?:key|secret|token|passw(?:or)?d|pwd|signature|sig|credentials?)=)"
+SECRETS = re.compile(SECRET + r"[^&\s]+")
+# The same in the literal URIs of a module's text: code that puts one together has quotes, braces or signs in between.
+LITERAL = re.compile(r"""://[^\s'"]+""")
+PASSWORDS = re.compile(r"""(?<=\w)://[^/\s@?#'"{}+%:]+:[^/\s?#'"{}+]+@|(?:(?<=http)|(?<=https))://[^/\s@?#'"{}+%:]+@""")
+LITERAL_SECRETS = re.compile(SECRET + r"(?!%[a-z(])[^&\s{}]+")
 AUTHORITY = re.compile(r"[\w+.-]+://[^/\s?#]+@[^/\s?#]*")
 STEERING = [*range(9), *range(11, 32), *range(127, 160)]  # control characters but tab and newline
 STEERING += [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # of the direction of text
@@ -23,6 +29,12 @@ SHOWN = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in 
 def masked(text: str) -> str:
     """Text without the credentials of the URIs in it."""
     return SECRETS.sub(r"\1***", CREDENTIALS.sub("***@", text))
+
+
+def masked_code(text: str) -> str:
+    """A module's text without the credentials of the URIs that stand in it."""
+    text = LITERAL.sub(lambda uri: LITERAL_SECRETS.sub(r"\1***", uri[0]), text)
+    return PASSWORDS.sub("://***@", text)
 
 
 def printable(text: str) -> str:

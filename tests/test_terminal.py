@@ -82,6 +82,9 @@ def test_no_text_steers_the_terminal(capsys, steering):
             "s3://b/x?access_key=***&secret_key=***&session-token=***",
         ),
         ("mail me@host, gs://bucket/a@b", "mail me@host, gs://bucket/a@b"),
+        ("s3://KEY:SEC/RET@bucket/x", "s3://***@bucket/x"),
+        ("https://me:SEC@RET@host/x", "https://***@host/x"),
+        ("http://host:8265/x@y http://host:8265?apikey=SECRET", "http://host:8265/x@y http://host:8265?apikey=***"),
     ],
 )
 def test_credentials_of_uris_are_masked(capsys, text, safe):

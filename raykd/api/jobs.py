@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +10,10 @@ from typing import Any, Literal
 from raykd import UserError
 from raykd.api.starting import loaded_as
 from raykd.launch.jobs import submit as jobs
-from raykd.output import masked
+from raykd.output import masked, masked_code, without_credentials
 from raykd.recipe import Recipe, shipped
 from raykd.recipe.load import Loaded
+from raykd.recipe.serial import to_dict
 from raykd.recipe.source import to_source
 from raykd.storage.atomic import temporary_folder
 from raykd.terminal import Terminal
@@ -100,6 +101,7 @@ def send(request: Request, say: Say) -> Submitted:
     """Start the job, and say what was sent and where to see it; raises UserError before anything is sent."""
     address = request.address or os.environ.get("RAY_API_SERVER_ADDRESS", "")
     check(address, request.storage, request.arguments)
+    check_sources(request.loaded.sources, request.recipe)
     arguments = (*request.arguments, *(("--storage", request.storage) if request.storage else ()))
     client = jobs.connect(address)
     with temporary_folder() as folder:
@@ -123,6 +125,17 @@ def check(address: str, storage: str, words: Sequence[str]) -> None:
             raise UserError(f"{masked(word)}: {said}")
     if storage and "://" not in storage and not storage.startswith(("/", "~")):
         raise UserError(f"storage: {storage!r} is relative; on the cluster only an absolute path or a URI lasts")
+
+
+def check_sources(sources: Mapping[str, str], recipe: Recipe) -> None:
+    """Raise UserError where a recipe or one of the user's modules has a URI with credentials in it."""
+    places, plain = [name for name, text in sources.items() if masked_code(text) != text], to_dict(recipe)
+    if without_credentials(plain) != plain:
+        places.append("the recipe")
+    if places:
+        raise UserError(
+            f"{places[0]} has credentials in a URI, and the cluster keeps what is sent: remove them, and set them there"
+        )
 
 
 def _packed(request: Request, folder: Path) -> tuple[str, str, int]:

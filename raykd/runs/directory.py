@@ -2,7 +2,6 @@
 
 import errno
 import json
-import re
 import secrets
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.data.config import Prepared
-from raykd.output import with_credentials_of, without_credentials
+from raykd.output import masked_code, with_credentials_of, without_credentials
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import comparable, differences, essence, fingerprint
 from raykd.recipe.load import Loaded
@@ -22,8 +21,6 @@ from raykd.runs.results import read_object, read_result
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import STUDENT
 
-# Of a URI in a module's text; code that puts one together has quotes, braces or signs in between.
-PASSWORDS = re.compile(r"""(?<=\w)://[^/\s@?#'"{}+%:]+:[^/\s@?#'"{}+]+@""")
 # Files written by `open_run` and `claim`.
 OPENED = ("recipe.json", "teachers.json", "teachers-form.json", "source", "attempts.json", "data.json")
 
@@ -51,7 +48,7 @@ def write_sources(folder: Folder, loaded: Loaded) -> None:
 
 
 def _without_passwords(text: str) -> bytes:
-    return source_bytes(PASSWORDS.sub("://***@", text))
+    return source_bytes(masked_code(text))
 
 
 def trained_teachers(run: Folder) -> list[str]:

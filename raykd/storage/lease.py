@@ -42,17 +42,12 @@ def held(run: Folder, say: Callable[[str], None]) -> Iterator[str]:
 
 
 def in_use(run: Folder) -> bool:
-    """Whether a process of this machine holds the name of a run on local storage; other machines are not checked."""
-    if run.local is None or not (run.local / ".lock").is_file():
-        return False
-    import fcntl
+    """Whether a process of this machine holds the run's name; other machines are not checked.
 
-    with open(run.local / ".lock", "rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    It only reads: trying the lock would refuse a process that takes it at that moment.
+    """
+    holder = _holder(run)
+    return bool(holder) and holder["machine"] == machine() and _lives(holder)
 
 
 @contextmanager
@@ -82,7 +77,7 @@ def _await_its_end(run: Folder, say: Callable[[str], None]) -> None:
     """Return when nobody holds the lease; a holder that died without releasing it is waited for."""
     first = _holder(run)
     # On this machine the lock shows that the holder is gone; without locks, its process id shows it.
-    if not first or (first["machine"] == machine() and (run.local is not None or not _lives(first["pid"]))):
+    if not first or (first["machine"] == machine() and (run.local is not None or not _lives(first))):
         return
     say(f"{first['host']} held this run: waiting {STALE:.0f} s to see whether it is still running")
     began = time.monotonic()
@@ -119,8 +114,9 @@ def _take(run: Folder) -> str:
 
 
 def _touch(run: Folder, token: str, beat: int) -> None:
-    about = {"token": token, "machine": machine(), "host": socket.gethostname(), "pid": os.getpid(), "beat": beat}
-    run.write(FILE, json.dumps(about))
+    pid = os.getpid()
+    process = {"machine": machine(), "host": socket.gethostname(), "pid": pid, "started": _start_of(pid)}
+    run.write(FILE, json.dumps({"token": token, **process, "beat": beat}))
 
 
 def _beat(run: Folder, token: str, ended: threading.Event) -> None:
@@ -153,5 +149,18 @@ def machine() -> str:
         return socket.gethostname()
 
 
-def _lives(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}")
+def _lives(holder: dict[str, Any]) -> bool:
+    """Whether a holder on this machine still runs; a later process may have its number."""
+    started = _start_of(holder["pid"])
+    # Leases of version 0.1.0 do not say when their process started.
+    return started is not None and holder.get("started", started) == started
+
+
+def _start_of(pid: int) -> int | None:
+    """When a process started, in clock ticks since the boot; None if it has ended, or if its number is damaged."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            state, *numbers = file.read().rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return None if state in "ZX" else int(numbers[18])

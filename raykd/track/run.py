@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from raykd.output import masked
 from raykd.recipe.labels import labels
 from raykd.track import server
 from raykd.track.artifacts import link_teachers, log_artifacts
@@ -88,8 +89,8 @@ class Run:
 
     @property
     def url(self) -> str:
-        """Address of the run, "" while it is offline."""
-        return self.note.url
+        """Address of the run without credentials, "" while it is offline."""
+        return masked(self.note.url)
 
     @property
     def id(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
+from raykd.output import without_credentials
 from raykd.runs.reading import read_local
 from raykd.storage.local_copy import STUDENT
 
@@ -44,7 +45,7 @@ class Notebook:
     def write(self) -> None:
         """Write in place with padding, so that recording a step costs microseconds; JSON may end with blanks."""
         keys = ("id", "name", "project", "entity", "url", "last_step", "parts", "artifacts", "teachers")
-        text = json.dumps({key: getattr(self, key) for key in keys}).encode()
+        text = json.dumps(without_credentials({key: getattr(self, key) for key in keys})).encode()
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             os.pwrite(file, text.ljust(os.fstat(file).st_size), 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import raykd
-from raykd.api.jobs import Request, _packed, check
+from raykd.api.jobs import Request, _packed, check, check_sources
 from raykd.api.starting import loaded_as
 from raykd.recipe.load import load
 
@@ -63,3 +63,15 @@ def test_the_address_and_the_storage_are_checked_before_anything_is_sent():
         check("", "", ())
     with pytest.raises(raykd.UserError, match="relative"):
         check("http://127.0.0.1:8265", "runs", ())
+
+
+@pytest.mark.parametrize("place", ["recipe", "module"])
+def test_credentials_do_not_travel_with_a_recipe(recipe, place):
+    """What is sent lies on the cluster, where others read it."""
+    uri = "s3://KEY:SECRET@bucket/data"
+    shared = replace(recipe, data=replace(recipe.data, shared=uri if place == "recipe" else ""))
+    sources = {"mine.py": f'DATA = "{uri}"' if place == "module" else "DATA = 1"}
+    with pytest.raises(raykd.UserError, match="has credentials in a URI") as refused:
+        check_sources(sources, shared)
+    assert ("mine.py" in str(refused.value)) == (place == "module") and "SECRET" not in str(refused.value)
+    check_sources({"mine.py": "DATA = 1"}, recipe)

@@ -172,3 +172,36 @@ def test_shellcheck_takes_the_script(script):
     done = subprocess.run([tool("shellcheck"), script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert os.access(script, os.X_OK)
+
+
+@pytest.mark.parametrize(("nodes", "ends"), [(1, 0), (3, 5)])
+def test_slurm_nodes_keep_their_files_in_a_private_folder_that_goes_away(tmp_path, nodes, ends):
+    """Stand-ins for SLURM and Ray write down what they are asked for; the folder is looked at while the run trains."""
+    (tmp_path / "bin").mkdir()
+    stand_ins = {
+        "scontrol": "printf 'a\\nb\\nc\\n'",
+        "srun": 'echo "srun $*" >> "$LOG"',
+        "sleep": ":",
+        "ray": 'mkdir -p "$HOME/.ray" && touch "$HOME/.ray/auth_token"',
+        "python": f'stat -c "%a %n" "$RAY_TMPDIR" >> "$LOG"; exit {ends}',
+    }
+    for name, text in stand_ins.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "scratch").mkdir()
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "[a-c]", "SLURM_JOB_NUM_NODES": str(nodes)}
+    here = {"LOG": str(tmp_path / "log"), "HOME": str(tmp_path), "RAYKD_TMP": str(tmp_path / "scratch")}
+    environment = slurm | here | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", CLUSTER / "slurm.sh", "digits/kd"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == ends, done.stderr
+    log = (tmp_path / "log").read_text()
+    mode, folder = re.search(r"^(\d+) (/\S+)$", log, re.MULTILINE).groups()
+    assert mode == "700" and re.fullmatch(rf"{tmp_path}/scratch/raykd-\w{{8}}", folder)
+    assert not any((tmp_path / "scratch").iterdir())
+    elsewhere = [line for line in log.splitlines() if "--exclude=a" in line and "ray start" not in line]
+    made, removed = (
+        f"--nodes={nodes - 1} --ntasks={nodes - 1} --exclude=a {what} {folder}" for what in ("mkdir -m 700", "rm -rf")
+    )
+    assert [line.removeprefix("srun --overlap ") for line in elsewhere] == [made, removed][: 2 * (nodes > 1)]

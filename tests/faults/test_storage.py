@@ -239,6 +239,20 @@ def test_a_dead_holder_on_this_machine_is_replaced_at_once(tmp_path):
         pass
 
 
+def test_looking_whether_a_run_is_in_use_disturbs_nobody(tmp_path, monkeypatch):
+    """It takes no lock: a run that starts at that moment would be refused."""
+    run = Folder(tmp_path)
+    assert not lease.in_use(run)
+    with lease.held(run, pytest.fail), monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", lambda *arguments: pytest.fail("a lock was taken"))
+        assert lease.in_use(run)
+        about = run.read_json(lease.FILE)
+    assert not lease.in_use(run)
+    for other in ({"pid": 2**22 + 1}, {"started": about["started"] + 1}, {"machine": "gone"}, {"pid": "1/../1\0"}):
+        run.write(lease.FILE, json.dumps(about | other))
+        assert not lease.in_use(run), other
+
+
 def test_read_only_storage_is_refused_before_anything_starts(stage, tmp_path):
     place = tmp_path / "fixed"
     place.mkdir()

@@ -19,7 +19,9 @@ from raykd.storage.folder import Folder
 
 SOURCE = """
 shared = "s3://KEY:SECRET@bucket/data"
+other = "https://SECRET@host/w.pth", "s3://bucket/data?access_key=A&secret_key=SECRET%2FSECRET&region=b"
 address = "postgres://" + user + ":" + password + "@host", f"s3://{key}:{secret}@bucket"
+signed = f"https://host/x?token={token}&v=1", "https://host/?sig=%s" % signature, "git+ssh://git@host/x"
 """
 
 
@@ -39,7 +41,7 @@ def test_no_credentials_are_written(tmp_path):
     for path in filter(Path.is_file, tmp_path.rglob("*")):
         assert "SECRET" not in path.read_text(), path
     assert "gs://***@bucket/data" in run.read("recipe.json").decode()
-    assert 'f"s3://{key}:{secret}@bucket"' in run.read("source/mine.py").decode()
+    assert SOURCE.splitlines()[3:] == run.read("source/mine.py").decode().splitlines()[3:]  # no literal secrets
 
 
 def test_a_run_goes_on_with_other_credentials(tmp_path):

@@ -75,6 +75,18 @@ def test_upload(server, directory, recipe):
     assert run.url == f"{server.url}/someone/raykd/runs/{run.id}"
 
 
+def test_a_password_in_the_servers_address_is_written_nowhere(server, directory, recipe, monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", server.url.replace("://", "://me:SECRET@"))
+    run = start(recipe(), name="a", directory=directory)
+    log(run, range(2))
+    run.note.url = "https://me:SECRET@host/someone/raykd/runs/1"
+    run.finish("finished")
+    run.note.write()
+    assert run.url == "https://***@host/someone/raykd/runs/1"
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert len(files) > 3 and not [str(path) for path in files if b"SECRET" in path.read_bytes()]
+
+
 def test_teacher_is_an_input(server, directory, recipe, tmp_path):
     other = tmp_path / "teacher"
     other.mkdir()
