@@ -73,6 +73,15 @@ def map_distance(a: Tensor, b: Tensor) -> Tensor:
     return difference.square().sum(tuple(range(1, a.ndim))) / a[0].numel()
 
 
+def spatial_mean(x: Tensor) -> Tensor:
+    """Mean of a feature map over its positions, [B, D, h, w] → [B, D].
+
+    For maps that lie channels last over one dimension of positions: the gradient of `x.mean((2, 3))` lies channels
+    first, and adding it to others takes several times as long.
+    """
+    return x.mean((2, 3)) if x.is_contiguous() else x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+
+
 def entropy(logits: Tensor) -> Tensor:
     """Shannon entropy in nats of softmax(logits), [..., C] → [...]; 0 where one class has all.
 

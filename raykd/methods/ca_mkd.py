@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.fields import NonNegative, PositiveInt
-from raykd.losses import cross_entropy, map_distance
+from raykd.losses import cross_entropy, map_distance, spatial_mean
+from raykd.methods.base.head import apply_head, pools_by_mean
 from raykd.methods.base.multi_teacher import (
     Features,
     FeatureTerm,
@@ -68,6 +69,19 @@ def embedding(student_width: int, teacher_width: int, hidden: int = 0) -> nn.Seq
         return nn.Sequential(*_unit(student_width, teacher_width, 1))
     first, last = _unit(student_width, hidden, 1), _unit(hidden, teacher_width, 1)
     return nn.Sequential(*first, *_unit(hidden, hidden, 3), *last)
+
+
+def embed(part: nn.Sequential, feature_map: Tensor, size: Sequence[int]) -> Tensor:
+    """An embedding of a map [B, D, h, w] at another size: [B, D', *size].
+
+    A map is enlarged behind the first convolution. The result is the same up to rounding, since both are linear, one in
+    channels, the other in positions, and the convolution then has fewer positions to work on.
+    """
+    if feature_map.shape[2] >= size[0]:
+        embedded: Tensor = part(resize(feature_map, size))
+    else:
+        embedded = part[1:](resize(part[0](feature_map), size))
+    return embedded
 
 
 def _unit(in_channels: int, channels: int, kernel: int) -> list[nn.Module]:
@@ -121,15 +135,22 @@ class EmbeddingTerm(FeatureTerm):
         for teacher in teachers:
             expect_chain("ca_mkd", "lets the teacher's own head classify maps", teacher)
         self.teachers = tuple(teachers)  # a tuple registers nothing: their heads are read, not trained
+        self.pool_by_mean = tuple(pools_by_mean(teacher) for teacher in teachers)
         width = student.width(self.student_feature)
         hidden = max(width // rule.factor, 1) if rule.convs else 0
         self.embeddings = nn.ModuleList(embedding(width, t.width(t.last_stage), hidden) for t in teachers)
 
     def forward(self, student: Tensor, teachers: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        embedded = [embed(resize(student, t.shape[2:])) for embed, t in zip(self.embeddings, teachers, strict=True)]
-        projected = [t.classify(e) for t, e in zip(self.teachers, embedded, strict=True)]
+        embedded = [embed(part, student, t.shape[2:]) for part, t in zip(self.embeddings, teachers, strict=True)]
+        projected = [self._classify(k, e) for k, e in enumerate(embedded)]
         weights = confidence_weights(projected, labels).mean(1).detach()
         return feature_loss(embedded, teachers, projected, labels), {"feature_weights": weights}
+
+    def _classify(self, k: int, embedded: Tensor) -> Tensor:
+        """Logits [B, C] that teacher k's own head makes of a map [B, D, h, w]."""
+        if self.pool_by_mean[k]:
+            return apply_head(self.teachers[k], spatial_mean(embedded))
+        return self.teachers[k].classify(embedded)
 
 
 class CAMKD(MultiTeacher):

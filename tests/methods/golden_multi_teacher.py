@@ -1,6 +1,6 @@
 """CA-MKD's remaining paths against file 09: embeddings, weighted hints, pairs of rules, whole steps on networks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import losses
-from raykd.contract import Batch
+from raykd.contract import Batch, Output
 from raykd.methods.aekd import Agreement
 from raykd.methods.base.multi_teacher import Features, MultiTeacher, Weighting, weighted_divergence
 from raykd.methods.ca_mkd import Confidence, Embeddings, embedding
@@ -111,16 +111,18 @@ def stack(case: Case) -> Tensor:
 
 
 def stand_ins(case: Case, maps: Sequence[Tensor], stage: str) -> tuple[SimpleNamespace, list[SimpleNamespace]]:
-    """A student and teachers that have nothing but the shapes of one map, and the teachers' classifiers."""
+    """A student and teachers that have nothing but the shape of one map, and the teachers' heads."""
 
     def stand_in(feature_map: Tensor, k: int) -> SimpleNamespace:
-        def classify(x: Tensor) -> Tensor:
-            return F.linear(x.mean((2, 3)), case(f"fc{k}_W").detach(), case(f"fc{k}_b").detach())
+        def run_from(start: str, x: Tensor, features: Collection[str]) -> Output:
+            pooled = x.mean((2, 3)) if start == "pooled" else x
+            logits = F.linear(pooled, case(f"fc{k}_W").detach(), case(f"fc{k}_b").detach())
+            return Output(logits, {"pooled": pooled})
 
-        shapes = {stage: tuple(feature_map.shape[1:])}
         width = feature_map.shape[1]
-        about = {"name": "stand-in", "is_chain": True, "last_stage": stage}
-        return SimpleNamespace(**about, shapes=shapes, width=lambda feature: width, classify=classify)
+        shapes = {stage: tuple(feature_map.shape[1:]), "pooled": (width,)}
+        about = {"name": "stand-in", "is_chain": True, "last_stage": stage, "parameters": lambda: iter([feature_map])}
+        return SimpleNamespace(**about, shapes=shapes, width=lambda feature: width, run_from=run_from)
 
     return stand_in(case("feat_s"), -1), [stand_in(m, k) for k, m in enumerate(maps)]
 

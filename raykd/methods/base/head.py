@@ -14,13 +14,19 @@ def apply_head(network: Staged, vectors: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def pools_by_mean(network: Staged) -> bool:
+    """Whether what enters the network's head is the mean of its last stage's map."""
+    shape = network.shapes[network.last_stage]
+    if len(shape) != 3 or network.shapes["pooled"] != shape[:1] or not network.is_chain:
+        return False
+    probe = torch.linspace(-1, 1, shape[0] * shape[1] * shape[2]).reshape(1, *shape)
+    probe = probe.to(next(network.parameters()))
+    pooled = network.run_from("pooled", probe, ("pooled",)).features["pooled"]
+    return torch.allclose(pooled, probe.mean((2, 3)), atol=1e-5)
+
+
 def expect_mean_pooling(method: str, network: Staged) -> None:
     """Raise UserError unless what enters the network's head is the mean of its last stage's map."""
-    shape = network.shapes[network.last_stage]
-    if len(shape) == 3 and network.shapes["pooled"] == shape[:1] and network.is_chain:
-        probe = torch.linspace(-1, 1, shape[0] * shape[1] * shape[2]).reshape(1, *shape)
-        probe = probe.to(next(network.parameters()))
-        pooled = network.run_from("pooled", probe, ("pooled",)).features["pooled"]
-        if torch.allclose(pooled, probe.mean((2, 3)), atol=1e-5):
-            return
-    raise UserError(f"{method} needs a head that reads the mean of the last map, which {network.name} does not have")
+    if not pools_by_mean(network):
+        what = "a head that reads the mean of the last map"
+        raise UserError(f"{method} needs {what}, which {network.name} does not have")
