@@ -17,6 +17,7 @@ from raykd.methods.supervised import Supervised
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import Staged
+from raykd.teachers.cache.claims import Claims
 from raykd.teachers.cache.formats import Full
 from raykd.teachers.cache.row_files import Layout, RowFiles
 from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
@@ -71,7 +72,8 @@ def _cached(case: Case, mixed: bool, repetitions: int) -> dict:
             shapes = {"logits": (CLASSES,)} | {name: teacher.shapes[name] for name in features}
             forms = {name: Full(shape, "float16") for name, shape in shapes.items()}
             place = Path(folder) / str(next(numbers))
-            return TeacherCache({name: _tensor(place / name, form) for name, form in forms.items()}, writer)
+            tensors = {name: _tensor(place / name, form) for name, form in forms.items()}
+            return TeacherCache(tensors, writer, Claims(place))
 
         sides = {
             "original": only_ours(alone, CLASSES, mixed=mixed),

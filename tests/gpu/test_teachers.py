@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
+from raykd.teachers.cache.claims import Claims
 from raykd.teachers.cache.formats import Full
 from raykd.teachers.cache.row_files import Layout, RowFiles
 from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
@@ -70,7 +71,8 @@ def test_cached_outputs_are_the_teachers(device, tmp_path):
     features = (taught.network.last_stage, "pooled")
     shapes = {"logits": (10,)} | {name: taught.network.shapes[name] for name in features}
     writer, at = WriteBehind(pytest.fail), np.arange(8)
-    cache = TeacherCache({name: tensor_cache(tmp_path / name, shape) for name, shape in shapes.items()}, writer)
+    tensors = {name: tensor_cache(tmp_path / name, shape) for name, shape in shapes.items()}
+    cache = TeacherCache(tensors, writer, Claims(tmp_path))
     live = taught.output(images, features)
     first = cache.output(at, device, lambda: live)
     writer.close()

@@ -124,12 +124,18 @@ class Written(list):
     def put(self, *given):
         self.append(to_host(given[2]))
 
+    def after(self, call):
+        call()
+
 
 class Nothing:
-    """Files that hold nothing."""
+    """Files that hold nothing, and that nobody claims."""
 
     def read(self, addresses):
         return None
+
+    def take(self, addresses):
+        return False
 
 
 @pytest.mark.parametrize("name", ["KD", "CAMKD", "OFD"])
@@ -146,7 +152,7 @@ def test_a_step_that_fills_a_cache_never_waits(name):
 def with_cache(taught, features, written):
     shapes = {"logits": (SIZES.classes,)} | {name: taught.network.shapes[name] for name in features}
     tensors = {name: TensorCache(name, Full(shape, "float16"), Nothing()) for name, shape in shapes.items()}
-    return replace(taught, cache=TeacherCache(tensors, written))
+    return replace(taught, cache=TeacherCache(tensors, written, Nothing()))
 
 
 class Faults:

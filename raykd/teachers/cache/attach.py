@@ -11,6 +11,7 @@ from raykd.models.staged import Staged
 from raykd.recipe import Recipe
 from raykd.recipe.length import total_steps
 from raykd.teachers.cache import folders
+from raykd.teachers.cache.claims import Claims
 from raykd.teachers.cache.compression import suits
 from raykd.teachers.cache.formats import Format, Full, TopK
 from raykd.teachers.cache.key import digest_of, key_of
@@ -65,7 +66,7 @@ def attach_cache(
     plans = [_planned(t, recipe, names, data) for t, names in zip(teachers, features or [()] * len(teachers))]
     images = data.distinct(total_steps(recipe, data.size))
     check_free_space([plan for each in plans for plan in each], images, recipe.teachers.cache_gb, say)
-    caches = [TeacherCache({plan.what: _opened(plan, writer.say) for plan in each}, writer) for each in plans]
+    caches = [_cache(each, writer) for each in plans]
     return [replace(teacher, cache=cache) for teacher, cache in zip(teachers, caches, strict=True)]
 
 
@@ -118,6 +119,11 @@ def check_free_space(plans: Sequence[Planned], images: int, most_gb: float, say:
 
 def gb(count: float) -> str:
     return f"{count / 1e9:.2f} GB"
+
+
+def _cache(plans: Sequence[Planned], writer: WriteBehind) -> TeacherCache:
+    tensors = {plan.what: _opened(plan, writer.say) for plan in plans}
+    return TeacherCache(tensors, writer, Claims(tensors["logits"].files.folder))
 
 
 def _opened(plan: Planned, warn: Callable[[str], None]) -> TensorCache:

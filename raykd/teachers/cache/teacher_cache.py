@@ -9,6 +9,7 @@ from torch import Tensor
 
 from raykd.contract import Output
 from raykd.data.transfer import to_device
+from raykd.teachers.cache.claims import Claims
 from raykd.teachers.cache.formats import Format, mark_of
 from raykd.teachers.cache.row_files import RowFiles
 from raykd.teachers.cache.write_behind import WriteBehind
@@ -36,26 +37,41 @@ class TensorCache:
 class TeacherCache:
     """One teacher's cache. Any number of runs may read and fill the same files at once."""
 
-    def __init__(self, tensors: Mapping[str, TensorCache], writer: WriteBehind):
-        """tensors: "logits", and the features that the method reads, by name."""
-        self.tensors, self._writer = tensors, writer
+    def __init__(self, tensors: Mapping[str, TensorCache], writer: WriteBehind, claims: Claims):
+        """tensors: "logits", and the features that the method reads, by name. claims: on rows of logits."""
+        self.tensors, self._writer, self._claims = tensors, writer, claims
 
     def output(self, addresses: np.ndarray, device: torch.device, compute: Callable[[], Output]) -> Output:
         """The teacher's output at addresses [B]; if a row is missing, the whole batch is computed.
 
-        Fresh outputs are passed through the files' format too, so that runs that fill the cache and runs that read it
-        get the same numbers.
+        Where another process is computing it, its rows are awaited and read. Fresh outputs are passed through the
+        files' format too, so that runs that fill the cache and runs that read it get the same numbers.
         """
-        read = {name: tensor.read(addresses, device) for name, tensor in self.tensors.items()}
-        found = {name: values for name, values in read.items() if values is not None}
-        missing = [name for name in read if name not in found]
-        if missing:
-            found |= self._filled(addresses, compute(), missing)
+        found = self._read(addresses, device)
+        if len(found) < len(self.tensors):
+            found = self._computed(addresses, device, compute)
         return Output(found.pop("logits"), found)
 
     def holds(self, addresses: np.ndarray) -> bool:
         """Whether the rows at addresses [B] are complete and intact."""
         return all(tensor.files.read(addresses) is not None for tensor in self.tensors.values())
+
+    def _read(self, addresses: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        """What is complete and intact."""
+        read = {name: tensor.read(addresses, device) for name, tensor in self.tensors.items()}
+        return {name: values for name, values in read.items() if values is not None}
+
+    def _computed(
+        self, addresses: np.ndarray, device: torch.device, compute: Callable[[], Output]
+    ) -> dict[str, Tensor]:
+        claimed = self._claims.take(addresses)
+        try:
+            found = self._read(addresses, device)  # again: what another process has written meanwhile
+            missing = [name for name in self.tensors if name not in found]
+            return found | self._filled(addresses, compute(), missing) if missing else found
+        finally:
+            if claimed:
+                self._writer.after(lambda: self._claims.give_up(addresses))
 
     def _filled(self, addresses: np.ndarray, live: Output, missing: list[str]) -> dict[str, Tensor]:
         values, found = {"logits": live.logits, **live.features}, {}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raykd.data.transfer import Fetched, to_host
 
-DEPTH = 16  # maximum number of unwritten tensors in host memory
+DEPTH = 16  # maximum length of the queue, and so of unwritten tensors in host memory
 
 
 class Target(Protocol):
@@ -34,6 +34,10 @@ class WriteBehind:
             self._waiting.append(self._thread.submit(self._write, target, addresses, to_host(rows), mark))
         while self._waiting and (len(self._waiting) > DEPTH or self._waiting[0].done()):
             self._waiting.popleft().result()
+
+    def after(self, call: Callable[[], None]) -> None:
+        """Have `call` called when all rows that are queued now are written, or have been dropped."""
+        self._waiting.append(self._thread.submit(call))
 
     def close(self) -> None:
         """Wait until everything is written; raises the error of a write."""

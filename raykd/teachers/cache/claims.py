@@ -1,0 +1,50 @@
+"""Which process computes missing rows, so that runs side by side ask a teacher once between them.
+
+A claim is a record lock on a file beside the rows, of as many bytes as there are rows, at their addresses. The
+kernel drops it when its process ends, however that comes about. Nothing depends on claims but time: where a file system
+has no locks, or a claim is not given up in time, a process computes for itself.
+"""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+NAME, PATIENCE, INTERVAL = (
+    "claims",
+    60.0,
+    0.002,
+)  # a file; seconds that another process is waited for, and between looks
+
+
+class Claims:
+    """The claims of this process on the rows of one cache."""
+
+    def __init__(self, folder: Path):
+        # Never closed: a record lock ends as soon as its process closes any descriptor of the file.
+        self._file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def take(self, addresses: np.ndarray) -> bool:
+        """Claim the rows at addresses [B], after waiting for a process that has them; False: compute without a claim.
+
+        Addresses that do not follow each other are not claimed: what lies between them is another's.
+        """
+        if (np.diff(addresses) != 1).any():
+            return False
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, len(addresses), int(addresses[0]))
+                return True
+            except (BlockingIOError, PermissionError):  # another process has them
+                if time.monotonic() > until:
+                    return False
+                time.sleep(INTERVAL)
+            except OSError:  # a file system without locks
+                return False
+
+    def give_up(self, addresses: np.ndarray) -> None:
+        """The rows at addresses [B], which `take` claimed, are written, or never will be."""
+        fcntl.lockf(self._file, fcntl.LOCK_UN, len(addresses), int(addresses[0]))
