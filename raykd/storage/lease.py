@@ -19,12 +19,17 @@ from raykd.storage.folder import Folder
 
 FILE = "lease.json"
 BEAT = 10.0  # seconds between two heartbeats
+RETRY = 3.0  # seconds between two tries of those who wait for a name
 STALE = 45.0  # seconds without a heartbeat after which the holder counts as dead
+
+
+class Held(UserError):
+    """Another driver holds the name."""
 
 
 @contextmanager
 def held(run: Folder, say: Callable[[str], None]) -> Iterator[str]:
-    """Context that holds the run's name; gives the holder's token. Raises UserError if another driver holds it."""
+    """Context that holds the run's name; gives the holder's token. Raises Held if another driver does."""
     run.create()
     with _alone_on_this_machine(run):
         _await_its_end(run, say)
@@ -39,6 +44,16 @@ def held(run: Folder, say: Callable[[str], None]) -> Iterator[str]:
             beating.join()
             if _holder(run).get("token") == token:
                 run.delete(FILE)
+
+
+def wait_until_free(run: Folder) -> None:
+    """Return when no other driver holds the name."""
+    while True:
+        try:
+            with held(run, lambda line: None):
+                return
+        except Held:
+            time.sleep(RETRY)
 
 
 def in_use(run: Folder) -> bool:
@@ -90,8 +105,8 @@ def _await_its_end(run: Folder, say: Callable[[str], None]) -> None:
             raise refusal(run, f"{now['pid']} on {now['host']}")
 
 
-def refusal(run: Folder, who: str) -> UserError:
-    return UserError(f"another process {who} is training {run} right now: wait for it, or give another --name")
+def refusal(run: Folder, who: str) -> Held:
+    return Held(f"another process {who} is training {run} right now: wait for it, or give another --name")
 
 
 def _holder(run: Folder) -> dict[str, Any]:

@@ -59,6 +59,8 @@ class StudyProgress(JobsProgress):
         teachers = [name for name in self.queue.jobs if name not in self._runs]
         there = sum(self.queue.states[name].status == "finished" for name in teachers)
         taught = f"   {there} of {len(teachers)} teachers" if teachers else ""
+        if self.queue.elsewhere:
+            taught += f" ({len(self.queue.elsewhere)} by another process)"
         counts = f"{len(self.finished)} of {len(self._runs)} runs{taught}"
         title = f"{counts}   {cpus_in_use()}   {duration(seconds)}{ending}"
         size = self.console.size

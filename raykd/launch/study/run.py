@@ -18,7 +18,7 @@ from raykd.launch.study.progress import StudyProgress
 from raykd.launch.study.record import Record
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.queue import Job, Queue
-from raykd.launch.trials.side_by_side import names_held, run_jobs
+from raykd.launch.trials.side_by_side import run_jobs
 from raykd.launch.trials.tuner import at_once, with_fixed_workers
 from raykd.recipe.changes import change
 from raykd.recipe.load import LoadedStudy
@@ -92,8 +92,7 @@ class StudyRun:
             return
         queue = Queue(missing | jobs, at_once, self.most)
         progress = StudyProgress(queue, self.storage, self.display.console, self.record, self.runs, self.finished)
-        with names_held(list(missing), self.storage, self.display.console.print):
-            run_jobs(self.loaded.of(self.cells[0].recipe), queue, progress, self.folder)
+        run_jobs(self.loaded.of(self.cells[0].recipe), queue, progress, self.folder)
         self.reasons |= {name: state.reason for name, state in queue.states.items() if state.status == "failed"}
 
     def _searched(self, runs: Sequence[CellRun]) -> list[list[CellRun]]:

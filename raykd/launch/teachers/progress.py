@@ -14,6 +14,7 @@ class TeacherProgress(JobsProgress):
         for name in ("teacher", "state", "epoch", "top-1"):
             table.add_column(name)
         for name, state in self.queue.states.items():
-            told = f"{state.status}: {state.reason}" if state.reason else state.status
+            status = "trained by another process" if state.status == "elsewhere" else state.status
+            told = f"{status}: {state.reason}" if state.reason else status
             table.add_row(name, told, f"{state.epoch:g}", "" if state.top1 is None else f"{100 * state.top1:.2f} %")
         return table

@@ -1,5 +1,6 @@
 """The teachers of a recipe: finished runs are found by their fingerprints, missing ones are trained in parallel."""
 
+import secrets
 from dataclasses import replace
 
 from rich.text import Text
@@ -11,8 +12,8 @@ from raykd.launch.driver.display import Display
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.queue import Job
 from raykd.recipe import Recipe
-from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import Loaded
+from raykd.storage import lease
 from raykd.storage.folder import Folder
 
 
@@ -43,7 +44,18 @@ def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) ->
                 return
     for job in jobs:
         teachers = [(Folder(plan.storage) / name).place for name in job.teachers]
-        driver.train(loaded, job.recipe, job.name, plan.storage, teachers, display)
+        _alone(loaded, job, plan.storage, teachers, display)
+
+
+def _alone(loaded: Loaded, job: Job, storage: str, teachers: list[str], display: Display) -> None:
+    """Train one teacher; wait for it while another driver does."""
+    while True:
+        try:
+            driver.train(loaded, job.recipe, job.name, storage, teachers, display)
+            return
+        except lease.Held:
+            display.console.print(f"{job.name} is being trained by another process: waiting for it")
+            lease.wait_until_free(Folder(storage) / job.name)
 
 
 def can_be_a_trial(recipe: Recipe) -> bool:
@@ -62,7 +74,7 @@ def capacity(teachers: list[Recipe], at_most: int) -> int:
 def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int, display: Display) -> None:
     from raykd.launch.teachers.progress import TeacherProgress
     from raykd.launch.trials.queue import Queue
-    from raykd.launch.trials.side_by_side import names_held, run_jobs
+    from raykd.launch.trials.side_by_side import run_jobs
     from raykd.launch.trials.tuner import at_once, with_fixed_workers
 
     queue = Queue(
@@ -70,9 +82,13 @@ def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int
     )
     told = f", {concurrent} at once: {', '.join(queue.jobs)}"
     display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), told))
-    scratch = Folder(storage) / f"teachers/.{fingerprint(jobs[0].recipe)}"
-    with names_held(list(queue.jobs), storage, display.console.print):
-        run_jobs(loaded, queue, TeacherProgress(queue, storage, display.console), scratch)
+    scratch = f".{secrets.token_hex(6)}"  # two drivers may train different ones of the same teachers
+    try:
+        run_jobs(
+            loaded, queue, TeacherProgress(queue, storage, display.console), Folder(storage) / "teachers" / scratch
+        )
+    finally:
+        (Folder(storage) / "teachers").delete(scratch)
     failed = {name: state.reason for name, state in queue.states.items() if state.status != "finished"}
     if failed:
         reasons = "; ".join(f"{name}: {reason or 'it did not finish'}" for name, reason in failed.items())

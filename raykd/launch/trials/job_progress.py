@@ -7,6 +7,7 @@ from ray.tune import Callback
 
 from raykd.launch.trials.progress import LiveTable, error_of
 from raykd.launch.trials.queue import Queue
+from raykd.launch.trials.teacher_leases import TeacherLeases
 from raykd.launch.trials.trial import OUTCOME
 from raykd.output import masked
 from raykd.runs import directory
@@ -20,6 +21,29 @@ class JobsProgress(LiveTable, Callback):
     def __init__(self, queue: Queue, storage: str, console: Terminal):
         self.queue, self.storage, self.console = queue, storage, console
         self._began = time.monotonic()
+
+    def share_teachers(self, leases: TeacherLeases) -> None:
+        """Begin with the teachers whose names are held here, and name those that other drivers train."""
+        self._leases = leases
+        for name in self.queue.teachers:
+            self.queue.states[name].status = "elsewhere"
+        self._settle_teachers()
+        for name in self.queue.elsewhere:
+            self.console.print(f"{name} is being trained by another process: waiting for it, the rest goes on")
+
+    def _settle_teachers(self) -> None:
+        """A teacher whose name was just taken was trained by another driver, or is to be trained here."""
+        for name in self._leases.taken():
+            result = directory.result_of(Folder(self.storage) / name)
+            if result is None or result["status"] != "finished":
+                self.queue.states[name].status = "waiting"
+                continue
+            self.queue.finish(name)
+            self._leases.release(name)
+            self.say(name, f"was trained by another process, top-1 {100 * result['top1']:.2f} %")
+
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        self._settle_teachers()
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self.queue.states[str(trial)].began = time.monotonic()
@@ -38,6 +62,7 @@ class JobsProgress(LiveTable, Callback):
         result = directory.result_of(run)
         if result is not None:
             self.queue.finish(name)
+            self._leases.release(name)
             self.ended([name])
             self.say(name, f"finished, top-1 {100 * result['top1']:.2f} %")
         else:
@@ -48,6 +73,8 @@ class JobsProgress(LiveTable, Callback):
 
     def _failed(self, name: str, reason: str) -> None:
         names = self.queue.fail(name, reason)
+        for each in names:
+            self._leases.release(each)
         self.ended(names)
         for each in names:
             self.say(each, f"failed: {self.queue.states[each].reason}")

@@ -6,7 +6,8 @@ from typing import Literal
 
 from raykd.recipe import Recipe
 
-Status = Literal["waiting", "running", "finished", "failed"]
+Status = Literal["elsewhere", "waiting", "running", "finished", "failed"]
+"""elsewhere: a teacher that another driver trains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,17 @@ class Queue:
 
     @property
     def empty(self) -> bool:
-        """Whether no job is waiting."""
-        return not self._all("waiting")
+        """Whether no job will start any more."""
+        return not self._all("waiting") and not self.elsewhere
+
+    @property
+    def teachers(self) -> list[str]:
+        return [name for name, job in self.jobs.items() if job.role == "teacher"]
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """Teachers that another driver trains."""
+        return self._all("elsewhere")
 
     def finish(self, name: str) -> None:
         self.states[name].status = "finished"

@@ -1,7 +1,5 @@
 """Ordinary runs in parallel, each a Tune trial that starts as soon as its teachers are finished."""
 
-from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from raykd.launch.job_spec import JobSpec, job_of, unpack
 from raykd.launch.jobs import wandb_key
 from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.queue import Job, Queue
+from raykd.launch.trials.teacher_leases import teacher_leases
 from raykd.launch.trials.trial import OUTCOME, recording_failure, train
 from raykd.launch.trials.tuner import Trials, run
 from raykd.recipe import Recipe
@@ -68,6 +67,7 @@ class Plan:
 def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Folder) -> None:
     """Run all jobs of a queue, resuming interrupted ones; afterwards their states say how they ended.
 
+    A teacher that another driver is training is waited for, and trained here if that driver ends without it.
     scratch: for Tune's own files, on storage that all nodes see. Raises Interrupted after SIGINT or SIGTERM.
     """
     import ray
@@ -84,7 +84,8 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
         one_job(ray.get(reference), config["id"])
 
     placement_groups.reap()
-    with progress.shown():
+    with teacher_leases(queue.teachers, progress.storage, progress.console.print) as leases, progress.shown():
+        progress.share_teachers(leases)
         run(
             Trials(
                 trainable=trainable,
@@ -123,14 +124,3 @@ def one_job(plan: Plan, name: str) -> None:
     with recording_failure(run):
         directory.open_run(run, Loaded(recipe, Path(), plan.sources, ""), recipe, list(job.trained))
         train(job, plan.key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")}))
-
-
-@contextmanager
-def names_held(names: list[str], storage: str, say: Callable[[str], None]) -> Any:
-    """Context in which no other process trains under these names."""
-    from raykd.storage import lease
-
-    with ExitStack() as stack:
-        for name in names:
-            stack.enter_context(lease.held(Folder(storage) / name, say))
-        yield

@@ -1,0 +1,110 @@
+"""Teachers that several drivers need: one trains them, the others wait, and take over from one that died."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from raykd.commands.study import choose
+from raykd.launch.driver.display import Display
+from raykd.launch.study.run import StudyRun
+from raykd.launch.teachers.names import run_name, wanted
+from raykd.launch.teachers.progress import TeacherProgress
+from raykd.launch.trials import teacher_leases
+from raykd.launch.trials.queue import Job, Queue
+from raykd.recipes.digits.supervised import recipe as digits
+from raykd.storage import lease
+from raykd.storage.folder import Folder
+from tests.launch import tiny_study
+from tests.launch.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(teacher_leases, "RETRY", 0.05)
+
+
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_name_that_another_driver_holds_is_taken_when_it_is_free(tmp_path):
+    said, there = [], set()
+    with lease.held(Folder(tmp_path) / "teachers/b", said.append):
+        leases = teacher_leases.TeacherLeases(str(tmp_path), said.append)
+        leases.take(["teachers/a", "teachers/b"])
+        assert list(leases.taken()) == ["teachers/a"]
+        with pytest.raises(lease.Held, match="is training .*teachers/a right now"):
+            with lease.held(Folder(tmp_path) / "teachers/a", said.append):
+                pass
+    until(lambda: there.update(leases.taken()) or there == {"teachers/b"})
+    leases.release("teachers/a")
+    with lease.held(Folder(tmp_path) / "teachers/a", said.append):
+        leases.close()
+    with lease.held(Folder(tmp_path) / "teachers/b", said.append):
+        assert said == []
+
+
+def test_what_another_driver_trained_is_finished_and_what_it_left_is_trained_here(tmp_path):
+    jobs = [Job(name=f"teachers/{name}", recipe=replace(digits, workers=1), role="teacher") for name in "ab"]
+    student = Job(name="student", recipe=replace(digits, workers=1), teachers=("teachers/a",))
+    queue = Queue({job.name: job for job in [*jobs, student]}, lambda recipe: 1)
+    text = io.StringIO()
+    progress = TeacherProgress(queue, str(tmp_path), Console(file=text, width=200))
+    leases = teacher_leases.TeacherLeases(str(tmp_path), text.write)
+    with lease.held(Folder(tmp_path) / "teachers/a", print), lease.held(Folder(tmp_path) / "teachers/b", print):
+        leases.take(queue.teachers)
+        progress.share_teachers(leases)
+        assert queue.next() is None and not queue.empty
+        assert text.getvalue().count("is being trained by another process: waiting for it") == 2
+        result = dict.fromkeys(("epochs", "seed", "workers", "restarts", "seconds", "images_per_second"), 1)
+        result |= {"name": "a", "method": "supervised", "status": "finished", "top1": 0.5, "parameters": 1}
+        (Folder(tmp_path) / "teachers/a").write("result.json", json.dumps(result))
+    until(lambda: progress.on_step_end(0, []) or not queue.elsewhere)
+    assert queue.states["teachers/a"].status == "finished" and "by another process, top-1 50.00 %" in text.getvalue()
+    assert [queue.next().name, queue.next().name] == ["teachers/b", "student"] and queue.empty
+    leases.close()
+
+
+DIES_WITHOUT_IT = """
+import os, signal, sys, time
+from pathlib import Path
+from raykd.storage import lease
+from raykd.storage.folder import Folder
+
+with lease.held(Folder(sys.argv[1]), print):
+    print("held", flush=True)
+    while not Path(sys.argv[2]).exists():
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_without_a_teacher_of_another_driver_and_trains_it_when_that_driver_dies(
+    ray, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    runs = tmp_path / "runs"
+    path = tiny_study.write(tmp_path, "shared_table", tmp_path / "data")
+    chosen = choose([str(path), "--storage", str(runs), "--name", "table", "--seeds", "0", "--columns", "small"])
+    (teacher,) = {run_name(teacher) for cell in chosen.cells for teacher in wanted(cell.recipe)}
+    alone = runs / "table/alone/small/0/result.json"
+    command = [sys.executable, "-c", DIES_WITHOUT_IT, str(runs / teacher), str(alone)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        text, options = io.StringIO(), chosen.options
+        given = (chosen.cells, options.seeds, options.name, options.storage, 0, chosen.published)
+        study = StudyRun(chosen.loaded, *given, Display(Console(file=text, width=300)))
+        assert study.run() == [] and other.wait() == -9
+    assert f"{teacher} is being trained by another process: waiting for it" in text.getvalue()
+    order = [line.split(" s  ")[1] for line in text.getvalue().splitlines() if "finished, top-1" in line]
+    assert [line.split(" finished")[0] for line in order] == ["alone, small, seed 0", teacher, "KD, small, seed 0"]
