@@ -9,14 +9,13 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
+from tests.bench.simulated_nodes import simulated_nodes
 from tests.cluster.head import ROOT, environment
 from tests.launch import tiny
 
@@ -47,8 +46,7 @@ def study(cells: int, nodes: int = 0) -> Iterator[dict]:
         place = Path(folder)
         path = tiny.write(place, "many", "base", place / "data")
         path.write_text(path.read_text() + TABLE.format(columns=cells // 2))
-        with cluster(place, nodes) as env:
-            found = _run(path, place, env)
+        found = _run(path, place, nodes)
         starts, ends = ([t for t, what in found["lines"] if what == kind] for kind in ("starts", "finished"))
         where = f"{cells} cells, {f'{nodes} nodes of 2 CPUs' if nodes else 'this machine'}"
         yield _row(f"{where}: driver's memory, at most", found["driver"] / 2**20, "MB")
@@ -62,7 +60,14 @@ def _row(what: str, value: float, unit: str, all_of_them: str = "") -> dict:
     return {"what": what, "value": value, "unit": unit, "all": all_of_them}
 
 
-def _run(path: Path, place: Path, env: dict[str, str]) -> dict:
+def _run(path: Path, place: Path, nodes: int) -> dict:
+    if not nodes:
+        return _watched(path, place, environment(place) | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"})
+    with simulated_nodes(place, [2] * nodes) as (env, _):
+        return _watched(path, place, env)
+
+
+def _watched(path: Path, place: Path, env: dict[str, str]) -> dict:
     command = [sys.executable, "-m", "raykd", "study", str(path), "--name", "many", "--storage", str(place / "runs")]
     with open(place / "log", "w") as log:
         process = subprocess.Popen(command, cwd=place, env=env, stdout=log, stderr=log)
@@ -79,37 +84,6 @@ def _run(path: Path, place: Path, env: dict[str, str]) -> dict:
     assert lines, text
     size = (place / "runs/many/study.json").stat().st_size
     return {"driver": peak, "processes": count, "lines": lines, "json": size, "status": process.wait()}
-
-
-@contextmanager
-def cluster(place: Path, nodes: int) -> Iterator[dict[str, str]]:
-    """The environment of a driver that joins a cluster of so many nodes, or starts its own."""
-    env = environment(place) | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
-    if not nodes:
-        yield env
-        return
-    code = (
-        "import os, sys\n"
-        "from ray.cluster_utils import Cluster\n"
-        "cluster = Cluster(shutdown_at_exit=True)\n"
-        f"cluster.add_node(num_cpus=0, object_store_memory=80_000_000, temp_dir={str(place / 'ray')!r})\n"
-        f"for _ in range({nodes}): cluster.add_node(num_cpus=2, object_store_memory=80_000_000)\n"
-        "print(cluster.address, flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    keeper = subprocess.Popen(
-        [sys.executable, "-c", code], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(keeper.stdout or ()), daemon=True)
-    reader.start()
-    while not any(re.fullmatch(r"[\d.]+:\d+\n", line) for line in lines) and keeper.poll() is None:
-        time.sleep(0.2)
-    address = next(line.strip() for line in lines if re.fullmatch(r"[\d.]+:\d+\n", line))
-    try:
-        yield env | {"RAY_ADDRESS": address}
-    finally:
-        keeper.communicate("")
 
 
 if __name__ == "__main__":

@@ -42,9 +42,9 @@ def test_a_name_that_another_driver_holds_is_taken_when_it_is_free(tmp_path):
         leases = teacher_leases.TeacherLeases(str(tmp_path), said.append)
         leases.take(["teachers/a", "teachers/b"])
         assert list(leases.taken()) == ["teachers/a"]
-        with pytest.raises(lease.Held, match="is training .*teachers/a right now"):
-            with lease.held(Folder(tmp_path) / "teachers/a", said.append):
-                pass
+        taken = lease.held(Folder(tmp_path) / "teachers/a", said.append)
+        with pytest.raises(lease.Held, match="is training .*teachers/a right now"), taken:
+            pass
     until(lambda: there.update(leases.taken()) or there == {"teachers/b"})
     leases.release("teachers/a")
     with lease.held(Folder(tmp_path) / "teachers/a", said.append):

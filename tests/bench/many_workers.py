@@ -1,0 +1,155 @@
+"""One run of many workers on a simulated cluster: nodes that declare as many CPUs as wanted, all on this machine.
+
+Counted: samples of an epoch, messages, files that the run writes, W&B's bytes, memory. `python -m
+tests.bench.many_workers 64` runs one size.
+"""
+
+import json
+import sys
+import tempfile
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from tests.bench.simulated_nodes import simulated_nodes
+from tests.launch import tiny
+
+SAMPLES, EPOCHS, NODES = 160, 4, 4
+
+# A method that writes down which samples it gets; and every file that a process of the run opens for writing.
+COUNTING = """
+import os
+import sys
+import time
+from raykd.recipe import WandB
+
+NOTES = {notes!r}
+
+
+class Counting(Supervised):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        def build(self, new_student, teachers):
+            return Counting(self, new_student())
+
+    def forward(self, batch, teachers, epoch):
+        _note("samples", f"{{time.time()}} {{epoch}} " + " ".join(str(int(i)) for i in batch.index))
+        return super().forward(batch, teachers, epoch)
+
+
+def _note(kind, line):
+    with open(f"{{NOTES}}/{{kind}}-{{os.getpid()}}", "a") as file:
+        file.write(line + "\\n")
+
+
+def _see(event, given):
+    writes = event == "open" and isinstance(given[0], str) and (given[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+    if writes and given[0].startswith({runs!r}) and not given[0].endswith(".lock"):
+        _note("writes", given[0])
+
+
+sys.addaudithook(_see)
+recipe = replace(base, method=Counting.Config(), epochs={epochs}, batch_size={batch}, workers={workers},
+                 wandb=WandB(mode="offline"))
+"""
+
+
+def rows(*counts: int) -> Iterator[dict]:
+    for workers in counts or (4, 8, 16):
+        yield from run(workers)
+
+
+def run(workers: int) -> Iterator[dict]:
+    """One run, on nodes that share the workers."""
+    with tempfile.TemporaryDirectory(prefix="rkd", dir="/tmp") as folder:
+        place = Path(folder)
+        path = tiny.write(place, "many", "base", place / "data")
+        notes = place / "notes"
+        notes.mkdir()
+        about = {"notes": str(notes), "runs": str(place / "runs"), "epochs": EPOCHS, "workers": workers}
+        text = textwrap.dedent(COUNTING).format(**about, batch=max(workers, 32))
+        path.write_text(path.read_text() + text)
+        with simulated_nodes(place, [-(-workers // NODES)] * NODES) as (env, calls_so_far):
+            found = _run(path, place, env)
+            calls = calls_so_far()
+        yield from _report(workers, place, found, calls)
+
+
+def _run(path: Path, place: Path, env: dict[str, str]) -> dict:
+    command = [sys.executable, "-m", "raykd", "train", str(path), "--name", "many", "--storage", str(place / "runs")]
+    began = time.time()
+    env = env | {"WANDB_MODE": "offline"}
+    with open(place / "log", "w") as log, psutil.Popen(command, cwd=place, env=env, stdout=log, stderr=log) as process:
+        memory = Memory()
+        while process.poll() is None:
+            memory.look(process)
+            time.sleep(1)
+    assert process.returncode == 0, (place / "log").read_text()[-5000:]
+    return {"began": began, "ended": time.time(), "memory": memory}
+
+
+class Memory:
+    """The largest resident memory of the driver, and of the workers: their own pages, and those they share counted."""
+
+    def __init__(self) -> None:
+        self.driver, self.worker, self.own = 0, 0, 0
+
+    def look(self, driver: psutil.Process) -> None:
+        try:
+            self.driver = max(self.driver, driver.memory_info().rss)
+            workers = [each for each in psutil.process_iter(["name"]) if "RayTrainWorker" in " ".join(_words(each))]
+            if workers:
+                full = [each.memory_full_info() for each in workers]
+                self.worker = max(self.worker, *(each.rss for each in full))
+                self.own = max(self.own, *(each.uss for each in full))
+        except psutil.Error:
+            return
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _report(workers: int, place: Path, found: dict, calls: dict[str, int]) -> Iterator[dict]:
+    noted = [file.read_text().splitlines() for file in (place / "notes").glob("samples-*")]
+    seen: Counter[tuple[int, str]] = Counter()
+    times = []
+    for line in (line for lines in noted for line in lines):
+        when, epoch, *indices = line.split()
+        times.append(float(when))
+        seen.update((int(float(epoch) + 1e-9), index) for index in indices)
+    exactly = len(seen) == EPOCHS * SAMPLES and set(seen.values()) == {1}
+    told = f"{len(noted)} processes, {len(seen)} of {EPOCHS} × {SAMPLES}, each at most {max(seen.values())} times"
+    yield _row(workers, "every sample exactly once in an epoch", int(exactly), "", told)
+    yield _row(workers, "from the command to the first step", min(times) - found["began"], "s")
+    yield _row(workers, "from the first step to the last", max(times) - min(times), "s")
+    memory = found["memory"]
+    yield _row(workers, "driver's memory, at most", memory.driver / 2**20, "MB")
+    yield _row(workers, "a worker's memory, at most", memory.worker / 2**20, "MB", f"own {memory.own / 2**20:.0f} MB")
+    alive = found["ended"] - found["began"]
+    mine = {name: count for name, count in calls.items() if name.startswith("RunState.")}
+    yield _row(workers, "workers' reports", mine.get("RunState.report", 0) / alive, "a second", json.dumps(mine))
+    theirs = {name: count for name, count in sorted(calls.items()) if name not in mine}
+    yield _row(workers, "Ray Train's own calls", sum(theirs.values()), "", json.dumps(theirs))
+    written = [line for file in (place / "notes").glob("writes-*") for line in file.read_text().splitlines()]
+    writers = len(list((place / "notes").glob("writes-*")))
+    kinds = Counter(Path(line).relative_to(place / "runs/many").parts[0].split(".tmp")[0] for line in written)
+    yield _row(workers, "files opened for writing", len(written), "", f"by {writers} processes: {dict(kinds)}")
+    logs = [file.stat().st_size for file in place.rglob("*.wandb")]
+    yield _row(workers, "W&B's log", sum(logs) / 1e3, "kB", f"{len(logs)} files, {EPOCHS} epochs")
+
+
+def _row(workers: int, what: str, value: float, unit: str, all_of_them: str = "") -> dict:
+    return {"what": f"{workers} workers: {what}", "value": value, "unit": unit, "all": all_of_them}
+
+
+if __name__ == "__main__":
+    for row in rows(*(int(word) for word in sys.argv[1:])):
+        print(json.dumps(row), flush=True)
