@@ -34,6 +34,7 @@ class JobSpec:
     git: str  # commit of the recipe's checkout
     role: Literal["student", "teacher", "trial"] = "student"
     group: str = ""  # of W&B; empty: the recipe's own
+    cell: dict[str, str] = field(default_factory=dict)  # a study's row and column, for W&B
     overrides: dict[str, Any] = field(default_factory=dict)  # a trial's changes of its search's recipe
 
     @contextmanager

@@ -26,7 +26,7 @@ class Report:
     open_runs: list[RunRecord]  # not finished: listed, never averaged
     searches: list[Trials]
     left_out: list[str] = field(default_factory=list)  # directories that can't be read, one line each
-    is_study: bool = False
+    studies: list[str] = field(default_factory=list)  # names of the studies among the sources
 
     @property
     def repeats(self) -> list[Repeat]:
@@ -73,7 +73,7 @@ def make(sources: list[str], baseline: str = "") -> Report:
         open_runs=[run for run in found.runs.values() if run.status != "finished"],
         searches=[read_trials(record) for record in found.searches.values()],
         left_out=list(found.left_out.values()),
-        is_study=bool(found.studies),
+        studies=[study.name for study in found.studies.values()],
     )
 
 

@@ -62,7 +62,7 @@ def _csv(made: Report) -> str:
     """The table of a study where the report is of one, else the comparison."""
     from raykd.reports.output.csv_file import comparison, table_csv
 
-    return table_csv(made.tables[0]) if made.is_study else comparison(made.entries)
+    return table_csv(made.tables[0]) if made.studies else comparison(made.entries)
 
 
 def _latex(made: Report) -> str:

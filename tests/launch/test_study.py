@@ -1,16 +1,20 @@
 """Studies: what comes next and what is shown of it as values; whole studies on one Ray session of two CPUs."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from raykd import UserError
 from raykd.commands.study import choose
-from raykd.launch.study.matrix import RunState, cell_text, fitting
+from raykd.launch.study.matrix import RunState, cell_text, fitting, matrix
+from raykd.launch.study.plan import runs_of
 from raykd.launch.study.progress import duration, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.trials.queue import Job, Queue
+from raykd.recipe.study import Column, Row, Study, cells
 from raykd.reports.make import make
 from raykd.reports.tables.study import read_study
 from raykd.storage.folder import Folder
@@ -64,7 +68,9 @@ def test_no_more_at_once_than_wanted_and_than_there_is_room_for():
 def test_what_a_cell_of_the_matrix_says():
     there, other = RunState("finished", 0.99), RunState("finished", 0.97)
     assert str(cell_text([there, other])) == "98.00 ± 1.41"
-    assert str(cell_text([there, RunState("running", 0.5, 0.25), RunState("waiting")])) == "99.00 25 %"
+    running = RunState("running", 0.5, 0.25)
+    assert str(cell_text([there, running, RunState("waiting")])) == "99.00 25 %"
+    assert str(cell_text([there, other, running, RunState("failed")])) == "98.00 25 %"
     assert str(cell_text([RunState("waiting")])) == "·" and str(cell_text([])) == ""
     assert str(cell_text([RunState("failed"), there])) == "99.00 failed"
 
@@ -73,6 +79,23 @@ def test_where_there_is_no_room_what_runs_is_shown():
     assert fitting(list("abcd"), {"d"}, 2) == ["a", "d"]
     assert fitting(list("abcd"), set(), 9) == list("abcd")
     assert fitting(list("abcd"), {"c"}, 0) == ["c"]
+
+
+@pytest.mark.parametrize("width, columns", [(60, 2), (100, 4)])
+def test_the_matrix_stays_within_the_terminal(width, columns):
+    table = Study(
+        rows=tuple(Row(name=f"method {i}", method=digits.method) for i in range(40)),
+        columns=tuple(Column(name=f"resnet{i} → resnet8", recipe=digits) for i in range(9)),
+    )
+    runs = runs_of(cells(table), (0, 1), "table")
+    states = {run.name: RunState("finished", 0.7) for run in runs} | {runs[-1].name: RunState("running", 0.5, 0.25)}
+    text = io.StringIO()
+    console = Console(file=text, width=width, height=30)
+    console.print(matrix(runs, states, "719 of 720 runs   2/2 CPUs in use   45 s   about 1 min left", width, 30))
+    lines = text.getvalue().splitlines()
+    assert len(lines) <= 30 and lines[0].startswith("719 of 720") and max(map(len, lines)) <= width
+    assert lines[-1] == f"and 16 more rows, {9 - columns} more columns"
+    assert any(line.startswith("method 39") and line.rstrip().endswith("70.00 25 %") for line in lines)
 
 
 def test_the_time_left():
@@ -156,10 +179,6 @@ def test_published_figures_of_the_cells(study, tmp_path):
 
 
 def run(chosen, **more):
-    import io
-
-    from rich.console import Console
-
     from raykd.launch.driver.display import Display
 
     text, options = io.StringIO(), chosen.options

@@ -7,7 +7,7 @@ import pytest
 from raykd import UserError
 from raykd.reports.report import make, report
 from raykd.track.run import start
-from tests.reports.synthetic import write_run, write_search
+from tests.reports.synthetic import write_run, write_search, write_study
 
 
 @pytest.fixture
@@ -37,6 +37,30 @@ def test_report_is_saved_as_a_draft_and_updated(server, runs, tmp_path):
     ):
         assert part in spec, part
     assert "kd-seed2" in spec and "failed" in spec
+
+
+FIGURE = {"value": 0.7066, "n": 5, "reporter": "own", "epoch": "last", "source": "P, table 1"}
+
+
+def test_a_study_has_its_table_published_figures_and_the_curves_of_its_cells(server, tmp_path):
+    published = [FIGURE | {"row": "KD", "column": "resnet56 → resnet20"}]
+    rows, columns = ["Supervised", "KD"], ["resnet56 → resnet20", "vgg13 → vgg8"]
+    missing = {("KD", "vgg13 → vgg8", 1)}
+    root = write_study(tmp_path / "study", rows, columns, missing=missing, published=published)
+    made = report([str(root)], out=tmp_path / "study.html", wandb=True).report
+    assert server.unknown == []
+    ((saved,),) = server.views.values()
+    blocks = json.loads(saved["spec"])["blocks"]
+    (table,) = made.tables
+    text = json.dumps(blocks, ensure_ascii=False)
+    for cell in table.cells.values():
+        assert f"{100 * cell.accuracy.mean:.2f}" in text
+    for part in ("70.66", "P, table 1", "loss is not finite", "evaluation/student/top1", "terms/"):
+        assert part in text, part
+    runset, *_ = [each for block in blocks for each in block.get("metadata", {}).get("runSets", [])]
+    filters, grouping = json.dumps(runset["filters"]), json.dumps(runset["grouping"])
+    assert "a study" in filters and "group" in filters.lower()
+    assert grouping.index("column") < grouping.index("row")
 
 
 def test_search_shows_its_trials_in_wandbs_sweep_views(server, tmp_path):

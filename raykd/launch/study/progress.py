@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from rich.table import Table
+from rich.console import Group
 
 from raykd.launch.study.matrix import RunState, matrix
 from raykd.launch.study.plan import CellRun
@@ -44,7 +44,7 @@ class StudyProgress(JobsProgress):
             if state.status == "finished":
                 result = directory.result_of(Folder(self.storage) / name)
                 self.finished[name] = result["top1"] if result else 0.0
-            self.record.note(self._runs[name].place, state.status, state.reason)
+            self.record.note(self._runs[name].place, "finished" if name in self.finished else "failed", state.reason)
 
     def say(self, name: str, what: str) -> None:
         label = self._runs[name].label if name in self._runs else name
@@ -52,7 +52,7 @@ class StudyProgress(JobsProgress):
             self.record.note(self._runs[name].place, "running")
         super().say(label, f"{what} ({len(self.finished)} of {len(self._runs)} there)")
 
-    def table(self) -> Table:
+    def table(self) -> Group:
         seconds = time.monotonic() - self._began
         left = seconds_left(self.queue, self._lengths, time.monotonic())
         ending = f"   about {duration(left)} left" if left is not None else ""

@@ -86,7 +86,8 @@ class StudyRun:
             if names is None:
                 names = teachers[run.cell.path] = plan.add(run.recipe)
             if run in runs:
-                jobs[run.name] = Job(name=run.name, recipe=run.recipe, teachers=names, group=self.name)
+                cell = {"row": run.cell.row.name, "column": run.cell.column.name}
+                jobs[run.name] = Job(name=run.name, recipe=run.recipe, teachers=names, group=self.name, cell=cell)
         missing = {name: replace(job, recipe=with_fixed_workers(job.recipe)) for name, job in plan.missing.items()}
         if not missing and not jobs:
             return

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from rich.console import RenderableType
 from rich.live import Live
-from rich.table import Table
 
 from raykd.terminal import Terminal
 
@@ -17,7 +17,7 @@ class LiveTable:
 
     console: Terminal
 
-    def table(self) -> Table:
+    def table(self) -> RenderableType:
         raise NotImplementedError
 
     @contextmanager

@@ -19,6 +19,7 @@ class Job:
     teachers: tuple[str, ...] = ()  # names of its teachers' runs, in order: other jobs, or finished runs
     role: Literal["student", "teacher"] = "student"
     group: str = ""  # of W&B
+    cell: dict[str, str] = field(default_factory=dict)  # a study's row and column, for W&B
 
 
 @dataclass

@@ -102,7 +102,7 @@ def _plan(loaded: Loaded, jobs: list[Job], storage: str) -> Plan:
     git, plain = git_commit(loaded.path.parent), replace(loaded, sources={})
     specs = {}
     for job in jobs:
-        about = {"git": git, "role": job.role, "group": job.group}
+        about = {"git": git, "role": job.role, "group": job.group, "cell": job.cell}
         teachers = [(Folder(storage) / name).place for name in job.teachers]
         specs[job.name] = job_of(plain, job.recipe, Folder(storage) / job.name, job.name, teachers, **about)
     logged = [job.recipe for job in jobs if job.recipe.wandb.mode in ("auto", "online")]

@@ -130,6 +130,7 @@ class Recorder:
 
         job = self.job
         recipe = without_credentials(job.recipe | {"overrides": job.overrides})
+        recipe |= {"study": job.cell} if job.cell else {}
         recipe["wandb"] = recipe["wandb"] | {"group": job.group or recipe["wandb"]["group"]}
         self.local.download(of_tracking)
         tracked = start(

@@ -82,25 +82,35 @@ def _markdown(reports: Any, parts: list[str]) -> list[Any]:
 
 def _panels(reports: Any, made: Report, entity: str, project: str) -> Any:
     runs = [run for item in made.entries for run in item.row.runs]
-    names = ", ".join(json.dumps(run.name) for run in runs)
-    runset = reports.Runset(
-        entity=entity,
-        project=project,
-        name="the compared runs",
-        filters=f"Metric('Name') in [{names}]",
-        groupby=["config.labels.data", "config.labels.student", "config.labels.method"],
-    )
+    runsets = [_study_runs(reports, study, entity, project) for study in made.studies]
+    others = [run for run in runs if not run.name.startswith(tuple(f"{study}/" for study in made.studies))]
+    if others:
+        names = ", ".join(json.dumps(run.name) for run in others)
+        about = {"name": "the compared runs", "filters": f"Metric('Name') in [{names}]"}
+        grouped = ["config.labels.data", "config.labels.student", "config.labels.method"]
+        runsets.append(reports.Runset(entity=entity, project=project, groupby=grouped, **about))
     networks = dict.fromkeys(name for run in runs for _, nets in run.evaluations for name in nets)
     terms = dict.fromkeys(term for run in runs for line in run.lines for term in line.terms)
     accuracies = [f"evaluation/{name}/top1" for name in networks]
     return reports.PanelGrid(
-        runsets=[runset],
+        runsets=runsets,
         panels=[
             reports.LinePlot(title="Top-1", x="epoch", y=accuracies),
             reports.LinePlot(title="Loss terms", x="epoch", y=[f"terms/{term}" for term in terms]),
             reports.BarPlot(title="Top-1 of the last epoch", metrics=["top1"]),
             reports.ScatterPlot(title="Top-1 against parameters", x="parameters", y="top1"),
         ],
+    )
+
+
+def _study_runs(reports: Any, study: str, entity: str, project: str) -> Any:
+    """The cells of a study, which are one W&B group, as one line for each: the mean of its seeds."""
+    return reports.Runset(
+        entity=entity,
+        project=project,
+        name=f"study {study}",
+        filters=f"Metric('Group') == {json.dumps(study)}",
+        groupby=["config.study.column", "config.study.row"],
     )
 
 
