@@ -21,7 +21,8 @@ rates = [SGD(learning_rate=0.01 * i) for i in range(1, {columns} + 1)]
 study = Study(
     rows=(Row(name="alone", method=Fragile.Config()),),
     columns=tuple(
-        Column(name=f"rate {{i}}", recipe=replace(base, epochs={epochs}, optimizer=rate)) for i, rate in enumerate(rates, 1)
+        Column(name=f"rate {{i}}", recipe=replace(base, epochs={epochs}, optimizer=rate))
+        for i, rate in enumerate(rates, 1)
     ),
     seeds=(0,),
 )

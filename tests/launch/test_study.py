@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from raykd.launch.study.plan import runs_of
 from raykd.launch.study.progress import duration, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.trials.queue import Job, Queue
+from raykd.launch.trials.waiting import Waits
 from raykd.recipe.study import Column, Row, Study, cells
 from raykd.reports.make import make
 from raykd.reports.tables.study import read_study
@@ -79,6 +81,19 @@ def test_where_there_is_no_room_what_runs_is_shown():
     assert fitting(list("abcd"), {"d"}, 2) == ["a", "d"]
     assert fitting(list("abcd"), set(), 9) == list("abcd")
     assert fitting(list("abcd"), {"c"}, 0) == ["c"]
+
+
+def test_what_trials_wait_for_is_told_only_while_none_trains(monkeypatch):
+    monkeypatch.setattr("raykd.launch.cluster.connection.waiting", lambda recipe: "waiting for 1 worker(s)")
+    text, trials = io.StringIO(), [SimpleNamespace(status="PENDING"), SimpleNamespace(status="RUNNING")]
+    waits = Waits([ONE], Console(file=text), seconds=0)
+    waits.on_step_end(1, trials)
+    assert text.getvalue() == ""
+    waits.on_step_end(2, trials[:1])
+    waits.on_step_end(3, trials[:1])
+    assert text.getvalue() == "  waiting for 1 worker(s)\n"
+    Waits([replace(ONE, workers=2)], Console(file=text), seconds=0).on_step_end(1, trials)
+    assert text.getvalue().count("waiting") == 2
 
 
 @pytest.mark.parametrize("width, columns", [(60, 2), (100, 4)])

@@ -1,4 +1,4 @@
-"""A message while trials are pending: which resources they wait for, and whether nodes may still be added."""
+"""A message while no trial can run: which resources they wait for, and whether nodes may still be added."""
 
 import time
 from collections.abc import Sequence
@@ -21,10 +21,14 @@ class Waits(Callback):
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         if time.monotonic() - self._looked < self._seconds:
             return
-        line = next(filter(None, map(connection.waiting, self._kinds)), "")
+        line = "" if self._runs(trials) else next(filter(None, map(connection.waiting, self._kinds)), "")
         if line and line != self._said:
             self._console.print(f"  {line}")
         self._looked, self._said = time.monotonic(), line
+
+    def _runs(self, trials: list) -> bool:
+        """Whether a trial trains, so that the others only wait for their turn; with several workers it may wait itself."""
+        return all(recipe.workers == 1 for recipe in self._kinds) and any(t.status == "RUNNING" for t in trials)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
