@@ -27,7 +27,7 @@ class Waits(Callback):
         self._looked, self._said = time.monotonic(), line
 
     def _runs(self, trials: list) -> bool:
-        """Whether a trial trains, so that the others only wait for their turn; with several workers it may wait itself."""
+        """Whether a trial trains, and the others wait for their turn; one of several workers may itself wait."""
         return all(recipe.workers == 1 for recipe in self._kinds) and any(t.status == "RUNNING" for t in trials)
 
     def __getstate__(self) -> dict[str, Any]:
