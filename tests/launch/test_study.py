@@ -96,7 +96,7 @@ def test_what_trials_wait_for_is_told_only_while_none_trains(monkeypatch):
     assert text.getvalue().count("waiting") == 2
 
 
-@pytest.mark.parametrize("width, columns", [(60, 2), (100, 4)])
+@pytest.mark.parametrize("width, columns", [(60, 3), (100, 5)])
 def test_the_matrix_stays_within_the_terminal(width, columns):
     table = Study(
         rows=tuple(Row(name=f"method {i}", method=digits.method) for i in range(40)),
