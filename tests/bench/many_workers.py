@@ -20,11 +20,14 @@ from tests.launch import tiny
 
 SAMPLES, EPOCHS, NODES = 160, 4, 4
 
-# A method that writes down which samples it gets; and every file that a process of the run opens for writing.
+# A method that writes down which samples it gets, and in every process of the run a note for each message between
+# worker and driver and for each file that is opened for writing.
 COUNTING = """
 import os
 import sys
 import time
+from raykd.launch.driver import torch_trainer
+from raykd.launch.run_state import client
 from raykd.recipe import WandB
 
 NOTES = {notes!r}
@@ -52,7 +55,19 @@ def _see(event, given):
         _note("writes", given[0])
 
 
+def _counted(module, name, kind):
+    call = getattr(module, name)
+
+    def counted(*given):
+        _note(kind, "1")
+        return call(*given)
+
+    setattr(module, name, counted)
+
+
 sys.addaudithook(_see)
+_counted(client.StateClient, "_post", "reports")
+_counted(torch_trainer, "_read", "reads")
 recipe = replace(base, method=Counting.Config(), epochs={epochs}, batch_size={batch}, workers={workers},
                  wandb=WandB(mode="offline"))
 """
@@ -73,10 +88,9 @@ def run(workers: int) -> Iterator[dict]:
         about = {"notes": str(notes), "runs": str(place / "runs"), "epochs": EPOCHS, "workers": workers}
         text = textwrap.dedent(COUNTING).format(**about, batch=max(workers, 32))
         path.write_text(path.read_text() + text)
-        with simulated_nodes(place, [-(-workers // NODES)] * NODES) as (env, calls_so_far):
+        with simulated_nodes(place, [-(-workers // NODES)] * NODES) as env:
             found = _run(path, place, env)
-            calls = calls_so_far()
-        yield from _report(workers, place, found, calls)
+        yield from _report(workers, place, found)
 
 
 def _run(path: Path, place: Path, env: dict[str, str]) -> dict:
@@ -117,33 +131,39 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
-def _report(workers: int, place: Path, found: dict, calls: dict[str, int]) -> Iterator[dict]:
-    noted = [file.read_text().splitlines() for file in (place / "notes").glob("samples-*")]
+def _report(workers: int, place: Path, found: dict) -> Iterator[dict]:
+    processes = len(list((place / "notes").glob("samples-*")))
     seen: Counter[tuple[int, str]] = Counter()
     times = []
-    for line in (line for lines in noted for line in lines):
+    for line in _notes(place, "samples"):
         when, epoch, *indices = line.split()
         times.append(float(when))
         seen.update((int(float(epoch) + 1e-9), index) for index in indices)
     exactly = len(seen) == EPOCHS * SAMPLES and set(seen.values()) == {1}
-    told = f"{len(noted)} processes, {len(seen)} of {EPOCHS} × {SAMPLES}, each at most {max(seen.values())} times"
+    told = f"{processes} processes, {len(seen)} of {EPOCHS} × {SAMPLES}, each at most {max(seen.values())} times"
     yield _row(workers, "every sample exactly once in an epoch", int(exactly), "", told)
     yield _row(workers, "from the command to the first step", min(times) - found["began"], "s")
     yield _row(workers, "from the first step to the last", max(times) - min(times), "s")
     memory = found["memory"]
     yield _row(workers, "driver's memory, at most", memory.driver / 2**20, "MB")
     yield _row(workers, "a worker's memory, at most", memory.worker / 2**20, "MB", f"own {memory.own / 2**20:.0f} MB")
-    alive = found["ended"] - found["began"]
-    mine = {name: count for name, count in calls.items() if name.startswith("RunState.")}
-    yield _row(workers, "workers' reports", mine.get("RunState.report", 0) / alive, "a second", json.dumps(mine))
-    theirs = {name: count for name, count in sorted(calls.items()) if name not in mine}
-    yield _row(workers, "Ray Train's own calls", sum(theirs.values()), "", json.dumps(theirs))
-    written = [line for file in (place / "notes").glob("writes-*") for line in file.read_text().splitlines()]
+    seconds = found["ended"] - min(times)
+    for kind, what in (
+        ("reports", "workers' reports to the driver"),
+        ("reads", "the driver's looks at the run's state"),
+    ):
+        count = len(_notes(place, kind))
+        yield _row(workers, what, count / seconds, "a second", f"{count} in {seconds:.0f} s")
+    written = _notes(place, "writes")
     writers = len(list((place / "notes").glob("writes-*")))
     kinds = Counter(Path(line).relative_to(place / "runs/many").parts[0].split(".tmp")[0] for line in written)
     yield _row(workers, "files opened for writing", len(written), "", f"by {writers} processes: {dict(kinds)}")
     logs = [file.stat().st_size for file in place.rglob("*.wandb")]
     yield _row(workers, "W&B's log", sum(logs) / 1e3, "kB", f"{len(logs)} files, {EPOCHS} epochs")
+
+
+def _notes(place: Path, kind: str) -> list[str]:
+    return [line for file in (place / "notes").glob(f"{kind}-*") for line in file.read_text().splitlines()]
 
 
 def _row(workers: int, what: str, value: float, unit: str, all_of_them: str = "") -> dict:
