@@ -44,7 +44,7 @@ def rows(names: Sequence[str] = ()) -> Iterator[dict[str, str]]:
     for name in names or NETWORKS:
         network = create(name, CLASSES, NETWORKS[name])
         kind = "chain" if network.is_chain else f"{len(network.stages)} stages" if network.stages else "no stages"
-        yield {"network": name, "seen as": kind} | {method: cell(network, c) for method, c in METHODS.items()}
+        yield {"network": name, "structure": kind} | {method: cell(network, c) for method, c in METHODS.items()}
 
 
 def cell(network: Staged, config: MethodConfig) -> str:
