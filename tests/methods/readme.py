@@ -75,7 +75,7 @@ def table() -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-HEAD = "| method | after | reads of a teacher | trains besides the student | published, top-1 % | on digits, top-1 % |"
+HEAD = "| method | source | teacher outputs used | extra trained parameters | published top-1 % | top-1 % on digits |"
 
 
 def row(cls: type[Distiller]) -> str:
