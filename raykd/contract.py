@@ -1,6 +1,7 @@
-"""What passes between rooms: a batch in, named outputs of networks, named loss terms out."""
+"""Interfaces between rooms: batches, outputs of networks, loss terms, and the class that every method implements."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,18 @@ from torch import Tensor, nn
 
 from raykd import UserError
 
-__all__ = ["Batch", "Distiller", "Output", "Step", "expect_teachers", "global_rows", "global_sum"]
+__all__ = ["Batch", "Distiller", "Output", "Placement", "Step", "expect_teachers", "global_rows", "global_sum"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One worker's device and CPU threads, and its rank among the workers of its run."""
+
+    device: torch.device
+    threads: int
+    rank: int = 0
+    world: int = 1
+    gpu_share: float = 1.0  # fraction of its GPU's memory that it may use
 
 
 class Batch(NamedTuple):
@@ -21,61 +33,61 @@ class Batch(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What one network says of a batch."""
+    """One network's output for a batch."""
 
     logits: Tensor  # [B, C]
     features: dict[str, Tensor]
-    """By name, only those asked for: "stem", "stage1" … [B, D, h, w], "pooled" [B, D]; "stage1.pre" … is the same map
-    before its last activation, which not every network can give (see `raykd.models.staged`)."""
+    """The requested ones by name: "stem", "stage1" … [B, D, h, w], "pooled" [B, D]; "stage1.pre" … is the same map
+    before its last activation, which not every network has (see `raykd.models.staged`)."""
 
 
 class Step(NamedTuple):
-    """What a distiller says of a batch; every term is a mean over the local batch (or scaled like one)."""
+    """A distiller's loss terms for a batch; every term is a mean over the local batch (or scaled like one)."""
 
     terms: dict[str, Tensor]  # scalars, already weighted: the loss is their sum
     notes: dict[str, Tensor]  # scalars or [n] vectors, detached: only logged
 
 
 class Distiller(nn.Module):
-    """Everything that trains, and nothing that does not, but for frozen parts of a network that is deployed.
+    """Everything that trains, and nothing else, except for frozen parts of a network that is deployed.
 
     `teacher_features[k]` names the features that `forward` reads of teacher k; nothing else is computed for it.
-    State beside the parameters (a memory bank) is a buffer. It must be the same on all workers, so it is updated from
-    the global batch (`global_rows`), and no randomness of a worker's own may enter it.
+    State other than parameters (a memory bank) is a buffer. It must be the same on all workers, so it is updated from
+    the global batch (`global_rows`), without randomness that differs between workers.
     """
 
     teacher_features: tuple[tuple[str, ...], ...] = ()
     reads_buffers: bool = False
-    """True where `forward` reads buffers that workers fill differently, as a moving average of BatchNorm's statistics:
-    all workers then take the first one's before every step. Each worker's training needs no statistics of BatchNorm,
-    and an evaluation shares them anyway."""
+    """True if `forward` reads buffers that differ between workers, such as BatchNorm's running statistics: rank 0's are
+    then broadcast before every step. Other methods don't need that: training mode uses batch statistics, and running
+    statistics are broadcast before evaluations anyway."""
     initialising: bool = False
-    """True in the recipe's `initialise` phase, before epoch 0: `forward` then gives that phase's terms. The loop sets
-    it, of methods whose config says `initialises`."""
+    """True in the recipe's `initialise` phase, before epoch 0, in which `forward` returns that phase's terms. The loop
+    sets it for methods whose config has `initialises`."""
 
     @property
-    def asks_teachers(self) -> bool:
-        """False while `forward` reads nothing of the teachers, which then don't run."""
+    def needs_teachers(self) -> bool:
+        """False while `forward` does not read the teachers' outputs; the teachers are then not run."""
         return True
 
-    def see_training_labels(self, labels: Tensor) -> None:
-        """Told once, before anything is put on a device or restored, the classes [N] of the training file's rows.
+    def set_training_labels(self, labels: Tensor) -> None:
+        """Called once, before the distiller is moved to a device or restored, with the class of each training row, [N].
 
-        `Batch.index` counts those rows; −1: held out. For methods that hold something for every sample.
+        `Batch.index` counts those rows; −1: held out. For methods that store something for every sample.
         """
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        """Terms and notes of a batch. `epoch`: passes over the training split so far, a fraction within one.
+        """Terms and notes of a batch. `epoch`: number of passes over the training split so far, with its fraction.
 
-        A schedule is plain arithmetic on `epoch`, which torch.compile follows (comparisons, min, floor, ** and the
-        functions of raykd.losses); only `math.exp` would have the distiller compiled anew at every step.
+        A schedule is plain arithmetic on `epoch`, which torch.compile can trace (comparisons, min, floor, ** and the
+        functions of raykd.losses); `math.exp` alone would recompile the distiller at every step.
         """
         raise NotImplementedError
 
     def networks(self) -> dict[str, nn.Module]:
         """Networks from normalised images to logits; the first is the one deployed.
 
-        That one is a `Staged`, of whatever parts, which `raykd.models.create` makes again by its `name`.
+        That one is a `Staged` that `raykd.models.create` can create again from its `name`.
         """
         raise NotImplementedError
 
@@ -84,16 +96,16 @@ class Distiller(nn.Module):
         return {name: network(images) for name, network in self.networks().items()}
 
     def selects(self, top1: Mapping[str, float]) -> float:
-        """What the best evaluation of a run is chosen by, of every network's top-1; by default the deployed one's."""
+        """What a run's best evaluation is selected by, from every network's top-1; by default the deployed one's."""
         return next(iter(top1.values()))
 
     def measure(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Further figures of an evaluation, each [B], from what `predict` returned; averaged over the split."""
+        """Further metrics of an evaluation, each [B], from the logits of `predict`; averaged over the split."""
         return {}
 
 
 def expect_teachers(method: str, teachers: Sequence[object], at_least: int, at_most: int | None = None) -> None:
-    """Raise UserError unless the number of teachers is one that the method can use."""
+    """Raise UserError unless the method can use this number of teachers."""
     several = f"at least {at_least}" if at_most is None else f"{at_least} to {at_most}"
     wanted = str(at_least) if at_most == at_least else several
     if len(teachers) < at_least or (at_most is not None and len(teachers) > at_most):
@@ -111,8 +123,8 @@ def global_sum(local: Tensor) -> Tensor:
 def global_rows(local: Tensor, shares: Sequence[int]) -> Tensor:
     """The rows of all workers in order of ranks, [B_local, ...] → [B, ...]: for losses that relate samples of a batch.
 
-    `shares`: the batch's. Every worker computes the loss of the whole batch from them; gradients flow into its own rows
-    alone, scaled so that the workers' weighted average of gradients is the gradient of that loss.
+    shares: `Batch.shares`. Every worker computes the loss of the global batch; gradients flow only into its own rows,
+    scaled so that the workers' weighted average of gradients is the gradient of that loss.
     """
     if len(shares) <= 1:
         return local

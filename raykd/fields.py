@@ -2,7 +2,7 @@
 
 The aliases below are read by `raykd.recipe.validate`, the one place where every command checks a recipe. A range that
 none of them names is written out: `Annotated[float, Interval(ge=0, lt=0.5)]`; what is no interval is a `Rule`. Every
-float of a recipe must be one that float32 can represent, whether its field says more or not.
+float of a recipe must be representable in float32, whatever its field states.
 """
 
 from collections.abc import Callable
@@ -76,6 +76,6 @@ def no_effect(default: Any) -> Any:
     return field(default=default, metadata={"affects_result": False})
 
 
-def affects_result(of: Field) -> bool:
+def affects_result(each: Field) -> bool:
     """Whether runs that differ in this dataclass field may differ in their results."""
-    return of.metadata.get("affects_result", True)
+    return each.metadata.get("affects_result", True)

@@ -28,7 +28,7 @@ def kl_divergence(
     """T² KL(softmax(teacher/T) ‖ softmax(student/T)) of logits [..., C]; Hinton et al. 2015, section 2.
 
     reduction "batchmean" averages over all but the class dimension, "none" returns [...].
-    Gradients flow into the teacher's logits where they ask for them.
+    Gradients flow into the teacher's logits too, if they require them.
     """
     log_p = F.log_softmax(full_precision(teacher) / temperature, dim=-1)
     log_q = F.log_softmax(full_precision(student) / temperature, dim=-1)
@@ -45,7 +45,7 @@ def soft_cross_entropy(
 ) -> Tensor:
     """−T² Σ_c softmax(teacher/T) log softmax(student/T): `kl_divergence` plus T² times the teacher's entropy.
 
-    Logits are [..., C]; arguments as there. A gradient into the teacher also pulls the teacher towards certainty.
+    Logits are [..., C]; arguments as there. Its gradient also makes the teacher more certain.
     """
     p = F.softmax(full_precision(teacher) / temperature, dim=-1)
     log_q = F.log_softmax(full_precision(student) / temperature, dim=-1)
@@ -56,7 +56,7 @@ def soft_cross_entropy(
 def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
     """Cross-entropy of logits [B, C] against classes [B] or distributions [B, C]; reduction "mean" or "none".
 
-    Where labels are missing (−1), the method's own weight of this term is 0, and any class will do.
+    A missing label (−1) counts as class 0: methods that allow them have weight 0 for this term.
     """
     logits = full_precision(logits)
     labels = labels.to(logits.dtype) if labels.is_floating_point() else labels.clamp_min(0)
@@ -66,8 +66,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Te
 def map_distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared difference of each sample's feature maps, both [B, D, h, w] → [B].
 
-    A sum that is divided: the gradients of mean and of mse_loss forget that maps lie channels last, and all that comes
-    after them in the backward pass takes longer.
+    A sum that is divided, since the gradients of mean and mse_loss are not channels last, which slows down the rest of
+    the backward pass.
     """
     difference = full_precision(a) - full_precision(b)
     return difference.square().sum(tuple(range(1, a.ndim))) / a[0].numel()
@@ -83,9 +83,9 @@ def spatial_mean(x: Tensor) -> Tensor:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Shannon entropy in nats of softmax(logits), [..., C] → [...]; 0 where one class has all.
+    """Shannon entropy in nats of softmax(logits), [..., C] → [...].
 
-    Computed in float64: what is left beside a confident class is lost in float32.
+    Computed in float64, as the small probabilities beside a confident class are lost in float32.
     """
     p = F.softmax(logits.double(), dim=-1)
     # A probability of 0 adds 0; the logarithm of a subnormal one would have an infinite gradient.
@@ -94,9 +94,9 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
-    """Z-score over classes, [..., C]; "Logit Standardization in Knowledge Distillation", Sun et al. 2024, eq. 9.
+    """Z-score over classes, [..., C]; "Logit Standardization in Knowledge Distillation", Sun et al. 2024.
 
-    With the unbiased deviation (C − 1), as the authors' code has it.
+    With the unbiased deviation (C − 1), as in the authors' code.
     """
     logits = full_precision(logits)
     centred = logits - logits.mean(-1, keepdim=True)
@@ -106,7 +106,7 @@ def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
 
 
 def exp(x: float) -> float:
-    """eˣ in a schedule: under torch.compile `math.exp` would have the distiller compiled anew for every value."""
+    """eˣ in a schedule; `math.exp` would recompile the distiller for every value under torch.compile."""
     return float(math.e**x) if torch.compiler.is_compiling() else math.exp(x)
 
 
@@ -143,5 +143,5 @@ def unit_length(x: Tensor, dim: int = 1) -> Tensor:
     A vector of length 0 (below 1e-12) stays 0 and gets no gradient.
     """
     length = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    there = length > 1e-12
-    return torch.where(there, x / torch.where(there, length, 1.0), 0.0)
+    nonzero = length > 1e-12
+    return torch.where(nonzero, x / torch.where(nonzero, length, 1.0), 0.0)

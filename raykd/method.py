@@ -1,4 +1,4 @@
-"""What a recipe says of its method. Importing this module costs nothing: no torch."""
+"""Base class of a method's settings in a recipe. Importing this module costs nothing: no torch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["baseline", "logits", "features", "relations", "several teachers", "online", "self", "sum"]
-"""What a method learns from: how `raykd list methods` groups them."""
+"""What a method learns from; `raykd list methods` groups them by it."""
 KINDS: tuple[str, ...] = get_args(Kind)
 
 
@@ -19,12 +19,17 @@ class MethodConfig:
     """Settings of one method; `build` makes its distiller."""
 
     kind: ClassVar[Kind]
-    label_weight: ClassVar[str] = ""  # the field that weighs the only term with labels; empty: the loss always has one
+    label_weight: ClassVar[str] = ""  # the field that weighs the only term with labels; empty: labels always count
 
-    # A method writes `hard_labels = True`, or a property of its own where that depends on its fields.
+    @property
+    def name(self) -> str:
+        """The name of the module that defines the method, such as kd."""
+        return type(self).__module__.rpartition(".")[2]
+
+    # The properties below may be class attributes in a method, such as `hard_labels = True`.
     @property
     def hard_labels(self) -> bool:
-        """Whether the method can't take the soft labels that mixing makes."""
+        """Whether the method can't use the soft labels of mixed images."""
         return False
 
     @property
@@ -38,18 +43,18 @@ class MethodConfig:
 
     @property
     def compares_classes(self) -> bool:
-        """False: reads features of the teachers alone, whose classes may be others."""
+        """False: reads only features of the teachers, which may have other classes."""
         return True
 
     @property
     def reads_labels(self) -> bool:
-        """Whether the loss reads labels, as configured; where it doesn't, training images need none."""
+        """Whether the loss, as configured, reads labels; if not, training images need none."""
         return not self.label_weight or bool(getattr(self, self.label_weight) > 0)
 
-    def for_batches_of(self, size: int) -> "MethodConfig":
-        """These settings for a recipe's batch size; for methods whose modules are as wide as a batch."""
+    def with_batch_size(self, size: int) -> "MethodConfig":
+        """These settings for a recipe's global batch size; for methods whose modules depend on it."""
         return self
 
     def build(self, new_student: "Callable[[], Staged]", teachers: "Sequence[Staged]") -> "Distiller":
-        """A distiller of fresh students; raises UserError where the teachers or the networks don't fit."""
+        """A distiller with fresh students; raises UserError if the networks don't fit the method."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What a recipe says of its metrics. Importing this module costs nothing: no torch."""
+"""Base class of a recipe's own metrics. Importing this module costs nothing: no torch."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -14,24 +14,24 @@ FORMAT = Rule("a format such as .3f or .1%", lambda form: len(form) == 3 and for
 
 
 BUILT_IN = ("top1", "top5", "loss", "ece")
-"""What every evaluation has, computed in raykd.training.evaluation; ece is no mean over samples."""
-TAKEN = (*BUILT_IN, "agreement", "per_class", "per_class_count", "calibration")
+"""Names of the built-in metrics, computed in raykd.training.evaluation; ece is not a mean over samples."""
+RESERVED = (*BUILT_IN, "agreement", "per_class", "per_class_count", "calibration")
 DISTINCT = Rule(
-    f"of different names, none of them {', '.join(TAKEN)}",
-    lambda metrics: len({*TAKEN, *(metric.name for metric in metrics)}) == len(TAKEN) + len(metrics),
+    f"of different names, none of them {', '.join(RESERVED)}",
+    lambda metrics: len({*RESERVED, *(metric.name for metric in metrics)}) == len(RESERVED) + len(metrics),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A figure of every evaluation: the mean over all samples of a value that each of them has.
+    """A mean over the samples of an evaluation.
 
-    A metric of one's own is a subclass beside the recipe that gives `name` a default and has `per_sample`; the recipe
-    names it in `metrics`. It is then in metrics.jsonl, in W&B, in reports, and can be what a search compares.
+    Your own metric is a subclass in a file beside the recipe, with a default for `name` and a `per_sample`; the recipe
+    lists it in `metrics`. Its values are in metrics.jsonl, W&B and reports, and searches can compare them.
     """
 
     name: Annotated[str, NAME]
-    """What it is called, e.g. brier."""
+    """Its key in metrics.jsonl, e.g. brier."""
     format: Annotated[str, FORMAT] = ".4f"
     """How tables print it."""
 

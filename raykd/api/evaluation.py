@@ -51,11 +51,12 @@ def evaluate(
 def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
     import torch
 
+    from raykd.contract import Placement
     from raykd.runs.checkpoint import newest
     from raykd.runs.directory import other_data, trained_teachers
     from raykd.training.evaluation.evaluate import evaluate as measure
     from raykd.training.process import use_cpus
-    from raykd.training.setup import Experiment, Placement
+    from raykd.training.setup import Experiment
     from raykd.training.update.nonfinite import NotFiniteError
 
     if threads:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from raykd.bench.timing import ENDLESS, WARM, events, often
-from raykd.contract import Batch, Distiller
+from raykd.contract import Batch, Distiller, Placement
 from raykd.data.loader import TrainLoader
 from raykd.models import create_network
 from raykd.models.frozen.freeze import freeze
@@ -22,7 +22,7 @@ from raykd.teachers.outputs import teacher_outputs
 from raykd.training import loop, process
 from raykd.training.choose_precision import choose
 from raykd.training.choose_precision import measure as forms
-from raykd.training.setup import Experiment, Placement
+from raykd.training.setup import Experiment
 from raykd.training.state import State, new_state
 
 
@@ -51,7 +51,7 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
     """
     process.use_cpus(threads)
     with closing(Experiment(recipe, Placement(device, threads, 0, workers))) as experiment:
-        experiment.teachers = teachers = stand_ins(recipe, experiment.prepared.classes, device)
+        experiment.teachers = teachers = placeholder_teachers(recipe, experiment.prepared.classes, device)
         data, distiller = experiment.train_data, experiment.distiller
         batch = next(data.batches(0, 1))
         reading = often(_reader(data, experiment.steps), seconds, device)
@@ -68,14 +68,14 @@ def run_seconds(recipe: Recipe, placement: Placement, seconds: float) -> float:
     """What all steps of a run take in one worker, by some that are timed for about `seconds`; without evaluations."""
     process.use_cpus(placement.threads)
     with closing(Experiment(recipe, placement)) as experiment:
-        experiment.teachers = stand_ins(recipe, experiment.prepared.classes, placement.device)
+        experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, placement.device)
         steps = events(recipe, experiment.new_state(), experiment.teachers, experiment.train_data, placement.device)
         each = often(lambda: next(steps), seconds, placement.device)
         steps.close()
         return each * experiment.steps
 
 
-def stand_ins(recipe: Recipe, classes: Sequence[str], device: torch.device) -> list[FrozenTeacher]:
+def placeholder_teachers(recipe: Recipe, classes: Sequence[str], device: torch.device) -> list[FrozenTeacher]:
     """The recipe's teachers on the device; those that it would train first are fresh networks of the same shape."""
     found = []
     for source in recipe.teachers.sources:

@@ -30,7 +30,7 @@ class Prepared:
     """Field of the images, see `Header`."""
     label: str = ""
     """Field of the labels."""
-    mend: str = ""
+    repair: str = ""
     """What to do about damaged files."""
     mean: Channels | None = None
     """Per-channel mean of all training pixels, scaled to [0, 1]; None: not measured."""
@@ -64,7 +64,7 @@ class Source:
         """The images, labels, and class names; raises UserError where they are missing and may not be downloaded."""
         raise UserError("data.source: name a data set, one of `raykd list datasets`, in the recipe")
 
-    def places(self) -> "tuple[Path, ...]":
+    def paths(self) -> "tuple[Path, ...]":
         """Files and folders that the data lie in: a change of a name, size or time in them is a change of the data."""
         from pathlib import Path
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from raykd import UserError
-from raykd.contract import Batch
+from raykd.contract import Batch, Placement
 from raykd.data import order
-from raykd.data.augment.geometry import misfits
+from raykd.data.augment.geometry import unusable
 from raykd.data.augment.pipeline import Pipeline, evaluation, training
 from raykd.data.config import Data, Mixing, Prepared
 from raykd.data.ffcv.memory import fits_memory
 from raykd.data.mixing import mix
-from raykd.data.normalize import Finisher
+from raykd.data.normalize import Normalizer
 from raykd.data.storage.header import Header, open_header
 from raykd.data.storage.prepare import normalised
 
@@ -34,16 +34,13 @@ class TrainLoader:
         self,
         data: Data,
         prepared: Prepared,
+        placement: Placement,
         *,
         batch_size: int,
         seed: int,
-        rank: int,
-        world: int,
-        device: torch.device | str,
-        threads: int,
         channels_last: bool = False,
     ):
-        """`batch_size` counts the whole global batch; `threads` are for decoding."""
+        """batch_size: images of the global batch. Raises UserError if this worker's part of it is empty."""
         data = normalised(data, prepared)
         header = _header(prepared.train, prepared)
         self.subset = _trained(header.labels, data.validation, prepared.classes)
@@ -55,17 +52,18 @@ class TrainLoader:
         self.streams = _streams(data, header, self.subset, seed)
         self.mixes = type(data.mixing) is not Mixing
         self.period = _period(self.streams, batch_size)
-        first, last = order.part(rank, world, batch_size)
+        rank, world = placement.rank, placement.world
+        first, last = order.worker_rows(rank, world, batch_size)
         if first == last:
             raise UserError(
                 f"a global batch of {batch_size} has no image for worker {rank} of {world}: use fewer workers"
             )
-        bounds = [order.part(worker, world, batch_size) for worker in range(world)]
+        bounds = [order.worker_rows(worker, world, batch_size) for worker in range(world)]
         self.shares = tuple(end - begin for begin, end in bounds) if world > 1 else ()
         # With mixing, a worker also reads the row before its own: that row's image is its first image's partner.
         self.rows = np.arange(first - self.mixes, last) % batch_size
-        self.finish, pipeline = Finisher(data, device, channels_last, threads), training(data, seed)
-        self.engine = _engine(data, header, self.subset, pipeline, self.finish, rows=len(self.rows), threads=threads)
+        self.normalizer = Normalizer(data, placement, channels_last)
+        self.engine = _engine(data, header, self.subset, training(data, seed), self.normalizer, rows=len(self.rows))
 
     def batches(self, start: int, stop: int, stride: int = 1) -> Iterator[Batch]:
         """Batches of global steps start, start + stride, … before `stop`."""
@@ -88,7 +86,7 @@ class TrainLoader:
         where = order.positions(self._drawn(start, stop), self.rows[self.mixes :], self.batch_size)
         return where if self.mixes else order.addresses(where, self.streams)
 
-    def distinct(self, steps: int) -> int:
+    def distinct_images(self, steps: int) -> int:
         """How many different images the first global steps hold, at most."""
         if self.mixes:
             return min(steps, self.period or steps) * self.batch_size
@@ -107,13 +105,13 @@ class TrainLoader:
         return int((self.labels[self.subset] < 0).sum())
 
     def _batch(self, step: int, index: Tensor, images: Tensor) -> Batch:
-        labels = self.finish.moved(self.labels[index])
+        labels = self.normalizer.to_device(self.labels[index])
         if self.mixes:
             known = (labels >= 0).float()[:, None]  # an image without a label has nothing to mix in
             labels = torch.nn.functional.one_hot(labels.clamp_min(0), self.classes).float() * known
             images, labels = mix(self.mixing, images, labels, self.seed, step)
             index = index[1:]
-        return Batch(images, labels, self.finish.moved(index), self.shares)
+        return Batch(images, labels, self.normalizer.to_device(index), self.shares)
 
     def close(self) -> None:
         """Free threads and the file."""
@@ -129,15 +127,12 @@ class TestLoader:
         self,
         data: Data,
         prepared: Prepared,
+        placement: Placement,
         *,
         batch_size: int,
-        rank: int,
-        world: int,
-        device: torch.device | str,
-        threads: int,
         channels_last: bool = False,
     ):
-        """`batch_size` counts the images that all workers together hold at once."""
+        """batch_size: images that all workers together read at once. Raises UserError if there is no test split."""
         data = normalised(data, prepared)
         path = prepared.train if data.validation else prepared.test
         if path is None:
@@ -145,24 +140,24 @@ class TestLoader:
         header = _header(path, prepared)
         self.subset = _evaluated(header.labels, data.validation)
         self.size = len(self.subset)
-        self.mine = self.subset[rank::world]
-        self.rows = -(-batch_size // world)
+        self.indices = self.subset[placement.rank :: placement.world]
+        self.rows = -(-batch_size // placement.world)
         self.labels = torch.from_numpy(header.labels)
-        self.finish, pipeline = Finisher(data, device, channels_last, threads), evaluation(data)
-        self.engine = _engine(data, header, self.subset, pipeline, self.finish, rows=self.rows, threads=threads)
+        self.normalizer = Normalizer(data, placement, channels_last)
+        self.engine = _engine(data, header, self.subset, evaluation(data), self.normalizer, rows=self.rows)
 
     def batches(self) -> Iterator[Batch]:
         """The worker's samples in order; the last batch may be smaller."""
-        for number, images in enumerate(self.engine.read(self.mine)):
-            index = torch.from_numpy(self.mine[number * self.rows : (number + 1) * self.rows])
-            yield Batch(images, self.finish.moved(self.labels[index]), self.finish.moved(index))
+        for number, images in enumerate(self.engine.read(self.indices)):
+            index = torch.from_numpy(self.indices[number * self.rows : (number + 1) * self.rows])
+            yield Batch(images, self.normalizer.to_device(self.labels[index]), self.normalizer.to_device(index))
 
     def close(self) -> None:
         """Free threads and the file."""
         self.engine.close()
 
 
-def expect_parts(data: Data, prepared: Prepared) -> None:
+def check_split(data: Data, prepared: Prepared) -> None:
     """Raise UserError where the share that is held out leaves no image to train on, or none to evaluate with."""
     labels = _header(prepared.train, prepared).labels
     _trained(labels, data.validation, prepared.classes)
@@ -235,9 +230,9 @@ def _random(seed: int, size: int, epoch: int) -> np.ndarray:
 
 
 def _engine(
-    data: Data, header: Header, subset: np.ndarray, pipeline: Pipeline, finish: Finisher, *, rows: int, threads: int
+    data: Data, header: Header, subset: np.ndarray, pipeline: Pipeline, normalizer: Normalizer, *, rows: int
 ) -> "Engine | TorchEngine":
-    for position in subset[misfits(pipeline.geometry, header.shapes[subset])][:1]:
+    for position in subset[unusable(pipeline.geometry, header.shapes[subset])][:1]:
         height, width = header.shapes[position]
         raise UserError(
             f"{header.path}: image {position} is {width}×{height}, which the transforms can't bring to image_size "
@@ -246,8 +241,8 @@ def _engine(
     if data.loader == "torch":
         from raykd.data.torch_engine import TorchEngine
 
-        return TorchEngine(header, pipeline, finish, rows=rows, threads=threads)
+        return TorchEngine(header, pipeline, normalizer, rows=rows)
     from raykd.data.ffcv.engine import Engine
 
     paged = data.order == "quasi-random" and not fits_memory(header.bytes)
-    return Engine(header, pipeline, finish, rows=rows, threads=threads, paged=paged)
+    return Engine(header, pipeline, normalizer, rows=rows, paged=paged)

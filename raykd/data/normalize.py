@@ -9,6 +9,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
+from raykd.contract import Placement
 from raykd.data.config import Data
 from raykd.data.transfer import CopyStream, Sent, to_device
 
@@ -51,15 +52,15 @@ class Arrays:
         return torch.from_numpy(part).view(shape)
 
 
-class Finisher:
+class Normalizer:
     """The conversion in two halves: `send`, for the decoding thread, and `receive`, for the reader.
 
     On a CPU `send` does all of the work, some batches ahead. For a GPU it starts a copy, and the GPU does the rest.
     """
 
-    def __init__(self, data: Data, device: torch.device | str, channels_last: bool, threads: int):
-        """`threads` are for images that stay on the CPU."""
-        self.device, self.threads = torch.device(device), max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
+    def __init__(self, data: Data, placement: Placement, channels_last: bool):
+        self.device = placement.device
+        self.threads = max(1, min(placement.threads, numba.config.NUMBA_NUM_THREADS))
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         mean, std = data.statistics
         scale = torch.tensor(std, device=self.device) * 255.0
@@ -93,6 +94,6 @@ class Finisher:
         result = rows.to(torch.float32).mul_(self.factor).sub_(self.offset)
         return result.view(pixels.shape).permute(0, 3, 1, 2).contiguous(memory_format=self.format)
 
-    def moved(self, values: Tensor) -> Tensor:
-        """Labels or positions on the device."""
+    def to_device(self, values: Tensor) -> Tensor:
+        """Labels or positions [B], copied to the device."""
         return to_device(values, self.device)

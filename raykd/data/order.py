@@ -65,7 +65,7 @@ def windowed(pages: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return np.lexsort((keys(seed, epoch, np.arange(len(pages))), window))
 
 
-def part(rank: int, world: int, batch_size: int) -> tuple[int, int]:
+def worker_rows(rank: int, world: int, batch_size: int) -> tuple[int, int]:
     """First and last row (exclusive) of a worker in every global batch; parts may differ by one row."""
     return rank * batch_size // world, (rank + 1) * batch_size // world
 
@@ -91,7 +91,7 @@ class Stream(NamedTuple):
         """Samples at positions of this stream, as index | view << 40, the form in which they travel through FFCV."""
         return self._by_pass(where, self._tagged)
 
-    def places(self, where: np.ndarray) -> np.ndarray:
+    def first_positions(self, where: np.ndarray) -> np.ndarray:
         """For positions of this stream, the first positions with the identical augmented images."""
         return self._by_pass(where, self._first)
 
@@ -140,7 +140,7 @@ def addresses(where: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
 
 def _address(stream: Stream, skip: int, size: int, where: np.ndarray) -> np.ndarray:
     """skip: addresses of a view that come before this stream's; size: all of a view's."""
-    views, slots = np.divmod(stream.places(where), len(stream.subset))
+    views, slots = np.divmod(stream.first_positions(where), len(stream.subset))
     return views * size + skip + slots
 
 

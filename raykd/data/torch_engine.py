@@ -14,7 +14,7 @@ from raykd.data import order
 from raykd.data.augment import colour
 from raykd.data.augment.geometry import Geometry, boxes
 from raykd.data.augment.pipeline import Pipeline
-from raykd.data.normalize import Finisher
+from raykd.data.normalize import Normalizer
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
 from raykd.data.storage.header import Header
 
@@ -120,9 +120,9 @@ def recolour(image: Tensor, entry: np.ndarray, pipeline: Pipeline) -> Tensor:
 class TorchEngine:
     """Decoded batches of one .beton file, by worker processes."""
 
-    def __init__(self, header: Header, pipeline: Pipeline, finish: Finisher, *, rows: int, threads: int):
-        self.header, self.pipeline, self.finish, self.rows = header, pipeline, finish, rows
-        self.workers = threads if threads > 1 else 0
+    def __init__(self, header: Header, pipeline: Pipeline, normalizer: Normalizer, *, rows: int):
+        self.header, self.pipeline, self.normalizer, self.rows = header, pipeline, normalizer, rows
+        self.workers = normalizer.threads if normalizer.threads > 1 else 0
 
     def read(self, tags: np.ndarray) -> Iterator[Tensor]:
         """Finished images of tags [n], B at a time."""
@@ -130,7 +130,7 @@ class TorchEngine:
         loader = DataLoader(samples, batch_size=self.rows, num_workers=self.workers)
         for number, (images, status) in enumerate(loader):
             self.header.check_status(tags[number * self.rows : (number + 1) * self.rows], status.numpy())
-            yield self.finish.receive(self.finish.send(images.contiguous().numpy()))
+            yield self.normalizer.receive(self.normalizer.send(images.contiguous().numpy()))
 
     def close(self) -> None:
         """Nothing runs between two reads."""

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.data.config import Data, Prepared
 from raykd.data.loader import TestLoader
 from raykd.data.storage.prepare import prepare
@@ -54,8 +54,8 @@ def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float
 
 
 def _loader(data: Data, prepared: Prepared) -> TestLoader:
-    place: dict[str, Any] = {"rank": 0, "world": 1, "device": "cpu", "threads": torch.get_num_threads()}
-    return TestLoader(data, prepared, batch_size=BATCH, **place)
+    placement = Placement(torch.device("cpu"), torch.get_num_threads())
+    return TestLoader(data, prepared, placement, batch_size=BATCH)
 
 
 def _said(of_int8: float, of_float: float, in_float: tuple[str, ...], split: str) -> str:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from raykd import UserError
-from raykd.data.augment.geometry import misfits
+from raykd.contract import Placement
+from raykd.data.augment.geometry import unusable
 from raykd.data.augment.pipeline import evaluation
 from raykd.data.config import Data, Prepared
 from raykd.data.loader import TestLoader
@@ -35,11 +36,8 @@ def evaluation_images(
         loader = TestLoader(
             replace(data, validation=0.0),
             prepared,
+            Placement(device, torch.get_num_threads()),
             batch_size=count,
-            rank=0,
-            world=1,
-            device=device,
-            threads=torch.get_num_threads(),
             channels_last=channels_last,
         )
         with closing(loader):
@@ -50,7 +48,7 @@ def evaluation_images(
 def check_sizes(pixels: Sequence[np.ndarray], data: Data, name: str = "a picture") -> None:
     """Raise UserError, with the name, for a picture [H, W, 3] that the evaluation can't bring to the network's size."""
     shapes = np.array([picture.shape[:2] for picture in pixels]).reshape(-1, 2)
-    for position in misfits(evaluation(data).geometry, shapes)[:1]:
+    for position in unusable(evaluation(data).geometry, shapes)[:1]:
         height, width = shapes[position]
         raise UserError(
             f"{name} is {width}×{height} pixels, and the run's evaluation takes {accepted_sizes(data)}: resize it first"

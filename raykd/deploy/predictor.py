@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from raykd import UserError
-from raykd.data.reading.listing import LeftOut, pictures
+from raykd.data.reading.listing import Skipped, find_images
 from raykd.data.reading.pictures import Picture, read_rgb
 from raykd.deploy.pixels import check_sizes, evaluation_images
 from raykd.recipe import Recipe
@@ -102,7 +102,7 @@ def image_files(paths: Iterable[str]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            below = pictures(path, LeftOut(path))
+            below = find_images(path, Skipped(path))
             if not below:
                 raise UserError(f"{path} holds no image files")
             found += below

@@ -3,12 +3,13 @@
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from raykd.contract import Placement
 from raykd.data.config import Data, Prepared
 from raykd.data.loader import TestLoader
 from raykd.data.storage.header import open_header
@@ -53,8 +54,9 @@ def spread_images(data: Data, prepared: Prepared, split: Split, count: int) -> T
     """
     path, size = _file(prepared, split)
     stride = max(1, size // count)
-    place: dict[str, Any] = {"rank": 0, "world": stride, "device": "cpu", "threads": torch.get_num_threads()}
-    loader = TestLoader(replace(data, validation=0.0), replace(prepared, test=path), batch_size=count * stride, **place)
+    placement = Placement(torch.device("cpu"), torch.get_num_threads(), world=stride)
+    data, prepared = replace(data, validation=0.0), replace(prepared, test=path)
+    loader = TestLoader(data, prepared, placement, batch_size=count * stride)
     with closing(loader):
         return next(loader.batches()).images.clone()
 

@@ -1,4 +1,5 @@
-"""Methods: one file each, the pure loss above, the class below, the paper named.
+"""The distillation methods, one file each: the loss as a pure function, then the class with its `Config`.
 
-Recipes import their `Config`; raykd itself only lists them. They read contract, losses and models, never data or Ray.
+Recipes import a method's `Config`; raykd itself only lists them. Imports contract, losses and models, never data,
+training or Ray.
 """

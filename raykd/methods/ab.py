@@ -1,14 +1,13 @@
-"""Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons (Heo, Lee, Yun, Choi,
-AAAI 2019).
+"""Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons (Heo et al., AAAI 2019).
 
 AB: in the recipe's `initialise` phase, β · Σ over stages, later ones twice as much each, of a squared hinge that moves
-the student's neurons to the side of 0 on which the teacher's are, with a margin (eq. 5); then γ CE alone. Maps are
+the student's neurons to the side of 0 on which the teacher's are, with a margin; then γ CE alone. Maps are
 those before the stages' last activations; where the shapes differ, a connector (convolution and BN, which trains)
 brings the student's to the teacher's. Sums over neurons, means over samples, times 3 / 1000, margin 2 and 30 epochs,
 as RepDistiller has it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision, total
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
 from raykd.methods.fitnet_mkd import Regressor
 from raykd.models.staged import Staged
 
@@ -62,27 +61,24 @@ class AB(FeatureMethod):
         margin: Positive = 2.0
         """Distance from 0 that the student's neurons are moved to."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "AB":
-            return AB(self, *one_teacher("ab", new_student, teachers))
-
     config: Config
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, teacher)
         pairs = zip(self.student_features, self.teacher_features[0], strict=True)
-        self.connectors = nn.ModuleList(connector(student.shapes[own], teacher.shapes[its]) for own, its in pairs)
+        self.connectors = nn.ModuleList(connector(student.shapes[s], teacher.shapes[t]) for s, t in pairs)
 
     @property
-    def asks_teachers(self) -> bool:
+    def needs_teachers(self) -> bool:
         return self.initialising
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
         if not self.initialising:
             return Step({"ce": c.gamma * cross_entropy(student.logits, batch.labels)}, {})
-        own, its = zip(*self.pairs(student, teachers), strict=True)
-        connected = [connect(x) for connect, x in zip(self.connectors, own, strict=True)]
-        return Step({"boundary": c.beta * ab_loss(connected, its, c.margin)}, {})
+        s, t = zip(*self.pairs(student, teachers), strict=True)
+        connected = [connect(x) for connect, x in zip(self.connectors, s, strict=True)]
+        return Step({"boundary": c.beta * ab_loss(connected, t, c.margin)}, {})
 
 
 def connector(student: tuple[int, ...], teacher: tuple[int, ...]) -> nn.Module:

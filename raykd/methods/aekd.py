@@ -1,12 +1,12 @@
 """Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space (Du et al., NeurIPS 2020): AEKD.
 
 The teachers' weights are those of the shortest convex combination of their gradients in logit space, each at most the
-tolerance: one direction that helps every teacher's loss. The gradient of T² KL(teacher_k ‖ student) with respect to the
-student's logits is T (p_s − p_k), so no backward pass is needed. Features ("AEKD-F") are weighed alike, by the
-gradients of their errors with respect to the student's map, always compared by direction: a short backward pass each.
+tolerance: a direction that decreases every teacher's loss. The gradient of T² KL(teacher_k ‖ student) with respect to
+the student's logits is T (p_s − p_k), so no backward pass is needed. Features ("AEKD-F") are weighted in the same
+way, by the directions of their errors' gradients with respect to the student's map: a short backward pass each.
 Deviations: CA-MKD's code solves the problem with libsvm, whose tolerance of 1e-6 is coarse for gradients this small;
 here it is exact. The gradients are averaged over the global batch, so that the weights don't depend on the number of
-workers. Where the optimum is not unique (identical teachers), the most even weights are taken.
+workers. If the optimum is not unique (identical teachers), the weights closest to equal ones are taken.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from raykd import UserError
 from raykd.contract import global_sum
 from raykd.fields import Probability
 from raykd.losses import full_precision
-from raykd.methods.base.min_norm import MOST, min_norm_weights
+from raykd.methods.base.min_norm import MAX_GRADIENTS, min_norm_weights
 from raykd.methods.base.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
 from raykd.models.staged import Staged
 
@@ -30,10 +30,10 @@ from raykd.models.staged import Staged
 def aekd_weights(
     student: Tensor, teachers: Tensor, temperature: float, tolerance: float = 0.6, normalize: bool = False
 ) -> Tensor:
-    """Weights [K] of teachers' logits [K, B, C] for the student's [B, C], from the batch of all workers together.
+    """Weights [K] of teachers' logits [K, B, C] for the student's [B, C], computed from the global batch.
 
-    tolerance: the largest weight, between 1/K and 1. normalize: compare directions only, and weigh the gradients by
-    the inverse of their lengths afterwards (a weight may then exceed the tolerance).
+    tolerance: the largest weight, between 1/K and 1. normalize: compare directions only, and divide the weights by the
+    gradients' lengths afterwards (a weight may then exceed the tolerance).
     """
     p_student = F.softmax(student.double() / temperature, dim=-1)
     gradients = global_sum((p_student - F.softmax(teachers.double() / temperature, dim=-1)).sum(1))
@@ -42,10 +42,10 @@ def aekd_weights(
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch gives it no type
 def feature_weights(errors: Sequence[Tensor], sizes: Sequence[int], feature: Tensor, tolerance: float) -> Tensor:
-    """Weights [K] of K errors by their gradients with respect to a feature [B, …], summed over all workers' batch.
+    """Weights [K] of K errors by their gradients with respect to a feature [B, …], summed over the global batch.
 
-    errors: Σ of squares over the local batch, whose graph is kept. sizes: values of each sample in these sums, which
-    they are divided by only afterwards, so that half precision doesn't lose small gradients.
+    errors: sums of squares over the local batch, []; their graph is retained. sizes: number of values of each sample in
+    these sums; the gradients are divided by it, not the errors, so that small ones don't underflow in half precision.
     """
     gradients = [torch.autograd.grad(error, feature, retain_graph=True)[0] for error in errors]
     means = [g.double().sum(0).flatten() / size for g, size in zip(gradients, sizes, strict=True)]
@@ -63,19 +63,21 @@ def agreement(gradients: Tensor, tolerance: float, normalize: bool) -> Tensor:
 
 
 def expect_tolerance(tolerance: float, count: int) -> None:
-    """Raise UserError unless weights of at most `tolerance` can sum to 1, in number no more than can be solved for."""
+    """Raise UserError unless `count` weights of at most `tolerance` can sum to 1, and the solver takes so many."""
     if not 1 / count <= tolerance <= 1:
         raise UserError(f"`tolerance` must be between 1/K and 1, with K = {count} teachers, not {tolerance}")
-    if count > MOST:
-        raise UserError(f"aekd solves for the weights of at most {MOST} teachers, not of {count}: change `teachers`")
+    if count > MAX_GRADIENTS:
+        raise UserError(
+            f"aekd solves for the weights of at most {MAX_GRADIENTS} teachers, not of {count}: change `teachers`"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Weighting):
-    """The weights for which the teachers' gradients agree most."""
+    """AEKD's weights, for which the teachers' gradients agree most."""
 
     fewest: ClassVar[int] = 2
-    most: ClassVar[int] = MOST
+    most: ClassVar[int] = MAX_GRADIENTS
 
     tolerance: Probability = 0.6
     """Largest weight of a teacher, from 1/K (all equal) to 1 (one may have all)."""

@@ -1,12 +1,12 @@
 """Paying More Attention to Attention: Improving the Performance of Convolutional Neural Networks via Attention Transfer
-(Zagoruyko, Komodakis, ICLR 2017).
+(Zagoruyko & Komodakis, ICLR 2017).
 
 AT: γ CE + β · Σ over stages of the mean square difference of the attention maps, which are the channels' mean p-th
-powers, of unit length for each sample (eq. 2 with the squared norm and a mean over positions, as in RepDistiller, whose
-p = 2 and β = 1000 these are).
+powers, of unit length for each sample (with the squared norm and a mean over positions, p = 2 and β = 1000,
+as in RepDistiller).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -14,8 +14,8 @@ from torch import Tensor
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import full_precision, total, unit_length
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
-from raykd.models.staged import Staged
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
+from raykd.methods.base.maps import pool_to_smaller
 
 
 def attention(feature_map: Tensor, power: int = 2) -> Tensor:
@@ -25,7 +25,7 @@ def attention(feature_map: Tensor, power: int = 2) -> Tensor:
 
 def at_loss(student: Tensor, teacher: Tensor, power: int = 2) -> Tensor:
     """Mean square difference of the attention maps of [B, D, h, w] each; the higher map is averaged first."""
-    student, teacher = equally_large(student, teacher)
+    student, teacher = pool_to_smaller(student, teacher)
     return (attention(student, power) - attention(teacher, power)).square().mean()
 
 
@@ -40,9 +40,6 @@ class AT(FeatureMethod):
         """Weight of the attention maps' distance."""
         power: PositiveInt = 2
         """Power of the activations in the attention maps."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "AT":
-            return AT(self, *one_teacher("at", new_student, teachers))
 
     config: Config
 

@@ -1,7 +1,7 @@
 """Several teachers, equally weighted: γ CE + α · mean over teachers of T² KL(teacher_k ‖ student).
 
-AVER-MKD as Confidence-Aware Multi-Teacher Knowledge Distillation (Zhang, Chen, Wang, ICASSP 2022) compares it; the idea
-is that of "Learning from Multiple Teacher Networks" (You, Xu, Xu, Tao, KDD 2017).
+AVER-MKD as Confidence-Aware Multi-Teacher Knowledge Distillation (Zhang et al., ICASSP 2022) compares it; the idea
+is that of "Learning from Multiple Teacher Networks" (You et al., KDD 2017).
 """
 
 from collections.abc import Callable, Sequence

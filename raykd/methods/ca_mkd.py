@@ -1,7 +1,8 @@
-"""Confidence-Aware Multi-Teacher Knowledge Distillation (Zhang, Chen, Wang, ICASSP 2022).
+"""Confidence-Aware Multi-Teacher Knowledge Distillation (Zhang et al., ICASSP 2022).
 
-γ CE + α L_logits + β L_features: per sample, a teacher counts the more, the smaller its cross-entropy with the label;
-for features, the cross-entropy of what the teacher's own head makes of the student's embedded map (not detached).
+γ CE + α L_logits + β L_features: the smaller a teacher's cross-entropy with the label, the larger its weight for that
+sample; for features, the cross-entropy of the logits that the teacher's own head computes from the student's embedded
+map (not detached).
 The feature term counts from the second epoch on.
 Deviation: with teachers of different map sizes, each map is resized from the student's own, where the authors' code
 resizes the map that it already resized for the teacher before.
@@ -19,6 +20,7 @@ from raykd import UserError
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import cross_entropy, map_distance, spatial_mean
 from raykd.methods.base.head import apply_head, pools_by_mean
+from raykd.methods.base.maps import resize
 from raykd.methods.base.multi_teacher import (
     Features,
     FeatureTerm,
@@ -33,7 +35,7 @@ from raykd.models.staged import Staged
 
 
 def confidence_weights(logits: Sequence[Tensor] | Tensor, labels: Tensor) -> Tensor:
-    """(1 − softmax_k(CE(z_k, y))) / (K − 1): logits [K, B, C] → weights [K, B] that sum to 1 per sample; eq. 3.
+    """(1 − softmax_k(CE(z_k, y))) / (K − 1): logits [K, B, C] → weights [K, B] that sum to 1 per sample.
 
     A single teacher, for which the formula is 0/0, has weight 1.
     """
@@ -48,19 +50,11 @@ def feature_loss(
 ) -> Tensor:
     """Mean over batch and K teachers of w'_kb · mean squared difference of embedded[k] and maps[k] [B, D_k, h_k, w_k].
 
-    projected [K, B, C]: what each teacher's head makes of the embedded map; the weights w' come from it, and gradients
-    flow into them. labels [B] or [B, C].
+    projected [K, B, C]: logits of each teacher's head for the embedded map, which the weights w' are computed from,
+    with gradients. labels [B] or [B, C].
     """
     errors = torch.stack([map_distance(e, m) for e, m in zip(embedded, maps, strict=True)])
     return (confidence_weights(projected, labels) * errors).mean()
-
-
-def resize(feature_map: Tensor, size: Sequence[int]) -> Tensor:
-    """[B, D, h, w] → [B, D, *size]: average pooling to a smaller height, bilinear interpolation to a larger one."""
-    if feature_map.shape[2] >= size[0]:
-        height, width = size
-        return F.adaptive_avg_pool2d(feature_map, (height, width))
-    return F.interpolate(feature_map, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def embedding(student_width: int, teacher_width: int, hidden: int = 0) -> nn.Sequential:
@@ -91,7 +85,7 @@ def _unit(in_channels: int, channels: int, kernel: int) -> list[nn.Module]:
 
 @dataclass(frozen=True, kw_only=True)
 class Confidence(Weighting):
-    """The smaller a teacher's cross-entropy with the label, the more it counts for that sample."""
+    """CA-MKD's weights: the smaller a teacher's cross-entropy with the label, the larger its weight for that sample."""
 
     reads_labels: ClassVar[bool] = True
 
@@ -103,7 +97,7 @@ class Confidence(Weighting):
 
 @dataclass(frozen=True, kw_only=True)
 class Embeddings(Features):
-    """The student's map embedded into each teacher's width, weighed by what the teacher's own head makes of it."""
+    """Distances of the student's embedded map from each teacher's, weighted by how well that head classifies it."""
 
     reads_labels: ClassVar[bool] = True
 

@@ -2,12 +2,12 @@
 
 CC as RepDistiller has it: linear embeddings of both networks' pooled vectors (both train), δ their difference, and
 γ CE + β · the mean over neighbouring samples b, b + 1 of Σ_d |δ_b,d δ_b+1,d|; β = 0.02, 128 dimensions. The paper
-compares the whole batch's kernel matrices (eq. 6); RepDistiller, whose published figures these are, neighbours only.
+compares the whole batch's kernel matrices; RepDistiller, whose published figures these are, neighbours only.
 The neighbours are those of the global batch. Deviation: a batch of one sample has no neighbours and a distance of 0,
 where RepDistiller's is NaN.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output, global_rows
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import full_precision
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
 from raykd.models.staged import Staged
 
 
@@ -36,9 +36,6 @@ class CC(FeatureMethod):
         """Weight of the correlation of neighbouring samples' differences."""
         dimensions: PositiveInt = 128
         """Dimensions of the embeddings."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CC":
-            return CC(self, *one_teacher("cc", new_student, teachers))
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, teacher)

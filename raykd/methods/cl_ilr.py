@@ -41,7 +41,7 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """x itself, of any shape, whose gradient is multiplied by `scale` on its way back."""
+    """x, of any shape, with its gradient multiplied by `scale` in the backward pass."""
     scaled: Tensor = _ScaleGradient.apply(x, scale)
     return scaled
 

@@ -1,12 +1,12 @@
-"""Contrastive Representation Distillation (Tian, Krishnan, Isola, ICLR 2020).
+"""Contrastive Representation Distillation (Tian et al., ICLR 2020).
 
-CRD: γ CE + β · two noise-contrastive losses (eq. 17, 18): embeddings of the student's pooled vector against a memory of
-the teacher's, and of the teacher's against one of the student's; the sample's own entry is the positive, K entries of
-other classes are the negatives. Embeddings (linear, of unit length) train for both networks; the memories are moving
-averages of them. K 16384, T 0.07, momentum 0.5, 128 dimensions and β 0.8 as in RepDistiller; published results with KD
-beside it add `kd` by a sum.
+CRD: γ CE + β · two noise-contrastive losses: embeddings of the student's pooled vector against a memory of
+the teacher's, and of the teacher's against one of the student's; the sample's own entry is the positive, and K
+entries of other classes are the negatives. Embeddings (linear, of unit length) train for both networks; the memories
+are moving averages of them. K 16384, T 0.07, momentum 0.5, 128 dimensions and β 0.8 as in RepDistiller; published
+results with KD beside it add `kd` by a sum.
 
-The memories hold a row for every sample of the training file: 2 · N · 128 numbers, which stand in checkpoints too
+The memories hold a row for every sample of the training file: 2 · N · 128 numbers, in checkpoints too
 (measured for the 1,281,167 images of ImageNet: 1312 MB, with `memory` float16 656 MB; for 64 images and K 16384 the
 loss, its gradient and the update take 2.4 s of one CPU core, with CIFAR-100's 50,000 rows 1.5 s). They are updated
 from the global batch, and a sample's negatives are a function of the seed, the step and the sample, so that
@@ -14,7 +14,7 @@ everything is the same for any number of workers.
 Deviation: negatives are drawn with replacement; RepDistiller draws without where a class has K others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -25,32 +25,32 @@ from raykd import UserError
 from raykd.contract import Batch, Output, global_rows, global_sum
 from raykd.fields import Fraction, NonNegative, Positive, PositiveInt
 from raykd.losses import full_precision, total, unit_length
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
 from raykd.models.staged import Staged
 
 EPSILON = 1e-7  # RepDistiller's, beside probabilities
-GATHERED = 2**24  # numbers of the memory that are gathered at once
-WORD = 0xFFFFFFFF
+GATHERED = 2**24  # maximum number of memory values that are gathered at once
+MASK = 0xFFFFFFFF
 
 
 @torch.no_grad()
-def products(embedding: Tensor, memory: Tensor, places: Tensor) -> Tensor:
-    """Inner products of embeddings [B, d] with the rows at places [B, K] of a memory [N, d] → [B, K]."""
-    size = _rows_at_once(places, memory)
-    parts = zip(embedding.split(size), places.split(size), strict=True)
+def products(embedding: Tensor, memory: Tensor, indices: Tensor) -> Tensor:
+    """Inner products of embeddings [B, d] with the rows [B, K] of a memory [N, d] → [B, K]."""
+    size = _rows_at_once(indices, memory)
+    parts = zip(embedding.split(size), indices.split(size), strict=True)
     return torch.cat([(memory[at].to(e.dtype) @ e[:, :, None]).squeeze(2) for e, at in parts])
 
 
 @torch.no_grad()
-def combine(weights: Tensor, memory: Tensor, places: Tensor) -> Tensor:
-    """Weighted sums of the rows at places [B, K] of a memory [N, d]; weights [B, K] → [B, d]."""
-    size = _rows_at_once(places, memory)
-    parts = zip(weights.split(size), places.split(size), strict=True)
+def combine(weights: Tensor, memory: Tensor, indices: Tensor) -> Tensor:
+    """Weighted sums of the rows [B, K] of a memory [N, d]; weights [B, K] → [B, d]."""
+    size = _rows_at_once(indices, memory)
+    parts = zip(weights.split(size), indices.split(size), strict=True)
     return torch.cat([(w[:, None] @ memory[at].to(w.dtype)).squeeze(1) for w, at in parts])
 
 
-def _rows_at_once(places: Tensor, memory: Tensor) -> int:
-    return max(1, GATHERED // (places.shape[1] * memory.shape[1]))
+def _rows_at_once(indices: Tensor, memory: Tensor) -> int:
+    return max(1, GATHERED // (indices.shape[1] * memory.shape[1]))
 
 
 def nce_loss(scores: Tensor, samples: int) -> Tensor:
@@ -70,33 +70,33 @@ def nce_gradient(scores: Tensor, samples: int) -> Tensor:
 
 
 def contrastive_loss(
-    embedding: Tensor, memory: Tensor, places: Tensor, scores: Tensor, temperature: float, samples: int
+    embedding: Tensor, memory: Tensor, indices: Tensor, scores: Tensor, temperature: float, samples: int
 ) -> Tensor:
     """`nce_loss` of the normalised scores of embeddings [B, d], to which its gradient flows.
 
-    The gradient is made now, in closed form: what B·K rows of the memory are gathered for is never kept, and the memory
-    may change before the backward pass.
+    The gradient is computed in the forward pass, in closed form: the B·K gathered rows need not be saved, and the
+    memory may change before the backward pass.
     """
-    gradient = combine(nce_gradient(scores, samples) / temperature, memory, places)
+    gradient = combine(nce_gradient(scores, samples) / temperature, memory, indices)
     return nce_loss(scores, samples) + ((embedding - embedding.detach()) * gradient).sum()
 
 
 @torch.no_grad()
-def remember(memory: Tensor, places: Tensor, embedding: Tensor, momentum: float) -> None:
-    """Move the entries at places [B] of a memory [N, d] towards unit vectors [B, d]; entries stay of unit length.
+def update_memory(memory: Tensor, indices: Tensor, embedding: Tensor, momentum: float) -> None:
+    """Move the rows [B] of a memory [N, d] towards unit vectors [B, d]; rows stay of unit length.
 
-    Of a sample that is there twice, as where two passes meet, the last one counts.
+    If a sample occurs twice, as in a batch that spans two epochs, the last one counts.
     """
-    entries = unit_length(momentum * memory[places].to(embedding.dtype) + (1 - momentum) * embedding)
-    twins = places[:, None] == places
-    last = (twins * torch.arange(len(places), device=places.device)).argmax(1)
-    memory.index_copy_(0, places, entries[last].to(memory.dtype))
+    entries = unit_length(momentum * memory[indices].to(embedding.dtype) + (1 - momentum) * embedding)
+    twins = indices[:, None] == indices
+    last = (twins * torch.arange(len(indices), device=indices.device)).argmax(1)
+    memory.index_copy_(0, indices, entries[last].to(memory.dtype))
 
 
-def mixed(x: Tensor) -> Tensor:
-    """A bijection of 32-bit integers that looks random (the constants of lowbias32): int64 of any shape."""
-    x = (x ^ (x >> 16)) * 0x7FEB352D & WORD
-    x = (x ^ (x >> 15)) * 0x846CA68B & WORD
+def hash32(x: Tensor) -> Tensor:
+    """A hash, bijective on 32-bit integers (constants of lowbias32): int64 of any shape."""
+    x = (x ^ (x >> 16)) * 0x7FEB352D & MASK
+    x = (x ^ (x >> 15)) * 0x846CA68B & MASK
     return x ^ (x >> 16)
 
 
@@ -122,9 +122,6 @@ class CRD(FeatureMethod):
         memory: Literal["float32", "float16"] = "float32"
         """Type of the memories' numbers: float16 halves their size, on the device and in checkpoints."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CRD":
-            return CRD(self, *one_teacher("crd", new_student, teachers))
-
     config: Config
     order: Tensor  # [N] rows of the training file by class
     counts: Tensor  # [C] rows of each class
@@ -138,10 +135,10 @@ class CRD(FeatureMethod):
         super().__init__(config, student, teacher)
         self.student_embedding = nn.Linear(student.width("pooled"), config.dimensions)
         self.teacher_embedding = nn.Linear(teacher.width("pooled"), config.dimensions)
-        self.seed = int(torch.randint(2**31, ()))  # the recipe's seed decides it
+        self.seed = int(torch.randint(2**31, ()))  # determined by the recipe's seed
 
-    def see_training_labels(self, labels: Tensor) -> None:
-        """Make the memories, random at first."""
+    def set_training_labels(self, labels: Tensor) -> None:
+        """Create the memories with random rows."""
         trained = labels >= 0
         counts = torch.bincount(labels[trained])
         if counts.max() == trained.sum():
@@ -164,21 +161,21 @@ class CRD(FeatureMethod):
             unit_length(full_precision(embed(x)))
             for embed, x in ((self.student_embedding, s), (self.teacher_embedding, t))
         ]
-        places = torch.cat([batch.index[:, None], self.negatives(batch)], dim=1)
+        indices = torch.cat([batch.index[:, None], self.negatives(batch)], dim=1)
         memories = (self.teacher_memory, self.student_memory)
         with torch.autocast(s.device.type, enabled=False):  # which would multiply in half precision
-            raw = [(products(e, m, places) / c.temperature).exp() for e, m in zip(embeddings, memories, strict=True)]
+            raw = [(products(e, m, indices) / c.temperature).exp() for e, m in zip(embeddings, memories, strict=True)]
             pairs = zip(embeddings, memories, self.normalised(torch.stack(raw)), strict=True)
-            loss = total(contrastive_loss(e, m, places, x, c.temperature, len(self.order)) for e, m, x in pairs)
+            loss = total(contrastive_loss(e, m, indices, x, c.temperature, len(self.order)) for e, m, x in pairs)
         if self.training:
-            self.keep(embeddings, batch)
+            self.update_memories(embeddings, batch)
         return loss
 
     @torch.no_grad()
     def negatives(self, batch: Batch) -> Tensor:
         """Rows of samples of other classes, [B, K], with replacement; the same for any number of workers."""
-        key = mixed(mixed(self.steps + self.seed & WORD) + batch.index & WORD)
-        bits = mixed(key[:, None] + torch.arange(self.config.negatives, device=key.device) * 0x9E3779B1 & WORD)
+        key = hash32(hash32(self.steps + self.seed & MASK) + batch.index & MASK)
+        bits = hash32(key[:, None] + torch.arange(self.config.negatives, device=key.device) * 0x9E3779B1 & MASK)
         own = self.counts[batch.labels]
         rank = bits * (len(self.order) - own)[:, None] >> 32  # among the samples of other classes, by class
         rank = rank + torch.where(rank >= self.starts[batch.labels][:, None], own[:, None], 0)
@@ -196,9 +193,9 @@ class CRD(FeatureMethod):
         return scores / normalisers[:, None, None]
 
     @torch.no_grad()
-    def keep(self, embeddings: Sequence[Tensor], batch: Batch) -> None:
+    def update_memories(self, embeddings: Sequence[Tensor], batch: Batch) -> None:
         """Move both memories towards the global batch's embeddings."""
-        places = global_rows(batch.index, batch.shares)
+        indices = global_rows(batch.index, batch.shares)
         for memory, embedding in zip((self.student_memory, self.teacher_memory), embeddings, strict=True):
-            remember(memory, places, global_rows(embedding.detach(), batch.shares), self.config.momentum)
+            update_memory(memory, indices, global_rows(embedding.detach(), batch.shares), self.config.momentum)
         self.steps += 1

@@ -1,10 +1,10 @@
-"""Curriculum Temperature for Knowledge Distillation (Li, Li, Yang, Zhao, Song, Luo, Li, Yang, AAAI 2023).
+"""Curriculum Temperature for Knowledge Distillation (Li et al., AAAI 2023).
 
-The temperature of another method, KD or DKD for example, is trained against the student: T = lowest + span · σ(θ), with
-θ's gradient reversed and scaled by a factor that grows from 0 to 1 over the first epochs, so that the student's task
-becomes harder. This is the paper's global temperature; its instance-wise one, made by a network, is left out.
+The temperature of another method, such as KD or DKD, is trained adversarially to the student: T = lowest + span · σ(θ),
+with θ's gradient reversed and scaled by a factor that grows from 0 to 1 over the first epochs, which makes the
+student's task harder. This is the paper's global temperature; its instance-wise one, made by a network, is left out.
 As in the authors' code, θ starts at 1 and is trained by the student's optimizer, weight decay included. Their DKD's
-gradient for θ is NaN (0 · log 0 of the masked target); DKD as it stands here has a finite one.
+gradient for θ is NaN (0 · log 0 of the masked target); raykd's DKD has a finite one.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ class CTKD(SingleStudent):
         kind = "logits"
 
         method: MethodConfig = KD.Config(temperature=15.62)
-        """The method whose temperature is trained: one of kd, dkd, nkd, wsld. Its temperature is where that starts."""
+        """The method whose temperature is trained: one of kd, dkd, nkd, wsld. It starts at the method's own."""
         lowest: Positive = 1.0
         """Lower bound of the temperature."""
         span: Positive = 20.0

@@ -1,14 +1,13 @@
-"""Training data-efficient image transformers & distillation through attention (Touvron, Cord, Douze, Massa,
-Sablayrolles, Jégou, ICML 2021).
+"""Training data-efficient image transformers & distillation through attention (Touvron et al., ICML 2021).
 
-(1 − α) CE(student, y) + α CE(student, argmax of the teacher), eq. 3: the teacher's decision as a second label. At a
-temperature above 0 the second term is α T² KL(teacher ‖ student), eq. 2.
-The paper's transformers read the second term off a distillation token's own head; here both terms read the logits of
-the network, whose heads are its own matter. The authors' code divides the soft term by B·C; as in the paper, it is the
+(1 − α) CE(student, y) + α CE(student, argmax of the teacher): the teacher's decision as a second label. At a
+temperature above 0 the second term is α T² KL(teacher ‖ student).
+The paper's transformers read the second term off a distillation token's own head; here both terms read the
+network's logits. The authors' code divides the soft term by B·C; as in the paper, it is the
 mean over the batch here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,9 +15,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Probability
 from raykd.losses import cross_entropy, kl_divergence
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, student_of_one_teacher
-from raykd.models.staged import Staged
+from raykd.methods.base.student import OneTeacherConfig, SingleStudent
 
 
 def teacher_label_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -30,16 +27,13 @@ def teacher_label_loss(student: Tensor, teacher: Tensor, temperature: float) -> 
 
 class DeiT(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(OneTeacherConfig):
         kind = "logits"
 
         alpha: Probability = 0.5
         """Weight of the teacher's labels; that of the true ones is 1 − alpha."""
         temperature: NonNegative = 0.0
-        """0: the class that the teacher decides for; above 0: its softmax at this temperature, times T²."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DeiT":
-            return DeiT(self, student_of_one_teacher("deit", new_student, teachers), teachers)
+        """0: learn from the teacher's top-1 class; above 0: from its softmax at this temperature, times T²."""
 
     config: Config
 

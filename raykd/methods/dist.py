@@ -1,4 +1,4 @@
-"""DIST: Knowledge Distillation from A Stronger Teacher (Huang, You, Wang, Qian, Xu, NeurIPS 2022).
+"""DIST: Knowledge Distillation from A Stronger Teacher (Huang et al., NeurIPS 2022).
 
 CE + β (1 − Pearson correlation of a sample's probabilities) + γ (1 − that of a class's probabilities over the batch),
 both times T², as in the authors' code. β = γ = 1 and T = 1 on ImageNet; β = γ = 2 and T = 4 on CIFAR-100.
@@ -7,7 +7,7 @@ those of the global value. Deviation: a vector without variation correlates with
 no gradient, where the authors' code divides rounding noise by 1e-8.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,19 +17,15 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step, global_sum
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, student_of_one_teacher
-from raykd.models.staged import Staged
+from raykd.methods.base.student import OneTeacherConfig, SingleStudent
 
 EPS = 1e-8  # added to the product of the norms, as in the authors' code
 
 
 def correlation(xy: Tensor, xx: Tensor, yy: Tensor) -> Tensor:
-    """Pearson's correlation from sums of products of centred values, all three of any one shape.
+    """Pearson's correlation from sums of products of centred values, all of one shape; 0 if a vector is constant.
 
-    0 where one of the two does not vary.
-
-    A centred vector no longer than the rounding of 1 is taken for constant.
+    A centred vector no longer than the rounding of 1 counts as constant.
     """
     rounding = torch.finfo(xx.dtype).eps
     varies = (xx > rounding**2) & (yy > rounding**2)
@@ -57,7 +53,7 @@ def per_class(p: Tensor, q: Tensor) -> Tensor:
 
 
 def dist_loss(student: Tensor, teacher: Tensor, temperature: float, beta: float, gamma: float) -> dict[str, Tensor]:
-    """Weighted terms "inter" (per sample), "intra" (per class over the batch), T² included; logits [B, C]; eq. 8, 9."""
+    """Weighted terms "inter" (per sample), "intra" (per class over the batch), T² included; logits [B, C]."""
     p = F.softmax(full_precision(student) / temperature, dim=1)
     q = F.softmax(full_precision(teacher) / temperature, dim=1)
     scale = temperature**2
@@ -66,7 +62,7 @@ def dist_loss(student: Tensor, teacher: Tensor, temperature: float, beta: float,
 
 class DIST(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(OneTeacherConfig):
         kind = "logits"
         label_weight = "alpha"
 
@@ -78,9 +74,6 @@ class DIST(SingleStudent):
         """Weight of the relation between the samples of a class."""
         temperature: Positive = 1.0
         """Temperature T of both softmaxes."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DIST":
-            return DIST(self, student_of_one_teacher("dist", new_student, teachers), teachers)
 
     config: Config
 

@@ -1,4 +1,4 @@
-"""Decoupled Knowledge Distillation (Zhao, Cui, Song, Qiu, Liang, CVPR 2022).
+"""Decoupled Knowledge Distillation (Zhao et al., CVPR 2022).
 
 The divergence is split into that of target against all others, α · TCKD, and that among the others, β · NCKD.
 The published CIFAR-100 settings have γ 1, α 1, β 2 to 8 by the pair of networks, T 4; the warm-up raises the weight
@@ -8,7 +8,6 @@ Both parts are computed from the log-odds of the target, where the authors' code
 `standardize` z-scores both logits first (Sun et al., CVPR 2024), as in `kd`.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,8 +21,6 @@ from raykd.losses import full_precision, kl_divergence, warm_up
 from raykd.losses import standardize as z_score
 from raykd.methods.base.logit_method import LogitConfig, LogitMethod
 from raykd.methods.base.peers import scalar_note
-from raykd.methods.base.student import student_of_one_teacher
-from raykd.models.staged import Staged
 
 
 def split_target(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,7 +33,7 @@ def split_target(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def dkd_loss(
     student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor, alpha: float, beta: float
 ) -> dict[str, Tensor]:
-    """Weighted terms "tckd", "nckd" of each sample, [B], T² included; logits [B, C], labels [B] int64. Eq. 5 to 7."""
+    """Weighted terms "tckd", "nckd" of each sample, [B], T² included; logits [B, C], labels [B] int64."""
     target_s, others_s = split_target(full_precision(student) / temperature, labels)
     target_t, others_t = split_target(full_precision(teacher) / temperature, labels)
     odds_s = (target_s - others_s.logsumexp(1, keepdim=True)).squeeze(1)
@@ -66,9 +63,6 @@ class DKD(LogitMethod):
         """Epochs over which the weight of both divergences rises linearly to 1; 0: at once."""
         standardize: bool = False
         """Z-score teacher's and student's logits per sample before the divergences (Sun et al. 2024: T 2)."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DKD":
-            return DKD(self, student_of_one_teacher("dkd", new_student, teachers), teachers)
 
     config: Config
 

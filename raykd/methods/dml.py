@@ -1,4 +1,4 @@
-"""Deep Mutual Learning (Zhang, Xiang, Hospedales, Lu, CVPR 2018), as OKDDip's code (Chen et al. 2020) runs it.
+"""Deep Mutual Learning (Zhang et al., CVPR 2018), as OKDDip's code (Chen et al. 2020) runs it.
 
 Whole networks learn from the labels and from each other: one loss over all of them, nothing detached, no ramp-up.
 The paper updates the networks in turn with constant targets; OKDDip's joint loss is what its tables compare.

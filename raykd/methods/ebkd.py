@@ -1,6 +1,6 @@
-"""Adaptive Knowledge Distillation Based on Entropy (Kwon, Na, Lee, Kim, ICASSP 2020).
+"""Adaptive Knowledge Distillation Based on Entropy (Kwon et al., ICASSP 2020).
 
-EBKD, as CA-MKD compares it: teachers are weighed per sample by the entropy of their predictions,
+EBKD, as CA-MKD compares it: teachers are weighted per sample by the entropy of their predictions,
 w_k = 1 − H_k / Σ_j H_j, with H the entropy at temperature 1; the loss is Σ_b Σ_k w_kb KL_kb / (B K).
 Deviation: a class of probability 0 adds 0 to the entropy, where CA-MKD's code gives NaN; if all teachers are certain
 (all entropies 0), the weights are equal.
@@ -29,7 +29,7 @@ def entropy_weights(teachers: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Entropy(Weighting):
-    """The less uncertain a teacher is of a sample, the more it counts."""
+    """EBKD's weights: the smaller the entropy of a teacher's prediction, the larger its weight for that sample."""
 
     fewest: ClassVar[int] = 2
 

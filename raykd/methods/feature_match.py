@@ -1,9 +1,9 @@
 """Pooled features matched through a projector: for teachers that give features and no classes, as DINOv2's or CLIP's.
 
 Each teacher has a projector of the student's pooled feature [B, D] into its own [B, D']; the loss is 1 − their cosine,
-as AM-RADIO's for its summary token (Ranzinger et al., CVPR 2024, section 3.4), or their mean squared difference
-(Romero et al., ICLR 2015). No label and no class is read, and the student's last layer is left as it is: what has been
-learned is used by a linear probe (`linear_probe`) or by fine-tuning (`supervised`) with weights `…#backbone`.
+as AM-RADIO's for its summary token (Ranzinger et al., CVPR 2024), or their mean squared difference
+(Romero et al., ICLR 2015). No labels are read, and the student's last layer does not train: the features are
+used by a linear probe (`linear_probe`) or by fine-tuning (`supervised`) with weights `…#backbone`.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ class FeatureMatch(SingleStudent):
         compares_classes: ClassVar[bool] = False
 
         distance: Literal["cosine", "mse"] = "cosine"
-        """What is made small: 1 − the cosine of projected and teacher's feature, or their mean squared difference."""
+        """Distance of projected and teacher's feature: 1 − their cosine, or their mean squared difference."""
         hidden: NonNegativeInt = 0
         """Width of the projectors' hidden layer; 0: they are linear."""
 

@@ -31,7 +31,7 @@ from raykd.models.staged import Staged
 class Regressor(nn.Module):
     """One convolution, BN and ReLU from a student's map to a teacher's shape (D, h, w).
 
-    A student's map of less than half or more than twice the size is resized first: a convolution would be as large as
+    A student's map of less than half or more than twice the size is resized first, as the kernel would be as large as
     the map.
     """
 
@@ -83,7 +83,7 @@ class Hints(Features):
 
 @dataclass(frozen=True, kw_only=True)
 class AgreeingHints(Hints):
-    """AEKD-F: the same errors, weighed so that their gradients with respect to the student's map agree most."""
+    """AEKD-F: the same errors, weighted so that their gradients with respect to the student's map agree most."""
 
     tolerance: Probability = 0.6
     """Largest weight before the gradients' lengths are divided out, from 1/K to 1."""

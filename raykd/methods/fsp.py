@@ -1,13 +1,13 @@
-"""A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning (Yim, Joo, Bae,
-Kim, CVPR 2017).
+"""A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning (Yim et al., CVPR
+2017).
 
 FSP: in the recipe's `initialise` phase, β · Σ over neighbouring maps (stem, stage 1, …) of the mean square difference
-of the flow matrices, the mean over positions of the products of two maps' channels (eq. 1, 2); then γ CE alone.
+of the flow matrices, the mean over positions of the products of two maps' channels; then γ CE alone.
 RepDistiller initialises for 30 epochs with weight 1 (its β of 50 plays no role, as the second phase has no such term).
 Both networks' maps must have equally many channels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,14 +16,8 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative
 from raykd.losses import cross_entropy, full_precision
-from raykd.methods.base.feature_method import (
-    FeatureConfig,
-    FeatureMethod,
-    equally_large,
-    expect_equal_shapes,
-    one_teacher,
-)
-from raykd.models.staged import Staged
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
+from raykd.methods.base.maps import pool_to_smaller
 
 
 def flow(bottom: Tensor, top: Tensor) -> Tensor:
@@ -31,7 +25,7 @@ def flow(bottom: Tensor, top: Tensor) -> Tensor:
 
     The higher map is averaged to the size of the other.
     """
-    bottom, top = (full_precision(x).flatten(2) for x in equally_large(bottom, top))
+    bottom, top = (full_precision(x).flatten(2) for x in pool_to_smaller(bottom, top))
     with torch.autocast(top.device.type, enabled=False):  # which would multiply in half precision
         return top @ bottom.mT / top.shape[2]
 
@@ -44,6 +38,7 @@ def fsp_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 
 class FSP(FeatureMethod):
     reads, term = "stem and stages", "flow"
+    equal_widths = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
@@ -53,15 +48,10 @@ class FSP(FeatureMethod):
         beta: NonNegative = 1.0
         """Weight of the flow matrices' distance, in the initialise phase."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FSP":
-            student, teacher = one_teacher("fsp", new_student, teachers)
-            expect_equal_shapes("fsp", student, teacher, FSP.reads)
-            return FSP(self, student, teacher)
-
     config: Config
 
     @property
-    def asks_teachers(self) -> bool:
+    def needs_teachers(self) -> bool:
         return self.initialising
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:

@@ -1,13 +1,13 @@
-"""Paraphrasing Complex Network: Network Compression via Factor Transfer (Kim, Park, Kwak, NeurIPS 2018).
+"""Paraphrasing Complex Network: Network Compression via Factor Transfer (Kim et al., NeurIPS 2018).
 
 FT: a paraphraser, an autoencoder of the teacher's last map, is trained in the recipe's `initialise` phase by the mean
-square error of its reconstruction (eq. 1) and frozen; then γ CE + β · the mean p-th power of the differences between
-the teacher's factors, which the paraphraser makes, and the student's, which a translator makes that trains with it
-(eq. 3). As in RepDistiller, factors are compared by their channels' mean square, of unit length, with p = 1 and
+square error of its reconstruction and frozen; then γ CE + β · the mean p-th power of the differences between
+the teacher's factors, which the paraphraser makes, and the student's, which a translator makes that trains with it.
+As in RepDistiller, factors are compared by their channels' mean square, of unit length, with p = 1 and
 β = 200, rate k = 0.5, 30 epochs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,13 +19,14 @@ from raykd.contract import Batch, Output, Step
 from raykd.fields import Interval, NonNegative, PositiveInt
 from raykd.losses import full_precision
 from raykd.methods.at import attention
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
+from raykd.methods.base.maps import pool_to_smaller
 from raykd.models.staged import Staged
 
 
 def ft_loss(student: Tensor, teacher: Tensor, power: int = 1) -> Tensor:
     """Mean p-th power of the factors' differences; factors [B, D, h, w], the higher one averaged first."""
-    student, teacher = equally_large(student, teacher)
+    student, teacher = pool_to_smaller(student, teacher)
     return (attention(student) - attention(teacher)).abs().pow(power).mean()
 
 
@@ -52,9 +53,6 @@ class FT(FeatureMethod):
         power: PositiveInt = 1
         """Power of the factors' differences."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FT":
-            return FT(self, *one_teacher("ft", new_student, teachers))
-
     config: Config
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
@@ -73,7 +71,7 @@ class FT(FeatureMethod):
         return Step({"reconstruction": F.mse_loss(full_precision(rebuilt), map_)}, {})
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
-        ((own, its),) = self.pairs(student, teachers)
-        with torch.no_grad():  # the paraphraser is done
-            factor = self.paraphraser(its)
-        return ft_loss(self.translator(own), factor, self.config.power)
+        ((s, t),) = self.pairs(student, teachers)
+        with torch.no_grad():  # the paraphraser no longer trains
+            factor = self.paraphraser(t)
+        return ft_loss(self.translator(s), factor, self.config.power)

@@ -18,7 +18,10 @@ from raykd.models.staged import Staged
 
 
 def funmatch_loss(student: Tensor, teachers: Tensor, temperature: float, scale_by_t2: bool) -> Tensor:
-    """Σ_k KL(softmax(teacher_k/T) ‖ softmax(student/T)), a batch mean, times T² if asked; [B, C] and [K, B, C]."""
+    """Σ_k KL(softmax(teacher_k/T) ‖ softmax(student/T)), a batch mean; logits [B, C] and [K, B, C].
+
+    scale_by_t2: multiply it by T².
+    """
     divergence = kl_divergence(student.expand_as(teachers), teachers, temperature, reduction="none").mean(1).sum()
     return divergence if scale_by_t2 else divergence / temperature**2
 

@@ -6,7 +6,7 @@ teacher's width. The published CIFAR-100 setting is β 2.5, alone or with KD at 
 The authors' code also registers an embedding for the teacher that it never uses.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative
 from raykd.losses import full_precision
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
+from raykd.methods.base.maps import conv_bn
 from raykd.models.staged import Staged
 
 
@@ -33,11 +34,6 @@ def ickd_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return difference.square().sum() / (len(student) * student.shape[1])
 
 
-def embedding(width: int, out: int) -> nn.Sequential:
-    """A 1×1 convolution with BatchNorm: maps [B, width, h, w] → [B, out, h, w]."""
-    return nn.Sequential(nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out))
-
-
 class ICKD(FeatureMethod):
     reads, term = "last stage", "correlation"
 
@@ -48,15 +44,13 @@ class ICKD(FeatureMethod):
         beta: NonNegative = 2.5
         """Weight of the distance of the channels' correlations."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ICKD":
-            return ICKD(self, *one_teacher("ickd", new_student, teachers))
-
     config: Config
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, teacher)
-        self.embedding = embedding(student.width(student.last_stage), teacher.width(teacher.last_stage))
+        widths = student.width(student.last_stage), teacher.width(teacher.last_stage)
+        self.embedding = nn.Sequential(*conv_bn(*widths))
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
-        ((own, its),) = self.pairs(student, teachers)
-        return ickd_loss(self.embedding(own), its)
+        ((s, t),) = self.pairs(student, teachers)
+        return ickd_loss(self.embedding(s), t)

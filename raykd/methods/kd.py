@@ -1,4 +1,4 @@
-"""Distilling the Knowledge in a Neural Network (Hinton, Vinyals, Dean 2015): γ CE + α T² KL(teacher ‖ student).
+"""Distilling the Knowledge in a Neural Network (Hinton et al., 2015): γ CE + α T² KL(teacher ‖ student).
 
 With `standardize`, both logits are z-scored per sample first: Logit Standardization in Knowledge Distillation
 (Sun et al., CVPR 2024), which uses T = 2 and α = 9 on CIFAR-100.
@@ -6,7 +6,6 @@ The defaults are RepDistiller's (γ 0.1, α 0.9, T 4); OKDDip's schedule uses γ
 Deviation: OKDDip's and TESKD's code adds 1e-7 to the teacher's probabilities without renormalising; this KL is clean.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -15,12 +14,10 @@ from raykd.fields import NonNegative, Positive
 from raykd.losses import kl_divergence
 from raykd.losses import standardize as z_score
 from raykd.methods.base.logit_method import LogitConfig, LogitMethod
-from raykd.methods.base.student import student_of_one_teacher
-from raykd.models.staged import Staged
 
 
 def kd_loss(student: Tensor, teacher: Tensor, temperature: float | Tensor, standardize: bool = False) -> Tensor:
-    """T² KL(teacher ‖ student) of each sample: logits [B, C] → [B]; z-scored first where asked."""
+    """T² KL(teacher ‖ student) of each sample: logits [B, C] → [B]; standardize: z-scored first."""
     if standardize:
         student, teacher = z_score(student), z_score(teacher)
     return kl_divergence(student, teacher, temperature, reduction="none")
@@ -40,9 +37,6 @@ class KD(LogitMethod):
         """Temperature T of both softmaxes."""
         standardize: bool = False
         """Z-score teacher's and student's logits per sample before the divergence (Sun et al. 2024: T 2, alpha 9)."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "KD":
-            return KD(self, student_of_one_teacher("kd", new_student, teachers), teachers)
 
     config: Config
 

@@ -1,14 +1,14 @@
-"""Self-supervised Knowledge Distillation Using Singular Value Decomposition (Lee, Kim, Song, ECCV 2018).
+"""Self-supervised Knowledge Distillation Using Singular Value Decomposition (Lee et al., ECCV 2018).
 
 KDSVD: γ CE + β · Σ over neighbouring stages of the squared differences between the two networks' radial-basis functions
-of the maps' first k right singular vectors, each a mean over samples (section 3.1, as RepDistiller has it; nothing
-published stands beside it). A map [D, h, w] is the matrix [h·w, D]; the student's first k + 3 vectors are aligned with
+of the maps' first k right singular vectors, each a mean over samples (as in RepDistiller, which
+publishes no result for it). A map [D, h, w] is the matrix [h·w, D]; the student's first k + 3 vectors are aligned with
 the teacher's by their largest cosines. Both networks' maps must have equally many channels.
 Deviations: the sign of a singular vector is free and its function is not even, so the teacher's are turned to a
 positive largest component; gradients between (nearly) equal singular values are damped where RepDistiller's are NaN.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,8 +18,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import full_precision, unit_length
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, expect_equal_shapes, one_teacher
-from raykd.models.staged import Staged
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
 
 EXTRA = 3  # vectors of the student's beyond the teacher's k
 DAMPING = 1e-12  # beside squared gaps, relative to the largest singular value
@@ -52,7 +51,7 @@ class _RightVectors(torch.autograd.Function):
 
 
 def right_vectors(feature_map: Tensor, count: int) -> Tensor:
-    """First right singular vectors of the positions-by-channels matrix, [B, D, h, w] → [B, D, count], or all it has."""
+    """First right singular vectors of the positions-by-channels matrix: [B, D, h, w] → [B, D, at most count]."""
     x = full_precision(feature_map).flatten(2).mT
     with torch.autocast(x.device.type, enabled=False):
         vectors: Tensor = _RightVectors.apply(x)
@@ -73,7 +72,7 @@ def teacher_vectors(feature_map: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def aligned(student: Tensor, teacher: Tensor) -> Tensor:
     """The student's vectors in the order and with the signs of the teacher's: [B, D, k + 3], [B, D, k] → [B, D, k].
 
-    Each of the student's goes to the one of the teacher's that it is most parallel to.
+    Each of the student's is assigned to the teacher's with the largest absolute cosine.
     """
     cosines = student.mT @ teacher
     most = cosines.abs() == cosines.abs().amax(1, keepdim=True)
@@ -99,6 +98,7 @@ def kdsvd_loss(student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, Tensor
 
 class KDSVD(FeatureMethod):
     term = "svd"
+    equal_widths = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
@@ -109,14 +109,9 @@ class KDSVD(FeatureMethod):
         vectors: PositiveInt = 1
         """Singular vectors of each map."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "KDSVD":
-            student, teacher = one_teacher("kdsvd", new_student, teachers)
-            expect_equal_shapes("kdsvd", student, teacher, KDSVD.reads)
-            return KDSVD(self, student, teacher)
-
     config: Config
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         k = self.config.vectors
-        own, its = zip(*self.pairs(student, teachers), strict=True)
-        return kdsvd_loss([right_vectors(x, k + EXTRA) for x in own], [teacher_vectors(x, k) for x in its])
+        s, t = zip(*self.pairs(student, teachers), strict=True)
+        return kdsvd_loss([right_vectors(x, k + EXTRA) for x in s], [teacher_vectors(x, k) for x in t])

@@ -1,7 +1,7 @@
-"""Cross-entropy that trains the last layer alone, on the features of a network that stays as it is.
+"""Cross-entropy that trains only the last layer, on the features of a frozen network.
 
-How features are judged (the linear evaluation of Chen et al., ICML 2020): the student's `weights` name them, as
-`runs/features/match/student.safetensors#backbone`. Its norms keep their statistics.
+The linear evaluation of features (Chen et al., ICML 2020); the student's `weights` name them, such as
+`runs/features/match/student.safetensors#backbone`. BatchNorms keep their running statistics.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ class LinearProbe(SingleStudent):
 
     def train(self, mode: bool = True) -> "LinearProbe":
         super().train(mode)
-        self.student.eval()  # statistics and dropout of the features stay out of it
+        self.student.eval()  # no dropout, no batch statistics
         return self
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:

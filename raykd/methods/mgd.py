@@ -1,14 +1,15 @@
-"""Masked Generative Distillation (Yang, Li, Shao, Shi, Yuan, Yuan, ECCV 2022).
+"""Masked Generative Distillation (Yang et al., ECCV 2022).
 
 Random channels of the student's last map are set to 0, and two convolutions generate the teacher's map from the rest:
-γ CE + α · the squared distance, a sum over channels and places and a mean over samples (so that the right α depends on
-the map). A 1×1 convolution comes before where the widths differ. The published settings mask 15 % of the channels with
-α 7e-5 on ImageNet; α 1.2e-3 on CIFAR-100. `mask="pixel"` masks places, as the authors do for detection (65 %, α 2e-5).
+γ CE + α · the squared distance, a sum over channels and positions and a mean over samples (so that the right α depends
+on the map). A 1×1 convolution comes before where the widths differ. The published settings mask 15 % of the channels
+with α 7e-5 on ImageNet; α 1.2e-3 on CIFAR-100. `mask="pixel"` masks positions, as the authors
+do for detection (65 %, α 2e-5).
 Deviations: the mask is a function of the sample and the epoch, not of a worker's random numbers, so that any number of
 workers makes the same update; maps of other sizes are resized, where the authors' code refuses them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,15 +19,15 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output, Step
 from raykd.fields import Fraction, NonNegative
 from raykd.losses import cross_entropy, full_precision
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
-from raykd.methods.ca_mkd import resize
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
+from raykd.methods.base.maps import resize
 from raykd.models.staged import Staged
 
-WORD = 0xFFFFFFFF
+MASK = 0xFFFFFFFF
 
 
 def mgd_loss(generated: Tensor, teacher: Tensor) -> Tensor:
-    """Σ over channels and places of the squared difference, a batch mean; maps [B, D, h, w]."""
+    """Σ over channels and positions of the squared difference, a batch mean; maps [B, D, h, w]."""
     return (full_precision(generated) - full_precision(teacher)).square().sum() / len(teacher)
 
 
@@ -36,26 +37,26 @@ def masked(feature_map: Tensor, numbers: Tensor, share: float) -> Tensor:
 
 
 def modules(width: int, out: int) -> tuple[nn.Module, nn.Sequential]:
-    """What aligns the widths, and what generates the teacher's map."""
+    """The layer that aligns the widths, and the generator of the teacher's map."""
     align = nn.Conv2d(width, out, 1) if width != out else nn.Identity()
     return align, nn.Sequential(nn.Conv2d(out, out, 3, padding=1), nn.ReLU(), nn.Conv2d(out, out, 3, padding=1))
 
 
 def uniform_by_sample(index: Tensor, epoch: float, count: int) -> Tensor:
-    """Numbers in [0, 1) that are a function of the samples' index [B] and the epoch alone: [B, count] float32.
+    """Numbers in [0, 1) as a function of the samples' index [B] and the epoch: [B, count] float32.
 
-    A 32-bit integer hash, computed where the index lies.
+    A 32-bit integer hash, computed on the index's device.
     """
-    place = torch.arange(count, device=index.device)
-    x = _scrambled(index.unsqueeze(1) * 0x9E3779B1 + round(epoch * 1_000_003) * 0x85EBCA77)
-    return _scrambled(x + place * 0xC2B2AE3D).to(torch.float32) / 2**32 * (1 - 2**-24)
+    position = torch.arange(count, device=index.device)
+    x = _finalize(index.unsqueeze(1) * 0x9E3779B1 + round(epoch * 1_000_003) * 0x85EBCA77)
+    return _finalize(x + position * 0xC2B2AE3D).to(torch.float32) / 2**32 * (1 - 2**-24)
 
 
-def _scrambled(x: Tensor) -> Tensor:
+def _finalize(x: Tensor) -> Tensor:
     """The finalizer of MurmurHash3, on int64 that hold 32 bits."""
-    x = x & WORD
-    x = ((x ^ (x >> 16)) * 0x85EBCA6B) & WORD
-    x = ((x ^ (x >> 13)) * 0xC2B2AE35) & WORD
+    x = x & MASK
+    x = ((x ^ (x >> 16)) * 0x85EBCA6B) & MASK
+    x = ((x ^ (x >> 13)) * 0xC2B2AE35) & MASK
     return x ^ (x >> 16)
 
 
@@ -71,10 +72,7 @@ class MGD(FeatureMethod):
         share: Fraction = 0.15
         """Share of the student's map that is masked (the paper's λ)."""
         mask: Literal["channel", "pixel"] = "channel"
-        """What is masked as a whole."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "MGD":
-            return MGD(self, *one_teacher("mgd", new_student, teachers))
+        """Unit of masking: whole channels, or whole positions."""
 
     config: Config
 
@@ -84,8 +82,8 @@ class MGD(FeatureMethod):
         self.align, self.generation = modules(*widths)
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        c, ((own, target),) = self.config, self.pairs(student, teachers)
-        aligned = self.align(resize(own, target.shape[2:]))
+        c, ((s, target),) = self.config, self.pairs(student, teachers)
+        aligned = self.align(resize(s, target.shape[2:]))
         batch_size, width, *size = aligned.shape
         shape = (width, 1, 1) if c.mask == "channel" else (1, *size)
         numbers = uniform_by_sample(batch.index, epoch, shape[0] * shape[1] * shape[2]).view(batch_size, *shape)

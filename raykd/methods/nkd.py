@@ -1,5 +1,5 @@
 """From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach with Normalized Loss and Customized
-Soft Labels (Yang, Zeng, Li, Zhang, Yuan, Li, ICCV 2023).
+Soft Labels (Yang et al., ICCV 2023).
 
 NKD: CE − p_t(y) log p_s(y) − γ T² · mean over samples of Σ_{c≠y} p̂_t(c) log p̂_s(c), where p̂ are the softmaxes at T of
 the logits without the label's, so that both sides sum to 1.
@@ -7,7 +7,6 @@ The published settings are T 1, γ 1.5 on ImageNet (γ 1 for ViTs), T 3, γ 3.5 
 As in the authors' code, a label that is shared between classes counts in the last two terms as its largest class.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -16,9 +15,7 @@ from torch import Tensor
 from raykd.fields import NonNegative, Positive
 from raykd.losses import full_precision
 from raykd.methods.base.logit_method import LogitConfig, LogitMethod
-from raykd.methods.base.student import student_of_one_teacher
 from raykd.methods.dkd import split_target
-from raykd.models.staged import Staged
 
 
 def nkd_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor) -> dict[str, Tensor]:
@@ -46,9 +43,6 @@ class NKD(LogitMethod):
         """Weight of the other classes (the paper's γ; T² is part of the term)."""
         temperature: Positive = 3.0
         """Temperature T of the softmaxes over the other classes."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "NKD":
-            return NKD(self, student_of_one_teacher("nkd", new_student, teachers), teachers)
 
     config: Config
 

@@ -1,10 +1,10 @@
-"""Like What You Like: Knowledge Distill via Neuron Selectivity Transfer (Huang, Wang, arXiv:1707.01219, 2017).
+"""Like What You Like: Knowledge Distill via Neuron Selectivity Transfer (Huang & Wang, arXiv:1707.01219, 2017).
 
 NST: γ CE + β · Σ over stages of the squared maximum mean discrepancy between the channels' activation patterns of the
-two networks, each of unit length, under the polynomial kernel (xᵀy)² (eq. 5, 8); β = 50 as in RepDistiller.
+two networks, each of unit length, under the polynomial kernel (xᵀy)²; β = 50 as in RepDistiller.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative
 from raykd.losses import full_precision, total, unit_length
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
-from raykd.models.staged import Staged
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
+from raykd.methods.base.maps import pool_to_smaller
 
 
 def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     The teacher's own part is a constant.
     """
-    s, t = (unit_length(full_precision(x).flatten(2), dim=2) for x in equally_large(student, teacher))
+    s, t = (unit_length(full_precision(x).flatten(2), dim=2) for x in pool_to_smaller(student, teacher))
     with torch.autocast(s.device.type, enabled=False):  # which would multiply in half precision
         return _kernel(t, t).detach() + _kernel(s, s) - 2 * _kernel(s, t)
 
@@ -41,9 +41,6 @@ class NST(FeatureMethod):
 
         beta: NonNegative = 50.0
         """Weight of the discrepancy."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "NST":
-            return NST(self, *one_teacher("nst", new_student, teachers))
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         return total(nst_loss(s, t) for s, t in self.pairs(student, teachers))

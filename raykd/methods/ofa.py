@@ -1,7 +1,6 @@
-"""One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge Distillation (Hao, Guo, Han, Tang, Hu,
-Wang, Xu, NeurIPS 2023).
+"""One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge Distillation (Hao et al., NeurIPS 2023).
 
-OFA-KD: every stage of the student has an exit that makes logits of its features; exits and logits learn from the
+OFA-KD: every stage of the student has an exit, a classifier of its features; exits and logits learn from the
 teacher's logits alone, so that the architectures may differ: γ CE + α · loss(logits) + β · Σ over stages loss(exit).
 The loss is the adapted one, −Σ_c ((p_t(c) + [c = y])^ε − [c = y]) log p_s(c); ε = 1 is the cross-entropy with the
 teacher. The exits train and are not deployed. The published ε is 1 on CIFAR-100, 1.5 on ImageNet.
@@ -10,7 +9,7 @@ A label that is shared between classes counts as its largest class, as in the au
 are no maps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +20,7 @@ from raykd import UserError
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, student_of_one_teacher
+from raykd.methods.base.student import OneTeacherConfig, SingleStudent
 from raykd.models.staged import Staged
 
 
@@ -51,7 +49,7 @@ def separable(width: int, out: int) -> nn.Sequential:
 
 
 def exit_of(widths: Sequence[int], width: int, classes: int) -> nn.Sequential:
-    """From the map of a stage to logits; `widths`: of that stage and of those after it.
+    """From the map of a stage [B, widths[0], h, w] to logits [B, classes]; widths: of that stage and of those after it.
 
     A separable downsampling for each stage that follows, the last to `width` channels; after the last stage a 1×1
     convolution to `width`.
@@ -66,7 +64,7 @@ def exit_of(widths: Sequence[int], width: int, classes: int) -> nn.Sequential:
 
 class OFA(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(OneTeacherConfig):
         kind = "logits"
 
         gamma: NonNegative = 1.0
@@ -76,20 +74,16 @@ class OFA(SingleStudent):
         beta: NonNegative = 1.0
         """Weight of the sum of the exits' adapted losses."""
         epsilon: Positive = 1.0
-        """Power ε of the adapted loss, above 1 the label's class counts more; 1 on CIFAR-100, 1.5 on ImageNet."""
+        """Power ε of the adapted loss; above 1 the label's class counts more: 1 on CIFAR-100, 1.5 on ImageNet."""
         temperature: Positive = 1.0
         """Temperature of all softmaxes."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "OFA":
-            student = student_of_one_teacher("ofa", new_student, teachers)
-            if any(len(student.shapes[stage]) != 3 for stage in student.stages):
-                raise UserError(f"ofa needs a student whose stages give maps [D, h, w], and {student.name}'s don't")
-            return OFA(self, student, teachers)
 
     config: Config
 
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)
+        if any(len(student.shapes[stage]) != 3 for stage in student.stages):
+            raise UserError(f"ofa needs a student whose stages give maps [D, h, w], and {student.name}'s don't")
         self.student_features = student.stages
         widths = [student.width(stage) for stage in student.stages]
         width = max(student.width("pooled"), teachers[0].width("pooled"))
@@ -97,7 +91,7 @@ class OFA(SingleStudent):
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c, target = self.config, teachers[0].logits
-        exits = [leave(student.features[stage]) for leave, stage in zip(self.exits, self.student_features, strict=True)]
+        exits = [exit_(student.features[stage]) for exit_, stage in zip(self.exits, self.student_features, strict=True)]
         losses = [ofa_loss(z, target, batch.labels, c.epsilon, c.temperature) for z in (student.logits, *exits)]
         terms = {
             "ce": c.gamma * cross_entropy(student.logits, batch.labels),

@@ -1,14 +1,15 @@
-"""A Comprehensive Overhaul of Feature Distillation (Heo, Kim, Yun, Park, Kwak, Choi, ICCV 2019).
+"""A Comprehensive Overhaul of Feature Distillation (Heo et al., ICCV 2019).
 
 OFD: the maps of every stage before its last activation, the student's through a 1×1 convolution and BN, compared by a
-partial L2 distance: where the teacher is negative, the student need only be so too, down to a margin. γ CE + β · Σ over
-stages, the last one with weight 1, each one before it with half the next one's, of a sum over the map and a batch mean.
-The margin is each channel's mean of the teacher's negative values. The paper takes it from training or computes it from
-the BatchNorm before; here it is that of the global batch, as a frozen teacher's norms are folded and a residual stage
-ends in a sum. Deviations from mdistiller: its computed margins, and that it puts the teacher into training mode.
+partial L2 distance: where the teacher is negative, the student only has to be negative too, up to a margin. γ CE + β ·
+Σ over stages, the last one with weight 1, each one before it with half the next one's, of a sum over the map and a
+batch mean. The margin is each channel's mean of the teacher's negative values. The paper takes it from training or
+computes it from the BatchNorm before; here it is that of the global batch, as a frozen teacher's norms are folded and a
+residual stage ends in a sum. Deviations from mdistiller: its computed margins, and that it puts the teacher into
+training mode.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output, global_sum
 from raykd.fields import NonNegative
 from raykd.losses import full_precision
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
-from raykd.methods.ca_mkd import resize
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
+from raykd.methods.base.maps import conv_bn, resize
 from raykd.models.staged import Staged
 
 
@@ -42,11 +43,6 @@ def negative_mean(teacher: Tensor) -> Tensor:
     return (total / count.clamp(min=1)).view(1, -1, 1, 1)
 
 
-def connector(width: int, out: int) -> nn.Sequential:
-    """A 1×1 convolution with BatchNorm: maps [B, width, h, w] → [B, out, h, w]."""
-    return nn.Sequential(nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out))
-
-
 class OFD(FeatureMethod):
     reads, term = "stages before the activation", "feature"
 
@@ -57,19 +53,16 @@ class OFD(FeatureMethod):
         beta: NonNegative = 1e-3
         """Weight of the distance, which is a sum over the maps."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "OFD":
-            return OFD(self, *one_teacher("ofd", new_student, teachers))
-
     config: Config
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, teacher)
         pairs = zip(self.student_features, self.teacher_features[0], strict=True)
-        self.connectors = nn.ModuleList(connector(student.width(own), teacher.width(its)) for own, its in pairs)
+        self.connectors = nn.ModuleList(nn.Sequential(*conv_bn(student.width(s), teacher.width(t))) for s, t in pairs)
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         distances = [
-            partial_distance(connect(resize(own, its.shape[2:])), its, negative_mean(its))
-            for connect, (own, its) in zip(self.connectors, self.pairs(student, teachers), strict=True)
+            partial_distance(connect(resize(s, t.shape[2:])), t, negative_mean(t))
+            for connect, (s, t) in zip(self.connectors, self.pairs(student, teachers), strict=True)
         ]
-        return torch.stack([each * 0.5**i for i, each in enumerate(reversed(distances))]).sum()
+        return torch.stack([distance * 0.5**i for i, distance in enumerate(reversed(distances))]).sum()

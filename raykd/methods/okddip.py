@@ -1,11 +1,11 @@
-"""Online Knowledge Distillation with Diverse Peers (Chen, Mei, Wang, Feng, Chen, AAAI 2020).
+"""Online Knowledge Distillation with Diverse Peers (Chen et al., AAAI 2020).
 
 Every peer has its own target, an attention-weighted mix of all peers' logits; the group leader, which is deployed,
-learns from the plain mean of the peers. Nothing is detached. Losses are sums over the peers.
-With `leader=False` all students are peers and the ensemble is deployed (the paper's Table 4).
+learns from the mean of the peers. Nothing is detached. Losses are sums over the peers.
+With `leader=False` all students are peers and the ensemble is deployed.
 Deviations: the authors' code adds 1e-7 to the targets' probabilities, this KL is clean; a width below 8, where their
-D // 8 would be 0, attends in one dimension. With their DenseNets, the leader reads the last branch's classifier past
-its norm, and that branch stays among the peers that are averaged and attended to; here it is a branch as any other.
+D // 8 would be 0, attends in one dimension. In their DenseNets, the leader is the last
+branch without its norm, and that branch remains one of the peers; here the leader is a branch like the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,14 +42,14 @@ __all__ = ["OKDDip", "attention", "diversity", "okddip_loss", "peer_targets"]
 
 
 def attention(queries: Tensor, keys: Tensor) -> Tensor:
-    """softmax_b(q_a · k_b): [p, B, d] twice → [p (a), p (b), B]; section "Two-level distillation", eq. 5."""
+    """softmax_b(q_a · k_b): [p, B, d] twice → [p (a), p (b), B]."""
     # Products and sums, not a matmul: autocast would compute that in half precision.
     scores = (full_precision(queries).unsqueeze(1) * full_precision(keys).unsqueeze(0)).sum(-1)
     return F.softmax(scores, dim=1)
 
 
 def peer_targets(logits: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
-    """Target logits Σ_b att_ab z_b of each of p peers: [p, B, C], [p, B, d], [p, B, d] → [p, B, C]; eq. 4."""
+    """Target logits Σ_b att_ab z_b of each of p peers: [p, B, C], [p, B, d], [p, B, d] → [p, B, C]."""
     return (attention(queries, keys).unsqueeze(-1) * full_precision(logits).unsqueeze(0)).sum(1)
 
 

@@ -1,6 +1,6 @@
-"""Knowledge Distillation by On-the-Fly Native Ensemble (Lan, Zhu, Gong, NeurIPS 2018), as compared in OKDDip.
+"""Knowledge Distillation by On-the-Fly Native Ensemble (Lan et al., NeurIPS 2018), as compared in OKDDip.
 
-A gate on the trunk's pooled output weighs the branches' logits into an ensemble that is trained by the labels and
+A gate on the trunk's pooled output combines the branches' logits to an ensemble that is trained by the labels and
 teaches every branch: Σ CE(z_i) + CE(z_E) + weight · Σ T² KL(z_E ‖ z_i). Nothing is detached.
 Deviations: the pool before the gate is global, where OKDDip's code pools 16×16 (the same on its map); that code adds
 1e-7 to the target's probabilities, this KL is clean. The gate's BatchNorm takes its statistics from the batch like any

@@ -1,11 +1,11 @@
-"""Learning Deep Representations with Probabilistic Knowledge Transfer (Passalis, Tefas, ECCV 2018).
+"""Learning Deep Representations with Probabilistic Knowledge Transfer (Passalis & Tefas, ECCV 2018).
 
 PKT: γ CE + β · KL of the teacher's distribution over neighbours from the student's, both from cosine similarities of
-the pooled vectors, moved to [0, 1] (eq. 7, 8). As in RepDistiller, β = 30000 and the mean is over all B² pairs.
+the pooled vectors, moved to [0, 1]. As in RepDistiller, β = 30000 and the mean is over all B² pairs.
 The neighbours are those of the global batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, global_rows
 from raykd.fields import NonNegative
 from raykd.losses import full_precision
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
-from raykd.models.staged import Staged
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
 
 EPSILON = 1e-7  # RepDistiller's, beside lengths and probabilities
 
@@ -45,9 +44,6 @@ class PKT(FeatureMethod):
 
         beta: NonNegative = 30000.0
         """Weight of the divergence of the neighbours' distributions."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "PKT":
-            return PKT(self, *one_teacher("pkt", new_student, teachers))
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         ((s, t),) = self.pairs(student, teachers)

@@ -1,13 +1,13 @@
-"""Distilling Knowledge via Knowledge Review (Chen, Liu, Zhao, Jia, CVPR 2021).
+"""Distilling Knowledge via Knowledge Review (Chen et al., CVPR 2021).
 
 ReviewKD: the student's features, coarse to fine, from the pooled vector to the first stage, are fused step by step by
 attention (ABF) and compared at each level with the teacher's of that level, before its last activation, by a
 hierarchical context loss (HCL): γ CE + weight · Σ over levels, the weight rising linearly over the first epochs.
 The fusion modules train, and are not deployed. As in mdistiller, which gives resnet32x4 → resnet8x4 the weight 5 and
-ramps over 20 epochs; a level whose map has no form before its activation is compared as it is.
+ramps over 20 epochs; a level without a map before its activation is compared after it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import cross_entropy, full_precision, total, warm_up
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
+from raykd.methods.base.maps import conv_bn
 from raykd.methods.base.peers import scalar_note
 from raykd.models.staged import Staged
 
@@ -45,8 +46,8 @@ class Fusion(nn.Module):
 
     def __init__(self, width: int, mid: int, out: int, fuses: bool):
         super().__init__()
-        self.conv1 = nn.Sequential(nn.Conv2d(width, mid, 1, bias=False), nn.BatchNorm2d(mid))
-        self.conv2 = nn.Sequential(nn.Conv2d(mid, out, 3, padding=1, bias=False), nn.BatchNorm2d(out))
+        self.conv1 = nn.Sequential(*conv_bn(width, mid))
+        self.conv2 = nn.Sequential(*conv_bn(mid, out, 3))
         self.attention = nn.Sequential(nn.Conv2d(2 * mid, 2, 1), nn.Sigmoid()) if fuses else None
 
     def forward(self, x: Tensor, coarser: Tensor | None, size: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -88,9 +89,6 @@ class ReviewKD(FeatureMethod):
         most_channels: PositiveInt = 512
         """Width of the fused features, at most; else the student's pooled width."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ReviewKD":
-            return ReviewKD(self, *one_teacher("reviewkd", new_student, teachers))
-
     config: Config
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
@@ -101,14 +99,13 @@ class ReviewKD(FeatureMethod):
         mid = min(config.most_channels, student.width("pooled"))
         levels = list(zip(self.student_features, self.teacher_features[0], strict=True))
         fusions = (
-            Fusion(student.width(own), mid, teacher.width(its), fuses=i > 0)
-            for i, (own, its) in enumerate(reversed(levels))
+            Fusion(student.width(s), mid, teacher.width(t), fuses=i > 0) for i, (s, t) in enumerate(reversed(levels))
         )
         self.fusions = cast(Sequence[Fusion], nn.ModuleList(fusions))
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         c = self.config
-        levels = [(as_map(own), as_map(its)) for own, its in self.pairs(student, teachers)]
+        levels = [(as_map(s), as_map(t)) for s, t in self.pairs(student, teachers)]
         features, targets = zip(*levels, strict=True)
         fused = review(self.fusions, features, [target.shape[2:] for target in targets])
         weight = c.weight * warm_up(epoch, c.warm_up_epochs)

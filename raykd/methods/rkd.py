@@ -1,13 +1,13 @@
-"""Relational Knowledge Distillation (Park, Kim, Lu, Cho, CVPR 2019).
+"""Relational Knowledge Distillation (Park et al., CVPR 2019).
 
-RKD-DA: γ CE + distance · smooth L1 of the pairs' Euclidean distances over their mean (section 3.2.1) + angle ·
-smooth L1 of the cosines of the triplets' angles (3.2.2), of the pooled vectors; 25 and 50 as in RepDistiller.
+RKD-DA, on pooled vectors: γ CE + distance · smooth L1 of the pairs' Euclidean distances, relative to their mean +
+angle · smooth L1 of the cosines of the triplets' angles; weights 25 and 50 as in RepDistiller.
 Pairs and triplets are those of the global batch; the angles take memory in B³.
 Deviations: a batch of one sample has no pairs and a distance of 0, where RepDistiller's is NaN; two equal samples have
 no direction and pass no gradient to it, where RepDistiller divides by 1e-12.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +17,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step, global_rows
 from raykd.fields import NonNegative
 from raykd.losses import cross_entropy, full_precision, unit_length
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
-from raykd.models.staged import Staged
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
 
 
 def relative_distances(x: Tensor) -> Tensor:
@@ -58,9 +57,6 @@ class RKD(FeatureMethod):
         """Weight of the pairs' distances."""
         angle: NonNegative = 50.0
         """Weight of the triplets' angles."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "RKD":
-            return RKD(self, *one_teacher("rkd", new_student, teachers))
 
     config: Config
 

@@ -1,8 +1,8 @@
-"""Scale Decoupled Distillation (Wei, Luo, Luo, CVPR 2024).
+"""Scale Decoupled Distillation (Wei et al., CVPR 2024).
 
 SDD compares the logits of cells of the last feature maps, which student's and teacher's own heads give, at several
 scales: the mean over samples and cells of another method's divergence (KD, DKD, NKD), times `conflict` where the
-teacher is right about the whole image and not about the cell, or the other way round.
+teacher is right on the whole image and wrong on the cell, or vice versa.
 Every scale is pooled from a grid of 4 × 4 (or of the finest scale, where that is finer), as in the authors' code.
 Deviations: with NKD the label is left out of the others, which a slip in the authors' copy keeps; a loss that is not
 finite is an error here, not a constant 0.
@@ -34,7 +34,10 @@ def cells(feature_map: Tensor, scales: Sequence[int]) -> Tensor:
 
 
 def conflict_weights(teacher: Tensor, labels: Tensor, conflict: float) -> Tensor:
-    """`conflict` where a cell and the first one, the whole image, differ in being right, else 1: [B, N, C] → [B, N]."""
+    """`conflict` where just one of a cell and the whole image (cell 0) is classified correctly, else 1.
+
+    Teacher's logits [B, N, C], labels [B] → weights [B, N].
+    """
     right = teacher.argmax(-1) == labels.unsqueeze(1)
     return torch.where(right == right[:, :1], 1.0, conflict).to(teacher.dtype)
 
@@ -50,7 +53,7 @@ class SDD(SingleStudent):
         scales: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (1, 2, 4)
         """Cells along each side of the map; the first scale is 1, the whole image."""
         conflict: NonNegative = 2.0
-        """Weight of the cells about which the teacher judges otherwise than about the whole image."""
+        """Weight of the cells on which the teacher is right and on the whole image wrong, or vice versa."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SDD":
             if not self.scales or self.scales[0] != 1:
@@ -73,9 +76,9 @@ class SDD(SingleStudent):
         self.teacher_features = ((teachers[0].last_stage,),)
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        scales, (own,), ((name,),) = self.config.scales, self.student_features, self.teacher_features
+        scales, (feature,), ((name,),) = self.config.scales, self.student_features, self.teacher_features
         target = apply_head(self.teachers[0], cells(teachers[0].features[name], scales))
-        logits = apply_head(self.student, cells(student.features[own], scales))
+        logits = apply_head(self.student, cells(student.features[feature], scales))
         weights = conflict_weights(target, batch.labels, self.config.conflict).flatten()
         labels = batch.labels.repeat_interleave(logits.shape[1])
         terms = self.method.divergence(

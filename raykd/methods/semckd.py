@@ -1,11 +1,11 @@
-"""Cross-Layer Distillation with Semantic Calibration (Chen, Mei, Zhang, Wang, Wang, Feng, Chen, AAAI 2021).
+"""Cross-Layer Distillation with Semantic Calibration (Chen et al., AAAI 2021).
 
-SemCKD: every stage of the student is compared with every stage of the teacher, and an attention says, sample by sample,
-how much each pair counts: softmax over the teacher's stages of query · key, which small networks make of the sample's
-row in the batch's similarity matrix of that stage. The loss is γ CE + β · mean over samples and the student's stages of
+SemCKD: every stage of the student is compared with every stage of the teacher, and an attention weights the pairs of
+each sample: softmax over the teacher's stages of query · key, which small networks compute from the sample's row of
+the stage's batch similarity matrix. The loss is γ CE + β · mean over samples and the student's stages of
 Σ attention · MSE(regressor(student's map), teacher's map). Published: β 400, with KD at T 4 (add `kd`, by a sum).
 The rows are those of the global batch, however many workers share it. The authors' networks take rows of the batch size
-and so skip incomplete batches; here the samples that such a batch lacks count as similar to none.
+and so skip incomplete batches; here the similarities to missing samples are 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,8 @@ from raykd import UserError
 from raykd.contract import Batch, Output, Step, global_rows
 from raykd.fields import NonNegative, NonNegativeInt, Positive
 from raykd.losses import cross_entropy, full_precision, map_distance
-from raykd.methods.base.feature_method import FeatureConfig, equally_large, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, one_teacher
+from raykd.methods.base.maps import conv_bn, pool_to_smaller
 from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
 
@@ -60,9 +61,8 @@ class Embedding(nn.Module):
 def regressor(width: int, out: int) -> nn.Sequential:
     """1×1, 3×3 and 1×1 convolutions to a teacher's width, twice that inside, BN and ReLU between them."""
     inner = 2 * out
-    first = [nn.Conv2d(width, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU()]
-    second = [nn.Conv2d(inner, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner), nn.ReLU()]
-    return nn.Sequential(*first, *second, nn.Conv2d(inner, out, 1, bias=False))
+    hidden = [*conv_bn(width, inner), nn.ReLU(), *conv_bn(inner, inner, 3), nn.ReLU()]
+    return nn.Sequential(*hidden, nn.Conv2d(inner, out, 1, bias=False))
 
 
 class SemCKD(SingleStudent):
@@ -75,13 +75,13 @@ class SemCKD(SingleStudent):
         softness: Positive = 1.0
         """Divides the scores of the attention."""
         batch: NonNegativeInt = 0
-        """Images of a batch, which the attention's networks are as wide as; 0: the recipe's."""
+        """Images of a global batch, the input width of the attention's networks; 0: the recipe's batch size."""
 
-        def for_batches_of(self, size: int) -> "SemCKD.Config":
+        def with_batch_size(self, size: int) -> "SemCKD.Config":
             return replace(self, batch=self.batch or size)
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SemCKD":
-            student, teacher = one_teacher("semckd", new_student, teachers)
+            student, teacher = one_teacher(self.name, new_student, teachers)
             for network in (student, teacher):
                 if not network.stages or any(len(network.shapes[stage]) != 3 for stage in network.stages):
                     raise UserError(f"semckd compares maps [D, h, w] of stages, which {network.name} does not have")
@@ -99,11 +99,17 @@ class SemCKD(SingleStudent):
         self.regressors = cast(Sequence[nn.ModuleList], nn.ModuleList(rows))
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        own = [student.features[stage] for stage in self.student_features]
-        its = [teachers[0].features[stage] for stage in self.teacher_features[0]]
-        queries, keys = self._embedded(self.queries, own, batch), self._embedded(self.keys, its, batch)
+        student_maps = [student.features[stage] for stage in self.student_features]
+        teacher_maps = [teachers[0].features[stage] for stage in self.teacher_features[0]]
+        queries, keys = (
+            self._embedded(self.queries, student_maps, batch),
+            self._embedded(self.keys, teacher_maps, batch),
+        )
         weights = attention(queries, keys, self.config.softness)
-        rows = [torch.stack([_error(r, s, t) for r, t in zip(row, its)], 1) for row, s in zip(self.regressors, own)]
+        rows = [
+            torch.stack([_error(r, s, t) for r, t in zip(row, teacher_maps)], 1)
+            for row, s in zip(self.regressors, student_maps)
+        ]
         errors = global_rows(torch.stack(rows, 1), batch.shares)
         terms = {
             "ce": self.config.gamma * cross_entropy(student.logits, batch.labels),
@@ -122,5 +128,5 @@ class SemCKD(SingleStudent):
 
 def _error(regress: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
     """Each sample's mean squared difference, [B]."""
-    source, target = equally_large(student, teacher)
+    source, target = pool_to_smaller(student, teacher)
     return map_distance(regress(source), target)

@@ -1,12 +1,12 @@
-"""Knowledge Distillation with the Reused Teacher Classifier (Chen, Mei, Zhang, Wang, Feng, Chen, CVPR 2022).
+"""Knowledge Distillation with the Reused Teacher Classifier (Chen et al., CVPR 2022).
 
 SimKD: a projector maps the student's last features to the teacher's, and the network that is evaluated and deployed
 predicts with the teacher's own head: β MSE(projector(student's map), teacher's map), and nothing else: no labels, no
 KL. Where the teacher's map is the larger one, it is averaged to the student's size. The published factor is 2.
-The student's own head has no part in it: it is neither trained (in a sum, another method may) nor deployed.
+The student's own head is neither trained (in a sum, another method may train it) nor deployed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import full_precision
-from raykd.method import MethodConfig
-from raykd.methods.base.feature_method import averaged
-from raykd.methods.base.student import SingleStudent, student_of_one_teacher
+from raykd.methods.base.maps import pool_like
+from raykd.methods.base.student import OneTeacherConfig, SingleStudent
 from raykd.models.reused_head import ReusedHead, expect_chains, projector
 from raykd.models.staged import Staged
 
@@ -25,13 +24,13 @@ from raykd.models.staged import Staged
 def simkd_loss(projected: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of maps [B, D, h, w]; a larger map of the teacher is averaged to the other's size."""
     if teacher.shape[2] > projected.shape[2]:
-        teacher = averaged(teacher, projected)
+        teacher = pool_like(teacher, projected)
     return F.mse_loss(full_precision(projected), full_precision(teacher))
 
 
 class SimKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(OneTeacherConfig):
         kind = "features"
         reads_labels = False
 
@@ -40,15 +39,11 @@ class SimKD(SingleStudent):
         factor: PositiveInt = 2
         """How much narrower than the teacher's map the projector's inner convolutions are."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SimKD":
-            student = student_of_one_teacher("simkd", new_student, teachers)
-            expect_chains(student, teachers[0])
-            return SimKD(self, student, teachers)
-
     config: Config
 
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)
+        expect_chains(student, teachers[0])
         self.teachers = tuple(teachers)  # a tuple registers nothing: the head is read, not trained
         self.student_features = (student.last_stage,)
         self.teacher_features = ((teachers[0].last_stage,),)
@@ -61,6 +56,6 @@ class SimKD(SingleStudent):
         return Step({"feature": self.config.beta * distance}, {})
 
     def networks(self) -> dict[str, nn.Module]:
-        """Made anew, as converting BatchNorm to SyncBatchNorm replaces modules."""
+        """Built at every call, as converting BatchNorm to SyncBatchNorm replaces modules."""
         whole = ReusedHead(self.student, self.projector, self.teachers[0], self.config.factor)
         return {"student": whole.train(self.training)}

@@ -1,11 +1,11 @@
-"""Similarity-Preserving Knowledge Distillation (Tung, Mori, ICCV 2019).
+"""Similarity-Preserving Knowledge Distillation (Tung & Mori, ICCV 2019).
 
 SP: γ CE + β / B² · Σ squared difference of the samples' similarity matrices, which are the Gram matrices of the last
-stage's maps, rows of unit length (eq. 1 to 4). RepDistiller's β = 3000 (the paper's γ) and last map.
+stage's maps, rows of unit length. RepDistiller's β = 3000 (the paper's γ) and last map.
 The matrices are those of the global batch, however many workers share it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, global_rows
 from raykd.fields import NonNegative
 from raykd.losses import full_precision, unit_length
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, one_teacher
-from raykd.models.staged import Staged
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
 
 
 def similarity(features: Tensor) -> Tensor:
@@ -39,9 +38,6 @@ class SP(FeatureMethod):
 
         beta: NonNegative = 3000.0
         """Weight of the similarity matrices' distance."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SP":
-            return SP(self, *one_teacher("sp", new_student, teachers))
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         ((s, t),) = self.pairs(student, teachers)

@@ -1,13 +1,12 @@
-"""Knowledge Distillation via Softmax Regression Representation Learning (Yang, Martinez, Bulat, Tzimiropoulos,
-ICLR 2021).
+"""Knowledge Distillation via Softmax Regression Representation Learning (Yang et al., ICLR 2021).
 
 SRRL: a 1×1 convolution, BN and ReLU bring the student's last features to the teacher's width; the loss is
-γ CE + α MSE of their means + β MSE(logits that the teacher's frozen head makes of the student's, the teacher's own).
+γ CE + α MSE of their means + β MSE(the teacher's frozen head on the student's, the teacher's logits).
 The authors' code (ImageNet, α = β = 1, no KL) regresses maps and compares their spatial means; SimKD's comparison
 (`pooled`, with KL at T 4 beside it: add `kd` by a sum) regresses the pooled vectors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -16,16 +15,16 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative
 from raykd.losses import cross_entropy, full_precision
-from raykd.method import MethodConfig
 from raykd.methods.base.head import apply_head, expect_mean_pooling
-from raykd.methods.base.student import SingleStudent, student_of_one_teacher
+from raykd.methods.base.maps import conv_bn
+from raykd.methods.base.student import OneTeacherConfig, SingleStudent
 from raykd.models.staged import Staged
 
 
 def srrl_loss(regressed: Tensor, teacher: Tensor, projected: Tensor, logits: Tensor) -> dict[str, Tensor]:
     """Means of squares "feature" and "logit": pooled vectors [B, D] of student and teacher, and logits [B, C].
 
-    projected: what the teacher's head makes of `regressed`.
+    projected: the teacher's head's logits for `regressed`, [B, C].
     """
     feature = F.mse_loss(full_precision(regressed), full_precision(teacher))
     return {"feature": feature, "logit": F.mse_loss(full_precision(projected), full_precision(logits))}
@@ -33,12 +32,12 @@ def srrl_loss(regressed: Tensor, teacher: Tensor, projected: Tensor, logits: Ten
 
 def regressor(width: int, out: int) -> nn.Sequential:
     """A 1×1 convolution with BatchNorm and ReLU: maps [B, width, h, w] → [B, out, h, w]."""
-    return nn.Sequential(nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
+    return nn.Sequential(*conv_bn(width, out), nn.ReLU())
 
 
 class SRRL(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(OneTeacherConfig):
         kind = "features"
         label_weight = "gamma"
 
@@ -47,19 +46,15 @@ class SRRL(SingleStudent):
         alpha: NonNegative = 1.0
         """Weight of the features' distance."""
         beta: NonNegative = 1.0
-        """Weight of the distance of the logits that the teacher's head makes of both."""
+        """Weight of the distance between the teacher's logits and its head's logits for the student's features."""
         pooled: bool = False
         """True: regress the pooled vector, as SimKD's code does; False: the map, as the authors do."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SRRL":
-            student = student_of_one_teacher("srrl", new_student, teachers)
-            expect_mean_pooling("srrl", teachers[0])
-            return SRRL(self, student, teachers)
 
     config: Config
 
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)
+        expect_mean_pooling("srrl", teachers[0])
         self.teachers = tuple(teachers)  # a tuple registers nothing: their heads are read, not trained
         self.student_features = ("pooled" if config.pooled else student.last_stage,)
         self.teacher_features = (("pooled",),)

@@ -2,7 +2,7 @@
 
 The student is built once and runs once a step; every method keeps its own terms ("kd.ce", "crd.crd"), parameters and
 schedules, and reads the teachers that the recipe names. The cross-entropy of every method counts: to count it once, set
-its weight to 0 in all but one.
+its weight to 0 in the others.
 """
 
 from collections import Counter
@@ -50,8 +50,8 @@ class Sum(SingleStudent):
         def uses_teachers(self) -> bool:
             return any(method.uses_teachers for method in self.methods)
 
-        def for_batches_of(self, size: int) -> "Sum.Config":
-            return replace(self, methods=tuple(method.for_batches_of(size) for method in self.methods))
+        def with_batch_size(self, size: int) -> "Sum.Config":
+            return replace(self, methods=tuple(method.with_batch_size(size) for method in self.methods))
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "Sum":
             if len(self.weights) != len(self.methods):
@@ -81,12 +81,12 @@ class Sum(SingleStudent):
         self.reads_buffers = any(part.reads_buffers for part in parts)
 
     @property
-    def asks_teachers(self) -> bool:
-        return self.initialising or any(part.asks_teachers for part in self.parts.values())
+    def needs_teachers(self) -> bool:
+        return self.initialising or any(part.needs_teachers for part in self.parts.values())
 
-    def see_training_labels(self, labels: Tensor) -> None:
+    def set_training_labels(self, labels: Tensor) -> None:
         for part in self.parts.values():
-            part.see_training_labels(labels)
+            part.set_training_labels(labels)
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         """Terms of all methods; in the initialise phase, of those that have one."""
@@ -102,7 +102,7 @@ class Sum(SingleStudent):
         return total
 
     def networks(self) -> dict[str, nn.Module]:
-        """The student, or what the one method that deploys more than it makes of it."""
+        """The student, or the larger network of the one method that deploys more than it."""
         return next((part.networks() for part in self.parts.values() if deploys_more(part)), super().networks())
 
 
@@ -111,9 +111,8 @@ def names(methods: Sequence[MethodConfig]) -> list[str]:
     seen: Counter[str] = Counter()
     result = []
     for method in methods:
-        module = type(method).__module__.rpartition(".")[2]
-        result.append(f"{module}-{seen[module]}" if seen[module] else module)
-        seen[module] += 1
+        result.append(f"{method.name}-{seen[method.name]}" if seen[method.name] else method.name)
+        seen[method.name] += 1
     return result
 
 

@@ -156,7 +156,7 @@ class TESKD(Distiller):
         return Step(terms, {"train_top1": accuracy(logits, batch.labels)})
 
     def networks(self) -> dict[str, nn.Module]:
-        """The backbone alone: the students stand on it and are never deployed."""
+        """Only the backbone: the student sub-networks are never deployed."""
         return {"backbone": self.backbone}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:

@@ -1,12 +1,12 @@
 """Knowledge Distillation Based on Transformed Teacher Matching (Zheng & Yang, ICLR 2024): TTM and WTTM.
 
 The teacher's probabilities are raised to a power and renormalised (a softmax at temperature 1/power); the student has
-no temperature, and there is no T²: γ CE + α · mean over samples of KL(p_t^power ‖ p_s). WTTM weighs every sample by
-Σ_c p_t(c)^power, which is the larger, the less certain the teacher is.
+no temperature, and there is no T²: γ CE + α · mean over samples of KL(p_t^power ‖ p_s). WTTM weights every sample by
+Σ_c p_t(c)^power, which is larger for less certain teachers.
 The published CIFAR-100 settings differ by pair of networks; WTTM's for vgg13 → vgg8 is power 0.1, α 45.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -15,13 +15,11 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision, kl_divergence
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, student_of_one_teacher
-from raykd.models.staged import Staged
+from raykd.methods.base.student import OneTeacherConfig, SingleStudent
 
 
 def ttm_loss(student: Tensor, teacher: Tensor, power: float, weighted: bool) -> Tensor:
-    """KL(transformed teacher ‖ student) of each sample, times its weight if asked: logits [B, C] → [B]."""
+    """KL(transformed teacher ‖ student) of each sample, times its weight if weighted: logits [B, C] → [B]."""
     log_p = power * F.log_softmax(full_precision(teacher), dim=1)
     divergence = kl_divergence(student, log_p, reduction="none")
     return log_p.detach().exp().sum(1) * divergence if weighted else divergence
@@ -29,7 +27,7 @@ def ttm_loss(student: Tensor, teacher: Tensor, power: float, weighted: bool) -> 
 
 class TTM(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(OneTeacherConfig):
         kind = "logits"
         label_weight = "gamma"
 
@@ -40,10 +38,7 @@ class TTM(SingleStudent):
         power: Positive = 0.1
         """Power that the teacher's probabilities are raised to (the paper's γ)."""
         weighted: bool = True
-        """True: WTTM, which weighs the samples; False: TTM."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "TTM":
-            return TTM(self, student_of_one_teacher("ttm", new_student, teachers), teachers)
+        """True: WTTM, which weights the samples; False: TTM."""
 
     config: Config
 

@@ -1,13 +1,13 @@
-"""Variational Information Distillation for Knowledge Transfer (Ahn, Hu, Damianou, Lawrence, Dai, CVPR 2019).
+"""Variational Information Distillation for Knowledge Transfer (Ahn et al., CVPR 2019).
 
 VID: γ CE + β · Σ over stages of the mean of ½ ((μ − t)² / v + log v): the teacher's map t under a Gaussian whose mean
-is a regression of the student's map and whose variance v = softplus(scale) + 1e-5 is learnt for each channel (eq. 4,
-5). The regressors (three 1×1 convolutions) and the scales train; v begins at 5 and β = 1, as in RepDistiller.
+is a regression of the student's map and whose variance v = softplus(scale) + 1e-5 is learnt for each channel.
+The regressors (three 1×1 convolutions) and the scales train; v begins at 5 and β = 1, as in RepDistiller.
 mdistiller's version never trains its scales.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from raykd.contract import Batch, Output
 from raykd.fields import NonNegative
 from raykd.losses import full_precision, total
-from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod, equally_large, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
+from raykd.methods.base.maps import pool_to_smaller
 from raykd.models.staged import Staged
 
 LEAST_VARIANCE, FIRST_VARIANCE = 1e-5, 5.0
@@ -40,7 +41,7 @@ class Regressor(nn.Module):
         self.scale = nn.Parameter(torch.full((out,), math.log(math.expm1(FIRST_VARIANCE - LEAST_VARIANCE))))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        student, teacher = equally_large(student, teacher)
+        student, teacher = pool_to_smaller(student, teacher)
         return vid_loss(self.mean(student), teacher, self.scale)
 
 
@@ -54,13 +55,10 @@ class VID(FeatureMethod):
         beta: NonNegative = 1.0
         """Weight of the teacher's maps' negative log-likelihood."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "VID":
-            return VID(self, *one_teacher("vid", new_student, teachers))
-
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, teacher)
         pairs = zip(self.student_features, self.teacher_features[0], strict=True)
-        self.regressors = nn.ModuleList(Regressor(student.width(own), teacher.width(its)) for own, its in pairs)
+        self.regressors = nn.ModuleList(Regressor(student.width(s), teacher.width(t)) for s, t in pairs)
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         pairs = self.pairs(student, teachers)

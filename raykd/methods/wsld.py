@@ -1,13 +1,12 @@
 """Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance Tradeoff Perspective (Zhou et al., ICLR 2021).
 
-WSLD: γ CE + α T² · mean over samples of w · CE of the softmaxes at T. A soft label counts the less, the
-better the student does already: w = 1 − exp(−CE(student, y) / CE(teacher, y)), without gradient.
-The published settings are T 2, α 2.5 on ImageNet, T 4, α 2.25 on CIFAR-100.
+WSLD: γ CE + α T² · mean over samples of w · CE of the softmaxes at T. The better
+the student already is on a sample, the smaller its weight: w = 1 − exp(−CE(student, y) / CE(teacher, y)), without
+gradient. The published settings are T 2, α 2.5 on ImageNet, T 4, α 2.25 on CIFAR-100.
 The authors' code fixes the number of classes to 1000; their constant 1e-7 beside the teacher's cross-entropy is kept: a
 teacher that is certain and right gives every sample that the student does not have weight 1.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +16,6 @@ from torch import Tensor
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.methods.base.logit_method import LogitConfig, LogitMethod
-from raykd.methods.base.student import student_of_one_teacher
-from raykd.models.staged import Staged
 
 
 @torch.no_grad()
@@ -46,9 +43,6 @@ class WSLD(LogitMethod):
         """Weight of the weighted soft labels (T² is part of the term)."""
         temperature: Positive = 4.0
         """Temperature T of both softmaxes."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "WSLD":
-            return WSLD(self, student_of_one_teacher("wsld", new_student, teachers), teachers)
 
     config: Config
 

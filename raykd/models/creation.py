@@ -44,7 +44,7 @@ def create(
         staged = Staged(**_defined(name, num_classes, image_size, weights, options)._asdict(), **about)
     else:
         staged = _first_whole(_views(name, num_classes, image_size, weights, options, stages), about)
-    staged.options, staged.named_stages = dict(options), tuple(stages)
+    staged.options, staged.stage_modules = dict(options), tuple(stages)
     if weights not in ("", "pretrained"):
         path, backbone = weights.removesuffix("#backbone"), weights.endswith("#backbone")
         staged.weights_taken = load_weights(staged, path, without_classifier=backbone)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.models.reader import ModuleOutputs
-from raykd.models.staged import Part, Through
+from raykd.models.staged import ModuleCall, Part
 
 
 class Parts(NamedTuple):
@@ -39,7 +39,7 @@ def blocks_before_activation(
 ) -> tuple[Part, ...]:
     """The blocks of the Sequential `name`, the last one's final ReLU apart."""
     blocks = [f"{name}.{i}" for i in range(count)]
-    return (*blocks[:-1], Through(blocks[-1], before_activation), F.relu)
+    return (*blocks[:-1], ModuleCall(blocks[-1], before_activation), F.relu)
 
 
 def average_pool() -> dict[str, nn.Module]:

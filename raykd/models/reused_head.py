@@ -14,7 +14,7 @@ from raykd import UserError
 from raykd.models.frozen.freeze import freeze
 from raykd.models.heads import JoinClasses
 from raykd.models.parts import named
-from raykd.models.staged import Part, Staged, Through, run_parts
+from raykd.models.staged import ModuleCall, Part, Staged, run_parts
 
 PREFIX = "reused"
 SIZE = "teacher_size"
@@ -47,8 +47,8 @@ class ReusedHead(Staged):
         )
         both = {"student": student.options, "teacher": teacher.options}
         self.options = {f"{part}.{key}": value for part, options in both.items() for key, value in options.items()}
-        if teacher.own_size != student.image_size:
-            self.options[SIZE] = teacher.own_size
+        if teacher.native_size != student.image_size:
+            self.options[SIZE] = teacher.native_size
 
 
 class Joined(nn.Module):
@@ -118,8 +118,8 @@ def _under(prefix: str, parts: Sequence[Part]) -> tuple[Part, ...]:
     return tuple(
         f"{prefix}.{part}"
         if isinstance(part, str)
-        else Through(f"{prefix}.{part.module}", part.function)
-        if isinstance(part, Through)
+        else ModuleCall(f"{prefix}.{part.module}", part.function)
+        if isinstance(part, ModuleCall)
         else part
         for part in parts
     )

@@ -15,7 +15,7 @@ START = "stem"  # what enters it are the images
 CAN_NOT_RUN = (RuntimeError, AssertionError, ValueError)  # what convolutions and attention blocks raise of small images
 
 
-class Through(NamedTuple):
+class ModuleCall(NamedTuple):
     """A module that is run by another function than its own forward, such as all of a block but its last activation."""
 
     module: str  # dotted name
@@ -23,7 +23,7 @@ class Through(NamedTuple):
 
 
 # A dotted module name, a module-level function between modules, or a module with the function that runs it.
-Part = str | Callable[[Tensor], Tensor] | Through
+Part = str | Callable[[Tensor], Tensor] | ModuleCall
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish)
 
 
@@ -58,11 +58,11 @@ class Staged(nn.Module):
     ):
         super().__init__()
         self.model, self.reader = model, reader
-        self.own_size = image_size  # differs where images are resized for it, see `renormalize`
+        self.native_size = image_size  # differs where images are resized for it, see `renormalize`
         self.weights_taken = ""  # of the file that it was loaded from, where not all of it was taken
         # With the name, what `raykd.models.create` made it from.
         self.options: Mapping[str, Any] = {}
-        self.named_stages: tuple[str, ...] = ()
+        self.stage_modules: tuple[str, ...] = ()
         self.name, self.num_classes, self.image_size = name, num_classes, image_size
         sections = {START: tuple(stem)} | {f"stage{i + 1}": tuple(parts) for i, parts in enumerate(stages)}
         chain = sections | {"pooled": tuple(pool), "head": tuple(head)}
@@ -150,7 +150,7 @@ class Staged(nn.Module):
 
     def modules_of(self, section: str) -> dict[str, nn.Module]:
         """A section's own modules by their dotted names; none where the network is no chain."""
-        names = [part.module if isinstance(part, Through) else part for part in self.sections.get(section, ())]
+        names = [part.module if isinstance(part, ModuleCall) else part for part in self.sections.get(section, ())]
         return {name: self.model.get_submodule(name) for name in names if isinstance(name, str)}
 
     def share_trunk(self, other: "Staged", before: str) -> None:
@@ -234,7 +234,7 @@ class Staged(nn.Module):
 def run_parts(model: nn.Module, parts: Sequence[Part], x: Tensor) -> Tensor:
     """What leaves the last of a network's parts, of what enters the first."""
     for part in parts:
-        if isinstance(part, Through):
+        if isinstance(part, ModuleCall):
             x = part.function(model.get_submodule(part.module), x)
         else:
             x = model.get_submodule(part)(x) if isinstance(part, str) else part(x)

@@ -40,7 +40,7 @@ def write_student(run: Folder, network: nn.Module, recipe: Recipe, classes: tupl
     data = recipe.data
     images = (classes, data.image_size, *data.statistics)
     if isinstance(network, Staged):
-        plain, about = network.model, About(network.name, *images, dict(network.options), network.named_stages)
+        plain, about = network.model, About(network.name, *images, dict(network.options), network.stage_modules)
     else:
         plain, about = network, About(type(network).__name__, *images)
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in plain.state_dict().items()}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from raykd.contract import Output
-from raykd.models.frozen.freeze import lowered
-from raykd.models.frozen.fused import fuse, traced
+from raykd.models.frozen.freeze import cast_weights
+from raykd.models.frozen.fused import fuse, trace_network
 from raykd.models.staged import Staged
 from raykd.recipe import Teachers
 from raykd.teachers.captured import Captured
@@ -88,11 +88,11 @@ def runner(
     network: Staged, features: tuple[str, ...], kind: torch.dtype | None, launch: Launch
 ) -> Callable[[Tensor], Output]:
     """`network.output` of some features with weights of dtype `kind`; None: unchanged."""
-    network = network if kind is None else lowered(network, kind)
+    network = network if kind is None else cast_weights(network, kind)
     on_gpu = next(network.parameters()).device.type == "cuda"
     if launch != "compiled" and not on_gpu:
         return lambda images: network.output(images, features)
-    graph = traced(network, features)
+    graph = trace_network(network, features)
     if launch == "compiled":
         graph = cast(nn.Module, torch.compile(graph))
     elif not torch.are_deterministic_algorithms_enabled():  # cuDNN is free to choose fused kernels

@@ -15,7 +15,7 @@ from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.training.state import State
 from raykd.training.update.fetch import fetch
 from raykd.training.update.meters import Meter
-from raykd.training.update.step import Running, update, wrap
+from raykd.training.update.step import StepContext, update, wrap
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def fit(
     save_due: called after each step with the number of finished steps; True yields `Save`.
     remote: returns the outputs of remote teachers for each part (see `split`) of a step's batch, on the CPU.
     """
-    run = Running(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world, remote)
+    run = StepContext(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world, remote)
     while state.step < run.steps and not (recipe.patience and state.waited >= recipe.patience):
         stop = _interval_end(recipe, state.step, data.size)
         initialising = state.enter(state.step < initial_steps(recipe, data.size))
@@ -111,7 +111,7 @@ def _interval_end(recipe: Recipe, step: int, size: int) -> int:
     return end if end > step else epoch_end(epoch + recipe.evaluate_every, recipe, size)
 
 
-def _interval(run: Running, stop: int, save_due: Callable[[int], bool]) -> Iterator[Event]:
+def _interval(run: StepContext, stop: int, save_due: Callable[[int], bool]) -> Iterator[Event]:
     """Steps state.step … stop − 1."""
     state = run.state
     run.model.train()

@@ -1,14 +1,13 @@
 """Opens an experiment: the data, teachers, distiller and state of one worker, from its recipe."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import torch
 
 from raykd import UserError
-from raykd.contract import Distiller
+from raykd.contract import Distiller, Placement
 from raykd.data.loader import TestLoader, TrainLoader, training_labels
 from raykd.data.staging import stage
 from raykd.data.storage.prepare import Prepared, normalised, prepare
@@ -22,17 +21,6 @@ from raykd.teachers.load import load_teachers
 from raykd.teachers.precision import Context, autocast
 from raykd.training.process import use_device
 from raykd.training.state import State, new_state
-
-
-@dataclass(frozen=True)
-class Placement:
-    """One worker's device and threads, and its rank among the workers of its run."""
-
-    device: torch.device
-    threads: int
-    rank: int = 0
-    world: int = 1
-    gpu_share: float = 1.0  # fraction of its GPU's memory that it may use
 
 
 def single(recipe: Recipe) -> Placement:
@@ -76,15 +64,26 @@ class Experiment:
 
     @cached_property
     def train_data(self) -> TrainLoader:
-        prepared = self.prepared
-        data = TrainLoader(self.recipe.data, prepared, seed=self.recipe.seed, **self._reading())
+        prepared, recipe = self.prepared, self.recipe  # in this order: see `prepared`
+        channels_last = recipe.precision.channels_last
+        data = TrainLoader(
+            recipe.data,
+            prepared,
+            self.placement,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            channels_last=channels_last,
+        )
         expect_labels(self.recipe, data)
         return data
 
     @cached_property
     def test_data(self) -> TestLoader:
-        prepared = self.prepared
-        return TestLoader(self.recipe.data, prepared, **self._reading())
+        prepared, recipe = self.prepared, self.recipe
+        channels_last = recipe.precision.channels_last
+        return TestLoader(
+            recipe.data, prepared, self.placement, batch_size=recipe.batch_size, channels_last=channels_last
+        )
 
     @cached_property
     def teachers(self) -> list[FrozenTeacher]:
@@ -100,7 +99,7 @@ class Experiment:
     def distiller(self) -> Distiller:
         """Fresh students and everything else that trains."""
         distiller = build_distiller(self.recipe, self.teachers, len(self.prepared.classes), self.recipe.seed)
-        distiller.see_training_labels(training_labels(self.recipe.data, self.prepared))
+        distiller.set_training_labels(training_labels(self.recipe.data, self.prepared))
         return distiller
 
     @property
@@ -128,11 +127,6 @@ class Experiment:
             if name in self.__dict__:
                 self.__dict__[name].close()
 
-    def _reading(self) -> dict[str, Any]:
-        at, recipe = self.placement, self.recipe
-        reading = {"rank": at.rank, "world": at.world, "device": at.device, "threads": at.threads}
-        return reading | {"batch_size": recipe.batch_size, "channels_last": recipe.precision.channels_last}
-
 
 def expect_labels(recipe: Recipe, data: TrainLoader) -> None:
     """Raise UserError if the method requires labels that some training images lack."""
@@ -152,5 +146,5 @@ def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: 
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        method = recipe.method.for_batches_of(recipe.batch_size)
+        method = recipe.method.with_batch_size(recipe.batch_size)
         return method.build(new_student, [teacher.network for teacher in teachers])

@@ -11,7 +11,7 @@ from raykd import UserError
 from raykd.contract import Distiller
 from raykd.recipe import Recipe
 from raykd.training.update import optim
-from raykd.training.update.average import Average
+from raykd.training.update.average import WeightAverage
 from raykd.training.update.meters import Meter
 
 
@@ -22,7 +22,7 @@ class State:
     distiller: Distiller
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    ema: Average | None
+    ema: WeightAverage | None
     initial_optimizer: torch.optim.Optimizer | None = None  # of the initialise phase, if the recipe has one
     step: int = 0
     best: float = -math.inf  # best value so far of the selection metric (see `selects`)
@@ -99,7 +99,7 @@ def new_state(recipe: Recipe, distiller: Distiller, device: torch.device) -> Sta
     if not recipe.precision.compile:  # which updates the counters inside kernels that it launches anyway
         count_on_host(distiller)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision.autocast == "float16")
-    ema = Average(distiller, recipe.ema) if recipe.ema else None
+    ema = WeightAverage(distiller, recipe.ema) if recipe.ema else None
     initial = optim.build(recipe.initialise.optimizer, distiller) if recipe.initialise.epochs else None
     return State(distiller, optim.build(recipe.optimizer, distiller), scaler, ema, initial)
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.contract import Batch, Output
+from raykd.contract import Batch, Output, Placement
 from raykd.recipe import Recipe
 from raykd.teachers.outputs import split, teacher_outputs
-from raykd.training.setup import Experiment, Placement
+from raykd.training.setup import Experiment
 
 SPAN = 256  # steps whose sample order is computed at once: the order of a whole training would fill the memory
 

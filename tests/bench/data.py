@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from raykd.contract import Placement
 from raykd.data.config import Data, Encoding, Prepared, Source
 from raykd.data.loader import TrainLoader
 from raykd.data.sources.examples import Examples, Splits
@@ -155,8 +156,8 @@ def _cpu_seconds() -> float:
 
 
 def _raykd(case: Case, prepared: Prepared, root: str, cores: int) -> Callable[[], int]:
-    place = {"batch_size": BATCH, "seed": 0, "rank": 0, "world": 1, "device": "cpu", "threads": cores}
-    loader = TrainLoader(case.data(root), prepared, **place, channels_last=True)
+    placement = Placement(torch.device("cpu"), cores)
+    loader = TrainLoader(case.data(root), prepared, placement, batch_size=BATCH, seed=0, channels_last=True)
     return lambda: sum(len(batch.images) for batch in loader.batches(0, case.repeats * case.source.count // BATCH))
 
 

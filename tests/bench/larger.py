@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from raykd.contract import Placement
 from raykd.data.config import Data, Encoding, Prepared, Source
 from raykd.data.loader import TrainLoader
 from raykd.data.sources.examples import Splits, from_arrays
@@ -81,8 +83,8 @@ def one_epoch(root: str, order: str, group: Path) -> None:
     (group / "cgroup.procs").write_text(str(os.getpid()))
     settings = data(root, order)
     prepared: Prepared = prepare(settings)
-    place = {"batch_size": BATCH, "seed": 0, "rank": 0, "world": 1, "device": "cpu", "threads": 2}
-    loader = TrainLoader(settings, prepared, **place)
+    placement = Placement(torch.device("cpu"), 2)
+    loader = TrainLoader(settings, prepared, placement, batch_size=BATCH, seed=0)
     sum(len(batch.images) for batch in loader.batches(0, 2))  # compiles
     with open(prepared.train, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -64,10 +64,10 @@ def refusal(config: MethodConfig, student: Staged, teachers: Sequence[Staged]) -
     """One step, forward and backward; the method's sentence where it refuses the networks."""
     try:
         frozen = [freeze(copy.deepcopy(t)) for t in teachers]
-        distiller = config.for_batches_of(3).build(lambda: copy.deepcopy(student), frozen)
+        distiller = config.with_batch_size(3).build(lambda: copy.deepcopy(student), frozen)
     except UserError as error:
         return str(error)
-    distiller.see_training_labels(torch.arange(CLASSES).repeat(8))
+    distiller.set_training_labels(torch.arange(CLASSES).repeat(8))
     size = student.image_size
     images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     frozen = distiller.teachers if hasattr(distiller, "teachers") else [freeze(copy.deepcopy(t)) for t in teachers]

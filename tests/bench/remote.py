@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from raykd.contract import Placement
 from raykd.data.loader import TrainLoader
 from raykd.data.storage.prepare import prepare
 from raykd.launch.cluster.connection import connected
@@ -78,10 +79,14 @@ def _taught(weights: str, count: int, place: str) -> Recipe:
 
 def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
     """One step of a run a call. Whoever is not called computes nothing, but for the few steps that run ahead."""
-    where = {"rank": 0, "world": 1, "device": CPU, "threads": 1, "channels_last": True}
+    placement = Placement(CPU, 1)
     ready = prepare(recipe.data)
     data = stack.enter_context(
-        closing(TrainLoader(recipe.data, ready, batch_size=recipe.batch_size, seed=recipe.seed, **where))
+        closing(
+            TrainLoader(
+                recipe.data, ready, placement, batch_size=recipe.batch_size, seed=recipe.seed, channels_last=True
+            )
+        )
     )
     teachers = load_teachers(recipe.teachers, recipe.data, ready.classes, ())
     distiller = build_distiller(recipe, teachers, CLASSES, 0)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from raykd.contract import Placement
 from raykd.data.loader import TrainLoader
 from raykd.data.storage.prepare import prepare
 from raykd.recipe.load import override
@@ -65,8 +66,8 @@ def _bare(length: dict[str, float]) -> list[float]:
     process.keep_freed_memory()  # as in a worker
     recipe = override(digits, {**length, "student.name": NETWORK, "batch-size": BATCH, "workers": 1})
     ready = prepare(recipe.data)
-    where = {"rank": 0, "world": 1, "device": CPU, "threads": 1, "channels_last": recipe.precision.channels_last}
-    loader = TrainLoader(recipe.data, ready, batch_size=BATCH, seed=recipe.seed, **where)
+    channels_last, placement = recipe.precision.channels_last, Placement(CPU, 1)
+    loader = TrainLoader(recipe.data, ready, placement, batch_size=BATCH, seed=recipe.seed, channels_last=channels_last)
     with threads(1), closing(loader) as data:
         state = new_state(recipe, build_distiller(recipe, [], len(ready.classes), recipe.seed), CPU)
         events = loop.fit(recipe, state, [], data, lambda distiller: {}, CPU, lambda step: False)

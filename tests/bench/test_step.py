@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from raykd.bench.step import Speed, measure, stand_ins
+from raykd.bench.step import Speed, measure, placeholder_teachers
 from raykd.commands.bench import advice, table
 from raykd.methods.kd import KD
 from raykd.recipe import Precision, Teachers, Train
@@ -36,7 +36,7 @@ def test_a_run_shorter_than_the_measurement_is_measured():
 
 def test_teachers_that_are_not_trained_yet_are_stood_in_for():
     taught = tiny.recipe(teachers=Teachers(sources=(Train(recipe=tiny.recipe(), seeds=(3,)),)))
-    (teacher,) = stand_ins(taught, tuple("0123456789"), tiny.CPU)
+    (teacher,) = placeholder_teachers(taught, tuple("0123456789"), tiny.CPU)
     assert (teacher.name, teacher.network.num_classes) == ("resnet8-3", 10)
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
 

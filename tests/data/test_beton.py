@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.data.config import Encoding
 from raykd.data.loader import TrainLoader
 from raykd.data.sources.examples import Examples, Splits, from_arrays
@@ -106,7 +108,7 @@ def test_labels_outside_the_classes_are_named(tmp_path):
 
 
 def load(data):
-    return TrainLoader(data, prepare(data), batch_size=4, seed=0, rank=0, world=1, device="cpu", threads=1)
+    return TrainLoader(data, prepare(data), Placement(torch.device("cpu"), 1), batch_size=4, seed=0)
 
 
 def test_prepare_is_done_once_and_keeps_names(toy):
@@ -203,7 +205,7 @@ def test_labels_beyond_the_classes_in_a_file_are_named(toy):
     data = toy()
     prepared = replace(prepare(data), classes=("a", "b"))
     with pytest.raises(UserError, match=r"train\.beton has labels outside the 2 classes"):
-        TrainLoader(data, prepared, batch_size=4, seed=0, rank=0, world=1, device="cpu", threads=1)
+        TrainLoader(data, prepared, Placement(torch.device("cpu"), 1), batch_size=4, seed=0)
 
 
 def test_unwritable_root_is_named(toy, tmp_path):

@@ -8,7 +8,7 @@ from test_sources import MAKERS, stanford_dogs
 
 from raykd import UserError
 from raykd.data.reading import labels
-from raykd.data.reading.pictures import DAMAGE, read_rgb
+from raykd.data.reading.pictures import DECODE_ERRORS, read_rgb
 from raykd.data.storage.prepare import open_source
 
 BYTES = (0, 1, 0x7F, 0x80, 0xFF, ord("\n"), ord(","), ord("9"))
@@ -35,7 +35,7 @@ def read(source, root) -> None:
         for i in range(len(part.labels)):
             try:
                 read_rgb(part.read(i))
-            except DAMAGE as error:  # as the writer of the files takes it
+            except DECODE_ERRORS as error:  # as the writer of the files takes it
                 assert str(error) and part.name(i)
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.data import sources as s
 from raykd.data.config import Data
 from raykd.data.loader import TestLoader, TrainLoader
@@ -62,7 +64,7 @@ def test_images_and_labels_are_those_that_were_written(tmp_path, order, mode, lo
     )
     prepared = prepare(data)
     assert prepared.classes == ("0", "1", "2") and prepared.sides == (SIDE, SIDE)
-    reader = TestLoader(data, prepared, batch_size=COUNT, rank=0, world=1, device="cpu", threads=1)
+    reader = TestLoader(data, prepared, Placement(torch.device("cpu"), 1), batch_size=COUNT)
     (batch,) = reader.batches()
     assert batch.labels.tolist() == [i % 3 for i in range(COUNT)]
     expected = np.stack([photograph(i, SIDE, SIDE) for i in range(COUNT)]).transpose(0, 3, 1, 2)
@@ -88,12 +90,15 @@ def test_what_a_foreign_file_lacks_is_said(tmp_path):
 def test_without_a_test_file_a_share_must_be_held_out(tmp_path):
     path = write(tmp_path / "x.beton", "il")
     plain = {"source": s.Beton(train=str(path)), "image_size": SIDE, "mean": (0.5,) * 3, "std": (0.5,) * 3}
-    place = {"rank": 0, "world": 1, "device": "cpu", "threads": 1, "batch_size": 4}
+    placement = Placement(torch.device("cpu"), 1)
     with pytest.raises(UserError, match="no test split: hold out a share of the training images with data.validation"):
-        TestLoader(Data(**plain), prepare(Data(**plain)), **place)
+        TestLoader(Data(**plain), prepare(Data(**plain)), placement, batch_size=4)
     data = Data(**plain, validation=0.25)
-    held, train = TestLoader(data, prepare(data), **place), TrainLoader(data, prepare(data), seed=0, **place)
+    held, train = (
+        TestLoader(data, prepare(data), placement, batch_size=4),
+        TrainLoader(data, prepare(data), placement, batch_size=4, seed=0),
+    )
     assert (held.size, train.size) == (3, 9)
     measured = Data(source=s.Beton(train=str(path)), image_size=SIDE, validation=0.25)
     with pytest.raises(UserError, match=r"data\.mean, data\.std: these files come without measured values: give both"):
-        TrainLoader(measured, prepare(measured), seed=0, **place)
+        TrainLoader(measured, prepare(measured), placement, batch_size=4, seed=0)

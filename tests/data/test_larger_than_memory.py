@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from raykd.contract import Placement
 from raykd.data import loader
 from raykd.data.config import Encoding
 from raykd.data.ffcv import memory
@@ -46,14 +47,15 @@ def bytes_read() -> int:
 def test_each_page_is_read_once(toy, monkeypatch, world):
     changes = {"source": Large(), "image_size": 64, "train": (RandomCrop(),), "encoding": Encoding(mode="raw")}
     data = toy(order="quasi-random", **changes)
-    prepared, settings = prepare(data), {"batch_size": 48, "seed": 1, "world": world, "device": "cpu", "threads": 1}
+    prepared, settings = prepare(data), {"batch_size": 48, "seed": 1}
+    placements = [Placement(torch.device("cpu"), 1, rank, world) for rank in range(world)]
     steps = COUNT // 48
-    parts = [loader.TrainLoader(data, prepared, rank=r, **settings) for r in range(world)]
+    parts = [loader.TrainLoader(data, prepared, placement, **settings) for placement in placements]
     expected = [list(part.batches(0, steps)) for part in parts]
     monkeypatch.setattr(memory, "memory_limit", lambda: 100 << 20)
     size = prepared.train.stat().st_size
     for rank in range(world):
-        part, before = loader.TrainLoader(data, prepared, rank=rank, **settings), bytes_read()
+        part, before = loader.TrainLoader(data, prepared, placements[rank], **settings), bytes_read()
         for ours, theirs in zip(part.batches(0, steps), expected[rank], strict=True):
             assert all(torch.equal(a, b) for a, b in zip(ours[:3], theirs[:3], strict=True))
         assert 0.95 < (bytes_read() - before) / size < 1.1

@@ -48,7 +48,7 @@ def test_stream_is_the_concatenated_epochs_whoever_reads_it(batch, world, size, 
     )
     parts = []
     for rank in range(world):
-        first, last = order.part(rank, world, batch)
+        first, last = order.worker_rows(rank, world, batch)
         parts.append(stream(subset).tags(order.positions(np.arange(start, start + 3), np.arange(first, last), batch)))
     assert (np.concatenate(parts, 1).reshape(-1) == whole[start * batch : (start + 3) * batch]).all()
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from raykd.data.reading.pictures import DAMAGE, formats, read_rgb, suffixes
+from raykd.data.reading.pictures import DECODE_ERRORS, formats, read_rgb, suffixes
 from tests.support.toy import photograph
 
 RAMP = np.linspace(0, 65_535, 48 * 48).reshape(48, 48)
@@ -164,7 +164,7 @@ def kinds() -> dict[str, bytes]:
             try:
                 found[kind] = stored(image, kind, **({"exif": exif} if kind in ("JPEG", "PNG", "TIFF", "WEBP") else {}))
                 break
-            except DAMAGE:
+            except DECODE_ERRORS:
                 continue
     return found
 

@@ -12,6 +12,7 @@ import torch
 
 import raykd
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.data.config import Encoding
 from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.mixing import CutMix, Mixup, share
@@ -23,8 +24,8 @@ BATCH = 8
 
 
 def train(data, rank=0, world=1, seed=3, batch_size=BATCH, **changes):
-    settings = {"batch_size": batch_size, "seed": seed, "device": "cpu", "threads": 2} | changes
-    return TrainLoader(data, prepare(data), rank=rank, world=world, **settings)
+    placement = Placement(torch.device("cpu"), 2, rank, world)
+    return TrainLoader(data, prepare(data), placement, batch_size=batch_size, seed=seed, **changes)
 
 
 def read(loader, start, stop):
@@ -139,8 +140,8 @@ def test_every_test_sample_exactly_once(toy, loader, world, batch_size):
     data = toy(test=(Resize(size=18), CenterCrop()), loader=loader)
     seen = []
     for rank in range(world):
-        settings = {"batch_size": batch_size, "rank": rank, "world": world, "device": "cpu", "threads": 1}
-        part = TestLoader(data, prepare(data), **settings)
+        placement = Placement(torch.device("cpu"), 1, rank, world)
+        part = TestLoader(data, prepare(data), placement, batch_size=batch_size)
         assert part.size == 11
         seen += [index for batch in part.batches() for index in batch.index.tolist()]
     assert sorted(seen) == list(range(11))
@@ -149,7 +150,7 @@ def test_every_test_sample_exactly_once(toy, loader, world, batch_size):
 def test_validation_is_cut_from_training(toy):
     data = toy(validation=0.3, test=())
     loader = train(data)
-    held = TestLoader(data, prepare(data), batch_size=4, rank=0, world=1, device="cpu", threads=1)
+    held = TestLoader(data, prepare(data), Placement(torch.device("cpu"), 1), batch_size=4)
     trained = {index for batch in read(loader, 0, 10) for index in batch.index.tolist()}
     tested = [index for batch in held.batches() for index in batch.index.tolist()]
     assert (loader.size, held.size) == (21, 9) and len(trained) == 21
@@ -240,7 +241,7 @@ def test_wrong_sizes_and_settings_are_refused(toy):
         train(toy(image_size=32, train=(RandomCrop(padding=2),)))
     with pytest.raises(UserError, match="data.test takes Resize and CenterCrop only, not Flip"):
         data = toy(test=(Flip(),))
-        TestLoader(data, prepare(data), batch_size=4, rank=0, world=1, device="cpu", threads=1)
+        TestLoader(data, prepare(data), Placement(torch.device("cpu"), 1), batch_size=4)
     with pytest.raises(UserError, match="no image for worker 0 of 3"):
         train(toy(), rank=0, world=3, batch_size=2)
 

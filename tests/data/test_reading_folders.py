@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from test_sources import save
 
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.data import sources as s
 from raykd.data.config import Data, Encoding
-from raykd.data.reading.labels import number
-from raykd.data.reading.listing import LeftOut, content, pictures, subfolders
+from raykd.data.reading.labels import number_labels
+from raykd.data.reading.listing import Skipped, content_digest, find_images, subfolders
 from raykd.data.storage.prepare import prepare
 
 
@@ -33,8 +35,8 @@ def test_links_are_followed_but_never_in_a_circle(tmp_path):
     os.symlink("../..", base / "further-up")
     os.symlink(".", base / "here")
     os.symlink("../more", tmp_path / "more" / "again")
-    left = LeftOut(base)
-    assert names(pictures(base, left), base) == ["1.jpg", "3.tif", "linked/2.JFIF"]
+    left = Skipped(base)
+    assert names(find_images(base, left), base) == ["1.jpg", "3.tif", "linked/2.JFIF"]
     assert left.counts == {"links to a folder that they lie in": 4}
 
 
@@ -50,8 +52,8 @@ def test_what_is_left_out_is_counted_and_never_opened(tmp_path):
     os.symlink("self.jpg", tmp_path / "self.jpg")
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "README").write_text("")
-    left = LeftOut(tmp_path)
-    assert names(pictures(tmp_path, left), tmp_path) == ["1.png", "z.png/deep.png"]
+    left = Skipped(tmp_path)
+    assert names(find_images(tmp_path, left), tmp_path) == ["1.png", "z.png/deep.png"]
     (note,) = left.notes()
     for part in ("3 hidden", "2 no regular files", "2 broken links", "1 no images (.txt)", "1 no images (without"):
         assert part in note
@@ -62,7 +64,7 @@ def test_classes_are_folders_and_the_rest_is_counted(tmp_path):
         save(tmp_path / name / "1.png", 1)
     save(tmp_path / "loose.png", 1)
     os.symlink("cat", tmp_path / "tiger")
-    left = LeftOut(tmp_path)
+    left = Skipped(tmp_path)
     assert subfolders(tmp_path, left) == ("cat", "dog", "tiger")
     assert left.counts == {"hidden": 2, "images outside of any class's folder": 1}
 
@@ -81,7 +83,7 @@ def test_classes_are_folders_and_the_rest_is_counted(tmp_path):
     ],
 )
 def test_labels_become_numbers_of_classes(train, test, given, classes, numbers):
-    assert number(train, test, given, "x") == (classes, *numbers)
+    assert number_labels(train, test, given, "x") == (classes, *numbers)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_labels_become_numbers_of_classes(train, test, given, classes, numbers):
 )
 def test_labels_that_are_none_are_refused(train, given, message):
     with pytest.raises(UserError, match=message.replace("[", r"\[")):
-        number(train, [], given, "x")
+        number_labels(train, [], given, "x")
 
 
 def folder(base: Path, *classes: str, splits=("train", "val")) -> Path:
@@ -141,18 +143,18 @@ def test_files_of_the_key_without_content_are_not_taken(tmp_path):
 
 def test_content_sees_names_sizes_and_times(tmp_path):
     base = folder(tmp_path / "d", "cat")
-    seen = {content([base], tmp_path / "root")}
+    seen = {content_digest([base], tmp_path / "root")}
     for change in (
         lambda: os.utime(base / "val" / "cat" / "0.png", (1, 1)),
         lambda: (base / "val" / "cat" / "1.png").rename(base / "val" / "cat" / "new.png"),
         lambda: (base / "notes.txt").write_text("x"),
     ):
         change()
-        seen.add(content([base], tmp_path / "root"))
+        seen.add(content_digest([base], tmp_path / "root"))
     assert len(seen) == 4
     save(base / "root" / "cache.png", 1)
-    assert content([base], base / "root") in seen  # what raykd itself writes there is no data
-    assert content([base, tmp_path / "nowhere"], tmp_path) == ""
+    assert content_digest([base], base / "root") in seen  # what raykd itself writes there is no data
+    assert content_digest([base, tmp_path / "nowhere"], tmp_path) == ""
 
 
 def test_parts_of_dead_writers_are_cleared_and_those_of_living_ones_kept(tmp_path):
@@ -194,14 +196,14 @@ def test_measured_statistics_normalise_the_batches(tmp_path):
     from raykd.data.loader import TestLoader, TrainLoader
 
     data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), tmp_path / "root")
-    prepared, place = prepare(data), {"batch_size": 10, "rank": 0, "world": 1, "device": "cpu", "threads": 1}
-    train = TrainLoader(data, prepared, seed=0, **place)
+    prepared, placement = prepare(data), Placement(torch.device("cpu"), 1)
+    train = TrainLoader(data, prepared, placement, batch_size=10, seed=0)
     (batch,) = train.batches(0, 1)
     assert batch.images.mean((0, 2, 3)).abs().max() < 1e-4
     assert (batch.images.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
     train.close()
     with pytest.raises(UserError, match=r"data\.mean, data\.std: these files come without measured values"):
-        TestLoader(data, replace(prepared, mean=None), **place)
+        TestLoader(data, replace(prepared, mean=None), placement, batch_size=10)
 
 
 def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path):

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import torchvision
 from PIL import Image
 from scipy.io import savemat
 
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.data import sources as s
 from raykd.data.config import Data, Encoding
 from raykd.data.loader import TestLoader
@@ -325,7 +327,7 @@ def check(data, prepared, path, expected, exact):
     import dataclasses
 
     prepared = dataclasses.replace(prepared, test=path)
-    loader = TestLoader(data, prepared, batch_size=128, rank=0, world=1, device="cpu", threads=1)
+    loader = TestLoader(data, prepared, Placement(torch.device("cpu"), 1), batch_size=128)
     (batch,) = loader.batches()
     assert batch.labels.tolist() == [label for _, label in expected]
     for image, (seed, _) in zip(batch.images, expected, strict=True):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from raykd.contract import Placement
 from raykd.data import transfer
 from raykd.data.loader import TestLoader, TrainLoader
-from raykd.data.normalize import Finisher
+from raykd.data.normalize import Normalizer
 from raykd.data.storage.prepare import prepare
 from raykd.data.transfer import to_device
 from raykd.recipes.digits.supervised import recipe
@@ -56,15 +57,15 @@ def test_no_batch_changes_after_it_was_sent(monkeypatch, loader, kind):
     from dataclasses import replace
 
     gpu = LaggingGPU()
-    monkeypatch.setattr(Finisher, "send", lambda self, pixels: gpu.send(torch.from_numpy(pixels)))
-    monkeypatch.setattr(Finisher, "receive", lambda self, pinned: gpu.receive(pinned))
+    monkeypatch.setattr(Normalizer, "send", lambda self, pixels: gpu.send(torch.from_numpy(pixels)))
+    monkeypatch.setattr(Normalizer, "receive", lambda self, pinned: gpu.receive(pinned))
     data = replace(recipe.data, loader=loader)
-    place = {"rank": 0, "world": 1, "device": "cpu", "threads": 1, "batch_size": 16}
+    placement = Placement(torch.device("cpu"), 1)
     if kind == "train":
-        opened = TrainLoader(data, prepare(data), seed=0, **place)
+        opened = TrainLoader(data, prepare(data), placement, batch_size=16, seed=0)
         batches = list(opened.batches(0, 40))
     else:
-        opened = TestLoader(data, prepare(data), **place)
+        opened = TestLoader(data, prepare(data), placement, batch_size=16)
         batches = list(opened.batches())
     opened.close()
     assert len(gpu.pending) == len(batches) > 20

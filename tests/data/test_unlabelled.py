@@ -11,6 +11,7 @@ from PIL import Image
 
 from raykd import UserError
 from raykd.__main__ import main
+from raykd.contract import Placement
 from raykd.data import order
 from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.mixing import Mixup
@@ -41,13 +42,13 @@ class Half(Toy):
         return whole._replace(train=whole.train._replace(labels=labels))
 
 
-PLACE = {"rank": 0, "world": 1, "device": "cpu", "threads": 1}
+PLACEMENT = Placement(torch.device("cpu"), 1)
 
 
 def indices(data, steps, world=1):
     """Positions that are read, in order, put together from all workers."""
-    place = PLACE | {"world": world}
-    loaders = [TrainLoader(data, prepare(data), batch_size=10, seed=1, **place | {"rank": r}) for r in range(world)]
+    placements = [Placement(torch.device("cpu"), 1, rank, world) for rank in range(world)]
+    loaders = [TrainLoader(data, prepare(data), each, batch_size=10, seed=1) for each in placements]
     parts = [[loader.tags(step, step + 1)[0] for step in range(steps)] for loader in loaders]
     return np.concatenate([np.concatenate(rows) for rows in zip(*parts, strict=True)])
 
@@ -68,7 +69,7 @@ def test_workers_and_later_steps_read_the_same(toy):
     data = toy(source=Half(), labelled_share=0.3)
     alone = indices(data, 12)
     assert np.array_equal(alone, indices(data, 12, world=3))
-    loader = TrainLoader(data, prepare(data), batch_size=10, seed=1, **PLACE)
+    loader = TrainLoader(data, prepare(data), PLACEMENT, batch_size=10, seed=1)
     assert np.array_equal(alone[70:], loader.tags(7, 12).reshape(-1))
 
 
@@ -79,9 +80,9 @@ def test_without_a_share_all_images_are_read_alike(toy):
 
 def test_unlabelled_images_are_never_held_out_nor_evaluated(toy):
     data = toy(source=Half(), validation=0.5, test=())
-    held = TestLoader(data, prepare(data), batch_size=4, **PLACE)
+    held = TestLoader(data, prepare(data), PLACEMENT, batch_size=4)
     assert held.size == 6 and max(held.subset) < 12
-    assert TrainLoader(data, prepare(data), batch_size=4, seed=0, **PLACE).unlabelled == 18
+    assert TrainLoader(data, prepare(data), PLACEMENT, batch_size=4, seed=0).unlabelled == 18
 
 
 def test_mixing_gives_an_image_without_a_label_no_share_of_any_class(toy):
@@ -89,7 +90,7 @@ def test_mixing_gives_an_image_without_a_label_no_share_of_any_class(toy):
     with pytest.raises(UserError, match="no training image is of class b, c"):
         prepare(data)
     data = toy(source=Half(), mixing=Mixup(), labelled_share=0.0)
-    (batch,) = TrainLoader(data, prepare(data), batch_size=6, seed=0, **PLACE).batches(0, 1)
+    (batch,) = TrainLoader(data, prepare(data), PLACEMENT, batch_size=6, seed=0).batches(0, 1)
     assert batch.labels.shape == (6, 3) and not batch.labels.any()
 
 
@@ -97,7 +98,7 @@ def test_mixing_gives_an_image_without_a_label_no_share_of_any_class(toy):
 def test_a_share_of_images_that_are_not_there_is_refused(toy, share, kind):
     data = toy(labelled_share=share)
     with pytest.raises(UserError, match=f"data.labelled_share: .* no training image is {kind}"):
-        TrainLoader(data, prepare(data), batch_size=6, seed=0, **PLACE)
+        TrainLoader(data, prepare(data), PLACEMENT, batch_size=6, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_validation_shares_that_leave_nothing(toy, share, message):
     data = toy(validation=share, test=())
     with pytest.raises(UserError, match=rf"data\.validation: {share} .*{message}"):
         for loader in (TestLoader, TrainLoader):
-            loader(data, prepare(data), batch_size=4, **PLACE | ({"seed": 0} if loader is TrainLoader else {}))
+            loader(data, prepare(data), PLACEMENT, batch_size=4, **({"seed": 0} if loader is TrainLoader else {}))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_validation_shares_that_leave_nothing(toy, share, message):
 def test_methods_that_read_labels_refuse_images_without(toy, config, reads):
     data = toy(source=Half())
     recipe = replace(kd, data=data, method=config)
-    loader = TrainLoader(data, prepare(data), batch_size=4, seed=0, **PLACE)
+    loader = TrainLoader(data, prepare(data), PLACEMENT, batch_size=4, seed=0)
     assert config.reads_labels is reads
     if reads:
         with pytest.raises(UserError, match="reads labels, which 18 of 30 training images don't have"):
@@ -135,7 +136,7 @@ def test_methods_that_read_labels_refuse_images_without(toy, config, reads):
     else:
         expect_labels(recipe, loader)
     only = replace(data, labelled_share=1.0)
-    expect_labels(replace(recipe, data=only), TrainLoader(only, prepare(only), batch_size=4, seed=0, **PLACE))
+    expect_labels(replace(recipe, data=only), TrainLoader(only, prepare(only), PLACEMENT, batch_size=4, seed=0))
 
 
 def test_a_term_of_weight_0_stays_0_without_labels():

@@ -12,11 +12,12 @@ from sklearn.model_selection import train_test_split
 
 from raykd import UserError
 from raykd.__main__ import main
+from raykd.contract import Placement
 from raykd.deploy.predictor import Predictor
 from raykd.runs.checkpoint import newest
 from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
-from raykd.training.setup import Experiment, Placement
+from raykd.training.setup import Experiment
 
 
 def evaluated(run: Folder) -> np.ndarray:

@@ -13,6 +13,7 @@ from torchvision.transforms import functional as F
 
 from raykd import UserError
 from raykd.__main__ import main
+from raykd.contract import Placement
 from raykd.data import order
 from raykd.data.loader import TrainLoader
 from raykd.data.storage.prepare import prepare
@@ -146,8 +147,7 @@ def test_an_augmentation_is_torchvisions_twin(example):
 
 def batch(recipe: Recipe, engine: str) -> torch.Tensor:
     data = replace(recipe.data, loader=engine)
-    place = {"rank": 0, "world": 1, "device": torch.device("cpu"), "threads": 1, "batch_size": 8}
-    loader = TrainLoader(data, prepare(data), seed=0, channels_last=False, **place)
+    loader = TrainLoader(data, prepare(data), Placement(torch.device("cpu"), 1), batch_size=8, seed=0)
     try:
         return next(iter(loader.batches(0, 1))).images.clone()
     finally:

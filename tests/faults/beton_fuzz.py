@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.data.config import Data, Encoding, Prepared
 from raykd.data.loader import TrainLoader
 from raykd.data.sources import Digits
@@ -70,7 +71,7 @@ def data_of(train: str, loader: str = "ffcv") -> Data:
 def reader(path: Path, data: Data) -> TrainLoader:
     """A loader of two batches a pass."""
     prepared = Prepared(train=path, test=path, classes=("a", "b", "c", "d"), train_size=COUNT, test_size=COUNT)
-    return TrainLoader(data, prepared, batch_size=COUNT // 2, seed=0, rank=0, world=1, device="cpu", threads=1)
+    return TrainLoader(data, prepared, Placement(torch.device("cpu"), 1), batch_size=COUNT // 2, seed=0)
 
 
 def load(path: Path, train: str, loader: str = "ffcv") -> torch.Tensor:

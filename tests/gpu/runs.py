@@ -14,7 +14,7 @@ from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training.setup import build_distiller
 from raykd.training.state import new_state
-from raykd.training.update.step import Running, update, wrap
+from raykd.training.update.step import StepContext, update, wrap
 from tests.support import every_method
 
 BATCH, CLASSES, SIZE, SAMPLES = 16, 10, 32, 320
@@ -51,7 +51,7 @@ def case_of(name: str):
     return every_method.case_of(METHODS[name], network, ("resnet8", "cifar_resnet18"), "resnet8x4")
 
 
-def running(name: str, device, form: TeacherPrecision = TeacherPrecision(), seed: int = 0, **changes) -> Running:
+def running(name: str, device, form: TeacherPrecision = TeacherPrecision(), seed: int = 0, **changes) -> StepContext:
     """A run before its first step, the same numbers on every device."""
     case = case_of(name)
     what = {"method": case.config, "student": Network(name=case.student), "batch_size": BATCH, "epochs": 40}
@@ -63,16 +63,16 @@ def running(name: str, device, form: TeacherPrecision = TeacherPrecision(), seed
         made = freeze(network(each))
         teachers.append(FrozenTeacher(f"{each}-{k}", made, "", parameters(made), form=form))
     distiller = build_distiller(recipe, teachers, CLASSES, recipe.seed)
-    distiller.see_training_labels(torch.arange(SAMPLES) % CLASSES)
+    distiller.set_training_labels(torch.arange(SAMPLES) % CLASSES)
     for teacher in teachers:
         teacher.network.to(device)
     state = new_state(recipe, distiller, device)
-    run = Running(recipe, state, wrap(recipe, state.distiller, device), teachers, Data(device), device, 0, 1)
+    run = StepContext(recipe, state, wrap(recipe, state.distiller, device), teachers, Data(device), device, 0, 1)
     run.model.train()
     return run
 
 
-def step(run: Running, batch: Batch | None = None) -> dict[str, torch.Tensor]:
+def step(run: StepContext, batch: Batch | None = None) -> dict[str, torch.Tensor]:
     """One update; the terms, on the device."""
     batch = run.data.batch(run.state.step) if batch is None else batch
     found, norm, _ = update(run, batch)
@@ -81,11 +81,11 @@ def step(run: Running, batch: Batch | None = None) -> dict[str, torch.Tensor]:
     return found.terms
 
 
-def losses(run: Running, steps: int) -> list[float]:
+def losses(run: StepContext, steps: int) -> list[float]:
     return [sum(term.item() for term in step(run).values()) for _ in range(steps)]
 
 
-def weights(run: Running) -> dict[str, torch.Tensor]:
+def weights(run: StepContext) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone() for name, value in run.state.evaluated.state_dict().items()}
 
 

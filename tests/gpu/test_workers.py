@@ -14,14 +14,14 @@ def worker(rank, world, folder):
     from raykd.contract import Batch
     from raykd.recipe import Precision
     from raykd.training.process import use_device
-    from raykd.training.update.step import Running, wrap
+    from raykd.training.update.step import StepContext, wrap
 
     device = torch.device("cuda", rank)
     use_device(device, Precision(tf32=False), 1.0)
     place = f"file://{folder}/rendezvous-{world}"
     torch.distributed.init_process_group("nccl", init_method=place, rank=rank, world_size=world)
     made = runs.running("KD", device, optimizer=SGD(learning_rate=1e-3))
-    run = Running(
+    run = StepContext(
         made.recipe,
         made.state,
         wrap(made.recipe, made.state.distiller, device),

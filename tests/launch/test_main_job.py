@@ -6,6 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from raykd.contract import Placement
 from raykd.data.loader import TestLoader
 from raykd.data.storage.prepare import prepare
 from raykd.models import create
@@ -52,7 +53,7 @@ def test_the_student_file_needs_nothing_of_raykds_training_code(raykd, first):
     run = raykd.storage / "digits/kd"
     model = create("resnet8", 10, image_size=32).model
     model.load_state_dict(safetensors.torch.load_file(run / "student.safetensors"))
-    data = TestLoader(kd.data, prepare(kd.data), batch_size=90, rank=0, world=1, device="cpu", threads=1)
+    data = TestLoader(kd.data, prepare(kd.data), Placement(torch.device("cpu"), 1), batch_size=90)
     with torch.inference_mode():
         right = sum((model.eval()(b.images).argmax(1) == b.labels).sum().item() for b in data.batches())
     data.close()

@@ -14,6 +14,7 @@ from torch import Tensor
 from raykd import losses
 from raykd.methods import aekd, ca_mkd, cl_ilr, dkd, dml, ebkd, fitnet_mkd, funmatch, kd, okddip, one, teskd
 from raykd.methods.base import min_norm
+from raykd.methods.base.maps import resize
 from raykd.methods.base.multi_teacher import Weighting, weighted_divergence
 from raykd.methods.base.peers import peer_cross_entropy
 from tests.support.golden import Case, Load, Row, cases, relative
@@ -155,7 +156,7 @@ def inter_rows(case: Case) -> Iterator[Row]:
     hidden = width // int(case.hp("factor")) if case.hp("convs") else 0
     for k, teacher_map in enumerate(maps):
         part = ca_mkd.embedding(width, teacher_map.shape[1], hidden).double()
-        resized = ca_mkd.resize(resized, teacher_map.shape[2:])
+        resized = resize(resized, teacher_map.shape[2:])
         parameters = {name: case(f"P.embed{k}.transfer.{name}") for name, _ in part.named_parameters()}
         embedded.append(torch.func.functional_call(part, parameters, resized))
         projected.append(F.linear(embedded[k].mean((2, 3)), case(f"fc{k}_W").detach(), case(f"fc{k}_b").detach()))

@@ -97,20 +97,20 @@ def crd_rows(case: Case) -> Iterator[Row]:
         weight, bias = (case(f"P.embed_{which}.linear.{part}") for part in ("weight", "bias"))
         embeddings.append(unit_length(torch.nn.functional.linear(case(f"f_{which}"), weight, bias)))
     memories = [case(f"memory_v{i}").detach().clone() for i in (2, 1)]  # of the teacher, of the student
-    places, samples, t = case("contrast_idx"), int(case.hp("n_data")), case.hp("nce_t_effective_float32")
-    scores = [(crd.products(e, m, places) / t).exp() for e, m in zip(embeddings, memories, strict=True)]
+    indices, samples, t = case("contrast_idx"), int(case.hp("n_data")), case.hp("nce_t_effective_float32")
+    scores = [(crd.products(e, m, indices) / t).exp() for e, m in zip(embeddings, memories, strict=True)]
     normalisers = [x.mean() * samples for x in scores]
 
     def loss() -> Tensor:
         total = 0.0
         for e, m, z in zip(embeddings, memories, normalisers, strict=True):
-            now = (crd.products(e, m, places) / t).exp() / z
-            total = total + crd.contrastive_loss(e, m, places, now, t, samples)
+            now = (crd.products(e, m, indices) / t).exp() / z
+            total = total + crd.contrastive_loss(e, m, indices, now, t, samples)
         return total
 
     values = {"loss": loss(), "Z_v1": normalisers[0], "Z_v2": normalisers[1]}
     for memory, embedding in zip(memories, reversed(embeddings), strict=True):
-        crd.remember(memory, case("idx"), embedding.detach(), case.hp("nce_m"))
+        crd.update_memory(memory, case("idx"), embedding.detach(), case.hp("nce_m"))
     values |= {"memory_v2_after": memories[0], "memory_v1_after": memories[1], "loss_second_call": loss().detach()}
     yield from case.compare("crd", "CRD", values)
 

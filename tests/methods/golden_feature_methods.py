@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from raykd.losses import map_distance
 from raykd.methods import ickd, mgd, ofd, reviewkd, semckd, simkd, srrl
-from raykd.methods.base.feature_method import equally_large
+from raykd.methods.base.maps import conv_bn, pool_to_smaller
 from raykd.models.reused_head import projector
 from tests.support.golden import Case, Load, Row, cases, relative
 
@@ -103,7 +103,7 @@ def embedding(case: Case, name: str, width: int) -> nn.Module:
 def error(case: Case, i: int, j: int, student: Tensor, teacher: Tensor) -> Tensor:
     """Of stage i of the student and stage j of the teacher, each sample's."""
     part = semckd.regressor(student.shape[1], teacher.shape[1])
-    source, target = equally_large(student, teacher)
+    source, target = pool_to_smaller(student, teacher)
     return map_distance(WithGolden(case, part, lambda name: f"P.regressor{i}{j}.regressor.{name}")(source), target)
 
 
@@ -131,7 +131,7 @@ def ickd_rows(case: Case) -> Iterator[Row]:
     names = {"0": "conv2d", "1": "l2norm"}
     embed = WithGolden(
         case,
-        ickd.embedding(case("feat_s").shape[1], teacher.shape[1]),
+        nn.Sequential(*conv_bn(case("feat_s").shape[1], teacher.shape[1])),
         lambda name: f"P.embed_s.{names[name[0]]}{name[1:]}",
     )
     yield from case.compare("ickd", "ickd", {"loss": ickd.ickd_loss(embed(case("feat_s")), teacher)})

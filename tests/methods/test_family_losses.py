@@ -43,9 +43,9 @@ def vectors(loss):
 
 def crd_loss(student: Tensor, teacher: Tensor) -> Tensor:
     embedding = crd.unit_length(student.float())
-    memory, places = crd.unit_length(teacher.float()), torch.arange(3 * len(student)).view(-1, 3) % len(student)
-    scores = (crd.products(embedding, memory, places) / 0.07).exp()
-    return crd.contrastive_loss(embedding, memory, places, scores / scores.sum().clamp_min(1e-30), 0.07, 10)
+    memory, indices = crd.unit_length(teacher.float()), torch.arange(3 * len(student)).view(-1, 3) % len(student)
+    scores = (crd.products(embedding, memory, indices) / 0.07).exp()
+    return crd.contrastive_loss(embedding, memory, indices, scores / scores.sum().clamp_min(1e-30), 0.07, 10)
 
 
 LOSSES = {
@@ -99,7 +99,7 @@ def remembering(count: int = 60, negatives: int = 400) -> tuple[crd.CRD, Tensor]
     labels[::7] = -1
     distiller = distiller_for("crd", teachers_for("crd"))
     distiller.config = crd.CRD.Config(negatives=negatives)
-    distiller.see_training_labels(labels)
+    distiller.set_training_labels(labels)
     return distiller.double().train(), labels
 
 
@@ -112,8 +112,8 @@ def test_negatives_are_all_the_samples_of_other_classes_equally_often():
         drawn.append(distiller.negatives(batch))
     for row, label in zip(torch.cat(drawn, dim=1), batch.labels, strict=True):
         others = torch.where((labels >= 0) & (labels != label))[0]
-        places, counts = row.unique(return_counts=True)
-        assert torch.equal(places, others)
+        indices, counts = row.unique(return_counts=True)
+        assert torch.equal(indices, others)
         expected = len(row) / len(others)
         chi_squared = ((counts - expected) ** 2 / expected).sum().item()
         assert chi_squared < len(others) + 6 * np.sqrt(2 * len(others))
@@ -161,4 +161,4 @@ def test_memories_and_counters_stand_in_checkpoints_and_what_the_data_says_does_
 
 def test_one_class_has_no_negatives():
     with pytest.raises(UserError, match="one class only"):
-        distiller_for("crd", teachers_for("crd")).see_training_labels(torch.tensor([3, 3, -1]))
+        distiller_for("crd", teachers_for("crd")).set_training_labels(torch.tensor([3, 3, -1]))

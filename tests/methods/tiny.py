@@ -190,7 +190,7 @@ def distiller_for(name: str, teachers: Sequence[Staged], new_student: Callable[[
     torch.manual_seed(7)
     distiller = EVERY[name].build(new_student, teachers)
     distiller.initialising = name.endswith("initialising")
-    distiller.see_training_labels(torch.arange(16) % CLASSES)
+    distiller.set_training_labels(torch.arange(16) % CLASSES)
     return distiller
 
 

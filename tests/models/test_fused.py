@@ -10,7 +10,7 @@ from torch._dynamo.utils import counters
 
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
-from raykd.models.frozen.fused import conv_add_relu, conv_relu, fuse, traced
+from raykd.models.frozen.fused import conv_add_relu, conv_relu, fuse, trace_network
 from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 
 CHAINS = ["resnet56", "resnet8x4", "wrn_40_2", "vgg13", "shufflenetv1", "densenetd40k12", "cifar_resnet18"]
@@ -24,7 +24,7 @@ def test_a_fused_network_gives_what_the_network_gives(name):
     features = tuple(network.shapes)
     images = torch.randn(2, 3, network.image_size, network.image_size)
     expected = network.output(images, features)
-    logits, *maps = fuse(traced(network, features))(images)
+    logits, *maps = fuse(trace_network(network, features))(images)
     torch.testing.assert_close(logits, expected.logits)
     for feature, found in zip(features, maps, strict=True):
         torch.testing.assert_close(found, expected.features[feature])
@@ -32,7 +32,7 @@ def test_a_fused_network_gives_what_the_network_gives(name):
 
 def test_every_convolution_of_a_resnet_has_its_relu_in_it():
     """27 blocks of two, and the stem; the two shortcuts that have a convolution have no ReLU of their own."""
-    graph = fuse(traced(freeze(create("resnet56", 10, 32)), ())).graph
+    graph = fuse(trace_network(freeze(create("resnet56", 10, 32)), ())).graph
     calls = [node.target for node in graph.nodes if node.op == "call_function"]
     assert calls.count(conv_relu) == 28 and calls.count(conv_add_relu) == 27
     assert F.relu not in calls
@@ -48,7 +48,7 @@ class Counted(nn.Module):
 
 
 def test_a_network_that_cannot_be_followed_runs_as_it_is():
-    assert fuse(traced(Counted(), ()))(torch.ones(1))[0] == 2
+    assert fuse(trace_network(Counted(), ()))(torch.ones(1))[0] == 2
 
 
 @pytest.mark.parametrize("name", ["timm:resnetv2_50x1_bit", "timm:nf_resnet26"])

@@ -24,8 +24,8 @@ class Case:
     teachers: tuple[str, ...]
 
     def build(self, create: Callable[[str], Staged], teachers: list[Staged]) -> Distiller:
-        distiller = self.config.for_batches_of(64).build(lambda: create(self.student), teachers)
-        distiller.see_training_labels(torch.arange(64) % 10)
+        distiller = self.config.with_batch_size(64).build(lambda: create(self.student), teachers)
+        distiller.set_training_labels(torch.arange(64) % 10)
         return distiller
 
 

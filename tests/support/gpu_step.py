@@ -19,7 +19,7 @@ from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training.evaluation import evaluate
 from raykd.training.setup import build_distiller
 from raykd.training.state import new_state
-from raykd.training.update.step import Running, update, wrap
+from raykd.training.update.step import StepContext, update, wrap
 from tests.support.every_method import Case
 from tests.support.simulated_gpu import CUDA, Trace, simulated_gpu
 
@@ -49,7 +49,7 @@ def running(
     form: TeacherPrecision = TeacherPrecision(),
     backward: bool = True,
     **changes: Any,
-) -> Iterator[Running]:
+) -> Iterator[StepContext]:
     """Inside a simulated GPU, a run of a method that stands before update number `step`; `changes` are the recipe's."""
     recipe: Recipe = replace(
         digits, method=case.config, student=Network(name=case.student), batch_size=sizes.batch, epochs=240, **changes
@@ -57,13 +57,13 @@ def running(
     recipe = replace(recipe, data=replace(recipe.data, image_size=sizes.image))
     teachers = [frozen(network(name, sizes), form) for name in case.teachers]
     distiller = build_distiller(recipe, teachers, sizes.classes, recipe.seed)
-    distiller.see_training_labels(torch.arange(Data.size) % sizes.classes)
+    distiller.set_training_labels(torch.arange(Data.size) % sizes.classes)
     with simulated_gpu(backward):
         for teacher in teachers:
             teacher.network.to(CUDA)
         state = new_state(recipe, distiller, CUDA)
         state.step = step
-        run = Running(recipe, state, wrap(recipe, state.distiller, CUDA), teachers, Data(), CUDA, 0, 1)
+        run = StepContext(recipe, state, wrap(recipe, state.distiller, CUDA), teachers, Data(), CUDA, 0, 1)
         run.model.train()
         yield run
 
@@ -81,7 +81,7 @@ def batch(sizes: Sizes, mixed: bool = False) -> Batch:
     return Batch(images, soft if mixed else labels, torch.arange(sizes.batch, device=CUDA))
 
 
-def traced_update(run: Running, sizes: Sizes, mixed: bool = False) -> Trace:
+def traced_update(run: StepContext, sizes: Sizes, mixed: bool = False) -> Trace:
     """What the second update does, meter and all: the first one allocates."""
     given = batch(sizes, mixed)
     for _ in range(2):
@@ -92,7 +92,7 @@ def traced_update(run: Running, sizes: Sizes, mixed: bool = False) -> Trace:
     return trace
 
 
-def traced_evaluation(run: Running, sizes: Sizes, batches: int = 3) -> Trace:
+def traced_evaluation(run: StepContext, sizes: Sizes, batches: int = 3) -> Trace:
     """What the batches of an evaluation do, beside a teacher's logits in the host's memory."""
     taught = {"a teacher": [torch.zeros(sizes.batch, sizes.classes)] * batches}
     evaluated = run.state.evaluated

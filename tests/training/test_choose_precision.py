@@ -13,7 +13,7 @@ from raykd.launch.driver.validate import check
 from raykd.launch.worker import precision_choice
 from raykd.methods.kd import KD
 from raykd.models import create
-from raykd.models.frozen.freeze import freeze, lowered
+from raykd.models.frozen.freeze import cast_weights, freeze
 from raykd.recipe import Precision, Teachers
 from raykd.recipe.fingerprint import fingerprint
 from raykd.storage.folder import Folder
@@ -57,7 +57,7 @@ def test_only_what_autocast_casts_is_cast_ahead():
     network = freeze(create("wrn_16_1", 10, 32))
     kinds = {
         type(m).__name__: p.dtype
-        for m in lowered(network, torch.bfloat16).modules()
+        for m in cast_weights(network, torch.bfloat16).modules()
         for p in m._parameters.values()
         if p is not None
     }

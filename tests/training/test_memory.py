@@ -12,7 +12,7 @@ from tests.training.test_loop import equal, reread, run, teacher, weights
 
 def made(chosen, seed: int = 0) -> CRD:
     distiller = tiny.distiller(chosen.method, [teacher().network], seed=seed)
-    distiller.see_training_labels(training_labels(chosen.data, prepare(chosen.data)))
+    distiller.set_training_labels(training_labels(chosen.data, prepare(chosen.data)))
     return distiller
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from raykd.contract import Placement
 from raykd.data.mixing import Mixup
 from raykd.models import create
 from raykd.models.config import Network
@@ -14,7 +15,6 @@ from raykd.teachers.load import load_teachers
 from raykd.teachers.outputs import split, teacher_outputs
 from raykd.teachers.precision import autocast
 from raykd.training import teacher_replica as replica
-from raykd.training.setup import Placement
 from tests.training import tiny
 
 FEATURES = (("stage2",), ("stage2", "pooled"))

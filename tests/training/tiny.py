@@ -5,6 +5,7 @@ import dataclasses
 import torch
 from torch import nn
 
+from raykd.contract import Placement
 from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.storage.prepare import prepare
 from raykd.methods.supervised import Supervised
@@ -36,8 +37,9 @@ def recipe(**changes):
 def data(chosen, rank: int = 0, world: int = 1):
     """Train and test loaders of one worker."""
     prepared = prepare(chosen.data)
-    place = {"rank": rank, "world": world, "device": CPU, "threads": 1, "batch_size": chosen.batch_size}
-    return TrainLoader(chosen.data, prepared, seed=chosen.seed, **place), TestLoader(chosen.data, prepared, **place)
+    placement, size = Placement(CPU, 1, rank, world), chosen.batch_size
+    train = TrainLoader(chosen.data, prepared, placement, batch_size=size, seed=chosen.seed)
+    return train, TestLoader(chosen.data, prepared, placement, batch_size=size)
 
 
 def distiller(config=None, teachers=(), seed: int = 0, **options):

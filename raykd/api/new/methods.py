@@ -77,7 +77,7 @@ def fitting(method: Entry, student: Callable[[], Staged], teacher: Callable[[], 
         try:
             with torch.random.fork_rng(devices=[]):
                 distiller = method.config().build(student, [teacher() for _ in range(count)])
-            distiller.see_training_labels(torch.arange(images) % 2)
+            distiller.set_training_labels(torch.arange(images) % 2)
             return count
         except UserError as error:
             refused = refused or error

@@ -83,7 +83,7 @@ def _check(geometry: Geometry) -> None:
         raise UserError(f"Resize(size={resize.size}) does not give image_size {size}: change one of them")
 
 
-def misfits(geometry: Geometry, shapes: np.ndarray) -> np.ndarray:
+def unusable(geometry: Geometry, shapes: np.ndarray) -> np.ndarray:
     """Positions of the images whose (height, width) [N, 2] the geometry can't bring to its size."""
     if isinstance(geometry.crop, t.RandomResizedCrop) or (geometry.resize and geometry.crop):
         return np.empty(0, np.int64)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import numba
 import numpy as np
 from torch import Tensor
 
@@ -28,7 +27,7 @@ from raykd.data.ffcv.imports import (
     SimpleRGBImageDecoder,
 )
 from raykd.data.ffcv.page_cache import Paged, Unpaged
-from raykd.data.normalize import Finisher
+from raykd.data.normalize import Normalizer
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
 from raykd.data.storage.header import Header
 
@@ -100,22 +99,21 @@ class Engine:
         self,
         header: Header,
         pipeline: Pipeline,
-        finish: Finisher,
+        normalizer: Normalizer,
         *,
         rows: int,
-        threads: int,
         paged: bool = False,
     ):
-        """`finish.send` is called in the loading thread, a few batches ahead, `finish.receive` in the reader's.
+        """rows: B, images of a batch. paged: read whole pages ahead into this process, for files larger than memory.
 
-        `paged`: read whole pages ahead into the process, for files larger than memory; else image by image.
+        `normalizer.send` is called in FFCV's loading thread, a few batches ahead; `normalizer.receive` in the caller's.
         """
         self.header, self.batch_size = header, rows
-        self.num_workers = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
+        self.num_workers = normalizer.threads
         self.reader = SimpleNamespace(metadata={"f0": None})  # what FFCV hands to every decoder; ours has the header
         self.memory_manager = Paged(header) if paged else Unpaged(header)
-        self.finish = finish
-        spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers, finish.send)])
+        self.normalizer = normalizer
+        spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers, normalizer.send)])
         self.graph = Graph({"image": spec}, {"image": RGBImageField()}, {"image": 0}, self.reader.metadata, None)
         self.code = self._assemble()
 
@@ -141,7 +139,7 @@ class Engine:
                 if isinstance(sent, UserError):
                     raise sent
                 self.header.check_status(tags[first : first + len(status)], status)
-                yield self.finish.receive(sent)
+                yield self.normalizer.receive(sent)
         finally:
             _close(epoch)
 

@@ -12,7 +12,7 @@ from raykd.data.order import held_out
 NONE = -1
 
 
-def number(
+def number_labels(
     train: Iterable[Any], test: Iterable[Any], names: Sequence[str], origin: str
 ) -> tuple[tuple[str, ...], list[int], list[int]]:
     """Class names, and the labels of both splits as numbers of them, from labels as a source has them.

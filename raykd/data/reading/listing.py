@@ -12,7 +12,7 @@ from raykd.data.reading.pictures import suffixes
 
 
 @dataclass
-class LeftOut:
+class Skipped:
     """What was not read below one folder, counted by what it is."""
 
     folder: Path
@@ -29,7 +29,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def pictures(base: Path, left: LeftOut) -> list[Path]:
+def find_images(base: Path, left: Skipped) -> list[Path]:
     """Image files below a folder, however deep, sorted; raises UserError where one of its folders can't be read."""
     found = []
     for path in files(base, left):
@@ -40,12 +40,12 @@ def pictures(base: Path, left: LeftOut) -> list[Path]:
     return sorted(found)
 
 
-def files(base: Path, left: LeftOut) -> Iterator[Path]:
+def files(base: Path, left: Skipped) -> Iterator[Path]:
     """Regular files below a folder, through links but never back into a folder that they lie in."""
     return _below(base, (os.path.realpath(base),), left)
 
 
-def _below(folder: Path, around: Sequence[str], left: LeftOut) -> Iterator[Path]:
+def _below(folder: Path, around: Sequence[str], left: Skipped) -> Iterator[Path]:
     """around: real paths of this folder and of those that were entered before it."""
     for entry in _entries(folder):
         path = folder / entry.name
@@ -63,7 +63,7 @@ def _below(folder: Path, around: Sequence[str], left: LeftOut) -> Iterator[Path]
             yield from _below(path, (*around, os.path.realpath(path)), left)
 
 
-def subfolders(base: Path, left: LeftOut) -> tuple[str, ...]:
+def subfolders(base: Path, left: Skipped) -> tuple[str, ...]:
     """Names of the folders in a folder, sorted, as they are the classes of an ImageFolder."""
     around, names = (os.path.realpath(base),), []
     for entry in _entries(base):
@@ -100,7 +100,7 @@ def _leads_back(link: Path, around: Sequence[str]) -> bool:
     return any(os.path.commonpath((target, folder)) == target for folder in around)
 
 
-def content(places: Iterable[Path], skip: Path | None = None) -> str:
+def content_digest(places: Iterable[Path], skip: Path | None = None) -> str:
     """A digest of names, sizes and times of all files in these places; empty where one of them is not there.
 
     skip: a folder that is no data, wherever it lies.
@@ -109,7 +109,7 @@ def content(places: Iterable[Path], skip: Path | None = None) -> str:
     for place in places:
         if not place.exists():
             return ""
-        for path in sorted(files(place, LeftOut(place))) if place.is_dir() else [place]:
+        for path in sorted(files(place, Skipped(place))) if place.is_dir() else [place]:
             if not away or os.path.commonpath((away, os.path.realpath(path))) != away:
                 about, name = path.stat(), os.fsencode(os.path.relpath(path, place))
                 digest.update(b"%s\0%d\0%d\n" % (name, about.st_size, about.st_mtime_ns))

@@ -25,7 +25,7 @@ LONGEST = 65_535  # pixels of a side, which a .beton counts in 16 bits
 DARK = 4096  # the peak of 12 bits: a 16-bit picture below it is more likely one of 12 bits than a dark one
 
 # What PIL's decoders raise at damaged files, besides OSError.
-DAMAGE: tuple[type[Exception], ...] = (
+DECODE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     ValueError,
     SyntaxError,
@@ -35,7 +35,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     ArithmeticError,
     AttributeError,
 )
-DAMAGE += (AssertionError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
+DECODE_ERRORS += (AssertionError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
 
 # The error that comes at twice the size is data, too; the warning would only tear the progress bar.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -67,7 +67,7 @@ def read_rgb(picture: Picture, ground: Colour = WHITE, white: float = 0.0) -> np
         raise
     except MemoryError:
         raise ValueError("it needs more memory than is available") from None
-    except DAMAGE as error:
+    except DECODE_ERRORS as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if not pixels.size or max(pixels.shape) > LONGEST:
         raise ValueError(f"its sides must be 1 to {LONGEST:,} pixels, not {pixels.shape[1]}×{pixels.shape[0]}")

@@ -11,9 +11,9 @@ import numpy as np
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.reading.labels import number
-from raykd.data.reading.pictures import DAMAGE
-from raykd.data.sources.examples import Examples, Splits, from_arrays, without_test
+from raykd.data.reading.labels import number_labels
+from raykd.data.reading.pictures import DECODE_ERRORS
+from raykd.data.sources.examples import Examples, Splits, from_arrays, split_off_test
 from raykd.fields import Fraction
 
 
@@ -42,10 +42,10 @@ class Npz(Source):
         if train is None:
             raise UserError(f"{path} has no array {self.train[0]!r} or {self.train[1]!r}")
         labels: list[Any] = [[] if part is None else part[1] for part in (train, tested)]
-        classes, *numbers = number(labels[0], labels[1], self.classes, str(path))
+        classes, *numbers = number_labels(labels[0], labels[1], self.classes, str(path))
         examples = from_arrays(train[0], numbers[0], str(path))
         if tested is None or not len(tested[0]):
-            return without_test(classes, examples, self.test_share, str(path))
+            return split_off_test(classes, examples, self.test_share, str(path))
         return Splits(classes, examples, from_arrays(tested[0], numbers[1], str(path)))
 
     def _arrays(self, path: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -60,7 +60,7 @@ class Npz(Source):
                 images, labels = (file[name] for name in names)
         except MemoryError:
             raise UserError(f"{path}: its arrays {', '.join(names)} don't fit into memory") from None
-        except DAMAGE + (zipfile.BadZipFile,) as error:
+        except DECODE_ERRORS + (zipfile.BadZipFile,) as error:
             raise UserError(f"{path} can't be read as .npz with {', '.join(names)}: {error}") from None
         if images.ndim not in (3, 4) or labels.size != len(images):
             shapes = f"{list(images.shape)} and labels {list(labels.shape)}"
@@ -93,10 +93,10 @@ class TFRecord(Source):
         base = Path(self.path).expanduser()
         train = self._split(self.train)
         tested = self._split(self.test) if self.test else None
-        classes, *numbers = number(train.labels, tested.labels if tested else [], self.classes, str(base))
+        classes, *numbers = number_labels(train.labels, tested.labels if tested else [], self.classes, str(base))
         train = train._replace(labels=numbers[0])
         if tested is None:
-            return without_test(classes, train, self.test_share, str(base))
+            return split_off_test(classes, train, self.test_share, str(base))
         return Splits(classes, train, tested._replace(labels=numbers[1]))
 
     def _split(self, pattern: str) -> Examples:
@@ -104,15 +104,17 @@ class TFRecord(Source):
         shards = sorted(path for path in base.glob(pattern) if path.is_file())
         if not shards:
             raise UserError(f"{base} has no shards {pattern}: set data.source.path, train, and test")
-        places, labels = [], []
+        locations, labels = [], []
         for shard in shards:
             for offset, length, record in records(shard):
                 label = features(record, shard).get(self.label)
                 if not isinstance(label, int):
                     raise UserError(f"{shard} has an example without an integer feature {self.label!r}")
-                places.append((shard, offset, length))
+                locations.append((shard, offset, length))
                 labels.append(label)
-        return Examples(labels, lambda i: self._read(*places[i]), lambda i: f"{places[i][0]}, byte {places[i][1]}")
+        return Examples(
+            labels, lambda i: self._read(*locations[i]), lambda i: f"{locations[i][0]}, byte {locations[i][1]}"
+        )
 
     def _read(self, shard: Path, offset: int, length: int) -> bytes:
         with shard.open("rb") as file:

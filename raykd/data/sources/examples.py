@@ -36,13 +36,13 @@ def from_arrays(images: np.ndarray | Sequence[np.ndarray], labels: Sequence[int]
     return Examples(labels, lambda i: images[i], lambda i: f"{origin}, image {i}")
 
 
-def chosen(examples: Examples, positions: Sequence[int]) -> Examples:
+def subset(examples: Examples, positions: Sequence[int]) -> Examples:
     """Some of the examples, in this order."""
     labels = [examples.labels[i] for i in positions]
     return Examples(labels, lambda i: examples.read(positions[i]), lambda i: examples.name(positions[i]))
 
 
-def without_test(classes: tuple[str, ...], examples: Examples, share: float, origin: str) -> Splits:
+def split_off_test(classes: tuple[str, ...], examples: Examples, share: float, origin: str) -> Splits:
     """Splits of a data set that has no test split: a share of each class of its training images is taken for it."""
     if not any(label >= 0 for label in examples.labels):  # all of them without a label: for `Mixed`
         return Splits(classes, examples, from_arrays([], [], origin))
@@ -51,11 +51,11 @@ def without_test(classes: tuple[str, ...], examples: Examples, share: float, ori
     held = stratified(examples.labels, share)
     if not held.any():
         raise UserError(f"{origin} has no test split, and too few labelled images to take {share:.0%} of them for it")
-    train, tested = (chosen(examples, np.flatnonzero(part).tolist()) for part in (~held, held))
+    train, tested = (subset(examples, np.flatnonzero(part).tolist()) for part in (~held, held))
     return Splits(classes, train, tested, (f"{origin} has no test split: {share:.0%} of each class are taken for it",))
 
 
-def joined(first: Examples, second: Examples) -> Examples:
+def concatenate(first: Examples, second: Examples) -> Examples:
     """The examples of both, one after the other."""
     count = len(first.labels)
 

@@ -29,8 +29,8 @@ class FewLabels(Source):
     seed: Seed = 0
     """Which ones: a random choice."""
 
-    def places(self) -> tuple[Path, ...]:
-        return self.source.places()
+    def paths(self) -> tuple[Path, ...]:
+        return self.source.paths()
 
     def open(self, root: Path, download: bool) -> Splits:
         """Raises UserError where a class has fewer labelled images."""

@@ -9,7 +9,7 @@ import numpy as np
 from raykd import UserError
 from raykd.data.config import Prepared, Source
 from raykd.data.reading.labels import NONE, expect_all
-from raykd.data.reading.listing import content
+from raykd.data.reading.listing import content_digest
 from raykd.data.sources.examples import Splits
 from raykd.data.storage.header import Header
 
@@ -36,15 +36,15 @@ class Beton(Source):
     classes: tuple[str, ...] = ()
     """Names of the labels 0, 1, …; empty: their numbers."""
 
-    def places(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Path, ...]:
         return tuple(Path(path).expanduser() for path in (self.train, self.test) if path)
 
     def open(self, root: Path, download: bool) -> Splits:
         raise UserError("beton: .beton files are read where they are, not written again")
 
     def prepared(self) -> Prepared:
-        paths = self.places()
-        train, *tested = (Header(path, image=self.image, label=self.label, mend=MEND) for path in paths)
+        paths = self.paths()
+        train, *tested = (Header(path, image=self.image, label=self.label, repair=MEND) for path in paths)
         labels = np.concatenate([header.labels for header in (train, *tested)])
         most = len(self.classes) or len(labels)
         if not len(labels) or not NONE <= labels.min() <= labels.max() < most:
@@ -62,7 +62,7 @@ class Beton(Source):
             image=train.image,
             label=train.label,
             unlabelled=int((train.labels == NONE).sum()),
-            mend=MEND,
-            identity=f"beton-{content(paths)[:16]}",
+            repair=MEND,
+            identity=f"beton-{content_digest(paths)[:16]}",
             sides=(int(sides.min()), int(sides.max())),
         )

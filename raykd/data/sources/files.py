@@ -5,7 +5,7 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.reading.listing import LeftOut, pictures
+from raykd.data.reading.listing import Skipped, find_images
 from raykd.data.reading.pictures import read_rgb
 from raykd.data.sources.examples import Examples
 
@@ -46,11 +46,11 @@ def column(rows: Sequence[str], number: int, path: Path, separator: str | None =
     return [cells[number] for cells in split]
 
 
-def from_folders(base: Path, classes: Sequence[str], left: LeftOut) -> Examples:
+def from_folders(base: Path, classes: Sequence[str], left: Skipped) -> Examples:
     """Examples below base/CLASS/, in sorted order; a class that has no folder has no image."""
     paths, labels = [], []
     for label, name in enumerate(classes):
-        here = pictures(base / name, left) if (base / name).is_dir() else []
+        here = find_images(base / name, left) if (base / name).is_dir() else []
         paths += here
         labels += [label] * len(here)
     if not paths:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from raykd.data.config import Source
-from raykd.data.reading.listing import LeftOut, subfolders
+from raykd.data.reading.listing import Skipped, subfolders
 from raykd.data.sources.examples import Examples, Splits
 from raykd.data.sources.files import folder, from_files, lines
 from raykd.data.sources.matlab import read_list
@@ -45,7 +45,7 @@ class StanfordDogs(Source):
 
     def open(self, root: Path, download: bool) -> Splits:
         base = folder(self, self.path, "Images", "train_list.mat", "test_list.mat")
-        classes = tuple(name.split("-", 1)[-1] for name in subfolders(base / "Images", LeftOut(base)))
+        classes = tuple(name.split("-", 1)[-1] for name in subfolders(base / "Images", Skipped(base)))
         return Splits(classes, self._split(base, "train"), self._split(base, "test"))
 
     def _split(self, base: Path, split: str) -> Examples:

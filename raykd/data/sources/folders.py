@@ -7,8 +7,8 @@ from typing import ClassVar
 from raykd import UserError
 from raykd.data.config import Source
 from raykd.data.reading.labels import NONE
-from raykd.data.reading.listing import LeftOut, pictures, subfolders
-from raykd.data.sources.examples import Examples, Splits, joined, without_test
+from raykd.data.reading.listing import Skipped, find_images, subfolders
+from raykd.data.sources.examples import Examples, Splits, concatenate, split_off_test
 from raykd.data.sources.files import column, folder, from_files, from_folders, lines
 from raykd.fields import Fraction
 
@@ -35,7 +35,7 @@ class ImageFolder(Source):
     test_share: Fraction = 0.2
     """Share of each class that is the test split where there is no folder of it."""
 
-    def places(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Path, ...]:
         base = Path(self.path).expanduser()
         there = [base / name for name in (self.train, self.test, self.unlabelled) if name and (base / name).exists()]
         return tuple(there) or (base,)
@@ -45,18 +45,18 @@ class ImageFolder(Source):
         if not base.is_dir():
             raise UserError(f"{base} is missing: data.source.path is a folder of images")
         train, test = self._folders(base)
-        left = [LeftOut(place) for place in (train or base, test or base, base / self.unlabelled)]
+        left = [Skipped(place) for place in (train or base, test or base, base / self.unlabelled)]
         classes = subfolders(train or test or base, left[0] if train else left[1])
         notes: list[str] = []
         examples = from_folders(train, classes, left[0]) if train else from_files([], [])
         if test is None:
-            _, examples, tested, said = without_test(classes, examples, self.test_share, str(train))
+            _, examples, tested, said = split_off_test(classes, examples, self.test_share, str(train))
             notes += said
         else:
-            tested = self._test(test, classes, left[1] if train else LeftOut(test), notes)
+            tested = self._test(test, classes, left[1] if train else Skipped(test), notes)
         if self.unlabelled:
-            files = pictures(base / self.unlabelled, left[2])
-            examples = joined(examples, from_files(files, [NONE] * len(files)))
+            files = find_images(base / self.unlabelled, left[2])
+            examples = concatenate(examples, from_files(files, [NONE] * len(files)))
         return Splits(classes, examples, tested, (*notes, *(note for part in left for note in part.notes())))
 
     def _folders(self, base: Path) -> tuple[Path | None, Path | None]:
@@ -71,7 +71,7 @@ class ImageFolder(Source):
                 self._expect_no_test(base)
                 return train, None
             return train, test
-        names = subfolders(base, LeftOut(base))
+        names = subfolders(base, Skipped(base))
         plain = any(pictures_directly(base / name) for name in names)
         if self.train != "train" or not plain or any(name.lower() in NO_CLASSES for name in names):
             raise UserError(
@@ -81,7 +81,7 @@ class ImageFolder(Source):
         return base, None
 
     def _expect_no_test(self, base: Path) -> None:
-        others = [name for name in subfolders(base, LeftOut(base)) if name not in (self.train, self.unlabelled)]
+        others = [name for name in subfolders(base, Skipped(base)) if name not in (self.train, self.unlabelled)]
         if self.test and others:
             raise UserError(
                 f"{base / self.test} is missing: say which of {', '.join(others[:3])} is the test split with "
@@ -89,7 +89,7 @@ class ImageFolder(Source):
             )
 
     @staticmethod
-    def _test(base: Path, classes: tuple[str, ...], left: LeftOut, notes: list[str]) -> Examples:
+    def _test(base: Path, classes: tuple[str, ...], left: Skipped, notes: list[str]) -> Examples:
         extra = sorted(set(subfolders(base, left)) - set(classes))
         if extra:
             raise UserError(f"{base} has classes that training lacks: {', '.join(extra[:3])}")
@@ -120,7 +120,7 @@ class ImageNet(Source):
 
     def open(self, root: Path, download: bool) -> Splits:
         base = folder(self, self.path, "train", "val")
-        left = LeftOut(base)
+        left = Skipped(base)
         classes = subfolders(base / "train", left)
         parts = [from_folders(base / split, classes, left) for split in ("train", "val")]
         return Splits(classes, parts[0], parts[1], left.notes())
@@ -146,5 +146,5 @@ class TinyImageNet(Source):
         if unknown:
             raise UserError(f"{base}: {unknown[0]} is not in both wnids.txt and words.txt")
         test = from_files([base / "val" / "images" / name for name in names], [ids.index(wnid) for wnid in wnids])
-        left = LeftOut(base / "train")
+        left = Skipped(base / "train")
         return Splits(tuple(words[wnid] for wnid in ids), from_folders(base / "train", ids, left), test, left.notes())

@@ -11,8 +11,8 @@ import numpy as np
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.reading.labels import number
-from raykd.data.sources.examples import Examples, Splits, without_test
+from raykd.data.reading.labels import number_labels
+from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.fields import Fraction
 
 
@@ -161,7 +161,7 @@ class HuggingFace(Source):
     test_share: Fraction = 0.2
     """Share of each class that is the test split where the data set has none."""
 
-    def places(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Path, ...]:
         path = Path(self.dataset).expanduser()
         return (path,) if path.is_dir() else ()
 
@@ -177,10 +177,10 @@ class HuggingFace(Source):
         _expect_sound(self.dataset, train, tested)
         names = tuple(getattr(train.features.get(self.label), "names", None) or ())
         raw = [self._labels(part, bool(names)) if part is not None else [] for part in (train, tested)]
-        classes, *numbers = number(raw[0], raw[1], names, self.dataset)
+        classes, *numbers = number_labels(raw[0], raw[1], names, self.dataset)
         examples = self._examples(train, numbers[0], self.train)
         if tested is None:
-            return without_test(classes, examples, self.test_share, self.dataset)
+            return split_off_test(classes, examples, self.test_share, self.dataset)
         return Splits(classes, examples, self._examples(tested, numbers[1], self.test))
 
     def _labels(self, split: Any, named: bool) -> list[Any]:
@@ -227,14 +227,14 @@ def _offline(wanted: bool) -> Iterator[None]:
     import datasets
     import huggingface_hub.constants
 
-    places = (huggingface_hub.constants, datasets.config)
-    before = [place.HF_HUB_OFFLINE for place in places]
-    for place, value in zip(places, before, strict=True):
+    paths = (huggingface_hub.constants, datasets.config)
+    before = [place.HF_HUB_OFFLINE for place in paths]
+    for place, value in zip(paths, before, strict=True):
         place.HF_HUB_OFFLINE = value or wanted
     try:
         yield
     finally:
-        for place, value in zip(places, before, strict=True):
+        for place, value in zip(paths, before, strict=True):
             place.HF_HUB_OFFLINE = value
 
 

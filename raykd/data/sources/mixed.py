@@ -7,8 +7,8 @@ from typing import ClassVar
 from raykd import UserError
 from raykd.data.config import Source
 from raykd.data.reading.labels import NONE
-from raykd.data.reading.listing import LeftOut, pictures
-from raykd.data.sources.examples import Examples, Splits, from_arrays, joined
+from raykd.data.reading.listing import Skipped, find_images
+from raykd.data.sources.examples import Examples, Splits, concatenate, from_arrays
 from raykd.data.sources.files import from_files
 
 
@@ -25,8 +25,8 @@ class Images(Source):
         base = Path(self.path).expanduser()
         if not base.is_dir():
             raise UserError(f"{base} is missing: data.source.path is a folder of images")
-        left = LeftOut(base)
-        files = pictures(base, left)
+        left = Skipped(base)
+        files = find_images(base, left)
         return Splits((), from_files(files, [NONE] * len(files)), from_arrays([], [], self.path), left.notes())
 
 
@@ -44,10 +44,10 @@ class Mixed(Source):
     unlabelled: Source
     """Where further training images come from; labels that they may have are not used."""
 
-    def places(self) -> tuple[Path, ...]:
-        return (*self.labelled.places(), *self.unlabelled.places())
+    def paths(self) -> tuple[Path, ...]:
+        return (*self.labelled.paths(), *self.unlabelled.paths())
 
     def open(self, root: Path, download: bool) -> Splits:
         splits, more = self.labelled.open(root, download), self.unlabelled.open(root, download).train
         extra = Examples([NONE] * len(more.labels), more.read, more.name)
-        return splits._replace(train=joined(splits.train, extra))
+        return splits._replace(train=concatenate(splits.train, extra))

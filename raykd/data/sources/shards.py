@@ -9,10 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.reading.labels import number, numerals
+from raykd.data.reading.labels import number_labels, numerals
 from raykd.data.reading.listing import is_hidden
 from raykd.data.reading.pictures import suffixes
-from raykd.data.sources.examples import Examples, Splits, without_test
+from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.data.sources.tables import matching
 from raykd.fields import Fraction
 
@@ -49,16 +49,16 @@ class WebDataset(Source):
     test_share: Fraction = 0.2
     """Share of each class that is the test split where there are no shards of it."""
 
-    def places(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Path, ...]:
         found = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]
         return tuple(found) or (Path(self.path).expanduser(),)
 
     def open(self, root: Path, download: bool) -> Splits:
         (train, raw), (tested, beside) = self._split(self.path), self._split(self.test) if self.test else ([], [])
-        classes, *numbers = number(numerals(raw), numerals(beside), self.classes, self.path)
+        classes, *numbers = number_labels(numerals(raw), numerals(beside), self.classes, self.path)
         examples = _examples(train, numbers[0])
         if not self.test:
-            return without_test(classes, examples, self.test_share, self.path)
+            return split_off_test(classes, examples, self.test_share, self.path)
         return Splits(classes, examples, _examples(tested, numbers[1]))
 
     def _split(self, pattern: str) -> tuple[list[Member], list[str | None]]:

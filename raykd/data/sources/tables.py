@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.reading.labels import NONE, number, numerals
-from raykd.data.reading.pictures import DAMAGE
-from raykd.data.sources.examples import Examples, Splits, without_test
+from raykd.data.reading.labels import NONE, number_labels, numerals
+from raykd.data.reading.pictures import DECODE_ERRORS
+from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.fields import Fraction
 from raykd.output import one_line
 
@@ -42,7 +42,7 @@ class Table(Source):
     test_share: Fraction = 0.2
     """Share of each class that is the test split where there is no table of it."""
 
-    def places(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Path, ...]:
         tables = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]
         files = [image for table in tables for image in self._read(table)[0] if isinstance(image, Path)]
         return (*tables, *(path for path in files if path.is_file())) or (Path(self.path).expanduser(),)
@@ -50,10 +50,10 @@ class Table(Source):
     def open(self, root: Path, download: bool) -> Splits:
         train, tested = self._rows(self.path), self._rows(self.test) if self.test else ([], [], ())
         names = self.classes or train[2]
-        classes, *numbers = number(train[1], tested[1], names, self.path)
+        classes, *numbers = number_labels(train[1], tested[1], names, self.path)
         examples = self._examples(train[0], numbers[0], self.path)
         if not self.test:
-            return without_test(classes, examples, self.test_share, self.path)
+            return split_off_test(classes, examples, self.test_share, self.path)
         return Splits(classes, examples, self._examples(tested[0], numbers[1], self.test))
 
     def _rows(self, pattern: str) -> tuple[Column, Column, Sequence[str]]:
@@ -76,7 +76,7 @@ class Table(Source):
                 images, labels, names = *self._csv(path), ()
             else:
                 images, labels, names = *listed(path), ()
-        except DAMAGE + (csv.Error,) as error:
+        except DECODE_ERRORS + (csv.Error,) as error:
             raise UserError(f"{path} can't be read as a table ({one_line(str(error))}): damaged?") from error
         base = Path(self.images).expanduser() if self.images else path.parent
         return [base / image if isinstance(image, str) else image for image in images], labels, names

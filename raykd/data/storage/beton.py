@@ -19,7 +19,7 @@ from PIL import Image
 from raykd import UserError
 from raykd.data.config import Encoding
 from raykd.data.order import uniform
-from raykd.data.reading.pictures import DAMAGE, read_rgb
+from raykd.data.reading.pictures import DECODE_ERRORS, read_rgb
 from raykd.data.sources.examples import Examples
 from raykd.data.storage.header import ALLOCATION, FIELD, HEADER, IMAGE_FIELD, INT_FIELD, JPEG, RAW, SAMPLE, VERSION
 
@@ -165,7 +165,7 @@ def _encoded(examples: Examples, encoding: Encoding) -> Iterator[tuple[int, Stor
             pixels = _bounded(np.ascontiguousarray(pixels), encoding.max_resolution)
             levels = np.array(Image.fromarray(pixels).histogram(), np.int64).reshape(3, 256)
             return Stored(encode(pixels, encoding, position), levels)
-        except DAMAGE as error:
+        except DECODE_ERRORS as error:
             return error
 
     todo = iter(range(len(examples.labels)))

@@ -61,15 +61,15 @@ class Header:
     mend: what to do about a damaged file.
     """
 
-    def __init__(self, path: Path, *, image: str = "", label: str = "", mend: str = PREPARE_AGAIN):
-        self.path, self.mend = path, mend
+    def __init__(self, path: Path, *, image: str = "", label: str = "", repair: str = PREPARE_AGAIN):
+        self.path, self.repair = path, repair
         try:
             self.bytes = path.stat().st_size
             header = np.fromfile(path, HEADER, 1)
         except OSError as error:
             raise UserError(f"{path} can't be read: {error.strerror}; run raykd data prepare") from None
         if len(header) == 0 or header[0]["version"] != VERSION or header[0]["num_fields"] == 0:
-            raise UserError(f"{path} is not a .beton file of version {VERSION}: {mend}")
+            raise UserError(f"{path} is not a .beton file of version {VERSION}: {repair}")
         self.page_size = int(header[0]["page_size"])
         kinds, names = self._fields(int(header[0]["num_fields"]))
         row = np.dtype([("", METADATA[kind]) for kind in kinds], align=True)
@@ -132,28 +132,28 @@ class Header:
             height, width = self.shapes[index]
             raise UserError(
                 f"{self.path}: image {index} (byte {self.offsets[index]}) is a JPEG of {width}×{height} in "
-                f"{self.sizes[index]:,} bytes, more pixels than any real one has: {self.mend}"
+                f"{self.sizes[index]:,} bytes, more pixels than any real one has: {self.repair}"
             )
 
     def _damaged(self, what: str) -> UserError:
-        return UserError(f"{self.path} {what}; {self.mend}")
+        return UserError(f"{self.path} {what}; {self.repair}")
 
     def check_status(self, tags: np.ndarray, status: np.ndarray) -> None:
         """Raise UserError if any of these samples could not be decoded."""
         for position in np.flatnonzero(status)[:1]:
             index = tags[position] & INDEX_MASK
             problem = PROBLEMS[status[position]]
-            raise UserError(f"{self.path}: image {index} {problem} (byte {self.offsets[index]}): {self.mend}")
+            raise UserError(f"{self.path}: image {index} {problem} (byte {self.offsets[index]}): {self.repair}")
 
     def check_labels(self, classes: int) -> None:
         """Raise UserError for a label that is no class; −1 says that an image has none."""
         if len(self.labels) and not -1 <= self.labels.min() <= self.labels.max() < classes:
-            raise UserError(f"{self.path} has labels outside the {classes} classes: {self.mend}")
+            raise UserError(f"{self.path} has labels outside the {classes} classes: {self.repair}")
 
 
 def open_header(path: Path, prepared: Prepared) -> Header:
     """The header of one of a data set's files."""
-    return Header(path, image=prepared.image, label=prepared.label, mend=prepared.mend or PREPARE_AGAIN)
+    return Header(path, image=prepared.image, label=prepared.label, repair=prepared.repair or PREPARE_AGAIN)
 
 
 def _inside(images: np.ndarray, sizes: np.ndarray, size: int, page: int) -> bool:

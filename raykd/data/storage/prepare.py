@@ -18,8 +18,8 @@ from filelock import FileLock, Timeout
 from raykd import UserError
 from raykd.data.config import Data, Encoding, Prepared, Source
 from raykd.data.reading import labels
-from raykd.data.reading.listing import content
-from raykd.data.reading.pictures import DAMAGE
+from raykd.data.reading.listing import content_digest
+from raykd.data.reading.pictures import DECODE_ERRORS
 from raykd.data.sources.examples import Splits
 from raykd.data.storage import beton
 
@@ -70,10 +70,10 @@ def folder_of(data: Data) -> Path:
     """
     root = Path(data.root).expanduser()
     stem = stem_of(data)
-    places = data.source.places()
+    places = data.source.paths()
     if not places:
         return root / stem
-    digest = content(places, root)
+    digest = content_digest(places, root)
     if digest:
         return root / f"{stem}-{digest[:8]}"
     written = [path for path in root.glob(f"{stem}-*/manifest.json")]
@@ -128,8 +128,8 @@ def open_source(source: Source, root: Path, download: bool) -> Splits:
     """What the source gives; whatever its parsers make of damaged files is a UserError."""
     try:
         return source.open(root, download)
-    except DAMAGE as error:
-        where = ", ".join(map(str, source.places()))
+    except DECODE_ERRORS as error:
+        where = ", ".join(map(str, source.paths()))
         said = f"{type(error).__name__}: {error}"
         raise UserError(f"{source.name}: {where or 'its data'} can't be read ({said}): damaged?") from error
 

@@ -45,7 +45,7 @@ def measure(deployed: Deployed, trained: Sequence[str]) -> Deployment:
             name=name,
             top1=top1[name],
             parameters=counts[name],
-            flops=flops(network.model, network.own_size),
+            flops=flops(network.model, network.native_size),
             file_bytes=sizes[name],
             memory_bytes=memory[name],
             latencies=latencies[name],
@@ -83,7 +83,7 @@ def _written(network: Staged, path: Path) -> tuple[str, int]:
     """The plain network as a file, for images of its own size, and their side."""
     import torch
 
-    side = network.own_size
+    side = network.native_size
     save(float_graph(network.model.eval(), torch.zeros(2, 3, side, side)), path, {})
     return str(path), side
 

@@ -41,13 +41,14 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
     """top1, top5, loss, ece and custom metrics of a run's deployed network on the test split."""
     import torch
 
+    from raykd.contract import Placement
     from raykd.launch.job_spec import unpack
     from raykd.runs.checkpoint import newest
     from raykd.runs.directory import trained_teachers
     from raykd.runs.recipe import recipe_of
     from raykd.training.evaluation.evaluate import evaluate
     from raykd.training.process import use_cpus
-    from raykd.training.setup import Experiment, Placement
+    from raykd.training.setup import Experiment
 
     unpack(sources)
     place = Folder(run)

@@ -83,14 +83,14 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
 
 def _expect_images(base: Recipe) -> None:
     """Raise UserError if every trial would lack training or validation images; checked only if the data are here."""
-    from raykd.data.loader import expect_parts
+    from raykd.data.loader import check_split
 
     with signals.at_once():
         try:
             prepared = prepare(base.data)
         except UserError:  # the nodes may have data that this machine lacks; the trials report errors there
             return
-    expect_parts(base.data, prepared)
+    check_split(base.data, prepared)
 
 
 def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name: str) -> dict[str, Any]:

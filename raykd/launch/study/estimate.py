@@ -131,7 +131,7 @@ def _timed(recipe: Recipe) -> float | str:
     import torch
 
     from raykd.bench.step import run_seconds
-    from raykd.training.setup import Placement
+    from raykd.contract import Placement
 
     if recipe.gpus_per_worker and not torch.cuda.is_available():
         return "they need a GPU, and this machine has none"

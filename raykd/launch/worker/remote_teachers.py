@@ -57,8 +57,8 @@ class TeacherActor:
 def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]) -> "TeacherReplica":
     import torch
 
+    from raykd.contract import Placement
     from raykd.training.process import hide_gpus, use_cpus
-    from raykd.training.setup import Placement
     from raykd.training.teacher_replica import TeacherReplica
 
     with job.opened() as recipe:  # an actor may be killed: leave no files

@@ -12,12 +12,11 @@ from raykd.launch.cluster.signals import StopRequested
 from raykd.launch.job_spec import JobSpec
 
 if TYPE_CHECKING:
-    from raykd.contract import Distiller
+    from raykd.contract import Distiller, Placement
     from raykd.launch.run_state.client import Client
     from raykd.launch.worker.recorder import Recorder
     from raykd.recipe import Recipe
     from raykd.runs.checkpoint import Stamp
-    from raykd.training.setup import Placement
 
 Report = Callable[[dict[str, Any]], None]
 """Told the metrics of every evaluation, on every rank."""
@@ -52,9 +51,9 @@ def in_ray_worker(given: dict[str, Any]) -> None:
 
 def work(job: JobSpec, rank: int, world: int, device: Any, report: Report, client: "Client") -> None:
     """Train the job's recipe from its newest checkpoint to its end."""
+    from raykd.contract import Placement
     from raykd.launch.cluster.failure import fatal
     from raykd.training.process import use_cpus
-    from raykd.training.setup import Placement
 
     with job.opened() as recipe, closing(client):
         use_cpus(recipe.cpus_per_worker)

@@ -1,2 +1,4 @@
-"""What several methods build on: their students, peers, teachers and heads. Each method stands in a file of its own,
-one room up; it may import from here, and from here nothing is imported of a single method."""
+"""Base classes of the methods, and what they share: checks of networks, feature maps, weights of teachers.
+
+Imported by methods alone; imports no single method.
+"""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from raykd import UserError
@@ -20,6 +19,7 @@ from raykd.models.staged import Staged
 class FeatureConfig(MethodConfig):
     """Settings of methods that compare features of one teacher."""
 
+    distiller: ClassVar[type["FeatureMethod"]]  # see `SingleStudent`
     compares_classes: ClassVar[bool] = False
     label_weight: ClassVar[str] = "gamma"
 
@@ -31,13 +31,17 @@ class FeatureConfig(MethodConfig):
         """Weight of the distance: a field of every method with one distance."""
         raise NotImplementedError
 
+    def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> SingleStudent:
+        return self.distiller(self, *one_teacher(self.name, new_student, teachers))
+
 
 class FeatureMethod(SingleStudent):
-    """`reads` says which features of both networks are compared, pair by pair."""
+    """γ CE + β · a distance between features of the student and of the teacher, compared pair by pair."""
 
     config: FeatureConfig
-    reads: ClassVar[str] = "stages"  # or another one that `features_of` knows
+    reads: ClassVar[str] = "stages"  # the features that are compared: a key of `features_of`
     term: ClassVar[str]  # the distance's name among the terms
+    equal_widths: ClassVar[bool] = False  # the features must have equally many channels in both networks
 
     def __init__(self, config: FeatureConfig, student: Staged, teacher: Staged):
         super().__init__(config, student, (teacher,))
@@ -51,11 +55,22 @@ class FeatureMethod(SingleStudent):
                 f"{self.term} compares stage by stage: {student.name} has {len(student.stages)} stages, the teacher "
                 f"({teacher.name}) {len(teacher.stages)}: change one of them"
             )
+        if self.equal_widths:
+            self._expect_equal_widths(student, teacher)
+
+    def _expect_equal_widths(self, student: Staged, teacher: Staged) -> None:
+        for s, t in zip(self.student_features, self.teacher_features[0], strict=True):
+            if student.width(s) != teacher.width(t):
+                raise UserError(
+                    f"{self.config.name} needs maps of equally many channels: {s} of {student.name} has "
+                    f"{student.width(s)}, {t} of the teacher ({teacher.name}) {teacher.width(t)}: "
+                    "change one of them"
+                )
 
     def pairs(self, student: Output, teachers: Sequence[Output]) -> Iterator[tuple[Tensor, Tensor]]:
         """Features of the student and of the teacher, in full precision."""
-        for own, its in zip(self.student_features, self.teacher_features[0], strict=True):
-            yield full_precision(student.features[own]), full_precision(teachers[0].features[its])
+        for s, t in zip(self.student_features, self.teacher_features[0], strict=True):
+            yield full_precision(student.features[s]), full_precision(teachers[0].features[t])
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
         """The distance, unweighted; a mean over the batch, or scaled like one."""
@@ -67,7 +82,7 @@ class FeatureMethod(SingleStudent):
 
 
 def features_of(network: Staged, reads: str) -> tuple[str, ...]:
-    """Names of a network's features that one of these stands for, from bottom to top."""
+    """Names of a network's features for a value of `FeatureMethod.reads`, from bottom to top."""
     names = {
         "stages": network.stages,
         "stages before the activation": tuple(f"{stage}.pre" for stage in network.stages),
@@ -82,25 +97,3 @@ def one_teacher(method: str, new_student: Callable[[], Staged], teachers: Sequen
     """A fresh student and the teacher; raises UserError unless there is exactly one."""
     expect_teachers(method, teachers, 1, 1)
     return new_student(), teachers[0]
-
-
-def expect_equal_shapes(method: str, student: Staged, teacher: Staged, reads: str) -> None:
-    """Raise UserError unless the maps that are compared have the same number of channels in both networks."""
-    for own, its in zip(features_of(student, reads), features_of(teacher, reads), strict=False):
-        if student.width(own) != teacher.width(its):
-            raise UserError(
-                f"{method} needs maps of equally many channels: {own} of {student.name} has {student.width(own)}, "
-                f"{its} of the teacher ({teacher.name}) {teacher.width(its)}: change one of them"
-            )
-
-
-def equally_large(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps [B, D, h, w], the higher one averaged to the size of the other."""
-    if a.shape[2] > b.shape[2]:
-        return averaged(a, b), b
-    return (a, averaged(b, a)) if a.shape[2] < b.shape[2] else (a, b)
-
-
-def averaged(x: Tensor, like: Tensor) -> Tensor:
-    """A map [B, D, H, W] averaged to the height and width of another: [B, D, h, w]."""
-    return F.adaptive_avg_pool2d(x, (like.shape[2], like.shape[3]))

@@ -1,4 +1,4 @@
-"""A network's own head applied to places of its last map, for networks whose head reads the map's mean."""
+"""Applies a network's head to parts of its last map, for networks whose head reads the map's mean."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ def apply_head(network: Staged, vectors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def pools_by_mean(network: Staged) -> bool:
-    """Whether what enters the network's head is the mean of its last stage's map."""
+    """Whether the input of the network's head is the mean of its last stage's map."""
     shape = network.shapes[network.last_stage]
     if len(shape) != 3 or network.shapes["pooled"] != shape[:1] or not network.is_chain:
         return False
@@ -26,7 +26,7 @@ def pools_by_mean(network: Staged) -> bool:
 
 
 def expect_mean_pooling(method: str, network: Staged) -> None:
-    """Raise UserError unless what enters the network's head is the mean of its last stage's map."""
+    """Raise UserError unless the input of the network's head is the mean of its last stage's map."""
     if not pools_by_mean(network):
         what = "a head that reads the mean of the last map"
         raise UserError(f"{method} needs {what}, which {network.name} does not have")

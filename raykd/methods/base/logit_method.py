@@ -7,13 +7,12 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output, Step
 from raykd.losses import cross_entropy
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent
+from raykd.methods.base.student import OneTeacherConfig, SingleStudent
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogitConfig(MethodConfig):
-    """What every such method has a field for."""
+class LogitConfig(OneTeacherConfig):
+    """Settings of methods that compare logits; each has fields of these names."""
 
     @property
     def gamma(self) -> float:
@@ -28,7 +27,7 @@ class LogitConfig(MethodConfig):
 class LogitMethod(SingleStudent):
     """γ CE + the mean over samples of a divergence.
 
-    The divergence stands apart, so that other methods can vary the temperature (CTKD) or what is compared (SDD).
+    The divergence is a method of its own, so that others can vary the temperature (CTKD) or what is compared (SDD).
     """
 
     config: LogitConfig
@@ -45,5 +44,5 @@ class LogitMethod(SingleStudent):
         return self.weighted({name: term.mean() for name, term in terms.items()}, logits, batch.labels, epoch)
 
     def weighted(self, terms: dict[str, Tensor], logits: Tensor, labels: Tensor, epoch: float) -> Step:
-        """The step of the divergence's means at an epoch, the cross-entropy of the logits with the labels beside it."""
+        """The step from the divergence's batch means; logits [B, C] and labels are those of the cross-entropy."""
         return Step({"ce": self.config.gamma * cross_entropy(logits, labels)} | terms, {})

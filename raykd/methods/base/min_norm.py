@@ -1,4 +1,4 @@
-"""The shortest vector in the convex hull of a few gradients, with bounded weights: an exact solver for few of them."""
+"""An exact solver for the shortest vector in the convex hull of a few gradients, with bounded weights."""
 
 from functools import lru_cache
 from itertools import product
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MOST = 8  # gradients: up to 3^K systems of K + 1 unknowns are solved at once
+MAX_GRADIENTS = 8  # up to 3^K systems of K + 1 unknowns are solved at once
 PULL = 1e-9  # of each proximal step towards the last solution, relative to each gradient's squared length
 PROXIMAL_STEPS = 4
 
@@ -19,7 +19,7 @@ def min_norm_weights(gram: Tensor, upper: float) -> Tensor:
     Every weight is at 0, at `upper`, or free: the equations of optimality of all these cases are solved together, and
     the best solution within the bounds is taken. Proximal steps, whose pull vanishes at the solution, keep singular
     cases solvable and lead to the optimum that is nearest to equal weights. An `upper` below 1/K, which leaves no
-    solution, is taken for 1/K.
+    solution, is replaced by 1/K.
     """
     count = len(gram)
     gram = gram.double()
@@ -54,7 +54,7 @@ def _best_case(gram: Tensor, upper: float, centre: Tensor, pull: Tensor) -> Tens
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch gives it no type
 def _cases(count: int, most: int, device: torch.device) -> Tensor:
-    """See `_table`; copied to the device once, as a copy from the host makes a step wait."""
+    """`_table`, a constant for torch.compile."""
     return _table(count, most, device)
 
 
@@ -62,7 +62,8 @@ def _cases(count: int, most: int, device: torch.device) -> Tensor:
 def _table(count: int, most: int, device: torch.device) -> Tensor:
     """All ways [n, count] for weights to be free (0), at 0 (1), or, at most `most` of them, at the upper bound (2).
 
-    One that has no free weight can't meet Σ a = 1 by itself, and others contain it.
+    Cases without a free weight are left out: they fulfil Σ a = 1 only where a case with one does too. Cached, as a copy
+    from the host makes a step wait.
     """
     ways = np.array(list(product(range(3), repeat=count)))
     return torch.from_numpy(ways[((ways == 2).sum(1) <= most) & (ways == 0).any(1)]).to(device)

@@ -1,8 +1,8 @@
-"""Several teachers, one student: any way to weigh their logits with any way to compare their features.
+"""Several teachers, one student: any rule that weights their logits with any rule that compares their features.
 
 γ CE + α Σ_k mean_b w_kb T² KL(teacher_k ‖ student) + the weighted term of the features. AVER-MKD, FitNet-MKD, EBKD,
-AEKD and CA-MKD, as "Confidence-Aware Multi-Teacher Knowledge Distillation" (Zhang, Chen, Wang, ICASSP 2022) compares
-them, are one pair each and have classes of their own; here the two parts are chosen apart.
+AEKD and CA-MKD, as "Confidence-Aware Multi-Teacher Knowledge Distillation" (Zhang et al., ICASSP 2022) compares
+them, are one pair each and have classes of their own; here the two rules are chosen independently.
 Deviations: CA-MKD's code has hints with equal or AEKD's weights alone, and stops with an error where its decay of the
 distillation begins; that decay changes γ too, here the features' weight.
 """
@@ -24,41 +24,41 @@ from raykd.models.staged import Staged
 
 @dataclass(frozen=True, kw_only=True)
 class Weighting:
-    """How much each teacher's logits count; this base class: all the same."""
+    """A rule for the weights of the teachers' logits; this base class: equal weights."""
 
     reads_labels: ClassVar[bool] = False
     fewest: ClassVar[int] = 1
     most: ClassVar[int | None] = None
 
     def check(self, count: int) -> None:
-        """Raise UserError where the fields don't fit that many teachers."""
+        """Raise UserError if the fields don't fit this number of teachers."""
 
     def weights(self, student: Tensor, teachers: Tensor, labels: Tensor, temperature: float) -> Tensor:
-        """w_kb as [K, B] or [K, 1], of logits [B, C] and [K, B, C]; the student's get no gradient from them."""
+        """Weights w_kb, [K, B] or [K, 1], from logits [B, C] and [K, B, C]; without gradient for the student."""
         return full_precision(teachers).new_full((len(teachers), 1), 1 / len(teachers))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """How the teachers' feature maps are compared with the student's; this base class: not at all."""
+    """A rule that compares the teachers' feature maps with the student's; this base class: no comparison."""
 
     reads_labels: ClassVar[bool] = False
 
     def build(self, student: Staged, teachers: Sequence[Staged]) -> "FeatureTerm | None":
-        """The modules that compare; raises UserError where a network lacks what is compared."""
+        """The module that compares them; raises UserError if a network lacks the feature."""
         return None
 
 
 class FeatureTerm(nn.Module):
-    """Compares one map of the student with one of each teacher; its own modules train with the student."""
+    """Compares one map of the student with one of each teacher; its parameters train with the student."""
 
     weight: float
-    first_epoch: float  # the term is left out before
+    first_epoch: float  # the term is left out before it
     student_feature: str
     teacher_features: tuple[str, ...]
 
     def forward(self, student: Tensor, teachers: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The unweighted term and notes; maps [B, D, h, w], of K teachers, labels [B] or [B, C]."""
+        """The unweighted term and notes, from maps [B, D, h, w] of the student and K teachers, labels [B] or [B, C]."""
         raise NotImplementedError
 
 
@@ -69,7 +69,7 @@ def weighted_divergence(student: Tensor, teachers: Tensor, weights: Tensor, temp
 
 
 def named_feature(what: str, stage: str, network: Staged) -> str:
-    """The map that a recipe's stage means in a network, "last" its last stage; raises UserError where it has none."""
+    """The feature that a recipe's `stage` names, where "last" is the last stage; raises UserError if there is none."""
     feature = stage.replace("last", network.last_stage, 1)
     known = [name for name, shape in network.shapes.items() if len(shape) == 3]
     if feature not in known:
@@ -137,7 +137,7 @@ class MultiTeacher(SingleStudent):
             "kd": share * c.alpha * weighted_divergence(student.logits, targets, weights, c.temperature),
         }
         notes = {"teacher_weights": (weights / weights.sum(0)).mean(1)}
-        # Left out, not multiplied by 0: weight decay must not touch modules that don't train yet.
+        # Left out, not multiplied by 0: weight decay must not change modules that don't train yet.
         if self.features is None or epoch < self.features.first_epoch:
             return Step(terms, notes)
         maps = [output.features[name] for output, name in zip(teachers, self.features.teacher_features, strict=True)]
@@ -158,7 +158,7 @@ def build(
     weighting: Weighting,
     features: Features,
 ) -> MultiTeacher:
-    """The distiller of a pair of rules; raises UserError, naming the method, where teachers or fields don't fit."""
+    """The distiller of a pair of rules; raises UserError, naming the method, if teachers or fields don't fit."""
     expect_teachers(method, teachers, weighting.fewest, weighting.most)
     if config.fade_from and not config.fade_epochs:
         raise UserError(f"`method.fade_from` of {method} needs `method.fade_epochs`, the epochs that the fall takes")

@@ -1,7 +1,7 @@
-"""Students that learn from each other: whole networks that may share their trunk, and what is asked of them together.
+"""Base classes and losses of online methods: students that learn from each other and may share their first stages.
 
-The branches of one stage are whole `Staged` networks whose earlier modules are the same objects, so that each branch
-stays an ordinary network, while a forward pass runs the trunk once.
+Branches are whole `Staged` networks whose modules before the branching stage are the same objects, so that each branch
+is an ordinary network, while a forward pass runs the shared trunk once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from raykd.losses import cross_entropy, full_precision, kl_divergence, ramp_up, 
 from raykd.method import MethodConfig
 from raykd.models.staged import Staged
 
-WHOLE = "stem"  # a network entered at its stem shares nothing
+WHOLE = "stem"  # branching at the stem: whole networks that share nothing
 Loss = Literal["kl", "cross-entropy"]
 
 
@@ -47,7 +47,7 @@ def peer_divergence(peers: Tensor, targets: Tensor, temperature: float, loss: Lo
 def diversity(peers: Tensor, reduction: str = "mean") -> Tensor:
     """Euclidean distance of two peers' softmax outputs, averaged over the pairs; peers [m, B, C], 0 for a single peer.
 
-    reduction "mean" averages over the samples, "none" gives [B]. Chen et al. 2020, section "Branch diversity"; unlike
+    reduction "mean" averages over the samples, "none" gives [B]. As in OKDDip (Chen et al., AAAI 2020); unlike
     the authors' code, the divisor is the number of pairs for any m, and nothing is added to the differences.
     """
     p = F.softmax(full_precision(peers), dim=-1)
@@ -91,8 +91,8 @@ class PeerConfig(MethodConfig):
     uses_teachers = False
 
     select_by: Literal["deployed", "mean"] = "deployed"
-    """Whose top-1 says which evaluation was a run's best: the deployed network's, or the mean of all students', as
-    OKDDip's code has it for branches without a leader."""
+    """Top-1 that a run's best evaluation is selected by: the deployed network's, or the mean of all students', as in
+    OKDDip's code for branches without a leader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class BranchConfig(PeerConfig):
     convolutions (DenseNet's last norm, the classifier) every branch has for itself."""
 
     def build_branches(self, method: str, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
-        """Fresh branches and the stage they start from; raises UserError where that doesn't fit the network."""
+        """Fresh branches and the stage they start from; raises UserError if the network can't be branched there."""
         networks = build_peers(method, new_student, self.branches, "branches")
         if self.share_block and self.branch_from != "last":
             raise UserError(
@@ -119,7 +119,7 @@ class BranchConfig(PeerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsistencyConfig(PeerConfig):
-    """How peers learn from their targets."""
+    """Settings of the divergences between peers and their targets."""
 
     temperature: Positive = 3.0
     """Temperature T of both softmaxes."""
@@ -133,12 +133,12 @@ class ConsistencyConfig(PeerConfig):
     """Epochs over which that weight rises from exp(-5) of itself; 0: at once."""
 
     def weight(self, epoch: float) -> float:
-        """The divergences' weight."""
+        """The divergences' weight at an epoch."""
         return self.alpha * ramp_up(epoch, self.ramp_up_epochs, self.ramp_up_start)
 
 
 class PeerDistiller(Distiller):
-    """m students without a teacher; the first network of `networks()` is the one deployed."""
+    """m students without a teacher; the first of `networks()` is deployed."""
 
     def __init__(self, config: PeerConfig, networks: Sequence[Staged], start: str, share_block: bool = False):
         super().__init__()
@@ -152,11 +152,14 @@ class PeerDistiller(Distiller):
             share_trunks(self.branches, self.start, self.share_block)
 
     def outputs(self, images: Tensor, features: Sequence[str] = ()) -> list[Output]:
-        """Every student's output; what they share runs once."""
+        """Every student's output; the shared trunk runs once."""
         return self.outputs_from(self.branches[0].trunk(images, self.start), features)
 
     def outputs_from(self, trunk: Tensor, features: Sequence[str] = ()) -> list[Output]:
-        """The same, from what leaves the trunk. A shared block runs once for each, as often as its statistics count."""
+        """The same, from the trunk's output [B, D, h, w].
+
+        A shared block runs once for each branch, so its BatchNorms count every batch m times.
+        """
         return [branch.run_from(self.start, trunk, features) for branch in self.branches]
 
     @property
@@ -190,14 +193,14 @@ class PeerDistiller(Distiller):
 def build_peers(
     method: str, new_student: Callable[[], Staged], count: int, field: str, at_least: int = 2
 ) -> list[Staged]:
-    """`count` fresh networks; raises UserError naming the recipe's field where that is too few."""
+    """`count` fresh networks; raises UserError naming the recipe's field if these are too few."""
     if count < at_least:
         raise UserError(f"{method} needs at least {at_least} networks: `method.{field}` is {count}")
     return [new_student() for _ in range(count)]
 
 
 def split_stage(method: str, network: Staged, branch_from: str) -> str:
-    """The stage that `method.branch_from` means; raises UserError where the network has no such stage."""
+    """The stage that `method.branch_from` names; raises UserError if the network has no such stage."""
     if not network.is_chain:
         raise UserError(
             f"{method} branches its network at a stage, but {network.name} is not a chain of stages: use another one"
@@ -211,6 +214,6 @@ def split_stage(method: str, network: Staged, branch_from: str) -> str:
 
 def scalar_note(value: float, like: Tensor) -> Tensor:
     """A number as a note, a tensor of shape [], filled on the device without a copy from the host."""
-    if torch.compiler.is_compiling():  # `full` would have the distiller compiled anew for every number
+    if torch.compiler.is_compiling():  # `full` would recompile the distiller for every number
         return torch.ones((), device=like.device) * value
     return torch.full((), value, device=like.device)

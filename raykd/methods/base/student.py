@@ -1,6 +1,8 @@
-"""What the methods with one student have in common, and what they ask of the teachers."""
+"""What methods with one student have in common, and their checks of students and teachers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +16,18 @@ from raykd.models.staged import Staged
 class SingleStudent(Distiller):
     """One student that is trained and deployed; everything else that trains belongs to the method.
 
-    A method says in `step` what it makes of the student's output, which `forward` computes once; a sum of methods
-    computes it once for all of them. It reads logits alone, unless `student_features` and `teacher_features` name more.
+    `forward` computes the student's output, and `step` the method's terms from it; a sum of methods computes the output
+    once for all of them. It has logits alone, unless `student_features` and `teacher_features` name more.
+    A nested `Config` gets the class as its `distiller`.
     """
 
     student_features: tuple[str, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        config = vars(cls).get("Config")
+        if config is not None and config.__qualname__ == f"{cls.__qualname__}.Config":
+            config.distiller = cls
 
     def __init__(self, config: MethodConfig, student: Staged, teachers: Sequence[Staged] = ()):
         super().__init__()
@@ -36,22 +45,35 @@ class SingleStudent(Distiller):
         raise NotImplementedError
 
     def borrow_student(self) -> None:
-        """Refer to the student without registering it: what this method is a part of registers it once for all."""
+        """Refer to the student without registering it: the distiller that this method is part of registers it once."""
         self.__dict__["student"] = self._modules.pop("student")
 
     def networks(self) -> dict[str, nn.Module]:
         return {"student": self.student}
 
 
+@dataclass(frozen=True, kw_only=True)
+class OneTeacherConfig(MethodConfig):
+    """Settings of methods with one student and one teacher of the same classes."""
+
+    distiller: ClassVar[type[SingleStudent]]
+
+    def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> SingleStudent:
+        expect_teachers(self.name, teachers, 1, 1)
+        student = new_student()
+        expect_same_classes(self.name, student, teachers)
+        return self.distiller(self, student, teachers)
+
+
 @torch.no_grad()
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of a training batch whose class, or largest share of classes, is right; logits [B, C]. A note."""
+    """Top-1 accuracy on a training batch, a note: logits [B, C], labels [B] or [B, C] (the largest share counts)."""
     classes = labels.argmax(1) if labels.is_floating_point() else labels
     return (logits.argmax(1) == classes).float().mean()
 
 
 def expect_same_classes(method: str, student: Staged, teachers: Sequence[Staged]) -> None:
-    """Raise UserError unless every teacher tells the student's classes apart."""
+    """Raise UserError unless every teacher has as many classes as the student."""
     for k, teacher in enumerate(teachers):
         if teacher.num_classes != student.num_classes:
             raise UserError(
@@ -60,16 +82,8 @@ def expect_same_classes(method: str, student: Staged, teachers: Sequence[Staged]
             )
 
 
-def student_of_one_teacher(method: str, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> Staged:
-    """A fresh student; raises UserError unless there is one teacher, of the student's classes."""
-    expect_teachers(method, teachers, 1, 1)
-    student = new_student()
-    expect_same_classes(method, student, teachers)
-    return student
-
-
 def expect_chain(method: str, does: str, network: Staged) -> None:
-    """Raise UserError unless the network can be entered at its stages; `does` says what the method needs that for."""
+    """Raise UserError unless the network is a chain of stages; does: what the method needs that for."""
     if not network.is_chain:
         raise UserError(f"{method} {does}, and {network.name} is not a chain of stages: take another network or method")
 

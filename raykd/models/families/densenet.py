@@ -1,4 +1,4 @@
-"""DenseNet-BC for images of 32 pixels: Huang et al. 2017, section 4; bottlenecks of 4k channels, compression 0.5."""
+"""DenseNet-BC for images of 32 pixels: Huang et al. 2017; bottlenecks of 4k channels, compression 0.5."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

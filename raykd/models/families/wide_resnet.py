@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from raykd.models.initial import normal_by_fan_out, zero_linear_bias
 from raykd.models.parts import Parts, average_pool, conv, named
-from raykd.models.staged import Through
+from raykd.models.staged import ModuleCall
 
 
 class PreactivationBlock(nn.Module):
@@ -49,7 +49,7 @@ def wide_resnet(num_classes: int, image_size: int, *, depth: int, width: int) ->
     normal_by_fan_out(model)
     zero_linear_bias(model)
     stages = (("block1",), ("block2",), ("block3", "bn1", "relu"))
-    pre = {f"stage{i}": (Through(f"block{i + 1}.layer.0.bn1", norm_alone),) for i in (1, 2)}
+    pre = {f"stage{i}": (ModuleCall(f"block{i + 1}.layer.0.bn1", norm_alone),) for i in (1, 2)}
     return Parts(model, ("conv1",), stages, ("pool", "flatten"), ("fc",), pre=pre)
 
 

@@ -47,7 +47,7 @@ def _plain_convolution(standardised: Any) -> nn.Conv2d:
     return conv
 
 
-def lowered(staged: Staged, kind: torch.dtype) -> Staged:
+def cast_weights(staged: Staged, kind: torch.dtype) -> Staged:
     """A copy for autocast to `kind` whose convolutions and linear layers hold weights of that type already.
 
     Everything else, norms among them, stays as it is: autocast knows what to compute in float32.

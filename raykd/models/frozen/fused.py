@@ -38,7 +38,7 @@ def pixels(conv: nn.Conv2d) -> tuple[int, ...]:
     return conv.padding
 
 
-class Chosen(nn.Module):
+class SelectedOutputs(nn.Module):
     """A frozen network's logits and some of its features, as a tuple."""
 
     def __init__(self, network: Staged, features: Sequence[str]):
@@ -50,12 +50,12 @@ class Chosen(nn.Module):
         return output.logits, *(output.features[name] for name in self.features)
 
 
-def traced(network: Staged, features: Sequence[str]) -> nn.Module:
+def trace_network(network: Staged, features: Sequence[str]) -> nn.Module:
     """`Chosen` as a graph without what does nothing in evaluation: torch.compile counts each such graph by itself.
 
     `Chosen` itself where the network's Python code depends on what it computes, so that torch.fx can't follow it.
     """
-    chosen = Chosen(network, features)
+    chosen = SelectedOutputs(network, features)
     try:
         graph = fx.symbolic_trace(chosen)
     except (fx.proxy.TraceError, TypeError, RuntimeError):  # of a value that is asked for its number or its length

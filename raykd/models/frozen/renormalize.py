@@ -25,8 +25,8 @@ class Renormalized(Staged):
         self.name, self.num_classes, self.image_size = staged.name, staged.num_classes, image_size
         self.reader, self.sections, self.shapes = staged.reader, staged.sections, staged.shapes
         self.pre, self.weights_taken = staged.pre, staged.weights_taken
-        self.options, self.named_stages = staged.options, staged.named_stages
-        self.own_size = staged.image_size
+        self.options, self.stage_modules = staged.options, staged.stage_modules
+        self.native_size = staged.image_size
         # Not part of the checkpoint: the recipe gives them.
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
@@ -34,8 +34,8 @@ class Renormalized(Staged):
 
     def renormalize(self, images: Tensor) -> Tensor:
         images = images * self.scale.to(images.dtype) + self.shift.to(images.dtype)
-        size = (self.own_size, self.own_size)
-        if self.own_size == self.image_size:
+        size = (self.native_size, self.native_size)
+        if self.native_size == self.image_size:
             return images
         return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
 

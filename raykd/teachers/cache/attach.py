@@ -64,7 +64,7 @@ def attach_cache(
     if recipe.teachers.cache == "none" or not teachers:
         return list(teachers)
     plans = [_planned(t, recipe, names, data) for t, names in zip(teachers, features or [()] * len(teachers))]
-    images = data.distinct(total_steps(recipe, data.size))
+    images = data.distinct_images(total_steps(recipe, data.size))
     check_free_space([plan for each in plans for plan in each], images, recipe.teachers.cache_gb, say)
     caches = [_cache(each, writer) for each in plans]
     return [replace(teacher, cache=cache) for teacher, cache in zip(teachers, caches, strict=True)]

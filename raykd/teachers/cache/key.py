@@ -35,7 +35,7 @@ def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, kept
     about = {"version": VERSION, "seed": recipe.seed, "content": data.identity, "size": data.size, "kept": kept}
     about |= {name: plain[name] for name in PIXELS + ORDER}
     about |= {"mixing": plain["mixing"], "batch_size": recipe.batch_size} if data.mixes else {}
-    about |= {"weights": weights, "network": teacher.network.name, "own_size": teacher.network.own_size}
+    about |= {"weights": weights, "network": teacher.network.name, "own_size": teacher.network.native_size}
     about |= {"form": str(teacher.form), "autocast": precision.autocast, "tf32": precision.tf32}
     about |= {"channels_last": precision.channels_last}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from raykd.contract import Distiller
 
 
-class Average(nn.Module):
+class WeightAverage(nn.Module):
     """The average as a distiller of its own, `module`; it starts as a copy of the weights after the first step.
 
     All floats, BatchNorm's statistics among them, are averaged in one operation; counters are copied.

@@ -49,7 +49,7 @@ def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Modul
 
 
 @dataclass
-class Running:
+class StepContext:
     """What all steps of a run share on this worker."""
 
     recipe: Recipe
@@ -74,7 +74,7 @@ class Running:
         return epoch_at(step, self.recipe, self.data.size)
 
 
-def update(run: Running, batch: Batch) -> tuple[Step, Tensor, float]:
+def update(run: StepContext, batch: Batch) -> tuple[Step, Tensor, float]:
     """One optimizer step on this worker's part of a global batch: returns terms, gradient norm and learning rate."""
     recipe, state = run.recipe, run.state
     rate = optim.learning_rate(recipe, state.step, run.data.size)
@@ -108,11 +108,11 @@ def _unsynced(model: nn.Module) -> contextlib.AbstractContextManager[None]:
     return model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
 
 
-def _backward(run: Running, part: Batch, addresses: np.ndarray | None, said: list[Output] | None) -> Step:
+def _backward(run: StepContext, part: Batch, addresses: np.ndarray | None, said: list[Output] | None) -> Step:
     """Teachers, forward and backward pass of a part of the batch; accumulates gradients."""
     state = run.state
     if said is None:
-        teachers = run.teachers if state.distiller.asks_teachers else []
+        teachers = run.teachers if state.distiller.needs_teachers else []
         outputs = teacher_outputs(teachers, state.distiller.teacher_features, part.images, run.context, addresses)
     else:
         outputs = [moved(output, run.device) for output in said]
