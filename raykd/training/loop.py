@@ -125,6 +125,7 @@ def _interval(run: StepContext, stop: int, save_due: Callable[[int], bool]) -> I
         if logged:
             timing = run.watch.stop()
             state.meter.timed(timing, rate)
+            run.expect_trained_classifier()
             yield Progress(state.step, run.steps, run.epoch(state.step), _values(step, norm, rate, timing))
         if state.step < stop and save_due(state.step):
             yield Save(state.step, run.epoch(state.step))

@@ -63,7 +63,7 @@ class FiniteCheck:
         where = f" The batch and the weights are in {self._dump(batch, number)}." if self._recipe.debug.nan_dump else ""
         raise NotFiniteError(
             f"step {number}, worker {self._rank}: {', '.join(bad)} is not finite "
-            f"(samples {batch.index.tolist()}).{where} Lower the learning rate, clip gradients, or use bfloat16."
+            f"(samples {_some(batch.index.tolist())}).{where} Lower the learning rate, clip gradients, or use bfloat16."
         )
 
     def _dump(self, batch: Batch, number: int) -> Path:
@@ -86,3 +86,9 @@ def skip(optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
     """
     finite = norm < math.inf  # False for NaN too
     optimizer.found_inf = torch.logical_not(finite, out=torch.empty_like(norm, dtype=torch.float32))  # type: ignore[attr-defined]  # fused steps read it, undeclared
+
+
+def _some(indices: list[int]) -> str:
+    """The first eight; a dump holds all of them."""
+    more = f" and {len(indices) - 8} more" if len(indices) > 8 else ""
+    return f"{', '.join(map(str, indices[:8]))}{more}"

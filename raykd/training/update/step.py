@@ -22,6 +22,7 @@ from raykd.training.update import optim
 from raykd.training.update.meters import Stopwatch
 from raykd.training.update.nonfinite import FiniteCheck, skip
 from raykd.training.update.seeding import seed_step
+from raykd.training.update.untrained import expect_trained_classifier
 
 
 def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Module:
@@ -68,6 +69,13 @@ class StepContext:
         self.check = FiniteCheck(self.recipe, self.state, self.rank)
         self.watch = Stopwatch(self.device)
         self.reads_cache = any(teacher.cache is not None for teacher in self.teachers)
+        self._classifier_trains = False
+
+    def expect_trained_classifier(self) -> None:
+        """Check it once; not by a step at epoch 0, where a weight that grows with the epoch is still 0."""
+        if not self._classifier_trains and self.epoch(self.state.step - 1) > 0:
+            expect_trained_classifier(self.state.distiller, type(self.state.distiller).__name__)
+            self._classifier_trains = True
 
     def epoch(self, step: int) -> float:
         """The number of passes over the training split before a step."""

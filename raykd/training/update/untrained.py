@@ -1,0 +1,31 @@
+"""Refuses a run whose loss never reaches the classifier that it will deploy."""
+
+from itertools import chain
+
+import torch
+from torch import nn
+
+from raykd import UserError
+from raykd.contract import Distiller
+from raykd.models.staged import Staged
+from raykd.training.update.fetch import fetch
+
+
+def expect_trained_classifier(distiller: Distiller, method: str) -> None:
+    """Raise UserError if the deployed network's classifier trains, but its gradients are all 0 or missing.
+
+    A method that compares features alone (γ = 0) leaves the classifier as it was initialised: its accuracy would be
+    that of chance, and nothing else would say so. A frozen classifier is meant to stay as it is.
+    """
+    network = next(iter(distiller.networks().values()))
+    if not isinstance(network, Staged):
+        return
+    layers: list[nn.Module] = [network.model.get_submodule(name) for name in network.classifiers]
+    trained = [p for p in chain.from_iterable(layer.parameters() for layer in layers) if p.requires_grad]
+    gradients = [p.grad for p in trained if p.grad is not None]
+    if trained and not (gradients and fetch(torch.stack(torch._foreach_norm(gradients)).any())):
+        raise UserError(
+            f"no term of {method}'s loss trains the student's classifier ({', '.join(network.classifiers)}): give the "
+            "labels a weight (method.gamma) or add a method that reads logits (raykd.methods.sum); to match features "
+            "alone, take feature_match and train a linear probe after it"
+        )

@@ -1,0 +1,60 @@
+"""A deployed classifier that no term trains ends the run; weights that grow from 0 and frozen classifiers do not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from raykd import UserError
+from raykd.methods.at import AT
+from raykd.methods.dkd import DKD
+from raykd.methods.feature_match import FeatureMatch
+from raykd.methods.kd import KD
+from raykd.methods.srrl import SRRL
+from raykd.methods.sum import Sum
+from raykd.models.staged import parameters
+from raykd.recipe import Initialise
+from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.training import loop
+from raykd.training.state import new_state
+from tests.training import tiny
+
+RECIPE = replace(tiny.recipe(), batch_size=256, log_every=1)
+
+
+def train(config, recipe=RECIPE):
+    torch.manual_seed(1)
+    teacher = tiny.network().eval().requires_grad_(False)
+    state = new_state(recipe, tiny.distiller(config, [teacher]), tiny.CPU)
+    data, test = tiny.data(recipe)
+    frozen = [FrozenTeacher("tiny", teacher, "", parameters(teacher))]
+    try:
+        return list(loop.fit(recipe, state, frozen, data, lambda d: {"evaluation": {}}, tiny.CPU, lambda step: False))
+    finally:
+        data.close()
+        test.close()
+
+
+@pytest.mark.parametrize("config", [AT.Config(gamma=0.0), SRRL.Config(gamma=0.0), KD.Config(gamma=0.0, alpha=0.0)])
+def test_a_classifier_that_no_term_trains_is_refused(config):
+    with pytest.raises(UserError, match=r"no term of \w+'s loss trains the student's classifier \(fc\)"):
+        train(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        KD.Config(gamma=0.0),
+        Sum.Config(methods=(KD.Config(), AT.Config(gamma=0.0)), weights=(1.0, 1.0)),
+        DKD.Config(gamma=0.0, warm_up_epochs=1),
+        FeatureMatch.Config(),
+    ],
+)
+def test_a_classifier_that_is_trained_or_frozen_is_accepted(config):
+    assert train(config)[-1].step == 5
+
+
+def test_after_an_initialise_phase_the_classifier_is_checked_too():
+    recipe = replace(RECIPE, initialise=Initialise(epochs=1))
+    with pytest.raises(UserError, match="no term of"):
+        train(AT.Config(gamma=0.0), recipe)
