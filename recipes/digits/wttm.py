@@ -1,6 +1,9 @@
 """Weighted transformed teacher matching (WTTM, Zheng & Yang 2024) on digits.
 
 raykd train digits/wttm
+
+α 8 is the best of 20, 8, 3 and 1 on a tenth of the training split with seed 100; with the published 45 (vgg13 → vgg8 on
+CIFAR-100) training stays near chance here.
 """
 
 from dataclasses import replace
@@ -12,6 +15,6 @@ from raykd.recipes.digits.teacher import recipe as teacher
 
 recipe = replace(
     supervised,
-    method=TTM.Config(),
+    method=TTM.Config(alpha=8.0),
     teachers=Teachers(sources=(Train(recipe=teacher),)),
 )

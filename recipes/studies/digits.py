@@ -71,7 +71,6 @@ WITHOUT_LABELS = {
     "DIST": {"method.alpha": 0.0},
     "TTM": {"method.gamma": 0.0},
     "WTTM": {"method.gamma": 0.0},
-    "SRRL": {"method.gamma": 0.0},
     "FunMatch": {},
     "AVER-MKD": {"method.gamma": 0.0},
 }
