@@ -2,8 +2,8 @@
 
 raykd train digits/ft
 
-β 60 is the best of 60, 20, 6 and 2 on a tenth of the training split with seed 100; the published 200 ends below the student
-alone here.
+β 60 is the best of 60, 20, 6 and 2 on a tenth of the training split with seed 100; the published 200 ends below the
+student alone here.
 """
 
 from dataclasses import replace
