@@ -249,6 +249,7 @@ def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, descr
 def _one_line(box: str) -> str:
     text = " ".join(line.strip("│╭╮╰╯─ \t") for line in box.splitlines())
     text = re.sub(r"[─╭╮╰╯│]+", " ", text)
+    text = re.sub(r"^(Value error|Missing argument|Unrecognized options) +(?=[A-Z])", "", text.strip())
     text = re.sub(r"For full helptext,? \w+ .*", "", text)
     return re.sub(r"\s+", " ", text).strip()
 

@@ -45,9 +45,14 @@ def split(arguments: Sequence[str], own: set[str]) -> tuple[list[str], Overrides
             current = []
             sections[kind].append((values[0], current))
         elif name.replace("_", "-") in own or not name.startswith("--"):
+            if option in (("--rows",), ("--columns",), ("--seeds",)):
+                raise UserError(f"{name}: give at least one; left out, they are all meant")
             words += option
         else:
             current.append(option)
+    for kind, names in sections.items():
+        for name in (name for name, found in names if not found):
+            raise UserError(f"--{kind} {name}: give the fields that change in it, or --{kind}s {name} to run it alone")
     rows, columns = (tuple((name, tuple(found)) for name, found in sections[kind]) for kind in ("row", "column"))
     return words, Overrides(tuple(everywhere), rows, columns)
 

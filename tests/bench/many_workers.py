@@ -18,7 +18,7 @@ import psutil
 from tests.bench.simulated_nodes import simulated_nodes
 from tests.launch import tiny
 
-SAMPLES, EPOCHS, NODES = 160, 4, 4
+SAMPLES, EPOCHS, NODES = 160, 4, 2  # whole batches an epoch, whatever the number of workers
 
 # A method that writes down which samples it gets, and in every process of the run a note for each message between
 # worker and driver and for each file that is opened for writing.
@@ -86,7 +86,9 @@ def run(workers: int) -> Iterator[dict]:
         notes = place / "notes"
         notes.mkdir()
         about = {"notes": str(notes), "runs": str(place / "runs"), "epochs": EPOCHS, "workers": workers}
-        text = textwrap.dedent(COUNTING).format(**about, batch=max(workers, 32))
+        text = textwrap.dedent(COUNTING).format(
+            **about, batch=next(batch for batch in (32, 80, 160) if batch >= workers)
+        )
         path.write_text(path.read_text() + text)
         with simulated_nodes(place, [-(-workers // NODES)] * NODES) as env:
             found = _run(path, place, env)

@@ -17,6 +17,7 @@ from raykd.launch.teachers.names import run_name, wanted
 from raykd.launch.teachers.progress import TeacherProgress
 from raykd.launch.trials import teacher_leases
 from raykd.launch.trials.queue import Job, Queue
+from raykd.launch.trials.side_by_side import NextJob, kind
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.storage import lease
 from raykd.storage.folder import Folder
@@ -63,14 +64,16 @@ def test_what_another_driver_trained_is_finished_and_what_it_left_is_trained_her
     with lease.held(Folder(tmp_path) / "teachers/a", print), lease.held(Folder(tmp_path) / "teachers/b", print):
         leases.take(queue.teachers)
         progress.share_teachers(leases)
-        assert queue.next() is None and not queue.empty
+        searcher = NextJob(queue, [kind(student.recipe)], progress.settle_teachers)
+        assert searcher.suggest("1") is None and not queue.empty and not queue.running
         assert text.getvalue().count("is being trained by another process: waiting for it") == 2
         result = dict.fromkeys(("epochs", "seed", "workers", "restarts", "seconds", "images_per_second"), 1)
         result |= {"name": "a", "method": "supervised", "status": "finished", "top1": 0.5, "parameters": 1}
         (Folder(tmp_path) / "teachers/a").write("result.json", json.dumps(result))
-    until(lambda: progress.on_step_end(0, []) or not queue.elsewhere)
+    found = set()
+    until(lambda: found.add((searcher.suggest("1") or {"id": ""})["id"]) or found >= {"teachers/b", "student"})
     assert queue.states["teachers/a"].status == "finished" and "by another process, top-1 50.00 %" in text.getvalue()
-    assert [queue.next().name, queue.next().name] == ["teachers/b", "student"] and queue.empty
+    assert queue.empty and set(queue.running) == {"teachers/b", "student"}
     leases.close()
 
 

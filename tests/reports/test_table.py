@@ -137,6 +137,7 @@ def test_latex(table):
     text = matrix(table)
     assert r"\textbf{70.97{\scriptsize\,\ensuremath{\pm}0.16}}" in text and r"\underline{70.84" in text
     assert r"\shortstack{resnet56 \\ resnet20}" in text and r"digits\_few \& more" in text
+    assert r"{\scriptsize 70.66\textsuperscript{c,b} +3.18}" in text and "c: copied from another paper" in text
     body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
     assert {line.count(" & ") for line in body.splitlines() if line.endswith(r"\\")} == {4}
     assert text.count("{") == text.count("}") and r"\begin{tabular}{lcccc}" in text

@@ -27,11 +27,11 @@ class JobsProgress(LiveTable, Callback):
         self._leases = leases
         for name in self.queue.teachers:
             self.queue.states[name].status = "elsewhere"
-        self._settle_teachers()
+        self.settle_teachers()
         for name in self.queue.elsewhere:
             self.console.print(f"{name} is being trained by another process: waiting for it, the rest goes on")
 
-    def _settle_teachers(self) -> None:
+    def settle_teachers(self) -> None:
         """A teacher whose name was just taken was trained by another driver, or is to be trained here."""
         for name in self._leases.taken():
             result = directory.result_of(Folder(self.storage) / name)
@@ -43,7 +43,7 @@ class JobsProgress(LiveTable, Callback):
             self.say(name, f"was trained by another process, top-1 {100 * result['top1']:.2f} %")
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        self._settle_teachers()
+        self.settle_teachers()
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self.queue.states[str(trial)].began = time.monotonic()

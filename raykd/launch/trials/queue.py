@@ -50,7 +50,7 @@ class Queue:
 
     def next(self) -> Job | None:
         """Start the first job that can run now and return it; None if every job must wait for another one."""
-        if self.most and len(self._all("running")) >= self.most:
+        if self.most and len(self.running) >= self.most:
             return None
         for name in self._all("waiting"):
             job = self.jobs[name]
@@ -67,6 +67,10 @@ class Queue:
     @property
     def teachers(self) -> list[str]:
         return [name for name, job in self.jobs.items() if job.role == "teacher"]
+
+    @property
+    def running(self) -> list[str]:
+        return self._all("running")
 
     @property
     def elsewhere(self) -> list[str]:
@@ -99,5 +103,5 @@ class Queue:
     def _has_room(self, job: Job) -> bool:
         if job.recipe.workers == 1:
             return True
-        running = [self.jobs[name] for name in self._all("running")]
+        running = [self.jobs[name] for name in self.running]
         return sum(other.recipe.workers != 1 for other in running) < self.room(job.recipe)

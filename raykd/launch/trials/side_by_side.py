@@ -1,5 +1,6 @@
 """Ordinary runs in parallel, each a Tune trial that starts as soon as its teachers are finished."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from ray.tune.search import Searcher
 
 from raykd.data.staging import publish
 from raykd.launch.cluster import connection, placement_groups
+from raykd.launch.cluster.autoscaler import Limits
 from raykd.launch.job_spec import JobSpec, job_of, unpack
 from raykd.launch.jobs import wandb_key
 from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.teacher_leases import teacher_leases
 from raykd.launch.trials.trial import OUTCOME, recording_failure, train
-from raykd.launch.trials.tuner import Trials, run
+from raykd.launch.trials.tuner import Trials, at_once, run
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import from_dict
@@ -26,11 +28,13 @@ from raykd.storage.folder import Folder
 class NextJob(Searcher):
     """The searcher for Tune."""
 
-    def __init__(self, queue: Queue, kinds: list[str]):
+    def __init__(self, queue: Queue, kinds: list[str], settle: Callable[[], None]):
+        """settle: brings the queue up to date; while nothing runs Tune calls `suggest` alone."""
         super().__init__()
-        self._queue, self._kinds = queue, kinds
+        self._queue, self._kinds, self._settle = queue, kinds, settle
 
     def suggest(self, trial_id: str) -> Any:
+        self._settle()
         if self._queue.empty:
             return Searcher.FINISHED
         job = self._queue.next()
@@ -83,6 +87,7 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
     def trainable(config: dict[str, Any]) -> None:
         one_job(ray.get(reference), config["id"])
 
+    queue.most = _at_most(queue, list(found.values()))
     placement_groups.reap()
     with teacher_leases(queue.teachers, progress.storage, progress.console.print) as leases, progress.shown():
         progress.share_teachers(leases)
@@ -91,11 +96,20 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
                 trainable=trainable,
                 kinds=tuple(found.values()),
                 space={},
-                options={"search_alg": NextJob(queue, list(found)), "num_samples": len(jobs)},
+                options={"search_alg": NextJob(queue, list(found), progress.settle_teachers), "num_samples": len(jobs)},
                 callback=progress,
                 scratch=scratch,
+                idle=lambda: not queue.running,
             )
         )
+
+
+def _at_most(queue: Queue, kinds: list[Recipe]) -> int:
+    """One more than fit: Tune gives a free place to any of those that wait, and the queue's order is to count."""
+    if not Limits.read().known:
+        return queue.most
+    places = sum(map(at_once, kinds)) + 1
+    return min(queue.most or places, places)
 
 
 def _plan(loaded: Loaded, jobs: list[Job], storage: str) -> Plan:

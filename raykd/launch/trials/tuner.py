@@ -51,6 +51,7 @@ class Trials:
     options: dict[str, Any]  # of TuneConfig
     callback: Any
     scratch: Folder  # for Tune's own files, on storage that all nodes see
+    idle: Callable[[], bool] = lambda: False  # whether all trials wait for another driver's, and Tune hears no signals
 
 
 def run(trials: Trials) -> None:
@@ -80,7 +81,7 @@ def run(trials: Trials) -> None:
             checkpoint_config=tune.CheckpointConfig(num_to_keep=4),
         ),
     )
-    with placement_groups.reaped(), stopping() as caught:
+    with placement_groups.reaped(), stopping(trials.idle) as caught:
         tuner.fit()
     trials.scratch.delete(".tune")
     if caught:
@@ -128,10 +129,10 @@ def of_task(recipe: Recipe) -> dict[str, Any]:
 
 
 @contextmanager
-def stopping() -> Iterator[list[int]]:
+def stopping(idle: Callable[[], bool] = lambda: False) -> Iterator[list[int]]:
     """Context in which SIGINT and SIGTERM make Tune end its trials and return; the list then holds the signal.
 
-    A second signal, or one before Tune listens, raises KeyboardInterrupt.
+    A second signal, or one before Tune listens, raises KeyboardInterrupt; one while Tune is idle raises Interrupted.
     """
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -141,6 +142,8 @@ def stopping() -> Iterator[list[int]]:
     def stop(number: int, frame: Any) -> None:
         if caught or signal.getsignal(signal.SIGUSR1) is before[signal.SIGUSR1]:
             raise KeyboardInterrupt
+        if idle():
+            raise Interrupted(number)
         caught.append(number)
         os.kill(os.getpid(), signal.SIGUSR1)  # the signal that Tune itself handles
 

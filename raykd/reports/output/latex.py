@@ -48,7 +48,12 @@ def matrix(table: Table) -> str:
         cells = [_cell(table.cells.get((row, column)), table.runs) for column in table.columns]
         rank = [escaped(text.number(table.average_rank(row), ".2f"))] if ranked else []
         body.append(_line([escaped(row), *cells, *rank]))
+        figures = [_published(table.cells.get((row, column))) for column in table.columns]
+        if any(figures):
+            body.append(_line([r"\quad{\scriptsize published}", *figures, *([""] if ranked else [])]))
     caption = f"{text.explain_table(table)} {text.explain_tests('Bold', 'Underlined')} {text.ranking(table)}"
+    if text.has_published(table):
+        caption += f" Below a row the published figure and the own mean's difference; {text.explain_initials(table)}"
     head = [_stacked(column) for column in table.columns] + (["rank"] if ranked else [])
     return _table(["Method", *head], body, caption, table.title)
 
@@ -63,6 +68,15 @@ def _cell(cell: TableCell | None, runs: list[int]) -> str:
     shown = _spread(text.accuracy(cell.accuracy))
     shown = {"best": rf"\textbf{{{shown}}}", "tied": rf"\underline{{{shown}}}"}.get(cell.mark, shown)
     return shown + escaped(text.fewer(cell, runs))
+
+
+def _published(cell: TableCell | None) -> str:
+    """The first published figure of a cell, with who reports it, and the own mean's difference from it."""
+    if cell is None or not cell.published:
+        return ""
+    figure, *_ = cell.published
+    shown = escaped(f"{100 * figure.value:.2f}") + rf"\textsuperscript{{{text.initials(figure)}}}"
+    return rf"{{\scriptsize {shown} {escaped(text.points(cell.difference(figure)))}}}"
 
 
 def _spread(shown: str) -> str:
