@@ -10,11 +10,13 @@ from rich.console import Console
 
 from raykd import UserError
 from raykd.commands.study import choose
+from raykd.launch.cluster.autoscaler import Limits
 from raykd.launch.study.matrix import RunState, cell_text, fitting, matrix
 from raykd.launch.study.plan import runs_of
 from raykd.launch.study.progress import duration, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.trials.queue import Job, Queue
+from raykd.launch.trials.side_by_side import at_most
 from raykd.launch.trials.waiting import Waits
 from raykd.recipe.study import Column, Row, Study, cells
 from raykd.reports.make import make
@@ -65,6 +67,15 @@ def test_no_more_at_once_than_wanted_and_than_there_is_room_for():
     assert started(queue(*map(job, "abcd"), most=2)) == ["a", "b"]
     several = [job(name, workers=2) for name in "abc"]
     assert started(queue(*several, job("d"), room=2)) == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize(
+    "known, most, expected", [(True, 0, 6), (True, 1, 1), (True, 9, 6), (False, 0, 0), (False, 9, 9)]
+)
+def test_tune_gets_one_run_more_than_fits(monkeypatch, known, most, at_most_at_once):
+    monkeypatch.setattr("raykd.launch.trials.side_by_side.at_once", lambda recipe: 6 - recipe.workers)
+    monkeypatch.setattr(Limits, "read", staticmethod(lambda: Limits(known=known)))
+    assert at_most(queue(job("a"), most=most), [ONE]) == at_most_at_once
 
 
 def test_what_a_cell_of_the_matrix_says():

@@ -87,7 +87,7 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
     def trainable(config: dict[str, Any]) -> None:
         one_job(ray.get(reference), config["id"])
 
-    queue.most = _at_most(queue, list(found.values()))
+    queue.most = at_most(queue, list(found.values()))
     placement_groups.reap()
     with teacher_leases(queue.teachers, progress.storage, progress.console.print) as leases, progress.shown():
         progress.share_teachers(leases)
@@ -104,8 +104,8 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
         )
 
 
-def _at_most(queue: Queue, kinds: list[Recipe]) -> int:
-    """One more than fit: Tune gives a free place to any of those that wait, and the queue's order is to count."""
+def at_most(queue: Queue, kinds: list[Recipe]) -> int:
+    """How many runs Tune gets at once: one more than fit, since it gives a free place to any of those that wait."""
     if not Limits.read().known:
         return queue.most
     places = sum(map(at_once, kinds)) + 1
