@@ -72,10 +72,10 @@ def test_no_more_at_once_than_wanted_and_than_there_is_room_for():
 @pytest.mark.parametrize(
     "known, most, expected", [(True, 0, 6), (True, 1, 1), (True, 9, 6), (False, 0, 0), (False, 9, 9)]
 )
-def test_tune_gets_one_run_more_than_fits(monkeypatch, known, most, at_most_at_once):
+def test_tune_gets_one_run_more_than_fits(monkeypatch, known, most, expected):
     monkeypatch.setattr("raykd.launch.trials.side_by_side.at_once", lambda recipe: 6 - recipe.workers)
     monkeypatch.setattr(Limits, "read", staticmethod(lambda: Limits(known=known)))
-    assert at_most(queue(job("a"), most=most), [ONE]) == at_most_at_once
+    assert at_most(queue(job("a"), most=most), [ONE]) == expected
 
 
 def test_what_a_cell_of_the_matrix_says():
