@@ -47,8 +47,8 @@ class LocalCopy:
 
 
 def of_tracking(name: str) -> bool:
-    """Whether W&B needs a file to resume a run or upload it later: its id, transaction logs, and files."""
-    return name.endswith("wandb.json") or ("wandb/" in name and (name.endswith(".wandb") or "/files/" in name))
+    """Whether a file is needed to resume or upload a W&B run: its identity, and what it has logged."""
+    return name.endswith(("wandb.json", "wandb/history.jsonl"))
 
 
 def of_results(name: str) -> bool:

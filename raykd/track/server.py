@@ -20,8 +20,11 @@ def quiet_wandb() -> Any:
     return wandb
 
 
-def private_settings(wandb: Any) -> Any:
-    """Settings: quiet, with time limits, and without the command line, host name and git remote."""
+def private_settings(wandb: Any, seconds: float) -> Any:
+    """Settings: quiet, with time limits, and without the command line, host name and git remote.
+
+    seconds: limit of the upload at a run's end.
+    """
     return wandb.Settings(
         silent=True,
         console="off",
@@ -30,7 +33,7 @@ def private_settings(wandb: Any) -> Any:
         x_disable_meta=True,
         x_save_requirements=False,
         init_timeout=20,
-        finish_timeout=FINISH_SECONDS,
+        finish_timeout=seconds,
         finish_timeout_raises=True,
     )
 

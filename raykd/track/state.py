@@ -1,7 +1,6 @@
 """wandb.json: the state of a run's W&B run in its run directory."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from raykd import UserError
 from raykd.output import without_credentials
 from raykd.runs.reading import read_local
+from raykd.storage import atomic
 from raykd.storage.local_copy import STUDENT
 
 LARGEST = 2**24
@@ -17,44 +17,39 @@ LARGEST = 2**24
 # Valid values of the fields of wandb.json, which is untrusted.
 KINDS: dict[str, Callable[[Any], bool]] = {
     "id": lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{0,128}", value, re.ASCII) is not None,
-    "last_step": lambda value: type(value) is int,
-    "parts": lambda value: isinstance(value, list) and all(map(_is_part, value)),
+    "uploaded": lambda value: type(value) is bool,
     "artifacts": lambda value: isinstance(value, list) and all(map(_is_artifact, value)),
     "teachers": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    # Of versions that uploaded W&B's own log: the last step in it, and its parts.
+    "last_step": lambda value: type(value) is int,
+    "parts": lambda value: isinstance(value, list) and all(map(_is_part, value)),
 } | dict.fromkeys(("name", "project", "entity", "url"), lambda value: isinstance(value, str))
 
 
-class Notebook:
-    """wandb.json of a run directory: the run's id, its parts and which of them the server has, the last logged step."""
+class WandbState:
+    """wandb.json of a run directory: the run's identity on the server, and whether the server has all of it."""
 
-    def __init__(self, directory: Path, run_id: str = "", wish: Mapping[str, Any] | None = None):
+    def __init__(self, directory: Path, settings: Mapping[str, Any] | None = None):
+        """settings: the recipe's `wandb`; without it, what the file says."""
         self.directory, self.path = directory, directory / "wandb.json"
-        self.id, self.name, self.project, self.entity, self.url = run_id, "", "", "", ""
-        self.last_step = -1
-        self.parts: list[dict[str, Any]] = []
+        self.id, self.name, self.project, self.entity, self.url = "", "", "", "", ""
+        self.uploaded, self.last_step = False, -1
         self.artifacts: list[dict[str, Any]] = []
         self.teachers: list[str] = []
-        if wish:
-            self.project, self.entity = wish["project"], wish["entity"]
+        if settings:
+            self.project, self.entity = settings["project"], settings["entity"]
         if self.path.exists():
             known = checked(self.path)
             # If the recipe names another project, it is another run: the user decides where runs are uploaded.
-            if not wish or known.get("project") == wish["project"]:
-                self.__dict__.update(known | ({"entity": wish["entity"]} if wish else {}))
+            if not settings or known.get("project") == settings["project"]:
+                parts = known.pop("parts", [])
+                earlier = {"uploaded": all(part["uploaded"] for part in parts)} if parts else {}
+                self.__dict__.update(earlier | known | ({"entity": settings["entity"]} if settings else {}))
 
     def write(self) -> None:
-        """Write in place with padding, so that recording a step costs microseconds; JSON may end with blanks."""
-        keys = ("id", "name", "project", "entity", "url", "last_step", "parts", "artifacts", "teachers")
-        text = json.dumps(without_credentials({key: getattr(self, key) for key in keys})).encode()
-        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        try:
-            os.pwrite(file, text.ljust(os.fstat(file).st_size), 0)
-        finally:
-            os.close(file)
-
-    def pending(self) -> list[dict[str, Any]]:
-        """Parts that are not completely uploaded."""
-        return [part for part in self.parts if not part["uploaded"]]
+        """Write wandb.json atomically; raises OSError."""
+        keys = ("id", "name", "project", "entity", "url", "uploaded", "last_step", "artifacts", "teachers")
+        atomic.write(self.path, json.dumps(without_credentials({key: getattr(self, key) for key in keys})).encode())
 
 
 def checked(path: Path) -> dict[str, Any]:
@@ -69,10 +64,8 @@ def checked(path: Path) -> dict[str, Any]:
 
 
 def _is_part(value: Any) -> bool:
-    """{"folder": W&B's folder of the part, "uploaded": …}."""
-    if not isinstance(value, dict) or value.keys() != {"folder", "uploaded"} or type(value["uploaded"]) is not bool:
-        return False
-    return isinstance(value["folder"], str) and bool(re.fullmatch(r"\w[\w-]*", value["folder"]))
+    """{"uploaded": …, …}."""
+    return isinstance(value, dict) and type(value.get("uploaded")) is bool
 
 
 def _is_artifact(value: Any) -> bool:

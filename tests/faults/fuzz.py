@@ -78,7 +78,8 @@ def runs(folder: Path) -> Attempt:
     from raykd.runs.opening import open_finished
     from raykd.runs.student import read_student, write_student
     from raykd.storage.folder import Folder
-    from raykd.track.state import Notebook
+    from raykd.track.history import read_history
+    from raykd.track.state import WandbState
     from tests.reports.synthetic import new_recipe, write_run
 
     recipe = new_recipe()
@@ -97,7 +98,8 @@ def runs(folder: Path) -> Attempt:
         lambda: directory.trained_teachers(run),
         lambda: directory.other_data(run, made),
         lambda: read_student(run),
-        lambda: Notebook(path),
+        lambda: WandbState(path),
+        lambda: read_history(path),
     )
 
     for reader in readers:  # what is whole is read
@@ -128,7 +130,8 @@ def run_files(run, write_student):
     write_student(run, network, recipe.__class__(**{**vars(recipe), "data": normed}), tuple("0123456789"))
     run.write("recipe.json", json.dumps(to_dict(recipe)))
     run.write("teachers.json", json.dumps(["/nowhere/teachers/a"]))
-    run.write("wandb.json", json.dumps({"id": "a1", "name": "kd", "project": "p", "parts": [], "artifacts": []}))
+    run.write("wandb.json", json.dumps({"id": "a1", "name": "kd", "project": "p", "uploaded": False, "artifacts": []}))
+    run.write("wandb/history.jsonl", json.dumps({"step": 1, "values": {"terms/kd": 0.5}}) + "\n")
     classes = tuple("0123456789")
     made = Prepared(train=Path(), test=None, classes=classes, train_size=9, test_size=3, identity="digits-0")
     expect_data(run, made)

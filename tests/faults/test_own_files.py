@@ -138,15 +138,26 @@ def test_what_is_linked_above_a_run_is_the_users_own(tmp_path):
 
 
 def test_what_wandb_json_links_to_is_not_overwritten(run, tmp_path):
-    from raykd.track.state import Notebook
+    from raykd.track.state import WandbState
 
     target = precious(tmp_path)
     target.write_text("{}")
     (run.local / "wandb.json").symlink_to(target)
-    note = Notebook(run.local)
+    WandbState(run.local).write()
+    assert target.read_text() == "{}" and not (run.local / "wandb.json").is_symlink()
+
+
+def test_what_a_history_links_to_is_not_appended_to(run, tmp_path):
+    from raykd.track.history import FILE, History
+
+    target = precious(tmp_path)
+    history = History(run.local)
+    history.row(1, {"top1": 0.5})
+    (run.local / FILE).unlink()
+    (run.local / FILE).symlink_to(target)
     with pytest.raises(OSError):
-        note.write()
-    assert target.read_text() == "{}"
+        history.row(2, {"top1": 0.5})
+    assert target.read_text() == "precious"
 
 
 def test_names_go_into_the_path_of_a_uri_and_not_behind_its_query():

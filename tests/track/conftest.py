@@ -24,7 +24,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     private = client.private_settings
     hasty = wandb.Settings(x_file_stream_transmit_interval=0.1, x_transaction_log_flush_interval=0.1)
-    monkeypatch.setattr(client, "private_settings", lambda wandb: merged(private(wandb), hasty))
+    monkeypatch.setattr(client, "private_settings", lambda wandb, seconds: merged(private(wandb, seconds), hasty))
     monkeypatch.setattr(client, "PROBE_SECONDS", 2.0)
     monkeypatch.setattr(client, "FINISH_SECONDS", 30)
     yield stub

@@ -12,8 +12,9 @@ import pytest
 
 from raykd import UserError
 from raykd.track import server as client
+from raykd.track.history import FILE, read_history
 from raykd.track.run import start
-from raykd.track.upload import HEADER, read_log, sync, write_log
+from raykd.track.upload import sync
 from tests.track.conftest import KEY
 
 
@@ -54,7 +55,7 @@ def test_upload(server, directory, recipe):
     run.summary({"top1": 0.75, "networks": {"student": {"top1": 0.75}}})
     run.finish("finished")
 
-    sent = server.runs[run.id]
+    sent = server.runs[run.state.id]
     assert said == [] and server.unknown == []
     assert (sent["displayName"], sent["groupName"], sent["jobType"], sent["exit"]) == (
         "kd-seed0",
@@ -63,25 +64,25 @@ def test_upload(server, directory, recipe):
         0,
     )
     assert set(sent["tags"]) == {"KD", "digits", "resnet8x4", "seed 0", "mine"}
-    assert server.config(run.id)["method"]["temperature"] == 4
-    assert [row["terms/ce"] for row in server.history(run.id)] == [1, 1 / 2, 1 / 3]
-    assert server.history(run.id)[0]["notes/teacher_weights/1"] == 0.75
-    assert server.summary(run.id)["networks/student/top1"] == 0.75
+    assert server.config(run.state.id)["method"]["temperature"] == 4
+    assert [row["terms/ce"] for row in server.history(run.state.id)] == [1, 1 / 2, 1 / 3]
+    assert server.history(run.state.id)[0]["notes/teacher_weights/1"] == 0.75
+    assert server.summary(run.state.id)["networks/student/top1"] == 0.75
     (artifact,) = server.artifacts.values()
     assert (artifact["artifactCollectionName"], artifact["state"]) == ("student-kd-seed0", "COMMITTED")
     assert json.loads(artifact["metadata"])["parameters"] == 100
     assert server.uploads["artifact0/student.safetensors"] == b"weights"
-    assert json.loads(server.uploads[f"{run.id}/result.json"]) == {"status": "finished"}
-    assert run.url == f"{server.url}/someone/raykd/runs/{run.id}"
+    assert json.loads(server.uploads[f"{run.state.id}/result.json"]) == {"status": "finished"}
+    assert run.url == f"{server.url}/someone/raykd/runs/{run.state.id}"
 
 
 def test_a_password_in_the_servers_address_is_written_nowhere(server, directory, recipe, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", server.url.replace("://", "://me:SECRET@"))
     run = start(recipe(), name="a", directory=directory)
     log(run, range(2))
-    run.note.url = "https://me:SECRET@host/someone/raykd/runs/1"
+    run.state.url = "https://me:SECRET@host/someone/raykd/runs/1"
     run.finish("finished")
-    run.note.write()
+    run.state.write()
     assert run.url == "https://***@host/someone/raykd/runs/1"
     files = [path for path in directory.rglob("*") if path.is_file()]
     assert len(files) > 3 and not [str(path) for path in files if b"SECRET" in path.read_bytes()]
@@ -99,7 +100,7 @@ def test_teacher_is_an_input(server, directory, recipe, tmp_path):
     teacher.artifact(other / "student.safetensors", {})
     teacher.finish("finished")
     sync([str(directory)])
-    assert server.used == [(student.id, "student-teacher")]
+    assert server.used == [(student.state.id, "student-teacher")]
 
 
 def test_resumed_run_has_each_step_once(server, directory, recipe):
@@ -109,7 +110,7 @@ def test_resumed_run_has_each_step_once(server, directory, recipe):
     second = start(recipe(), name="a", directory=directory, resume_step=4)  # its checkpoint was of step 4
     log(second, range(5, 12))
     second.finish("finished")
-    assert second.id == first.id and steps(server, first.id) == list(range(12))
+    assert second.state.id == first.state.id and steps(server, first.state.id) == list(range(12))
 
 
 def test_offline_parts_are_one_run_after_sync(server, directory, recipe):
@@ -120,9 +121,9 @@ def test_offline_parts_are_one_run_after_sync(server, directory, recipe):
         run.finish("stopped")
     assert server.runs == {} and run.url == ""
     (line,) = sync([str(directory.parent)])
-    assert run.id in line and steps(server, run.id) == list(range(9))
+    assert run.state.id in line and steps(server, run.state.id) == list(range(9))
     sync([str(directory)])
-    assert steps(server, run.id) == list(range(9)), "a second sync sends nothing twice"
+    assert steps(server, run.state.id) == list(range(9)), "a second sync sends nothing twice"
 
 
 @pytest.mark.parametrize("part", ["first", pytest.param("later", marks=pytest.mark.slow)])
@@ -136,49 +137,60 @@ def test_server_dies_in_mid_run(server, directory, recipe, part, monkeypatch):
         begin = 4
     run = start(recipe(), name="a", directory=directory, resume_step=begin - 1 if begin else 0, say=said.append)
     log(run, range(begin, 10))
-    until(lambda: len(steps(server, run.id)) >= 8)
+    until(lambda: len(steps(server, run.state.id)) >= 8)
     server.kill()
     log(run, range(10, 15))
     run.artifact(directory / "student.safetensors", {})
     run.finish("finished")
     assert len(said) == 1 and "raykd sync" in said[0]
-    assert len(steps(server, run.id)) < 15
+    assert len(steps(server, run.state.id)) < 15
 
     with pytest.raises(UserError, match="does not answer"):
         sync([str(directory)])
     server.start()
     (line,) = sync([str(directory)])
     assert "uploaded" in line
-    assert steps(server, run.id) == list(range(15)) and server.runs[run.id]["exit"] == 0
+    assert steps(server, run.state.id) == list(range(15)) and server.runs[run.state.id]["exit"] == 0
     assert server.uploads["artifact0/student.safetensors"] == b"weights"
 
 
-def test_a_log_that_breaks_off_is_written_again(server, directory, recipe, monkeypatch):
-    """As after a full disk, which W&B's service gives no word of."""
-    from raykd.track import run as module
-    from raykd.track import upload
-
-    torn = []
-
-    def complete(log, whole=upload.complete):
-        torn[:] = torn or [log]
-        return log != torn[0] and whole(log)
-
-    monkeypatch.setattr(upload, "complete", complete)
-    monkeypatch.setattr(module, "SETTLE_SECONDS", 2.0)
-    settings = {"mode": "offline", "project": "raykd", "entity": "", "group": "", "tags": []}
-    rows = [{"step": step, "epoch": step / 10, "terms": {"ce": 1.0}} for step in range(1, 9)]
+def test_a_history_that_a_full_disk_cut_short_is_completed_from_the_metrics(server, directory, recipe):
+    rows = [{"step": step, "epoch": step / 10, "terms": {"ce": 1.0 / (step + 1)}} for step in range(2, 9, 2)]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    said = []
-    run = start(recipe(wandb=settings), name="a", directory=directory, resume_step=3, say=said.append)
-    log(run, range(4, 9))
-    run.summary({"top1": 0.5})
-    run.finish("finished")
-    assert len(said) == 1 and "written again" in said[0]
-    assert [path.name for path in (directory / "wandb").glob("offline-run*")] == [run.note.parts[0]["folder"]]
-    assert not torn[0].exists()
+    run = start(recipe(mode="offline"), name="a", directory=directory)
+    log(run, range(6))
+    whole = (directory / FILE).read_text()
+    (directory / FILE).write_text(whole[: whole.index('"step": 5') + 12])
     sync([str(directory)])
-    assert steps(server, run.id) == [4, 5, 6, 7, 8] and server.summary(run.id)["top1"] == 0.5
+    assert steps(server, run.state.id) == [0, 1, 2, 3, 4, 6, 8]
+    assert [row["terms/ce"] for row in server.history(run.state.id)] == [1 / (s + 1) for s in (0, 1, 2, 3, 4, 6, 8)]
+
+
+def test_a_run_of_an_earlier_version_is_uploaded_from_its_metrics(server, directory, recipe):
+    """It has W&B's own log, which raykd doesn't read, and no history."""
+    rows = [{"step": step, "epoch": step / 10, "terms": {"ce": 1.0}} for step in range(1, 4)]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (directory / "recipe.json").write_text(json.dumps(recipe()))
+    earlier = {"id": "abc", "name": "a", "project": "raykd", "entity": "", "url": "", "last_step": 3, "artifacts": []}
+    parts = [{"folder": "offline-run-1", "uploaded": False}]
+    (directory / "wandb.json").write_text(json.dumps(earlier | {"teachers": [], "parts": parts}))
+    sync([str(directory)])
+    assert steps(server, "abc") == [1, 2, 3] and server.runs["abc"]["displayName"] == "a"
+    later = start(recipe(), name="a", directory=directory, resume_step=2)
+    log(later, range(3, 6))
+    later.finish("finished")
+    assert steps(server, "abc") == [1, 2, 3, 4, 5]
+
+
+def test_an_uploaded_row_has_the_time_at_which_it_was_logged(server, directory, recipe, monkeypatch):
+    run = start(recipe(mode="offline"), name="a", directory=directory)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: 1_000_000_000.0)
+        log(run, range(2))
+    run.finish("finished")
+    sync([str(directory)])
+    assert [row["_timestamp"] for row in server.history(run.state.id)] == [1_000_000_000.0] * 2
+    assert server.runs[run.state.id]["exit"] == 0
 
 
 def test_later_part_waits_for_the_earlier(server, directory, recipe, monkeypatch):
@@ -191,7 +203,7 @@ def test_later_part_waits_for_the_earlier(server, directory, recipe, monkeypatch
     run = start(recipe(), name="a", directory=directory, resume_step=2)
     log(run, range(3, 6))
     run.finish("finished")
-    assert steps(server, run.id) == list(range(6))
+    assert steps(server, run.state.id) == list(range(6))
 
 
 @pytest.mark.parametrize("trouble", ["no server", "no key"])
@@ -273,13 +285,6 @@ class Slow:
         self.clock[0] += 0.05
 
 
-def test_transaction_log_round_trip():
-    records = [bytes([i % 256]) * size for i, size in enumerate([0, 1, 32768 - 7 - 7 - 3, 5, 100_000, 32761, 32762, 7])]
-    content = write_log(b":W&B\xe1\xbe\x00", records)
-    assert len(content) > HEADER and list(read_log(content)) == records
-    assert list(read_log(content[:-3])) == records[:-1], "a torn end loses the last record alone"
-
-
 def test_run_in_a_remote_storage_stays_one_run(server, directory, recipe, tmp_path):
     """A worker on another machine finds the run's id and what the server lacks in the storage; `sync` does too."""
     from raykd.commands import sync as command
@@ -295,42 +300,48 @@ def test_run_in_a_remote_storage_stays_one_run(server, directory, recipe, tmp_pa
         log(run, steps)
         run.finish("stopped")
         mirror.upload(of_tracking)
-        time.sleep(1)  # W&B names the folder of a part by the second in which it starts
-        return run.id
+        return run.state.id
 
     assert part("offline", range(4)) == part("offline", range(4, 8))
     assert command.run([place]) == 0
     assert [row["terms/ce"] for row in server.history(part("offline", range(8, 9)))] == [1 / (s + 1) for s in range(8)]
-    waiting = json.loads((tmp_path / "far/wandb.json").read_text())["parts"]
-    assert [one["uploaded"] for one in waiting] == [True, True, False]
+    assert not json.loads((tmp_path / "far/wandb.json").read_text())["uploaded"]
 
 
 def test_nothing_but_the_runs_own_files_is_uploaded(server, directory, recipe, tmp_path):
-    """Somebody else made the run: files that its log and its wandb.json name, links, and pipes stay here."""
+    """Somebody else made the run: links stay here, and so does what is no plain value of its history."""
     (tmp_path / "secret").write_text("PRIVATE")
-    settings = {"mode": "offline", "project": "raykd", "entity": "", "group": "", "tags": []}
-    run = start(recipe(wandb=settings), name="a", directory=directory)
+    run = start(recipe(mode="offline"), name="a", directory=directory)
     log(run, range(3))
-    artifact = client.quiet_wandb().Artifact("loot", type="dataset")
-    artifact.add_file(str(tmp_path / "secret"), policy="immutable")
-    run.wandb_run.log_artifact(artifact)
     run.artifact(directory / "student.safetensors", {"top1": 0.5})
     run.finish("finished")
-    (files,) = directory.glob("wandb/offline-run*/files")
-    for name in ("metrics.jsonl", "stolen.txt"):
-        (files / name).unlink(missing_ok=True)
-        (files / name).symlink_to(tmp_path / "secret")
+    file = {"_type": "image-file", "path": str(tmp_path / "secret")}
+    with (directory / FILE).open("a") as history:
+        history.write(json.dumps({"step": 2, "values": {"image": file}}) + "\n" + '["no event"]\n{"step": "3"}\n')
+    (directory / "metrics.jsonl").symlink_to(tmp_path / "secret")
     (line,) = sync([str(directory)])
-    assert "uploaded" in line and steps(server, run.id) == [0, 1, 2]
+    assert "uploaded" in line and steps(server, run.state.id) == [0, 1, 2]
     assert b"PRIVATE" not in b"".join(server.uploads.values()) + b"".join(server.bodies)
+    assert b"image-file" not in b"".join(server.bodies)
     assert server.uploads["artifact0/student.safetensors"] == b"weights"
+
+
+def test_a_history_that_is_a_link_is_not_read(server, directory, recipe, tmp_path):
+    run = start(recipe(mode="offline"), name="a", directory=directory)
+    log(run, range(3))
+    run.finish("finished")
+    (directory / FILE).rename(tmp_path / "elsewhere")
+    (directory / FILE).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        read_history(directory)
+    (line,) = sync([str(directory)])
+    assert "did not take the upload" in line and not server.runs
 
 
 HOSTILE = {
     "another file": {"artifacts": [{"file": "/etc/passwd", "metadata": {}}]},
     "a file above": {"artifacts": [{"file": "../../secret", "metadata": {}}]},
-    "a folder above": {"parts": [{"folder": "../..", "uploaded": False}]},
-    "an absolute folder": {"parts": [{"folder": "/root", "uploaded": False}]},
+    "a part that is no object": {"parts": ["folder"]},
     "no text": {"project": 5},
     "an id that is a path": {"id": "../../x"},
     "no list": {"parts": 3},
@@ -357,21 +368,19 @@ def test_a_run_goes_only_where_its_user_wants_it(server, directory, recipe):
         sync([str(directory)], ask=lambda question: asked.append(question))
     assert "stranger/loot" in asked[0] and not server.runs
     (line,) = sync([str(directory)], allowed=["stranger/loot"])
-    assert "uploaded" in line and steps(server, run.id) == [0, 1, 2]
+    assert "uploaded" in line and steps(server, run.state.id) == [0, 1, 2]
 
 
-def test_a_log_that_names_another_project_goes_to_the_runs_own(server, directory, recipe):
-    settings = {"mode": "offline", "project": "loot", "entity": "stranger", "group": "", "tags": []}
-    run = start(recipe(wandb=settings), name="a", directory=directory)
+def test_a_history_that_names_another_project_goes_to_the_runs_own(server, directory, recipe):
+    run = start(recipe(mode="offline"), name="a", directory=directory)
     log(run, range(3))
     run.finish("finished")
-    known = json.loads((directory / "wandb.json").read_text())
-    (directory / "wandb.json").write_text(json.dumps(known | {"project": "raykd", "entity": ""}))
+    loot = {"project": "loot", "entity": "stranger", "id": "theirs", "mode": "disabled", "dir": "/"}
+    with (directory / FILE).open("a") as history:
+        history.write(json.dumps({"start": read_history(directory).start | loot}) + "\n")
     sync([str(directory)])
-    assert steps(server, run.id) == [0, 1, 2]
-    # The run's configuration holds the recipe, with what it says of W&B.
-    addresses = [body for body in server.bodies if b"entity" in body and b"config" not in body]
-    assert addresses and not any(b"stranger" in body or b"loot" in body for body in addresses)
+    assert steps(server, run.state.id) == [0, 1, 2]
+    assert not any(b"stranger" in body or b"loot" in body or b"theirs" in body for body in server.bodies)
 
 
 def test_the_recipe_says_where_a_run_goes_and_not_the_directory(server, directory, recipe):
@@ -379,4 +388,4 @@ def test_the_recipe_says_where_a_run_goes_and_not_the_directory(server, director
     run = start(recipe(), name="a", directory=directory)
     log(run, range(3))
     run.finish("finished")
-    assert run.id != "theirs" and run.note.project == "raykd" and run.note.entity == "someone"
+    assert run.state.id != "theirs" and run.state.project == "raykd" and run.state.entity == "someone"
