@@ -10,7 +10,7 @@ from raykd.recipe import Recipe
 from raykd.recipe import Run as Teacher
 from raykd.runs.opening import open_finished
 from raykd.runs.recipe import recipe_of
-from raykd.runs.results import read_evaluation
+from raykd.runs.results import read_evaluation, read_result
 from raykd.storage.folder import Folder
 
 if TYPE_CHECKING:
@@ -31,12 +31,9 @@ class Run(Teacher):
     @property
     def result(self) -> dict[str, Any]:
         """result.json: what came of it, accuracies as fractions; raises UserError where the run has not ended."""
-        from raykd.runs.directory import result_of
-
-        found = result_of(self.folder)
-        if found is None:
+        if read_result(self.folder) is None:
             raise UserError(f"{self.folder} has no result yet: train it to its end")
-        return found
+        return self.folder.read_json("result.json")
 
     @property
     def metrics(self) -> Any:
@@ -85,12 +82,10 @@ class Run(Teacher):
         return Predictor(self.folder, self.recipe, device, batch_size)
 
     def __str__(self) -> str:
-        from raykd.runs.directory import result_of
-
-        found = result_of(self.folder)
-        if found is None:
+        result = read_result(self.folder)
+        if result is None:
             return f"{self.path}: not finished"
-        return f"{self.path}: {found['method']}, {found['status']}, top-1 {100 * found['top1']:.2f} %"
+        return f"{self.path}: {result.method}, {result.status}, top-1 {100 * result.top1:.2f} %"
 
 
 def load(path: str | Path, *, trust_source: bool = False) -> Run:

@@ -1,37 +1,62 @@
-"""The closing table of `raykd train`: teacher, student trained alone, distilled student."""
+"""The closing table of `raykd train`: teachers, student trained alone, distilled student."""
 
-from typing import Any
+from typing import NamedTuple
+
+from rich.table import Table
 
 from raykd import UserError
-from raykd.launch.driver.display import table_of
 from raykd.launch.driver.run import Finished
 from raykd.recipe.shipped import path_of
 from raykd.runs import directory
-from raykd.runs.results import read_recipe, read_result
+from raykd.runs.results import Evaluation, Result, TeacherAccuracy, read_evaluation, read_recipe, read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
 
+class Row(NamedTuple):
+    """A row of the table as text; directory: empty if it has none."""
+
+    role: str
+    network: str
+    top1: str
+    best: str
+    parameters: str
+    time: str
+    directory: str
+
+
 def summary(console: Terminal, finished: Finished, name: str, storage: str) -> None:
     """Print the closing table of a run with its teachers and, if it exists, its supervised counterpart."""
+    run = Folder(finished.place)
     if not finished.trained:
         console.print(f"{name} is finished already; remove {finished.place} or give another --name to train again")
-        console.print(directory.how_to_train_on(Folder(finished.place)))
-    run = Folder(finished.place)
-    evaluation = run.read_json("evaluation.json")
-    rows = [_teacher_row(run, name, about) for name, about in evaluation["teachers"].items()]
-    if evaluation["ensemble"]:
-        rows.append(_ensemble_row(evaluation))
-    role = "student alone" if finished.result["method"] == "Supervised" else "student distilled"
+        console.print(directory.how_to_train_on(run))
+    role = "student alone" if finished.result.method == "Supervised" else "student distilled"
     alone, hint = _student_alone(run, name, storage) if role == "student distilled" else (None, "")
-    result = directory.result_of(alone) if alone is not None else None
+    rows = _teacher_rows(run)
+    result = read_result(alone) if alone is not None else None
     if alone is not None and result is not None:
         rows.append(_row("student alone", alone, result))
     rows.append(_row(role, run, finished.result))
     console.print()
-    table_of(console, rows)
+    _print(console, rows)
     if hint:
         console.print(f"({hint})", style="dim")
+
+
+def _print(console: Terminal, rows: list[Row]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("", "network"):
+        table.add_column(title)
+    for title in ("top-1", "best", "parameters", "time"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        table.add_row(*row[:-1])
+    console.print(table)
+    console.print()
+    for row in rows:
+        if row.directory:
+            console.print(f"{row.role}: {row.directory}")
 
 
 def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None, str]:
@@ -49,46 +74,47 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
             result = read_result(other)
             if result is None or (result.status, result.method) != ("finished", "Supervised"):
                 continue
-            found = obstacles(read_recipe(other), read_recipe(run))
+            differing = obstacles(read_recipe(other), read_recipe(run))
         except UserError:  # a damaged run can't be compared with
             continue
-        if not found:
+        if not differing:
             return other, ""
-        hint = f"{group}/{sibling}, trained alone, differs in {', '.join(found)}: train it with the same settings"
+        hint = f"{group}/{sibling}, trained alone, differs in {', '.join(differing)}: train it with the same settings"
     return None, hint
 
 
-def _row(role: str, run: Folder, result: dict[str, Any]) -> dict[str, Any]:
-    network = run.read_json("recipe.json")["student"]["name"]
-    return {
-        "role": role,
-        "network": network,
-        "top1": f"{100 * result['top1']:.2f} %",
-        "best": f"{100 * result['top1_best']:.2f} %",
-        "parameters": f"{result['parameters']:,}",
-        "time": f"{result['seconds']:.0f} s",
-        "place": run.place,
-    }
+def _row(role: str, run: Folder, result: Result) -> Row:
+    return Row(
+        role,
+        read_recipe(run)["student"]["name"],
+        f"{100 * result.top1:.2f} %",
+        f"{100 * result.top1_best:.2f} %",
+        f"{result.parameters:,}",
+        f"{result.seconds:.0f} s",
+        run.place,
+    )
 
 
-def _ensemble_row(evaluation: dict[str, Any]) -> dict[str, Any]:
+def _teacher_rows(run: Folder) -> list[Row]:
+    evaluation = read_evaluation(run)
+    if evaluation is None:
+        return []
+    rows = [_teacher_row(run, name, teacher) for name, teacher in evaluation.teachers.items()]
+    return [*rows, _ensemble_row(evaluation)] if "mean" in evaluation.ensemble else rows
+
+
+def _ensemble_row(evaluation: Evaluation) -> Row:
     """All teachers together, by the mean of their probabilities."""
-    teachers = evaluation["teachers"].values()
-    return {
-        "role": "teachers' mean",
-        "network": f"{len(teachers)} networks",
-        "top1": f"{100 * evaluation['ensemble']['mean']['top1']:.2f} %",
-        "best": "",
-        "parameters": f"{sum(teacher['parameters'] for teacher in teachers):,}",
-        "time": "",
-        "place": "",
-    }
+    teachers, top1 = evaluation.teachers.values(), evaluation.ensemble["mean"].top1
+    parameters = sum(teacher.parameters for teacher in teachers)
+    return Row("teachers' mean", f"{len(teachers)} networks", f"{100 * top1:.2f} %", "", f"{parameters:,}", "", "")
 
 
-def _teacher_row(run: Folder, name: str, about: dict[str, Any]) -> dict[str, Any]:
+def _teacher_row(run: Folder, name: str, teacher: TeacherAccuracy) -> Row:
     """A teacher's accuracy on this run's evaluation split, which its own run may not share."""
-    place = directory.where_it_is_now(run, about["path"])
-    own = {"network": name, "parameters": f"{about['parameters']:,}", "time": "", "place": place}
-    result = directory.result_of(Folder(place)) if "/" in place else None
-    row = own if result is None else _row("teacher", Folder(place), result)
-    return {**row, "role": "teacher", "top1": f"{100 * about['top1']:.2f} %", "best": ""}
+    place = directory.where_it_is_now(run, teacher.path)
+    result = read_result(Folder(place)) if "/" in place else None
+    row = Row("teacher", name, "", "", f"{teacher.parameters:,}", "", place)
+    if result is not None:
+        row = _row("teacher", Folder(place), result)
+    return row._replace(top1=f"{100 * teacher.top1:.2f} %", best="")

@@ -45,18 +45,17 @@ def run(arguments: Sequence[str]) -> int:
 def _search(begun: Start, chosen: Options) -> None:
     from raykd.api.training import tune_started
 
-    found = tune_started(begun, chosen.samples, chosen.max_concurrent)
-    console, summary, best = begun.display.console, found.summary, found.summary["best"]
-    counts = ", ".join(f"{count} {state}" for state, count in summary["states"].items())
-    console.print(f"\n{counts}")
-    for trial in found.table.trials.values():
+    finished = tune_started(begun, chosen.samples, chosen.max_concurrent)
+    console, summary, best = begun.display.console, finished.summary, finished.best
+    console.print("\n" + ", ".join(f"{count} {state}" for state, count in summary.states.items()))
+    for trial in finished.table.trials.values():
         if trial.state == "failed":
             console.print(f"trial {trial.name} failed: {trial.reason}", style="red")
-    console.print(f"best: trial {best}, {summary['metric']} {summary['best_metric']:.4f} on the held-out part")
-    for field, value in summary["values"].items():
+    console.print(f"best: trial {best.trial}, {summary.metric} {best.metric:.4f} on the held-out part")
+    for field, value in best.values.items():
         console.print(f"  {field} {value}")
-    console.print(f"its network on the test split: top-1 {100 * summary['test']['top1']:.2f} %")
-    console.print(f"{found.place}: trials.csv, search.json, best.py")
+    console.print(f"its network on the test split: top-1 {100 * best.test['top1']:.2f} %")
+    console.print(f"{finished.place}: trials.csv, search.json, best.py")
 
 
 def _ensemble(begun: Start, chosen: Options) -> None:
@@ -67,14 +66,15 @@ def _ensemble(begun: Start, chosen: Options) -> None:
     most = chosen.max_concurrent or begun.recipe.teachers.max_parallel
     begun = replace(begun, recipe=replace(begun.recipe, teachers=replace(begun.recipe.teachers, max_parallel=most)))
     places = teachers_started(begun)
-    found = ensemble_report.report(begun.loaded, begun.recipe, begun.name, begun.storage, places)
+    report = ensemble_report.report(begun.loaded, begun.recipe, begun.name, begun.storage, places)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "top-1", "top-5", "loss", ""):
         table.add_column(title, overflow="fold")
-    for member in found["members"]:
+    for member in report["members"]:
         table.add_row(member["name"], *_figures(member), member["path"])
-    table.add_row("mean of probabilities", *_figures(found["mean"]), "")
-    table.add_row("vote", f"{100 * found['vote']['top1']:.2f} %", "", "", "")
+    if "mean" in report:  # of several teachers
+        table.add_row("mean of probabilities", *_figures(report["mean"]), "")
+        table.add_row("vote", f"{100 * report['vote']['top1']:.2f} %", "", "", "")
     begun.display.console.print(table)
 
 

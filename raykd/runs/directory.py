@@ -17,7 +17,6 @@ from raykd.recipe.serial import to_dict
 from raykd.recipe.sources import source_bytes
 from raykd.runs.checkpoint import stamps
 from raykd.runs.recipe import recipe_of
-from raykd.runs.results import read_object, read_result
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import STUDENT
 
@@ -124,11 +123,6 @@ def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
 
 def _differs(run: Folder, name: str, text: str) -> bool:
     return run.exists(f"source/{name}") and run.read(f"source/{name}") != _without_passwords(text)
-
-
-def result_of(run: Folder) -> dict[str, Any] | None:
-    """The checked result.json, if it exists."""
-    return read_object(run, "result.json") if read_result(run) is not None else None
 
 
 class Superseded(RuntimeError):

@@ -16,6 +16,7 @@ from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.funmatch import recipe as funmatch
 from raykd.runs import checkpoint, directory
 from raykd.runs.recipe import recipe_of
+from raykd.runs.results import read_result
 from raykd.storage.folder import Folder
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -87,7 +88,7 @@ def test_any_bytes_as_the_files_of_a_run(tmp_path_factory, content):
         run.write(name, content)
     run.write("checkpoints/step-000000003/state.pt", content)
     run.write("checkpoints/step-000000003/stamp.json", content)
-    for read in (recipe_of, directory.attempts_of, directory.result_of, directory.lines, checkpoint.stamps):
+    for read in (recipe_of, directory.attempts_of, read_result, directory.lines, checkpoint.stamps):
         clear(lambda read=read: read(run))
     assert checkpoint.newest(run, str) is None
     clear(lambda: directory.claim(run, 1))

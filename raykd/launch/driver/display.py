@@ -119,21 +119,3 @@ def _epoch_line(line: Mapping[str, Any]) -> Text:
         (f"{100 * figures['top1']:.2f} %", "bold"),
         f"  loss {figures['loss']:.3f}{others}  │  {terms}  │  {line['images_per_second']:.0f} images/s",
     )
-
-
-def table_of(console: Terminal, rows: list[dict[str, Any]]) -> None:
-    """The summary table of a finished run: networks, accuracy, size, duration, directory."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("", "network"):
-        table.add_column(title)
-    for title in ("top-1", "best", "parameters", "time"):
-        table.add_column(title, justify="right")
-    for row in rows:
-        table.add_row(*(str(row[key]) for key in ("role", "network", "top1", "best", "parameters", "time")))
-    console.print(table)
-    console.print()
-    for row in rows:
-        if row["place"]:
-            console.print(f"{row['role']}: {row['place']}")

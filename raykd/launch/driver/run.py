@@ -13,7 +13,7 @@ from raykd.launch.cluster import actor_capacity, connection
 from raykd.launch.cluster.failure import RunFailed, give_up
 from raykd.launch.cluster.signals import Interrupted, StopRequested, signals
 from raykd.launch.driver.display import Display
-from raykd.launch.driver.torch_trainer import train_on_ray
+from raykd.launch.driver.on_ray import train_on_ray
 from raykd.launch.driver.validate import check, check_name
 from raykd.launch.job_spec import JobSpec, job_of
 from raykd.launch.jobs import wandb_key
@@ -24,6 +24,7 @@ from raykd.recipe.load import Loaded
 from raykd.runs import directory as rundir
 from raykd.runs.checkpoint import FOLDER as CHECKPOINTS
 from raykd.runs.directory import Superseded
+from raykd.runs.results import Result, read_result
 from raykd.storage import lease
 from raykd.storage.folder import Folder
 from raykd.track import server
@@ -34,7 +35,7 @@ class Finished:
     """A finished run: its directory and its result."""
 
     place: str
-    result: dict[str, Any]
+    result: Result
     trained: bool  # False: it was already finished
 
 
@@ -50,14 +51,16 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
         changed = rundir.open_run(run, loaded, recipe, trained)
         if changed:
             display.note(changed)
-        result = rundir.result_of(run)
-        if result is not None and result["status"] == "finished":
+        result = read_result(run)
+        if result is not None and result.status == "finished":
             return Finished(run.place, result, trained=False)
         job = job_of(loaded, recipe, run, name, trained)
         with display.run(name, recipe):
             publish(recipe.data, display.say)
             _work(job, recipe, display)
-    return Finished(run.place, run.read_json("result.json"), trained=True)
+    result = read_result(run)
+    assert result is not None  # the workers have written it
+    return Finished(run.place, result, trained=True)
 
 
 @contextmanager

@@ -2,27 +2,27 @@
 
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
 
 from raykd import UserError
+from raykd.launch.search.summary import Best, Summary
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
 
 
-def docstring(summary: dict[str, Any]) -> str:
+def docstring(summary: Summary, best: Best) -> str:
     """The docstring of best.py."""
-    values = "\n".join(f"    {field} = {value}" for field, value in summary["values"].items())
-    swapped = "PopulationBased" in summary["scheduler"] or summary["scheduler"] == "PB2"
+    values = "\n".join(f"    {field} = {value}" for field, value in best.values.items())
+    swapped = "PopulationBased" in summary.scheduler or summary.scheduler == "PB2"
     schedule = (
         f"\nPopulation Based Training changed values on the way: these are the last ones, "
-        f"trials/{summary['best']}/swaps.jsonl has their history.\n"
+        f"trials/{best.trial}/swaps.jsonl has their history.\n"
         if swapped
         else ""
     )
     return (
-        f"The best of {summary['trials']} trials of the search {summary['name']}.\n\n{values}\n\n"
-        f"{summary['metric']} {summary['best_metric']:.4f} on {summary['validation']:g} of the training split, held "
-        f"out; on the test split, measured once:\ntop-1 {summary['test']['top1']:.4f}. "
+        f"The best of {summary.trials} trials of the search {summary.name}.\n\n{values}\n\n"
+        f"{summary.metric} {best.metric:.4f} on {summary.validation:g} of the training split, held "
+        f"out; on the test split, measured once:\ntop-1 {best.test['top1']:.4f}. "
         f"`raykd train` of this file trains on the whole training split.\n{schedule}"
     )
 

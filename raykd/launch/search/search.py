@@ -1,7 +1,6 @@
 """Hyper-parameter search: parallel trials by Ray Tune, and one evaluation of the best of them on the test split."""
 
 import copy
-import json
 import logging
 import time
 from dataclasses import dataclass, replace
@@ -22,13 +21,13 @@ from raykd.launch.driver.display import Display
 from raykd.launch.jobs import wandb_key
 from raykd.launch.search import best_trial, space
 from raykd.launch.search.searcher import Suggest
+from raykd.launch.search.summary import Best, Summary
 from raykd.launch.search.trial import SearchPlan, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.search.validate import base_of, check, search_of, swaps, teachers_of, total
 from raykd.launch.teachers import train as ensemble
-from raykd.output import masked, without_credentials
+from raykd.output import masked
 from raykd.recipe import Recipe
-from raykd.recipe.fingerprint import VERSION, differences, essence, of_earlier_version
 from raykd.recipe.load import Loaded, override
 from raykd.recipe.serial import to_dict
 from raykd.recipe.source import to_source
@@ -39,16 +38,17 @@ from raykd.storage.folder import Folder
 
 @dataclass(frozen=True)
 class FinishedSearch:
-    """A finished search: its directory, the content of search.json, and the trials."""
+    """A finished search: its directory, its summary, its best trial, and all trials."""
 
     place: str
-    summary: dict[str, Any]
+    summary: Summary
+    best: Best
     table: TrialTable
 
     @property
-    def pick(self) -> dict[str, Any]:
-        """The sampled values of the best trial."""
-        return self.table.trials[self.summary["best"]].pick
+    def overrides(self) -> dict[str, Any]:
+        """The values of the best trial by dotted field name, as objects."""
+        return space.overrides(self.table.space, self.table.trials[self.best.trial].pick)
 
 
 def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> FinishedSearch:
@@ -66,7 +66,7 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     table = TrialTable(place, wanted, places)
     with job.only_one(place, display.console.print), connection.connected():
         connection.check_capacity(base)
-        opened = _open(table, loaded, recipe, base, name)
+        opened = _open(table, loaded, base, name)
         publish(base.data, display.note)
         for teachers in teachers_of(base, places):
             ensemble.ensure(loaded, teachers, storage, display)
@@ -77,8 +77,8 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
         except Interrupted:
             _interrupted(table, opened, display)
             raise
-        seconds = opened["seconds"] + time.monotonic() - began
-        return FinishedSearch(place.place, _close(table, recipe, base, plan, opened | {"seconds": seconds}), table)
+        lasted = replace(opened, seconds=opened.seconds + time.monotonic() - began)
+        return _close(table, recipe, base, plan, lasted)
 
 
 def _expect_images(base: Recipe) -> None:
@@ -93,45 +93,12 @@ def _expect_images(base: Recipe) -> None:
     check_split(base.data, prepared)
 
 
-def _open(table: TrialTable, loaded: Loaded, recipe: Recipe, base: Recipe, name: str) -> dict[str, Any]:
-    """Create the search's directory, or check that the existing one is of the same search; returns its summary."""
-    place, wanted = table.place, table.search
-    place.create()
-    summary: dict[str, Any] = {
-        "name": name,
-        "status": "running",
-        "metric": wanted.metric,
-        "mode": wanted.mode,
-        "samples": wanted.samples,
-        "trials": total(wanted, table.space),
-        "repeats": wanted.repeats,
-        "validation": base.data.validation,
-        "space": space.describe(wanted, table.space),
-        "scheduler": type(wanted.scheduler).__name__ if wanted.scheduler is not None else "",
-        "searcher": type(wanted.searcher).__name__ if wanted.searcher is not None else "random",
-        "seconds": 0.0,
-        "wandb": {"entity": base.wandb.entity, "project": base.wandb.project, "group": name},
-        "version": VERSION,
-        "base": essence(base, defaults=False),
-    }
-    summary = json.loads(_text(summary))
-    if place.exists("search.json"):
-        there = place.read_json("search.json")
-        if "version" not in there:
-            there["base"] = of_earlier_version(there["base"], summary["base"])
-        there = {"repeats": 1} | there  # written by versions without repeats
-        same = ("base", "space", "metric", "mode", "repeats")
-        found = differences({key: there[key] for key in same}, {key: summary[key] for key in same})
-        if found:
-            raise UserError(
-                f"{place} holds another search (there / here): {'; '.join(found[:4])}. "
-                "Give this one another --name, or remove that directory"
-            )
-        summary["seconds"] = there["seconds"]
-        if "test" in there:
-            summary |= {"tested": there["best"], "test": there["test"]}
-    place.write("search.json", _text(summary))
-    directory.write_sources(place, loaded)
+def _open(table: TrialTable, loaded: Loaded, base: Recipe, name: str) -> Summary:
+    """Create the search's directory, or check that the existing one is of the same search."""
+    table.place.create()
+    summary = Summary.of(table.search, table.space, base, name).continuing(table.place)
+    summary.write(table.place)
+    directory.write_sources(table.place, loaded)
     table.read()
     return summary
 
@@ -156,73 +123,73 @@ def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTab
 
 def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) -> None:
     """Run the remaining trials."""
-    from raykd.launch.search.progress import SearchProgress
-    from raykd.launch.trials.progress import error_of
-    from raykd.launch.trials.tuner import Trials, at_once, run
+    from raykd.launch.trials.tuner import at_once
 
-    wanted, together = table.search, at_once(base)
-    limit = min(together, wanted.max_concurrent or together)
-    count = total(wanted, table.space)
+    search, together = table.search, at_once(base)
+    limit = min(together, search.max_concurrent or together)
+    count = total(search, table.space)
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    inner = copy.deepcopy(wanted.searcher)
+    inner = copy.deepcopy(search.searcher)
     # A scheduler that pauses trials starts others meanwhile, so only the cluster's resources limit their number.
-    suggest = Suggest(table, table.space, inner, base.seed, count, 0 if swaps(wanted) else limit)
-    left = suggest.left
+    suggest = Suggest(table, table.space, inner, base.seed, count, 0 if swaps(search) else limit)
     needed = f"{base.workers} × {connection.needs(base)}"
     display.console.print(
-        Text.assemble((plan.name, "bold"), f": {count} trials, {left} to run, {limit} at once on {needed}")
+        Text.assemble((plan.name, "bold"), f": {count} trials, {suggest.left} to run, {limit} at once on {needed}")
     )
-    if not left:
-        return
-    placement_groups.reap()
-    watch = SearchProgress(table, display.console, count, error_of)
-    options = {"search_alg": suggest, "num_samples": left, "scheduler": copy.deepcopy(wanted.scheduler)}
-    options |= {"metric": wanted.metric, "mode": wanted.mode}
-    domains: dict[str, Any] = {}
-    if isinstance(wanted.scheduler, PopulationBasedTraining):
+    if suggest.left:
+        placement_groups.reap()
+        _tune(table, base, plan, suggest, display)
+        table.read()
+
+
+def _tune(table: TrialTable, base: Recipe, plan: SearchPlan, suggest: Suggest, display: Display) -> None:
+    from raykd.launch.search.progress import SearchProgress
+    from raykd.launch.trials.progress import error_of
+    from raykd.launch.trials.tuner import Trials, run
+
+    search, domains = table.search, {}
+    options = {"search_alg": suggest, "num_samples": suggest.left, "scheduler": copy.deepcopy(search.scheduler)}
+    options |= {"metric": search.metric, "mode": search.mode}
+    if isinstance(search.scheduler, PopulationBasedTraining):
         points, domains = suggest.population()
         options["search_alg"] = BasicVariantGenerator(points_to_evaluate=points)
 
     def trainable(config: dict[str, Any]) -> None:
         trial_of_search(config, plan)
 
-    place = table.place
-    with watch.shown():
-        run(Trials(trainable=trainable, kinds=(base,), space=domains, options=options, callback=watch, scratch=place))
-    table.read()
+    progress = SearchProgress(table, display.console, total(search, table.space), error_of)
+    trials = Trials(
+        trainable=trainable, kinds=(base,), space=domains, options=options, callback=progress, scratch=table.place
+    )
+    with progress.shown():
+        run(trials)
 
 
-def _interrupted(table: TrialTable, summary: dict[str, Any], display: Display) -> None:
+def _interrupted(table: TrialTable, summary: Summary, display: Display) -> None:
     table.read()
     table.write_table()
     counts = table.counts()
-    table.place.write("search.json", _text(summary | {"status": "interrupted", "states": counts}))
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    display.console.print(f"interrupted ({told}); the same command continues from here")
+    replace(summary, status="interrupted", states=counts).write(table.place)
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    display.console.print(f"interrupted ({states}); the same command continues from here")
 
 
-def _close(
-    table: TrialTable, recipe: Recipe, base: Recipe, plan: SearchPlan, summary: dict[str, Any]
-) -> dict[str, Any]:
+def _close(table: TrialTable, recipe: Recipe, base: Recipe, plan: SearchPlan, opened: Summary) -> FinishedSearch:
     """Measure the best trial on the test split, once, and write search.json, trials.csv and best.py."""
     table.write_table()
-    best, tested = table.best(), summary.pop("tested", "")
-    summary |= {"status": "finished", "states": table.counts()}
-    if best is None:
-        summary["status"] = "failed"
-        table.place.write("search.json", _text(summary))
+    ended, trial = replace(opened, states=table.counts()), table.best()
+    if trial is None or trial.metric is None:
+        replace(ended, status="failed", best=None).write(table.place)
         reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(table.trials.values())[:3])
         raise RunFailed(f"no trial of {table.place.place} ran to its end ({reasons})")
-    if tested != best.name:
-        summary["test"] = best_trial.test(table.run(best.name).place, base, plan.sources)
-    chosen = space.values(table.space, best.pick)
-    summary |= {"best": best.name, "best_metric": best.metric, "values": chosen}
-    overrides = space.overrides(table.space, best.pick)
-    best_recipe = override(replace(recipe, search=None), overrides)
-    table.place.write("best.py", masked(to_source(best_recipe, best_trial.docstring(summary))))
-    table.place.write("search.json", _text(summary))
-    return summary
-
-
-def _text(summary: dict[str, Any]) -> str:
-    return json.dumps(without_credentials(summary), indent=1)
+    if opened.best is not None and opened.best.trial == trial.name:
+        test = opened.best.test
+    else:
+        test = best_trial.test(table.run(trial.name).place, base, plan.sources)
+    best = Best(trial=trial.name, metric=trial.metric, values=space.values(table.space, trial.pick), test=test)
+    summary = replace(ended, status="finished", best=best)
+    finished = FinishedSearch(table.place.place, summary, best, table)
+    best_recipe = override(replace(recipe, search=None), finished.overrides)
+    table.place.write("best.py", masked(to_source(best_recipe, best_trial.docstring(summary, best))))
+    summary.write(table.place)
+    return finished

@@ -12,6 +12,7 @@ from raykd.launch.search.space import Space, values
 from raykd.output import masked
 from raykd.recipe import Search
 from raykd.runs import directory as rundir
+from raykd.runs.results import read_result
 from raykd.storage.folder import Folder
 
 DONE = ("finished", "stopped", "failed")
@@ -63,7 +64,7 @@ class TrialTable:
             figures = next(iter(lines[-1]["evaluation"].values()))
             trial.metric, trial.epoch = figures[self.search.metric], lines[-1]["epoch"]
             trial.seconds = sum(line["seconds"] for line in lines)
-        if rundir.result_of(run) is not None:
+        if read_result(run) is not None:
             trial.state = "finished"
         elif run.exists("outcome.json"):
             outcome = run.read_json("outcome.json")
@@ -86,7 +87,7 @@ class TrialTable:
     def end(self, name: str, state: str, reason: str = "") -> Trial:
         """Record a trial's end: its run directory's state if that has one, else `state`."""
         run = self.run(name)
-        if rundir.result_of(run) is None and not run.exists("outcome.json"):
+        if read_result(run) is None and not run.exists("outcome.json"):
             run.write("outcome.json", json.dumps({"state": state, "reason": masked(reason)}))
         if not run.exists("trial.json"):  # the trial ended before its process could write its state
             run.write("trial.json", json.dumps(self.trials[name].pick))

@@ -16,7 +16,7 @@ from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import essence
 from raykd.recipe.study import Cell
-from raykd.runs import directory
+from raykd.runs.results import read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
@@ -60,8 +60,8 @@ def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str
 
 def before_cells(plan: TeacherPlan, left: Sequence[CellRun]) -> Iterator[str]:
     """One line for each teacher, and for each search of a tuned row."""
-    for teacher, result in plan.found.items():
-        yield f"teacher {teacher}: there, top-1 {100 * result['top1']:.2f} %"
+    for teacher, result in plan.finished.items():
+        yield f"teacher {teacher}: there, top-1 {100 * result.top1:.2f} %"
     for teacher in plan.missing:
         yield f"teacher {teacher}: to train"
     searches = {run.cell.path: run.cell.row.tune for run in left if run.cell.row.tune is not None}
@@ -100,9 +100,9 @@ class Estimate:
         devices = recipe.gpus_per_worker or recipe.cpus_per_worker
         cost = self.costs.setdefault(unit, Cost())
         hours = workers_of(recipe)[0] * devices / 3600
-        results = [result for name in alike if (result := directory.result_of(Folder(self.storage) / name))]
+        results = [result for name in alike if (result := read_result(Folder(self.storage) / name))]
         if results:
-            cost.of_runs += hours * sum(result["seconds"] for result in results) / len(results)
+            cost.of_runs += hours * sum(result.seconds for result in results) / len(results)
             return
         seconds = self._time(recipe)
         if isinstance(seconds, str):

@@ -15,6 +15,7 @@ from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.study import Cell
 from raykd.runs import directory
+from raykd.runs.results import read_result
 from raykd.storage.folder import Folder
 
 SEARCHES = "searches"  # the folder of the searches of tuned rows
@@ -83,12 +84,12 @@ def finished(runs: Iterable[CellRun], storage: str) -> dict[str, float]:
         folder = Folder(storage) / run.name
         if not folder.exists("recipe.json"):
             continue
-        result = directory.result_of(folder)
+        result = read_result(folder)
         if run.cell.row.tune is None and (result is not None or not folder.exists(OUTCOME)):
             # The values of a search are not known yet; a failed run of another recipe is replaced by this one.
             _expect_mine(run, folder)
-        if result is not None and result["status"] == "finished":
-            found[run.name] = result["top1"]
+        if result is not None and result.status == "finished":
+            found[run.name] = result.top1
     return found
 
 

@@ -11,7 +11,7 @@ from raykd.launch.study.record import Record
 from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.progress import cpus_in_use
 from raykd.launch.trials.queue import Queue
-from raykd.runs import directory
+from raykd.runs.results import read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
@@ -42,8 +42,8 @@ class StudyProgress(JobsProgress):
             if name not in self._runs:
                 continue
             if state.status == "finished":
-                result = directory.result_of(Folder(self.storage) / name)
-                self.finished[name] = result["top1"] if result else 0.0
+                result = read_result(Folder(self.storage) / name)
+                self.finished[name] = result.top1 if result else 0.0
             self.record.note(self._runs[name].place, "finished" if name in self.finished else "failed", state.reason)
 
     def say(self, name: str, what: str) -> None:

@@ -11,7 +11,6 @@ from raykd.launch.cluster.failure import RunFailed
 from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
-from raykd.launch.search import space
 from raykd.launch.search.search import search
 from raykd.launch.study.plan import SEARCHES, CellRun, finished, runs_of
 from raykd.launch.study.progress import StudyProgress
@@ -107,9 +106,8 @@ class StudyRun:
             recipe = replace(cell.seeded(self.loaded.study.seeds[0]), search=cell.row.tune)
             name = f"{self.name}/{SEARCHES}/{path}"
             try:
-                found_by = search(self.loaded.of(recipe), recipe, name, self.storage, self.display)
-                values = space.overrides(found_by.table.space, found_by.pick)
-                best = replace(cell, recipe=change(cell.recipe, values))
+                searched = search(self.loaded.of(recipe), recipe, name, self.storage, self.display)
+                best = replace(cell, recipe=change(cell.recipe, searched.overrides))
                 again = [replace(run, cell=best) for run in mine]
                 for run in again:
                     if (Folder(self.storage) / run.name).exists("recipe.json"):

@@ -14,9 +14,9 @@ from raykd.storage.folder import Folder
 
 
 def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[str, Any]:
-    """Write ensemble.json: metrics on the evaluation split of each member, and of the ensemble by mean and vote.
+    """Write ensemble.json: metrics on the evaluation split of each member, and of several members' mean and vote.
 
-    Measured where a worker would run; with `workers=0` in this process.
+    Measured where a worker would run; with `workers=0` in this process. places: the members' run directories.
     """
     from raykd.launch.trials.tuner import of_task, with_fixed_workers
 
@@ -29,11 +29,11 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
         with connection.connected():
             task = ray.remote(**of_task(fixed))(measure)
             figures = ray.get(task.remote(to_dict(fixed), places, loaded.sources))
-    found = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
+    content = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
     place = Folder(storage) / name
     place.create()
-    place.write("ensemble.json", json.dumps(without_credentials(found), indent=1))
-    return found
+    place.write("ensemble.json", json.dumps(without_credentials(content), indent=1))
+    return content
 
 
 def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:

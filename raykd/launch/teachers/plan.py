@@ -1,7 +1,6 @@
 """The teachers of recipes, and those teachers' own teachers: which are finished, which must be trained."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from raykd.launch.driver import run as driver
 from raykd.launch.teachers.names import run_in, wanted
@@ -9,6 +8,7 @@ from raykd.launch.trials.queue import Job
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import fingerprint
 from raykd.runs import directory
+from raykd.runs.results import Result, read_result
 from raykd.storage.folder import Folder
 
 
@@ -19,7 +19,7 @@ class TeacherPlan:
     storage: str
     group: str = ""  # of W&B
     missing: dict[str, Job] = field(default_factory=dict)
-    found: dict[str, dict[str, Any]] = field(default_factory=dict)  # result.json by run name
+    finished: dict[str, Result] = field(default_factory=dict)  # by run name
     _names: dict[str, str] = field(default_factory=dict)  # by fingerprint, as looking up a run reads the storage
 
     def add(self, recipe: Recipe) -> tuple[str, ...]:
@@ -34,10 +34,10 @@ class TeacherPlan:
         if key not in self._names:
             self._names[key] = name = run_in(self.storage, teacher)
             run = Folder(self.storage) / name
-            result = directory.result_of(run)
-            if result is not None and result["status"] == "finished":
+            result = read_result(run)
+            if result is not None and result.status == "finished":
                 directory.refuse_other(run, teacher)
-                self.found[name] = result
+                self.finished[name] = result
             else:
                 driver.check(teacher)
                 own = self.add(teacher)

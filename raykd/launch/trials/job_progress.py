@@ -10,7 +10,7 @@ from raykd.launch.trials.queue import Queue
 from raykd.launch.trials.teacher_leases import TeacherLeases
 from raykd.launch.trials.trial import OUTCOME
 from raykd.output import masked
-from raykd.runs import directory
+from raykd.runs.results import read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
@@ -59,12 +59,12 @@ class JobsProgress(LiveTable, Callback):
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         name = str(trial)
         run = Folder(self.storage) / name
-        result = directory.result_of(run)
+        result = read_result(run)
         if result is not None:
             self.queue.finish(name)
             self._leases.release(name)
             self.ended([name])
-            self.say(name, f"finished, top-1 {100 * result['top1']:.2f} %")
+            self.say(name, f"finished, top-1 {100 * result.top1:.2f} %")
         else:
             self._failed(name, run.read_json(OUTCOME)["reason"] if run.exists(OUTCOME) else "it was stopped")
 

@@ -1,0 +1,101 @@
+"""search.json: what a search compares, how its trials ended, and its best trial."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from raykd import UserError
+from raykd.launch.search.space import Space, describe
+from raykd.launch.search.validate import total
+from raykd.output import without_credentials
+from raykd.recipe import Recipe, Search
+from raykd.recipe.fingerprint import VERSION, differences, essence, of_earlier_version
+from raykd.storage.folder import Folder
+
+FILE = "search.json"
+SAME = ("base", "space", "metric", "mode", "repeats")  # in which the starts of one search agree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best completed trial."""
+
+    trial: str
+    metric: float
+    values: dict[str, Any]  # by dotted field name
+    test: dict[str, float]  # metrics of its deployed network on the test split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The content of search.json."""
+
+    name: str
+    metric: str
+    mode: str
+    samples: int
+    trials: int
+    repeats: int
+    validation: float  # share of the training split
+    space: dict[str, str]  # each searched field as text
+    scheduler: str
+    searcher: str
+    wandb: dict[str, str]
+    version: str  # of `base`
+    base: dict[str, Any]  # essence of the recipe that all trials start from
+    status: Literal["running", "interrupted", "finished", "failed"] = "running"
+    seconds: float = 0.0
+    states: dict[str, int] = field(default_factory=dict)  # number of trials by state
+    best: Best | None = None
+
+    @staticmethod
+    def of(search: Search, space: Space, base: Recipe, name: str) -> "Summary":
+        """The summary of a search that begins."""
+        return Summary(
+            name=name,
+            metric=search.metric,
+            mode=search.mode,
+            samples=search.samples,
+            trials=total(search, space),
+            repeats=search.repeats,
+            validation=base.data.validation,
+            space=describe(search, space),
+            scheduler=type(search.scheduler).__name__ if search.scheduler is not None else "",
+            searcher=type(search.searcher).__name__ if search.searcher is not None else "random",
+            wandb={"entity": base.wandb.entity, "project": base.wandb.project, "group": name},
+            version=VERSION,
+            base=essence(base, defaults=False),
+        )
+
+    def continuing(self, folder: Folder) -> "Summary":
+        """With the duration and best trial of earlier starts; raises UserError if they were of another search."""
+        if not folder.exists(FILE):
+            return self
+        here, there = json.loads(self._text()), {"repeats": 1} | folder.read_json(FILE)  # once there were no repeats
+        if "version" not in there:
+            there["base"] = of_earlier_version(there["base"], here["base"])
+        differing = differences({key: there[key] for key in SAME}, {key: here[key] for key in SAME})
+        if differing:
+            raise UserError(
+                f"{folder} holds another search (there / here): {'; '.join(differing[:4])}. "
+                "Give this one another --name, or remove that directory"
+            )
+        return replace(self, seconds=there["seconds"], best=_best(there))
+
+    def write(self, folder: Folder) -> None:
+        """Write search.json."""
+        folder.write(FILE, self._text())
+
+    def _text(self) -> str:
+        fields = {name: value for name, value in asdict(self).items() if name != "best"}
+        if self.best is not None:
+            best = self.best
+            fields |= {"best": best.trial, "best_metric": best.metric, "values": best.values, "test": best.test}
+        return json.dumps(without_credentials(fields), indent=1)
+
+
+def _best(there: dict[str, Any]) -> Best | None:
+    """The best trial of a search.json; None if it has none."""
+    if not {"best", "best_metric", "values", "test"} <= there.keys():
+        return None
+    return Best(trial=there["best"], metric=there["best_metric"], values=there["values"], test=there["test"])
