@@ -13,10 +13,11 @@ import torch
 
 from raykd import UserError
 from raykd.launch.run_state.client import SilentClient
-from raykd.launch.worker.worker import Worker
+from raykd.launch.worker.run_files import RunFiles
 from raykd.runs import checkpoint, directory
 from raykd.storage import lease, retry
 from raykd.storage.folder import Folder
+from raykd.training.setup import Placement
 from tests.faults.stage import same
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -178,19 +179,14 @@ class Listening(SilentClient):
         self.told.append(line)
 
 
-def worker_of(run, client):
-    worker = object.__new__(Worker)
-    worker.folder, worker.client = run, client
-    return worker
-
-
 def test_a_worker_that_takes_over_waits_for_storage_that_the_first_one_would_refuse(run, hasty):
+    files = RunFiles(run, Placement(torch.device("cpu"), 1), print)
     with pytest.raises(UserError, match="storage: node .* can't see"):
-        worker_of(run, SilentClient())._expect_storage()
+        files.expect_visible(SilentClient())
     back = threading.Timer(1, lambda: run.write("recipe.json", "{}"))
     back.start()
     client = Listening(takes_over=True)
-    worker_of(run, client)._expect_storage()
+    files.expect_visible(client)
     back.join()
     assert "trying again" in client.told[0] and "works again" in client.told[-1]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.launch.cluster.autoscaler import Limits, Node
-from raykd.launch.cluster.ray_internals import draining_nodes, free_resources, own_process_group
+from raykd.launch.cluster.ray_internals import free_resources, own_process_group
 from raykd.launch.cluster.signals import at_once
 from raykd.recipe import Recipe
 
@@ -198,19 +198,3 @@ def _pending(recipe: Recipe) -> bool:
     wanted = per_worker(recipe)
     groups = [group for group in placement_group_table().values() if group["state"] in ("PENDING", "RESCHEDULING")]
     return any(bundle == wanted for group in groups for bundle in group["bundles"].values())
-
-
-class Drains:
-    """Nodes that are being drained (a spot machine's notice, an autoscaler scaling down).
-
-    The driver polls for all workers. Ray Train 2.60's `get_preemption_info` is a collective of all workers, to be
-    called at the same steps; its watcher looks every 5 s, and its controller ends the workers by itself.
-    """
-
-    def __init__(self) -> None:
-        self._known: set[str] = set()
-
-    def new(self) -> bool:
-        """Whether a node has begun draining since the last call."""
-        known, self._known = self._known, draining_nodes()
-        return bool(self._known - known)

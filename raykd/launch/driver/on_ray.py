@@ -1,7 +1,7 @@
 """Runs the workers of one run on Ray, and monitors them."""
 
 import time
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import RunFailed, give_up, in_short, reason
@@ -12,6 +12,9 @@ from raykd.launch.job_spec import JobSpec
 from raykd.launch.run_state.messages import Failure, Snapshot
 from raykd.recipe import Recipe
 
+if TYPE_CHECKING:
+    from raykd.launch.cluster.preemption import Drains
+
 SILENCE = 4.0  # seconds without news after which the user is told what the workers may be waiting for
 STOP_SECONDS = 60.0  # for the last checkpoint after a signal
 
@@ -20,11 +23,12 @@ def train_on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
     """Train a job to its end. Raises RunFailed, Interrupted after a signal, and UserError for a worker's bad input."""
     import ray
 
+    from raykd.launch.cluster.preemption import Drains
     from raykd.launch.jobs import wandb_key
     from raykd.launch.run_state.state import RunState
 
     state = cast(Any, RunState).options(scheduling_strategy=connection.on_this_node()).remote(watched=True)
-    key, monitor = wandb_key.held_for(recipe), _Monitor(state, recipe, display)
+    key, monitor = wandb_key.held_for(recipe), _Monitor(state, recipe, display, Drains())
     with signals() as caught:
         thread = TrainThread(job, recipe, state, key)
         try:
@@ -42,9 +46,9 @@ def train_on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
 class _Monitor:
     """Shows the state of a run, and acts on it."""
 
-    def __init__(self, state: Any, recipe: Recipe, display: Display):
+    def __init__(self, state: Any, recipe: Recipe, display: Display, drains: "Drains"):
         self._state, self._recipe, self._display = state, recipe, display
-        self._silence, self._drains = Silence(), connection.Drains()
+        self._silence, self._drains = Silence(), drains
 
     def look(self) -> None:
         """Read the state once; raises RunFailed or UserError if a worker has reported that the run can't continue."""

@@ -1,13 +1,11 @@
 """A worker process (with `workers=0`, the driver itself): one run from its recipe to its result."""
 
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from raykd import UserError
 from raykd.launch.cluster.signals import StopRequested
 from raykd.launch.job_spec import JobSpec
 
@@ -72,28 +70,22 @@ class Worker:
     """One worker's share of a run; rank 0 also writes all of the run's files."""
 
     def __init__(self, job: JobSpec, recipe: "Recipe", placement: "Placement", report: Report, client: "Client"):
+        from raykd.launch.worker.run_files import RunFiles
         from raykd.storage.folder import Folder
         from raykd.teachers.cache.attach import attach_cache
         from raykd.teachers.cache.write_behind import WriteBehind
         from raykd.training.setup import Experiment
 
         self.job, self.recipe, self.placement, self.report, self.client = job, recipe, placement, report, client
-        self.folder = Folder(job.run)
         self.notices: list[str] = []
         self.remote: Any = None
-        self._expect_storage()
+        self.files = RunFiles(Folder(job.run), placement, self.notice)
+        self.files.expect_visible(client)
         client.tell(phase="preparing data and networks")
         self.experiment = Experiment(recipe, placement, job.trained, client.copying, self._expect_no_stop)
         self.data = self.experiment.train_data
         self.recipe = recipe = self.experiment.recipe
-        for line in self.experiment.prepared.notes[:5]:
-            self.notice(line)
-        for teacher in self.experiment.teachers:
-            for remark in teacher.remarks:
-                self.notice(f"teacher {teacher.name}: {remark}")
-        taken = self.experiment.student_weights
-        if taken:
-            self.notice(f"student: of {recipe.student.weights} it takes {taken}")
+        self._tell_what_was_opened()
         self.writer = WriteBehind(client.note)
         features = self.experiment.distiller.teacher_features
         self.teachers = attach_cache(self.experiment.teachers, recipe, features, self.data, self.writer, self.notice)
@@ -109,6 +101,17 @@ class Worker:
             self.remote.close()
         self.writer.close()
 
+    def _tell_what_was_opened(self) -> None:
+        """Show the user remarks on the data, the teachers and the student's initial weights."""
+        opened = self.experiment
+        for line in opened.prepared.notes[:5]:
+            self.notice(line)
+        for teacher in opened.teachers:
+            for remark in teacher.remarks:
+                self.notice(f"teacher {teacher.name}: {remark}")
+        if opened.student_weights:
+            self.notice(f"student: of {self.recipe.student.weights} it takes {opened.student_weights}")
+
     def notice(self, line: str) -> None:
         """Show the user one line, besides the progress; rank 0 only."""
         self.notices.append(line)
@@ -119,8 +122,8 @@ class Worker:
         from raykd.training.evaluation.measure_teachers import measure_teachers
 
         first = self.placement.rank == 0
-        attempt = self._claim() if first else ""
-        stamp = self._resume()
+        attempt = self.files.claim(self.experiment.prepared) if first else ""
+        stamp = self.files.restore(self.state)
         self._choose_precision()
         if self.teachers:
             self.client.tell(phase="measuring teachers")
@@ -174,56 +177,10 @@ class Worker:
         if recorder is not None:
             recorder.finish(self.state.evaluated, self.evaluation)
 
-    def _expect_storage(self) -> None:
-        """Raise UserError if this node can't see the run's directory, which the driver has written.
-
-        A worker that replaces an earlier one waits for it instead: the storage was available before and may come back.
-        """
-        from raykd.runs.directory import expect_there
-        from raykd.storage.retry import patiently
-
-        if self.client.takes_over():
-            patiently(lambda: expect_there(self.folder), "finding the run's directory", self.client.copying)
-        elif not self.folder.exists("recipe.json"):
-            raise UserError(
-                f"storage: node {socket.gethostname()} can't see {self.folder.place}, which the driver has written; "
-                "with several nodes give a --storage that all share, such as NFS, s3:// or gs://"
-            )
-
     def _expect_no_stop(self, split: str, total: int, size: int) -> None:
         """Raise StopRequested if the driver has requested a stop before the first step."""
         if self.client.stop_wanted.is_set():
             raise StopRequested(0)
-
-    def _claim(self) -> str:
-        from raykd.runs.directory import claim, expect_data
-        from raykd.storage.retry import patiently
-
-        def opened() -> str:
-            attempt = claim(self.folder, self.placement.world)
-            expect_data(self.folder, self.experiment.prepared)
-            return attempt
-
-        return patiently(opened, "opening the run", self.notice)
-
-    def _resume(self) -> "Stamp | None":
-        """Restore the newest readable checkpoint, the same one on all workers."""
-        from raykd.runs.checkpoint import resume
-        from raykd.runs.directory import expect_there
-        from raykd.storage.retry import patiently
-
-        def read() -> Any:
-            if self.placement.rank == 0:  # rank 0 reads for all; unavailable storage looks like no checkpoint
-                expect_there(self.folder)
-            return resume(self.folder, self.notice, self.placement.device)
-
-        restored = patiently(read, "reading the checkpoint", self.notice)
-        if restored is None:
-            return None
-        snapshot, stamp = restored
-        self.state.restore(snapshot)
-        self.notice(f"continues from step {stamp.step:,} (epoch {stamp.epoch:.4g})")
-        return stamp
 
     def _choose_precision(self) -> None:
         """Set the teachers' precision to the best one on this device, if the recipe leaves the choice open."""
@@ -234,7 +191,7 @@ class Worker:
         self.client.tell(phase="measuring the teachers' precisions")
         at = self.placement
         form = choose_precision(
-            self.folder,
+            self.files.folder,
             self.recipe,
             self.state.distiller,
             self.teachers,
