@@ -1,8 +1,8 @@
 """Checkpoint before preemption: at a notice that a node is being drained, and at SIGTERM to a worker process.
 
 Ray Train 2.60 has `get_preemption_info` for training functions, which raykd can't use: it is a barrier, which all
-workers must call equally often; its watcher polls every 5 s; after the notice Train's controller waits for the node's deadline
-instead of letting the driver decide; and it hears of drained nodes only, not of a signal to a process.
+workers must call equally often; its watcher polls every 5 s; after the notice Train's controller waits for the node's
+deadline instead of letting the driver decide; and it hears of drained nodes only, not of a signal to a process.
 """
 
 import signal
