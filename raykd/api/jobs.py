@@ -161,10 +161,10 @@ def _add_key(folder: Path, request: Request, address: str) -> str:
         return "not needed"
     if request.wandb_key == "cluster":
         return "the cluster's own"
-    found = server.key()
-    if not found:
+    own_key = server.key()
+    if not own_key:
         return "none here, the cluster's own if it has one"
     if not jobs.private(address):
         return "not sent over plain http to another machine; use a tunnel or https, or store it on the head node"
-    key.put(folder, found)
+    key.put(folder, own_key)
     return "sent as a file of mode 0600"

@@ -43,15 +43,15 @@ def run(arguments: Sequence[str]) -> int:
 def table(speed: "Speed", recipe: Recipe, workers: int) -> Table:
     """Milliseconds and images/s of each part, for one worker's share of a batch."""
     title = f"one of {workers} worker(s): {speed.images} images a step, {recipe.cpus_per_worker} CPU(s)"
-    found = Table("part", "ms a step", "images/s", title=title, title_justify="left", box=None, pad_edge=False)
+    parts = Table("part", "ms a step", "images/s", title=title, title_justify="left", box=None, pad_edge=False)
     rows = {"loader alone": speed.loader, "teachers alone": speed.teachers, "whole step": speed.whole}
     rows |= {f"  {name}": value for name, value in speed.parts.items()}
     rows |= {f"teachers in {form}": seconds for form, seconds in speed.forms.items()}
     for name, seconds in rows.items():
         if seconds:
-            found.add_row(name, f"{1e3 * seconds:.2f}", f"{speed.images / seconds:,.0f}")
-    found.add_row("first step", f"{1e3 * speed.first:.0f}", "")
-    return found
+            parts.add_row(name, f"{1e3 * seconds:.2f}", f"{speed.images / seconds:,.0f}")
+    parts.add_row("first step", f"{1e3 * speed.first:.0f}", "")
+    return parts
 
 
 def advice(speed: "Speed", recipe: Recipe) -> list[str]:

@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     """Print a table of the networks' accuracy; returns the exit status."""
     default = Options(run=tyro.MISSING)
     chosen = parse(Options, default, arguments, "raykd eval", "Evaluate every network of a run on its test split.")
-    found = evaluate(
+    evaluated = evaluate(
         chosen.run,
         threads=chosen.threads,
         batch_size=chosen.batch_size,
@@ -42,18 +42,18 @@ def run(arguments: Sequence[str]) -> int:
         trust_source=chosen.trust_source,
         data_root=chosen.data_root,
     )
-    Terminal().print(table(found))
+    Terminal().print(table(evaluated))
     return 0
 
 
-def table(found: Evaluated) -> Table:
+def table(evaluated: Evaluated) -> Table:
     """One row for each network and for each further metric of the method."""
-    own = found.recipe.metrics
+    own = evaluated.recipe.metrics
     titles = ("network", "top-1", "top-5", "loss", "calibration error", *(metric.name for metric in own))
     rows = Table(*titles, box=None, pad_edge=False, header_style="bold")
-    for name, each in found.networks.items():
+    for name, each in evaluated.networks.items():
         shown = (f"{100 * each['top1']:.2f} %", f"{100 * each['top5']:.2f} %", f"{each['loss']:.4f}")
         rows.add_row(name, *shown, f"{each['ece']:.4f}", *(format(each[metric.name], metric.format) for metric in own))
-    for name, value in found.measures.items():
+    for name, value in evaluated.measures.items():
         rows.add_row(name, f"{value:.4f}")
     return rows

@@ -87,12 +87,12 @@ def _files(kind: str, title: str) -> Tables:
     """Every recipe or study that ships with raykd or is below ./recipes, with the first line of its docstring."""
     from raykd.recipe import shipped
 
-    found = {title: [(name, _first_line(shipped.folder() / f"{name}.py")) for name in shipped.names(kind)]}
+    lists = {title: [(name, _first_line(shipped.folder() / f"{name}.py")) for name in shipped.names(kind)]}
     own = Path("recipes").resolve()
     if own.is_dir() and own != shipped.folder():
         files = shipped.recipe_files(own, kind)
-        found[f"{title} here"] = [(str(path.relative_to(own.parent)), _first_line(path)) for path in files]
-    return found
+        lists[f"{title} here"] = [(str(path.relative_to(own.parent)), _first_line(path)) for path in files]
+    return lists
 
 
 def _first_line(path: Path) -> str:

@@ -8,24 +8,24 @@ from raykd.runs.deployment import Deployment, Latency, NetworkCost
 from raykd.terminal import Terminal
 
 
-def show(found: Deployment) -> None:
+def show(deployment: Deployment) -> None:
     """Print one column for each network, and for each teacher one with its ratios to the student."""
-    student, *teachers = found.networks
-    names = [network.name for network in found.networks] + [f"{teacher.name} : student" for teacher in teachers]
+    student, *teachers = deployment.networks
+    names = [network.name for network in deployment.networks] + [f"{teacher.name} : student" for teacher in teachers]
     table = Table("", box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name, justify="right")
-    for title, (value, shown) in _measures(found).items():
+    for title, (value, shown) in _measures(deployment).items():
         ratios = (_ratio(value(teacher), value(student)) for teacher in teachers)
-        table.add_row(title, *(shown(value(network)) for network in found.networks), *ratios)
+        table.add_row(title, *(shown(value(network)) for network in deployment.networks), *ratios)
     terminal = Terminal()
     terminal.print(table)
-    terminal.print(f"by onnxruntime in float32 on {found.machine}; latency is the median of passes taken in turn")
+    terminal.print(f"by onnxruntime in float32 on {deployment.machine}; latency is the median of passes taken in turn")
 
 
-def _measures(found: Deployment) -> dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]]:
+def _measures(deployment: Deployment) -> dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]]:
     """By title: a network's value, and its format."""
-    batch = max(each.batch for each in found.networks[0].latencies)
+    batch = max(each.batch for each in deployment.networks[0].latencies)
     measures: dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]] = {
         "top-1": (lambda n: n.top1, lambda x: f"{100 * x:.2f} %" if x == x else ""),
         "parameters": (lambda n: n.parameters, "{:,.0f}".format),
@@ -33,7 +33,7 @@ def _measures(found: Deployment) -> dict[str, tuple[Callable[[NetworkCost], floa
         "file": (lambda n: n.file_bytes, _megabytes),
         f"memory for {batch} images": (lambda n: n.memory_bytes, _megabytes),
     }
-    for each in found.networks[0].latencies:
+    for each in deployment.networks[0].latencies:
         measures[_setting(each)] = (_latency_at(each.batch, each.threads), lambda x: f"{1000 * x:.2f} ms")
     return measures | {"images/s at best": (lambda n: n.images_per_second, "{:,.0f}".format)}
 

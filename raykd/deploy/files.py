@@ -72,8 +72,8 @@ def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **ab
 @torch.inference_mode()
 def compared(exported: Callable[[Tensor], Tensor], deployed: Deployed, images: Tensor, which: str) -> str:
     """Say how far an exported network is from the original; raises RuntimeError where it is another network."""
-    wanted, found = deployed.model(images), exported(images)
-    difference = (found - wanted).abs().max().item()
+    wanted, exported_logits = deployed.model(images), exported(images)
+    difference = (exported_logits - wanted).abs().max().item()
     if not difference <= 1e-3 * max(1.0, wanted.abs().max().item()):
         raise RuntimeError(f"the exported network's logits differ from the original's by {difference:.2e}")
     return f"logits within {difference:.0e} of the original's on {which}"

@@ -99,15 +99,15 @@ def in_batches(items: Iterable, size: int) -> Iterator[list]:
 
 def image_files(paths: Iterable[str]) -> list[Path]:
     """Image files as they are named; of a folder all image files below it. Raises UserError for what is not there."""
-    found: list[Path] = []
+    files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             below = find_images(path, Skipped(path))
             if not below:
                 raise UserError(f"{path} holds no image files")
-            found += below
+            files += below
         elif path.exists():
-            found.append(path)
+            files.append(path)
         else:
             raise UserError(f"{path} does not exist: give image files or folders of them")
-    return found
+    return files

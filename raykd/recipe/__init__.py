@@ -313,9 +313,9 @@ class Checkpoint:
     @property
     def interval(self) -> tuple[int, float]:
         """Steps and seconds between two checkpoints; 0 where they are not counted so."""
-        found = EVERY.fullmatch(self.every)
-        assert found is not None  # the field's rule
-        return int(found["steps"] or 0), 60.0 * float(found["minutes"] or 0)
+        match = EVERY.fullmatch(self.every)
+        assert match is not None  # the field's rule
+        return int(match["steps"] or 0), 60.0 * float(match["minutes"] or 0)
 
 
 @dataclass(frozen=True, kw_only=True)

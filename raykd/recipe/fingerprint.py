@@ -52,14 +52,14 @@ def effective(plain: Any, *, defaults: bool = True) -> Any:
     if not isinstance(plain, dict):
         return plain
     fields = fields_of(plain.get("class"))
-    found = {"class": str(plain["class"]).partition(":")[2]} if fields else {}
+    selected = {"class": str(plain["class"]).partition(":")[2]} if fields else {}
     for name, value in plain.items():
-        if name in found or (fields and _has_no_effect(fields.get(name), name, value)):
+        if name in selected or (fields and _has_no_effect(fields.get(name), name, value)):
             continue
         item = effective(value, defaults=defaults)
         if defaults or name not in fields or item != _default(fields[name]):
-            found[name] = item
-    return found
+            selected[name] = item
+    return selected
 
 
 def _has_no_effect(field: dataclasses.Field[Any] | None, name: str, value: Any) -> bool:
@@ -78,12 +78,12 @@ def fields_of(path: Any) -> dict[str, dataclasses.Field[Any]]:
     if module.split(".")[0] != "raykd":
         return {}
     try:
-        found: Any = importlib.import_module(module)
+        cls: Any = importlib.import_module(module)
         for part in name.split("."):
-            found = getattr(found, part)
+            cls = getattr(cls, part)
     except (ImportError, AttributeError):  # a class that this version does not have
         return {}
-    return {field.name: field for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else {}
+    return {field.name: field for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
 
 
 def code_version(*defined: Any) -> str:
@@ -124,14 +124,14 @@ def of_earlier_version(stored: dict[str, Any], here: dict[str, Any]) -> dict[str
 
     It holds hashes of code and of teachers' recipes that can't be made again: these are taken to be the same.
     """
-    found: dict[str, Any] = effective(stored, defaults=False) | {
+    updated: dict[str, Any] = effective(stored, defaults=False) | {
         name: here[name] for name in ("code", "own") if name in here
     }
-    if isinstance(found.get("teachers"), dict):
+    if isinstance(updated.get("teachers"), dict):
         sources = here.get("teachers", {}).get("sources", [])
-        for old, new in zip(found["teachers"].get("sources", []), sources, strict=False):
+        for old, new in zip(updated["teachers"].get("sources", []), sources, strict=False):
             old |= {"recipe": new["recipe"]} if "recipe" in old and "recipe" in new else {}
-    return found
+    return updated
 
 
 def differences(a: Any, b: Any, where: str = "") -> list[str]:

@@ -54,10 +54,10 @@ def load(recipe: str | Path) -> Loaded:
     """The `recipe` of a Python file, or of one that ships with raykd, as digits/kd; raises UserError for any other."""
     path, before = _file(recipe, "recipe"), set(sys.modules)
     module = _run(path)
-    found = _named(module, "recipe", Recipe, path)
-    check_types(found, path)
+    loaded = _named(module, "recipe", Recipe, path)
+    check_types(loaded, path)
     modules = set(sys.modules) - before | {module.__name__}
-    return Loaded(found, path, _sources(modules, [found], _roots(path)), module.__doc__ or "")
+    return Loaded(loaded, path, _sources(modules, [loaded], _roots(path)), module.__doc__ or "")
 
 
 def load_object(recipe: Recipe, name: str) -> Loaded:
@@ -82,26 +82,26 @@ def load_study(study: str | Path) -> LoadedStudy:
     module = _run(path)
     named = _named(module, "study", Study, path)
     try:
-        found = cells(named)
+        all_cells = cells(named)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    for cell in found:
+    for cell in all_cells:
         check_types(cell.recipe, f"{path}, row {cell.row.name}, column {cell.column.name}")
     modules = set(sys.modules) - before | {module.__name__}
-    sources = _sources(modules, [cell.recipe for cell in found], _roots(path))
-    return LoadedStudy(named, found, path, sources, module.__doc__ or "")
+    sources = _sources(modules, [cell.recipe for cell in all_cells], _roots(path))
+    return LoadedStudy(named, all_cells, path, sources, module.__doc__ or "")
 
 
 def _file(name: str | Path, kind: str) -> Path:
     """A word that ends in .py is a file's path; any other names what ships with raykd."""
     path = Path(name)
-    found = path.resolve() if path.suffix == ".py" else shipped.path_of(str(name))
-    if found is not None and found.is_file():
-        return found
+    file = path.resolve() if path.suffix == ".py" else shipped.path_of(str(name))
+    if file is not None and file.is_file():
+        return file
     close = shipped.close_to(str(name))
     hint = f"; did you mean {close}, which ships with raykd?" if close else ""
     if path.suffix == ".py":
-        raise UserError(f"no {kind} at {found}: give the path of a Python file with a module-level `{kind}`{hint}")
+        raise UserError(f"no {kind} at {file}: give the path of a Python file with a module-level `{kind}`{hint}")
     own = f"; the file is {name}.py" if Path(f"{name}.py").is_file() else hint
     listing = {"recipe": "recipes", "study": "studies"}[kind]
     raise UserError(f"no {kind} {str(name)!r} among those that ship with raykd (`raykd list {listing}`){own}")
@@ -144,10 +144,10 @@ def _classes(value: Any) -> Iterator[type]:
 
 
 def _named(module: Any, name: str, kind: type, path: Path) -> Any:
-    found = getattr(module, name, None)
-    if not isinstance(found, kind):
+    value = getattr(module, name, None)
+    if not isinstance(value, kind):
         raise UserError(f"{path} has no module-level `{name} = {kind.__name__}(...)`")
-    return found
+    return value
 
 
 def _sources(modules: set[str], recipes: Sequence[Recipe], roots: Sequence[Path]) -> dict[str, str]:
@@ -237,13 +237,13 @@ def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, descr
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            found = tyro.cli(kind, default=default, args=list(arguments), prog=program, description=description)
+            parsed = tyro.cli(kind, default=default, args=list(arguments), prog=program, description=description)
     except SystemExit as exit:
         if not exit.code:
             raise
         raise UserError(_one_line(complaint.getvalue())) from None
-    validate(found)
-    return found
+    validate(parsed)
+    return parsed
 
 
 def _one_line(box: str) -> str:

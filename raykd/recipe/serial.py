@@ -104,14 +104,14 @@ def _class(path: Any, kind: type, where: str) -> type:
         raise UserError(f'{where}: no "class" of the form module:Class')
     module, qualname = path.split(":")
     try:
-        found: Any = importlib.import_module(module)
+        cls: Any = importlib.import_module(module)
         for name in qualname.split("."):
-            found = getattr(found, name)
+            cls = getattr(cls, name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{where}: can't find the class {path}: {error}") from None
-    if not (isinstance(found, type) and issubclass(found, kind)):
+    if not (isinstance(cls, type) and issubclass(cls, kind)):
         raise UserError(f"{where}: {path} is not a {kind.__name__}")
-    return found
+    return cls
 
 
 def refuse_foreign(data: Any, origin: str) -> None:

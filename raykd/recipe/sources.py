@@ -23,15 +23,15 @@ def own_files(starts: Iterable[str], roots: Sequence[Path]) -> dict[str, tuple[P
 
     Recipes that ship with raykd are among them, as recipes/…: a run keeps its recipe's source.
     """
-    found: dict[str, tuple[Path, Path]] = {}
+    files: dict[str, tuple[Path, Path]] = {}
     left = list(starts)
     while left:
         name = left.pop()
-        place = None if name in found else _place(name, roots)
+        place = None if name in files else _place(name, roots)
         if place is not None:
-            found[name] = place
+            files[name] = place
             left += _imported(name, place[1])
-    return found
+    return files
 
 
 def _place(name: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:

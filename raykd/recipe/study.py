@@ -134,18 +134,18 @@ def cells(study: Study) -> list[Cell]:
         _expect(f"row {row.name}: in_column", row.in_column, "column", study.columns)
     for column in study.columns:
         _expect(f"column {column.name}: rows", column.rows, "row", study.rows)
-    found = [_cell(row, column) for row in study.rows for column in study.columns if _meet(row, column)]
-    if not found:
+    table = [_cell(row, column) for row in study.rows for column in study.columns if _meet(row, column)]
+    if not table:
         raise UserError("study: no row has any of the columns")
-    return found
+    return table
 
 
-def select(found: list[Cell], study: Study, *, rows: Iterable[str] = (), columns: Iterable[str] = ()) -> list[Cell]:
+def select(all_cells: list[Cell], study: Study, *, rows: Iterable[str] = (), columns: Iterable[str] = ()) -> list[Cell]:
     """The cells of some rows and columns; none named: all. Raises UserError for an unknown one, and for no cell."""
     rows, columns = tuple(rows), tuple(columns)
     _expect("--rows", rows, "row", study.rows)
     _expect("--columns", columns, "column", study.columns)
-    left = [c for c in found if (not rows or c.row.name in rows) and (not columns or c.column.name in columns)]
+    left = [c for c in all_cells if (not rows or c.row.name in rows) and (not columns or c.column.name in columns)]
     if not left:
         raise UserError("study: none of the named rows has any of the named columns")
     return left
@@ -199,16 +199,16 @@ def _each(sources: Iterable[Teacher]) -> Iterator[Teacher]:
 
 def _differences(recipe: Any, base: Any, at: str) -> dict[str, Any]:
     """Fields of a recipe that are others than the base's, those of its data one by one."""
-    found: dict[str, Any] = {}
+    differing: dict[str, Any] = {}
     for each in dataclasses.fields(base):
         mine, theirs = getattr(recipe, each.name), getattr(base, each.name)
         if not affects_result(each) or (not at and each.name in OF_THE_COLUMN):
             continue
         if each.name == "data":
-            found |= _differences(mine, theirs, "data.")
+            differing |= _differences(mine, theirs, "data.")
         elif type(mine) is not type(theirs) or mine != theirs:
-            found[at + each.name] = mine
-    return found
+            differing[at + each.name] = mine
+    return differing
 
 
 def _check_names(kind: str, names: list[str]) -> None:

@@ -51,21 +51,21 @@ def split(arguments: Sequence[str], own: set[str]) -> tuple[list[str], Overrides
         else:
             current.append(option)
     for kind, names in sections.items():
-        for name in (name for name, found in names if not found):
+        for name in (name for name, changes in names if not changes):
             raise UserError(f"--{kind} {name}: give the fields that change in it, or --{kind}s {name} to run it alone")
-    rows, columns = (tuple((name, tuple(found)) for name, found in sections[kind]) for kind in ("row", "column"))
+    rows, columns = (tuple((name, tuple(changes)) for name, changes in sections[kind]) for kind in ("row", "column"))
     return words, Overrides(tuple(everywhere), rows, columns)
 
 
 def options(arguments: Sequence[str]) -> list[Option]:
     """Words in groups, each opened by an option."""
-    found: list[list[str]] = []
+    groups: list[list[str]] = []
     for word in arguments:
-        if word.startswith("--") or not found:
-            found.append([word])
+        if word.startswith("--") or not groups:
+            groups.append([word])
         else:
-            found[-1].append(word)
-    return [tuple(group) for group in found]
+            groups[-1].append(word)
+    return [tuple(group) for group in groups]
 
 
 def overridden(cells: list[Cell], study: Study, overrides: Overrides) -> list[Cell]:
@@ -80,10 +80,10 @@ def overridden(cells: list[Cell], study: Study, overrides: Overrides) -> list[Ce
 
 def _overridden(cell: Cell, overrides: Overrides, known: dict[tuple[Option, ...], dict[str, Any]]) -> Cell:
     shared = list(overrides.everywhere)
-    shared += [option for name, found in overrides.columns if name == cell.column.name for option in found]
+    shared += [option for name, changes in overrides.columns if name == cell.column.name for option in changes]
     if not cell.recipe.teachers.sources:
         shared = [option for option in shared if not option[0].startswith("--teachers.")]
-    own = [option for name, found in overrides.rows if name == cell.row.name for option in found]
+    own = [option for name, changes in overrides.rows if name == cell.row.name for option in changes]
     wanted = tuple(shared + own)
     if not wanted:
         return cell

@@ -151,22 +151,22 @@ def collect(sources: list[str]) -> Collected:
 
     Damaged ones are skipped with the reason. Raises UserError if nothing is left.
     """
-    found = Collected()
+    collected = Collected()
     for source in sources:
         if source.startswith("wandb:"):
             from raykd.track.download import download
 
             with temporary_folder() as folder:
-                found.read(download(source.removeprefix("wandb:"), Path(folder)), source)
+                collected.read(download(source.removeprefix("wandb:"), Path(folder)), source)
         else:
-            found.read(Path(source).expanduser(), source)
-    if not found.runs and not found.searches:
-        if found.left_out:
-            raise UserError(f"no run can be read: {'; '.join(list(found.left_out.values())[:3])}")
+            collected.read(Path(source).expanduser(), source)
+    if not collected.runs and not collected.searches:
+        if collected.left_out:
+            raise UserError(f"no run can be read: {'; '.join(list(collected.left_out.values())[:3])}")
         places = one_line(", ".join(sources))
         raise UserError(f"no run in {places}: give run directories, or folders of them (with recipe.json in each)")
-    found.runs = dict(sorted(found.runs.items(), key=lambda item: (item[1].name, item[0])))
-    return found
+    collected.runs = dict(sorted(collected.runs.items(), key=lambda item: (item[1].name, item[0])))
+    return collected
 
 
 def _find(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:

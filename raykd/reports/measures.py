@@ -63,12 +63,12 @@ def _section(rows: list[Row], baseline_of: Callable[[list[Row], Row], Baseline])
     values = [final(row.runs, "top1") for row in rows]
     top, p = compared_with_best(values)
     highest = spread(values[top]).mean
-    found = [
+    section = [
         entry(row, baseline_of(rows, row), mark(spread(mine).mean == highest, p[i]), p[i])
         for i, (row, mine) in enumerate(zip(rows, values, strict=True))
     ]
-    bases = {id(item.baseline.row) for item in found}
-    return sorted(found, key=lambda item: (id(item.row) not in bases, -item.last.mean))
+    bases = {id(item.baseline.row) for item in section}
+    return sorted(section, key=lambda item: (id(item.row) not in bases, -item.last.mean))
 
 
 def entry(row: Row, baseline: Baseline, marked: Mark, p: float) -> Entry:
@@ -106,10 +106,10 @@ def entry(row: Row, baseline: Baseline, marked: Mark, p: float) -> Entry:
 
 def metric_names(runs: Iterable[RunRecord]) -> list[str]:
     """Figures of the last evaluations besides top1, a user's own metrics among them."""
-    found = ["top5", "loss", "ece"]
+    names = ["top5", "loss", "ece"]
     for run in runs:
-        found += run.evaluations[-1][1][run.deployed].model_extra or {}
-    return list(dict.fromkeys(found))
+        names += run.evaluations[-1][1][run.deployed].model_extra or {}
+    return list(dict.fromkeys(names))
 
 
 def formats(run: RunRecord) -> dict[str, str]:
@@ -126,9 +126,9 @@ def final(runs: Sequence[RunRecord], metric: str) -> list[float]:
 
 def best(run: RunRecord) -> tuple[float, float]:
     """(epoch, top-1 of the deployed network) of the run's best evaluation, the earliest among equals."""
-    found = [(epoch, nets[run.deployed].top1) for epoch, nets in run.evaluations]
-    chosen_by = [top1 if math.isnan(by) else by for (_, top1), by in zip(found, run.selections, strict=True)]
-    return found[chosen_by.index(max(chosen_by))]
+    accuracies = [(epoch, nets[run.deployed].top1) for epoch, nets in run.evaluations]
+    chosen_by = [top1 if math.isnan(by) else by for (_, top1), by in zip(accuracies, run.selections, strict=True)]
+    return accuracies[chosen_by.index(max(chosen_by))]
 
 
 def best_teacher(run: RunRecord) -> float | None:
@@ -146,7 +146,7 @@ def agreement(runs: Sequence[RunRecord]) -> dict[str, tuple[Spread, Spread]]:
     last = [run.evaluations[-1][1][run.deployed].agreement for run in runs]
     names = dict.fromkeys(name for each in last for name in each)
     pick = {n: [each[n] for each in last if n in each] for n in names}
-    return {n: (spread(a.top1 for a in found), spread(a.kl for a in found)) for n, found in pick.items()}
+    return {n: (spread(a.top1 for a in values), spread(a.kl for a in values)) for n, values in pick.items()}
 
 
 def hours(run: RunRecord) -> float:
@@ -159,11 +159,11 @@ def hours(run: RunRecord) -> float:
 
 def class_accuracy(row: Row) -> dict[str, float]:
     """Accuracy of each class at the final evaluation, means over seeds; {} without the figures."""
-    found = [run.evaluation for run in row.runs if run.evaluation and per_class(run)]
-    if not found:
+    evaluations = [run.evaluation for run in row.runs if run.evaluation and per_class(run)]
+    if not evaluations:
         return {}
     columns = zip(*(per_class(run) for run in row.runs if per_class(run)), strict=True)
-    return {name: spread(values).mean for name, values in zip(found[0].class_names, columns, strict=True)}
+    return {name: spread(values).mean for name, values in zip(evaluations[0].class_names, columns, strict=True)}
 
 
 def per_class(run: RunRecord) -> list[float]:

@@ -58,8 +58,8 @@ def expect_readable(value: Any, name: str) -> None:
 
 def stamps(run: Folder) -> list[Stamp]:
     """Stamps of all complete checkpoints, oldest first."""
-    found = [_stamp(run, name) for name in _folders(run)]
-    return sorted((stamp for stamp in found if stamp is not None), key=lambda stamp: stamp.step)
+    readable = [_stamp(run, name) for name in _folders(run)]
+    return sorted((stamp for stamp in readable if stamp is not None), key=lambda stamp: stamp.step)
 
 
 def _folders(run: Folder) -> list[str]:
@@ -86,12 +86,12 @@ def content(run: Folder, stamp: Stamp) -> bytes:
     """A checkpoint's verified bytes; raises UserError naming a file that differs from what was written."""
     name = _file(stamp)
     try:
-        found = run.read(name)
+        data = run.read(name)
     except FileNotFoundError:
         raise UserError(f"{run}/{name} is missing") from None
-    if len(found) != stamp.size or hashlib.sha256(found).hexdigest() != stamp.sha256:
+    if len(data) != stamp.size or hashlib.sha256(data).hexdigest() != stamp.sha256:
         raise UserError(f"{run}/{name} is damaged: its hash differs from the recorded one")
-    return found
+    return data
 
 
 def decode(content: bytes, name: str) -> dict[str, Any]:
@@ -123,9 +123,9 @@ def resume(run: Folder, complain: Callable[[str], None], device: torch.device) -
         return newest(run, complain)
     message = b""
     if torch.distributed.get_rank() == 0:
-        found = newest(run, complain)
-        if found is not None:
-            message = json.dumps(asdict(found[1])).encode() + b"\n" + content(run, found[1])
+        checkpoint = newest(run, complain)
+        if checkpoint is not None:
+            message = json.dumps(asdict(checkpoint[1])).encode() + b"\n" + content(run, checkpoint[1])
     stamp, _, state = broadcast(message, device).partition(b"\n")
     return (decode(state, "the checkpoint that worker 0 sent"), Stamp(**json.loads(stamp))) if stamp else None
 
@@ -149,16 +149,16 @@ def broadcast(message: bytes, device: torch.device) -> bytes:
 
 def prune(run: Folder, keep: int) -> None:
     """Delete all but the `keep` newest and the best by top-1, and older incomplete ones that a crash left."""
-    found = stamps(run)
-    whole = {f"step-{stamp.step:09d}" for stamp in found}
+    complete = stamps(run)
+    whole = {f"step-{stamp.step:09d}" for stamp in complete}
     for name in _folders(run):
-        if name not in whole and found and name < f"step-{found[-1].step:09d}":
+        if name not in whole and complete and name < f"step-{complete[-1].step:09d}":
             run.delete(f"{FOLDER}/{name}")
-    scored = [stamp for stamp in found if stamp.top1 is not None]
-    kept = {stamp.step for stamp in found[-keep:]} | {
+    scored = [stamp for stamp in complete if stamp.top1 is not None]
+    kept = {stamp.step for stamp in complete[-keep:]} | {
         max(scored, key=lambda s: (s.top1, s.step)).step for _ in scored[:1]
     }
-    for stamp in found:
+    for stamp in complete:
         if stamp.step not in kept:
             run.delete(f"{FOLDER}/step-{stamp.step:09d}")
 

@@ -83,13 +83,13 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
         there = recipe_of(run)
     except UserError as error:
         raise UserError(f"can't continue the run of that name: {error}; or give another --name") from None
-    found = differences(essence(there), essence(recipe))
-    if not found:
+    differing = differences(essence(there), essence(recipe))
+    if not differing:
         return
-    if all(line.startswith("epochs (") for line in found):
-        raise UserError(f"{run} holds a run of another length: {found[0]} (there / here). {how_to_train_on(run)}")
+    if all(line.startswith("epochs (") for line in differing):
+        raise UserError(f"{run} holds a run of another length: {differing[0]} (there / here). {how_to_train_on(run)}")
     raise UserError(
-        f"{run} holds a run of another recipe (there / here): {'; '.join(found[:4])}. "
+        f"{run} holds a run of another recipe (there / here): {'; '.join(differing[:4])}. "
         "Give this one another --name, or remove that directory"
     )
 
@@ -107,11 +107,11 @@ def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
 
     The recipe's own file is compared by its fields, in `refuse_other`.
     """
-    found, own = stamps(run), str(loaded.path)
+    checkpoints, own = stamps(run), str(loaded.path)
     names = [name for name, text in loaded.sources.items() if not own.endswith(name) and _differs(run, name, text)]
-    if not names and found and not comparable(found[-1].fingerprint):
+    if not names and checkpoints and not comparable(checkpoints[-1].fingerprint):
         names = ["raykd"]
-    elif not names and found and found[-1].fingerprint != fingerprint(recipe):
+    elif not names and checkpoints and checkpoints[-1].fingerprint != fingerprint(recipe):
         names = [f"{type(recipe.method).__module__} (or a teacher's method)"]
     if not names:
         return ""
@@ -138,8 +138,8 @@ def expect_there(run: Folder) -> None:
 def claim(run: Folder, workers: int) -> str:
     """Record that workers start or restart, before they read anything; returns the attempt's token."""
     expect_there(run)
-    attempts, found = attempts_of(run), stamps(run)
-    step = found[-1].step if found else 0  # the newest checkpoint; a damaged one is skipped later
+    attempts, checkpoints = attempts_of(run), stamps(run)
+    step = checkpoints[-1].step if checkpoints else 0  # the newest checkpoint; a damaged one is skipped later
     token = secrets.token_hex(8)
     attempts.append({"token": token, "started": time.time(), "workers": workers, "step": step})
     run.write("attempts.json", json.dumps(attempts))
@@ -177,10 +177,10 @@ def expect_data(run: Folder, prepared: Prepared) -> None:
 
 def attempts_of(run: Folder) -> list[dict[str, Any]]:
     """One record for each time that workers started on the run."""
-    found = run.read_json("attempts.json") if run.exists("attempts.json") else []
-    if not isinstance(found, list) or not all(isinstance(attempt, dict) and "token" in attempt for attempt in found):
+    attempts = run.read_json("attempts.json") if run.exists("attempts.json") else []
+    if not isinstance(attempts, list) or not all(isinstance(one, dict) and "token" in one for one in attempts):
         raise UserError(f"{run}/attempts.json was changed or damaged: remove it, or restore it from a copy")
-    return found
+    return attempts
 
 
 def expect_mine(run: Folder, token: str) -> None:
@@ -194,7 +194,7 @@ def lines(run: Folder) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl, without a last one that a crash truncated."""
     if not run.exists("metrics.jsonl"):
         return []
-    found = []
+    content = []
     for text in run.read("metrics.jsonl").decode(errors="replace").splitlines():
         try:
             line = json.loads(text)
@@ -202,8 +202,8 @@ def lines(run: Folder) -> list[dict[str, Any]]:
             break
         if not isinstance(line, dict) or not isinstance(line.get("step"), int):
             break
-        found.append(line)
-    return found
+        content.append(line)
+    return content
 
 
 class MetricsLog:

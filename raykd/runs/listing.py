@@ -47,9 +47,9 @@ def listed(storage: Folder) -> Iterator[Listed]:
 def _marked(storage: Folder) -> list[tuple[str, str]]:
     """Directory and kind, in order, without those inside a search; a run's own folders hold no runs."""
     files = [file for file in map(PurePosixPath, storage.files()) if not INSIDE & set(file.parts)]
-    found = {str(file.parent): MARKS[file.name] for file in files if file.name in MARKS}
-    inside = [f"{name}/" for name, kind in found.items() if kind == "search"]
-    return sorted((name, kind) for name, kind in found.items() if not any(name.startswith(above) for above in inside))
+    kinds = {str(file.parent): MARKS[file.name] for file in files if file.name in MARKS}
+    inside = [f"{name}/" for name, kind in kinds.items() if kind == "search"]
+    return sorted((name, kind) for name, kind in kinds.items() if not any(name.startswith(above) for above in inside))
 
 
 def _run(place: Folder, name: str) -> Listed:

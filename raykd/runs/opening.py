@@ -25,11 +25,11 @@ def open_finished(place: str, trust_source: bool = False) -> tuple[Folder, Recip
 
 def sources_of(folder: Folder, below: str = "source") -> dict[str, str]:
     """The recipe's source files in a run directory, by path below `source`."""
-    found = {}
+    sources = {}
     for name in folder.names(below):
         path = f"{below}/{name}"
         if name.endswith(".py"):
-            found[path.removeprefix("source/")] = importlib.util.decode_source(folder.read(path))
+            sources[path.removeprefix("source/")] = importlib.util.decode_source(folder.read(path))
         else:
-            found |= sources_of(folder, path)
-    return found
+            sources |= sources_of(folder, path)
+    return sources

@@ -99,8 +99,8 @@ class Folder:
     def files(self) -> list[str]:
         """Paths of all files below, recursively, sorted."""
         selector = pafs.FileSelector(self._root, recursive=True, allow_not_found=True)
-        found = (info.path for info in self._fs.get_file_info(selector) if info.type == pafs.FileType.File)
-        return sorted(path[path.index(self._root) + len(self._root) :].lstrip("/") for path in found)
+        paths = (info.path for info in self._fs.get_file_info(selector) if info.type == pafs.FileType.File)
+        return sorted(path[path.index(self._root) + len(self._root) :].lstrip("/") for path in paths)
 
     def delete(self, name: str) -> None:
         """Remove a file, or a folder with its content, if it exists."""

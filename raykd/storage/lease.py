@@ -112,10 +112,10 @@ def refusal(run: Folder, who: str) -> Held:
 def _holder(run: Folder) -> dict[str, Any]:
     """The holder of the lease; empty if there is none, or if the file is damaged."""
     try:
-        found = run.read_json(FILE)
+        holder = run.read_json(FILE)
     except (FileNotFoundError, UserError):
         return {}
-    return found if isinstance(found, dict) and found.keys() >= {"token", "machine", "host", "pid", "beat"} else {}
+    return holder if isinstance(holder, dict) and holder.keys() >= {"token", "machine", "host", "pid", "beat"} else {}
 
 
 def _take(run: Folder) -> str:

@@ -35,12 +35,12 @@ def download(place: str, to: Path) -> Path:
 
 
 def _fetch(run: Any, to: Path) -> None:
-    found = {file.name: file for file in run.files(names=list(FILES))}
-    if "recipe.json" not in found:
+    files = {file.name: file for file in run.files(names=list(FILES))}
+    if "recipe.json" not in files:
         return
     folder = to / re.sub(r"[^\w.-]", "-", run.name)
     if folder.exists():  # W&B's names need not be unique
         folder = folder.with_name(f"{folder.name}-{run.id}")
     for name in FILES:
-        if name in found:
-            found[name].download(root=str(folder), replace=True)
+        if name in files:
+            files[name].download(root=str(folder), replace=True)

@@ -66,7 +66,7 @@ def _where(state: WandbState) -> str:
 def _directories(path: Path) -> list[Path]:
     if not path.is_dir():
         raise UserError(f"no run directory at {path}")
-    return sorted(found.parent for found in path.rglob("wandb.json"))
+    return sorted(file.parent for file in path.rglob("wandb.json"))
 
 
 def upload(state: WandbState, seconds: float = SECONDS) -> str:

@@ -41,9 +41,9 @@ def within(
     too_few, enough = 0, len(order)
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
-        found = with_floats(order[:middle])
-        if found.top1 >= wanted:
-            best, enough = found, middle
+        quantized = with_floats(order[:middle])
+        if quantized.top1 >= wanted:
+            best, enough = quantized, middle
         else:
             too_few = middle
     return best or with_floats(order)
@@ -58,8 +58,8 @@ def ranked(quantizer: Quantizer, graph: ModelProto) -> list[str]:
 
 
 def _divergence(graph: ModelProto, images: Tensor, wanted: Tensor) -> float:
-    found = runner(graph)(images).log_softmax(1)
-    return F.kl_div(found, wanted, log_target=True, reduction="batchmean").item()
+    log_probabilities = runner(graph)(images).log_softmax(1)
+    return F.kl_div(log_probabilities, wanted, log_target=True, reduction="batchmean").item()
 
 
 def top1(graph: ModelProto, loader: Callable[[], TestLoader]) -> float:

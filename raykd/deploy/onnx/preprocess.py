@@ -98,8 +98,8 @@ def compared_with_evaluation(
     network, everything = runner(graph), runner(whole)
     images = evaluation_images(pictures, replace(data, encoding=Encoding(mode="raw")), torch.device("cpu"))
     wanted = network(images).softmax(1)
-    found = torch.cat([everything(torch.from_numpy(picture[None])) for picture in pictures])
-    difference = (found - wanted).abs().max().item()
+    probabilities = torch.cat([everything(torch.from_numpy(picture[None])) for picture in pictures])
+    difference = (probabilities - wanted).abs().max().item()
     if not difference <= 0.02:
         raise RuntimeError(f"with its preprocessing the network gives probabilities that differ by {difference:.2e}")
     return difference

@@ -72,11 +72,11 @@ def _networks(deployed: Deployed, trained: Sequence[str]) -> Iterator[tuple[str,
 def _accuracies(deployed: Deployed, names: Sequence[str]) -> dict[str, float]:
     """Top-1 as the run measured it; nan where it did not."""
     evaluation = read_evaluation(deployed.run)
-    found = dict.fromkeys(names, float("nan"))
+    top1 = dict.fromkeys(names, float("nan"))
     if evaluation is not None:
-        found[STUDENT] = next(iter(evaluation.networks.values())).top1
-        found |= {name: teacher.top1 for name, teacher in evaluation.teachers.items() if name in found}
-    return found
+        top1[STUDENT] = next(iter(evaluation.networks.values())).top1
+        top1 |= {name: teacher.top1 for name, teacher in evaluation.teachers.items() if name in top1}
+    return top1
 
 
 def _written(network: Staged, path: Path) -> tuple[str, int]:
@@ -89,13 +89,13 @@ def _written(network: Staged, path: Path) -> tuple[str, int]:
 
 
 def _latencies(files: dict[str, tuple[str, int]]) -> dict[str, list[Latency]]:
-    found: dict[str, list[Latency]] = {name: [] for name in files}
+    latencies: dict[str, list[Latency]] = {name: [] for name in files}
     for batch in BATCHES:
         for threads in sorted({1, all_threads()}):
             times = _run(do="time", files=files, batch=batch, threads=threads, seconds=SECONDS)
             for name, value in times.items():
-                found[name].append(Latency(batch=batch, threads=threads, seconds=value))
-    return found
+                latencies[name].append(Latency(batch=batch, threads=threads, seconds=value))
+    return latencies
 
 
 def _memory(path: str, side: int) -> int:

@@ -29,14 +29,14 @@ def times(files: dict[str, tuple[str, int]], batch: int, threads: int, seconds: 
     In turn, so that what else the machine does comes to all of them alike.
     """
     passes = {name: prepared(path, side, batch, threads) for name, (path, side) in files.items()}
-    found: dict[str, list[float]] = {name: [] for name in files}
+    durations: dict[str, list[float]] = {name: [] for name in files}
     end = time.perf_counter() + seconds * len(files)
-    while time.perf_counter() < end or min(map(len, found.values())) < LEAST:
+    while time.perf_counter() < end or min(map(len, durations.values())) < LEAST:
         for name, run in passes.items():
             begin = time.perf_counter()
             run()
-            found[name].append(time.perf_counter() - begin)
-    return {name: median(values) for name, values in found.items()}
+            durations[name].append(time.perf_counter() - begin)
+    return {name: median(values) for name, values in durations.items()}
 
 
 def memory(path: str, side: int, batch: int, threads: int) -> dict[str, Any]:

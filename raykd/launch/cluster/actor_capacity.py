@@ -73,12 +73,12 @@ def _per_actor(recipe: Recipe) -> dict[str, float]:
 def _mixes(node: Node, recipe: Recipe, most: int) -> list[int]:
     """By number of workers on a node: how many actors fit beside them."""
     worker = connection.per_worker(recipe)
-    found = []
+    actors = []
     for count in range(min(connection.fit(node, recipe), most) + 1):
         left: dict[str, Any] = {name: node.resources.get(name, 0.0) for name in _per_actor(recipe)}
         rooms = ((left[name] - count * worker.get(name, 0.0)) / amount for name, amount in _per_actor(recipe).items())
-        found.append(int(min(rooms) + 1e-9))
-    return found
+        actors.append(int(min(rooms) + 1e-9))
+    return actors
 
 
 def _largest(limits: Limits) -> list[Node]:

@@ -91,15 +91,15 @@ class Size:
 
 def networks(recipe: Recipe) -> list[str]:
     """The networks of a recipe as text."""
-    found = [f"student {recipe.student.name}"]
+    names = [f"student {recipe.student.name}"]
     for source in recipe.teachers.sources:
         if isinstance(source, Train):
-            found.append(f"{len(source.seeds)} teacher(s) {source.recipe.student.name}")
+            names.append(f"{len(source.seeds)} teacher(s) {source.recipe.student.name}")
         elif isinstance(source, Pretrained):
-            found.append(f"teacher {source.network.name}")
+            names.append(f"teacher {source.network.name}")
         elif isinstance(source, Run):
-            found.append(f"the teacher of {source.path}")
-    return found
+            names.append(f"the teacher of {source.path}")
+    return names
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -150,8 +150,8 @@ def _waited_too_long(workers: dict[int, WorkerStatus], timeout: float) -> bool:
 
 def full_node(error: BaseException) -> str:
     """The node that ran out of memory, if Ray killed workers for that; else ""."""
-    found = re.search(r"Memory on the node \(IP: ([^,]+),.*?\) was (.+?) \(", str(error), re.DOTALL)
-    return f"the memory of node {found[1]} was full ({found[2]}), so Ray killed workers there; " if found else ""
+    match = re.search(r"Memory on the node \(IP: ([^,]+),.*?\) was (.+?) \(", str(error), re.DOTALL)
+    return f"the memory of node {match[1]} was full ({match[2]}), so Ray killed workers there; " if match else ""
 
 
 def of_train(error: BaseException, size: Size, world: int) -> str:

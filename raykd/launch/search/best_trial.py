@@ -63,6 +63,6 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
             raise UserError(f"{place} has no checkpoint that can be read: it can't be evaluated")
         state.restore(checkpoint[0])
         distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
-        found, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=recipe.metrics)
-    figures = next(iter(found.values()))
+        networks, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=recipe.metrics)
+    figures = next(iter(networks.values()))
     return {**figures.means, "ece": figures.ece}

@@ -49,9 +49,9 @@ class SearchProgress(LiveTable, Callback):
             self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {line}")
 
     def _values(self, name: str) -> str:
-        found = self.trials.values(name)
+        values = self.trials.values(name)
         return "  ".join(
-            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in found.items()
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
         )
 
     def table(self) -> Table:

@@ -42,16 +42,16 @@ class Space:
 
 def read(search: Search) -> Space:
     """The space of a search; raises UserError for an invalid entry."""
-    found = Space(domains={}, grids={}, objects={}, simplexes=(), conditions={})
+    space = Space(domains={}, grids={}, objects={}, simplexes=(), conditions={})
     for key, entry in search.space.items():
-        found = _enter(found, key.replace("-", "_"), entry)
-    for field, condition in found.conditions.items():
-        if condition.field.replace("-", "_") not in found.fields:
+        space = _enter(space, key.replace("-", "_"), entry)
+    for field, condition in space.conditions.items():
+        if condition.field.replace("-", "_") not in space.fields:
             raise UserError(f"search: {field} depends on {condition.field}, which is not searched")
-    for field in found.fields:
+    for field in space.fields:
         if any(field == fixed or field.startswith(f"{fixed}.") for fixed in FIXED):
             raise UserError(f"search: {field} is the same for all trials; set it in the recipe")
-    return found
+    return space
 
 
 def _enter(space: Space, key: str, entry: Any) -> Space:
@@ -106,18 +106,18 @@ def label(value: Any) -> str:
 
 def values(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
     """The dotted overrides of a pick; fields whose condition does not hold are omitted."""
-    found = {field: _plain(value) for field, value in pick.items() if _holds(space, field, pick)}
+    chosen = {field: _plain(value) for field, value in pick.items() if _holds(space, field, pick)}
     for fields, total in space.simplexes:
         # Exponential variates, divided by their sum, are uniform on the simplex.
         parts = {field: -math.log(pick[field]) for field in fields}
-        found |= {field: total * part / sum(parts.values()) for field, part in parts.items()}
-    return found
+        chosen |= {field: total * part / sum(parts.values()) for field, part in parts.items()}
+    return chosen
 
 
 def overrides(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with labels replaced by their objects, sections before their fields."""
-    found = {k: space.objects[k][v] if k in space.objects else v for k, v in values(space, pick).items()}
-    return dict(sorted(found.items(), key=lambda item: item[0].count(".")))
+    chosen = {k: space.objects[k][v] if k in space.objects else v for k, v in values(space, pick).items()}
+    return dict(sorted(chosen.items(), key=lambda item: item[0].count(".")))
 
 
 def _holds(space: Space, field: str, pick: Mapping[str, Any]) -> bool:
@@ -166,14 +166,14 @@ def finite(space: Space) -> dict[str, list]:
 
 def describe(search: Search, space: Space) -> dict[str, str]:
     """Each searched field as text: "loguniform(0.001, 1.0)", "choice(2, 4)", "simplex, sums to 1"."""
-    found = {field: f"grid({', '.join(map(str, grid))})" for field, grid in space.grids.items()}
-    found |= {field: _words(domain) for field, domain in space.domains.items()}
+    texts = {field: f"grid({', '.join(map(str, grid))})" for field, grid in space.grids.items()}
+    texts |= {field: _words(domain) for field, domain in space.domains.items()}
     for fields, total in space.simplexes:
-        found |= {field: f"simplex({', '.join(fields)}; sum {total:g})" for field in fields}
+        texts |= {field: f"simplex({', '.join(fields)}; sum {total:g})" for field in fields}
     for field, condition in space.conditions.items():
         wanted = " or ".join(value if isinstance(value, str) else label(value) for value in condition.one_of)
-        found[field] += f" when {condition.field} is {wanted}"
-    return found
+        texts[field] += f" when {condition.field} is {wanted}"
+    return texts
 
 
 def _words(domain: Domain) -> str:

@@ -117,10 +117,10 @@ class TrialTable:
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["trial", "state", "metric", "seconds", "reason", *fields])
         for name, trial in sorted(self.trials.items()):
-            found = values(self.space, trial.pick)
+            chosen = values(self.space, trial.pick)
             metric = "" if trial.metric is None else trial.metric
             row = [name, trial.state, metric, round(trial.seconds, 3), trial.reason]
-            table.writerow([*row, *(found.get(name, "") for name in fields)])
+            table.writerow([*row, *(chosen.get(name, "") for name in fields)])
         self.place.write("trials.csv", text.getvalue())
 
     def counts(self) -> dict[str, int]:

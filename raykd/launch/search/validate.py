@@ -120,8 +120,8 @@ def teachers_of(base: Recipe, places: space.Space) -> list[Recipe]:
         raise UserError(
             f"search: {endless[0]} would train new teachers in every trial; search it in the teacher's own recipe"
         )
-    found = []
+    recipes = []
     for point in itertools.product(*(choices[field] for field in fields)):
         pick = dict(zip(fields, point))
-        found.append(override(base, {k: places.objects[k][v] if k in places.objects else v for k, v in pick.items()}))
-    return found
+        recipes.append(override(base, {k: places.objects[k][v] if k in places.objects else v for k, v in pick.items()}))
+    return recipes

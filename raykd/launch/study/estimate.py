@@ -111,13 +111,13 @@ class Estimate:
             cost.measured += hours * seconds
 
     def lines(self) -> list[str]:
-        found = []
+        lines = []
         for unit, cost in self.costs.items():
             by = [("as finished runs took", cost.of_runs), ("by steps timed here", cost.measured)]
             told = ", ".join(f"{duration(3600 * hours)} {how}" for how, hours in by if hours)
-            found.append(f"about {cost.hours:.2g} {unit}-hours ({told or 'nothing known'}), evaluations not counted")
-            found += [f"{count} run(s) can't be estimated: {reason}" for reason, count in cost.unknown.items()]
-        return found or ["nothing left to train"]
+            lines.append(f"about {cost.hours:.2g} {unit}-hours ({told or 'nothing known'}), evaluations not counted")
+            lines += [f"{count} run(s) can't be estimated: {reason}" for reason, count in cost.unknown.items()]
+        return lines or ["nothing left to train"]
 
     def _time(self, recipe: Recipe) -> float | str:
         key = json.dumps(essence(replace(recipe, seed=0), defaults=False), sort_keys=True)

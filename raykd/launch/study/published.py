@@ -17,13 +17,13 @@ def published(cells: list[Cell], files: tuple[str, ...], folder: Path) -> list[Q
     by_pair: dict[tuple[str, str], list[PublishedFigure]] = {}
     for figure in figures:
         by_pair.setdefault((figure.dataset.casefold(), figure.student.casefold()), []).append(figure)
-    found = []
+    quoted = []
     for cell in cells:
         quotes = cell.column.published
         for figure in by_pair.get((quotes.dataset.casefold(), quotes.student.casefold()), []):
             if quotes.student and _is_of(figure, cell):
-                found.append(_quoted(figure, cell))
-    return found
+                quoted.append(_quoted(figure, cell))
+    return quoted
 
 
 def _is_of(figure: PublishedFigure, cell: Cell) -> bool:

@@ -11,11 +11,11 @@ from raykd.storage.folder import Folder
 
 def wanted(recipe: Recipe) -> list[Recipe]:
     """The recipe of every teacher that is trained first, in order."""
-    found = []
+    recipes = []
     for source in recipe.teachers.sources:
         if isinstance(source, Train):
-            found += [dataclasses.replace(source.recipe, seed=seed) for seed in source.seeds]
-    return found
+            recipes += [dataclasses.replace(source.recipe, seed=seed) for seed in source.seeds]
+    return recipes
 
 
 def run_name(recipe: Recipe) -> str:

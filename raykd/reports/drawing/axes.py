@@ -119,13 +119,13 @@ def clipped(name: str, width: float) -> str:
 def spread_out(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Places at least `gap` apart and within [low, high] as far as they fit, in the order of the wanted ones."""
     order = sorted(range(len(places)), key=lambda i: places[i])
-    found = [0.0] * len(places)
+    spread = [0.0] * len(places)
     floor = low
     for i in order:
-        found[i] = max(places[i], floor)
-        floor = found[i] + gap
+        spread[i] = max(places[i], floor)
+        floor = spread[i] + gap
     ceiling = high
     for i in reversed(order):
-        found[i] = min(found[i], ceiling)
-        ceiling = found[i] - gap
-    return found
+        spread[i] = min(spread[i], ceiling)
+        ceiling = spread[i] - gap
+    return spread

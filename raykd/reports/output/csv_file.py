@@ -5,6 +5,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from statistics import fmean
 
 from raykd.reports.measures import Entry
 from raykd.reports.output.text import epochs
@@ -55,10 +56,10 @@ def figures(item: Entry) -> dict[str, object]:
 
 def mean_agreement(item: Entry) -> tuple[float, float]:
     """Agreement with the teachers (share of equal top-1, KL), their mean where there are several."""
-    found = list(item.agreement.values())
-    if not found:
+    agreements = list(item.agreement.values())
+    if not agreements:
         return math.nan, math.nan
-    return sum(top1.mean for top1, _ in found) / len(found), sum(kl.mean for _, kl in found) / len(found)
+    return fmean(top1.mean for top1, _ in agreements), fmean(kl.mean for _, kl in agreements)
 
 
 def comparison(items: Sequence[Entry]) -> str:

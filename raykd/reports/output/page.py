@@ -76,7 +76,7 @@ def _ranks(table: Table) -> Drawn:
 
 
 def _cost_of_rows(table: Table) -> Drawn:
-    means = {row: found for row in table.rows if (found := table.mean_over_columns(row))}
+    means = {row: mean for row in table.rows if (mean := table.mean_over_columns(row))}
     points = [Point(row, hours, accuracy, float("nan")) for row, (hours, accuracy) in means.items()]
     drawing = scatter(points, x_label="device-hours of one run", y_label="top-1") if len(points) > 1 else ""
     legend = [] if labelled(len(points)) else [point.name for point in points]
@@ -116,25 +116,25 @@ def overview(items: Sequence[Entry]) -> list[Drawn]:
     notes = ["Mean over seeds; the band is their least and most."] if any(item.last.n > 1 for item in items) else []
     teacher = teacher_line(items)
     drawing = lines(curves, y_label="top-1", y_format=percent, most=1, reference=teacher, from_start=False)
-    found = [Drawn("Top-1 by epoch", drawing, " ".join(notes))]
+    figures = [Drawn("Top-1 by epoch", drawing, " ".join(notes))]
     for title, label, value in SCATTERS:
         points = [Point(item.label, value(item), item.last.mean, item.last.deviation) for item in items]
         if len({point.x for point in points}) > 1:
-            found.append(Drawn(title, scatter(points, x_label=label.format(unit=items[0].unit), y_label="top-1")))
-    return [*found, against_latency(items)]
+            figures.append(Drawn(title, scatter(points, x_label=label.format(unit=items[0].unit), y_label="top-1")))
+    return [*figures, against_latency(items)]
 
 
 def against_latency(items: Sequence[Entry]) -> Drawn:
     """Students and teachers that `raykd export --measure` has timed; an empty drawing where there are none."""
     points = [Point(item.label, 1000 * item.latency.mean, item.last.mean, item.last.deviation) for item in items]
     measured = [run.deployment for item in items for run in item.row.runs if run.deployment]
-    teachers = {teacher.name: teacher for found in measured for teacher in found.networks[1:]}
+    teachers = {teacher.name: teacher for deployment in measured for teacher in deployment.networks[1:]}
     points += [
         Point(f"teacher {name}", 1000 * teacher.latency(1, 1), teacher.top1, float("nan"))
         for name, teacher in teachers.items()
         if teacher.top1 == teacher.top1
     ]
-    machines = "; ".join(dict.fromkeys(found.machine for found in measured))
+    machines = "; ".join(dict.fromkeys(deployment.machine for deployment in measured))
     note = f"By onnxruntime on {machines}." if machines.count(";") == 0 else f"On several machines: {machines}."
     drawing = scatter(points, x_label="ms of one image on one thread", y_label="top-1")
     legend = [] if labelled(len(points)) else [point.name for point in points]
@@ -149,53 +149,53 @@ SCATTERS: list[tuple[str, str, Callable[[Entry], float]]] = [
 
 def teacher_line(items: Sequence[Entry]) -> tuple[str, float] | None:
     """The best teacher's top-1 that most rows were taught with; None where there is none."""
-    found = [item.teacher.mean for item in items if item.teacher.n]
-    if not found:
+    accuracies = [item.teacher.mean for item in items if item.teacher.n]
+    if not accuracies:
         return None
-    alike = len({round(value, 4) for value in found}) == 1
-    return ("teacher" if alike else "best teacher"), max(found)
+    alike = len({round(value, 4) for value in accuracies}) == 1
+    return ("teacher" if alike else "best teacher"), max(accuracies)
 
 
 def teachers(items: Sequence[Entry]) -> list[dict[str, Any]]:
     """Agreement with each teacher of the rows that have several; of a single one the table tells all."""
-    found = []
+    rows = []
     for item in items:
         if len(item.agreement) < 2:
             continue
         evaluation = item.row.runs[0].evaluation
         for of, (top1, kl) in item.agreement.items():
             teacher = evaluation.teachers.get(of) if evaluation else None
-            found.append({"method": item.label, "teacher": of, "top1": top1, "kl": kl, "about": teacher})
-    return found
+            rows.append({"method": item.label, "teacher": of, "top1": top1, "kl": kl, "about": teacher})
+    return rows
 
 
 def ensembles(items: Sequence[Entry]) -> list[dict[str, Any]]:
     """What several teachers of a row predict together."""
-    found = []
+    rows = []
     for item in items:
         evaluation = item.row.runs[0].evaluation
         if evaluation and {"mean", "vote"} <= evaluation.ensemble.keys():
-            found.append({"method": item.label, **evaluation.ensemble})
-    return found
+            rows.append({"method": item.label, **evaluation.ensemble})
+    return rows
 
 
 def classes(items: Sequence[Entry]) -> dict[str, Any] | None:
     """Gains of each class over the baseline: rows in one order, bars of all methods on one scale."""
     gains = {item.label: measures.class_gains(item) for item in items}
-    gains = {label: found for label, found in gains.items() if found}
+    gains = {label: gain for label, gain in gains.items() if gain}
     if not gains:
         return None
     base = next(item.baseline.row for item in items if item.baseline.row and item.label in gains)
-    names = [name for name in measures.class_accuracy(base) if all(name in found for found in gains.values())]
-    change = {name: sum(abs(found[name]) for found in gains.values()) for name in names}
+    names = [name for name in measures.class_accuracy(base) if all(name in gain for gain in gains.values())]
+    change = {name: sum(abs(gain[name]) for gain in gains.values()) for name in names}
     shown = set(sorted(names, key=lambda name: -change[name])[:MOST_CLASSES])
     kept = [name for name in names if name in shown]
-    largest = max((abs(found[name]) for found in gains.values() for name in kept), default=0) or 1.0
+    largest = max((abs(gain[name]) for gain in gains.values() for name in kept), default=0) or 1.0
     return {
         "methods": list(gains),
         "baseline": base.label,
         "accuracy": measures.class_accuracy(base),
-        "rows": [(name, [(found[name], abs(found[name]) / largest) for found in gains.values()]) for name in kept],
+        "rows": [(name, [(gain[name], abs(gain[name]) / largest) for gain in gains.values()]) for name in kept],
         "hidden": len(names) - len(kept),
         "largest": largest,
     }

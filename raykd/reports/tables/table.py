@@ -189,10 +189,10 @@ def mark(is_best: bool, p: float) -> Mark:
 
 def _teachers(columns: Sequence[str], lists: Mapping[tuple[str, str], list[Cell]]) -> dict[str, Spread]:
     """Top-1 of the teachers of a column's runs, one that several runs share once."""
-    found: dict[str, set[float]] = {}
+    by_column: dict[str, set[float]] = {}
     for (_, column), cells in lists.items():
-        found.setdefault(column, set()).update(cell.teacher for cell in cells if cell.teacher is not None)
-    return {column: spread(sorted(found[column])) for column in columns if found.get(column)}
+        by_column.setdefault(column, set()).update(cell.teacher for cell in cells if cell.teacher is not None)
+    return {column: spread(sorted(by_column[column])) for column in columns if by_column.get(column)}
 
 
 def complete_columns(
