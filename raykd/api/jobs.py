@@ -106,11 +106,11 @@ def send(request: Request, say: Say) -> Submitted:
     client = jobs.connect(address)
     with temporary_folder() as folder:
         recipe, root, size = _packed(request, Path(folder))
-        told = _add_key(Path(folder), request, address)
+        key_note = _add_key(Path(folder), request, address)
         job = jobs.Job(request.command, recipe, arguments, request.name)
         job_id = jobs.submit(client, job, Path(folder))
     say(f"job {job_id}: {job.entrypoint}")
-    say(f"  sent {jobs.in_words(size)} of {root}; W&B key: {told}")
+    say(f"  sent {jobs.in_words(size)} of {root}; W&B key: {key_note}")
     say(f"  dashboard {address.rstrip('/')}/#/jobs/{job_id}")
     return Submitted(job_id, address, client)
 
@@ -121,8 +121,8 @@ def check(address: str, storage: str, words: Sequence[str]) -> None:
         raise UserError("address: missing; give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
     for word in (storage, *words):
         if masked(word) != word:
-            said = "all who see the dashboard can read the job's command; set credentials there"
-            raise UserError(f"{masked(word)}: {said}")
+            why = "all who see the dashboard can read the job's command; set credentials there"
+            raise UserError(f"{masked(word)}: {why}")
     if storage and "://" not in storage and not storage.startswith(("/", "~")):
         raise UserError(f"storage: {storage!r} is relative; on the cluster only an absolute path or a URI lasts")
 

@@ -84,7 +84,7 @@ def tune_started(begun: Start, samples: int, max_concurrent: int) -> "FinishedSe
     from raykd.launch.search.search import search
     from raykd.launch.search.validate import search_of
 
-    wanted = search_of(begun.recipe)
-    samples, most = samples or wanted.samples, max_concurrent or wanted.max_concurrent
-    recipe = replace(begun.recipe, search=replace(wanted, samples=samples, max_concurrent=most))
+    settings = search_of(begun.recipe)
+    samples, most = samples or settings.samples, max_concurrent or settings.max_concurrent
+    recipe = replace(begun.recipe, search=replace(settings, samples=samples, max_concurrent=most))
     return search(begun.loaded, recipe, begun.name, begun.storage, begun.display)

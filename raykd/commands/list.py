@@ -20,11 +20,11 @@ def run(arguments: Sequence[str]) -> int:
     console = Terminal(width=None if sys.stdout.isatty() else 400)
     if arguments and arguments[0] == "runs":
         return _runs(arguments[1:], console)
-    wanted = list(arguments) or list(LISTS)
-    for name in wanted:
+    names = list(arguments) or list(LISTS)
+    for name in names:
         if name not in LISTS:
             raise UserError(f"unknown list {name!r}; there are {', '.join(LISTS)}, runs")
-    for name in wanted:
+    for name in names:
         for title, rows in LISTS[name]().items():
             table = Table(box=None, pad_edge=False, show_header=False, title=title)
             table.title_justify, table.title_style = "left", "bold"

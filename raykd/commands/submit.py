@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     from raykd.launch.jobs.submit import arguments_without
 
     console = Terminal()
-    kept = [word for word in arguments_without(arguments[1:], OWN) if word not in FLAGS]
+    passed_on = [word for word in arguments_without(arguments[1:], OWN) if word not in FLAGS]
     request = jobs.Request(
         loaded=loaded,
         recipe=chosen.recipe,
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         storage=chosen.storage,
         command=chosen.command,
         wandb_key=chosen.wandb_key,
-        arguments=tuple(kept),
+        arguments=tuple(passed_on),
     )
     job = jobs.send(request, console.print)
     controls = f"ray job logs -f {job.id}, stop it with ray job stop {job.id} (RAY_API_SERVER_ADDRESS={job.address})"

@@ -50,11 +50,11 @@ def write_onnx(deployed: Deployed, path: Path, preprocess: bool = False) -> str:
 
     images, which = check_images(deployed.data)
     graph = float_graph(deployed.model, images)
-    said = compared(runner(graph), deployed, images, which)
+    check = compared(runner(graph), deployed, images, which)
     if preprocess:
         return write_preprocessed(deployed, graph, path)
     save(graph, path, deployed.described())
-    return said
+    return check
 
 
 def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **about: object) -> str:
@@ -63,17 +63,17 @@ def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **ab
     from raykd.deploy.onnx.preprocess import PIXELS, PROBABILITIES, compared_with_evaluation, with_preprocessing
 
     pictures, which = check_pictures(deployed.data)
-    whole = with_preprocessing(graph, deployed.data)
-    difference = compared_with_evaluation(whole, graph, deployed.data, pictures)
-    save(whole, path, deployed.described(input=PIXELS, output=PROBABILITIES, **about))
+    preprocessed = with_preprocessing(graph, deployed.data)
+    difference = compared_with_evaluation(preprocessed, graph, deployed.data, pictures)
+    save(preprocessed, path, deployed.described(input=PIXELS, output=PROBABILITIES, **about))
     return f"pixels to probabilities, within {difference:.0e} of the evaluation's on {which}"
 
 
 @torch.inference_mode()
 def compared(exported: Callable[[Tensor], Tensor], deployed: Deployed, images: Tensor, which: str) -> str:
     """Say how far an exported network is from the original; raises RuntimeError where it is another network."""
-    wanted, exported_logits = deployed.model(images), exported(images)
-    difference = (exported_logits - wanted).abs().max().item()
-    if not difference <= 1e-3 * max(1.0, wanted.abs().max().item()):
+    logits, exported_logits = deployed.model(images), exported(images)
+    difference = (exported_logits - logits).abs().max().item()
+    if not difference <= 1e-3 * max(1.0, logits.abs().max().item()):
         raise RuntimeError(f"the exported network's logits differ from the original's by {difference:.2e}")
     return f"logits within {difference:.0e} of the original's on {which}"

@@ -37,20 +37,25 @@ def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float
     accuracy = partial(top1, loader=partial(_loader, deployed.data, prepared))
     of_float = accuracy(graph)
     with temporary_folder() as folder:
-        made = within(Quantizer(graph, images, folder), graph, of_float - max_loss / 100, accuracy)
-    if 100 * (of_float - made.top1) > max_loss:
-        raise UserError(f"--max-loss {max_loss:g}: int8 costs {100 * (of_float - made.top1):.2f} points all the same")
-    of_int8 = made.top1
+        int8 = within(Quantizer(graph, images, folder), graph, of_float - max_loss / 100, accuracy)
+    if 100 * (of_float - int8.top1) > max_loss:
+        raise UserError(f"--max-loss {max_loss:g}: int8 costs {100 * (of_float - int8.top1):.2f} points all the same")
+    of_int8 = int8.top1
     if deployed.data.validation and prepared.test is not None:  # it has chosen the layers: the test split has not
         on_test = partial(top1, loader=partial(_loader, replace(deployed.data, validation=0.0), prepared))
-        of_float, of_int8 = on_test(graph), on_test(made.graph)
-    about = {"top1": of_int8, "float32_top1": of_float, "float32_layers": made.in_float, "calibration": len(images)}
+        of_float, of_int8 = on_test(graph), on_test(int8.graph)
+    about = {
+        "top1": of_int8,
+        "float32_top1": of_float,
+        "float32_layers": int8.in_float,
+        "calibration": len(images),
+    }
     if preprocess:
-        write_preprocessed(deployed, made.graph, path, **about)
+        write_preprocessed(deployed, int8.graph, path, **about)
     else:
-        save(made.graph, path, deployed.described(**about))
+        save(int8.graph, path, deployed.described(**about))
     split = "test split" if prepared.test is not None else "part held out of the training split"
-    return _said(of_int8, of_float, made.in_float, split)
+    return _said(of_int8, of_float, int8.in_float, split)
 
 
 def _loader(data: Data, prepared: Prepared) -> TestLoader:

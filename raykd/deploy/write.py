@@ -40,12 +40,12 @@ def write(
         if path.name.endswith(INT8):
             from raykd.deploy.int8_file import write_int8
 
-            said = write_int8(deployed, temporary, preprocess, max_loss, calibration)
+            summary = write_int8(deployed, temporary, preprocess, max_loss, calibration)
         elif path.suffix == ".onnx":
-            said = write_onnx(deployed, temporary, preprocess)
+            summary = write_onnx(deployed, temporary, preprocess)
         else:
-            said = (write_pt2 if path.suffix == ".pt2" else write_safetensors)(deployed, temporary)
-    return f"{said}, {path.stat().st_size:,} bytes"
+            summary = (write_pt2 if path.suffix == ".pt2" else write_safetensors)(deployed, temporary)
+    return f"{summary}, {path.stat().st_size:,} bytes"
 
 
 def _is_folder(to: str) -> bool:

@@ -36,9 +36,9 @@ def put(section: Any, path: list[str], value: Any, name: str) -> Any:
 
 def _of_type(value: Any, kind: Any, name: str) -> Any:
     """The value as its field holds it: 3 in a field of floats is 3.0, and so is each of several."""
-    made = from_dict(to_dict(value), kind, name)
-    numbers = made if isinstance(made, tuple) else (made,)
-    return made if all(isinstance(number, float) for number in numbers) else value
+    converted = from_dict(to_dict(value), kind, name)
+    numbers = converted if isinstance(converted, tuple) else (converted,)
+    return converted if all(isinstance(number, float) for number in numbers) else value
 
 
 def value_at(section: Any, path: list[str]) -> Any:

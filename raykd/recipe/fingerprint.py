@@ -67,8 +67,8 @@ def _has_no_effect(field: dataclasses.Field[Any] | None, name: str, value: Any) 
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return made if made is dataclasses.MISSING else effective(to_dict(made), defaults=False)
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return default if default is dataclasses.MISSING else effective(to_dict(default), defaults=False)
 
 
 @functools.cache

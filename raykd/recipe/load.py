@@ -189,8 +189,8 @@ def _sources_beside(path: Path) -> list[Path]:
     """Folders that the user's modules are imported from of a recipe that a search has left, its best one."""
     if not (path.parent / "search.json").is_file():
         return []
-    kept = path.parent / "source"
-    return sorted({kept, *(file.parent for file in kept.rglob("*.py"))}, reverse=True)
+    source = path.parent / "source"
+    return sorted({source, *(file.parent for file in source.rglob("*.py"))}, reverse=True)
 
 
 def _import(path: Path, name: str) -> Any:

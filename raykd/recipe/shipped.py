@@ -41,8 +41,8 @@ def names(kind: str = "recipe") -> list[str]:
 
 def close_to(name: str) -> str:
     """The shipped recipe that somebody may have meant; empty: none."""
-    wanted = name.removesuffix(".py").removeprefix("./").removeprefix("recipes/")
-    return wanted if path_of(wanted) else next(iter(get_close_matches(wanted, [*names(), *names("study")], 1)), "")
+    stem = name.removesuffix(".py").removeprefix("./").removeprefix("recipes/")
+    return stem if path_of(stem) else next(iter(get_close_matches(stem, [*names(), *names("study")], 1)), "")
 
 
 def recipe_files(below: Path, kind: str = "recipe") -> Iterator[Path]:

@@ -17,8 +17,8 @@ def to_source(recipe: Recipe, docstring: str) -> str:
 def _imports(names: dict[str, str]) -> str:
     lines = [f"import {module}" for name, module in names.items() if name == module]
     for module in set(names.values()):
-        wanted = sorted(name for name, home in names.items() if home == module != name)
-        lines += [f"from {module} import {', '.join(wanted)}"] if wanted else []
+        imported = sorted(name for name, home in names.items() if home == module != name)
+        lines += [f"from {module} import {', '.join(imported)}"] if imported else []
     return "\n".join(sorted(lines))
 
 
@@ -45,8 +45,8 @@ def _call(opening: str, parts: list[str], closing: str, depth: int) -> str:
 def _is_default(value: Any, field: dataclasses.Field[Any]) -> bool:
     """Equal to the default and of its class: a subclass without fields of its own may compare equal."""
     here = getattr(value, field.name)
-    made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-    return made is not dataclasses.MISSING and type(here) is type(made) and here == made
+    default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    return default is not dataclasses.MISSING and type(here) is type(default) and here == default
 
 
 def _name(cls: type, names: dict[str, str]) -> str:

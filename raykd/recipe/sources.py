@@ -54,13 +54,13 @@ def _imported(name: str, file: Path) -> Iterator[str]:
     package = getattr(sys.modules[name], "__package__", None) or ""
     for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
         if isinstance(node, ast.Import):
-            wanted = [alias.name for alias in node.names]
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             start = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            wanted = [f"{start}.{alias.name}" for alias in node.names]
+            names = [f"{start}.{alias.name}" for alias in node.names]
         else:
             continue
-        for dotted in wanted:
+        for dotted in names:
             parts = dotted.split(".")
             yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
 

@@ -175,17 +175,17 @@ def _teachers(of_column: Teachers, row: Row) -> Teachers:
     """The first of a column's teachers, as many as the row wants."""
     if not row.method.uses_teachers or not row.teachers:
         return Teachers()
-    there = list(_each(of_column.sources))
-    if len(there) < row.teachers:
-        raise UserError(f"it needs {row.teachers} teacher(s), and the column has {len(there)}")
-    kept: list[Teacher] = []
-    for source in there[: row.teachers]:
-        last = kept[-1] if kept else None
+    available = list(_each(of_column.sources))
+    if len(available) < row.teachers:
+        raise UserError(f"it needs {row.teachers} teacher(s), and the column has {len(available)}")
+    chosen: list[Teacher] = []
+    for source in available[: row.teachers]:
+        last = chosen[-1] if chosen else None
         if isinstance(last, Train) and isinstance(source, Train) and last.recipe == source.recipe:
-            kept[-1] = replace(last, seeds=(*last.seeds, *source.seeds))
+            chosen[-1] = replace(last, seeds=(*last.seeds, *source.seeds))
         else:
-            kept.append(source)
-    return replace(of_column, sources=tuple(kept))
+            chosen.append(source)
+    return replace(of_column, sources=tuple(chosen))
 
 
 def _each(sources: Iterable[Teacher]) -> Iterator[Teacher]:
@@ -223,7 +223,7 @@ def _check_names(kind: str, names: list[str]) -> None:
 
 
 def _expect(where: str, names: Iterable[str], kind: str, known: Iterable[Row | Column]) -> None:
-    there = [each.name for each in known]
+    existing = [each.name for each in known]
     for name in names:
-        if name not in there:
-            raise UserError(f"{where}: {name!r} is no {kind} of the study; there are {'; '.join(there)}")
+        if name not in existing:
+            raise UserError(f"{where}: {name!r} is no {kind} of the study; there are {'; '.join(existing)}")

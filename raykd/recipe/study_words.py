@@ -84,36 +84,36 @@ def _overridden(cell: Cell, overrides: Overrides, known: dict[tuple[Option, ...]
     if not cell.recipe.teachers.sources:
         shared = [option for option in shared if not option[0].startswith("--teachers.")]
     own = [option for name, changes in overrides.rows if name == cell.row.name for option in changes]
-    wanted = tuple(shared + own)
-    if not wanted:
+    words = tuple(shared + own)
+    if not words:
         return cell
     try:
-        return replace(cell, recipe=_changed(cell.recipe, wanted, known))
+        return replace(cell, recipe=_changed(cell.recipe, words, known))
     except UserError as error:
         raise UserError(f"row {cell.row.name}, column {cell.column.name}: {error}") from None
 
 
-def _changed(recipe: Recipe, wanted: tuple[Option, ...], known: dict[tuple[Option, ...], dict[str, Any]]) -> Recipe:
+def _changed(recipe: Recipe, words: tuple[Option, ...], known: dict[tuple[Option, ...], dict[str, Any]]) -> Recipe:
     """Words are read once, for the first cell that takes them: reading takes a quarter of a second."""
-    if wanted in known:
+    if words in known:
         try:
-            changed: Recipe = change(recipe, known[wanted])
+            changed: Recipe = change(recipe, known[words])
             return changed
         except UserError:  # a field of another kind, or none: the command line's own message says so best
             pass
-    made: Recipe = parse(Recipe, recipe, [word for option in wanted for word in option], "raykd study", "")
-    known[wanted] = dict(_value(made, option[0]) for option in wanted)
-    return made
+    parsed: Recipe = parse(Recipe, recipe, [word for option in words for word in option], "raykd study", "")
+    known[words] = dict(_value(parsed, option[0]) for option in words)
+    return parsed
 
 
-def _value(made: Recipe, word: str) -> tuple[str, Any]:
+def _value(recipe: Recipe, word: str) -> tuple[str, Any]:
     """An option's dotted field and the value that it got; --precision.no-tf32 is precision.tf32."""
     path = word.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
     if path[0] in ("seed", "search"):
         raise UserError(f"{word}: the study gives it; use --seeds, or change the study's file")
     try:
-        value = value_at(made, path)
+        value = value_at(recipe, path)
     except LookupError:
         path[-1] = path[-1].removeprefix("no_")
-        value = value_at(made, path)
+        value = value_at(recipe, path)
     return ".".join(path), value

@@ -77,19 +77,19 @@ def _rows(section: str, method: str, groups: list[list[RunRecord]]) -> list[Row]
 
 
 def new_row(section: str, method: str, variant: str, runs: list[RunRecord]) -> Row:
-    kept, repeats = each_seed_once(runs)
-    return Row(section=section, method=method, variant=variant, name=stem(kept[0]), runs=kept, repeats=repeats)
+    distinct, repeats = each_seed_once(runs)
+    return Row(section=section, method=method, variant=variant, name=stem(distinct[0]), runs=distinct, repeats=repeats)
 
 
 def each_seed_once(group: list[RunRecord]) -> tuple[tuple[RunRecord, ...], tuple[Repeat, ...]]:
     """Runs of one row by seed, and repetitions of them, which would inflate n."""
-    kept: dict[frozenset, RunRecord] = {}
+    first_of: dict[frozenset, RunRecord] = {}
     repeats = []
     for run in sorted(group, key=lambda run: (run.labels.seed, run.name)):
-        first = kept.setdefault(frozenset({**run.settings, "seed": run.labels.seed}.items()), run)
+        first = first_of.setdefault(frozenset({**run.settings, "seed": run.labels.seed}.items()), run)
         if first is not run:
             repeats.append(Repeat(run=run, kept=first))
-    return tuple(kept.values()), tuple(repeats)
+    return tuple(first_of.values()), tuple(repeats)
 
 
 def stem(record: RunRecord) -> str:
@@ -126,11 +126,11 @@ def _unique(texts: list[str], names: list[str]) -> list[str]:
     return [f"{name}: {text}" if texts.count(text) > 1 else text for text, name in zip(texts, names, strict=True)]
 
 
-def find_baseline(rows: list[Row], row: Row, wanted: str) -> Baseline:
+def find_baseline(rows: list[Row], row: Row, name: str) -> Baseline:
     """The baseline of a row in the same section: same student, data and length."""
-    wanted = wanted.casefold()
-    named = [r for r in rows if wanted in (r.label.casefold(), r.name.casefold())]
-    named = named or [r for r in rows if r.method.casefold() == wanted]
+    name = name.casefold()
+    named = [r for r in rows if name in (r.label.casefold(), r.name.casefold())]
+    named = named or [r for r in rows if r.method.casefold() == name]
     if row in named:
         return Baseline(row=None)
     against = {id(r): obstacles(r.runs[0].recipe, row.runs[0].recipe) for r in named}
@@ -150,8 +150,8 @@ def obstacles(baseline: dict[str, Any], recipe: dict[str, Any]) -> list[str]:
     return [f"{name} ({shown(baseline, name)}, here {shown(recipe, name)})" for name in names]
 
 
-def check_baseline(rows: list[Row], wanted: str) -> None:
+def check_baseline(rows: list[Row], baseline: str) -> None:
     """Raise UserError if no row has the name given by --baseline."""
-    if not any(wanted.casefold() in (name.casefold() for name in (row.method, row.label, row.name)) for row in rows):
+    if not any(baseline.casefold() in (name.casefold() for name in (row.method, row.label, row.name)) for row in rows):
         known = ", ".join(sorted({name for row in rows for name in (row.method, row.name)}))
-        raise UserError(f"no finished run of the baseline {wanted!r}: --baseline takes one of {known}")
+        raise UserError(f"no finished run of the baseline {baseline!r}: --baseline takes one of {known}")

@@ -30,29 +30,29 @@ def curve(name: str, runs: Iterable[Iterable[tuple[float, float]]], points: int 
                 by_epoch.setdefault(epoch, []).append(value)
     epochs = sorted(by_epoch)
     values = [by_epoch[epoch] for epoch in epochs]
-    whole = Curve(
+    full = Curve(
         name=name,
         epochs=epochs,
         mean=[sum(v) / len(v) for v in values],
         low=[min(v) for v in values],
         high=[max(v) for v in values],
     )
-    return thinned(whole, points)
+    return thinned(full, points)
 
 
-def thinned(whole: Curve, points: int) -> Curve:
+def thinned(full: Curve, points: int) -> Curve:
     """At most `points` of a curve: equal stretches by their last epoch and value, the band over all of a stretch."""
-    size = len(whole.epochs)
+    size = len(full.epochs)
     if size <= points:
-        return whole
+        return full
     ends = [round((i + 1) * size / points) for i in range(points)]
     spans = list(zip([0, *ends], ends))
     return Curve(
-        name=whole.name,
-        epochs=[whole.epochs[end - 1] for end in ends],
-        mean=[whole.mean[end - 1] for end in ends],
-        low=[min(whole.low[start:end]) for start, end in spans],
-        high=[max(whole.high[start:end]) for start, end in spans],
+        name=full.name,
+        epochs=[full.epochs[end - 1] for end in ends],
+        mean=[full.mean[end - 1] for end in ends],
+        low=[min(full.low[start:end]) for start, end in spans],
+        high=[max(full.high[start:end]) for start, end in spans],
     )
 
 

@@ -27,14 +27,14 @@ def settings(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def without_seeds(fields: dict[str, Any]) -> dict[str, Any]:
     """The settings that the runs of one row have in common: each list of seeds counts by its length alone."""
-    kept = {}
+    common = {}
     for name, value in fields.items():
         leaf = name.rpartition(".")[2]
         if leaf == "seeds":
-            kept[name] = f"{len(value)} of them"
+            common[name] = f"{len(value)} of them"
         elif leaf != "seed":
-            kept[name] = value
-    return kept
+            common[name] = value
+    return common
 
 
 def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:

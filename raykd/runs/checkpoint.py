@@ -150,16 +150,16 @@ def broadcast(message: bytes, device: torch.device) -> bytes:
 def prune(run: Folder, keep: int) -> None:
     """Delete all but the `keep` newest and the best by top-1, and older incomplete ones that a crash left."""
     complete = stamps(run)
-    whole = {f"step-{stamp.step:09d}" for stamp in complete}
+    names = {f"step-{stamp.step:09d}" for stamp in complete}
     for name in _folders(run):
-        if name not in whole and complete and name < f"step-{complete[-1].step:09d}":
+        if name not in names and complete and name < f"step-{complete[-1].step:09d}":
             run.delete(f"{FOLDER}/{name}")
     scored = [stamp for stamp in complete if stamp.top1 is not None]
-    kept = {stamp.step for stamp in complete[-keep:]} | {
+    retained = {stamp.step for stamp in complete[-keep:]} | {
         max(scored, key=lambda s: (s.top1, s.step)).step for _ in scored[:1]
     }
     for stamp in complete:
-        if stamp.step not in kept:
+        if stamp.step not in retained:
             run.delete(f"{FOLDER}/step-{stamp.step:09d}")
 
 

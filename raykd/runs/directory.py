@@ -55,10 +55,10 @@ def trained_teachers(run: Folder) -> list[str]:
 
     If they no longer exist, as the storage was moved or renamed: those of the same name above the run.
     """
-    there = run.read_json("teachers.json") if run.exists("teachers.json") else []
-    if not isinstance(there, list) or not all(isinstance(place, str) for place in there):
+    places = run.read_json("teachers.json") if run.exists("teachers.json") else []
+    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
         raise UserError(f"{run}/teachers.json was changed or damaged: restore it from a copy")
-    return [where_it_is_now(run, place) for place in there]
+    return [where_it_is_now(run, place) for place in places]
 
 
 def where_it_is_now(run: Folder, place: str) -> str:
@@ -80,10 +80,10 @@ def is_of(run: Folder, recipe: Recipe) -> bool:
 def refuse_other(run: Folder, recipe: Recipe) -> None:
     """Raise UserError, naming the fields that differ, if the existing run is of another recipe."""
     try:
-        there = recipe_of(run)
+        stored = recipe_of(run)
     except UserError as error:
         raise UserError(f"can't continue the run of that name: {error}; or give another --name") from None
-    differing = differences(essence(there), essence(recipe))
+    differing = differences(essence(stored), essence(recipe))
     if not differing:
         return
     if all(line.startswith("epochs (") for line in differing):
@@ -148,10 +148,10 @@ def claim(run: Folder, workers: int) -> str:
 
 def other_data(run: Folder, prepared: Prepared) -> str:
     """A message if the run was trained on other data than these, else ""."""
-    there = run.read_json("data.json") if run.exists("data.json") else {"identity": prepared.identity}
-    if not isinstance(there, dict) or there.get("identity") == prepared.identity:
+    stored = run.read_json("data.json") if run.exists("data.json") else {"identity": prepared.identity}
+    if not isinstance(stored, dict) or stored.get("identity") == prepared.identity:
         return ""
-    was, now = (f"{x} training images of {c} classes" for x, c in (_shown(there), _shown(about_data(prepared))))
+    was, now = (f"{x} training images of {c} classes" for x, c in (_shown(stored), _shown(about_data(prepared))))
     return f"the data have changed since this run began: {was} then, {now} now, or other ones"
 
 

@@ -201,12 +201,12 @@ def description(recipe: dict[str, Any], name: str, job_type: str) -> dict[str, A
     }
 
 
-def _mode(wanted: str, say: Callable[[str], None]) -> str:
+def _mode(mode: str, say: Callable[[str], None]) -> str:
     """online, offline or disabled; WANDB_MODE applies if the recipe says auto."""
-    if wanted == "auto" and os.environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
-        wanted = os.environ["WANDB_MODE"]
-    if wanted in ("offline", "disabled"):
-        return wanted
+    if mode == "auto" and os.environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
+        mode = os.environ["WANDB_MODE"]
+    if mode in ("offline", "disabled"):
+        return mode
     trouble = server.unreachable()
     if trouble:
         say(f"W&B: {trouble}, so the run is logged offline; raykd sync uploads it")

@@ -22,27 +22,25 @@ class Quantized:
     in_float: tuple[str, ...]
 
 
-def within(
-    quantizer: Quantizer, graph: ModelProto, wanted: float, accuracy: Callable[[ModelProto], float]
-) -> Quantized:
-    """An int8 graph whose accuracy, in [0, 1], is at least `wanted`, with as few layers in float as bisection finds.
+def within(quantizer: Quantizer, graph: ModelProto, least: float, accuracy: Callable[[ModelProto], float]) -> Quantized:
+    """An int8 graph whose accuracy, in [0, 1], is at least `least`, with as few layers in float as bisection finds.
 
     Layers are left in float in the order of what each does to the output alone, see `ranked`: the most harmful first.
     """
 
     def with_floats(names: Sequence[str]) -> Quantized:
-        made = quantizer.quantize(in_float=names)
-        return Quantized(made, accuracy(made), tuple(names))
+        int8 = quantizer.quantize(in_float=names)
+        return Quantized(int8, accuracy(int8), tuple(names))
 
-    whole = with_floats(())
-    if whole.top1 >= wanted:
-        return whole
+    all_int8 = with_floats(())
+    if all_int8.top1 >= least:
+        return all_int8
     order, best = ranked(quantizer, graph), None
     too_few, enough = 0, len(order)
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         quantized = with_floats(order[:middle])
-        if quantized.top1 >= wanted:
+        if quantized.top1 >= least:
             best, enough = quantized, middle
         else:
             too_few = middle
@@ -52,14 +50,14 @@ def within(
 def ranked(quantizer: Quantizer, graph: ModelProto) -> list[str]:
     """The layers, the one first that alone in int8 changes the probabilities most: mean KL(float ‖ int8)."""
     images = quantizer.images[:: max(1, len(quantizer.images) // SHOWN)]
-    wanted = runner(graph)(images).log_softmax(1)
-    harm = {name: _divergence(quantizer.quantize(only=(name,)), images, wanted) for name in quantizer.layers}
+    of_float = runner(graph)(images).log_softmax(1)
+    harm = {name: _divergence(quantizer.quantize(only=(name,)), images, of_float) for name in quantizer.layers}
     return sorted(harm, key=lambda name: -harm[name])
 
 
-def _divergence(graph: ModelProto, images: Tensor, wanted: Tensor) -> float:
+def _divergence(graph: ModelProto, images: Tensor, of_float: Tensor) -> float:
     log_probabilities = runner(graph)(images).log_softmax(1)
-    return F.kl_div(log_probabilities, wanted, log_target=True, reduction="batchmean").item()
+    return F.kl_div(log_probabilities, of_float, log_target=True, reduction="batchmean").item()
 
 
 def top1(graph: ModelProto, loader: Callable[[], TestLoader]) -> float:

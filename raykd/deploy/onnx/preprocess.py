@@ -81,25 +81,25 @@ def with_preprocessing(graph: "ModelProto", data: Data) -> "ModelProto":
     opset = next(each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
     before = onnx.parser.parse_model(_text(data, graph.ir_version, opset))
     before = onnx.compose.add_prefix(before, "preprocess/", rename_inputs=False, rename_outputs=False)
-    whole = onnx.compose.merge_models(before, graph, io_map=[(IMAGES, IMAGES)])
-    whole.graph.node.append(onnx.helper.make_node("Softmax", [LOGITS], ["probabilities"], axis=1))
-    whole.graph.output[0].name = "probabilities"
-    onnx.checker.check_model(whole)
-    return whole
+    merged = onnx.compose.merge_models(before, graph, io_map=[(IMAGES, IMAGES)])
+    merged.graph.node.append(onnx.helper.make_node("Softmax", [LOGITS], ["probabilities"], axis=1))
+    merged.graph.output[0].name = "probabilities"
+    onnx.checker.check_model(merged)
+    return merged
 
 
 def compared_with_evaluation(
-    whole: "ModelProto", graph: "ModelProto", data: Data, pictures: Sequence[np.ndarray]
+    preprocessed: "ModelProto", graph: "ModelProto", data: Data, pictures: Sequence[np.ndarray]
 ) -> float:
-    """The largest difference of a probability between `whole` and `graph` behind the evaluation's own preprocessing.
+    """The largest difference of a probability of `preprocessed` from `graph` behind the evaluation's preprocessing.
 
     Pictures, uint8 [H, W, 3] each, are not compressed on the way. Raises RuntimeError where the two are not the same.
     """
-    network, everything = runner(graph), runner(whole)
+    network, everything = runner(graph), runner(preprocessed)
     images = evaluation_images(pictures, replace(data, encoding=Encoding(mode="raw")), torch.device("cpu"))
-    wanted = network(images).softmax(1)
+    expected = network(images).softmax(1)
     probabilities = torch.cat([everything(torch.from_numpy(picture[None])) for picture in pictures])
-    difference = (probabilities - wanted).abs().max().item()
+    difference = (probabilities - expected).abs().max().item()
     if not difference <= 0.02:
         raise RuntimeError(f"with its preprocessing the network gives probabilities that differ by {difference:.2e}")
     return difference

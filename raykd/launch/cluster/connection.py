@@ -195,6 +195,6 @@ def _pending(recipe: Recipe) -> bool:
     """Whether a placement group of such workers is still pending."""
     from ray.util import placement_group_table
 
-    wanted = per_worker(recipe)
+    bundle_needed = per_worker(recipe)
     groups = [group for group in placement_group_table().values() if group["state"] in ("PENDING", "RESCHEDULING")]
-    return any(bundle == wanted for group in groups for bundle in group["bundles"].values())
+    return any(bundle == bundle_needed for group in groups for bundle in group["bundles"].values())

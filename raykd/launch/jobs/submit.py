@@ -90,9 +90,9 @@ def _of_git(root: Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"{root} is a git checkout, and git can't be run ({error.strerror}): install it") from None
     if listed.returncode:
-        said = listed.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        errors = listed.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise UserError(
-            f"git does not list {root} ({said[0]}): change its owner, or run "
+            f"git does not list {root} ({errors[0]}): change its owner, or run "
             f"git config --global --add safe.directory {root}"
         )
     return sorted({Path(os.fsdecode(name)) for name in listed.stdout.split(b"\0") if name})
@@ -261,12 +261,12 @@ def exit_status(client: Any, job_id: str) -> int:
 
 def arguments_without(arguments: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     """Command-line arguments without some options, given as --name VALUE or --name=VALUE."""
-    kept, skip = [], False
+    others, skip = [], False
     for word in arguments:
         if skip:
             skip = False
         elif word in names:
             skip = True
         elif word.partition("=")[0] not in names:
-            kept.append(word)
-    return tuple(kept)
+            others.append(word)
+    return tuple(others)

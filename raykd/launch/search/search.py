@@ -57,18 +57,18 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     At the end, the network of the best completed trial is evaluated on the test split without retraining; `best.py`
     retrains its recipe on the whole training split. Raises RunFailed if no trial was completed.
     """
-    wanted = search_of(recipe)
-    places = space.read(wanted)
+    settings = search_of(recipe)
+    searched = space.read(settings)
     base = base_of(recipe)
-    check(base, wanted, places)
+    check(base, settings, searched)
     _expect_images(base)
     place = Folder(storage) / name
-    table = TrialTable(place, wanted, places)
+    table = TrialTable(place, settings, searched)
     with job.only_one(place, display.console.print), connection.connected():
         connection.check_capacity(base)
         opened = _open(table, loaded, base, name)
         publish(base.data, display.note)
-        for teachers in teachers_of(base, places):
+        for teachers in teachers_of(base, searched):
             ensemble.ensure(loaded, teachers, storage, display)
         began = time.monotonic()
         plan = _plan(loaded, base, name, storage, table)

@@ -22,12 +22,12 @@ class Suggest(Searcher):
     def __init__(
         self, table: TrialTable, space: spaces.Space, inner: Searcher | None, seed: int, total: int, limit: int
     ):
-        wanted = table.search
-        super().__init__(metric=wanted.metric, mode=wanted.mode)
-        if inner is not None and not inner.set_search_properties(wanted.metric, wanted.mode, dict(space.domains)):
+        search = table.search
+        super().__init__(metric=search.metric, mode=search.mode)
+        if inner is not None and not inner.set_search_properties(search.metric, search.mode, dict(space.domains)):
             raise UserError("search: remove metric, mode and space from the searcher; the recipe's search has them")
         self._table, self._space, self._inner = table, space, inner
-        self._seed, self._limit, self._repeats = seed, limit, wanted.repeats
+        self._seed, self._limit, self._repeats = seed, limit, search.repeats
         known = table.trials
         self._unfinished = [trial for trial in known.values() if trial.state not in DONE]
         self._new = [name for name in map(number, range(total)) if name not in known]

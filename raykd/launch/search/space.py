@@ -125,8 +125,8 @@ def _holds(space: Space, field: str, pick: Mapping[str, Any]) -> bool:
     if condition is None:
         return True
     other = condition.field.replace("-", "_")
-    wanted = {value if isinstance(value, PLAIN) else label(value) for value in condition.one_of}
-    return pick[other] in wanted and _holds(space, other, pick)
+    values = {value if isinstance(value, PLAIN) else label(value) for value in condition.one_of}
+    return pick[other] in values and _holds(space, other, pick)
 
 
 def _plain(value: Any) -> Any:
@@ -171,8 +171,8 @@ def describe(search: Search, space: Space) -> dict[str, str]:
     for fields, total in space.simplexes:
         texts |= {field: f"simplex({', '.join(fields)}; sum {total:g})" for field in fields}
     for field, condition in space.conditions.items():
-        wanted = " or ".join(value if isinstance(value, str) else label(value) for value in condition.one_of)
-        texts[field] += f" when {condition.field} is {wanted}"
+        values = " or ".join(value if isinstance(value, str) else label(value) for value in condition.one_of)
+        texts[field] += f" when {condition.field} is {values}"
     return texts
 
 

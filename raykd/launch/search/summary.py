@@ -71,16 +71,16 @@ class Summary:
         """With the duration and best trial of earlier starts; raises UserError if they were of another search."""
         if not folder.exists(FILE):
             return self
-        here, there = json.loads(self._text()), {"repeats": 1} | folder.read_json(FILE)  # once there were no repeats
-        if "version" not in there:
-            there["base"] = of_earlier_version(there["base"], here["base"])
-        differing = differences({key: there[key] for key in SAME}, {key: here[key] for key in SAME})
+        here, stored = json.loads(self._text()), {"repeats": 1} | folder.read_json(FILE)  # once there were no repeats
+        if "version" not in stored:
+            stored["base"] = of_earlier_version(stored["base"], here["base"])
+        differing = differences({key: stored[key] for key in SAME}, {key: here[key] for key in SAME})
         if differing:
             raise UserError(
                 f"{folder} holds another search (there / here): {'; '.join(differing[:4])}. "
                 "Give this one another --name, or remove that directory"
             )
-        return replace(self, seconds=there["seconds"], best=_best(there))
+        return replace(self, seconds=stored["seconds"], best=_best(stored))
 
     def write(self, folder: Folder) -> None:
         """Write search.json."""
@@ -94,8 +94,8 @@ class Summary:
         return json.dumps(without_credentials(fields), indent=1)
 
 
-def _best(there: dict[str, Any]) -> Best | None:
+def _best(stored: dict[str, Any]) -> Best | None:
     """The best trial of a search.json; None if it has none."""
-    if not {"best", "best_metric", "values", "test"} <= there.keys():
+    if not {"best", "best_metric", "values", "test"} <= stored.keys():
         return None
-    return Best(trial=there["best"], metric=there["best_metric"], values=there["values"], test=there["test"])
+    return Best(trial=stored["best"], metric=stored["best_metric"], values=stored["values"], test=stored["test"])

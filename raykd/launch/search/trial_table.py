@@ -103,8 +103,8 @@ class TrialTable:
         for name, trial in sorted(self.trials.items()):
             if trial.state == "finished" and trial.metric is not None:
                 finished.setdefault(int(name) // repeats, []).append((trial, trial.metric))
-        whole = [trials for trials in finished.values() if len(trials) == repeats]
-        means = [(trials[0][0], fmean(metric for _, metric in trials)) for trials in whole]
+        completed = [trials for trials in finished.values() if len(trials) == repeats]
+        means = [(trials[0][0], fmean(metric for _, metric in trials)) for trials in completed]
         if not means:
             return None
         trial, mean = (max if self.search.mode == "max" else min)(means, key=lambda pair: pair[1])

@@ -29,34 +29,34 @@ def base_of(recipe: Recipe) -> Recipe:
     return with_fixed_workers(replace(recipe, search=None, data=replace(recipe.data, validation=share)))
 
 
-def check(base: Recipe, wanted: Search, places: space.Space) -> None:
+def check(base: Recipe, search: Search, searched: space.Space) -> None:
     """Raise UserError for what no trial can run: unknown names, values of the wrong type, unsuitable searchers."""
     known = [*BUILT_IN, *(metric.name for metric in base.metrics)]
-    if wanted.metric not in known:
-        raise UserError(f"search: metric {wanted.metric!r} is none of {', '.join(known)}")
-    for field, choices in space.finite(places).items():
+    if search.metric not in known:
+        raise UserError(f"search: metric {search.metric!r} is none of {', '.join(known)}")
+    for field, choices in space.finite(searched).items():
         if not choices:
             raise UserError(f"search: {field} has no choices")
-    mutated = mutated_by(wanted)
-    if not places.fields and not mutated:
+    mutated = mutated_by(search)
+    if not searched.fields and not mutated:
         raise UserError("search: the space is empty")
-    for pick in space.examples(places, base.seed):
+    for pick in space.examples(searched, base.seed):
         try:
-            trial = override(base, space.overrides(places, pick))
+            trial = override(base, space.overrides(searched, pick))
             job.check(trial)
             _check_placement(trial)
         except UserError as error:
             raise UserError(f"search: {error}") from None
     for field in mutated:
-        if field not in places.fields:
+        if field not in searched.fields:
             raise UserError(f"search: the scheduler changes {field}, which the space does not have; add it there")
         if field.startswith("optimizer.") and field not in ("optimizer.learning_rate", "optimizer.clip_norm"):
             raise UserError(f"search: {field} can't change during training: it is part of the optimizer's state")
-    if wanted.repeats > 1 and (wanted.searcher is not None or swaps(wanted)):
+    if search.repeats > 1 and (search.searcher is not None or swaps(search)):
         raise UserError(
             "search: repeats need random or grid search; remove the searcher and schedulers that exchange trials"
         )
-    _check_algorithms(base, wanted, places)
+    _check_algorithms(base, search, searched)
 
 
 def _check_placement(trial: Recipe) -> None:
@@ -64,22 +64,22 @@ def _check_placement(trial: Recipe) -> None:
         raise UserError("teachers.placement: trials reserve no resources for remote teachers; use inline")
 
 
-def _check_algorithms(base: Recipe, wanted: Search, places: space.Space) -> None:
-    for part in (wanted.scheduler, wanted.searcher):
+def _check_algorithms(base: Recipe, search: Search, searched: space.Space) -> None:
+    for part in (search.scheduler, search.searcher):
         if getattr(part, "_metric", None) is not None or getattr(part, "metric", None) is not None:
             raise UserError(f"search: remove metric and mode from {type(part).__name__}; the recipe's search has them")
-    if wanted.searcher is not None and places.grids:
-        kind, field = type(wanted.searcher).__name__, next(iter(places.grids))
+    if search.searcher is not None and searched.grids:
+        kind, field = type(search.searcher).__name__, next(iter(searched.grids))
         raise UserError(f"search: {field} is a grid, which {kind} doesn't support; use tune.choice")
-    _check_length(base, wanted.scheduler)
-    if not swaps(wanted):
+    _check_length(base, search.scheduler)
+    if not swaps(search):
         return
-    kind = type(wanted.scheduler).__name__
+    kind = type(search.scheduler).__name__
     if base.workers != 1:
         raise UserError(f"search: {kind} pauses and moves trials, which needs workers 1; or use ASHAScheduler")
-    if wanted.searcher is not None and mutated_by(wanted):
+    if search.searcher is not None and mutated_by(search):
         raise UserError(f"search: {kind} takes no searcher; remove it")
-    if wanted.max_concurrent:
+    if search.max_concurrent:
         raise UserError(f"search: max_concurrent can't be lowered with {kind}, which pauses trials to let others run")
 
 
@@ -93,28 +93,28 @@ def _check_length(base: Recipe, scheduler: Any) -> None:
         raise UserError(f"search: max_t {most:g} of {kind} ends every trial before its {lengths[unit]:g} {unit}s")
 
 
-def mutated_by(wanted: Search) -> list[str]:
+def mutated_by(search: Search) -> list[str]:
     """The fields that Population Based Training changes during training."""
-    return list(getattr(wanted.scheduler, "_hyperparam_mutations", {}))
+    return list(getattr(search.scheduler, "_hyperparam_mutations", {}))
 
 
-def swaps(wanted: Search) -> bool:
+def swaps(search: Search) -> bool:
     """Whether the scheduler pauses trials or continues one from another's checkpoint."""
     from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
 
-    return isinstance(wanted.scheduler, HyperBandScheduler | PopulationBasedTraining)
+    return isinstance(search.scheduler, HyperBandScheduler | PopulationBasedTraining)
 
 
-def total(wanted: Search, places: space.Space) -> int:
+def total(search: Search, searched: space.Space) -> int:
     """The number of trials: grid points × samples × repeats; samples count as 1 if nothing but grids is searched."""
-    alike = places.grids and not places.domains and not mutated_by(wanted)
-    return space.grid_points(places) * (1 if alike else wanted.samples) * wanted.repeats
+    alike = searched.grids and not searched.domains and not mutated_by(search)
+    return space.grid_points(searched) * (1 if alike else search.samples) * search.repeats
 
 
-def teachers_of(base: Recipe, places: space.Space) -> list[Recipe]:
+def teachers_of(base: Recipe, searched: space.Space) -> list[Recipe]:
     """Recipes that together have the teachers of all trials; raises UserError if every trial would need new ones."""
-    fields = [field for field in places.fields if field.split(".")[0] == "teachers"]
-    choices = space.finite(places)
+    fields = [field for field in searched.fields if field.split(".")[0] == "teachers"]
+    choices = space.finite(searched)
     endless = [field for field in fields if field not in choices]
     if endless:
         raise UserError(
@@ -123,5 +123,6 @@ def teachers_of(base: Recipe, places: space.Space) -> list[Recipe]:
     recipes = []
     for point in itertools.product(*(choices[field] for field in fields)):
         pick = dict(zip(fields, point))
-        recipes.append(override(base, {k: places.objects[k][v] if k in places.objects else v for k, v in pick.items()}))
+        values = {k: searched.objects[k][v] if k in searched.objects else v for k, v in pick.items()}
+        recipes.append(override(base, values))
     return recipes

@@ -39,10 +39,10 @@ class Cost:
 def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str, console: Terminal) -> None:
     """Print the cells, their finished runs, the teachers to train, and the cost of what remains."""
     runs = runs_of(cells, seeds, name)
-    there = finished(runs, storage)
-    left = [run for run in runs if run.name not in there]
-    console.print(counts(runs, there))
-    console.print(f"{name}: {len(runs)} runs of {len(cells)} cells, {len(there)} of them there, {len(left)} to train")
+    done = finished(runs, storage)
+    left = [run for run in runs if run.name not in done]
+    console.print(counts(runs, done))
+    console.print(f"{name}: {len(runs)} runs of {len(cells)} cells, {len(done)} of them there, {len(left)} to train")
     plan = TeacherPlan(storage)
     for cell in {run.cell.path: run.cell for run in left}.values():
         plan.add(with_fixed_workers(cell.recipe))
@@ -69,9 +69,9 @@ def before_cells(plan: TeacherPlan, left: Sequence[CellRun]) -> Iterator[str]:
         yield f"search of {path}: {wanted.samples} trials, which the estimate leaves out"
 
 
-def counts(runs: Iterable[CellRun], there: Iterable[str]) -> Table:
+def counts(runs: Iterable[CellRun], finished: Iterable[str]) -> Table:
     """Rows × columns: finished runs of each cell, and its total."""
-    done = set(there)
+    done = set(finished)
     cells: dict[tuple[str, str], list[bool]] = {}
     for run in runs:
         cells.setdefault((run.cell.row.name, run.cell.column.name), []).append(run.name in done)
@@ -114,8 +114,8 @@ class Estimate:
         lines = []
         for unit, cost in self.costs.items():
             by = [("as finished runs took", cost.of_runs), ("by steps timed here", cost.measured)]
-            told = ", ".join(f"{duration(3600 * hours)} {how}" for how, hours in by if hours)
-            lines.append(f"about {cost.hours:.2g} {unit}-hours ({told or 'nothing known'}), evaluations not counted")
+            sources = ", ".join(f"{duration(3600 * hours)} {how}" for how, hours in by if hours)
+            lines.append(f"about {cost.hours:.2g} {unit}-hours ({sources or 'nothing known'}), evaluations not counted")
             lines += [f"{count} run(s) can't be estimated: {reason}" for reason, count in cost.unknown.items()]
         return lines or ["nothing left to train"]
 

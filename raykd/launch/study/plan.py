@@ -73,8 +73,8 @@ def _check(cell: Cell) -> None:
         raise UserError("teachers.placement: a study's cells reserve nothing for remote teachers; use inline")
     driver.check(recipe)
     if cell.row.tune is not None:
-        wanted = replace(cell.recipe, search=cell.row.tune)
-        check_search(base_of(wanted), cell.row.tune, space.read(cell.row.tune))
+        tuned = replace(cell.recipe, search=cell.row.tune)
+        check_search(base_of(tuned), cell.row.tune, space.read(cell.row.tune))
 
 
 def finished(runs: Iterable[CellRun], storage: str) -> dict[str, float]:

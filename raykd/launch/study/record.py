@@ -62,8 +62,8 @@ class Record:
         if not self.folder.exists(FILE):
             return {}
         try:
-            there = read_study(self.folder)
+            stored = read_study(self.folder)
         except UserError:  # the run directories hold all that is needed
             return {}
         rows, columns = ({each.name for each in of} for of in (self.study.rows, self.study.columns))
-        return {cell.run: cell for cell in there.cells if cell.row in rows and cell.column in columns}
+        return {cell.run: cell for cell in stored.cells if cell.row in rows and cell.column in columns}

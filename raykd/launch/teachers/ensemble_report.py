@@ -46,9 +46,9 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
     from raykd.training.update.nonfinite import NotFiniteError
 
     unpack(sources)
-    wanted = from_dict(recipe)
-    use_cpus(wanted.cpus_per_worker)
-    with closing(Experiment(wanted, single(wanted), places)) as experiment:
+    opened = from_dict(recipe)
+    use_cpus(opened.cpus_per_worker)
+    with closing(Experiment(opened, single(opened), places)) as experiment:
         networks = {teacher.name: teacher.network for teacher in experiment.teachers}
         try:
             figures = evaluate_members(networks, experiment.test_data.batches(), experiment.autocast)

@@ -117,21 +117,21 @@ def _tasks(recipe: Recipe) -> Callable[[Callable, Sequence[tuple]], Iterator[Any
 
 def plan(source: Source) -> Plan:
     """The work to do, and the messages to show before anything is written."""
-    said: list[str] = []
-    with _opened(source, said.append, said.append) as (experiment, _):
+    notices: list[str] = []
+    with _opened(source, notices.append, notices.append) as (experiment, _):
         data, recipe = experiment.train_data, experiment.recipe
         steps = min(experiment.steps, data.period or experiment.steps)
         each = max(data.size // recipe.batch_size, math.ceil(steps / PIECES), 1)
-        return Plan([(first, min(first + each, steps)) for first in range(0, steps, each)], said)
+        return Plan([(first, min(first + each, steps)) for first in range(0, steps, each)], notices)
 
 
 def fill(source: Source, start: int, stop: int) -> Filled:
     """Compute the outputs that are missing or damaged for the images of some steps."""
     from raykd.teachers.outputs import teacher_outputs
 
-    said: list[str] = []
+    notices: list[str] = []
     images = 0
-    with _opened(source, lambda line: None, said.append) as (experiment, teachers):
+    with _opened(source, lambda line: None, notices.append) as (experiment, teachers):
         data, features = experiment.train_data, experiment.distiller.teacher_features or [()] * len(teachers)
         for first, last in _missing(data, teachers, start, stop):
             for batch, at in zip(data.batches(first, last), data.addresses(first, last), strict=True):
@@ -139,7 +139,7 @@ def fill(source: Source, start: int, stop: int) -> Filled:
                 requests = [teachers[k] for k in empty], [features[k] for k in empty]
                 teacher_outputs(*requests, batch.images, experiment.autocast, at)
                 images += len(at) * len(empty)
-    return Filled(stop - start, images, socket.gethostname(), said)
+    return Filled(stop - start, images, socket.gethostname(), notices)
 
 
 def _cache(teacher: "FrozenTeacher") -> "Cache":
@@ -150,8 +150,8 @@ def _cache(teacher: "FrozenTeacher") -> "Cache":
 def _missing(data: Any, teachers: Sequence["FrozenTeacher"], start: int, stop: int) -> list[tuple[int, int]]:
     """Ranges of steps with an image for which a teacher's output is missing."""
     at = data.addresses(start, stop)
-    wanted = [step for step in range(start, stop) if not all(_cache(t).holds(at[step - start]) for t in teachers)]
-    runs = groupby(enumerate(wanted), key=lambda pair: pair[1] - pair[0])
+    steps = [step for step in range(start, stop) if not all(_cache(t).holds(at[step - start]) for t in teachers)]
+    runs = groupby(enumerate(steps), key=lambda pair: pair[1] - pair[0])
     return [(run[0][1], run[-1][1] + 1) for _, group in runs for run in [list(group)]]
 
 

@@ -47,7 +47,7 @@ def choose_precision(
 
 
 def _stored(run: Folder) -> TeacherPrecision:
-    kept = run.read_json(FILE)
-    if "compiled" in kept:  # written by versions without captured passes
-        return TeacherPrecision(kept["precision"], "compiled" if kept["compiled"] else "captured")
-    return TeacherPrecision(kept["precision"], kept["launch"])
+    stored = run.read_json(FILE)
+    if "compiled" in stored:  # written by versions without captured passes
+        return TeacherPrecision(stored["precision"], "compiled" if stored["compiled"] else "captured")
+    return TeacherPrecision(stored["precision"], stored["launch"])

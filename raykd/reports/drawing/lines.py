@@ -81,12 +81,12 @@ def _curve(axes: Axes, curve: Curve, look: str, y_format: Callable) -> str:
 
 
 def _end_labels(axes: Axes, curves: Sequence[Curve]) -> list[str]:
-    wanted = [axes.y(curve.mean[-1]) for curve in curves]
-    places = spread_out(wanted, LINE, TOP, axes.height - BOTTOM)
+    ends = [axes.y(curve.mean[-1]) for curve in curves]
+    places = spread_out(ends, LINE, TOP, axes.height - BOTTOM)
     left = WIDTH - axes.right
     parts = []
     for i, (curve, y) in enumerate(zip(curves, places, strict=True)):
-        end = f"{axes.x(curve.epochs[-1]):.1f} {wanted[i]:.1f}L{left + 8:.0f} {y:.1f}"
+        end = f"{axes.x(curve.epochs[-1]):.1f} {ends[i]:.1f}L{left + 8:.0f} {y:.1f}"
         text = escape(clipped(curve.name, axes.right - 12))
         label = f'<text class="label" x="{left + 10:.0f}" y="{y + 4:.1f}">{text}</text>'
         parts.append(f'<g {look(i, len(curves))}><path class="leader" d="M{end}"/>{label}</g>')

@@ -30,8 +30,8 @@ class Column:
     @property
     def constant(self) -> str:
         """What the cells say that say something, "" where they differ or only one says something."""
-        said = [cell.shown for cell in self.cells if cell.shown != text.NONE]
-        return said[0] if len(said) > 1 and len(set(said)) == 1 else ""
+        texts = [cell.shown for cell in self.cells if cell.shown != text.NONE]
+        return texts[0] if len(texts) > 1 and len(set(texts)) == 1 else ""
 
 
 @dataclass(frozen=True)

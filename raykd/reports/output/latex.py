@@ -31,10 +31,10 @@ def escaped(value: str) -> str:
     return "".join(SPECIAL.get(c, c) for c in value)
 
 
-def latex(made: Report) -> str:
+def latex(report: Report) -> str:
     """A table of several columns for each study; else one of each section."""
-    tables = [matrix(table) for table in made.tables] or [section(name, items) for name, items in made.sections.items()]
-    return HEAD + "\n".join(tables)
+    tables = [matrix(table) for table in report.tables]
+    return HEAD + "\n".join(tables or [section(*each) for each in report.sections.items()])
 
 
 def matrix(table: Table) -> str:

@@ -20,43 +20,43 @@ def escaped(value: str) -> str:
     return SPECIAL.sub(r"\\\1", value).replace("://", ":\\/\\/").replace("www.", "www\\.")
 
 
-def markdown(made: Report) -> str:
-    parts = [f"# {escaped(made.title)}", f"Made {made.made} by raykd."]
-    for table in made.tables:
+def markdown(report: Report) -> str:
+    parts = [f"# {escaped(report.title)}", f"Made {report.made} by raykd."]
+    for table in report.tables:
         parts += [f"## {escaped(table.title)}", *table_parts(table)]
-    if made.entries:
-        parts.append(escaped(text.explain_rows(made.baseline)))
-    for title, items in made.sections.items():
+    if report.entries:
+        parts.append(escaped(text.explain_rows(report.baseline)))
+    for title, items in report.sections.items():
         parts += [f"## {escaped(title)}", *section_parts(items)]
-    for trials in made.searches:
+    for trials in report.searches:
         parts += [f"## Search {escaped(trials.record.name)}", *search_parts(trials)]
-    if made.open_runs:
-        parts += ["## Not finished, not counted", grid(["run", "status", "epochs"], open_cells(made))]
-    return "\n\n".join([*parts, *notes(made)]) + "\n"
+    if report.open_runs:
+        parts += ["## Not finished, not counted", grid(["run", "status", "epochs"], open_cells(report))]
+    return "\n\n".join([*parts, *notes(report)]) + "\n"
 
 
-def notes(made: Report) -> list[str]:
+def notes(report: Report) -> list[str]:
     """What is not in the tables: copies, and directories that can't be read."""
     parts = []
-    if made.repeats:
-        lines = [f"- {escaped(line)}" for line in repeat_lines(made)]
+    if report.repeats:
+        lines = [f"- {escaped(line)}" for line in repeat_lines(report)]
         parts += ["## Counted once", "\n".join(lines)]
-    if made.left_out:
-        parts += ["## Left out", "\n".join(f"- {escaped(line)}" for line in made.left_out)]
+    if report.left_out:
+        parts += ["## Left out", "\n".join(f"- {escaped(line)}" for line in report.left_out)]
     return parts
 
 
-def repeat_lines(made: Report) -> list[str]:
+def repeat_lines(report: Report) -> list[str]:
     return [
         f"{r.run.name} repeats recipe and seed of {r.kept.name}"
         + (", with the same figures" if r.is_copy else ", with other figures: the training is not deterministic there")
-        for r in made.repeats
+        for r in report.repeats
     ]
 
 
-def open_cells(made: Report) -> list[list[str]]:
+def open_cells(report: Report) -> list[list[str]]:
     rows = []
-    for run in made.open_runs:
+    for run in report.open_runs:
         done = f"{run.lines[-1].epoch:.3g}" if run.lines else "0"
         rows.append([run.name, run.status, f"{done} of {run.recipe['epochs']:g}"])
     return rows
@@ -80,8 +80,8 @@ def gaps(items: Sequence[Entry]) -> list[str]:
     for item in items:
         if item.baseline.reason:
             reasons.setdefault(item.baseline.reason, []).append(item.label)
-    whole = len(reasons) == 1 and len(next(iter(reasons.values()))) == len(items)
-    return [f"No gain{'' if whole else f' of {text.listed(names)}'}: {reason}." for reason, names in reasons.items()]
+    all_rows = len(reasons) == 1 and len(next(iter(reasons.values()))) == len(items)
+    return [f"No gain{'' if all_rows else f' of {text.listed(names)}'}: {reason}." for reason, names in reasons.items()]
 
 
 def _joined(shown: str, small: str) -> str:

@@ -33,7 +33,7 @@ class Drawn:
     legend: list[str] = field(default_factory=list)
 
 
-def page(made: Report) -> str:
+def page(report: Report) -> str:
     """The whole page."""
     import jinja2
 
@@ -52,11 +52,11 @@ def page(made: Report) -> str:
         "series_style": style,
     }
     return environment.get_template("report.html.j2").render(
-        made=made,
-        tables=[_table(table) for table in made.tables],
-        sections=[section(title, items) for title, items in made.sections.items()],
-        folded=len(made.sections) > MOST_SECTIONS,
-        searches=[search(trials) for trials in made.searches],
+        report=report,
+        tables=[_table(table) for table in report.tables],
+        sections=[section(title, items) for title, items in report.sections.items()],
+        folded=len(report.sections) > MOST_SECTIONS,
+        searches=[search(trials) for trials in report.searches],
         style=assets.get_source(environment, "style.css")[0],
         script=assets.get_source(environment, "sort.js")[0],
     )
@@ -189,14 +189,14 @@ def classes(items: Sequence[Entry]) -> dict[str, Any] | None:
     names = [name for name in measures.class_accuracy(base) if all(name in gain for gain in gains.values())]
     change = {name: sum(abs(gain[name]) for gain in gains.values()) for name in names}
     shown = set(sorted(names, key=lambda name: -change[name])[:MOST_CLASSES])
-    kept = [name for name in names if name in shown]
-    largest = max((abs(gain[name]) for gain in gains.values() for name in kept), default=0) or 1.0
+    rows = [name for name in names if name in shown]
+    largest = max((abs(gain[name]) for gain in gains.values() for name in rows), default=0) or 1.0
     return {
         "methods": list(gains),
         "baseline": base.label,
         "accuracy": measures.class_accuracy(base),
-        "rows": [(name, [(gain[name], abs(gain[name]) / largest) for gain in gains.values()]) for name in kept],
-        "hidden": len(names) - len(kept),
+        "rows": [(name, [(gain[name], abs(gain[name]) / largest) for gain in gains.values()]) for name in rows],
+        "hidden": len(names) - len(rows),
         "largest": largest,
     }
 

@@ -97,10 +97,10 @@ def explain_initials(table: Table) -> str:
     """What the initials of the figures in a table mean."""
     words = {"own": "the paper's own", "copied": "copied from another paper", "re-run": "re-run by somebody else"}
     words |= {"restated": "quoted by somebody else", "": "who reports it is not given", "summary": "from a summary"}
-    there = dict.fromkeys(f.reporter.removesuffix("?") for cell in table.cells.values() for f in cell.published)
-    said = ", ".join(f"{REPORTERS[name]}: {words.get(name, name)}" for name in there)
+    reporters = dict.fromkeys(f.reporter.removesuffix("?") for cell in table.cells.values() for f in cell.published)
+    meanings = ", ".join(f"{REPORTERS[name]}: {words.get(name, name)}" for name in reporters)
     epochs = " after it b: best epoch, l: last epoch, nothing: not given."
-    return f"{said};{epochs}"
+    return f"{meanings};{epochs}"
 
 
 def p_value(p: float) -> str:

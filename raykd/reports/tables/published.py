@@ -111,10 +111,10 @@ def _reporter(note: str, where: str) -> str:
 
 def _epoch(row: dict[str, str]) -> Literal["last", "best", ""]:
     text = f"{row['method']} {row['note']}".casefold().replace("last or best epoch", "")
-    said = set(re.findall(r"\b(last|best)[ -]epoch", text))
-    if len(said) != 1:
+    epochs = set(re.findall(r"\b(last|best)[ -]epoch", text))
+    if len(epochs) != 1:
         return ""
-    return "last" if "last" in said else "best"
+    return "last" if "last" in epochs else "best"
 
 
 def find_published(figures: Iterable[PublishedFigure], **wanted: str) -> list[PublishedFigure]:

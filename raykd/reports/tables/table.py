@@ -135,15 +135,15 @@ def build_table(
     if baseline and baseline not in rows:
         raise UserError(f"the baseline {baseline!r} is none of the rows {', '.join(rows)}")
     lists = {place: list(group.values()) for place, group in groups.items()}
-    made: dict[tuple[str, str], TableCell] = {}
+    tested: dict[tuple[str, str], TableCell] = {}
     for column in columns:
-        made |= _column(column, rows, lists, baseline, published or {})
-    ranked, ranking = _ranking(rows, columns, made)
+        tested |= _column(column, rows, lists, baseline, published or {})
+    ranked, ranking = _ranking(rows, columns, tested)
     return Table(
         title=title,
         rows=tuple(rows),
         columns=tuple(columns),
-        cells=made,
+        cells=tested,
         teachers=_teachers(columns, lists),
         baseline=baseline,
         ranking=ranking,
@@ -159,22 +159,22 @@ def _column(
     baseline: str,
     published: Mapping[tuple[str, str], Sequence[Figure]],
 ) -> dict[tuple[str, str], TableCell]:
-    there = [row for row in rows if (row, column) in lists]
-    if not there:
+    present = [row for row in rows if (row, column) in lists]
+    if not present:
         return {}
-    values = {row: [cell.accuracy for cell in lists[row, column]] for row in there}
-    best, p = compared_with_best([values[row] for row in there])
+    values = {row: [cell.accuracy for cell in lists[row, column]] for row in present}
+    best, p = compared_with_best([values[row] for row in present])
     return {
         (row, column): TableCell(
             accuracy=spread(values[row]),
             best=spread(cell.best for cell in lists[row, column]),
             hours=spread(cell.hours for cell in lists[row, column]),
-            mark=mark(bool(np.mean(values[row]) == np.mean(values[there[best]])), p[i]),
+            mark=mark(bool(np.mean(values[row]) == np.mean(values[present[best]])), p[i]),
             p=p[i],
             gain=gain(values[row], values[baseline]) if baseline in values and row != baseline else None,
             published=tuple(published.get((row, column), ())),
         )
-        for i, row in enumerate(there)
+        for i, row in enumerate(present)
     }
 
 
@@ -207,7 +207,7 @@ def _ranking(
 ) -> tuple[tuple[str, ...], Ranking | None]:
     """Ranks of the rows that have all columns that any row has; None where these are fewer than two."""
     filled = [column for column in columns if any((row, column) in cells for row in rows)]
-    whole = tuple(row for row in rows if all((row, column) in cells for column in filled))
-    if len(whole) < 2 or len(filled) < 2:
-        return whole, None
-    return whole, rank_rows([[cells[row, column].accuracy.mean for column in filled] for row in whole])
+    ranked = tuple(row for row in rows if all((row, column) in cells for column in filled))
+    if len(ranked) < 2 or len(filled) < 2:
+        return ranked, None
+    return ranked, rank_rows([[cells[row, column].accuracy.mean for column in filled] for row in ranked])
