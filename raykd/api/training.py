@@ -53,7 +53,7 @@ def train_teachers(
 
 def teachers_started(begun: Start) -> list[str]:
     """Run directories of the teachers of what has been begun."""
-    if not names.wanted(begun.recipe):
+    if not names.teacher_recipes(begun.recipe):
         raise UserError(f"{begun.loaded.path} has no teachers to train")
     driver.check(begun.recipe)
     return teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)

@@ -61,7 +61,7 @@ def _search(begun: Start, chosen: Options) -> None:
 def _ensemble(begun: Start, chosen: Options) -> None:
     from raykd.api.training import teachers_started
 
-    if not names.wanted(begun.recipe):
+    if not names.teacher_recipes(begun.recipe):
         raise UserError(f"{begun.loaded.path} has neither a search nor teachers to train: there is nothing to tune")
     most = chosen.max_concurrent or begun.recipe.teachers.max_parallel
     begun = replace(begun, recipe=replace(begun.recipe, teachers=replace(begun.recipe.teachers, max_parallel=most)))

@@ -135,5 +135,5 @@ def test_a_copy_from_a_file_has_the_same_fingerprint_and_so_the_same_teachers(pa
     recipe = dataclasses.replace(load(path).recipe, search=None)
     copy = from_dict(json.loads(json.dumps(to_dict(recipe))))
     assert fingerprint(copy) == fingerprint(recipe)
-    runs = [[names.run_name(teacher) for teacher in names.wanted(each)] for each in (recipe, copy)]
+    runs = [[names.run_name(teacher) for teacher in names.teacher_recipes(each)] for each in (recipe, copy)]
     assert runs[0] == runs[1]

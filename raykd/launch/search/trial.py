@@ -13,7 +13,7 @@ from ray import tune
 
 from raykd.launch.job_spec import JobSpec, job_of, unpack
 from raykd.launch.search import space
-from raykd.launch.teachers.names import run_in, wanted
+from raykd.launch.teachers.names import run_in, teacher_recipes
 from raykd.launch.trials.trial import at_end, recording_failure, tell_the_last, told, train
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, override
@@ -63,7 +63,7 @@ def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> Jo
     chosen = space.overrides(ray.cloudpickle.loads(plan.space), picked)
     recipe = override(from_dict(plan.base), chosen)
     recipe = replace(recipe, seed=recipe.seed + int(name) % plan.repeats)
-    trained = [(Folder(plan.storage) / run_in(plan.storage, teacher)).place for teacher in wanted(recipe)]
+    trained = [(Folder(plan.storage) / run_in(plan.storage, teacher)).place for teacher in teacher_recipes(recipe)]
     loaded = Loaded(recipe, Path(), plan.sources, "")
     directory.open_run(run, loaded, recipe, trained)
     shown = {

@@ -9,7 +9,7 @@ from raykd.runs import directory
 from raykd.storage.folder import Folder
 
 
-def wanted(recipe: Recipe) -> list[Recipe]:
+def teacher_recipes(recipe: Recipe) -> list[Recipe]:
     """The recipe of every teacher that is trained first, in order."""
     recipes = []
     for source in recipe.teachers.sources:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from raykd.launch.driver import run as driver
-from raykd.launch.teachers.names import run_in, wanted
+from raykd.launch.teachers.names import run_in, teacher_recipes
 from raykd.launch.trials.queue import Job
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import fingerprint
@@ -27,7 +27,7 @@ class TeacherPlan:
 
         Raises UserError for a teacher that can't be trained.
         """
-        return tuple(self._add(teacher) for teacher in wanted(recipe))
+        return tuple(self._add(teacher) for teacher in teacher_recipes(recipe))
 
     def _add(self, teacher: Recipe) -> str:
         key = fingerprint(teacher)

@@ -38,19 +38,9 @@ def page(report: Report) -> str:
     import jinja2
 
     assets = jinja2.PackageLoader("raykd.reports.output", "assets")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("raykd.reports.output", "assets"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {
-        "text": text,
-        "markdown": markdown,
-        "series": look,
-        "series_name": name,
-        "series_style": style,
-    }
+    environment = jinja2.Environment(loader=assets, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    series = {"series": look, "series_name": name, "series_style": style}
+    environment.globals |= {"text": text, "markdown": markdown, **series}
     return environment.get_template("report.html.j2").render(
         report=report,
         tables=[_table(table) for table in report.tables],
