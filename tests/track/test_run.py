@@ -128,7 +128,7 @@ def test_offline_parts_are_one_run_after_sync(server, directory, recipe):
 
 @pytest.mark.parametrize("part", ["first", pytest.param("later", marks=pytest.mark.slow)])
 def test_server_dies_in_mid_run(server, directory, recipe, part, monkeypatch):
-    monkeypatch.setattr(client, "FINISH_SECONDS", 6)
+    monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     said, begin = [], 0
     if part == "later":
         run = start(recipe(), name="a", directory=directory)
@@ -194,7 +194,7 @@ def test_an_uploaded_row_has_the_time_at_which_it_was_logged(server, directory, 
 
 
 def test_later_part_waits_for_the_earlier(server, directory, recipe, monkeypatch):
-    monkeypatch.setattr(client, "FINISH_SECONDS", 6)
+    monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     run = start(recipe(), name="a", directory=directory)
     log(run, range(3))
     server.kill()
@@ -221,7 +221,7 @@ def test_goes_offline_and_says_so_once(server, directory, recipe, trouble, monke
 
 
 def test_service_dies(server, directory, recipe, monkeypatch):
-    monkeypatch.setattr(client, "FINISH_SECONDS", 6)
+    monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     said = []
     run = start(recipe(), name="a", directory=directory, say=said.append)
     log(run, range(3))
@@ -243,7 +243,7 @@ def test_disabled_leaves_nothing(directory, recipe):
 
 
 def test_key_is_nowhere(server, directory, recipe, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(client, "FINISH_SECONDS", 6)
+    monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     monkeypatch.setattr("sys.argv", ["raykd", "--token", "another0secret"])
     said = []
     run = start(recipe(), name="a", directory=directory, say=said.append)
