@@ -1,4 +1,4 @@
-"""A home and a temporary folder that can be used, as torch, numba, Ray, W&B and raykd expect them. A leaf."""
+"""Ensures a writable home and a short temporary folder, as torch, numba, Ray, W&B and raykd need them."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ LONGEST = 60  # characters of a temporary folder: sockets lie below it, and thei
 
 
 def provide(say: Callable[[str], None]) -> None:
-    """Give this process, and those that it starts, a home and a temporary folder where it has none; each is said."""
+    """Set HOME, TMPDIR and USER of this process if they are missing or unusable; `say` is called for each."""
     if len(tempfile.gettempdir()) > LONGEST and os.access("/tmp", os.W_OK):
         say(f"note: TMPDIR {tempfile.gettempdir()} is too long for sockets, so it is /tmp here")
         os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"

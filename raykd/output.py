@@ -1,6 +1,6 @@
-"""Everything that raykd prints passes here: output never ends a run, and text from files never steers a terminal.
+"""All output goes through this module: it never ends a run, and text from files never controls a terminal.
 
-A leaf: it imports nothing of raykd, and nothing heavy; tables and colours are in raykd.terminal.
+It imports nothing of raykd and nothing heavy; tables and colours are in raykd.terminal.
 """
 
 import contextlib
@@ -38,17 +38,17 @@ def masked_code(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text as it may be shown: control characters in words, credentials masked."""
+    """Printable text: control characters are escaped, credentials masked."""
     return masked(text).translate(SHOWN)
 
 
 def one_line(text: str) -> str:
-    """Printable text on one line, every run of whitespace a space."""
+    """Printable text on one line, with single spaces."""
     return printable(" ".join(text.split()))
 
 
 def in_texts(change: Callable[[str], str], value: Any) -> Any:
-    """Plain data with all its texts changed, names of fields included."""
+    """Plain data with all its strings changed, including keys."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
@@ -57,12 +57,12 @@ def in_texts(change: Callable[[str], str], value: Any) -> Any:
 
 
 def without_credentials(value: Any) -> Any:
-    """Plain data as it may be written where others read it."""
+    """Plain data without credentials, for files that others read."""
     return in_texts(masked, value)
 
 
 def with_credentials_of(uri: str, value: Any) -> Any:
-    """Plain data, its masked URIs of the same bucket or host as `uri` with `uri`'s own credentials again."""
+    """Plain data in which masked URIs of the same bucket or host as `uri` have its credentials again."""
     own = AUTHORITY.match(uri)
     if own is None:
         return value
@@ -71,12 +71,12 @@ def with_credentials_of(uri: str, value: Any) -> Any:
 
 
 def complain(line: str) -> None:
-    """One line on standard error."""
+    """Print one line to standard error."""
     print(one_line(f"raykd: {line}"), file=sys.stderr)
 
 
 class Lossy(io.FileIO):
-    """Output that is lost where it can't be written: to a closed pipe, a full disk, a terminal that is gone."""
+    """An output stream that discards what can't be written: closed pipe, full disk, closed terminal."""
 
     def write(self, data: Any) -> int:
         try:
@@ -86,9 +86,9 @@ class Lossy(io.FileIO):
 
 
 def open_streams() -> None:
-    """Give this process an output that takes everything; to be called once, before anything else opens a file.
+    """Make standard output and error never fail; must be called once, before anything else opens a file.
 
-    A stream that is closed would otherwise give its number to the next file, and what is printed would go there.
+    Otherwise the descriptor of a closed stream would be reused by the next file, and output would go there.
     """
     for number in (0, 1, 2):
         with contextlib.suppress(OSError):

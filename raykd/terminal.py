@@ -1,4 +1,4 @@
-"""What raykd prints with tables and colours; see raykd.output for what all output has in common."""
+"""Output with tables and colours; raykd.output has what all output has in common."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +13,7 @@ LOG_WIDTH = 160  # a log, unlike a terminal, has no width: rich would break tabl
 
 
 class Terminal(Console):
-    """Prints text as it is (no markup, no emoji codes, lines never broken) and tables as wide as there is room."""
+    """Prints text unchanged (no markup, no emoji codes, no line breaks) and tables at the available width."""
 
     def __init__(self, *, stderr: bool = False, width: int | None = None, quiet: bool = False):
         # In a notebook too it prints to standard output: as HTML, every line would be an output of its own.

@@ -1,4 +1,4 @@
-"""What a finished run leaves, made ready to serve: files for other programs, and predictions from Python.
+"""Deployment of a finished run's student: files for other programs, and predictions from Python.
 
 Called by the commands and by the public API. It reads runs, data and networks; it never imports Ray, W&B or the report.
 """

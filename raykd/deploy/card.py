@@ -32,7 +32,7 @@ logits = network(images)  # float32 [N, 3, {size}, {size}], normalised"""
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a run says of its deployed network."""
+    """The results of a run for its deployed network."""
 
     deployed: Deployed
     evaluation: Evaluation
@@ -48,9 +48,9 @@ class _Facts:
 
 
 def model_card(deployed: Deployed, folder: str, library: str) -> str:
-    """The card's text. folder: what the model's folder is called; library: "timm" or "raykd", which loads it.
+    """The card's text. folder: name of the model's folder. library: "timm" or "raykd", which loads it.
 
-    Raises UserError where the run has not ended.
+    Raises UserError if the run has not ended.
     """
     evaluation = read_evaluation(deployed.run)
     if evaluation is None or deployed.result is None:

@@ -1,4 +1,4 @@
-"""The deployed network of a run, and all that its user must know: what goes in, what comes out, where it came from."""
+"""The deployed network of a run, with a description of its input, output and origin."""
 
 import json
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ OUTPUT = "logits [N, classes]"
 
 @dataclass(frozen=True)
 class Deployed:
-    """A run's network and its origin. `data` has the mean and deviation that the network was trained with."""
+    """A run's network and its origin. data: with the mean and deviation that the network was trained with."""
 
     run: Folder
     recipe: Recipe
@@ -36,7 +36,7 @@ class Deployed:
         return self.network.model.eval()
 
     def described(self, **more: object) -> dict[str, str]:
-        """Text by name, as metadata of a file: classes, preprocessing, origin; `more` is added or replaces them."""
+        """Metadata of a file: classes, preprocessing, origin. more: added entries, or replacements."""
         about = self.about
         known: dict[str, object] = {
             "network": about.network,
@@ -60,7 +60,7 @@ class Deployed:
 
 
 def open_deployed(run: Folder, recipe: Recipe) -> Deployed:
-    """The deployed network of a run with that recipe; raises UserError where there is none, or it is damaged."""
+    """The deployed network of a run with that recipe; raises UserError if it is missing or damaged."""
     network, about = read_student(run)
     data = replace(recipe.data, image_size=about.image_size, mean=about.mean, std=about.std)
     return Deployed(run, recipe, network, about, data, read_result(run))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def write_safetensors(deployed: Deployed, path: Path) -> str:
-    """The weights under the network's own keys; the header's metadata say the rest."""
+    """Write the weights under the network's own keys, with a description in the header."""
     tensors = safetensors.torch.load(deployed.run.read(STUDENT))
     # "raykd" makes the file one that `raykd.runs.student.about_of` reads, as a teacher's or a start's weights.
     metadata = {"raykd": deployed.about.text()} | deployed.described()
@@ -33,7 +33,7 @@ def write_safetensors(deployed: Deployed, path: Path) -> str:
 
 
 def write_pt2(deployed: Deployed, path: Path) -> str:
-    """The whole network as torch.export's program, any batch size; "raykd.json" among its files says the rest."""
+    """Write the whole network by torch.export for any batch size, with a description in its extra file raykd.json."""
     images, which = check_images(deployed.data)
     shapes = ({0: torch.export.Dim("batch", min=1)},)
     program = torch.export.export(deployed.model, (images[:2],), dynamic_shapes=shapes)
@@ -45,7 +45,7 @@ def write_pt2(deployed: Deployed, path: Path) -> str:
 
 
 def write_onnx(deployed: Deployed, path: Path, preprocess: bool = False) -> str:
-    """The whole network as ONNX, any batch size; preprocess: from pixels to probabilities, see `onnx.preprocess`."""
+    """Write the whole network as ONNX for any batch size. preprocess: from pixels on, see `onnx.preprocess`."""
     from raykd.deploy.onnx.export import float_graph, runner, save
 
     images, which = check_images(deployed.data)
@@ -58,7 +58,7 @@ def write_onnx(deployed: Deployed, path: Path, preprocess: bool = False) -> str:
 
 
 def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **about: object) -> str:
-    """A graph of the network with the evaluation's preprocessing before it; `about` goes into the metadata."""
+    """Write a graph of the network with the evaluation's preprocessing. about: further metadata."""
     from raykd.deploy.onnx.export import save
     from raykd.deploy.onnx.preprocess import PIXELS, PROBABILITIES, compared_with_evaluation, with_preprocessing
 
@@ -71,7 +71,7 @@ def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **ab
 
 @torch.inference_mode()
 def compared(exported: Callable[[Tensor], Tensor], deployed: Deployed, images: Tensor, which: str) -> str:
-    """Say how far an exported network is from the original; raises RuntimeError where it is another network."""
+    """The difference of an exported network from the original, as text; raises RuntimeError if it is too large."""
     logits, exported_logits = deployed.model(images), exported(images)
     difference = (exported_logits - logits).abs().max().item()
     if not difference <= 1e-3 * max(1.0, logits.abs().max().item()):

@@ -20,7 +20,7 @@ WEIGHTS = "model.safetensors"
 
 
 def write_folder(deployed: Deployed, path: Path) -> str:
-    """Write a folder that does not exist yet, or is empty; raises UserError for another."""
+    """Write a new or empty folder; raises UserError for any other."""
     library = "timm" if deployed.about.network.startswith("timm:") else "raykd"
     card = model_card(deployed, path.name, library)
     with filling(path) as temporary:
@@ -33,7 +33,7 @@ def write_folder(deployed: Deployed, path: Path) -> str:
 
 
 def _as_timm(deployed: Deployed, folder: Path) -> str:
-    """config.json; then timm makes the network from the folder, and it is compared with the original."""
+    """Write config.json, then load the folder by timm and compare the network with the original."""
     import timm
     from timm.models._hub import save_config_for_hf  # what timm.models.push_to_hf_hub writes
 
@@ -50,7 +50,7 @@ def _as_timm(deployed: Deployed, folder: Path) -> str:
 
 
 def timm_data(data: Data) -> dict[str, Any]:
-    """The evaluation's preprocessing as timm names it; timm resizes where the evaluation takes one size alone."""
+    """The evaluation's preprocessing as timm's settings; timm resizes where the evaluation accepts one size only."""
     geometry, size = evaluation(data).geometry, data.image_size
     resized = geometry.resize.size if geometry.resize else size
     share = size / resized

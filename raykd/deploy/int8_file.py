@@ -1,4 +1,4 @@
-"""The deployed network as an int8 ONNX file, with what that costs in accuracy."""
+"""The deployed network as an int8 ONNX file, with its loss of accuracy."""
 
 from dataclasses import replace
 from functools import partial
@@ -21,11 +21,11 @@ BATCH = 32
 
 
 def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float, calibration: int) -> str:
-    """Quantise, measure and write; returns what the user is told.
+    """Quantise, measure and write; returns a summary for the user.
 
-    max_loss: percentage points of top-1 that int8 may cost, on the split that the run's evaluations are on: where it
-    costs more, layers are left in float. calibration: training images that ranges are measured on.
-    Raises UserError where the data set is not at hand.
+    max_loss: maximum loss of top-1 in percentage points, on the split of the run's evaluations; if it is exceeded,
+    layers are left in float. calibration: number of training images for measuring the ranges.
+    Raises UserError if the data set is not available.
     """
     expect_packages()
     from raykd.deploy.onnx.float_layers import top1, within

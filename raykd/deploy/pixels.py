@@ -1,4 +1,4 @@
-"""Pictures from anywhere as the images that a run's evaluation gives its network."""
+"""Converts arbitrary pictures to the network's input, by the preprocessing of a run's evaluation."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,9 +24,9 @@ def evaluation_images(
 ) -> Tensor:
     """Pictures, each uint8 [H, W, 3], as normalised images [N, 3, S, S] on the device.
 
-    They take the test split's own way, through a file of the data's encoding and its loader: images that are stored as
-    JPEG there become JPEG here. `data` has a mean and a std. Raises UserError for a picture of a size that the
-    evaluation does not take.
+    They go through a file of the data's encoding and its loader, as the test split does: if its images are stored as
+    JPEG, so are these. data: with mean and std. Raises UserError for a picture of a size that the evaluation does not
+    accept.
     """
     check_sizes(pixels, data)
     with temporary_folder() as folder:
@@ -46,7 +46,7 @@ def evaluation_images(
 
 
 def check_sizes(pixels: Sequence[np.ndarray], data: Data, name: str = "a picture") -> None:
-    """Raise UserError, with the name, for a picture [H, W, 3] that the evaluation can't bring to the network's size."""
+    """Raise UserError with the name for a picture [H, W, 3] that the evaluation can't convert to the network's size."""
     shapes = np.array([picture.shape[:2] for picture in pixels]).reshape(-1, 2)
     for position in unusable(evaluation(data).geometry, shapes)[:1]:
         height, width = shapes[position]
@@ -56,7 +56,7 @@ def check_sizes(pixels: Sequence[np.ndarray], data: Data, name: str = "a picture
 
 
 def accepted_sizes(data: Data) -> str:
-    """The sizes of pictures that the evaluation takes, in words."""
+    """The sizes of pictures that the evaluation accepts, as text."""
     geometry, size = evaluation(data).geometry, data.image_size
     if geometry.resize:
         return "any size" if geometry.crop or not geometry.resize.keep_aspect else "square pictures"

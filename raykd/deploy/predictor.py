@@ -1,4 +1,4 @@
-"""The deployed network of a run, on pictures: what an evaluation of the run would say of each of them."""
+"""Predictions of a run's deployed network on pictures, as an evaluation of the run would make them."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ from raykd.training.process import use_device
 
 
 class Prediction(NamedTuple):
-    """A class, and the probability that the network gives it."""
+    """A class and its predicted probability."""
 
     name: str
     probability: float
@@ -34,9 +34,9 @@ class Predictor:
     """
 
     def __init__(self, run: Folder, recipe: Recipe, device: str = "auto", batch_size: int = 64):
-        """recipe: the run's. device: "cpu", "cuda", or "auto": a GPU where there is one. batch_size: pictures at once.
+        """recipe: the run's. device: "cpu", "cuda", or "auto": a GPU if available. batch_size: pictures at once.
 
-        Raises UserError where the run has no network.
+        Raises UserError if the run has no network.
         """
         staged, about = read_student(run)
         self.classes, self.device, self.batch_size = about.classes, _device(device), batch_size
@@ -47,9 +47,9 @@ class Predictor:
         self.precision, self.channels_last = autocast(recipe, self.device), recipe.precision.channels_last
 
     def predict(self, given: Iterable[Picture | str], top: int = 5) -> list[list[Prediction]]:
-        """The `top` likeliest classes of each picture, the likeliest first.
+        """The `top` most probable classes of each picture, in decreasing order.
 
-        Raises UserError, with its path or its number from 0 on, for a picture that can't be read or does not fit.
+        Raises UserError with its path, or its number from 0, for a picture that can't be read or has an invalid size.
         """
         return [self.named(row, top) for row in self.probabilities(given)]
 
@@ -68,7 +68,7 @@ class Predictor:
         return logits.float().softmax(1).cpu().numpy()
 
     def read(self, picture: Picture | str, name: str = "a picture") -> np.ndarray:
-        """A picture as uint8 [H, W, 3]; raises UserError, with its path or `name`, where it can't be read or fit."""
+        """A picture as uint8 [H, W, 3]; raises UserError with its path or `name` if it can't be used."""
         if isinstance(picture, str | Path):
             picture, name = Path(picture), str(picture)
         try:
@@ -79,7 +79,7 @@ class Predictor:
         return pixels
 
     def named(self, probabilities: np.ndarray, top: int) -> list[Prediction]:
-        """The likeliest classes of one picture's probabilities [C]."""
+        """The most probable classes of one picture's probabilities [C]."""
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [Prediction(self.classes[i], float(probabilities[i])) for i in order]
 
@@ -98,7 +98,7 @@ def in_batches(items: Iterable, size: int) -> Iterator[list]:
 
 
 def image_files(paths: Iterable[str]) -> list[Path]:
-    """Image files as they are named; of a folder all image files below it. Raises UserError for what is not there."""
+    """The named image files, and all image files below named folders. Raises UserError if one does not exist."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""A few real images of a run's data: to compare an exported network with the original on, and to calibrate with."""
+"""A few images of a run's data, for comparing an exported network with the original, and for calibration."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -20,14 +20,14 @@ Split = Literal["train", "test"]
 
 
 def ready(data: Data) -> bool:
-    """Whether the data set's files lie on this machine."""
+    """Whether the data set's files are on this machine."""
     return data.source.prepared() is not None or (folder_of(data) / "manifest.json").exists()
 
 
 def check_images(data: Data, count: int = 16) -> tuple[Tensor, str]:
-    """Normalised images [N, 3, S, S], and what they are: of the test split, or random where its files are elsewhere.
+    """Normalised images [N, 3, S, S] and their description: of the test split, or random if its files are elsewhere.
 
-    No files are written or fetched for them.
+    No files are written or downloaded.
     """
     if ready(data):
         images = spread_images(data, prepare(data), "test", count)
@@ -38,7 +38,7 @@ def check_images(data: Data, count: int = 16) -> tuple[Tensor, str]:
 
 
 def check_pictures(data: Data, count: int = 8) -> tuple[list[np.ndarray], str]:
-    """As `check_images`, as they were before resizing: uint8 [H, W, 3] each."""
+    """As `check_images`, but before resizing: uint8 [H, W, 3] each."""
     if ready(data):
         pictures = stored_pictures(prepare(data), count)
         return pictures, f"{len(pictures)} images of the test split"
@@ -50,7 +50,7 @@ def check_pictures(data: Data, count: int = 8) -> tuple[list[np.ndarray], str]:
 def spread_images(data: Data, prepared: Prepared, split: Split, count: int) -> Tensor:
     """At least one and up to about `count` images of a split, evenly spread over its file.
 
-    [N, 3, S, S], with the evaluation's preprocessing, those of the training split too.
+    [N, 3, S, S], with the evaluation's preprocessing, also for the training split.
     """
     path, size = _file(prepared, split)
     stride = max(1, size // count)

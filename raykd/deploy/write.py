@@ -1,4 +1,4 @@
-"""The deployed network to wherever it is wanted: the kind of file by its suffix, or a folder."""
+"""Writes the deployed network as a file, whose format depends on its suffix, or as a folder."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SUFFIXES = (".safetensors", ".onnx", ".pt2")
 
 
 def check_target(to: str, preprocess: bool, max_loss: float, calibration: int) -> None:
-    """Raise UserError where nothing can be written to `to`, or not in the way that is asked for."""
+    """Raise UserError for an invalid target, or for options that don't apply to it."""
     path = Path(to)
     if not _is_folder(to) and path.suffix not in SUFFIXES:
         raise UserError(f"--to {to}: the suffix must be one of {', '.join(SUFFIXES)}, or / for a folder")
@@ -27,7 +27,7 @@ def check_target(to: str, preprocess: bool, max_loss: float, calibration: int) -
 def write(
     deployed: Deployed, to: str, *, preprocess: bool = False, max_loss: float = ANY_LOSS, calibration: int = CALIBRATION
 ) -> str:
-    """Write a file or a folder, whole or not at all; returns what the user is told of it.
+    """Write a file or a folder atomically; returns a summary for the user.
 
     to: FILE.safetensors, FILE.onnx, FILE.int8.onnx, FILE.pt2, or a new folder DIR/. preprocess: see `write_onnx`.
     max_loss, calibration: of int8, see `raykd.deploy.int8_file.write_int8`.

@@ -1,4 +1,4 @@
-"""A recipe with fields changed by their dotted names: to Python values, as studies and searches do."""
+"""Changes fields of a recipe by their dotted names to Python values, as studies and searches do."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def change(section: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def put(section: Any, path: list[str], value: Any, name: str) -> Any:
-    """A copy of a section in which what stands at the path is replaced; `name`: the whole of it, for errors."""
+    """A copy of a section with the value at a path replaced. name: the whole dotted name, for errors."""
     if isinstance(section, tuple) and path[0].isdigit() and int(path[0]) < len(section):
         at = int(path[0])
         new = value if len(path) == 1 else put(section[at], path[1:], value, name)
@@ -35,14 +35,14 @@ def put(section: Any, path: list[str], value: Any, name: str) -> Any:
 
 
 def _of_type(value: Any, kind: Any, name: str) -> Any:
-    """The value as its field holds it: 3 in a field of floats is 3.0, and so is each of several."""
+    """The value converted to its field's type: 3 for a float, alone or in a tuple, is 3.0."""
     converted = from_dict(to_dict(value), kind, name)
     numbers = converted if isinstance(converted, tuple) else (converted,)
     return converted if all(isinstance(number, float) for number in numbers) else value
 
 
 def value_at(section: Any, path: list[str]) -> Any:
-    """What stands at a path; raises LookupError where there is no such field."""
+    """The value at a path; raises LookupError if there is no such field."""
     for part in path:
         if isinstance(section, tuple) and part.isdigit() and int(part) < len(section):
             section = section[int(part)]

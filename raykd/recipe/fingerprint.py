@@ -1,4 +1,4 @@
-"""What of a recipe determines its result, and its fingerprint.
+"""A recipe's fingerprint, and the part of it that determines its result.
 
 A fingerprint leaves out the fields that have no effect on the result and those at their defaults, so that a recipe
 keeps its fingerprint when raykd gets another field. A changed meaning, or a changed default, needs another VERSION.
@@ -23,9 +23,9 @@ VERSION = "v2"
 
 
 def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
-    """The part of a recipe that determines its result, the method's own code included; without credentials.
+    """The part of a recipe that determines its result, including the method's code; without credentials.
 
-    defaults: whether fields at their defaults are among it.
+    defaults: whether to include fields at their defaults.
     """
     # Read back once: a recipe with epochs=12 is the same one as its copy from a file, which has 12.0.
     recipe = from_dict(to_dict(dataclasses.replace(recipe, search=None)))
@@ -43,9 +43,10 @@ def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
 
 
 def effective(plain: Any, *, defaults: bool = True) -> Any:
-    """Plain data, as `to_dict` gives it, without the fields that have no effect on a result.
+    """Plain data as from `to_dict`, without the fields that have no effect on a result.
 
-    defaults: whether fields at their defaults are among it. raykd's own classes go without their modules, which move.
+    defaults: whether to include fields at their defaults. raykd's own classes are named without their modules, which
+    may move.
     """
     if isinstance(plain, list):
         return [effective(item, defaults=defaults) for item in plain]
@@ -73,7 +74,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 @functools.cache
 def fields_of(path: Any) -> dict[str, dataclasses.Field[Any]]:
-    """The fields of one of raykd's dataclasses, named as "module:Class"; of any other, none."""
+    """The fields of one of raykd's dataclasses, named as "module:Class"; empty for any other class."""
     module, _, name = str(path).partition(":")
     if module.split(".")[0] != "raykd":
         return {}
@@ -87,18 +88,18 @@ def fields_of(path: Any) -> dict[str, dataclasses.Field[Any]]:
 
 
 def code_version(*defined: Any) -> str:
-    """A hash of the source files that classes and functions stand in."""
+    """A hash of the source files that define classes and functions."""
     modules = dict.fromkeys(filter(None, (inspect.getmodule(each) for each in defined)))
     return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:16]
 
 
 def _besides_method(recipe: Recipe) -> tuple[Any, ...]:
-    """The parts of a recipe that change its result and may be classes of the user's own, the method apart."""
+    """The parts of a recipe, other than the method, that affect its result and may be user-defined classes."""
     return recipe.data, recipe.optimizer, recipe.schedule, recipe.initialise
 
 
 def _classes(value: Any) -> Iterator[type]:
-    """The class of a method's settings, and those of all that they are made of."""
+    """The class of a dataclass, and those of its fields, recursively."""
     if dataclasses.is_dataclass(value):
         yield type(value)
         for field in dataclasses.fields(value):
@@ -115,14 +116,14 @@ def fingerprint(recipe: Recipe) -> str:
 
 
 def comparable(fingerprint: str) -> bool:
-    """Whether a fingerprint is of this version of raykd: two of different versions differ for no reason."""
+    """Whether a fingerprint has the current version; those of different versions can't be compared."""
     return fingerprint.startswith(f"{VERSION}-")
 
 
 def of_earlier_version(stored: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
-    """An essence as version 1 stored it, in today's form; `here` is the one that it is going to be compared with.
+    """An essence stored by version 1, in the current form; `here` is the one it will be compared with.
 
-    It holds hashes of code and of teachers' recipes that can't be made again: these are taken to be the same.
+    Its hashes of code and of teachers' recipes can't be recomputed: they are assumed to be equal.
     """
     updated: dict[str, Any] = effective(stored, defaults=False) | {
         name: here[name] for name in ("code", "own") if name in here

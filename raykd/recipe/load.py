@@ -27,7 +27,7 @@ from raykd.recipe.validate import validate
 
 @dataclass(frozen=True)
 class Loaded:
-    """A recipe with the source of its file and of the user's own modules that it imports."""
+    """A recipe with the source of its file and of the user's modules that it imports."""
 
     recipe: Recipe
     path: Path
@@ -37,7 +37,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study with the source of its file and of the user's own modules that it imports."""
+    """A study with the source of its file and of the user's modules that it imports."""
 
     study: Study
     cells: list[Cell]  # of every row in every column, whatever the seed
@@ -46,12 +46,12 @@ class LoadedStudy:
     docstring: str
 
     def of(self, recipe: Recipe) -> Loaded:
-        """One of its recipes, as if it had been loaded from the study's file."""
+        """One of its recipes, as if loaded from the study's file."""
         return Loaded(recipe, self.path, self.sources, self.docstring)
 
 
 def load(recipe: str | Path) -> Loaded:
-    """The `recipe` of a Python file, or of one that ships with raykd, as digits/kd; raises UserError for any other."""
+    """The `recipe` of a Python file, or a recipe that ships with raykd, by name: digits/kd. Raises UserError."""
     path, before = _file(recipe, "recipe"), set(sys.modules)
     module = _run(path)
     loaded = _named(module, "recipe", Recipe, path)
@@ -61,9 +61,9 @@ def load(recipe: str | Path) -> Loaded:
 
 
 def load_object(recipe: Recipe, name: str) -> Loaded:
-    """A recipe that was made in Python, as `load` gives one of a file; `name` stands in for the file's.
+    """A recipe that was created in Python, in the form of `load`; `name` replaces the file's.
 
-    Raises UserError for classes of a notebook's cells and of the script that runs: no worker can import those.
+    Raises UserError for classes defined in a notebook or in the main script: workers can't import them.
     """
     modules = {cls.__module__: cls for cls in _classes(recipe)}
     if "__main__" in modules:
@@ -77,7 +77,7 @@ def load_object(recipe: Recipe, name: str) -> Loaded:
 
 
 def load_study(study: str | Path) -> LoadedStudy:
-    """The `study` of a Python file; raises UserError where there is none, or one whose table can't be."""
+    """The `study` of a Python file; raises UserError if there is none, or if its table is invalid."""
     path, before = _file(study, "study"), set(sys.modules)
     module = _run(path)
     named = _named(module, "study", Study, path)
@@ -93,7 +93,7 @@ def load_study(study: str | Path) -> LoadedStudy:
 
 
 def _file(name: str | Path, kind: str) -> Path:
-    """A word that ends in .py is a file's path; any other names what ships with raykd."""
+    """The file of an argument: a path if it ends in .py, else the name of something that ships with raykd."""
     path = Path(name)
     file = path.resolve() if path.suffix == ".py" else shipped.path_of(str(name))
     if file is not None and file.is_file():
@@ -120,7 +120,7 @@ def _run(path: Path) -> Any:
 
 
 def _roots(path: Path) -> list[Path]:
-    """The folders that the user's own modules of a recipe's file lie below."""
+    """The folders below which the user's modules of a recipe's file may be."""
     here = Path.cwd().resolve()
     return [here] if shipped.module_of(path) else [_root(path)[0], here, *_sources_beside(path)]
 
@@ -135,7 +135,7 @@ def _import_root(module: str) -> Path | None:
 
 
 def _classes(value: Any) -> Iterator[type]:
-    """The classes of a recipe and of all that it is made of."""
+    """The classes of a recipe and of its fields, recursively."""
     if dataclasses.is_dataclass(value):
         yield type(value)
         value = [getattr(value, field.name) for field in dataclasses.fields(value)]
@@ -151,9 +151,9 @@ def _named(module: Any, name: str, kind: type, path: Path) -> Any:
 
 
 def _sources(modules: set[str], recipes: Sequence[Recipe], roots: Sequence[Path]) -> dict[str, str]:
-    """The user's own files below some folders that modules and recipes are made of, by path.
+    """The source of the user's files below some folders that modules and recipes import, by path.
 
-    Networks may be built from them from then on.
+    From then on, networks may be built from them.
     """
     networks = {network.name: network.module for network in networks_of(recipes) if network.module}
     trusted.allow(networks.values())
@@ -165,7 +165,7 @@ def _sources(modules: set[str], recipes: Sequence[Recipe], roots: Sequence[Path]
 
 
 def networks_of(section: Any) -> list[Network]:
-    """Every network that a recipe, or a part of one, names."""
+    """Every network of a recipe, or of a part of one."""
     if isinstance(section, Network):
         return [section]
     if dataclasses.is_dataclass(section):
@@ -174,7 +174,7 @@ def networks_of(section: Any) -> list[Network]:
 
 
 def _root(path: Path) -> tuple[Path, str]:
-    """The folder that the recipe is imported from and its module name: the current folder's where it lies below."""
+    """The folder that the recipe is imported from, and its module name; the current folder if the file is below it."""
     here = Path.cwd().resolve()
     inside = path.is_relative_to(here)
     parts = path.relative_to(here).with_suffix("").parts if inside else ()
@@ -220,7 +220,7 @@ def _line_of(error: BaseException, path: Path) -> str:
 
 
 def check_types(recipe: Recipe, where: Path | str) -> None:
-    """Raise UserError where a field's value is not of its type, which dataclasses themselves let pass."""
+    """Raise UserError if a field's value is not of its type, which dataclasses don't check."""
     try:
         from_dict(to_dict(dataclasses.replace(recipe, search=None)))
     except UserError as error:
@@ -230,9 +230,9 @@ def check_types(recipe: Recipe, where: Path | str) -> None:
 
 
 def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, description: str) -> Any:
-    """tyro's parse, its values checked against their ranges; `--help` prints and exits with status 0.
+    """Parse arguments by tyro and check the ranges of their values; `--help` prints and exits with status 0.
 
-    Raises UserError, in one line, for words that are no fields and for values that these can't have.
+    Raises UserError, in one line, for unknown options and invalid values.
     """
     complaint = io.StringIO()
     try:
@@ -255,10 +255,10 @@ def _one_line(box: str) -> str:
 
 
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """A recipe with dotted fields changed, by the same rules as the command line's: {"method.alpha": 0.3}.
+    """A recipe with fields changed by the rules of the command line: {"method.alpha": 0.3}.
 
-    A dataclass replaces a whole section ({"method": DKD.Config()}), before the other values count. A number at the end
-    of a name means one item of several values: {"method.weights.1": 0.5}.
+    A dataclass replaces a whole section ({"method": DKD.Config()}), before other fields are set. A number at the end of
+    a name is the index of an item: {"method.weights.1": 0.5}.
     """
     arguments = []
     for name, value in values.items():

@@ -17,7 +17,7 @@ RETIRED = {"together": False}
 
 
 def to_dict(value: Any) -> Any:
-    """Dataclasses as dicts with their class under "class", tuples as lists; what JSON can't hold as its repr."""
+    """Dataclasses as dicts with their class under "class", tuples as lists; the repr of what JSON can't represent."""
     if dataclasses.is_dataclass(value):
         fields = {field.name: to_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"class": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
@@ -29,7 +29,7 @@ def to_dict(value: Any) -> Any:
 
 
 def from_dict(data: Any, kind: Any = Recipe, where: str = "recipe") -> Any:
-    """The value of type `kind` that `to_dict` wrote; raises UserError naming the field that does not fit."""
+    """A value of type `kind` from the output of `to_dict`; raises UserError naming an invalid field."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return from_dict(data, arguments[0], where)
@@ -84,7 +84,7 @@ def _dataclass(data: dict[str, Any], kind: type, where: str) -> Any:
 
 
 def type_hints(cls: type) -> dict[str, Any]:
-    """The annotations of a dataclass's fields; resolving them takes long for a study of hundreds of recipes."""
+    """The resolved annotations of a dataclass's fields; cached, as resolving is slow for hundreds of recipes."""
     return _resolved(cast(Hashable, cls))
 
 
@@ -94,7 +94,7 @@ def _resolved(cls: Hashable) -> dict[str, Any]:
 
 
 def is_retired(name: str, value: Any) -> bool:
-    """Whether a field that its class doesn't have is one of an earlier version, at the value that changed nothing."""
+    """Whether a field that its class lacks is one of an earlier version, with its neutral value."""
     return name in RETIRED and value == RETIRED[name]
 
 
@@ -115,9 +115,9 @@ def _class(path: Any, kind: type, where: str) -> type:
 
 
 def refuse_foreign(data: Any, origin: str) -> None:
-    """Raise UserError where plain data from a file names a class that reading it would have to import: that runs code.
+    """Raise UserError if plain data from a file names a class whose module would have to be imported, which runs code.
 
-    raykd's own classes are read, and those that are imported already, as the user's own recipe has done.
+    Classes of raykd, and of modules that are already imported, are allowed.
     """
     if isinstance(data, dict):
         path = data.get("class", "raykd:")

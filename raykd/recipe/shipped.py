@@ -11,19 +11,19 @@ PACKAGE = "raykd.recipes"
 
 
 def folder() -> Path:
-    """Where they lie: in a checkout beside the package, in a wheel inside it."""
+    """Their folder: in a checkout beside the package, in a wheel inside it."""
     return Path(next(iter(raykd.recipes.__path__))).resolve()
 
 
 def path_of(name: str) -> Path | None:
-    """The file of the recipe that ships under a name such as digits/kd; None where there is none."""
+    """The file of a shipped recipe by its name, e.g. digits/kd; None if there is none."""
     path = folder() / f"{name}.py"
     inside = ".." not in path.parts and path.resolve().is_relative_to(folder())
     return path if inside and path.is_file() else None
 
 
 def module_of(path: Path) -> str:
-    """The module of a shipped recipe's file, "" of any other file."""
+    """The module of a shipped recipe's file; empty for any other file."""
     if not path.is_relative_to(folder()):
         return ""
     return ".".join((PACKAGE, *path.relative_to(folder()).with_suffix("").parts))
@@ -35,18 +35,18 @@ def name_of(path: Path) -> str:
 
 
 def names(kind: str = "recipe") -> list[str]:
-    """Every name of a recipe, or of a study, in order."""
+    """The names of all shipped recipes, or studies, sorted."""
     return [name_of(path) for path in recipe_files(folder(), kind)]
 
 
 def close_to(name: str) -> str:
-    """The shipped recipe that somebody may have meant; empty: none."""
+    """The shipped recipe with the most similar name; empty: none."""
     stem = name.removesuffix(".py").removeprefix("./").removeprefix("recipes/")
     return stem if path_of(stem) else next(iter(get_close_matches(stem, [*names(), *names("study")], 1)), "")
 
 
 def recipe_files(below: Path, kind: str = "recipe") -> Iterator[Path]:
-    """The files below a folder that define a `recipe` (or a `study`), found without running them."""
+    """The files below a folder that define a `recipe` (or a `study`); they are not run."""
     for path in sorted(below.rglob("*.py")):
         if any(_assigns(statement, kind) for statement in ast.parse(path.read_bytes(), str(path)).body):
             yield path

@@ -1,4 +1,4 @@
-"""A recipe as the Python file that makes it."""
+"""A recipe as Python source."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,7 @@ from raykd.recipe import Recipe
 
 
 def to_source(recipe: Recipe, docstring: str) -> str:
-    """Python that builds an equal recipe (without its search), fields at their defaults left out."""
+    """The source of a file that defines an equal recipe without its search; fields at their defaults are omitted."""
     names: dict[str, str] = {}
     body = _expression(dataclasses.replace(recipe, search=None), names, 0)
     quoted = docstring.replace("\\", "\\\\").replace('"""', "'''")
@@ -34,7 +34,7 @@ def _expression(value: Any, names: dict[str, str], depth: int) -> str:
 
 
 def _call(opening: str, parts: list[str], closing: str, depth: int) -> str:
-    """On one line where it is short, else a line for each part."""
+    """A call on one line if that is short enough, else a line for each argument."""
     line = opening + ", ".join(parts) + closing
     if len(line) + 4 * depth < 100 and "\n" not in line:
         return line
@@ -43,14 +43,14 @@ def _call(opening: str, parts: list[str], closing: str, depth: int) -> str:
 
 
 def _is_default(value: Any, field: dataclasses.Field[Any]) -> bool:
-    """Equal to the default and of its class: a subclass without fields of its own may compare equal."""
+    """Whether a field has its default, also in its class: an instance of a subclass may compare equal."""
     here = getattr(value, field.name)
     default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
     return default is not dataclasses.MISSING and type(here) is type(default) and here == default
 
 
 def _name(cls: type, names: dict[str, str]) -> str:
-    """How the file calls a class; two modules' classes of one name are told apart by their modules."""
+    """The name of a class in the file; if two modules have classes of the same name, with its module."""
     top = cls.__qualname__.split(".")[0]
     if names.setdefault(top, cls.__module__) == cls.__module__:
         return cls.__qualname__

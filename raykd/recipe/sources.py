@@ -1,4 +1,4 @@
-"""The source of the user's own modules: found, taken along with a recipe, and put down where it runs."""
+"""The source of the user's modules: collected with a recipe, and written to disk where it runs."""
 
 import ast
 import importlib
@@ -19,9 +19,9 @@ INSTALLED = {"site-packages", "dist-packages", ".venv"}
 
 
 def own_files(starts: Iterable[str], roots: Sequence[Path]) -> dict[str, tuple[Path, Path]]:
-    """Of some modules and of all that they import, the user's own below some folders: path below the folder, file.
+    """The user's modules below some folders, among given ones and their imports: path below the folder, and file.
 
-    Recipes that ship with raykd are among them, as recipes/…: a run keeps its recipe's source.
+    Recipes that ship with raykd are included as recipes/…, as a run stores its recipe's source.
     """
     files: dict[str, tuple[Path, Path]] = {}
     left = list(starts)
@@ -35,7 +35,7 @@ def own_files(starts: Iterable[str], roots: Sequence[Path]) -> dict[str, tuple[P
 
 
 def _place(name: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
-    """Path below its root and file of a module that is loaded and the user's own, or a shipped recipe."""
+    """Path below its root, and file, of a loaded module that is the user's or a shipped recipe."""
     file = getattr(sys.modules.get(name), "__file__", None)
     # torch has modules that name files which are not there, as "_classes.py"
     if not file or not file.endswith(".py") or not Path(file).is_absolute():
@@ -50,7 +50,7 @@ def _place(name: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
 
 
 def _imported(name: str, file: Path) -> Iterator[str]:
-    """Names of all that a module's file may import, anywhere in it, and of the packages around them."""
+    """Names of the modules that a module's file may import, anywhere in it, and of their packages."""
     package = getattr(sys.modules[name], "__package__", None) or ""
     for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
         if isinstance(node, ast.Import):
@@ -66,25 +66,25 @@ def _imported(name: str, file: Path) -> Iterator[str]:
 
 
 def is_installed(file: Path) -> bool:
-    """Whether a module's file belongs to Python or to an installed package: every worker has those of its own."""
+    """Whether a module's file belongs to Python or to an installed package, which every worker has."""
     return bool(INSTALLED & set(file.parts)) or any(file.is_relative_to(place) for place in PYTHON)
 
 
 def read_source(file: Path) -> str:
-    """A module's text, decoded as it says."""
+    """A module's text, decoded by the encoding that it declares."""
     return importlib.util.decode_source(file.read_bytes())
 
 
 def source_bytes(text: str) -> bytes:
-    """A module's text in the encoding that it says it is in."""
+    """A module's text in the encoding that it declares."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(text.encode()).readline)
     return text.encode(encoding)
 
 
 def materialize(sources: Mapping[str, str], folder: Path) -> None:
-    """Write a recipe's sources below `folder` and make them importable there, as `load` did where they came from.
+    """Write a recipe's sources below a folder and make them importable, as `load` does for the original files.
 
-    Networks may be built from them: whoever hands out sources trusts them.
+    Networks may be built from them: sources are only passed on if they are trusted.
     """
     for name, text in sources.items():
         file = folder / name

@@ -1,6 +1,6 @@
-"""A study: a table of runs. Rows are methods, columns are what they are compared on; a cell is an ordinary recipe.
+"""A study is a table of runs: rows are methods, columns are settings, and a cell is an ordinary recipe.
 
-A study is a Python file with a module-level `study = Study(...)`, made of recipes and of nothing that runs:
+It is a Python file with a module-level `study = Study(...)`:
 
     study = Study(
         rows=(Row(name="Supervised", method=Supervised.Config()), Row(name="KD", method=KD.Config())),
@@ -27,7 +27,7 @@ OF_THE_COLUMN = ("method", "teachers", "seed", "search", "published")  # never a
 
 @dataclass(frozen=True, kw_only=True)
 class Quotes:
-    """How a CSV file of published figures calls what a column compares; its columns dataset, teacher and student."""
+    """Names of a column's data set and networks in CSV files of published figures."""
 
     dataset: str = ""
     """The data set's name there."""
@@ -102,7 +102,7 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A row in a column, whatever the seed."""
+    """One row in one column, for any seed."""
 
     row: Row
     column: Column
@@ -110,7 +110,7 @@ class Cell:
 
     @property
     def path(self) -> str:
-        """Where its runs stand below the study's directory, a folder for each seed."""
+        """The folder of its runs below the study's directory; it has a folder for each seed."""
         return f"{slug(self.row.name)}/{slug(self.column.name)}"
 
     def seeded(self, seed: int) -> Recipe:
@@ -124,7 +124,7 @@ def slug(name: str) -> str:
 
 
 def cells(study: Study) -> list[Cell]:
-    """Every cell of a study, by row and then by column; raises UserError for a table that can't be."""
+    """Every cell of a study, by row, then by column; raises UserError for an invalid table."""
     _check_names("row", [row.name for row in study.rows])
     _check_names("column", [column.name for column in study.columns])
     if study.baseline:
@@ -141,7 +141,7 @@ def cells(study: Study) -> list[Cell]:
 
 
 def select(all_cells: list[Cell], study: Study, *, rows: Iterable[str] = (), columns: Iterable[str] = ()) -> list[Cell]:
-    """The cells of some rows and columns; none named: all. Raises UserError for an unknown one, and for no cell."""
+    """The cells of some rows and columns; empty: all. Raises UserError for an unknown name, or if no cell is left."""
     rows, columns = tuple(rows), tuple(columns)
     _expect("--rows", rows, "row", study.rows)
     _expect("--columns", columns, "column", study.columns)
@@ -172,7 +172,7 @@ def _cell(row: Row, column: Column) -> Cell:
 
 
 def _teachers(of_column: Teachers, row: Row) -> Teachers:
-    """The first of a column's teachers, as many as the row wants."""
+    """The first teachers of a column, as many as the row uses."""
     if not row.method.uses_teachers or not row.teachers:
         return Teachers()
     available = list(_each(of_column.sources))
@@ -198,7 +198,7 @@ def _each(sources: Iterable[Teacher]) -> Iterator[Teacher]:
 
 
 def _differences(recipe: Any, base: Any, at: str) -> dict[str, Any]:
-    """Fields of a recipe that are others than the base's, those of its data one by one."""
+    """Fields in which a recipe differs from the base; those of `data` individually."""
     differing: dict[str, Any] = {}
     for each in dataclasses.fields(base):
         mine, theirs = getattr(recipe, each.name), getattr(base, each.name)
@@ -212,7 +212,7 @@ def _differences(recipe: Any, base: Any, at: str) -> dict[str, Any]:
 
 
 def _check_names(kind: str, names: list[str]) -> None:
-    """Raise UserError where two of them, or the folders of two of them, are the same."""
+    """Raise UserError if two names, or their folders, are equal."""
     seen: dict[str, str] = {}
     for name in names:
         folder = slug(name).casefold()  # some file systems tell no case

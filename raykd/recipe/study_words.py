@@ -1,4 +1,4 @@
-"""What a study's command line changes of its recipes: in all cells, in one row's, or in one column's.
+"""Overrides of a study's recipes on the command line: in all cells, or in those of one row or column.
 
 --epochs 3 --row KD --method.temperature 2 --column digits --batch-size 32
 """
@@ -14,12 +14,12 @@ from raykd.recipe.load import parse
 from raykd.recipe.study import Cell, Study, select
 
 Option = tuple[str, ...]
-"""An option's own word, and its values."""
+"""An option and its values, as arguments."""
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """Options of recipes' fields."""
+    """Options that override fields of recipes."""
 
     everywhere: tuple[Option, ...] = ()
     rows: tuple[tuple[str, tuple[Option, ...]], ...] = ()
@@ -27,9 +27,10 @@ class Overrides:
 
 
 def split(arguments: Sequence[str], own: set[str]) -> tuple[list[str], Overrides]:
-    """The words of a command's `own` options, and the fields that the others override.
+    """Split arguments into those of a command's `own` options, and overrides of recipes' fields.
 
-    `--row NAME` and `--column NAME` open a section: what follows, up to the next one, is that row's or column's alone.
+    `--row NAME` and `--column NAME` begin a section: the options after it, up to the next one, apply to that row or
+    column only.
     """
     words: list[str] = []
     everywhere: list[Option] = []
@@ -58,7 +59,7 @@ def split(arguments: Sequence[str], own: set[str]) -> tuple[list[str], Overrides
 
 
 def options(arguments: Sequence[str]) -> list[Option]:
-    """Words in groups, each opened by an option."""
+    """Arguments in groups: an option and its values."""
     groups: list[list[str]] = []
     for word in arguments:
         if word.startswith("--") or not groups:
@@ -69,7 +70,7 @@ def options(arguments: Sequence[str]) -> list[Option]:
 
 
 def overridden(cells: list[Cell], study: Study, overrides: Overrides) -> list[Cell]:
-    """The cells with what the command line changes; teachers' fields are passed over where a cell has no teachers."""
+    """The cells with their overrides; fields of `teachers` are ignored in cells without teachers."""
     for name, _ in overrides.rows:
         select(cells, study, rows=[name])
     for name, _ in overrides.columns:
@@ -94,7 +95,7 @@ def _overridden(cell: Cell, overrides: Overrides, known: dict[tuple[Option, ...]
 
 
 def _changed(recipe: Recipe, words: tuple[Option, ...], known: dict[tuple[Option, ...], dict[str, Any]]) -> Recipe:
-    """Words are read once, for the first cell that takes them: reading takes a quarter of a second."""
+    """Equal options are parsed once, as parsing takes a quarter of a second."""
     if words in known:
         try:
             changed: Recipe = change(recipe, known[words])
@@ -107,7 +108,7 @@ def _changed(recipe: Recipe, words: tuple[Option, ...], known: dict[tuple[Option
 
 
 def _value(recipe: Recipe, word: str) -> tuple[str, Any]:
-    """An option's dotted field and the value that it got; --precision.no-tf32 is precision.tf32."""
+    """An option's dotted field and its parsed value; --precision.no-tf32 sets precision.tf32."""
     path = word.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
     if path[0] in ("seed", "search"):
         raise UserError(f"{word}: the study gives it; use --seeds, or change the study's file")

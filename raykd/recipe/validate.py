@@ -1,4 +1,4 @@
-"""Every value of a recipe against the range stated beside its field: the one check that all commands share."""
+"""Checks every value of a recipe against the range that its field declares; used by all commands."""
 
 import dataclasses
 import types
@@ -16,17 +16,17 @@ FLOAT32 = 2.0**-126, 2.0**128  # the least normal number, and the first that is 
 
 
 def validate(settings: Any, where: str = "") -> None:
-    """Check a dataclass (a recipe, a section of one, a command's options), and all that it holds.
+    """Check a dataclass (a recipe, a section of one, a command's options) recursively.
 
-    where: dotted name of the dataclass, which the names of its fields are put behind.
-    Raises UserError for the first value that no run can have: its dotted name, the value, and what it must be.
+    where: dotted name of the dataclass, the prefix of its fields' names.
+    Raises UserError for the first invalid value, with its dotted name, the value, and what it must be.
     """
     for name, value, kind in _fields(settings):
         _check(value, kind, ".".join(filter(None, (where, name))))
 
 
 def _fields(settings: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Name as on the command line (a recipe among a command's options has none), value, and annotation."""
+    """Name on the command line (empty for a recipe among a command's options), value, and annotation."""
     hints = type_hints(type(settings))
     for field in dataclasses.fields(settings):
         kind, value = hints[field.name], getattr(settings, field.name)

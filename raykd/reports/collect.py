@@ -194,7 +194,7 @@ def _find(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
 
 
 def read_run(path: Path, name: str = "") -> RunRecord:
-    """One run directory, called `name` where no result.json says how.
+    """One run directory. name: used if there is no result.json.
 
     Raises UserError naming an invalid file.
     """

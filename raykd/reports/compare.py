@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The row that gains are relative to, or why there is none."""
+    """The row that gains are relative to, or the reason why there is none."""
 
     row: Row | None
     reason: str = ""
@@ -111,7 +111,7 @@ def variants(runs: list[RunRecord]) -> list[str]:
 
 
 def _short(name: str, names: list[str]) -> str:
-    """The end of a dotted name that no other one shares and that says what it is of."""
+    """The shortest unique and informative end of a dotted name."""
     parts = name.split(".")
     for length in range(1, len(parts)):
         end = ".".join(parts[-length:])

@@ -41,7 +41,7 @@ def curve(name: str, runs: Iterable[Iterable[tuple[float, float]]], points: int 
 
 
 def thinned(full: Curve, points: int) -> Curve:
-    """At most `points` of a curve: equal stretches by their last epoch and value, the band over all of a stretch."""
+    """A curve of at most `points`: the last epoch and value of equal stretches, the band over a whole stretch."""
     size = len(full.epochs)
     if size <= points:
         return full
@@ -76,7 +76,7 @@ def line_curves(row: Row, section: str) -> dict[str, list[Curve]]:
 
 
 def _flat(value: float | list | None) -> list[float]:
-    """A number, a vector or a matrix as a list; [] where the line has none."""
+    """A number, a vector or a matrix as a flat list; empty for None."""
     if isinstance(value, list):
         return [number for item in value for number in _flat(item)]
     return [] if value is None else [value]
@@ -90,6 +90,6 @@ def _elements(row: Row, section: str, name: str) -> list[Curve]:
 
 
 def _element_names(run: RunRecord, size: int) -> Sequence[str]:
-    """A vector's elements are the teachers' where there are as many of them."""
+    """Names of a vector's elements: the teachers if there are as many, else numbers."""
     teachers = list(run.evaluation.teachers) if run.evaluation else []
     return teachers if len(teachers) == size else [str(i + 1) for i in range(size)]

@@ -1,4 +1,4 @@
-"""The numbers of the comparison, an entry a row: from the checked files of its runs alone."""
+"""The numbers of the comparison: one entry for each row, from the validated files of its runs."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -45,9 +45,9 @@ class Entry:
 
 
 def entries(rows: list[Row], baseline_of: Callable[[list[Row], Row], Baseline]) -> list[Entry]:
-    """An entry a row: by section, the baseline first, then by falling accuracy.
+    """One entry for each row: by section, the baseline first, then by decreasing accuracy.
 
-    baseline_of: given the rows of a section and one of them, what its gain is over.
+    baseline_of: the baseline of a row, given the rows of its section and the row.
     """
     return [item for part in by_section(rows).values() for item in _section(part, baseline_of)]
 
@@ -105,7 +105,7 @@ def entry(row: Row, baseline: Baseline, marked: Mark, p: float) -> Entry:
 
 
 def metric_names(runs: Iterable[RunRecord]) -> list[str]:
-    """Figures of the last evaluations besides top1, a user's own metrics among them."""
+    """Metrics of the last evaluations other than top1, including user-defined ones."""
     names = ["top5", "loss", "ece"]
     for run in runs:
         names += run.evaluations[-1][1][run.deployed].model_extra or {}
@@ -113,31 +113,31 @@ def metric_names(runs: Iterable[RunRecord]) -> list[str]:
 
 
 def formats(run: RunRecord) -> dict[str, str]:
-    """How the metrics that a run's recipe added are printed; a format that none of raykd's would have is left out."""
+    """Formats of the metrics that a run's recipe adds; invalid formats are ignored."""
     added = [metric for metric in run.recipe.get("metrics", ()) if isinstance(metric, dict)]
     pairs = [(str(metric.get("name")), str(metric.get("format"))) for metric in added]
     return {name: form for name, form in pairs if FORMAT.holds(form)}
 
 
 def final(runs: Sequence[RunRecord], metric: str) -> list[float]:
-    """The deployed network's figure at each run's last evaluation, nan where it has none."""
+    """A metric of the deployed network at each run's last evaluation; NaN if it has none."""
     return [run.evaluations[-1][1][run.deployed].metric(metric) for run in runs]
 
 
 def best(run: RunRecord) -> tuple[float, float]:
-    """(epoch, top-1 of the deployed network) of the run's best evaluation, the earliest among equals."""
+    """(epoch, top-1 of the deployed network) of the run's best evaluation; the earliest of equal ones."""
     accuracies = [(epoch, nets[run.deployed].top1) for epoch, nets in run.evaluations]
     chosen_by = [top1 if math.isnan(by) else by for (_, top1), by in zip(accuracies, run.selections, strict=True)]
     return accuracies[chosen_by.index(max(chosen_by))]
 
 
 def best_teacher(run: RunRecord) -> float | None:
-    """Top-1 of the most accurate teacher on the run's evaluation split, as this run measured it."""
+    """Top-1 of the most accurate teacher on the run's evaluation split, measured by this run."""
     return max((t.top1 for t in run.evaluation.teachers.values()), default=None) if run.evaluation else None
 
 
 def closed_share(student: float, baseline: float, teacher: float) -> float:
-    """(student - baseline) / (teacher - baseline); nan where the teacher is not above the baseline."""
+    """(student - baseline) / (teacher - baseline); NaN if the teacher is not above the baseline."""
     return float((student - baseline) / (teacher - baseline)) if teacher > baseline else math.nan
 
 
@@ -150,7 +150,7 @@ def agreement(runs: Sequence[RunRecord]) -> dict[str, tuple[Spread, Spread]]:
 
 
 def hours(run: RunRecord) -> float:
-    """Seconds × devices / 3600: GPUs where the run had some, else CPUs."""
+    """Device-hours: seconds × devices / 3600, of GPUs if the run had any, else of CPUs."""
     if run.result is None:
         return math.nan
     each = run.recipe.get("gpus_per_worker") or run.recipe.get("cpus_per_worker") or 1

@@ -1,4 +1,4 @@
-"""The fields of a plain recipe that can change its result, by which runs are distinguished.
+"""The fields of a plain recipe that affect its result, by which runs are distinguished.
 
 A recipe's classes declare fields without effect (`raykd.fields.no_effect`) and defaults. Only classes that are cheap to
 import are inspected; of the others (methods, user classes) every field counts.
@@ -18,15 +18,15 @@ UNSET: tuple[object, ...] = (None, False, 0, "", "none", [], {})
 
 
 def settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Dotted field to value, defaults left out, so that a field that is newer than a run does not set it apart.
+    """Values by dotted field, without defaults, so that runs from before a field existed are not distinguished by it.
 
-    Of a teacher's or a data set's path only the last part counts: machines differ in the rest.
+    Of a teacher's or a data set's path only the last part is used, as the rest depends on the machine.
     """
     return dict(_leaves(recipe, ""))
 
 
 def without_seeds(fields: dict[str, Any]) -> dict[str, Any]:
-    """The settings that the runs of one row have in common: each list of seeds counts by its length alone."""
+    """The settings that runs of one row share; lists of seeds count by their length."""
     common = {}
     for name, value in fields.items():
         leaf = name.rpartition(".")[2]
@@ -56,7 +56,7 @@ def shown(recipe: dict[str, Any], name: str) -> str:
 
 
 def _leaves(value: Any, name: str, stated: bool = False) -> Iterator[tuple[str, Any]]:
-    """stated: the value is known to differ from its default, so it counts even where it is 0 or empty."""
+    """stated: the value is known to differ from its default, so it counts even if it is 0 or empty."""
     if isinstance(value, dict):
         fields = _fields(str(value.get("class")))
         for key, item in value.items():
@@ -87,6 +87,6 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def _fields(path: str) -> dict[str, dataclasses.Field]:
-    """The fields of a dataclass that costs nothing to import; of any other, none."""
+    """The fields of a dataclass whose import is cheap; empty for others."""
     module = path.partition(":")[0]
     return fields_of(path) if any(f"{module}.".startswith(f"{light}.") for light in LIGHT) else {}

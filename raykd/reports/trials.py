@@ -1,4 +1,4 @@
-"""What a search found: its trials as numbers, and which field mattered."""
+"""The trials of a search as numbers, and the importance of each field."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +33,7 @@ class Trials:
 
 
 def read_trials(record: SearchRecord) -> Trials:
-    """Trials with a metric apart from those without; the best is recomputed from the table."""
+    """Trials with and without a metric; the best is recomputed from the table."""
     finished = [t for t in record.trials if _number(t["metric"]) is not None and t["state"] not in ("failed", "error")]
     others = [t for t in record.trials if t not in finished]
     scores = [float(t["metric"]) for t in finished]
@@ -88,7 +88,7 @@ def _spearman(values: list[float], scores: list[float]) -> float:
 
 
 def _importance(columns: list[tuple[list[float], list[str]]], scores: list[float]) -> list[float]:
-    """fANOVA (Hutter et al. 2014) of Optuna over the finished trials; Ray's searchers do not matter to it."""
+    """Optuna's fANOVA (Hutter et al. 2014) over the finished trials, from any searcher."""
     varied = [i for i, (values, _) in enumerate(columns) if len(set(values)) > 1]
     if len(scores) < LEAST or not varied or len(set(scores)) < 2:
         return [np.nan] * len(columns)

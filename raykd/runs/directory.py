@@ -27,7 +27,7 @@ OPENED = ("recipe.json", "teachers.json", "teachers-form.json", "source", "attem
 def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> str:
     """Create the directory with its recipe and source, or check that an existing one is of the same recipe.
 
-    Returns a line for the user where the one there was made by other code, else "".
+    Returns a line for the user if an existing one was made by other code, else "".
     """
     run.create()
     line = ""

@@ -1,4 +1,4 @@
-"""From a network to an ONNX graph, and to a function that onnxruntime computes."""
+"""Exports a network as an ONNX graph, and runs graphs by onnxruntime."""
 
 import importlib
 from collections.abc import Callable
@@ -17,7 +17,7 @@ IMAGES, LOGITS = "images", "logits"
 
 
 def expect_packages() -> None:
-    """Raise UserError where what ONNX needs is not installed."""
+    """Raise UserError if a package that ONNX needs is not installed."""
     try:
         for package in ("onnx", "onnxscript", "onnxruntime"):  # torch's exporter needs onnxscript
             importlib.import_module(package)
@@ -28,7 +28,7 @@ def expect_packages() -> None:
 
 
 def float_graph(model: nn.Module, images: Tensor) -> "ModelProto":
-    """images float32 [N, 3, S, S] → logits float32 [N, C], for any N; traced with some images of that size."""
+    """The graph of images float32 [N, 3, S, S] → logits float32 [N, C], for any N. images: examples for tracing."""
     expect_packages()
     program = torch.onnx.export(
         model,
@@ -52,7 +52,7 @@ def save(graph: "ModelProto", path: Path, about: dict[str, str]) -> None:
 
 
 def runner(graph: "ModelProto") -> Callable[[Tensor], Tensor]:
-    """What onnxruntime computes of a graph with one input and one output, on the CPU."""
+    """A function that runs a graph with one input and one output by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])

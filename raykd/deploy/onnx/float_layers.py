@@ -1,4 +1,4 @@
-"""Which layers of a network to leave in float, so that int8 costs no more accuracy than it may."""
+"""Chooses the layers to leave in float, so that int8 loses no more accuracy than allowed."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -25,7 +25,7 @@ class Quantized:
 def within(quantizer: Quantizer, graph: ModelProto, least: float, accuracy: Callable[[ModelProto], float]) -> Quantized:
     """An int8 graph whose accuracy, in [0, 1], is at least `least`, with as few layers in float as bisection finds.
 
-    Layers are left in float in the order of what each does to the output alone, see `ranked`: the most harmful first.
+    Layers are left in float in the order of `ranked`: those that change the output most first.
     """
 
     def with_floats(names: Sequence[str]) -> Quantized:
@@ -48,7 +48,7 @@ def within(quantizer: Quantizer, graph: ModelProto, least: float, accuracy: Call
 
 
 def ranked(quantizer: Quantizer, graph: ModelProto) -> list[str]:
-    """The layers, the one first that alone in int8 changes the probabilities most: mean KL(float ‖ int8)."""
+    """The layers by how much each alone in int8 changes the probabilities, most first: mean KL(float ‖ int8)."""
     images = quantizer.images[:: max(1, len(quantizer.images) // SHOWN)]
     of_float = runner(graph)(images).log_softmax(1)
     harm = {name: _divergence(quantizer.quantize(only=(name,)), images, of_float) for name in quantizer.layers}
@@ -61,7 +61,7 @@ def _divergence(graph: ModelProto, images: Tensor, of_float: Tensor) -> float:
 
 
 def top1(graph: ModelProto, loader: Callable[[], TestLoader]) -> float:
-    """The accuracy of a graph from images to logits on a split that a loader reads."""
+    """Top-1, a fraction, of a graph from images to logits on a loader's split."""
     run, right, count = runner(graph), 0, 0
     with closing(loader()) as data:
         for batch in data.batches():

@@ -1,8 +1,7 @@
 """A network's ONNX graph in int8, by onnxruntime's static quantisation.
 
-Weights are rounded to 8 bits per output channel, activations to 8 bits per tensor, with ranges measured on training
-images (QDQ format, signed, which onnxruntime's documentation advises for CPUs to begin with). Softmax and norms stay in
-float.
+Weights have 8 bits per output channel, activations 8 bits per tensor, with ranges measured on training images (QDQ
+format, signed, as onnxruntime's documentation recommends for CPUs). Softmax and norms stay in float.
 """
 
 import logging
@@ -23,10 +22,10 @@ PASSED_ON = ("Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Res
 
 
 class Quantizer:
-    """Makes int8 graphs of one float graph, whose activations' ranges are measured once."""
+    """Creates int8 graphs from one float graph; the activations' ranges are measured once."""
 
     def __init__(self, graph: ModelProto, images: Tensor, folder: Path):
-        """images: normalised ones of the training split [N, 3, S, S]. folder: for files, as long as this is used."""
+        """images: normalised training images [N, 3, S, S]. folder: for temporary files, used until the end."""
         self.folder, self.images = folder, images
         graph = _with_names(graph)
         # Shapes alone: the exporter has folded BatchNorms, and optimising further would lose the layers' names.
@@ -34,7 +33,7 @@ class Quantizer:
         self.layers = [node.name for node in graph.graph.node if node.op_type in LAYERS]
 
     def quantize(self, *, in_float: Collection[str] = (), only: Collection[str] | None = None) -> ModelProto:
-        """The graph in int8 but for the layers `in_float`; `only`: in float but for these."""
+        """The graph in int8 except for the layers `in_float`. only: if given, all layers except these stay in float."""
         excluded = [name for name in self.layers if name in in_float or only is not None and name not in only]
         passed_on = PASSED_ON if only is None else ()
         quiet = logging.getLogger()
@@ -59,7 +58,7 @@ class Quantizer:
 
 
 class Images(CalibrationDataReader):
-    """Images in batches, as onnxruntime asks for them."""
+    """Provides images in batches for calibration."""
 
     def __init__(self, images: Tensor):
         self.parts = iter(images.split(BATCH))
@@ -70,7 +69,7 @@ class Images(CalibrationDataReader):
 
 
 def _with_names(graph: ModelProto) -> ModelProto:
-    """A copy whose nodes with weights are called as the layers that these belong to: "layer1.0.conv1"."""
+    """A copy in which nodes with weights have the names of their layers, e.g. "layer1.0.conv1"."""
     named = ModelProto()
     named.CopyFrom(graph)
     weights = {each.name for each in named.graph.initializer}

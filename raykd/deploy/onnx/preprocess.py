@@ -73,8 +73,8 @@ preprocessing (uint8[N, {height}, {width}, 3] pixels) => (float[N, 3, {size}, {s
 def with_preprocessing(graph: "ModelProto", data: Data) -> "ModelProto":
     """pixels uint8 [N, H, W, 3] → probabilities float32 [N, C]; `graph` maps images to logits.
 
-    Takes pictures of any size where the evaluation resizes them, else of the sizes that the evaluation takes: other
-    ones make onnxruntime fail.
+    Accepts pictures of any size if the evaluation resizes them, else of the sizes that the evaluation accepts: others
+    make onnxruntime fail.
     """
     import onnx
 
@@ -93,7 +93,7 @@ def compared_with_evaluation(
 ) -> float:
     """The largest difference of a probability of `preprocessed` from `graph` behind the evaluation's preprocessing.
 
-    Pictures, uint8 [H, W, 3] each, are not compressed on the way. Raises RuntimeError where the two are not the same.
+    Pictures, uint8 [H, W, 3] each, are not compressed. Raises RuntimeError if the difference is too large.
     """
     network, everything = runner(graph), runner(preprocessed)
     images = evaluation_images(pictures, replace(data, encoding=Encoding(mode="raw")), torch.device("cpu"))

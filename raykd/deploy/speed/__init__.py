@@ -1,1 +1,1 @@
-"""What a student costs to serve beside its teachers: time, memory, size, as onnxruntime has it on this machine."""
+"""Inference cost of a student and its teachers: latency, memory and size with onnxruntime on this machine."""

@@ -1,4 +1,4 @@
-"""A student and its teachers timed side by side by onnxruntime, and written into the run as deployment.json."""
+"""Measures a student and its teachers with onnxruntime, and writes the run's deployment.json."""
 
 import json
 import os
@@ -26,9 +26,9 @@ SECONDS = 1.0  # of passes of each network, each batch and each number of thread
 
 
 def measure(deployed: Deployed, trained: Sequence[str]) -> Deployment:
-    """Time, memory and size of the student and the teachers that the run names, on this machine.
+    """Latency, memory and size of the run's student and teachers on this machine.
 
-    trained: run directories of the teachers that were trained for it. Raises UserError where a teacher is not there.
+    trained: run directories of the teachers that were trained for it. Raises UserError if a teacher is missing.
     """
     expect_packages()
     networks, counts = {}, {}
@@ -61,7 +61,7 @@ def write_deployment(deployed: Deployed, measured: Deployment) -> None:
 
 
 def _networks(deployed: Deployed, trained: Sequence[str]) -> Iterator[tuple[str, Staged, int]]:
-    """Names, networks and numbers of parameters as they were trained."""
+    """Name, network and number of parameters of the student and of each teacher."""
     yield STUDENT, deployed.network, parameters(deployed.network)
     recipe, classes = deployed.recipe, deployed.about.classes
     compares = recipe.method.compares_classes
@@ -70,7 +70,7 @@ def _networks(deployed: Deployed, trained: Sequence[str]) -> Iterator[tuple[str,
 
 
 def _accuracies(deployed: Deployed, names: Sequence[str]) -> dict[str, float]:
-    """Top-1 as the run measured it; nan where it did not."""
+    """Top-1 as measured by the run; NaN if it was not."""
     evaluation = read_evaluation(deployed.run)
     top1 = dict.fromkeys(names, float("nan"))
     if evaluation is not None:
@@ -80,7 +80,7 @@ def _accuracies(deployed: Deployed, names: Sequence[str]) -> dict[str, float]:
 
 
 def _written(network: Staged, path: Path) -> tuple[str, int]:
-    """The plain network as a file, for images of its own size, and their side."""
+    """Write the plain network for images of its own size; returns the path and the images' side."""
     import torch
 
     side = network.native_size
@@ -103,7 +103,7 @@ def _memory(path: str, side: int) -> int:
 
 
 def _run(**task: Any) -> dict[str, Any]:
-    """What `process` finds, in a process of its own, in which nothing of raykd takes time or memory."""
+    """The result of a task of `process`, in a separate process without the time and memory of raykd."""
     command = [sys.executable, process.__file__, json.dumps(task)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

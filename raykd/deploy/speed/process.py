@@ -1,6 +1,6 @@
-"""A process that times ONNX files, or takes the memory of one; nothing but numpy and onnxruntime is in it.
+"""A process that measures the time or memory of ONNX files; it imports only numpy and onnxruntime.
 
-Run by its path, with a JSON object as its only argument; prints a JSON object.
+It is run by its path with a JSON object as its only argument, and prints a JSON object.
 """
 
 import json
@@ -18,15 +18,15 @@ LEAST = 5  # passes of each network
 
 
 def main(task: dict[str, Any]) -> dict[str, Any]:
-    """The task names what to do: {"do": "time", …} or {"do": "memory", …}, see below."""
+    """Run a task: {"do": "time", …} or {"do": "memory", …}, with the arguments of the function below."""
     tasks: dict[str, Callable[..., dict[str, Any]]] = {"time": times, "memory": memory}
     return tasks[task.pop("do")](**task)
 
 
 def times(files: dict[str, tuple[str, int]], batch: int, threads: int, seconds: float) -> dict[str, Any]:
-    """Median seconds of a pass of each network, file and image side by name, measured in turn.
+    """Median seconds of a pass of each network. files: file and image side by name.
 
-    In turn, so that what else the machine does comes to all of them alike.
+    The networks run alternately, so that other load on the machine affects all of them equally.
     """
     passes = {name: prepared(path, side, batch, threads) for name, (path, side) in files.items()}
     durations: dict[str, list[float]] = {name: [] for name in files}
@@ -40,21 +40,21 @@ def times(files: dict[str, tuple[str, int]], batch: int, threads: int, seconds: 
 
 
 def memory(path: str, side: int, batch: int, threads: int) -> dict[str, Any]:
-    """The most memory, in bytes, that the process takes more for the network and one pass of it."""
+    """The growth of peak memory, in bytes, by loading the network and running one pass."""
     before = peak()
     prepared(path, side, batch, threads)()
     return {"bytes": peak() - before}
 
 
 def peak() -> int:
-    """The most bytes that this program has had in memory; getrusage would count the program that started it, too."""
+    """Peak memory of this program in bytes; getrusage would include the program that started it."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM:"))
     return 1024 * int(line.split()[1])
 
 
 def prepared(path: str, side: int, batch: int, threads: int) -> Callable[[], Any]:
-    """A function that makes one pass of a network; two have been made."""
+    """A function that runs one pass of a network, after two warm-up passes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -71,7 +71,7 @@ def _per_actor(recipe: Recipe) -> dict[str, float]:
 
 
 def _mixes(node: Node, recipe: Recipe, most: int) -> list[int]:
-    """By number of workers on a node: how many actors fit beside them."""
+    """By number of workers on a node, from 0: how many actors fit in addition."""
     worker = connection.per_worker(recipe)
     actors = []
     for count in range(min(connection.fit(node, recipe), most) + 1):

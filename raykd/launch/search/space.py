@@ -1,4 +1,4 @@
-"""The search space: flat `ray.tune` domains for any searcher, and the recipe values that a pick stands for."""
+"""The search space: flat `ray.tune` domains for any searcher, and the recipe values of a pick."""
 
 import dataclasses
 import itertools

@@ -104,7 +104,7 @@ def _copy_out(run: Folder, step: int, name: str, folder: Path, seconds: float = 
 
 
 def _take_over(run: Folder, name: str, picked: dict[str, Any]) -> None:
-    """Continue from another trial's checkpoint with changed values, if Population Based Training says so."""
+    """Continue from another trial's checkpoint with changed values, if Population Based Training requests it."""
     checkpoint = tune.get_checkpoint()
     if checkpoint is None:
         return

@@ -31,7 +31,7 @@ PATIENCE = 10.0  # seconds of waiting before the user is told
 
 @ray.remote
 class TeacherActor:
-    """The actor. Its constructor does next to nothing, so an answer to `here` shows that it has been placed."""
+    """The actor. Its constructor does almost nothing, so that a reply of `here` shows that it has been placed."""
 
     def __init__(self, job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]):
         self._arguments = (job, rank, world, features)

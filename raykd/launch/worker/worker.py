@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from raykd.runs.checkpoint import Stamp
 
 Report = Callable[[dict[str, Any]], None]
-"""Told the metrics of every evaluation, on every rank."""
+"""Called with the metrics of every evaluation, on every rank."""
 
 
 def in_ray_worker(given: dict[str, Any]) -> None:
-    """The train function of TorchTrainer: `work` with this worker's place in the group.
+    """The train function of TorchTrainer: `work` with this worker's rank.
 
     given: "job", its JobSpec; "state" and "key", handles of the run's RunState and of the holder of W&B's key.
     """

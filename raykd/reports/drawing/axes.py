@@ -1,8 +1,8 @@
-"""The frame of a figure as inline SVG: ticks, grid, names, and places for values.
+"""The axes of a figure as inline SVG: ticks, grid, labels, and the coordinates of values.
 
-Figures are coloured by the page's style sheet, so that dark mode and print reach them. Each is drawn at the width of a
-phone, so that its text is never scaled down. Drawn by hand rather than by a plotting library: a page of a thousand runs
-has over a thousand figures, which must be small, and follow the reader's colours.
+Figures are coloured by the page's style sheet, so that they follow dark mode and print. They are drawn at the width of
+a phone, so that text is never scaled down. They are not drawn by a plotting library: a page of a thousand runs has over
+a thousand figures, which must be small.
 """
 
 import math
@@ -27,7 +27,7 @@ def short(value: float) -> str:
 
 
 def nice_ticks(low: float, high: float, *, count: int = 5, whole: bool = False) -> list[float]:
-    """Round values within [low, high], about `count` of them; only whole ones where it says so."""
+    """About `count` round values within [low, high]. whole: only whole numbers."""
     if high <= low:
         return [low]
     unit = 10 ** math.floor(math.log10((high - low) / count))
@@ -46,7 +46,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 class Axes:
-    """A frame with ticks; `x` and `y` turn values into places."""
+    """Axes with ticks; `x` and `y` map values to coordinates."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Axes:
         return self.height - BOTTOM - (value - low) / (high - low) * (self.height - TOP - BOTTOM)
 
     def path(self, xs: Sequence[float], ys: Sequence[float]) -> str:
-        """A line through points; what lies below the frame runs along its foot."""
+        """SVG path data of a line through points; values below the frame are drawn at its lower edge."""
         floor = self.y_range[0]
         return "L".join(f"{self.x(x):.1f} {self.y(max(y, floor)):.1f}" for x, y in zip(xs, ys, strict=True))
 
@@ -98,13 +98,13 @@ class Axes:
 
 
 def _widened(span: tuple[float, float]) -> tuple[float, float]:
-    """A range that has a width."""
+    """The range, widened if it is empty."""
     low, high = span
     return span if high > low else (low - (abs(low) * 0.1 or 0.5), high + (abs(high) * 0.1 or 0.5))
 
 
 def padded(values: Sequence[float], share: float = 0.06, most: float = math.inf) -> tuple[float, float]:
-    """The values' range with a margin, which does not pass `most`."""
+    """The values' range with a margin; its upper end is at most `most`."""
     low, high = min(values), max(values)
     margin = share * (high - low)
     return low - margin, max(high, min(high + margin, most))
@@ -117,7 +117,7 @@ def clipped(name: str, width: float) -> str:
 
 
 def spread_out(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places at least `gap` apart and within [low, high] as far as they fit, in the order of the wanted ones."""
+    """Positions moved to be at least `gap` apart within [low, high], as far as they fit; the order is kept."""
     order = sorted(range(len(places)), key=lambda i: places[i])
     spread = [0.0] * len(places)
     floor = low

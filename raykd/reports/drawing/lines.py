@@ -34,10 +34,10 @@ def lines(
     reference: tuple[str, float] | None = None,
     from_start: bool = True,
 ) -> str:
-    """Curves over epochs, with the least and most of the seeds as a band; named at their ends where they are many.
+    """Curves over epochs, with minimum and maximum over seeds as a band; labelled at their ends if there are many.
 
-    most: no tick lies above it. reference: a name and a value that is drawn across, such as a teacher's accuracy.
-    from_start: False lets the first epochs' values run along the foot of the frame.
+    most: upper limit of the axis. reference: label and value of a horizontal line, such as a teacher's accuracy.
+    from_start: False: values of the first epochs may be below the frame.
     """
     curves = [curve for curve in curves if curve.epochs]
     if not curves:
@@ -62,7 +62,7 @@ def lines(
 
 
 def _values(curves: Sequence[Curve], end: float, from_start: bool) -> list[float]:
-    """What the frame must hold: all values, or those after the first epochs."""
+    """The values that the frame must contain: all, or those after the first epochs."""
     first = 0.0 if from_start else START * end
     return [
         v for c in curves for e, *pair in zip(c.epochs, c.low, c.high) if e >= first or e == c.epochs[-1] for v in pair
@@ -102,7 +102,7 @@ def _reference(axes: Axes, name: str, value: float, y_format: Callable) -> str:
 
 
 def reliability(bins: Sequence[tuple[int, float, float]]) -> str:
-    """Accuracy against confidence; the diagonal is perfect calibration, a dot's area grows with the bin's images."""
+    """Reliability diagram: accuracy against confidence; a dot's area is proportional to the bin's number of images."""
     axes = Axes((0, 1), (0, 1), x_label="confidence", y_label="accuracy")
     largest = max(count for count, *_ in bins)
     diagonal = f'<path class="grid diagonal" d="M{axes.path((0, 1), (0, 1))}"/>'

@@ -8,7 +8,7 @@ from raykd.reports.drawing.axes import WIDTH, short
 
 
 def parallel(fields: Sequence[tuple[str, list[float], list[str], bool]], scores: list[float], maximize: bool) -> str:
-    """Parallel coordinates: a line a trial over its fields (name, values, choices, log) to its metric."""
+    """Parallel coordinates: one line for each trial over its fields (name, values, choices, log) and its metric."""
     columns = [*fields, ("metric", scores, [], False)]
     width, height, top, bottom = max(WIDTH, 124 * len(columns)), 280, 44, 26
     places = [52 + i * (width - 104) / (len(columns) - 1) for i in range(len(columns))]
@@ -39,7 +39,7 @@ def parallel(fields: Sequence[tuple[str, list[float], list[str], bool]], scores:
 def _vertical(
     values: list[float], choices: list[str], log: bool, top: float, bottom: float
 ) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
-    """Value to height of one vertical axis, and its labels."""
+    """A function from a value to its y coordinate on one vertical axis, and the axis labels."""
     low, high = (0.0, len(choices) - 1.0) if choices else (min(values), max(values))
     scale = math.log if log else float
 

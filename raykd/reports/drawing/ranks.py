@@ -1,6 +1,6 @@
-"""The critical-difference picture (Demšar 2006): rows by their average rank, and bars over those not told apart.
+"""Critical-difference diagram (Demšar 2006): rows by average rank, with bars over those that don't differ.
 
-Demšar's drawing turned by a quarter, so that twenty names stand below one another and fit a phone.
+Demšar's diagram rotated by 90 degrees, so that twenty names fit a phone.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ LINE, TOP, NAMES, BAR = 18, 46, 140, 8
 
 
 def critical_difference(names: Sequence[str], ranking: Ranking) -> str:
-    """Names from the best to the worst average rank."""
+    """The diagram, from the best to the worst average rank."""
     order = sorted(range(len(names)), key=lambda i: ranking.average[i])
     ranks = [ranking.average[i] for i in order]
     bars = cliques(ranking)

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs."""
+"""Scatter plots: accuracy against cost."""
 
 from collections.abc import Sequence
 from html import escape
@@ -30,7 +30,7 @@ class Point(NamedTuple):
 
 
 def scatter(points: Sequence[Point], *, x_label: str, y_label: str) -> str:
-    """Points with their deviation, y as a percentage; x on a log axis where it spans much. Many are named beside."""
+    """Points with their deviation, y in percent; x on a log axis if it spans a factor of ten."""
     points = [point for point in points if point.x == point.x]
     if not points:
         return ""
@@ -56,7 +56,7 @@ def _mark(axes: Axes, point: Point, look: str, x_label: str) -> str:
 
 
 def _names(axes: Axes, points: Sequence[Point]) -> list[str]:
-    """Each point's name on the side where it covers no other name or point, if there is one."""
+    """Each point's label at a position where it overlaps no other label or point, if there is one."""
     taken = [(axes.x(p.x) - 6, axes.y(p.y) - 6, axes.x(p.x) + 6, axes.y(p.y) + 6) for p in points]
     parts = []
     for i, point in enumerate(points):

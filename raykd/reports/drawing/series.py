@@ -1,4 +1,4 @@
-"""Colours of series: eight chosen ones, and where there are more an even round of hues, so that none occurs twice."""
+"""Colours of series: eight fixed ones; for more series, evenly spaced hues, so that none occurs twice."""
 
 CHOSEN = 8  # classes c0 … c7 of the style sheet
 
@@ -13,12 +13,12 @@ def name(index: int, count: int) -> str:
 
 
 def style(index: int, count: int) -> str:
-    """The hue, and one of two lightnesses in turn, that the class `hue` reads."""
+    """The hue and one of two alternating lightnesses, for the class `hue`."""
     if count <= CHOSEN:
         return ""
     return f' style="--hue:{360 * index / count:.0f};--step:{index % 2}"'
 
 
 def labelled(count: int) -> bool:
-    """Whether there are too many series for a legend: they are named where they are drawn."""
+    """Whether there are too many series for a legend, so that each is labelled in the figure."""
     return count > CHOSEN

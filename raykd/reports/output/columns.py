@@ -1,4 +1,4 @@
-"""The columns of a section's table: those that say nothing are dropped, what is the same in all rows is said once."""
+"""The columns of a section's table: empty ones are dropped, constant ones are stated once in the text."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ class Column:
 
     @property
     def constant(self) -> str:
-        """What the cells say that say something, "" where they differ or only one says something."""
+        """The common content of the non-empty cells; empty if they differ or there is only one."""
         texts = [cell.shown for cell in self.cells if cell.shown != text.NONE]
         return texts[0] if len(texts) > 1 and len(set(texts)) == 1 else ""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What a table shows, and what is the same in all its rows, as sentences' parts."""
+    """The columns that a table shows, and the constant ones as text."""
 
     shown: list[Column]
     same: list[str]
@@ -58,7 +58,7 @@ def columns(items: Sequence[Entry]) -> Columns:
 
 
 def _small_once(column: Column) -> Column:
-    """A second line that all cells share stands in the head."""
+    """Moves a second line that all cells share to the column's head."""
     small = {cell.small for cell in column.cells}
     if len(small) > 1 or len(column.cells) < 2 or small == {""}:
         return column

@@ -1,4 +1,4 @@
-"""The comparison as CSV, a line a row, at full precision."""
+"""The comparison as CSV, one line for each row, at full precision."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
 def figures(item: Entry) -> dict[str, object]:
-    """One line; None or nan where there is no figure."""
+    """The values of one line; None or NaN if missing."""
     top1, kl = mean_agreement(item)
     gain = item.gain
     about = item.row.runs[0].labels
@@ -55,7 +55,7 @@ def figures(item: Entry) -> dict[str, object]:
 
 
 def mean_agreement(item: Entry) -> tuple[float, float]:
-    """Agreement with the teachers (share of equal top-1, KL), their mean where there are several."""
+    """Agreement with the teachers (fraction of equal top-1, KL divergence); the mean over several teachers."""
     agreements = list(item.agreement.values())
     if not agreements:
         return math.nan, math.nan
@@ -70,7 +70,7 @@ def comparison(items: Sequence[Entry]) -> str:
 
 
 def table_csv(table: Table) -> str:
-    """A table of several columns, a line a cell and published figure."""
+    """A table of several columns, one line for each cell and published figure."""
     lines = [line for (row, column), cell in table.cells.items() for line in _cell_lines(table, row, column, cell)]
     return _csv(list(dict.fromkeys(name for line in lines for name in line)), lines)
 
@@ -119,7 +119,7 @@ def _csv(names: list[str], lines: Sequence[dict[str, object]]) -> str:
 
 
 def _safe(value: object) -> object:
-    """A text that a spreadsheet would take for a formula gets an apostrophe before it; what is not there is empty."""
+    """A value for a spreadsheet: an apostrophe before text that would be read as a formula; empty for NaN."""
     if isinstance(value, float) and math.isnan(value):
         return None
     return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value

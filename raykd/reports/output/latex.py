@@ -32,13 +32,13 @@ def escaped(value: str) -> str:
 
 
 def latex(report: Report) -> str:
-    """A table of several columns for each study; else one of each section."""
+    """The tables of several columns if there are any, else one table for each section."""
     tables = [matrix(table) for table in report.tables]
     return HEAD + "\n".join(tables or [section(*each) for each in report.sections.items()])
 
 
 def matrix(table: Table) -> str:
-    """Rows × columns; the best is bold, what is not significantly worse is underlined."""
+    """Rows × columns; the best value is bold, values that are not significantly worse are underlined."""
     ranked = table.ranking is not None
     body = []
     if table.teachers:

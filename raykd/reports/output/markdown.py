@@ -16,7 +16,7 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$!&])")
 
 
 def escaped(value: str) -> str:
-    """Text that Markdown shows as it is: no markup, links or HTML of a name's own."""
+    """Text escaped for Markdown: no markup, links or HTML."""
     return SPECIAL.sub(r"\\\1", value).replace("://", ":\\/\\/").replace("www.", "www\\.")
 
 
@@ -36,7 +36,7 @@ def markdown(report: Report) -> str:
 
 
 def notes(report: Report) -> list[str]:
-    """What is not in the tables: copies, and directories that can't be read."""
+    """Runs that are not in the tables: copies, and directories that can't be read."""
     parts = []
     if report.repeats:
         lines = [f"- {escaped(line)}" for line in repeat_lines(report)]
@@ -75,7 +75,7 @@ def section_parts(items: Sequence[Entry]) -> list[str]:
 
 
 def gaps(items: Sequence[Entry]) -> list[str]:
-    """Why rows have no gain, a line each reason."""
+    """Why rows have no gain, one line for each reason."""
     reasons: dict[str, list[str]] = {}
     for item in items:
         if item.baseline.reason:
@@ -89,7 +89,7 @@ def _joined(shown: str, small: str) -> str:
 
 
 def table_parts(table: Table) -> list[str]:
-    """A table of several columns, its gains, published figures, ranks and missing runs."""
+    """A table of several columns with its gains, published figures, ranks and missing runs."""
     explained = f"{escaped(text.explain_table(table))} {text.explain_tests('**Bold**', '*Italic*')}"
     parts = [explained, raw_grid(["method", *map(escaped, table.columns), *_rank_head(table)], _accuracies(table))]
     if any(cell.gain for cell in table.cells.values()):
@@ -125,7 +125,7 @@ def _accuracies(table: Table) -> list[list[str]]:
 
 
 def marked(cell: TableCell | None, runs: list[int]) -> str:
-    """An accuracy, bold where it is the best, italic where it is not significantly worse."""
+    """An accuracy: bold if it is the best, italic if it is not significantly worse."""
     if cell is None:
         return text.NONE
     shown = text.accuracy(cell.accuracy) + text.fewer(cell, runs)

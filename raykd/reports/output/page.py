@@ -25,7 +25,7 @@ MOST_SECTIONS = 2  # that are open at first
 
 @dataclass(frozen=True)
 class Drawn:
-    """One figure with what stands at it; `legend` names its series where it has one of its own."""
+    """One figure with its title and note; legend: names of its series, if it has a legend."""
 
     title: str
     svg: str
@@ -75,7 +75,7 @@ def _cost_of_rows(table: Table) -> Drawn:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page shows of the rows of one student on one data set."""
+    """The page's section on one student on one data set."""
 
     title: str
     items: Sequence[Entry]
@@ -115,7 +115,7 @@ def overview(items: Sequence[Entry]) -> list[Drawn]:
 
 
 def against_latency(items: Sequence[Entry]) -> Drawn:
-    """Students and teachers that `raykd export --measure` has timed; an empty drawing where there are none."""
+    """Students and teachers measured by `raykd export --measure`; an empty figure if there are none."""
     points = [Point(item.label, 1000 * item.latency.mean, item.last.mean, item.last.deviation) for item in items]
     measured = [run.deployment for item in items for run in item.row.runs if run.deployment]
     teachers = {teacher.name: teacher for deployment in measured for teacher in deployment.networks[1:]}
@@ -138,7 +138,7 @@ SCATTERS: list[tuple[str, str, Callable[[Entry], float]]] = [
 
 
 def teacher_line(items: Sequence[Entry]) -> tuple[str, float] | None:
-    """The best teacher's top-1 that most rows were taught with; None where there is none."""
+    """Label and top-1 of the best teacher; None if no row has teachers."""
     accuracies = [item.teacher.mean for item in items if item.teacher.n]
     if not accuracies:
         return None
@@ -147,7 +147,7 @@ def teacher_line(items: Sequence[Entry]) -> tuple[str, float] | None:
 
 
 def teachers(items: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Agreement with each teacher of the rows that have several; of a single one the table tells all."""
+    """Agreement with each teacher for rows with several; the table has that of a single one."""
     rows = []
     for item in items:
         if len(item.agreement) < 2:
@@ -160,7 +160,7 @@ def teachers(items: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def ensembles(items: Sequence[Entry]) -> list[dict[str, Any]]:
-    """What several teachers of a row predict together."""
+    """Accuracy of the ensembles of rows with several teachers."""
     rows = []
     for item in items:
         evaluation = item.row.runs[0].evaluation
@@ -192,7 +192,7 @@ def classes(items: Sequence[Entry]) -> dict[str, Any] | None:
 
 
 def details(item: Entry) -> dict[str, Any]:
-    """Of one row: its runs, and figures of every network, loss term and note, and of its calibration."""
+    """One row's runs, and figures of its networks, loss terms, notes and calibration."""
     row = item.row
     networks = accuracy_curves(row)
     figures = []
@@ -219,7 +219,7 @@ def details(item: Entry) -> dict[str, Any]:
 
 
 def _own(drawing: str, title: str, names: list[str]) -> Drawn:
-    """A figure with a legend of its own, where its series are several and not named at their ends."""
+    """A figure with a legend if it has several series that are not labelled in the figure."""
     return Drawn(title, drawing, legend=names if len(names) > 1 and not labelled(len(names)) else [])
 
 

@@ -37,7 +37,7 @@ def gain(value: Gain | None) -> str:
 
 
 def gain_short(value: Gain) -> str:
-    """As `gain`, with half of the interval, which lies evenly about it: "+1.52 ± 0.54"."""
+    """As `gain`, with the half-width of the symmetric interval: "+1.52 ± 0.54"."""
     half = "" if math.isnan(value.low) else f" ± {50 * (value.high - value.low):.2f}"
     return points(value.difference) + half
 
@@ -67,7 +67,7 @@ def published_of(item: Entry) -> str:
 
 
 def published(cell: TableCell, figure: Figure) -> str:
-    """A published figure and the own mean's difference from it: "79.10 ± 0.20, −0.31"."""
+    """A published figure and the difference of the measured mean from it: "79.10 ± 0.20, −0.31"."""
     deviation = f" ± {100 * figure.deviation:.2f}" if figure.deviation is not None else ""
     return f"{100 * figure.value:.2f}{deviation}, {points(cell.difference(figure))}"
 
@@ -88,7 +88,7 @@ REPORTERS |= {"derived": "d", "": "?"}
 
 
 def initials(figure: Figure) -> str:
-    """Who reports a figure and of which epoch, as short as a cell needs: "c, b" for copied, best epoch."""
+    """Abbreviation of who reports a figure, and for which epoch: "c,b" for copied, best epoch."""
     who = REPORTERS[figure.reporter.removesuffix("?")] + "?" * figure.reporter.endswith("?")
     return f"{who},{figure.epoch[0]}" if figure.epoch else who
 
@@ -148,7 +148,7 @@ def explain_tests(best: str, tied: str) -> str:
 
 
 def explain_table(table: Table) -> str:
-    """What the cells of a table are, with the number of runs that they have in common."""
+    """An explanation of a table's cells, with their numbers of runs."""
     runs = table.runs
     n = f"n = {runs[0]}" if len(runs) == 1 else f"n = {runs[0]} to {runs[-1]}, given where it is below {runs[-1]}"
     return (
@@ -157,12 +157,12 @@ def explain_table(table: Table) -> str:
 
 
 def fewer(cell: TableCell, runs: Sequence[int]) -> str:
-    """The number of a cell's runs where others have more."""
+    """The number of a cell's runs if other cells have more."""
     return f" (n = {cell.accuracy.n})" if cell.accuracy.n < max(runs) else ""
 
 
 def ranking(table: Table) -> str:
-    """Average ranks and what Friedman's test says of them."""
+    """An explanation of the average ranks, with the result of Friedman's test."""
     if table.ranking is None:
         return ""
     r = table.ranking

@@ -1,4 +1,4 @@
-"""Published figures from CSV files, checked: who reports each of them, over how many runs, last or best epoch."""
+"""Reads and validates published figures from CSV files."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ MOST_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFigure:
-    """A figure as a paper prints it. Accuracies are fractions, errors turned into accuracies."""
+    """A figure from a paper. Accuracies are fractions; errors are converted to accuracies."""
 
     paper: str
     table: str
@@ -40,8 +40,8 @@ class PublishedFigure:
 def read_published(path: Path) -> list[PublishedFigure]:
     """Figures of a CSV file with the columns of `COLUMNS`.
 
-    A note may open with who stands behind the figure: "[own] 5 runs", "[copied] from CRD", "[own?]". Raises UserError
-    of one line that names the file, the row and the column.
+    A note may begin with the kind of its reporter: "[own] 5 runs", "[copied] from CRD", "[own?]". Raises a one-line
+    UserError that names the file, the row and the column.
     """
     try:
         text = read_local(path, MOST_BYTES).decode("utf-8-sig")
@@ -118,6 +118,6 @@ def _epoch(row: dict[str, str]) -> Literal["last", "best", ""]:
 
 
 def find_published(figures: Iterable[PublishedFigure], **wanted: str) -> list[PublishedFigure]:
-    """Figures whose named columns (dataset, teacher, student, method, metric, paper …) read so, case aside."""
+    """Figures with the given values of columns (dataset, teacher, student, method, metric, paper …), ignoring case."""
     wanted = {name: value.casefold() for name, value in wanted.items()}
     return [f for f in figures if all(getattr(f, name).casefold() == value for name, value in wanted.items())]

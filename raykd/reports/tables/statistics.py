@@ -1,6 +1,6 @@
-"""Statistics over seeds and over columns of a table: intervals, tests, ranks. Plain numbers in, plain numbers out.
+"""Statistics over seeds and over columns of a table: confidence intervals, tests, ranks.
 
-Tests and distributions are SciPy's; Holm's correction and Nemenyi's distance are formulas of a line each.
+Tests and distributions are SciPy's.
 """
 
 from collections.abc import Iterable, Sequence
@@ -59,12 +59,12 @@ def gain(values: Sequence[float], baseline: Sequence[float]) -> Gain:
 
 
 def testable(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether Welch's test says anything: two runs on either side, and not all of them equal on both."""
+    """Whether Welch's test is possible: two runs in each group, and not all of them equal."""
     return min(len(a), len(b)) >= 2 and max(np.ptp(a), np.ptp(b)) > EQUAL
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> float:
-    """Two-sided p that two groups have one mean, by Welch's t test; nan where it can't be tested."""
+    """Two-sided p value of Welch's t test for equal means; NaN if it can't be tested."""
     if not testable(a, b):
         return np.nan
     from scipy import stats
@@ -74,9 +74,9 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _standard_error(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Of the difference of two means, and its degrees of freedom by Welch and Satterthwaite.
+    """Standard error of the difference of two means, and its degrees of freedom (Welch–Satterthwaite).
 
-    SciPy's own test warns, and may be off, where one of the groups is constant, as accuracies near 100 % often are.
+    SciPy's own test warns, and may be inexact, if a group is constant, as accuracies near 100 % often are.
     """
     parts = [(float(np.var(group, ddof=1)) / len(group), len(group) - 1) for group in (a, b)]
     square = sum(part for part, _ in parts)
@@ -84,7 +84,7 @@ def _standard_error(a: Sequence[float], b: Sequence[float]) -> tuple[float, floa
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p adjusted for testing all of them (Holm 1979): the i-th smallest of m times m - i, never falling; nan stays."""
+    """p values adjusted by Holm (1979): the i-th smallest of m times m - i, made monotonic; NaN stays."""
     values = np.asarray(p, dtype=float)
     order = np.argsort(values)[: int(np.isfinite(values).sum())]  # nan is sorted last
     scaled = values[order] * np.arange(len(order), 0, -1)
@@ -94,7 +94,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def compared_with_best(groups: Sequence[Sequence[float]]) -> tuple[int, list[float]]:
-    """The group with the highest mean, and p of every group against it, Holm's over all; nan for untested ones."""
+    """Index of the group with the highest mean, and Holm-adjusted p values against it; NaN if untested."""
     best = int(np.argmax([np.mean(group) for group in groups]))
     others = [i for i in range(len(groups)) if i != best]
     adjusted = dict(zip(others, holm([welch(groups[best], groups[i]) for i in others]), strict=True))
@@ -102,7 +102,7 @@ def compared_with_best(groups: Sequence[Sequence[float]]) -> tuple[int, list[flo
 
 
 def rank_rows(means: Sequence[Sequence[float]]) -> Ranking:
-    """Average ranks of rows [rows][columns] of accuracies, equal ones sharing theirs.
+    """Average ranks of the rows of a table [rows][columns] of accuracies; ties share their rank.
 
     Friedman's test asks whether any rows differ (chi-square, corrected for ties); two rows whose average ranks are
     less than Nemenyi's critical difference apart can't be told apart (Demšar 2006, section 3.2.2).
@@ -119,7 +119,7 @@ def rank_rows(means: Sequence[Sequence[float]]) -> Ranking:
 
 
 def cliques(ranking: Ranking) -> list[tuple[float, float]]:
-    """Largest groups of rows within the critical difference, each from its lowest to its highest average rank."""
+    """Maximal groups of rows within the critical difference, each as (lowest, highest) average rank."""
     ranks = sorted(ranking.average)
     spans: list[tuple[float, float]] = []
     for i, low in enumerate(ranks):

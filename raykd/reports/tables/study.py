@@ -1,4 +1,4 @@
-"""study.json: what a study says of its runs, so that they stand in its table by its own names.
+"""study.json: a study's runs by its names of rows and columns.
 
     {"name": "crd", "rows": ["Supervised", "KD"], "columns": ["resnet56 → resnet20"], "baseline": "Supervised",
      "cells": [{"row": "KD", "column": "resnet56 → resnet20", "seed": 0, "run": "KD/resnet56-resnet20/0",
@@ -32,7 +32,7 @@ class StudyCell(Model):
 
 
 class Quoted(Model):
-    """A published figure beside a cell: top-1 as a fraction, who reports it, last or best epoch ("" if not said)."""
+    """A published figure for a cell: top-1 as a fraction, its reporter, last or best epoch ("" if unknown)."""
 
     row: Text
     column: Text
@@ -78,5 +78,5 @@ class Study(Model):
 
 
 def read_study(folder: Folder) -> Study:
-    """Raises UserError of one line where study.json is not what a study writes."""
+    """study.json; raises a one-line UserError if it is invalid."""
     return read_checked(folder, FILE, Study)

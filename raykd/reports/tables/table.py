@@ -1,7 +1,7 @@
-"""The table of several methods on several pairs: rows × columns of mean and deviation over seeds, tested. Pure values.
+"""A table of methods (rows) on several settings (columns): mean and deviation over seeds, with tests.
 
-In every column the best row is marked, and those that are not significantly worse: Welch's test against the best, with
-Holm's correction for the number of rows in the column. Over the columns, rows are compared by their average ranks.
+In each column the best row is marked, and the rows that are not significantly worse, by Welch's test against the best
+with Holm's correction over the column. Over all columns, rows are compared by their average ranks.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """A run that the table lacks, and why."""
+    """A missing run, and the reason."""
 
     row: str
     column: str
@@ -68,7 +68,7 @@ class Figure(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TableCell:
-    """What the table says of one row in one column."""
+    """The statistics of one row in one column."""
 
     accuracy: Spread
     best: Spread
@@ -179,7 +179,7 @@ def _column(
 
 
 def mark(is_best: bool, p: float) -> Mark:
-    """What a test against the best says; nan: nothing."""
+    """The mark of a row from its p value against the best; NaN: not tested."""
     if is_best:
         return "best"
     if np.isnan(p):
@@ -188,7 +188,7 @@ def mark(is_best: bool, p: float) -> Mark:
 
 
 def _teachers(columns: Sequence[str], lists: Mapping[tuple[str, str], list[Cell]]) -> dict[str, Spread]:
-    """Top-1 of the teachers of a column's runs, one that several runs share once."""
+    """Top-1 of the teachers of a column's runs; a teacher of several runs counts once."""
     by_column: dict[str, set[float]] = {}
     for (_, column), cells in lists.items():
         by_column.setdefault(column, set()).update(cell.teacher for cell in cells if cell.teacher is not None)
@@ -198,14 +198,14 @@ def _teachers(columns: Sequence[str], lists: Mapping[tuple[str, str], list[Cell]
 def complete_columns(
     rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], TableCell]
 ) -> list[str]:
-    """Columns in which every one of the rows has a run."""
+    """Columns in which all rows have a run."""
     return [column for column in columns if all((row, column) in cells for row in rows)]
 
 
 def _ranking(
     rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], TableCell]
 ) -> tuple[tuple[str, ...], Ranking | None]:
-    """Ranks of the rows that have all columns that any row has; None where these are fewer than two."""
+    """Ranks of the rows that have every non-empty column; None if there are fewer than two such rows or columns."""
     filled = [column for column in columns if any((row, column) in cells for row in rows)]
     ranked = tuple(row for row in rows if all((row, column) in cells for column in filled))
     if len(ranked) < 2 or len(filled) < 2:
