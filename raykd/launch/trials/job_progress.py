@@ -34,13 +34,13 @@ class JobsProgress(LiveTable, Callback):
     def settle_teachers(self) -> None:
         """A teacher whose name was just taken was trained by another driver, or is to be trained here."""
         for name in self._leases.taken():
-            result = directory.result_of(Folder(self.storage) / name)
-            if result is None or result["status"] != "finished":
+            result = read_result(Folder(self.storage) / name)
+            if result is None or result.status != "finished":
                 self.queue.states[name].status = "waiting"
                 continue
             self.queue.finish(name)
             self._leases.release(name)
-            self.say(name, f"was trained by another process, top-1 {100 * result['top1']:.2f} %")
+            self.say(name, f"was trained by another process, top-1 {100 * result.top1:.2f} %")
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         self.settle_teachers()
