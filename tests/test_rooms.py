@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "raykd"
 ORDER = "output home terminal optimizers fields metric method contract losses storage models data".split()
 ORDER += "methods recipes recipe runs teachers training bench deploy track reports launch api commands".split()
+IN_LAUNCH = "cluster run_state jobs worker driver trials teachers search study".split()
 OUTSIDE = {"ray": {"launch"}, "wandb": {"track"}, "ffcv": {"data"}}
 
 
@@ -56,6 +57,14 @@ def test_imports_go_one_way(path):
             assert here in ("methods", "training"), f"{here} imports losses"
         else:
             assert ORDER.index(there) < ORDER.index(here), f"{here} imports {name}"
+
+
+def test_the_rooms_of_launch_import_one_way():
+    rooms = {name: name.split(".")[2] for name in arrows() if name.startswith("raykd.launch.") and name.count(".") > 2}
+    assert {*rooms.values()} == {*IN_LAUNCH}
+    for name, others in arrows().items():
+        for other in others & rooms.keys() if name in rooms else ():
+            assert IN_LAUNCH.index(rooms[other]) <= IN_LAUNCH.index(rooms[name]), f"{name} imports {other}"
 
 
 def test_rays_private_parts_are_used_in_one_place():

@@ -1,5 +1,5 @@
 """What `import raykd` offers: training, searches, studies, reports, jobs, and the runs that they leave.
 
-The commands parse their words and call these functions. Nothing here is imported before it is used: `raykd/__init__.py`
-says where each name is.
+Called by users and by the commands, which parse their arguments and call these functions; never imports a command.
+Each name is imported when it is first used, see `raykd/__init__.py`.
 """

@@ -77,11 +77,7 @@ def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
             )
         except NotFiniteError as error:
             raise UserError(f"{folder}: {error}") from None
-    networks = {
-        name: {"top1": each.top1, "top5": each.top5, "loss": each.loss, "ece": each.ece}
-        | {metric.name: each.means[metric.name] for metric in recipe.metrics}
-        for name, each in figures.items()
-    }
+    networks = {name: {**each.means, "ece": each.ece} for name, each in figures.items()}
     return Evaluated(networks, measures, recipe)
 
 

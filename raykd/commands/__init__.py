@@ -1,1 +1,4 @@
-"""One module for each command; each has `run(arguments)`, which gets the arguments after the command's name."""
+"""The command line: one module for each command, whose `run(arguments)` gets the arguments after the command's name.
+
+Called by raykd.__main__ only. Commands parse arguments, call api or launch, and print; nothing else imports them.
+"""

@@ -1,4 +1,5 @@
 """Everything that depends on Ray: runs over workers, parallel teachers, searches and studies, jobs, clusters.
 
-Called by commands only. Arrows inside go cluster ← jobs ← worker ← driver ← trials ← teachers ← search.
+Called by commands and api; nothing else imports Ray. Its rooms import one way:
+cluster ← run_state ← jobs ← worker ← driver ← trials ← teachers ← search ← study.
 """

@@ -1,5 +1,5 @@
-"""The comparison of runs, searches and studies, which `report.report` writes. Nothing here trains or imports torch.
+"""The comparison of runs, searches and studies, written by `report.report`.
 
-A report is made in four steps: collect (files into checked values), compare (runs into rows), measures and tables
-(numbers, tests), output (HTML, Markdown, CSV, LaTeX, W&B). `drawing` makes the figures.
+Called by api and launch.study; it never trains, and imports neither torch nor Ray. A report is made in four steps:
+collect (files into validated values), compare (runs into rows), measures and tables (numbers, tests), output.
 """

@@ -1,4 +1,4 @@
-"""Weights & Biases: a run's log, its files, and its later upload.
+"""Weights & Biases: logging of a run, its later upload, and download of runs.
 
-Called by launch's recorder, `raykd sync` and the report's publishing. The only room that imports wandb.
+Called by launch's recorder, `raykd sync` and reports. The only room that imports wandb; it never imports launch.
 """

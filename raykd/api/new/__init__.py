@@ -1,1 +1,4 @@
-"""A recipe for one's own images: what is measured on them, what is chosen for them, and the file's text."""
+"""`raykd new`: a recipe for the user's images, from measurements on them and rules of thumb.
+
+Called by commands.new; it reads data, methods and networks, and never trains.
+"""

@@ -1,4 +1,4 @@
 """The driver of one run: validates it, starts it on workers or in this process, shows its progress, ends it.
 
-Called by commands, and by searches and teachers for each of their runs.
+Called by commands and api, and by teachers, search and study, which it never imports.
 """

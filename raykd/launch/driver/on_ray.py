@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, cast
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import RunFailed, give_up, in_short, reason
 from raykd.launch.cluster.signals import Caught, Interrupted, signals
+from raykd.launch.cluster.status import Failure
 from raykd.launch.driver.display import Display
 from raykd.launch.driver.torch_trainer import TrainThread
 from raykd.launch.job_spec import JobSpec
-from raykd.launch.run_state.messages import Failure, Snapshot
+from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ from raykd.data.staging import publish
 from raykd.launch.cluster import actor_capacity, connection
 from raykd.launch.cluster.failure import RunFailed, give_up
 from raykd.launch.cluster.signals import Interrupted, StopRequested, signals
+from raykd.launch.cluster.status import Failure
 from raykd.launch.driver.display import Display
 from raykd.launch.driver.on_ray import train_on_ray
 from raykd.launch.driver.validate import check, check_name
 from raykd.launch.job_spec import JobSpec, job_of
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import SilentClient
-from raykd.launch.run_state.messages import Failure, Snapshot
+from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.runs import directory as rundir

@@ -1,9 +1,10 @@
 """Messages between a run's driver and its workers."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+from raykd.launch.cluster.status import Failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,31 +21,6 @@ class Progress:
     stopped: int | None = None  # step at which the run stopped on request
     notices: tuple[str, ...] = ()  # messages for the user, each shown once
     wandb_url: str = ""
-
-
-@dataclass(frozen=True)
-class WorkerStatus:
-    """The last reported status of one worker."""
-
-    host: str
-    pid: int
-    at: str  # "file, line n, in function"
-    waits: bool  # whether it waits for other workers
-    stands: float = 0.0  # seconds at this position
-    heard: float = field(default_factory=time.monotonic)  # by the clock of the driver's node
-
-    @property
-    def silent(self) -> float:
-        """Seconds since the last report; valid on the driver's node only."""
-        return time.monotonic() - self.heard
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a run can't continue: the user's input, or a failure that a restart would only repeat."""
-
-    kind: Literal["input", "failure"]
-    line: str
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import ray
 from ray.train import UserCallback
 
 from raykd.launch.cluster.failure import Size, explain, preempted
+from raykd.launch.cluster.status import Failure, WorkerStatus
 from raykd.launch.run_state.loss_policy import LossPolicy
-from raykd.launch.run_state.messages import Failure, Progress, Requests, Snapshot, WorkerStatus
+from raykd.launch.run_state.messages import Progress, Requests, Snapshot
 
 
 @ray.remote(num_cpus=0)

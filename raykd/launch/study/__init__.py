@@ -1,4 +1,5 @@
-"""Studies: a table of runs and their teachers trained side by side, recorded so that a report shows them as a table.
+"""Studies: a table of runs and their teachers, trained in parallel and recorded for the report.
 
-Called by commands. It runs nothing itself: `trials` runs the cells, `teachers` plans their teachers, `search` tunes.
+Called by commands and api. It trains nothing itself: `trials` runs the cells, `teachers` plans their teachers, `search`
+tunes.
 """

@@ -1,4 +1,4 @@
 """Teachers that are trained before the student: look-up, parallel training, ensemble accuracy, precomputed outputs.
 
-Called by commands, search and study.
+Called by commands, api, search and study; never imports search or study.
 """

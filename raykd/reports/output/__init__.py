@@ -1,1 +1,4 @@
-"""The comparison as a page, as tables for documents and papers, as CSV, and as a W&B Report."""
+"""The formats of a report: HTML page, Markdown, LaTeX, CSV, and a W&B Report.
+
+Called by reports.report; reads the finished numbers of `make.Report` and computes none.
+"""

@@ -1,1 +1,4 @@
-"""Tables of several methods on several pairs, as pure values: statistics, a study's names, published figures."""
+"""Tables of methods on several settings as plain values: statistics, published figures, a study's rows and columns.
+
+Called by the other modules of reports and by launch.study; never reads a run's files.
+"""

@@ -123,18 +123,13 @@ def build_table(
     published: Mapping[tuple[str, str], Sequence[Figure]] | None = None,
     missing: Iterable[Missing] = (),
 ) -> Table:
-    """Raises UserError where two runs have one place and seed, or a place or the baseline is not in the table."""
-    groups: dict[tuple[str, str], dict[int, Cell]] = {}
-    for cell in cells:
-        group = groups.setdefault((cell.row, cell.column), {})
-        if cell.row not in rows or cell.column not in columns:
-            raise UserError(f"{cell.row}, {cell.column} is no cell of the table")
-        if cell.seed in group:
-            raise UserError(f"two runs of {cell.row}, {cell.column}, seed {cell.seed}: each seed counts once")
-        group[cell.seed] = cell
+    """The table of finished runs; `published` and `missing` are shown with it.
+
+    Raises UserError if two runs have the same row, column and seed, or if a run or the baseline is not in the table.
+    """
     if baseline and baseline not in rows:
         raise UserError(f"the baseline {baseline!r} is none of the rows {', '.join(rows)}")
-    lists = {place: list(group.values()) for place, group in groups.items()}
+    lists = _grouped(cells, rows, columns)
     tested: dict[tuple[str, str], TableCell] = {}
     for column in columns:
         tested |= _column(column, rows, lists, baseline, published or {})
@@ -150,6 +145,19 @@ def build_table(
         ranked=ranked,
         missing=tuple(missing),
     )
+
+
+def _grouped(cells: Iterable[Cell], rows: Sequence[str], columns: Sequence[str]) -> dict[tuple[str, str], list[Cell]]:
+    """The runs of each row and column."""
+    groups: dict[tuple[str, str], dict[int, Cell]] = {}
+    for cell in cells:
+        group = groups.setdefault((cell.row, cell.column), {})
+        if cell.row not in rows or cell.column not in columns:
+            raise UserError(f"{cell.row}, {cell.column} is no cell of the table")
+        if cell.seed in group:
+            raise UserError(f"two runs of {cell.row}, {cell.column}, seed {cell.seed}: each seed counts once")
+        group[cell.seed] = cell
+    return {place: list(group.values()) for place, group in groups.items()}
 
 
 def _column(
