@@ -17,7 +17,7 @@ import psutil
 
 from tests.bench.simulated_nodes import simulated_nodes
 from tests.cluster.head import ROOT, environment
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 TABLE = """
 from raykd.recipe.study import Column, Row, Study

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from tests.bench.simulated_nodes import simulated_nodes
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 SAMPLES, EPOCHS, NODES = 160, 4, 2  # whole batches an epoch, whatever the number of workers
 

@@ -10,7 +10,7 @@ from raykd.bench.step import Speed, measure, placeholder_teachers
 from raykd.commands.bench import advice, table
 from raykd.methods.kd import KD
 from raykd.recipe import Precision, Teachers, Train
-from tests.training import tiny
+from tests.support import tiny_training as tiny
 
 PARTS = {"data": 0.0, "teacher": 0.01, "student": 0.03, "backward": 0.05, "optimizer": 0.01}
 

@@ -10,7 +10,8 @@ import pytest
 from tests.cluster.head import head
 from tests.cluster.test_autoscaling import EMPTY, autoscaled, until
 from tests.cluster.test_nodes import story
-from tests.launch import tiny, tiny_study
+from tests.support import tiny_recipe as tiny
+from tests.support import tiny_study
 
 BAD = ', Row(name="bad", method=Fragile.Config(bad="nan"), columns=("small",))'
 

@@ -80,7 +80,7 @@ def runs(folder: Path) -> Attempt:
     from raykd.storage.folder import Folder
     from raykd.track.history import read_history
     from raykd.track.state import WandbState
-    from tests.reports.synthetic import new_recipe, write_run
+    from tests.support.synthetic_runs import new_recipe, write_run
 
     recipe = new_recipe()
     path = write_run(folder / "runs", recipe, "kd-seed0", networks=("student", "peer"))

@@ -45,7 +45,7 @@ from dataclasses import dataclass
 from raykd.method import MethodConfig
 from raykd.methods.supervised import Supervised
 from torch import nn
-from tests.training.tiny import network
+from tests.support.tiny_training import network
 # Smooth, as a ReLU makes a jump of a rounding error: then one worker and two are the same to rounding.
 class Tiny(Supervised):
     @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.faults.stage import processes
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 EPOCHS, TRIALS = 300, 200
 SEARCH = (

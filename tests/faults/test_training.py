@@ -16,7 +16,7 @@ from raykd.training import loop
 from raykd.training.state import new_state
 from raykd.training.update.nonfinite import NotFiniteError
 from tests.faults.stage import group
-from tests.training import tiny
+from tests.support import tiny_training as tiny
 
 
 def fit(recipe, state, spoil=lambda step: None):

@@ -10,7 +10,7 @@ from raykd.launch.driver.display import Display
 from raykd.launch.teachers import train as ensemble
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.recipe.load import load
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 CHAIN = """
 replace(

@@ -12,7 +12,7 @@ from rich.console import Console
 from raykd.launch.teachers import ensemble_report
 from raykd.recipe.load import load, override
 from raykd.training.evaluation.ensemble import mean_of_probabilities, votes
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 
 def softmax(x):

@@ -29,7 +29,7 @@ from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.load import load
 from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe as digits
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 MORE = """
 from raykd.data.mixing import Mixup

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from raykd import UserError
 from raykd.recipe.load import load
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -15,7 +15,7 @@ from raykd.recipe.load import load
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 GRID = {"optimizer.learning_rate": tune.grid_search([0.1, 0.2, 0.4]), "batch_size": tune.grid_search([32, 64])}
 

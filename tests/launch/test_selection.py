@@ -7,7 +7,7 @@ import pytest
 from raykd.launch.worker.result import best_top1
 from raykd.methods.individual import Individual
 from raykd.methods.okddip import OKDDip
-from tests.methods.tiny import new_tiny
+from tests.support.tiny_methods import new_tiny
 
 TOP1 = {"branch0": 0.5, "branch1": 0.7, "branch2": 0.9, "ensemble": 0.1}
 

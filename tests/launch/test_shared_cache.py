@@ -11,7 +11,7 @@ from rich.console import Console
 from raykd.launch.driver.display import Display
 from raykd.launch.search.search import search
 from raykd.recipe.load import load
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 STEPS = 2 * 144 // 32  # of a trial: two passes over what validation leaves of 160 images
 

@@ -23,7 +23,7 @@ from raykd.reports.make import make
 from raykd.reports.tables.study import read_study
 from raykd.storage.folder import Folder
 from recipes.digits.supervised import recipe as digits
-from tests.launch import tiny_study
+from tests.support import tiny_study
 
 ONE = replace(digits, workers=1)
 

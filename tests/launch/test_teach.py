@@ -16,7 +16,7 @@ from raykd.launch.driver import run
 from raykd.launch.driver.display import Display
 from raykd.launch.teachers.fill_cache import teach
 from raykd.recipe.load import load, override
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from raykd.launch.trials.side_by_side import NextJob, kind
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.storage import lease
 from raykd.storage.folder import Folder
-from tests.launch import tiny_study
 from tests.launch.conftest import ROOT
+from tests.support import tiny_study
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from raykd import UserError
 from raykd.methods import ab, at, cc, crd, fsp, ft, kdsvd, nst, pkt, rkd, sp, vid
-from tests.methods.tiny import CLASSES, data, distiller_for, run, teachers_for
+from tests.support.tiny_methods import CLASSES, data, distiller_for, run, teachers_for
 
 KINDS = ("random", "one sample", "equal samples", "dead sample", "dead", "large", "equal networks")
 

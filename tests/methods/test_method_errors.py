@@ -18,7 +18,7 @@ from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.teskd import TESKD
 from raykd.recipe.validate import validate
-from tests.methods.tiny import EVERY, data, distiller_for, new_tiny, run, teachers_for, tiny
+from tests.support.tiny_methods import EVERY, data, distiller_for, new_tiny, run, teachers_for, tiny
 
 TAUGHT = [name for name, config in EVERY.items() if config.uses_teachers]
 ALONE = [name for name, config in EVERY.items() if not config.uses_teachers]

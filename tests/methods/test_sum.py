@@ -27,7 +27,7 @@ from raykd.recipe.load import override
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.recipe.validate import validate
 from raykd.recipes.digits.kd import recipe as kd_recipe
-from tests.methods.tiny import data, new_tiny, outputs_of, run, teachers_for
+from tests.support.tiny_methods import data, new_tiny, outputs_of, run, teachers_for
 
 METHODS = (FitNetMKD.Config(), CAMKD.Config(logits_only_epochs=0.0), FitNetMKD.Config(stage="stage3"))
 WEIGHTS = (1.0, 0.25, 2.0)

@@ -19,8 +19,19 @@ from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
 from raykd.models.staged import Staged
 from tests.methods import formulas
-from tests.methods.tiny import CLASSES, EVERY, SIZE, data, distiller_for, new_tiny, outputs_of, run, teachers_for, tiny
 from tests.support.every_method import classes
+from tests.support.tiny_methods import (
+    CLASSES,
+    EVERY,
+    SIZE,
+    data,
+    distiller_for,
+    new_tiny,
+    outputs_of,
+    run,
+    teachers_for,
+    tiny,
+)
 
 BRANCHED = ("okddip", "okddip without leader", "okddip from stage2", "one", "cl_ilr", "individual")
 WITH_FEATURES = (

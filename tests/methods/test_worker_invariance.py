@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from raykd.contract import Batch, Distiller
-from tests.methods.tiny import EVERY, data, distiller_for, run, teachers_for
+from tests.support.tiny_methods import EVERY, data, distiller_for, run, teachers_for
 
 GLOBAL, FIRST = 7, 3  # the workers' shares differ
 

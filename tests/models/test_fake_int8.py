@@ -13,7 +13,7 @@ from raykd.deploy.onnx.int8 import Quantizer
 from raykd.models import create, create_network
 from raykd.models.config import Network
 from raykd.models.fake_int8 import rounded_input, rounded_weight, train_in_int8
-from tests.training.tiny import network
+from tests.support.tiny_training import network
 
 
 def test_weights_are_rounded_by_output_channel():

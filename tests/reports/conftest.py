@@ -1,6 +1,6 @@
 import pytest
 
-from tests.reports.synthetic import new_recipe
+from tests.support.synthetic_runs import new_recipe
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from raykd.reports.make import make
 from raykd.reports.settings import settings
-from tests.reports.synthetic import write_run
+from tests.support.synthetic_runs import write_run
 
 TEACHER = {
     "class": "raykd.recipe:Train",

@@ -12,7 +12,7 @@ from raykd import UserError
 from raykd.commands.report import run as command
 from raykd.reports.make import make
 from raykd.reports.report import WRITERS, report
-from tests.reports.synthetic import new_recipe, write_run, write_search, write_study
+from tests.support.synthetic_runs import new_recipe, write_run, write_search, write_study
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from raykd.reports.output import text
 from raykd.reports.output.columns import columns
 from raykd.reports.output.page import classes, page
 from raykd.reports.tables.statistics import Ranking
-from tests.reports.synthetic import write_run, write_search
 from tests.reports.test_report import runs  # noqa: F401  a fixture
+from tests.support.synthetic_runs import write_run, write_search
 
 
 class Text(HTMLParser):

@@ -13,7 +13,7 @@ from raykd.reports.curves import accuracy_curves, deployed_curve, line_curves
 from raykd.reports.make import make
 from raykd.reports.measures import calibration, class_gains
 from raykd.reports.report import report
-from tests.reports.synthetic import write_run, write_search
+from tests.support.synthetic_runs import write_run, write_search
 
 PUBLISHED = [
     {"class": "raykd.recipe:Published", "metric": "top1", "value": 0.7914, "source": "Li et al. 2021, table 2"}

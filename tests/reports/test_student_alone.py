@@ -4,7 +4,7 @@ import pytest
 
 from raykd.commands.summary import _student_alone
 from raykd.storage.folder import Folder
-from tests.reports.synthetic import write_run
+from tests.support.synthetic_runs import write_run
 
 
 @pytest.fixture

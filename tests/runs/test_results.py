@@ -10,7 +10,7 @@ from raykd import UserError
 from raykd.runs.reading import read_local
 from raykd.runs.results import read_evaluation, read_metrics, read_recipe, read_result
 from raykd.storage.folder import Folder
-from tests.reports.synthetic import new_recipe, write_run
+from tests.support.synthetic_runs import new_recipe, write_run
 
 READERS = {
     "recipe.json": read_recipe,

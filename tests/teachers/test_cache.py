@@ -24,7 +24,7 @@ from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import teacher_outputs
 from raykd.training import loop
 from raykd.training.state import new_state
-from tests.training import tiny
+from tests.support import tiny_training as tiny
 
 LAST = Precision(channels_last=True)
 METHODS = {

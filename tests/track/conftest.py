@@ -4,7 +4,7 @@ import pytest
 import wandb
 
 from raykd.track import server as client
-from tests.reports.synthetic import new_recipe
+from tests.support.synthetic_runs import new_recipe
 from tests.track.wandb_stub import Stub
 
 KEY = "planted0key0that0must0never0be0written0x"

@@ -7,7 +7,7 @@ import pytest
 from raykd import UserError
 from raykd.reports.report import make, report
 from raykd.track.run import start
-from tests.reports.synthetic import write_run, write_search, write_study
+from tests.support.synthetic_runs import write_run, write_search, write_study
 
 
 @pytest.fixture

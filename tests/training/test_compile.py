@@ -12,8 +12,8 @@ from raykd.models import create
 from raykd.recipe import Precision
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.training.update.step import wrap
-from tests.methods.tiny import CLASSES, SIZE, tiny
 from tests.support import every_method
+from tests.support.tiny_methods import CLASSES, SIZE, tiny
 
 MOST_GRAPHS = 3  # the first epoch's, one that takes the epoch as a variable, one for another branch of a schedule
 

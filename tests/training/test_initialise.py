@@ -18,7 +18,7 @@ from raykd.recipe.serial import from_dict, to_dict
 from raykd.training import loop
 from raykd.training.state import new_state
 from raykd.training.update import optim
-from tests.training import tiny
+from tests.support import tiny_training as tiny
 from tests.training.test_loop import equal, reread, run, weights
 
 

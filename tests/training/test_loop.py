@@ -18,7 +18,7 @@ from raykd.training import loop
 from raykd.training.state import new_state
 from raykd.training.update import optim
 from raykd.training.update.nonfinite import NotFiniteError
-from tests.training import tiny
+from tests.support import tiny_training as tiny
 
 
 def run(recipe, distiller=None, teachers=(), state=None, stop=None, save_due=lambda step: False):

@@ -15,7 +15,7 @@ from raykd.teachers.load import load_teachers
 from raykd.teachers.outputs import split, teacher_outputs
 from raykd.teachers.precision import autocast
 from raykd.training import teacher_replica as replica
-from tests.training import tiny
+from tests.support import tiny_training as tiny
 
 FEATURES = (("stage2",), ("stage2", "pooled"))
 

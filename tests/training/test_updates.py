@@ -8,7 +8,7 @@ from raykd.recipe import SGD, AdamW, Piecewise
 from raykd.training.state import new_state
 from raykd.training.update.optim import build, learning_rate
 from raykd.training.update.step import _clip
-from tests.training import tiny
+from tests.support import tiny_training as tiny
 
 
 def test_piecewise_shares_of_the_peak():

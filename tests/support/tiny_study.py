@@ -1,8 +1,8 @@
-"""A study that takes seconds: a table over the tiny recipe of `tiny`."""
+"""A study that takes seconds: a table over the recipe of `tiny_recipe`."""
 
 import textwrap
 
-from tests.launch import tiny
+from tests.support import tiny_recipe as tiny
 
 STUDY = """
 from raykd.methods.kd import KD
