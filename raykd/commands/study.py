@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
     for line in missing:
         display.console.print(f"missing: {line}", style="red")
     where = f"raykd report {study.folder.place}"
-    display.console.print(f"{len(study.finished)} of {len(study.runs)} runs are there; {where}")
+    display.console.print(f"{len(study.finished)} of {len(study.runs)} runs are finished; {where}")
     return 1 if missing else 0
 
 

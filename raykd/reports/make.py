@@ -46,44 +46,44 @@ class Report:
 
     @property
     def sections(self) -> dict[str, list[Entry]]:
-        found: dict[str, list[Entry]] = {}
+        sections: dict[str, list[Entry]] = {}
         for item in self.entries:
-            found.setdefault(item.row.section, []).append(item)
-        return found
+            sections.setdefault(item.row.section, []).append(item)
+        return sections
 
 
 def make(sources: list[str], baseline: str = "") -> Report:
     """The comparison of all runs of the sources."""
-    found = collect(sources)
-    placed = {place for folder, study in found.studies.items() for place in _places(folder, study)}
-    rows = compare_rows(run for path, run in found.runs.items() if path not in placed)
+    collected = collect(sources)
+    placed = {place for folder, study in collected.studies.items() for place in _places(folder, study)}
+    rows = compare_rows(run for path, run in collected.runs.items() if path not in placed)
     if baseline:
         check_baseline(rows, baseline)
     items = entries(rows, lambda section, row: find_baseline(section, row, baseline or BASELINE))
     tables = [table_of_sections(items, baseline or BASELINE)] if len(by_section(rows)) > 1 else []
-    for folder, study in found.studies.items():
-        table, of_study = study_table(folder, study, found.runs)
+    for folder, study in collected.studies.items():
+        table, of_study = study_table(folder, study, collected.runs)
         items, tables = of_study + items, [table, *tables]
     return Report(
-        title=_title(rows, found),
+        title=_title(rows, collected),
         made=f"{datetime.now():%Y-%m-%d %H:%M}",
-        baseline=baseline or next((s.baseline for s in found.studies.values() if s.baseline), BASELINE),
+        baseline=baseline or next((s.baseline for s in collected.studies.values() if s.baseline), BASELINE),
         entries=items,
         tables=tables,
-        open_runs=[run for run in found.runs.values() if run.status != "finished"],
-        searches=[read_trials(record) for record in found.searches.values()],
-        left_out=list(found.left_out.values()),
-        studies=[study.name for study in found.studies.values()],
+        open_runs=[run for run in collected.runs.values() if run.status != "finished"],
+        searches=[read_trials(record) for record in collected.searches.values()],
+        left_out=list(collected.left_out.values()),
+        studies=[study.name for study in collected.studies.values()],
     )
 
 
-def _title(rows: list[Row], found: Collected) -> str:
-    if found.studies:
-        return f"Study {', '.join(study.name for study in found.studies.values())}"
+def _title(rows: list[Row], collected: Collected) -> str:
+    if collected.studies:
+        return f"Study {', '.join(study.name for study in collected.studies.values())}"
     data = list(dict.fromkeys(row.runs[0].labels.data for row in rows))
     if data:
         return f"Distillation on {', '.join(data[:3])}{' …' if len(data) > 3 else ''}"
-    names = [search.name for search in found.searches.values()]
+    names = [search.name for search in collected.searches.values()]
     return f"Search {', '.join(names)}" if names else "Distillation: no run has finished"
 
 
@@ -168,10 +168,10 @@ def _places(folder: Path, study: Study) -> dict[Path, StudyCell]:
 
 
 def _published(study: Study) -> dict[tuple[str, str], list[Quoted]]:
-    found: dict[tuple[str, str], list[Quoted]] = {}
+    by_place: dict[tuple[str, str], list[Quoted]] = {}
     for figure in study.published:
-        found.setdefault((figure.row, figure.column), []).append(figure)
-    return found
+        by_place.setdefault((figure.row, figure.column), []).append(figure)
+    return by_place
 
 
 def _named(section: list[Row], row: Row, baseline: str) -> Baseline:

@@ -47,14 +47,14 @@ def test_a_submitted_study_is_followed_to_its_end_and_says_in_lines_what_is_miss
         done = one.run("raykd", "submit", str(path), *words, timeout=900)
         log = done.stdout
         assert done.returncode == 1, log + done.stderr
-        assert f"storage: {one.folder}/raykd/runs" in log and "5 runs of 5 cells, 0 of them there" in log
+        assert f"storage: {one.folder}/raykd/runs" in log and "5 runs of 5 cells, 0 finished" in log
         lines = re.findall(r"^ +\d+ s  (.*?) (starts|finished|failed)", log, re.MULTILINE)
         ended = {name for name, what in lines if what == "finished"}
         names = {f"{row}, {column}, seed 0" for row in ("alone", "KD") for column in ("small", "larger")}
         assert names <= ended and len(ended) == 5  # and one teacher
         (missing,) = re.findall(r"^missing: (.*)", log, re.MULTILINE)
         assert missing.startswith("bad, small, seed 0: ") and "not finite" in missing
-        assert "4 of 5 runs are there; raykd report" in log and "failed, exit status 1" in log
+        assert "4 of 5 runs are finished; raykd report" in log and "failed, exit status 1" in log
         assert "\x1b[" not in log  # lines, not a table that is drawn anew
         table = json.loads((one.folder / "raykd/runs/table/study.json").read_text())
         assert sorted(cell["status"] for cell in table["cells"]) == ["failed"] + ["finished"] * 4
@@ -107,5 +107,5 @@ def test_nodes_come_and_go_with_the_cells_of_a_study(tmp_path):
         until(one, 2)
         log = study.communicate(timeout=900)[0]
         assert study.returncode == 0, log
-        assert f"waiting for 1 {EMPTY}" in log and "4 of 4 runs are there" in log
+        assert f"waiting for 1 {EMPTY}" in log and "4 of 4 runs are finished" in log
         until(one, 0)

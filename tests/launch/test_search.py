@@ -54,11 +54,11 @@ def idle(ray, seconds=10):
 
 
 def test_evaluations_count_as_whole_epochs():
-    from raykd.launch.trials.trial import at_end, told
+    from raykd.launch.trials.trial import as_reported, at_end
 
     def at(step, batch, size, every=1, epochs=3.0):
         metrics = {"epoch": step * batch / size, "step": step, "top1": 0.5, "agreement": {}}
-        heard = told(metrics, every, epochs)
+        heard = as_reported(metrics, every, epochs)
         assert heard["top1"] == 0.5 and "agreement" not in heard
         return heard["training_iteration"], heard["epoch"], at_end(metrics, epochs)
 

@@ -239,7 +239,7 @@ def test_a_study_fails_where_it_must_goes_on_elsewhere_and_repeats_only_what_is_
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("result.json")}
 
     made, missing, text = run(study(*words, "--row", "bad", "--method.bad", ""))
-    assert "6 runs of 6 cells, 4 of them there" in text
+    assert "6 runs of 6 cells, 4 finished" in text
     assert [line.split(":")[0] for line in missing] == ["gone, small, seed 0"]
     assert {path: path.stat().st_mtime_ns for path in times} == times
     (report,) = make([str(tmp_path / "runs/table")]).tables
@@ -274,7 +274,7 @@ def test_a_tuned_row_takes_what_its_search_found(ray, study, tmp_path):
         (1, 0.0, None),
     ]
     made, missing, text = run(study("--seeds", "0", "1", "--rows", "tuned"))
-    assert missing == [] and "2 of them there" in text and "trials" not in text
+    assert missing == [] and "2 finished" in text and "trials" not in text
 
 
 def test_a_study_is_submitted_with_its_own_options(study, tmp_path):

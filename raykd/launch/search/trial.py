@@ -14,7 +14,7 @@ from ray import tune
 from raykd.launch.job_spec import JobSpec, job_of, unpack
 from raykd.launch.search import space
 from raykd.launch.teachers.names import run_in, teacher_recipes
-from raykd.launch.trials.trial import at_end, recording_failure, tell_the_last, told, train
+from raykd.launch.trials.trial import as_reported, at_end, recording_failure, report_last, train
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, override
 from raykd.recipe.serial import from_dict
@@ -56,7 +56,7 @@ def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
         job = _job(run, name, picked, plan)
         tell = reporter(run, name, plan, from_dict(job.recipe))
         train(job, plan.key, lambda metrics: None if at_end(metrics, job.recipe["epochs"]) else tell(metrics))
-        tell_the_last(run, tell)
+        report_last(run, tell)
 
 
 def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> JobSpec:
@@ -70,15 +70,15 @@ def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> Jo
         field: space.label(value) if not isinstance(value, space.PLAIN) else value for field, value in chosen.items()
     }
     full = f"{plan.name}/trials/{name}"
-    about = {"git": plan.git, "group": plan.name, "role": "trial", "overrides": shown}
-    return job_of(loaded, recipe, run, full, trained, **about)
+    details = {"git": plan.git, "group": plan.name, "role": "trial", "overrides": shown}
+    return job_of(loaded, recipe, run, full, trained, **details)
 
 
 def reporter(run: Folder, name: str, plan: SearchPlan, recipe: Recipe) -> Callable[[dict[str, Any]], None]:
     """A function that reports an evaluation to Tune, with the checkpoint if the scheduler swaps trials."""
 
     def report(metrics: dict[str, Any]) -> None:
-        plain = told(metrics, recipe.evaluate_every, recipe.epochs)
+        plain = as_reported(metrics, recipe.evaluate_every, recipe.epochs)
         if not math.isfinite(plain[plan.metric]):
             raise NotFiniteError(f"epoch {plain['epoch']:g}: {plan.metric} is {plain[plan.metric]}")
         if not plan.swaps:

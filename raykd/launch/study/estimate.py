@@ -42,7 +42,7 @@ def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str
     done = finished(runs, storage)
     left = [run for run in runs if run.name not in done]
     console.print(counts(runs, done))
-    console.print(f"{name}: {len(runs)} runs of {len(cells)} cells, {len(done)} of them there, {len(left)} to train")
+    console.print(f"{name}: {len(runs)} runs of {len(cells)} cells, {len(done)} finished, {len(left)} to train")
     plan = TeacherPlan(storage)
     for cell in {run.cell.path: run.cell for run in left}.values():
         plan.add(with_fixed_workers(cell.recipe))
@@ -61,12 +61,12 @@ def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str
 def before_cells(plan: TeacherPlan, left: Sequence[CellRun]) -> Iterator[str]:
     """One line for each teacher, and for each search of a tuned row."""
     for teacher, result in plan.finished.items():
-        yield f"teacher {teacher}: there, top-1 {100 * result.top1:.2f} %"
+        yield f"teacher {teacher}: trained, top-1 {100 * result.top1:.2f} %"
     for teacher in plan.missing:
         yield f"teacher {teacher}: to train"
     searches = {run.cell.path: run.cell.row.tune for run in left if run.cell.row.tune is not None}
-    for path, wanted in searches.items():
-        yield f"search of {path}: {wanted.samples} trials, which the estimate leaves out"
+    for path, search in searches.items():
+        yield f"search of {path}: {search.samples} trials, which the estimate leaves out"
 
 
 def counts(runs: Iterable[CellRun], finished: Iterable[str]) -> Table:
@@ -81,8 +81,8 @@ def counts(runs: Iterable[CellRun], finished: Iterable[str]) -> Table:
     for column in columns:
         table.add_column(column, justify="right", overflow="fold")
     for row in dict.fromkeys(row for row, _ in cells):
-        found = [cells.get((row, column)) for column in columns]
-        table.add_row(row, *("" if each is None else f"{sum(each)} of {len(each)}" for each in found))
+        row_cells = [cells.get((row, column)) for column in columns]
+        table.add_row(row, *("" if each is None else f"{sum(each)} of {len(each)}" for each in row_cells))
     return table
 
 

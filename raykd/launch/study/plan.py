@@ -51,8 +51,8 @@ class CellRun:
 
 def runs_of(cells: Iterable[Cell], seeds: Sequence[int], study: str) -> list[CellRun]:
     """Every run: the whole table of the first seed before the second."""
-    found = list(cells)
-    return [CellRun(cell=cell, seed=seed, study=study) for seed in dict.fromkeys(seeds) for cell in found]
+    all_cells = list(cells)
+    return [CellRun(cell=cell, seed=seed, study=study) for seed in dict.fromkeys(seeds) for cell in all_cells]
 
 
 def check(cells: Sequence[Cell], seeds: Sequence[int], study: str) -> None:
@@ -79,7 +79,7 @@ def _check(cell: Cell) -> None:
 
 def finished(runs: Iterable[CellRun], storage: str) -> dict[str, float]:
     """Top-1 of the finished runs, by name; raises UserError for one of another recipe."""
-    found = {}
+    accuracies = {}
     for run in runs:
         folder = Folder(storage) / run.name
         if not folder.exists("recipe.json"):
@@ -89,8 +89,8 @@ def finished(runs: Iterable[CellRun], storage: str) -> dict[str, float]:
             # The values of a search are not known yet; a failed run of another recipe is replaced by this one.
             _expect_mine(run, folder)
         if result is not None and result.status == "finished":
-            found[run.name] = result.top1
-    return found
+            accuracies[run.name] = result.top1
+    return accuracies
 
 
 def _expect_mine(run: CellRun, folder: Folder) -> None:

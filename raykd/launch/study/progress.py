@@ -50,15 +50,15 @@ class StudyProgress(JobsProgress):
         label = self._runs[name].label if name in self._runs else name
         if what == "starts" and name in self._runs:
             self.record.note(self._runs[name].place, "running")
-        super().say(label, f"{what} ({len(self.finished)} of {len(self._runs)} there)")
+        super().say(label, f"{what} ({len(self.finished)} of {len(self._runs)} finished)")
 
     def table(self) -> Group:
         seconds = time.monotonic() - self._began
         left = seconds_left(self.queue, self._lengths, time.monotonic())
         ending = f"   about {duration(left)} left" if left is not None else ""
         teachers = [name for name in self.queue.jobs if name not in self._runs]
-        there = sum(self.queue.states[name].status == "finished" for name in teachers)
-        taught = f"   {there} of {len(teachers)} teachers" if teachers else ""
+        trained = sum(self.queue.states[name].status == "finished" for name in teachers)
+        taught = f"   {trained} of {len(teachers)} teachers" if teachers else ""
         if self.queue.elsewhere:
             taught += f" ({len(self.queue.elsewhere)} by another process)"
         counts = f"{len(self.finished)} of {len(self._runs)} runs{taught}"
@@ -67,16 +67,16 @@ class StudyProgress(JobsProgress):
         return matrix(list(self._runs.values()), self._states(), title, size.width, size.height)
 
     def _states(self) -> Mapping[str, RunState]:
-        found = {}
+        states = {}
         for name, run in self._runs.items():
             state = self.queue.states.get(name)
             if name in self.finished:
-                found[name] = RunState("finished", self.finished[name])
+                states[name] = RunState("finished", self.finished[name])
             elif state is None:
-                found[name] = RunState("waiting")
+                states[name] = RunState("waiting")
             else:
-                found[name] = RunState(state.status, state.top1, state.epoch / run.cell.recipe.epochs)
-        return found
+                states[name] = RunState(state.status, state.top1, state.epoch / run.cell.recipe.epochs)
+        return states
 
 
 def seconds_left(queue: Queue, lengths: list[float], now: float) -> float | None:

@@ -71,7 +71,7 @@ class StudyRun:
         plain = [run for run in self.runs if run.cell.row.tune is None]
         tuned = [run for run in self.runs if run.cell.row.tune is not None]
         self._side_by_side(plain, also_teachers_of=tuned)
-        self._side_by_side([found for run in self._searched(tuned) for found in run])
+        self._side_by_side([tuned_run for run in self._searched(tuned) for tuned_run in run])
 
     def _left(self, runs: Sequence[CellRun]) -> list[CellRun]:
         return [run for run in runs if run.name not in self.finished]
@@ -100,7 +100,7 @@ class StudyRun:
         by_cell: dict[str, list[CellRun]] = {}
         for run in self._left(runs):
             by_cell.setdefault(run.cell.path, []).append(run)
-        found = []
+        searched_runs = []
         for path, mine in by_cell.items():
             cell = mine[0].cell
             recipe = replace(cell.seeded(self.loaded.study.seeds[0]), search=cell.row.tune)
@@ -112,21 +112,21 @@ class StudyRun:
                 for run in again:
                     if (Folder(self.storage) / run.name).exists("recipe.json"):
                         directory.refuse_other(Folder(self.storage) / run.name, run.recipe)
-                found.append(again)
+                searched_runs.append(again)
             except (UserError, RunFailed) as error:
                 for run in mine:
                     self.reasons[run.name] = f"its search failed: {error}"
                     self.record.note(run.place, "failed", self.reasons[run.name])
-        return found
+        return searched_runs
 
     def _say(self) -> None:
-        count, there = len(self.runs), len(self.finished)
-        told = f": {count} runs of {len(self.cells)} cells, {there} of them there"
-        self.display.console.print(Text.assemble((self.name, "bold"), told))
+        count, finished = len(self.runs), len(self.finished)
+        text = f": {count} runs of {len(self.cells)} cells, {finished} finished"
+        self.display.console.print(Text.assemble((self.name, "bold"), text))
 
     def _stopped(self) -> None:
         for run in self._left(self.runs):
             if self.record.cells[run.place].status == "running":
                 self.record.note(run.place, "stopped")
-        there = f"{len(self.finished)} of {len(self.runs)} runs are there"
-        self.display.console.print(f"interrupted, {there}; the same command continues from here")
+        finished = f"{len(self.finished)} of {len(self.runs)} runs are finished"
+        self.display.console.print(f"interrupted, {finished}; the same command continues from here")

@@ -67,8 +67,8 @@ def capacity(teachers: list[Recipe], at_most: int) -> int:
     """How many of the teachers fit at once, counting each as the largest; at_most 0: no limit."""
     from raykd.launch.trials.tuner import at_once, with_fixed_workers
 
-    found = min(at_once(with_fixed_workers(teacher)) for teacher in teachers)
-    return min(found, at_most or found, len(teachers))
+    fitting = min(at_once(with_fixed_workers(teacher)) for teacher in teachers)
+    return min(fitting, at_most or fitting, len(teachers))
 
 
 def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int, display: Display) -> None:
@@ -80,8 +80,8 @@ def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int
     queue = Queue(
         {job.name: replace(job, recipe=with_fixed_workers(job.recipe)) for job in jobs}, at_once, most=concurrent
     )
-    told = f", {concurrent} at once: {', '.join(queue.jobs)}"
-    display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), told))
+    text = f", {concurrent} at once: {', '.join(queue.jobs)}"
+    display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), text))
     scratch = f".{secrets.token_hex(6)}"  # two drivers may train different ones of the same teachers
     try:
         run_jobs(
@@ -92,5 +92,5 @@ def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int
     failed = {name: state.reason for name, state in queue.states.items() if state.status != "finished"}
     if failed:
         reasons = "; ".join(f"{name}: {reason or 'it did not finish'}" for name, reason in failed.items())
-        kept = len(jobs) - len(failed)
-        raise RunFailed(f"{len(failed)} of {len(jobs)} teachers failed ({reasons}); {kept} trained ones are kept")
+        trained = len(jobs) - len(failed)
+        raise RunFailed(f"{len(failed)} of {len(jobs)} teachers failed ({reasons}); {trained} trained ones are kept")

@@ -91,8 +91,8 @@ class Queue:
 
     def counts(self) -> dict[Status, int]:
         """Number of jobs by status, without zeros."""
-        found: list[Status] = [state.status for state in self.states.values()]
-        return {status: found.count(status) for status in dict.fromkeys(found)}
+        statuses: list[Status] = [state.status for state in self.states.values()]
+        return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
 
     def _all(self, status: Status) -> list[str]:
         return [name for name, state in self.states.items() if state.status == status]

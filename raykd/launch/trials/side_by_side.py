@@ -77,8 +77,8 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
     import ray
 
     jobs = list(queue.jobs.values())
-    found = {kind(job.recipe): job.recipe for job in reversed(jobs)}
-    for recipe in found.values():
+    kinds = {kind(job.recipe): job.recipe for job in reversed(jobs)}
+    for recipe in kinds.values():
         connection.check_capacity(recipe)
     for data in {repr(job.recipe.data): job.recipe.data for job in jobs}.values():
         publish(data, progress.console.print)
@@ -94,9 +94,9 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
         run(
             Trials(
                 trainable=trainable,
-                kinds=tuple(found.values()),
+                kinds=tuple(kinds.values()),
                 space={},
-                options={"search_alg": NextJob(queue, list(found), progress.settle_teachers), "num_samples": len(jobs)},
+                options={"search_alg": NextJob(queue, list(kinds), progress.settle_teachers), "num_samples": len(jobs)},
                 callback=progress,
                 scratch=scratch,
                 idle=lambda: not queue.running,
@@ -116,9 +116,9 @@ def _plan(loaded: Loaded, jobs: list[Job], storage: str) -> Plan:
     git, plain = git_commit(loaded.path.parent), replace(loaded, sources={})
     specs = {}
     for job in jobs:
-        about = {"git": git, "role": job.role, "group": job.group, "cell": job.cell}
+        details = {"git": git, "role": job.role, "group": job.group, "cell": job.cell}
         teachers = [(Folder(storage) / name).place for name in job.teachers]
-        specs[job.name] = job_of(plain, job.recipe, Folder(storage) / job.name, job.name, teachers, **about)
+        specs[job.name] = job_of(plain, job.recipe, Folder(storage) / job.name, job.name, teachers, **details)
     logged = [job.recipe for job in jobs if job.recipe.wandb.mode in ("auto", "online")]
     return Plan(jobs=specs, sources=loaded.sources, key=wandb_key.held_for((logged or [jobs[0].recipe])[0]))
 

@@ -59,22 +59,22 @@ def _by_workers(job: JobSpec, recipe: Recipe, key: Any) -> None:
     state = cast(Any, RunState).options(scheduling_strategy=connection.on_this_node()).remote()
     with temporary_folder() as folder:
         inner = trainer(job, recipe, folder, state, key, restarts=False)
-        inner.run_config.callbacks.append(_heard_to_the_end(recipe))
+        inner.run_config.callbacks.append(_all_but_last(recipe))
         inner.fit()
 
 
-def _heard_to_the_end(recipe: Recipe) -> Any:
-    """Ray's callback that passes every report but the last to Tune: see `tell_the_last`."""
+def _all_but_last(recipe: Recipe) -> Any:
+    """Ray's callback that passes every report but the last to Tune: see `report_last`."""
     from ray.tune.integration.ray_train import TuneReportCallback
 
     every, epochs = recipe.evaluate_every, recipe.epochs
 
-    class Heard(TuneReportCallback):
+    class AllButLast(TuneReportCallback):
         def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
             if not at_end(metrics[0], epochs):
-                super().after_report(run_context, [told(metrics[0], every, epochs)], checkpoint)
+                super().after_report(run_context, [as_reported(metrics[0], every, epochs)], checkpoint)
 
-    return Heard()
+    return AllButLast()
 
 
 def at_end(metrics: dict[str, Any], epochs: float) -> bool:
@@ -82,7 +82,7 @@ def at_end(metrics: dict[str, Any], epochs: float) -> bool:
     return metrics["epoch"] > epochs - metrics["epoch"] / metrics["step"]
 
 
-def told(metrics: dict[str, Any], every: int, epochs: float) -> dict[str, Any]:
+def as_reported(metrics: dict[str, Any], every: int, epochs: float) -> dict[str, Any]:
     """An evaluation as reported to Tune: its metrics, the number of evaluations so far, and its nominal epoch.
 
     Evaluations follow whole steps, so at epoch 2.998 or 1.002; a scheduler that waits for epoch 3 would miss the first.
@@ -93,7 +93,7 @@ def told(metrics: dict[str, Any], every: int, epochs: float) -> dict[str, Any]:
     return plain | {"training_iteration": count, "epoch": min(float(count * every), epochs)}
 
 
-def tell_the_last(run: Folder, tell: Callable[[dict[str, Any]], None]) -> None:
+def report_last(run: Folder, tell: Callable[[dict[str, Any]], None]) -> None:
     """Report the last evaluation only after the run has written its result: a scheduler may end the trial at once."""
     line = directory.lines(run)[-1]
     tell({"epoch": line["epoch"], "step": line["step"], **next(iter(line["evaluation"].values()))})

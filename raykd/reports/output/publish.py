@@ -12,7 +12,7 @@ from raykd.storage import atomic
 from raykd.track.server import quiet_wandb, unreachable
 
 
-def publish(made: Report, out: Path) -> str:
+def publish(report: Report, out: Path) -> str:
     """Save the draft and return its URL; raises UserError where W&B does not take it.
 
     Its identity lies beside the written report (report.html, report.wandb.json): the same `out` updates the same one.
@@ -25,15 +25,15 @@ def publish(made: Report, out: Path) -> str:
 
     place = out.with_suffix(".wandb.json")
     known = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
-    target = _project_of(made)
+    target = _project_of(report)
     entity = target["entity"] or wandb.Api(timeout=20).default_entity
     draft = reports.Report(
         project=target["project"],
         entity=entity,
-        title=made.title,
-        description=f"Made {made.made} by raykd",
+        title=report.title,
+        description=f"Made {report.made} by raykd",
         width="fluid",
-        blocks=blocks(reports, made, entity, target["project"]),
+        blocks=blocks(reports, report, entity, target["project"]),
     )
     same = (known.get("entity"), known.get("project")) == (entity, target["project"])
     if same:
@@ -44,10 +44,10 @@ def publish(made: Report, out: Path) -> str:
     return draft.url
 
 
-def _project_of(made: Report) -> dict[str, Any]:
+def _project_of(report: Report) -> dict[str, Any]:
     """The project that the runs are in; raises UserError where they are in several."""
-    settings = [run.recipe["wandb"] for item in made.entries for run in item.row.runs]
-    settings += [search.record.settings["wandb"] for search in made.searches]
+    settings = [run.recipe["wandb"] for item in report.entries for run in item.row.runs]
+    settings += [search.record.settings["wandb"] for search in report.searches]
     places = {(each["entity"], each["project"]) for each in settings}
     if len(places) != 1:
         raise UserError(
@@ -57,33 +57,33 @@ def _project_of(made: Report) -> dict[str, Any]:
     return {"entity": entity, "project": project}
 
 
-def blocks(reports: Any, made: Report, entity: str, project: str) -> list[Any]:
+def blocks(reports: Any, report: Report, entity: str, project: str) -> list[Any]:
     """Text, tables, and W&B's own panels over the same runs."""
-    found = [reports.TableOfContents()]
-    for table in made.tables:
-        found += [reports.H1(table.title), *_markdown(reports, markdown.table_parts(table))]
-    if made.entries:
-        found.append(reports.P(text.explain_rows(made.baseline)))
-    for title, items in made.sections.items():
-        found += [reports.H1(title), *_markdown(reports, markdown.section_parts(items))]
-    if made.entries:
-        found += [reports.H1("Curves"), _panels(reports, made, entity, project)]
-    for search in made.searches:
-        found += [reports.H1(f"Search {search.record.name}"), _search(reports, search, entity, project)]
-    if made.open_runs:
-        grid = markdown.grid(["run", "status", "epochs"], markdown.open_cells(made))
-        found += [reports.H1("Not finished, not counted"), reports.MarkdownBlock(grid)]
-    return found + _markdown(reports, markdown.notes(made))
+    content = [reports.TableOfContents()]
+    for table in report.tables:
+        content += [reports.H1(table.title), *_markdown(reports, markdown.table_parts(table))]
+    if report.entries:
+        content.append(reports.P(text.explain_rows(report.baseline)))
+    for title, items in report.sections.items():
+        content += [reports.H1(title), *_markdown(reports, markdown.section_parts(items))]
+    if report.entries:
+        content += [reports.H1("Curves"), _panels(reports, report, entity, project)]
+    for search in report.searches:
+        content += [reports.H1(f"Search {search.record.name}"), _search(reports, search, entity, project)]
+    if report.open_runs:
+        grid = markdown.grid(["run", "status", "epochs"], markdown.open_cells(report))
+        content += [reports.H1("Not finished, not counted"), reports.MarkdownBlock(grid)]
+    return content + _markdown(reports, markdown.notes(report))
 
 
 def _markdown(reports: Any, parts: list[str]) -> list[Any]:
     return [reports.MarkdownBlock("\n\n".join(parts))] if parts else []
 
 
-def _panels(reports: Any, made: Report, entity: str, project: str) -> Any:
-    runs = [run for item in made.entries for run in item.row.runs]
-    runsets = [_study_runs(reports, study, entity, project) for study in made.studies]
-    others = [run for run in runs if not run.name.startswith(tuple(f"{study}/" for study in made.studies))]
+def _panels(reports: Any, report: Report, entity: str, project: str) -> Any:
+    runs = [run for item in report.entries for run in item.row.runs]
+    runsets = [_study_runs(reports, study, entity, project) for study in report.studies]
+    others = [run for run in runs if not run.name.startswith(tuple(f"{study}/" for study in report.studies))]
     if others:
         names = ", ".join(json.dumps(run.name) for run in others)
         about = {"name": "the compared runs", "filters": f"Metric('Name') in [{names}]"}
