@@ -147,7 +147,8 @@ def _tune(table: TrialTable, base: Recipe, plan: SearchPlan, suggest: Suggest, d
     from raykd.launch.trials.progress import error_of
     from raykd.launch.trials.tuner import Trials, run
 
-    search, domains = table.search, {}
+    search = table.search
+    domains: dict[str, Any] = {}
     options = {"search_alg": suggest, "num_samples": suggest.left, "scheduler": copy.deepcopy(search.scheduler)}
     options |= {"metric": search.metric, "mode": search.mode}
     if isinstance(search.scheduler, PopulationBasedTraining):
