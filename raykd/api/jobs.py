@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from raykd import UserError
 from raykd.api.starting import loaded_as
+from raykd.launch.jobs import pack as packing
 from raykd.launch.jobs import submit as jobs
 from raykd.output import masked, masked_code, without_credentials
 from raykd.recipe import Recipe, shipped
@@ -110,7 +111,7 @@ def send(request: Request, say: Say) -> Submitted:
         job = jobs.Job(request.command, recipe, arguments, request.name)
         job_id = jobs.submit(client, job, Path(folder))
     say(f"job {job_id}: {job.entrypoint}")
-    say(f"  sent {jobs.in_words(size)} of {root}; W&B key: {key_note}")
+    say(f"  sent {packing.in_words(size)} of {root}; W&B key: {key_note}")
     say(f"  dashboard {address.rstrip('/')}/#/jobs/{job_id}")
     return Submitted(job_id, address, client)
 
@@ -142,14 +143,14 @@ def _packed(request: Request, folder: Path) -> tuple[str, str, int]:
     """Fill the folder; the recipe as the job's command names it, what was packed, and its bytes."""
     loaded = request.loaded
     if loaded.path.is_file():
-        root = jobs.root_of(loaded)
+        root = packing.root_of(loaded)
         name = str(loaded.path.relative_to(root)) if root is not None else shipped.name_of(loaded.path)
-        return name, str(root or "raykd"), jobs.pack(root, folder)
+        return name, str(root or "raykd"), packing.pack(root, folder)
     if request.recipe.search is not None:
         raise UserError("a search made in Python can't be sent: write the recipe into a file, and give its path")
     name = re.sub(r"\W", "_", f"sent_{request.name}") + ".py"
     files = {**loaded.sources, name: to_source(request.recipe, f"{request.name}, made in Python.")}
-    return name, "raykd and the recipe", jobs.pack(None, folder, files)
+    return name, "raykd and the recipe", packing.pack(None, folder, files)
 
 
 def _add_key(folder: Path, request: Request, address: str) -> str:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from raykd import UserError
-from raykd.launch.jobs import submit, wandb_key
+from raykd.launch.jobs import pack, submit, wandb_key
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def project(tmp_path):
 
 def packed(folder, into):
     into.mkdir()
-    submit.pack(folder, into)
+    pack.pack(folder, into)
     return {str(path.relative_to(into)) for path in into.rglob("*") if path.is_file()}
 
 
@@ -78,10 +78,10 @@ def test_nothing_is_sent_where_git_does_not_say_what_it_ignores(project, monkeyp
     (project / ".gitignore").write_text("data/\n")
     (project / ".git" / "HEAD").write_text("damaged")
     with pytest.raises(UserError, match="git does not list"):
-        submit.files(project)
+        pack.files(project)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UserError, match="git can't be run"):
-        submit.files(project)
+        pack.files(project)
 
 
 def test_names_that_are_no_text_stay_out(project, tmp_path):
@@ -97,7 +97,7 @@ def test_a_home_is_not_sent(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     for folder in ("/", tmp_path):
         with pytest.raises(UserError, match="too much to send"):
-            submit.pack(type(tmp_path)(folder), tmp_path / "sent")
+            pack.pack(type(tmp_path)(folder), tmp_path / "sent")
 
 
 def test_a_checkout_of_raykd_is_not_overlaid(project, tmp_path):
@@ -107,12 +107,12 @@ def test_a_checkout_of_raykd_is_not_overlaid(project, tmp_path):
 
 
 def test_too_large_is_named_and_not_copied(project, tmp_path, monkeypatch):
-    monkeypatch.setattr(submit, "MOST", 4_000_000)
+    monkeypatch.setattr(pack, "MOST", 4_000_000)
     with open(project / "data" / "images.bin", "wb") as file:
         file.truncate(9_000_000)
     (tmp_path / "sent").mkdir()
     with pytest.raises(UserError, match=r"largest: data 9 MB.*\.gitignore"):
-        submit.pack(project, tmp_path / "sent")
+        pack.pack(project, tmp_path / "sent")
     assert not list((tmp_path / "sent").iterdir())
 
 
