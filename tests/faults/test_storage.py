@@ -14,7 +14,7 @@ import torch
 from raykd import UserError
 from raykd.launch.run_state.client import SilentClient
 from raykd.launch.worker.run_files import RunFiles
-from raykd.runs import checkpoint, directory
+from raykd.runs import checkpoint, checkpoint_writer, directory
 from raykd.storage import lease, retry
 from raykd.storage.folder import Folder
 from raykd.training.setup import Placement
@@ -33,7 +33,7 @@ def run(tmp_path):
 @pytest.fixture
 def hasty(monkeypatch):
     """Pauses between two tries are short."""
-    monkeypatch.setattr(checkpoint, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(checkpoint_writer, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.02)
 
 
@@ -56,7 +56,7 @@ def breaks(monkeypatch, error=FULL):
 
 def test_a_full_disk_holds_nobody_up_and_the_newest_state_is_written_when_it_can_be(run, monkeypatch, hasty):
     mended, said = breaks(monkeypatch), []
-    writer = checkpoint.Writer(run, 2, "f", said.append)
+    writer = checkpoint_writer.Writer(run, 2, "f", said.append)
     for step in (1, 2, 3):
         writer.save(state(step), step, step / 10, None)  # returns, though nothing can be written
         time.sleep(0.05)
@@ -70,7 +70,7 @@ def test_a_full_disk_holds_nobody_up_and_the_newest_state_is_written_when_it_can
 
 def test_a_disk_that_stays_full_ends_the_run_after_a_while(run, monkeypatch, hasty):
     breaks(monkeypatch)
-    writer = checkpoint.Writer(run, 2, "f", lambda line: None)
+    writer = checkpoint_writer.Writer(run, 2, "f", lambda line: None)
     writer.save(state(1), 1, 0.1, None)
     with pytest.raises(OSError, match="No space left"):
         writer.wait(seconds=0.3)
@@ -96,7 +96,7 @@ def test_a_real_disk_that_fills_up_and_is_cleared(tmp_path, hasty):
     try:
         run, said = Folder(place / "run"), []
         run.create()
-        writer = checkpoint.Writer(run, 1, "f", said.append)
+        writer = checkpoint_writer.Writer(run, 1, "f", said.append)
         writer.save({"w": torch.zeros(20_000)}, 1, 0.1, None)
         writer.wait()
         (place / "ballast").write_bytes(bytes(280_000))
@@ -137,7 +137,9 @@ def test_metric_lines_that_could_not_be_appended_come_later_and_once(run, monkey
 
 def test_no_checkpoint_without_the_metric_lines_before_it(run):
     order = []
-    writer = checkpoint.Writer(run, 2, "f", print, lambda: order.append("lines"), lambda step: order.append(step))
+    writer = checkpoint_writer.Writer(
+        run, 2, "f", print, lambda: order.append("lines"), lambda step: order.append(step)
+    )
     writer.save(state(1), 1, 0.1, None)
     writer.wait()
     assert order == ["lines", 1]
@@ -146,7 +148,7 @@ def test_no_checkpoint_without_the_metric_lines_before_it(run):
 def test_a_worker_that_was_replaced_writes_nothing_more(run):
     run.write("recipe.json", "{}")
     first = directory.claim(run, 2)
-    writer = checkpoint.Writer(run, 2, "f", print, lambda: directory.expect_mine(run, first))
+    writer = checkpoint_writer.Writer(run, 2, "f", print, lambda: directory.expect_mine(run, first))
     writer.save(state(1), 1, 0.1, None)
     writer.wait()
     directory.claim(run, 2)

@@ -15,7 +15,7 @@ from raykd.launch.worker.result import Setting, Totals, evaluation_of, result_of
 from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.runs import directory
-from raykd.runs.checkpoint import Writer
+from raykd.runs.checkpoint_writer import Writer
 from raykd.runs.student import write_student
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import STUDENT, LocalCopy, of_results, of_tracking
