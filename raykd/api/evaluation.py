@@ -1,4 +1,4 @@
-"""Every network of a run, again, on its evaluation split."""
+"""Evaluation of a run's networks from Python, and for `raykd eval`."""
 
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from raykd.terminal import Terminal
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Figures of a run's networks, the deployed one first."""
+    """Metrics of a run's networks, the deployed one first."""
 
     networks: dict[str, dict[str, float]]
     """Of each network top1, top5, loss, ece and the recipe's own metrics; accuracies as fractions."""
@@ -33,7 +33,7 @@ def evaluate(
     trust_source: bool = False,
     data_root: str = Data.root,
 ) -> Evaluated:
-    """Evaluate every network of a run from its newest checkpoint that reads.
+    """Evaluate every network of a run from its newest readable checkpoint.
 
     threads: CPU threads, 0: torch's own choice. batch_size: images at once, 0: the recipe's. test: the test split, also
     where the run's own evaluations are on a part held out. trust_source: import the user's own modules that the run's

@@ -1,4 +1,4 @@
-"""The deployed network as a file or a folder for other programs, from Python."""
+"""Export of a run's deployed network from Python."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A recipe as a Ray job, from Python and for `raykd submit`: sent, followed, its exit status."""
+"""Submission of a recipe as a Ray job, from Python and for `raykd submit`."""
 
 import os
 import re
@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is sent, where to, and what the job does there."""
+    """What to submit, where, and what the job does."""
 
     loaded: Loaded
     recipe: Recipe
@@ -50,16 +50,16 @@ class Submitted:
 
     @property
     def status(self) -> str:
-        """In Ray's words: pending, running, stopped, succeeded, failed."""
+        """The status as named by Ray: pending, running, stopped, succeeded, failed."""
         return self.client.get_job_status(self.id).lower()
 
     def follow(self, write: Say) -> str:
-        """Hand its log on until it ends; the address of its last W&B run, or an empty string."""
+        """Pass its log to `write` until it ends; returns the address of its last W&B run, or an empty string."""
         return jobs.follow(self.client, self.id, write)
 
     @property
     def exit_status(self) -> int:
-        """Of a job that has ended: 0 done, 1 the run failed, 2 the input was wrong, 143 stopped."""
+        """Exit status of a job that has ended: 0 done, 1 the run failed, 2 invalid input, 143 stopped."""
         return jobs.exit_status(self.client, self.id)
 
 
@@ -74,7 +74,7 @@ def submit(
     wait: bool = True,
     show: bool = True,
 ) -> Submitted:
-    """Train or tune a recipe as a Ray job, with the user's own modules and this very raykd.
+    """Train or tune a recipe as a Ray job, with the user's modules and this installation of raykd.
 
     recipe, name: as of `raykd.train`. address: the Ray dashboard's URL; "" for $RAY_API_SERVER_ADDRESS.
     storage: an absolute path or a URI on the cluster; "" for its own default. wandb_key: "send" this machine's, hidden;
@@ -99,7 +99,7 @@ def submit(
 
 
 def send(request: Request, say: Say) -> Submitted:
-    """Start the job, and say what was sent and where to see it; raises UserError before anything is sent."""
+    """Submit the job, and report what was sent and where to see it; raises UserError before anything is sent."""
     address = request.address or os.environ.get("RAY_API_SERVER_ADDRESS", "")
     check(address, request.storage, request.arguments)
     check_sources(request.loaded.sources, request.recipe)
@@ -117,7 +117,7 @@ def send(request: Request, say: Say) -> Submitted:
 
 
 def check(address: str, storage: str, words: Sequence[str]) -> None:
-    """Raise UserError for an address that is missing, and a storage that would not last or would show a secret."""
+    """Raise UserError for a missing address, and for a storage that is temporary or has credentials."""
     if not address:
         raise UserError("address: missing; give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
     for word in (storage, *words):
@@ -140,7 +140,7 @@ def check_sources(sources: Mapping[str, str], recipe: Recipe) -> None:
 
 
 def _packed(request: Request, folder: Path) -> tuple[str, str, int]:
-    """Fill the folder; the recipe as the job's command names it, what was packed, and its bytes."""
+    """Fill the folder; returns the recipe's name in the job's command, what was packed, and its bytes."""
     loaded = request.loaded
     if loaded.path.is_file():
         root = packing.root_of(loaded)
@@ -154,7 +154,7 @@ def _packed(request: Request, folder: Path) -> tuple[str, str, int]:
 
 
 def _add_key(folder: Path, request: Request, address: str) -> str:
-    """Put this machine's W&B key beside the code where that is wanted and safe; says what was done."""
+    """Add this machine's W&B key to the code if that is requested and safe; returns what was done, as text."""
     from raykd.launch.jobs import wandb_key as key
     from raykd.track import server
 

@@ -1,4 +1,4 @@
-"""Recipes of files and those that ship with raykd, from Python."""
+"""Loading of recipes from Python."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ from raykd.recipe.load import load
 
 
 def load_recipe(recipe: str | Path) -> Recipe:
-    """The `recipe` of a Python file, which runs the file, or of one that ships with raykd, as "digits/kd"."""
+    """The `recipe` of a Python file, which is run, or a recipe that ships with raykd, by name, e.g. "digits/kd"."""
     return load(recipe).recipe

@@ -1,4 +1,4 @@
-"""The comparison of runs from Python, and for `raykd report`."""
+"""Reports from Python, and for `raykd report`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 def report(
     *runs: Run | str | Path, baseline: str = "", out: str | Path = "report.html", wandb: bool = False
 ) -> "Written":
-    """Compare runs: tables, curves, gains over the baseline; the format is that of the suffix of `out`.
+    """Compare runs: tables, curves, gains over the baseline, in the format of the suffix of `out`.
 
     runs: `Run`s, run directories, folders of them, studies, searches, URIs of the storage, or
-    wandb:ENTITY/PROJECT[/GROUP]. baseline: method that gains are measured against; "" for supervised training of the
+    wandb:ENTITY/PROJECT[/GROUP]. baseline: method that gains are relative to; "" for supervised training of the
     same student. out: .html, .md, .csv or .tex. wandb: save a draft W&B Report too.
     Raises UserError where no run can be read, and for an unknown baseline or suffix.
     """

@@ -1,4 +1,4 @@
-"""A run from Python: what came of it, its network, its predictions."""
+"""A run from Python: its result, its network, its predictions."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Teacher):
-    """A run by its directory. It is a teacher as well: `Teachers(sources=(run,))`."""
+    """A run, given by its directory. It can also be a teacher: `Teachers(sources=(run,))`."""
 
     @property
     def folder(self) -> Folder:
-        """Its directory, on whatever storage."""
+        """Its directory, on any storage."""
         return Folder(self.path)
 
     @property
     def result(self) -> dict[str, Any]:
-        """result.json: what came of it, accuracies as fractions; raises UserError where the run has not ended."""
+        """result.json, accuracies as fractions; raises UserError if the run has not ended."""
         if read_result(self.folder) is None:
             raise UserError(f"{self.folder} has no result yet: train it to its end")
         return self.folder.read_json("result.json")
 
     @property
     def metrics(self) -> Any:
-        """metrics.jsonl, a row an evaluation: a pandas DataFrame, or without pandas a list of dicts.
+        """metrics.jsonl, one row for each evaluation: a pandas DataFrame, or without pandas a list of dicts.
 
         Columns are named as in W&B, as "terms/kd" and "evaluation/student/top1".
         """
@@ -47,35 +47,35 @@ class Run(Teacher):
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """evaluation.json: the last evaluation in full; raises UserError where there is none yet."""
+        """evaluation.json, the last evaluation in full; raises UserError if the run has not ended."""
         if read_evaluation(self.folder) is None:
             raise UserError(f"{self.folder} has no full evaluation yet: train it to its end")
         return self.folder.read_json("evaluation.json")
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe as it was resolved, without its search."""
+        """The resolved recipe, without its search."""
         return recipe_of(self.folder)
 
     def student(self) -> "nn.Module":
-        """The deployed network, plain and in evaluation mode: normalised images [N, 3, S, S] → logits [N, C]."""
+        """The deployed network in evaluation mode: normalised images [N, 3, S, S] → logits [N, C]."""
         from raykd.runs.student import read_student
 
         network, _ = read_student(self.folder)
         return network.model.eval()
 
     def predict(self, images: Any, top: int = 5) -> "list[list[Prediction]]":
-        """The likeliest classes of pictures, with the preprocessing of the run's evaluation, the likeliest first.
+        """The most probable classes of pictures, with the preprocessing of the run's evaluation, in decreasing order.
 
-        images: paths of image files, bytes of them, arrays [H, W, 3] of uint8 (one array [N, H, W, 3] too), or images
-        of PIL; one alone gives a list of one.
+        images: paths or bytes of image files, uint8 arrays [H, W, 3] (also one array [N, H, W, 3]), or PIL images; a
+        single one gives a list of one.
         """
         return self.predictor().predict(several(images), top)
 
     def predictor(self, device: str = "auto", batch_size: int = 64) -> "Predictor":
-        """What `predict` predicts with, to be kept where pictures come one by one; also gives plain probabilities.
+        """The object behind `predict`, to be reused for many calls; it also gives probabilities of all classes.
 
-        device: "cpu", "cuda", or "auto": a GPU where there is one. batch_size: pictures at once.
+        device: "cpu", "cuda", or "auto": a GPU if available. batch_size: pictures at once.
         """
         from raykd.deploy.predictor import Predictor
 
@@ -89,9 +89,9 @@ class Run(Teacher):
 
 
 def load(path: str | Path, *, trust_source: bool = False) -> Run:
-    """A run by its directory: a local path or a URI of the storage; raises UserError where there is none.
+    """The run in a directory, a local path or a URI; raises UserError if there is none.
 
-    trust_source: import the modules of the user's own that the run was made with from its directory, which runs them.
+    trust_source: import the user's modules that are stored in the directory, which runs their code.
     """
     folder = Folder(path)
     if not folder.exists("recipe.json"):
@@ -102,13 +102,13 @@ def load(path: str | Path, *, trust_source: bool = False) -> Run:
 
 
 def several(images: Any) -> Iterable[Any]:
-    """Pictures one by one, also where one alone was given."""
+    """Several pictures as they are, a single one as a list."""
     alone = isinstance(images, str | Path | bytes) or getattr(images, "ndim", 0) == 3 or hasattr(images, "getbands")
     return [images] if alone else images
 
 
 def table(lines: list[dict[str, Any]]) -> Any:
-    """Lines as a pandas DataFrame where pandas is installed, else as they are; nested names joined by slashes."""
+    """Lines as a pandas DataFrame if pandas is installed, else as dicts; nested names are joined by slashes."""
     rows = [dict(_flat(line, "")) for line in lines]
     try:
         import pandas

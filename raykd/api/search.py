@@ -1,4 +1,4 @@
-"""A search from Python: what it found, its best trial, its trials."""
+"""A search from Python: its summary, its best trial, its trials."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from raykd.storage.folder import Folder
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """A search by its directory."""
+    """A search, given by its directory."""
 
     path: str
 
@@ -27,12 +27,12 @@ class SearchResult:
 
     @property
     def best(self) -> Run:
-        """The run of the best trial that ran to its end."""
+        """The run of the best completed trial."""
         return Run(path=(Folder(self.path) / f"trials/{self.summary['best']}").place)
 
     @property
     def trials(self) -> Any:
-        """trials.csv, a row a trial: a pandas DataFrame, or without pandas a list of dicts of text."""
+        """trials.csv, one row for each trial: a pandas DataFrame, or without pandas a list of dicts of strings."""
         text = Folder(self.path).read("trials.csv").decode()
         try:
             import pandas

@@ -1,4 +1,4 @@
-"""How whatever is started begins: a recipe with its sources, a name, a storage, and where progress is shown."""
+"""What all training starts from: a recipe with its sources, a name, a storage, and a progress display."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,29 +13,29 @@ from raykd.terminal import Terminal
 
 @dataclass(frozen=True)
 class Start:
-    """A recipe with its sources, and where its run is going to be."""
+    """A recipe with its sources, and the name and storage of its run."""
 
     loaded: Loaded
     recipe: Recipe
-    """The loaded one, or one that differs in its fields."""
+    """The loaded recipe with overrides."""
     name: str
     storage: str
     display: Display
 
 
 def start(recipe: Recipe | str | Path, name: str, storage: str | Path, show: bool) -> Start:
-    """name: "" for that of the recipe's file. storage: "" for $RAYKD_STORAGE or ./runs. show: print progress."""
+    """Load a recipe. name: "" for that of its file. storage: "" for $RAYKD_STORAGE or ./runs. show: print progress."""
     loaded, name = loaded_as(recipe, name)
     return started(loaded, loaded.recipe, name, str(storage) or default_storage(), show)
 
 
 def started(loaded: Loaded, recipe: Recipe, name: str, storage: str, show: bool = True) -> Start:
-    """What `start` gives, of a recipe that is loaded."""
+    """As `start`, for a loaded recipe."""
     return Start(loaded, recipe, name, storage, display_in(storage, show))
 
 
 def display_in(storage: str, show: bool) -> Display:
-    """Where progress is shown; raises UserError for a storage that would be lost with a Ray job's folder."""
+    """A progress display; raises UserError for a storage that would be lost with a Ray job's folder."""
     lasting(storage)
     display = Display(Terminal(quiet=not show))
     say_storage(storage, display)
@@ -43,7 +43,7 @@ def display_in(storage: str, show: bool) -> Display:
 
 
 def loaded_as(recipe: Recipe | str | Path, name: str) -> tuple[Loaded, str]:
-    """A recipe with its sources, and its run's name: the one given, else that of the recipe's folder and file."""
+    """A recipe with its sources, and its run's name: the given one, else that of the recipe's folder and file."""
     if not isinstance(recipe, Recipe):
         loaded = load(recipe)
         return loaded, name or default_name(loaded.path)
@@ -53,5 +53,5 @@ def loaded_as(recipe: Recipe | str | Path, name: str) -> tuple[Loaded, str]:
 
 
 def default_name(path: Path) -> str:
-    """A recipe's folder and file: recipes/digits/kd.py is digits/kd."""
+    """A run's name from a recipe's folder and file: recipes/digits/kd.py is digits/kd."""
     return "/".join(filter(None, (path.parent.name, path.stem)))

@@ -1,4 +1,4 @@
-"""A study from Python: a table of runs, side by side, and what of it is there."""
+"""A study from Python: a table of runs, trained in parallel."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +9,13 @@ from raykd.storage.folder import Folder
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """A study by its directory, which `raykd.report` takes as it is."""
+    """A study, given by its directory, which `raykd.report` accepts."""
 
     path: str
     runs: dict[str, Run]
-    """The finished ones, by their names below the study."""
+    """The finished runs by name."""
     missing: tuple[str, ...]
-    """A line for each run that is not there, with its reason."""
+    """One line for each missing run, with the reason."""
 
 
 def study(
@@ -29,12 +29,12 @@ def study(
     max_parallel: int = 0,
     show: bool = True,
 ) -> StudyResult:
-    """Train the runs of a study that are missing, side by side where there is room; the same name goes on.
+    """Train the missing runs of a study, in parallel as far as they fit; the same name resumes a study.
 
     study: the path of a study's file, or the name of one that ships with raykd (`raykd list studies`).
     name, storage, show: as of `raykd.train`. seeds: () for the study's own. rows, columns: names of those to run now,
-    () for all. max_parallel: runs at once, 0: as many as the cluster has room for.
-    Raises UserError for a study that can't be, and KeyboardInterrupt where it was stopped.
+    () for all. max_parallel: maximum number of concurrent runs, 0: as many as fit.
+    Raises UserError for an invalid study, and KeyboardInterrupt if it was stopped.
     """
     from raykd.api.starting import default_name, display_in
     from raykd.launch.driver.run import default_storage

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 def train(recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True) -> Run:
-    """Train a recipe, its missing teachers first; under a name that is there already go on where it stopped.
+    """Train a recipe, its missing teachers first; an existing run of the same name is resumed.
 
-    Inside `ray.init()` it uses that cluster; otherwise it joins the one that runs on this machine or that RAY_ADDRESS
-    names, or starts one for as long as it trains.
+    After `ray.init()` it uses that cluster; otherwise it joins the one at RAY_ADDRESS or on this machine, or starts a
+    local one for the duration of the training.
 
-    recipe: a `Recipe`, the path of a recipe's file, or the name of one that ships with raykd, as "digits/kd".
+    recipe: a `Recipe`, the path of a recipe's file, or the name of one that ships with raykd, e.g. "digits/kd".
     name: of the run below the storage; "" for the recipe's folder and file.
     storage: folder or URI (s3://, gs://, …) of runs; "" for $RAYKD_STORAGE, else ./runs.
     show: print progress.
 
-    Raises UserError for input that no run can have, RunFailed where the run ended without a result, and
-    KeyboardInterrupt where it was stopped, after a checkpoint.
+    Raises UserError for invalid input, RunFailed if the run ended without a result, and KeyboardInterrupt if it was
+    stopped, after a checkpoint.
     """
     return Run(path=train_started(start(recipe, name, storage, show)).place)
 
 
 def train_started(begun: Start) -> driver.Finished:
-    """Train what has been begun."""
+    """As `train`, for a loaded recipe."""
     driver.check(begun.recipe)
     trained = teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)
     return driver.train(begun.loaded, begun.recipe, begun.name, begun.storage, trained, begun.display)
@@ -44,7 +44,7 @@ def train_started(begun: Start) -> driver.Finished:
 def train_teachers(
     recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True
 ) -> list[Run]:
-    """Train the teachers of a recipe that are missing, side by side where there is room; all of them, in order.
+    """Train the missing teachers of a recipe, in parallel as far as they fit; returns all teachers, in order.
 
     Arguments and errors as of `train`.
     """
@@ -52,7 +52,7 @@ def train_teachers(
 
 
 def teachers_started(begun: Start) -> list[str]:
-    """Run directories of the teachers of what has been begun."""
+    """As `train_teachers`, for a loaded recipe; returns their run directories."""
     if not names.teacher_recipes(begun.recipe):
         raise UserError(f"{begun.loaded.path} has no teachers to train")
     driver.check(begun.recipe)
@@ -68,9 +68,9 @@ def tune(
     max_concurrent: int = 0,
     show: bool = True,
 ) -> SearchResult:
-    """Run a recipe's search, or go on with it: no trial that is done is repeated.
+    """Run or resume a recipe's search; completed trials are not repeated.
 
-    samples, max_concurrent: trials in all and at once, instead of the search's own numbers; 0: those.
+    samples, max_concurrent: total and concurrent trials, instead of the search's numbers; 0: those of the search.
     Other arguments and errors as of `train`.
     """
     begun = start(recipe, name, storage, show)
@@ -80,7 +80,7 @@ def tune(
 
 
 def tune_started(begun: Start, samples: int, max_concurrent: int) -> "FinishedSearch":
-    """Search as what has been begun says, with other numbers of trials where they are not 0."""
+    """As `tune`, for a loaded recipe."""
     from raykd.launch.search.search import search
     from raykd.launch.search.validate import search_of
 

@@ -1,4 +1,4 @@
-"""raykd data clean: the caches of teachers' outputs below a data root, and the oldest of them removed."""
+"""raykd data clean: lists the caches of teachers' outputs below a data root, and removes the oldest."""
 
 import sys
 import time

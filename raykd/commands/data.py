@@ -1,4 +1,4 @@
-"""raykd data: what runs read, written ahead of them; here `prepare`, a data set's .beton files."""
+"""raykd data: prepares what runs read; `prepare` writes a data set's .beton files."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

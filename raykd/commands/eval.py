@@ -1,4 +1,4 @@
-"""raykd eval: every network of a run, again, on its evaluation split."""
+"""raykd eval: evaluates every network of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

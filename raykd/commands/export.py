@@ -1,4 +1,4 @@
-"""raykd export: the deployed network alone, as a file or a folder for other programs."""
+"""raykd export: writes the deployed network as a file or a folder for other programs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""raykd new: a recipe for one's own images, written from what is measured on them."""
+"""raykd new: writes a recipe for the user's images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Options(Wanted):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the recipe and say what it is; returns the exit status."""
+    """Write the recipe and print a summary; returns the exit status."""
     description = "Write a commented recipe for your own images, which runs as it is."
     default = Options(to=tyro.MISSING, data=tyro.MISSING, student=tyro.MISSING)
     chosen = parse(Options, default, arguments, "raykd new", description)

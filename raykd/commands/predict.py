@@ -1,4 +1,4 @@
-"""raykd predict: what a run's deployed network says of image files."""
+"""raykd predict: classifies image files by a run's deployed network."""
 
 import json
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the classes of each image; returns the exit status, 2 where an image could not be read."""
+    """Print the classes of each image; returns the exit status: 2 if an image could not be read."""
     description = "Classify image files with a run's deployed network and its evaluation's preprocessing."
     chosen = parse(Options, Options(run=tyro.MISSING, paths=()), arguments, "raykd predict", description)
     from raykd.deploy.predictor import Predictor, image_files, in_batches

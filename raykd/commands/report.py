@@ -1,4 +1,4 @@
-"""raykd report: the comparison of runs, as a page, as tables, as a W&B Report."""
+"""raykd report: compares runs, as a page, as tables, or as a W&B Report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the report and say where it is; returns the exit status."""
+    """Write the report and print its path; returns the exit status."""
     from raykd.api.report import report
 
     default = Options(runs=())

@@ -1,4 +1,4 @@
-"""raykd study: a table of runs, trained side by side; the same command goes on where it stopped."""
+"""raykd study: trains a table of runs in parallel; the same command resumes it."""
 
 import dataclasses
 from collections.abc import Sequence

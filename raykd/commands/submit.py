@@ -1,4 +1,4 @@
-"""raykd submit: a recipe or a study as a Ray job; its log, its addresses, and its exit status."""
+"""raykd submit: runs a recipe or a study as a Ray job."""
 
 import os
 from collections.abc import Sequence

@@ -60,7 +60,7 @@ def _print(console: Terminal, rows: list[Row]) -> None:
 
 
 def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None, str]:
-    """The run beside this one in which the same student learned alone, as long and on the same data; or what to do."""
+    """A sibling run that trained the same student alone, equally long and on the same data; or None and a hint."""
     from raykd.reports.compare import obstacles
 
     group = name.rpartition("/")[0]

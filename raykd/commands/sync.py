@@ -1,4 +1,4 @@
-"""raykd sync: upload what W&B does not have yet of runs that were tracked offline."""
+"""raykd sync: uploads to W&B what its server lacks of runs."""
 
 import sys
 from collections.abc import Sequence

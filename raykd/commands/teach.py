@@ -1,4 +1,4 @@
-"""raykd data teach: the outputs of a recipe's teachers for every image of its training, computed ahead of it."""
+"""raykd data teach: fills the caches of a recipe's teachers before its training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

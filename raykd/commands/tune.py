@@ -1,4 +1,4 @@
-"""raykd tune: a recipe's search, or the ensemble that a recipe's teachers are."""
+"""raykd tune: runs a recipe's search, or trains its teachers as an ensemble."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
