@@ -141,9 +141,9 @@ class Schedule:
     """Steps of linear warm-up from 0."""
 
     def share_of_peak(self, step: int, epoch: float, total: int) -> float:
-        """What the peak rate is multiplied by at update `step` (from 0) of `total`, past the warm-up.
+        """Factor of the peak rate at update `step` (from 0) of `total`, after the warm-up.
 
-        epoch: passes over the training split until then.
+        epoch: passes over the training split so far.
         """
         return 1.0
 
@@ -167,7 +167,7 @@ class Steps(Schedule):
     milestones: Annotated[tuple[NonNegative, ...], ascending] = ()
     """Epochs at which the rate drops."""
     factor: Annotated[float, Interval(gt=0, le=1)] = 0.1
-    """What it drops by."""
+    """Factor of each drop."""
 
     def share_of_peak(self, step: int, epoch: float, total: int) -> float:
         return float(self.factor ** sum(epoch >= milestone for milestone in self.milestones))
@@ -175,10 +175,10 @@ class Steps(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Piecewise(Schedule):
-    """A share of the peak of its own from each milestone on."""
+    """A given share of the peak from each milestone on."""
 
     shares: Annotated[tuple[tuple[NonNegative, Probability], ...], ascending] = ()
-    """Pairs of an epoch and the share of the peak rate from it on; before the first the peak itself."""
+    """Pairs of an epoch and the share of the peak rate from then on; before the first: 1."""
 
     def share_of_peak(self, step: int, epoch: float, total: int) -> float:
         return ([1.0] + [share for start, share in self.shares if epoch >= start])[-1]
@@ -199,12 +199,12 @@ class Run(Teacher):
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Teacher):
-    """A recipe to train first; one teacher for each seed. A present one is found by the recipe's content."""
+    """A recipe to train first; one teacher for each seed. Existing teachers are found by the recipe's content."""
 
     recipe: "Recipe"
-    """What the teacher is trained by."""
+    """The teacher's recipe."""
     seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
-    """Seeds, a teacher each."""
+    """Seeds; one teacher for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,13 +214,13 @@ class Pretrained(Teacher):
     network: Network
     """The network, with `weights`."""
     mean: tuple[Probability, Probability, Probability] | None = None
-    """Per-channel mean that the network was trained with; None: as its library or its file says."""
+    """Per-channel mean that the network was trained with; None: from its library or its file."""
     std: tuple[Deviation, Deviation, Deviation] | None = None
-    """Per-channel standard deviation that the network was trained with; None: as its library or its file says."""
+    """Per-channel standard deviation that the network was trained with; None: from its library or its file."""
     image_size: Pixels = 0
-    """Side of the images that the network gets; 0: as its library or its file says, else the data's."""
+    """Side of the network's images in pixels; 0: from its library or its file, else the data's."""
     classes: tuple[str, ...] = ()
-    """Its classes by name, in the order of its logits; empty: as its library or its file says, else the data's."""
+    """Names of its classes in the order of its logits; empty: from its library or its file, else the data's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,47 +230,47 @@ class Teachers:
     sources: tuple[Teacher, ...] = ()
     """Teachers, in order."""
     classes: tuple[tuple[str, str], ...] = ()
-    """Pairs of a class of the data and what the teachers call it, where the names differ. A class of the data in
-    several pairs is all of the classes that they name, whose probabilities are added."""
+    """Pairs of a class of the data and the teachers' name for it, if they differ. For a class of the data in several
+    pairs, the probabilities of the teachers' classes are added."""
     max_parallel: NonNegativeInt = no_effect(0)
-    """Teachers trained at once; 0: as many as the cluster has room for."""
+    """Maximum number of teachers trained at once; 0: as many as fit on the cluster."""
     form: Literal["recipe", "bfloat16", "float16", "auto"] = "recipe"
-    """What the teachers' passes are computed in. recipe: the recipe's own precision, by default, as only with it the
-    same result for any number of workers is tested; auto: the fastest form, by measuring, that changes the student's
-    first losses by less than 1e-3, so that two runs may differ in the last digits; a run that goes on keeps its
-    choice."""
+    """Precision of the teachers' passes. recipe: the recipe's own, for which results are tested to be the same for any
+    number of workers; auto: the fastest measured one that changes the student's first losses by less than 1e-3, so
+    that two runs may differ slightly; a resumed run keeps its choice."""
     capture: bool = no_effect(True)
-    """On GPUs, replay a frozen teacher's passes from a CUDA graph: a single launch of the same kernels. Off: they are
+    """On GPUs, replay the frozen teachers' passes as CUDA graphs: a single launch of the same kernels. Off: kernels are
     launched one by one."""
     cache: Literal["none", "float32", "float16", "top-k"] = "none"
-    """Keep what the teachers give for every training image below `data.root`, in this type: their logits, and the
-    features that the method reads. Later runs on the same data with the same seed (and, where images are mixed, the
-    same batch size) read it and run no teacher. top-k: the `top_k` largest logits in float16, and the others' total
-    probability, which is spread evenly over them: at temperature 1 the kept classes' probabilities are exact."""
+    """Cache the teachers' outputs for every training image below `data.root` in this type: logits, and the features
+    that the method reads. Later runs on the same data with the same seed (and, if images are mixed, the same batch
+    size) read the cache instead of running the teachers. top-k: the `top_k` largest logits in float16, and the total
+    probability of the others, spread evenly over them: at temperature 1 the stored classes' probabilities are exact."""
     top_k: Annotated[int, Interval(ge=0, le=65_536)] = 0
-    """Logits that a cache of top-k keeps of each image."""
+    """Number of logits that a top-k cache stores for each image."""
     cache_compression: bool = no_effect(False)
-    """Compress cached feature maps, without loss, by Zstandard: less room on the disk, more work for the CPUs."""
+    """Compress cached feature maps losslessly by Zstandard: less disk space, more CPU time."""
     cache_gb: NonNegative = no_effect(0.0)
-    """Gigabytes that all caches below `data.root` may take together; 0: what the disk has room for."""
+    """Maximum total gigabytes of the caches below `data.root`; 0: all of the free disk space."""
     placement: Literal["inline", "remote"] = no_effect("inline")
-    """inline: in each worker, before its student's step; remote: in Ray actors on CPUs or GPUs of their own, which are
-    ahead of the student. The result is the same."""
+    """inline: in each worker, before its student's step; remote: in Ray actors with their own CPUs or GPUs, which run ahead
+    of the student. The result is the same."""
     actors: Count = no_effect(1)
-    """Remote: actors of each worker, which take its steps in turn."""
+    """Remote: actors of each worker, which compute its steps in turn."""
     cpus_per_actor: CPUs = no_effect(1)
-    """Remote: CPUs of each actor. As many as a worker's, on the same type of device, give the very bits of inline."""
+    """Remote: CPUs of each actor. With as many as a worker, on the same type of device, results equal those of inline
+    bit for bit."""
     gpus_per_actor: Probability = no_effect(0.0)
-    """Remote: GPUs of each actor, 1 at most; a part, such as 0.5, where several share one."""
+    """Remote: GPUs of each actor, at most 1; a fraction, such as 0.5, if several share one."""
     ahead: Count = no_effect(2)
-    """Remote: steps that each actor may be ahead of the student; their outputs are held in memory."""
+    """Remote: maximum number of steps that each actor is ahead of the student; their outputs are held in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Initialise:
-    """A phase before the training, of methods that have one: their own terms, an optimizer and a schedule of its own.
+    """A phase before the training, for methods that have one, with its own loss terms, optimizer and schedule.
 
-    Metric lines count its epochs up to 0, where the training begins; they hold no evaluation.
+    Its epochs are negative in metrics.jsonl, up to 0, where the training begins; it has no evaluations.
     """
 
     epochs: NonNegative = 0.0
@@ -278,7 +278,7 @@ class Initialise:
     optimizer: Optimizer = SGD()
     """The optimizer."""
     schedule: Schedule = Schedule()
-    """The learning rate over time; by default it stays the same."""
+    """The learning rate over time; constant by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,15 +288,15 @@ class Precision:
     autocast: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the forward passes; parameters, losses and updates stay float32."""
     channels_last: bool = True
-    """Memory layout NHWC, which convolutions run faster in."""
+    """Memory layout NHWC, in which convolutions are faster."""
     compile: bool = False
     """torch.compile the distiller."""
     tf32: bool = True
-    """On GPUs, multiply float32 numbers in TF32 (10 bits of the mantissa), several times as fast; off: in float32."""
+    """On GPUs, multiply float32 numbers in TF32 (10-bit mantissa), several times faster; off: in float32."""
     deterministic: bool = False
-    """On GPUs, compute the same bits again, so that a run that goes on ends as one that was never interrupted: with as
-    many workers on GPUs of the same type. It costs time: cuDNN's and cuBLAS's fastest kernels, and fused ones of
-    teachers, are left out. Without it a run that goes on has the same batches and random numbers, rounded otherwise."""
+    """On GPUs, use deterministic kernels, so that a resumed run ends bit for bit like an uninterrupted one, with the
+    same number of workers and type of GPU. It is slower, as the fastest kernels of cuDNN and cuBLAS, and fused ones of
+    teachers, are not used. Without it a resumed run has the same batches and random numbers, but other rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,11 +308,11 @@ class Checkpoint:
     )
     """Between two checkpoints within an evaluation interval, e.g. "500 steps" or "10 minutes"; "never": none."""
     keep: PositiveInt = 2
-    """Newest checkpoints kept; the best by top-1 is kept besides."""
+    """Number of newest checkpoints to keep; the best by top-1 is kept in addition."""
 
     @property
     def interval(self) -> tuple[int, float]:
-        """Steps and seconds between two checkpoints; 0 where they are not counted so."""
+        """Steps and seconds between two checkpoints; 0 for the unit that is not used."""
         match = EVERY.fullmatch(self.every)
         assert match is not None  # the field's rule
         return int(match["steps"] or 0), 60.0 * float(match["minutes"] or 0)
@@ -323,7 +323,7 @@ class WandB:
     """Where a run is logged at Weights & Biases."""
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
-    """auto: online where there is a key and the server answers, else offline."""
+    """auto: online if there is a key and the server answers, else offline."""
     project: Annotated[str, Rule("of 1 to 128 characters without / \\ # ? % :", is_project)] = "raykd"
     """Project."""
     entity: Annotated[str, MaxLen(128), Rule("without /", lambda text: "/" not in text)] = ""
@@ -331,7 +331,7 @@ class WandB:
     group: Annotated[str, MaxLen(128)] = ""
     """Group; empty: none."""
     tags: tuple[Annotated[str, MinLen(1), MaxLen(64)], ...] = ()
-    """Tags besides method, data set, student and seed."""
+    """Tags in addition to method, data set, student and seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,27 +344,27 @@ class Debug:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A figure quoted as published."""
+    """A published figure."""
 
     metric: str
-    """What was measured, as in `result.json`: top1, top5."""
+    """The metric, as in `result.json`: top1, top5."""
     value: float
     """The figure, a fraction from 0 to 1."""
     source: str
-    """Who published it, and where."""
+    """Where it was published."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simplex:
-    """Weights ≥ 0 that sum to `total`, every such set equally likely; its key names the fields, joined by commas."""
+    """Weights ≥ 0 that sum to `total`, uniformly distributed; its key names the fields, joined by commas."""
 
     total: Positive = 1.0
-    """What the weights sum to."""
+    """Sum of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class When:
-    """A space that counts only in the trials in which another searched field has one of some values."""
+    """A space that is used only in trials in which another searched field has one of some values."""
 
     field: str
     """Dotted name of the other field."""
@@ -381,22 +381,22 @@ class Search:
     space: dict[str, Any]
     """Dotted field name to a `ray.tune` search space, a `When`, or (names joined by commas) a `Simplex`."""
     samples: PositiveInt = 16
-    """Trials; with grids besides, times their points; of grids alone, every point is one trial, whatever this says."""
+    """Number of trials; multiplied by the points of grids; if only grids are searched, each point is one trial."""
     repeats: Count = 1
-    """Runs of every pick, a trial each, with the seeds from the recipe's own on; picks are compared by their mean."""
+    """Trials of every pick with consecutive seeds, from the recipe's own; picks are compared by their mean."""
     metric: str = "top1"
-    """What is compared, of the deployed network on the held-out part of the training split: top1, top5, loss, ece, or
-    one of the recipe's own metrics."""
+    """Metric of the deployed network on the held-out part of the training split: top1, top5, loss, ece, or one of the
+    recipe's metrics."""
     mode: Literal["max", "min"] = "max"
     """Whether more or less of it is better."""
     validation: Annotated[float, Interval(gt=0, lt=1)] = 0.1
-    """Share of the training split that the metric is measured on; a recipe's own `data.validation` goes before it."""
+    """Share of the training split that is held out for the metric; a recipe's `data.validation` has precedence."""
     scheduler: Any = None
     """A `ray.tune` scheduler without metric and mode; None: every trial runs to its end."""
     searcher: Any = None
     """A `ray.tune` searcher without metric, mode and space; None: random and grid."""
     max_concurrent: NonNegativeInt = 0
-    """Trials at once; 0: as many as the cluster has room for."""
+    """Maximum number of concurrent trials; 0: as many as fit on the cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -418,13 +418,13 @@ class Recipe:
     schedule: Schedule = Cosine()
     """The learning rate over time."""
     initialise: Initialise = Initialise()
-    """What comes before the training, for methods with two phases."""
+    """The initialise phase, for methods with two phases."""
     teachers: Teachers = Teachers()
     """Frozen teachers."""
     seed: Seed = 0
     """Seed of initialisation, order and augmentation."""
     accumulate: PositiveInt = 1
-    """Parts that a worker's share of a batch is computed in, to save memory."""
+    """Number of parts in which a worker computes its share of a batch, to save memory."""
     ema: Fraction = 0.0
     """Decay of an exponential moving average of the weights, which is then evaluated and deployed; 0: none."""
     sync_batchnorm: bool = False
@@ -432,37 +432,37 @@ class Recipe:
     precision: Precision = Precision()
     """Numbers, layout and compilation."""
     metrics: tyro.conf.Suppress[Annotated[tuple[Metric, ...], DISTINCT]] = no_effect(())
-    """Metrics of one's own, which every evaluation has besides top1, top5, loss and ece."""
+    """User-defined metrics, in addition to top1, top5, loss and ece."""
     evaluate_every: PositiveInt = 1
     """Epochs between two evaluations, metric lines and checkpoints."""
     patience: NonNegativeInt = 0
-    """Evaluations without a better top-1 of the deployed network after which the run ends; 0: never. On a part held out
-    of the training split (`data.validation`), never on the test split."""
+    """Number of evaluations without a better top-1 of the deployed network after which the run ends; 0: never. It needs
+    a held-out part of the training split (`data.validation`); the test split is never used."""
     log_every: PositiveInt = no_effect(20)
     """Steps between two logged lines of loss terms and notes."""
     workers: Workers | tuple[Workers, Workers] = no_effect(1)
-    """Ray Train workers, or the least and the most of an elastic run; 0: this process, without Ray."""
+    """Ray Train workers, or the minimum and maximum of an elastic run; 0: this process, without Ray."""
     cpus_per_worker: CPUs = no_effect(1)
     """CPUs of each worker."""
     gpus_per_worker: Probability = no_effect(0)
-    """GPUs of each worker: 0, 1, or of a run with one worker a part such as 0.25, where four runs share a GPU; each may
-    use that part of its memory."""
+    """GPUs of each worker: 0, 1, or, in a run with one worker, a fraction such as 0.25, so that four runs share a GPU;
+    each may use that fraction of its memory."""
     accelerator_type: str = no_effect("")
     """Ray's name of the GPU that workers need, e.g. A100; empty: any."""
     node_labels: tuple[Label, ...] = no_effect(())
     """Ray labels of the nodes that workers need, each KEY=VALUE, e.g. ray.io/market-type=on-demand."""
     max_failures: Annotated[int, Interval(ge=-1, lt=2**31)] = no_effect(3)
-    """Losses of workers or nodes, with no newer checkpoint between them, after which the run is given up; -1: never.
-    Announced ones (SIGTERM, a drained node) don't count. A trial of Tune counts every loss."""
+    """Maximum number of losses of workers or nodes without a new checkpoint between them; -1: unlimited. Announced ones
+    (SIGTERM, a drained node) don't count. In trials of Tune every loss counts."""
     collective_timeout: Annotated[int, Interval(ge=1, le=1_000_000)] = no_effect(900)
-    """Seconds that workers wait for one of them that is stuck before all start again from the last checkpoint."""
+    """Seconds that workers wait for a stuck worker before all restart from the last checkpoint."""
     checkpoint: Checkpoint = no_effect(Checkpoint())
-    """When checkpoints are written and which are kept."""
+    """When checkpoints are written, and which are kept."""
     wandb: WandB = no_effect(WandB())
     """Weights & Biases."""
     debug: Debug = no_effect(Debug())
-    """What to leave behind when training goes wrong."""
+    """Files for debugging failed runs."""
     search: tyro.conf.Suppress[Search | None] = no_effect(None)
     """What `raykd tune` searches."""
     published: tyro.conf.Suppress[tuple[Published, ...]] = no_effect(())
-    """Figures of the same experiment, quoted as published."""
+    """Published figures of the same experiment."""
