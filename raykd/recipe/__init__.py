@@ -253,8 +253,8 @@ class Teachers:
     cache_gb: NonNegative = no_effect(0.0)
     """Maximum total gigabytes of the caches below `data.root`; 0: all of the free disk space."""
     placement: Literal["inline", "remote"] = no_effect("inline")
-    """inline: in each worker, before its student's step; remote: in Ray actors with their own CPUs or GPUs, which run ahead
-    of the student. The result is the same."""
+    """inline: in each worker, before its student's step; remote: in Ray actors with their own CPUs or GPUs, ahead of
+    the student. The result is the same."""
     actors: Count = no_effect(1)
     """Remote: actors of each worker, which compute its steps in turn."""
     cpus_per_actor: CPUs = no_effect(1)
