@@ -23,9 +23,9 @@ class Options:
     root: str = Data.root
     """Folder of the data, as in the recipe's data.root."""
     keep_gb: NonNegative | None = None
-    """Remove the caches that were used longest ago until so many gigabytes are left, 0: all; left out: only list."""
+    """Remove the least recently used caches until so many gigabytes are left; 0: all; default: only list them."""
     yes: Annotated[bool, conf.FlagCreatePairsOff] = False
-    """Don't ask before they are removed."""
+    """Remove them without asking."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -28,9 +28,9 @@ class Options:
     to: str = ""
     """Folder to write to; empty: the recipe's data.root."""
     download: bool = False
-    """Download what is missing, where the source can, and the weights that the recipe names by URL."""
+    """Download missing data, if the source supports it, and weights that the recipe names by URL."""
     skip_corrupt: bool = False
-    """Leave corrupt images out instead of stopping at the first."""
+    """Skip corrupt images instead of stopping at the first."""
 
 
 @dataclass(frozen=True, kw_only=True)

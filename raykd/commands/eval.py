@@ -19,13 +19,13 @@ class Options:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory."""
     threads: NonNegativeInt = 0
-    """CPU threads; 0: torch's own choice."""
+    """CPU threads; 0: torch's default."""
     batch_size: NonNegativeInt = 0
-    """Images at once; 0: the recipe's batch."""
+    """Images at once; 0: the recipe's batch size."""
     test: bool = False
-    """The test split, also where the run's own evaluations are on a part held out of the training split."""
+    """Use the test split, even if the run's evaluations are on a held-out part of the training split."""
     trust_source: bool = False
-    """Run the recipe's source that the run directory holds, where its method isn't installed here."""
+    """Run the recipe's source in the run directory, for methods that aren't installed here."""
     data_root: Annotated[str, tyro.conf.arg(name="data.root")] = Data.root
     """Folder of the .beton files and downloads. The run's own is not used: it may be somebody else's."""
 

@@ -39,7 +39,7 @@ class Options:
     data_root: Annotated[str, tyro.conf.arg(name="data.root")] = Data.root
     """Folder of the .beton files and downloads. The run's own is not used: it may be somebody else's."""
     trust_source: bool = False
-    """Run the recipe's source that the run directory holds, where it has a network of its own."""
+    """Run the recipe's source in the run directory, for networks that aren't part of raykd."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -22,15 +22,15 @@ class Options:
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Image files, and folders of them."""
     top: PositiveInt = 5
-    """Classes printed of each image, the likeliest first."""
+    """Number of classes to print for each image, the most probable first."""
     json: bool = False
-    """One JSON object a line: {"path": …, "predictions": [{"class": …, "probability": …}, …]}."""
+    """Print one JSON object on each line: {"path": …, "predictions": [{"class": …, "probability": …}, …]}."""
     batch_size: PositiveInt = 64
     """Images at once."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one."""
+    """auto: a GPU if available."""
     trust_source: bool = False
-    """Run the recipe's source that the run directory holds, where it has a network of its own."""
+    """Run the recipe's source in the run directory, for networks that aren't part of raykd."""
 
 
 def run(arguments: Sequence[str]) -> int:

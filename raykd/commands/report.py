@@ -16,7 +16,7 @@ class Options:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Run directories, folders of them, searches (paths or URIs of the storage), or wandb:ENTITY/PROJECT[/GROUP]."""
     baseline: str = ""
-    """Method that gains are measured against; empty: supervised training of the same student."""
+    """Method that gains are relative to; empty: supervised training of the same student."""
     out: Path = Path("report.html")
     """File to write: .html, .md, .csv or .tex."""
     wandb: bool = False

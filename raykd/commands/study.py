@@ -25,19 +25,19 @@ Besides the options below, every field of a recipe can be overridden, as for `ra
 @dataclass(frozen=True)
 class Options:
     name: str
-    """Name of the study; the same name again goes on where it stopped and repeats no run that is there."""
+    """Name of the study; an existing study of that name is resumed, without repeating finished runs."""
     storage: str
-    """Folder or URI (s3://, gs://, …) under which runs stand."""
+    """Folder or URI (s3://, gs://, …) of the runs."""
     seeds: Annotated[tuple[Seed, ...], MinLen(1)]
-    """Seeds, a run of each cell for each."""
+    """Seeds; each cell has one run for each."""
     rows: tuple[str, ...] = ()
     """Rows to run now; none: all."""
     columns: tuple[str, ...] = ()
     """Columns to run now; none: all."""
     max_parallel: NonNegativeInt = 0
-    """Runs at once; 0: as many as the cluster has room for."""
+    """Maximum number of concurrent runs; 0: as many as fit on the cluster."""
     dry_run: bool = False
-    """Train nothing: say what there is, what is to be trained, and what it costs by estimate."""
+    """Train nothing: print what is finished, what would be trained, and the estimated cost."""
 
 
 @dataclass(frozen=True)

@@ -19,22 +19,22 @@ class Sending:
     """The options of a submission, for any command."""
 
     storage: str = ""
-    """Folder or URI (s3://, gs://, …) under which runs stand; empty: $RAYKD_STORAGE or ~/raykd/runs on the cluster."""
+    """Folder or URI (s3://, gs://, …) of the runs; empty: $RAYKD_STORAGE or ~/raykd/runs on the cluster."""
     address: str = ""
     """The Ray dashboard's URL, e.g. http://127.0.0.1:8265; default: $RAY_API_SERVER_ADDRESS."""
     wait: bool = True
-    """Follow the log and end with the job's exit status; else return once it is submitted."""
+    """Follow the log and return the job's exit status; else return after submission."""
     command: Literal["train", "tune", "study"] = "train"
-    """What the job does with the recipe, or with the study."""
+    """The command that the job runs."""
     wandb_key: Literal["send", "cluster"] = "send"
-    """send: this machine's W&B key goes along, hidden; cluster: the head node has one of its own."""
+    """send: send this machine's W&B key, hidden; cluster: the head node has its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Sending):
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     name: str
-    """Name of the run; the same name again goes on where it stopped."""
+    """Name of the run; an existing run of that name is resumed."""
 
 
 OWN = ("--address", "--command", "--wandb-key", "--wandb_key", "--storage")

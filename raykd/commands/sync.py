@@ -17,7 +17,7 @@ class Options:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Run directories, or folders of them; local paths or the storage's URIs."""
     to: tuple[str, ...] = ()
-    """ENTITY/PROJECT that runs may go to besides your default entity's project raykd."""
+    """ENTITY/PROJECT to which runs may be uploaded, in addition to the project raykd of your default entity."""
 
 
 def run(arguments: Sequence[str]) -> int:

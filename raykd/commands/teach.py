@@ -16,7 +16,7 @@ from raykd.terminal import Terminal
 class Options:
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     storage: str
-    """Folder or URI under which runs, and so trained teachers, stand."""
+    """Folder or URI of the runs, including trained teachers."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -16,9 +16,9 @@ from raykd.recipe.load import Loaded, load, parse
 class Options:
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     name: str
-    """Name of the run; the same name again goes on where it stopped."""
+    """Name of the run; an existing run of that name is resumed."""
     storage: str
-    """Folder or URI (s3://, gs://, …) under which runs stand."""
+    """Folder or URI (s3://, gs://, …) of the runs."""
 
 
 def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:

@@ -19,13 +19,13 @@ from raykd.recipe.load import load, parse
 class Options:
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     name: str
-    """Name of the search; the same name again goes on where it stopped and repeats no trial that is done."""
+    """Name of the search; an existing search of that name is resumed, without repeating completed trials."""
     storage: str
-    """Folder or URI (s3://, gs://, …) under which runs stand."""
+    """Folder or URI (s3://, gs://, …) of the runs."""
     samples: NonNegativeInt
-    """Trials, instead of the search's own number; 0: that one. More than before: the search goes on with new ones."""
+    """Number of trials instead of the search's; 0: the search's. A larger number than before continues the search."""
     max_concurrent: NonNegativeInt
-    """Trials (or teachers) at once, instead of the recipe's own number; 0: that one."""
+    """Maximum number of concurrent trials (or teachers) instead of the recipe's; 0: the recipe's."""
 
 
 def run(arguments: Sequence[str]) -> int:
