@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.launch.run_state.client import SilentClient
 from raykd.launch.worker.run_files import RunFiles
 from raykd.runs import checkpoint, checkpoint_writer, directory
 from raykd.storage import lease, retry
 from raykd.storage.folder import Folder
-from raykd.training.setup import Placement
 from tests.faults.stage import same
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -87,7 +87,7 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
     def trainable(config: dict[str, Any]) -> None:
         one_job(ray.get(reference), config["id"])
 
-    queue.most = at_most(queue, list(found.values()))
+    queue.most = at_most(queue, list(kinds.values()))
     placement_groups.reap()
     with teacher_leases(queue.teachers, progress.storage, progress.console.print) as leases, progress.shown():
         progress.share_teachers(leases)

@@ -11,9 +11,9 @@ from raykd.storage.folder import Folder
 from raykd.storage.retry import patiently
 
 if TYPE_CHECKING:
+    from raykd.contract import Placement
     from raykd.data.config import Prepared
     from raykd.launch.run_state.client import Client
-    from raykd.training.setup import Placement
     from raykd.training.state import State
 
 
