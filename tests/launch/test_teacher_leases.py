@@ -13,7 +13,7 @@ from rich.console import Console
 from raykd.commands.study import choose
 from raykd.launch.driver.display import Display
 from raykd.launch.study.run import StudyRun
-from raykd.launch.teachers.names import run_name, wanted
+from raykd.launch.teachers.names import run_name, teacher_recipes
 from raykd.launch.teachers.progress import TeacherProgress
 from raykd.launch.trials import teacher_leases
 from raykd.launch.trials.queue import Job, Queue
@@ -99,7 +99,7 @@ def test_a_study_goes_on_without_a_teacher_of_another_driver_and_trains_it_when_
     runs = tmp_path / "runs"
     path = tiny_study.write(tmp_path, "shared_table", tmp_path / "data")
     chosen = choose([str(path), "--storage", str(runs), "--name", "table", "--seeds", "0", "--columns", "small"])
-    (teacher,) = {run_name(teacher) for cell in chosen.cells for teacher in wanted(cell.recipe)}
+    (teacher,) = {run_name(teacher) for cell in chosen.cells for teacher in teacher_recipes(cell.recipe)}
     alone = runs / "table/alone/small/0/result.json"
     command = [sys.executable, "-c", DIES_WITHOUT_IT, str(runs / teacher), str(alone)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
