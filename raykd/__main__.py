@@ -11,25 +11,38 @@ from raykd.output import complain, open_streams
 
 COMMANDS = {
     "new": {"FILE.py --data DIR --student NETWORK": "write a recipe for your own folder of images"},
-    "train": {"RECIPE [--field VALUE …]": "train a student, its missing teachers first; again: continue"},
-    "tune": {"RECIPE [--samples N]": "search for the best settings, or train an ensemble of teachers"},
+    "train": {
+        "RECIPE [--field VALUE …]": "train a student, and first the teachers that don't exist yet; run again to resume"
+    },
+    "tune": {"RECIPE [--samples N]": "search for the best hyperparameters, or train an ensemble of teachers"},
     "study": {"FILE [--seeds 0 1 2] [--dry-run]": "train a table of runs: methods, settings, seeds"},
-    "eval": {"RUN": "evaluate every network of a run again"},
+    "eval": {"RUN": "re-evaluate every network of a run"},
     "report": {"RUN… [--out FILE.html]": "compare runs: tables, curves, gains over the baseline"},
     "predict": {"RUN PATH… [--json]": "classify image files with a run's student"},
     "export": {
         "RUN --to FILE|DIR/": "write the student as .safetensors, .onnx, .int8.onnx, .pt2 or a folder",
-        "RUN --measure": "measure latency, throughput, size and memory of student and teachers",
+        "RUN --measure": "measure latency, throughput, size and memory of the student and its teachers",
     },
     "submit": {"RECIPE --address URL": "train, tune or study on a cluster, as a Ray job"},
     "data": {
-        "prepare RECIPE|SOURCE": "write a data set's files ahead",
-        "teach RECIPE": "fill the cache of its teachers' outputs ahead",
+        "prepare RECIPE|SOURCE": "write a data set's files before training",
+        "teach RECIPE": "fill the cache of teacher outputs before training",
         "clean [--keep-gb N]": "remove old caches",
     },
-    "bench": {"RECIPE": "measure a step on this machine, part by part, and say what limits it"},
+    "bench": {"RECIPE": "measure the parts of a training step on this machine and name the bottleneck"},
     "sync": {"RUN…": "upload runs that were logged offline to W&B"},
-    "list": {"[methods|models|datasets|recipes|studies|runs [STORAGE]]": "list what there is"},
+    "list": {"[methods|models|datasets|recipes|studies|runs [STORAGE]]": "list what is available"},
+}
+
+# Commands whose options depend on the recipe, with an example of each.
+BY_RECIPE = {
+    "train": "raykd train digits/kd",
+    "tune": "raykd tune digits/search",
+    "study": "raykd study studies/digits",
+    "submit": "raykd submit digits/kd",
+    "data": "raykd data prepare digits/kd",
+    "bench": "raykd bench digits/kd",
+    "list": "",
 }
 
 # What a file operation fails with because of the machine and not because of raykd.
@@ -44,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if arguments else 2
     if arguments[0] == "--version":
         print(f"raykd {__version__}")
+        return 0
+    if arguments[0] in BY_RECIPE and arguments[1:2] in (["-h"], ["--help"]):
+        print(usage_of(arguments[0]))
         return 0
     return guarded(lambda: _command(arguments[0])(arguments[1:]))
 
@@ -76,10 +92,21 @@ def _complain(error: Exception | str, status: int) -> int:
 
 def usage() -> str:
     lines = [f"raykd {__version__}: knowledge distillation of image classifiers on Ray", ""]
-    for name, forms in COMMANDS.items():
-        lines += [f"  raykd {name} {words}\n      {about}" for words, about in forms.items()]
+    for name in COMMANDS:
+        lines += _forms(name)
     lines += ["", "raykd COMMAND --help shows its options, raykd train RECIPE --help every field of a recipe."]
     return "\n".join(lines)
+
+
+def usage_of(name: str) -> str:
+    """The usage of a command whose options depend on its recipe."""
+    example = BY_RECIPE[name]
+    more = ["", f"For all options, add --help to a complete command: {example} --help"] if example else []
+    return "\n".join([*_forms(name), *more])
+
+
+def _forms(name: str) -> list[str]:
+    return [f"  raykd {name} {words}\n      {about}" for words, about in COMMANDS[name].items()]
 
 
 def _command(name: str) -> Callable[[Sequence[str]], int | None]:

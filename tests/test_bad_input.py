@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from raykd.__main__ import main
+from raykd.__main__ import BY_RECIPE, main
 from raykd.data.storage.prepare import prepare
 from raykd.recipes.digits.supervised import recipe as digits
 
@@ -84,6 +84,14 @@ COMMAND_LINE = [
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage s3://KEY:SECRET@b/x", "set credentials there"),
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --data.shared s3://K@b/x", "read the job's command"),
 ]
+
+
+@pytest.mark.parametrize("command", BY_RECIPE)
+def test_help_without_a_recipe_shows_how_to_get_the_options(capsys, command):
+    """These commands have the fields of their recipe as options."""
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"raykd {command}" in shown and (command == "list" or f"{BY_RECIPE[command]} --help" in shown)
 
 
 @pytest.mark.parametrize(("line", "says"), COMMAND_LINE, ids=[line for line, _ in COMMAND_LINE])

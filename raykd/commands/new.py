@@ -16,9 +16,9 @@ from raykd.terminal import Terminal
 @dataclass(frozen=True, kw_only=True)
 class Options(Wanted):
     to: Annotated[Path, tyro.conf.Positional]
-    """File to write, such as mine.py; one that is there is left alone."""
+    """File to write, such as mine.py; an existing file is not overwritten."""
     download: bool = False
-    """Download the data set, where its source can."""
+    """Download the data set if its source supports it."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from raykd.terminal import Terminal
 @dataclass(frozen=True)
 class Options:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Run directories, folders of them, searches (paths or URIs of the storage), or wandb:ENTITY/PROJECT[/GROUP]."""
+    """Run directories, folders of runs, or searches (paths or URIs), or wandb:ENTITY/PROJECT[/GROUP]."""
     baseline: str = ""
     """Method that gains are relative to; empty: supervised training of the same student."""
     out: Path = Path("report.html")

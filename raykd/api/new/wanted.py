@@ -12,12 +12,12 @@ class Wanted:
     data: str
     """Folder of images, a table (.csv, .tsv, .parquet, .txt), an .npz file, or the name of a data set."""
     student: str
-    """Network that is trained and deployed, one of `raykd list models`, such as timm:mobilenetv3_small_050."""
+    """Student network: one of `raykd list models`, such as timm:mobilenetv3_small_050."""
     teacher: str = ""
-    """Network that is trained first, such as timm:resnet18, or the directory of a finished run; empty: none."""
+    """Teacher network, which is trained first, such as timm:resnet18, or the directory of a finished run; empty: none."""
     method: str = "kd"
     """One of `raykd list methods`."""
     image_size: Pixels = 0
-    """Side in pixels of the images that the networks get; 0: chosen by the images' own."""
+    """Side of the networks' input images in pixels; 0: chosen from the sizes of the images."""
     pretrained: bool = False
-    """Start the networks from their libraries' weights (`raykd data prepare FILE --download` fetches them)."""
+    """Start from the library's pretrained weights (`raykd data prepare FILE --download` fetches them)."""
