@@ -14,7 +14,8 @@ class Wanted:
     student: str
     """Student network: one of `raykd list models`, such as timm:mobilenetv3_small_050."""
     teacher: str = ""
-    """Teacher network, which is trained first, such as timm:resnet18, or the directory of a finished run; empty: none."""
+    """Teacher: a network that is trained first, such as timm:resnet18, or the directory of a finished run; empty:
+    none."""
     method: str = "kd"
     """One of `raykd list methods`."""
     image_size: Pixels = 0
