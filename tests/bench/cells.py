@@ -63,7 +63,7 @@ def _row(what: str, value: float, unit: str, all_of_them: str = "") -> dict:
 def _run(path: Path, place: Path, nodes: int) -> dict:
     if not nodes:
         return _watched(path, place, environment(place) | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"})
-    with simulated_nodes(place, [2] * nodes) as env:
+    with simulated_nodes(place, [0] + [2] * nodes) as env:
         return _watched(path, place, env)
 
 

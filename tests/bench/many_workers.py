@@ -1,4 +1,4 @@
-"""One run of many workers on a simulated cluster: nodes that declare as many CPUs as wanted, all on this machine.
+"""One run of many workers on this machine, on a Ray node that declares as many CPUs as there are workers.
 
 Counted: samples of an epoch, messages, files that the run writes, W&B's bytes, memory. `python -m
 tests.bench.many_workers 64` runs one size.
@@ -18,7 +18,7 @@ import psutil
 from tests.bench.simulated_nodes import simulated_nodes
 from tests.support import tiny_recipe as tiny
 
-SAMPLES, EPOCHS, NODES = 160, 4, 2  # whole batches an epoch, whatever the number of workers
+SAMPLES, EPOCHS = 160, 4  # whole batches an epoch, whatever the number of workers
 
 # A method that writes down which samples it gets, and in every process of the run a note for each message between
 # worker and driver and for each file that is opened for writing.
@@ -79,7 +79,7 @@ def rows(*counts: int) -> Iterator[dict]:
 
 
 def run(workers: int) -> Iterator[dict]:
-    """One run, on nodes that share the workers."""
+    """One run, and what was counted of it."""
     with tempfile.TemporaryDirectory(prefix="rkd", dir="/tmp") as folder:
         place = Path(folder)
         path = tiny.write(place, "many", "base", place / "data")
@@ -90,7 +90,7 @@ def run(workers: int) -> Iterator[dict]:
             **about, batch=next(batch for batch in (32, 80, 160) if batch >= workers)
         )
         path.write_text(path.read_text() + text)
-        with simulated_nodes(place, [-(-workers // NODES)] * NODES) as env:
+        with simulated_nodes(place, [workers]) as env:
             found = _run(path, place, env)
         yield from _report(workers, place, found)
 

@@ -14,20 +14,18 @@ import sys
 from ray.cluster_utils import Cluster
 
 cluster = Cluster(shutdown_at_exit=True)
-small = {"object_store_memory": 80_000_000}
-cluster.add_node(num_cpus=0, temp_dir=sys.argv[1], include_dashboard=False, **small)
-for cpus in sys.argv[2:]:
-    cluster.add_node(num_cpus=int(cpus), **small)
+head = {"temp_dir": sys.argv[1], "include_dashboard": False}
+for number, cpus in enumerate(sys.argv[2:]):
+    cluster.add_node(num_cpus=int(cpus), object_store_memory=80_000_000, **({} if number else head))
 print("address", cluster.address, flush=True)
 sys.stdin.read()
 """
-PATIENT = {"RAY_raylet_start_wait_time_s": "600"}  # many nodes start on few cores
 
 
 @contextmanager
 def simulated_nodes(place: Path, cpus: Sequence[int]) -> Iterator[dict[str, str]]:
-    """The environment of a driver that joins a head and nodes of so many CPUs each."""
-    env = environment(place) | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"} | PATIENT
+    """The environment of a driver that joins nodes that declare so many CPUs each; the first one is the head."""
+    env = environment(place) | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
     command = [sys.executable, "-c", KEEPER, str(place / "ray"), *map(str, cpus)]
     keeper = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert keeper.stdout is not None
