@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from tests.bench.simulated_nodes import simulated_nodes
+from tests.cluster.head import ROOT, environment
 from tests.support import tiny_recipe as tiny
 
 SAMPLES, EPOCHS = 160, 4  # whole batches an epoch, whatever the number of workers
@@ -74,12 +75,12 @@ recipe = replace(base, method=Counting.Config(), epochs={epochs}, batch_size={ba
 
 
 def rows(*counts: int) -> Iterator[dict]:
-    for workers in counts or (4, 8, 16):
+    for workers in counts or (0, 4, 8, 16):
         yield from run(workers)
 
 
 def run(workers: int) -> Iterator[dict]:
-    """One run, and what was counted of it."""
+    """One run, and what was counted of it; 0 workers: in the driver, without Ray."""
     with tempfile.TemporaryDirectory(prefix="rkd", dir="/tmp") as folder:
         place = Path(folder)
         path = tiny.write(place, "many", "base", place / "data")
@@ -90,8 +91,11 @@ def run(workers: int) -> Iterator[dict]:
             **about, batch=next(batch for batch in (32, 80, 160) if batch >= workers)
         )
         path.write_text(path.read_text() + text)
-        with simulated_nodes(place, [workers]) as env:
-            found = _run(path, place, env)
+        if workers:
+            with simulated_nodes(place, [workers]) as env:
+                found = _run(path, place, env)
+        else:
+            found = _run(path, place, environment(place) | {"PYTHONPATH": str(ROOT)})
         yield from _report(workers, place, found)
 
 

@@ -1,4 +1,5 @@
-"""Group scale: Ray Train against the bare generator, two workers against one, teachers side by side, remote teachers.
+"""Group scale: Ray Train against the bare generator, two workers against one, teachers side by side, remote teachers,
+and what is counted of runs of 4, 8 and 16 workers.
 
 Real runs on digits: about 5 minutes for the workers, 2 for the teachers side by side, 1 for remote teachers, on two
 cores that do nothing else. Every run is a row as soon as it is over; the ratios follow.
@@ -24,7 +25,7 @@ from raykd.recipes.digits.supervised import recipe as digits
 from raykd.training import loop, process
 from raykd.training.setup import build_distiller
 from raykd.training.state import new_state
-from tests.bench import remote
+from tests.bench import many_workers, remote
 from tests.bench.timing import threads
 
 NETWORK, BATCH = "resnet20", 128
@@ -36,6 +37,7 @@ def rows() -> Iterator[dict]:
     yield from workers()
     yield from side_by_side()
     yield from remote.rows()
+    yield from many_workers.rows()
 
 
 def _row(what: str, value: float, unit: str, all_of_them: str = "") -> dict:
