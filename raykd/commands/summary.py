@@ -49,7 +49,7 @@ def _print(console: Terminal, rows: list[Row]) -> None:
     for title in ("", "network"):
         table.add_column(title)
     for title in ("top-1", "best", "parameters", "time"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*row[:-1])
     console.print(table)

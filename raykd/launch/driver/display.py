@@ -1,13 +1,15 @@
 """Progress display of a run: a live bar in a terminal or notebook, plain lines in a log."""
 
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.text import Text
 
+from raykd.launch.driver import lines
 from raykd.launch.driver.notebook import NotebookBar, in_notebook
 from raykd.launch.run_state import messages
 from raykd.launch.run_state.messages import Snapshot
@@ -31,6 +33,7 @@ class Display:
     def run(self, name: str, recipe: Recipe) -> Iterator[None]:
         """Context in which `show` displays this run."""
         self._label, self._seen_epoch, self._phase, self._began = name, -1.0, "", time.monotonic()
+        self._starting = "starting workers" if recipe.workers else "starting"
         self.console.print(Text.assemble((name, "bold"), f": {_what(recipe)}"))
         if in_notebook() and not self.console.quiet:
             with NotebookBar() as self._bar:
@@ -40,15 +43,8 @@ class Display:
         if not self.console.is_terminal:
             yield
             return
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[values]}", markup=False),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as self._bar:
-            self._task = self._bar.add_task("starting workers", total=None, values="")
+        with Progress(*lines.columns(self.console.width), console=self.console, transient=True) as self._bar:
+            self._task = self._bar.add_task(self._starting, total=None, values="")
             yield
         self._bar = None
 
@@ -78,7 +74,7 @@ class Display:
             self.note(line)
         if progress.line is not None and progress.line["epoch"] > self._seen_epoch:
             self._seen_epoch = progress.line["epoch"]
-            self.console.print(_epoch_line(progress.line))
+            self.console.print(lines.epoch_line(progress.line, self._width))
         if self._bar is not None:
             self._update_bar(progress)
         elif progress.phase not in ("", self._phase, "training", "evaluating"):
@@ -88,8 +84,13 @@ class Display:
             self._told.add("stopped")
             self.console.print(f"  stopped at step {progress.stopped}; the same command continues from there")
 
+    @property
+    def _width(self) -> int:
+        """Of a line; a log has none that it must keep to."""
+        return self.console.width if self.console.is_terminal else sys.maxsize
+
     def _update_bar(self, progress: messages.Progress) -> None:
-        description, values = progress.phase or "starting workers", _terms(progress.values)
+        description, values = progress.phase or self._starting, lines.terms(progress.values, self.console.width)
         if self._bar is not None:
             done, steps = progress.step or 0, progress.steps
             self._bar.update(self._task, description=description, completed=done, total=steps, values=values)
@@ -101,21 +102,3 @@ def _what(recipe: Recipe) -> str:
     workers = recipe.workers if isinstance(recipe.workers, int) else "–".join(map(str, recipe.workers))
     length = f"{recipe.epochs:g} epochs, {workers} worker(s), seed {recipe.seed}"
     return f"{method}, {recipe.student.name} on {source}, {length}"
-
-
-def _terms(values: Mapping[str, Any]) -> str:
-    shown = {name.removeprefix("terms/"): value for name, value in values.items() if name.startswith("terms/")}
-    return "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
-
-
-def _epoch_line(line: Mapping[str, Any]) -> Text:
-    deployed, figures = next(iter(line["evaluation"].items()))
-    terms = "  ".join(f"{name} {value:.3f}" for name, value in line["terms"].items())
-    others = "".join(
-        f"  {name} {100 * other['top1']:.2f}" for name, other in line["evaluation"].items() if name != deployed
-    )
-    return Text.assemble(
-        f"  epoch {round(line['epoch']):>4}  top-1 ",
-        (f"{100 * figures['top1']:.2f} %", "bold"),
-        f"  loss {figures['loss']:.3f}{others}  │  {terms}  │  {line['images_per_second']:.0f} images/s",
-    )

@@ -1,0 +1,65 @@
+"""The epoch line and the progress bar of a run, fitted to the width of the terminal: no number is broken or cut."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+NARROW = 80  # columns below which the bar is short
+REST = 36  # columns of the progress line that its phase, step numbers, remaining time and gaps take
+INDENT = " " * 13  # of continued epoch lines: below "top-1"
+
+
+def bar_width(width: int) -> int:
+    return 24 if width >= NARROW else 10
+
+
+def columns(width: int) -> Sequence[ProgressColumn]:
+    """The columns of the progress line."""
+    return (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=bar_width(width)),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[values]}", markup=False),
+        TimeRemainingColumn(),
+    )
+
+
+def terms(values: Mapping[str, Any], width: int) -> str:
+    """The loss terms of a step, as many as fit into the progress line."""
+    room, shown = width - bar_width(width) - REST, ""
+    for name, value in values.items():
+        if name.startswith("terms/"):
+            longer = f"{shown}  {name.removeprefix('terms/')} {value:.3g}".strip()
+            if len(longer) > room:
+                break
+            shown = longer
+    return shown
+
+
+def epoch_line(line: Mapping[str, Any], width: int) -> Text:
+    """A line of metrics.jsonl for the terminal; several lines if it is longer than `width`."""
+    deployed, figures = next(iter(line["evaluation"].items()))
+    others = [f"{name} {100 * each['top1']:.2f}" for name, each in line["evaluation"].items() if name != deployed]
+    weighted = [f"{name} {value:.3f}" for name, value in line["terms"].items()]
+    accuracy = Text.assemble("top-1 ", (f"{100 * figures['top1']:.2f} %", "bold"))
+    speed = f"{line['images_per_second']:.0f} images/s"
+    parts = [f"  epoch {round(line['epoch']):>4}", accuracy, f"loss {figures['loss']:.3f}", *others]
+    return _joined([*map(Text.assemble, parts), *_separated(weighted), *_separated([speed])], width)
+
+
+def _separated(parts: Sequence[str]) -> list[Text]:
+    """A separator goes with the first part, so that none ends a line."""
+    return [Text(f"│  {part}" if i == 0 else part) for i, part in enumerate(parts)]
+
+
+def _joined(parts: Sequence[Text], width: int) -> Text:
+    """Parts with two spaces between them, on as many lines as they need."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if lines[-1].cell_len + 2 + part.cell_len <= width:
+            lines[-1] = Text.assemble(lines[-1], "  ", part)
+        else:
+            lines.append(Text.assemble(INDENT, part))
+    return Text("\n").join(lines)

@@ -1,0 +1,58 @@
+"""What a terminal shows of a run, at any width: each number and its unit stand whole on one line."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.progress import Progress
+
+from raykd.launch.driver import lines
+from raykd.launch.driver.display import Display
+from raykd.launch.run_state.messages import Progress as State
+from raykd.launch.run_state.messages import Snapshot
+from raykd.recipes.digits.supervised import recipe
+from raykd.terminal import Terminal
+
+VALUES = {f"terms/{name}": value for name, value in {"ce": 0.2351, "kd": 11.873, "hint": 1.25e-5, "crd": 0.5}.items()}
+LINE = {
+    "epoch": 12.0,
+    "evaluation": {f"student{i or ''}": {"top1": 0.9889, "loss": 0.036} for i in range(5)},
+    "terms": {name.removeprefix("terms/"): value for name, value in VALUES.items()},
+    "images_per_second": 12345.6,
+}
+
+
+@pytest.mark.parametrize("width", [40, 60, 100, 200])
+def test_an_epoch_line_breaks_only_between_values(width):
+    text = lines.epoch_line(LINE, width).plain
+    assert all(len(line) <= width for line in text.split("\n"))
+    for value in ("epoch   12", "top-1 98.89 %", "loss 0.036", "student4 98.89", "kd 11.873", "12346 images/s"):
+        assert value in text
+    assert all(f"{name} {value:.3f}" in text for name, value in LINE["terms"].items())
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_the_progress_line_shows_whole_numbers_on_one_line(width):
+    console = Terminal(width=width)
+    bar = Progress(*lines.columns(width), console=console)
+    task = bar.add_task("evaluating", total=123456, completed=100000, values=lines.terms(VALUES, width))
+    with console.capture() as captured:
+        console.print(bar.get_renderable())
+    (line,) = captured.get().splitlines()
+    assert "100000/123456" in line and "…" not in line and bar.tasks[task].description in line
+    shown = line.split("100000/123456")[1]
+    assert all(
+        value in ("ce 0.235", "kd 11.9", "hint 1.25e-05", "crd 0.5") for value in re.findall(r"[a-z]+ \S+", shown)
+    )
+    assert width < 100 or "kd 11.9" in shown
+
+
+@pytest.mark.parametrize(("workers", "phase"), [(0, "starting"), (2, "starting workers")])
+def test_the_first_phase_names_what_is_waited_for(workers, phase):
+    console = Terminal(width=100)
+    console.file, console._force_terminal = io.StringIO(), True
+    display = Display(console)
+    with display.run("mine", replace(recipe, workers=workers)):
+        display.show(Snapshot(progress=State()))
+        assert isinstance(display._bar, Progress) and display._bar.tasks[0].description == phase
