@@ -15,7 +15,7 @@ def far(rows: list[Row], tolerance: float) -> list[Row]:
 
 def test_golden_losses_of_every_pair_of_rules():
     rows = list(loss_rows(GOLDEN))
-    assert bool(rows) == bool(GOLDEN)
+    assert rows or golden.FOLDER != golden.OWN  # another set holds what it holds
     assert far([row for row in rows if not row.what.startswith("weights")], 1e-9) == []
     assert far([row for row in rows if row.what.startswith("weights")], 1e-8) == []
 

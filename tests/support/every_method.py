@@ -23,9 +23,9 @@ class Case:
     student: str
     teachers: tuple[str, ...]
 
-    def build(self, create: Callable[[str], Staged], teachers: list[Staged]) -> Distiller:
-        distiller = self.config.with_batch_size(64).build(lambda: create(self.student), teachers)
-        distiller.set_training_labels(torch.arange(64) % 10)
+    def build(self, create: Callable[[str], Staged], teachers: list[Staged], batch: int = 64) -> Distiller:
+        distiller = self.config.with_batch_size(batch).build(lambda: create(self.student), teachers)
+        distiller.see_training_labels(torch.arange(64) % 10)
         return distiller
 
 

@@ -22,6 +22,7 @@ from raykd.methods.dist import DIST
 from raykd.methods.dkd import DKD
 from raykd.methods.dml import DML
 from raykd.methods.ebkd import EBKD, Entropy
+from raykd.methods.feature_match import FeatureMatch
 from raykd.methods.fitnet_mkd import AgreeingHints, FitNetMKD, Hints
 from raykd.methods.fsp import FSP
 from raykd.methods.ft import FT
@@ -30,6 +31,7 @@ from raykd.methods.ickd import ICKD
 from raykd.methods.individual import Individual
 from raykd.methods.kd import KD
 from raykd.methods.kdsvd import KDSVD
+from raykd.methods.linear_probe import LinearProbe
 from raykd.methods.mgd import MGD
 from raykd.methods.nkd import NKD
 from raykd.methods.nst import NST
@@ -52,6 +54,7 @@ from raykd.methods.ttm import TTM
 from raykd.methods.vid import VID
 from raykd.methods.wsld import WSLD
 from raykd.models.staged import Staged
+from tests.support import every_method
 
 SIZE, CLASSES = 16, 5
 
@@ -130,6 +133,9 @@ EVERY: dict[str, MethodConfig] = {
     "dml ensemble first": DML.Config(networks=3, ensemble_first=True),
     "teskd": TESKD.Config(),
 }
+APART = (FeatureMatch.Config, LinearProbe.Config)  # they train a part of the student: see test_feature_match
+HERE = (*APART, *(type(config) for config in EVERY.values()))
+EVERY |= {name: config for name, config in every_method.configs().items() if type(config) not in HERE}  # new ones
 
 
 class Net(nn.Module):

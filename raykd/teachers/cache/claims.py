@@ -6,25 +6,22 @@ has no locks, or a claim is not given up in time, a process computes for itself.
 """
 
 import fcntl
+import functools
 import os
 import time
 from pathlib import Path
 
 import numpy as np
 
-NAME, PATIENCE, INTERVAL = (
-    "claims",
-    60.0,
-    0.002,
-)  # a file; seconds that another process is waited for, and between looks
+NAME = "claims"  # of the file
+PATIENCE, INTERVAL = 60.0, 0.002  # seconds to wait for another process, and between two looks
 
 
 class Claims:
     """The claims of this process on the rows of one cache."""
 
     def __init__(self, folder: Path):
-        # Never closed: a record lock ends as soon as its process closes any descriptor of the file.
-        self._file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._file = _opened(folder / NAME)
 
     def take(self, addresses: np.ndarray) -> bool:
         """Claim the rows at addresses [B], after waiting for a process that has them; False: compute without a claim.
@@ -48,3 +45,9 @@ class Claims:
     def give_up(self, addresses: np.ndarray) -> None:
         """The rows at addresses [B], which `take` claimed, are written, or never will be."""
         fcntl.lockf(self._file, fcntl.LOCK_UN, len(addresses), int(addresses[0]))
+
+
+@functools.cache
+def _opened(path: Path) -> int:
+    """A descriptor of the file, one for all runs of this process: closing any would end the locks of all."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
