@@ -21,13 +21,12 @@ from tests.support import tiny_recipe as tiny
 
 SAMPLES, EPOCHS = 160, 4  # whole batches an epoch, whatever the number of workers
 
-# A method that writes down which samples it gets, and in every process of the run a note for each message between
-# worker and driver and for each file that is opened for writing.
+# A method that writes down which samples it gets, and a note for each status that a worker reports and for each file
+# that a process of the run opens for writing.
 COUNTING = """
 import os
 import sys
 import time
-from raykd.launch.driver import torch_trainer
 from raykd.launch.run_state import client
 from raykd.recipe import WandB
 
@@ -56,19 +55,13 @@ def _see(event, given):
         _note("writes", given[0])
 
 
-def _counted(module, name, kind):
-    call = getattr(module, name)
-
-    def counted(*given):
-        _note(kind, "1")
-        return call(*given)
-
-    setattr(module, name, counted)
+def _report(self, *given, report=client.StateClient._post):
+    _note("reports", "1")
+    return report(self, *given)
 
 
+client.StateClient._post = _report
 sys.addaudithook(_see)
-_counted(client.StateClient, "_post", "reports")
-_counted(torch_trainer, "_read", "reads")
 recipe = replace(base, method=Counting.Config(), epochs={epochs}, batch_size={batch}, workers={workers},
                  wandb=WandB(mode="offline"))
 """
@@ -154,12 +147,8 @@ def _report(workers: int, place: Path, found: dict) -> Iterator[dict]:
     yield _row(workers, "driver's memory, at most", memory.driver / 2**20, "MB")
     yield _row(workers, "a worker's memory, at most", memory.worker / 2**20, "MB", f"own {memory.own / 2**20:.0f} MB")
     seconds = found["ended"] - min(times)
-    for kind, what in (
-        ("reports", "workers' reports to the driver"),
-        ("reads", "the driver's looks at the run's state"),
-    ):
-        count = len(_notes(place, kind))
-        yield _row(workers, what, count / seconds, "a second", f"{count} in {seconds:.0f} s")
+    count = len(_notes(place, "reports"))
+    yield _row(workers, "workers' reports to the driver", count / seconds, "a second", f"{count} in {seconds:.0f} s")
     written = _notes(place, "writes")
     writers = len(list((place / "notes").glob("writes-*")))
     kinds = Counter(Path(line).relative_to(place / "runs/many").parts[0].split(".tmp")[0] for line in written)

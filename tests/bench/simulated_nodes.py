@@ -31,6 +31,9 @@ def simulated_nodes(place: Path, cpus: Sequence[int]) -> Iterator[dict[str, str]
     assert keeper.stdout is not None
     try:
         found = (re.match(r"address (.*)\n", line) for line in keeper.stdout)
-        yield env | {"RAY_ADDRESS": next(match[1] for match in found if match)}
+        address = next((match[1] for match in found if match), "")
+        if not address:
+            raise RuntimeError("Ray's nodes did not start in time")
+        yield env | {"RAY_ADDRESS": address}
     finally:
         keeper.communicate("")
