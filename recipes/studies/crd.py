@@ -201,6 +201,7 @@ study = Study(
             method=KD.Config(standardize=True, temperature=2.0, alpha=9.0),
             published=("KD+LS",),
         ),
+        # As with KD, 9 times the weights at temperature 2.
         Row(
             name="DKD, standardised",
             method=DKD.Config(standardize=True, temperature=2.0, alpha=9.0, beta=9 * 8.0),
