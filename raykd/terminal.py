@@ -1,5 +1,6 @@
 """Output with tables and colours; raykd.output has what all output has in common."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,3 +30,11 @@ class Terminal(Console):
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else printable(text), style, control)
+
+
+def agreed(question: str) -> bool:
+    """The user's answer to a question; False if there is no terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    Terminal().print(f"{question} [y/N] ", end="")
+    return input().strip().lower() in ("y", "yes")

@@ -1,6 +1,5 @@
 """raykd data clean: lists the caches of teachers' outputs below a data root, and removes the oldest."""
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from raykd.fields import NonNegative
 from raykd.recipe.load import parse
 from raykd.teachers.cache import folders
 from raykd.teachers.cache.folders import CacheFolder
-from raykd.terminal import Terminal
+from raykd.terminal import Terminal, agreed
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     console.print(table(caches, going))
     total, freed = (sum(cache.bytes for cache in some) for some in (caches, going))
     console.print(f"{len(caches)} in {root}, {total / 1e9:.2f} GB; {freed / 1e9:.2f} GB would be freed")
-    if going and not (chosen.yes or _agreed(len(going))):
+    if going and not (chosen.yes or agreed(f"Remove {len(going)}?")):
         raise UserError("nothing was removed: use --yes to remove them")
     for cache in going:
         if not folders.remove(cache.path):
@@ -71,11 +70,3 @@ def table(caches: Sequence[CacheFolder], going: Sequence[CacheFolder]) -> Table:
         cells = [str(about[name]) if name in about else "" for name in ("teacher", "what", "kept", "data", "seed")]
         shown.add_row(day, f"{cache.bytes / 1e9:.3f}", *cells, "yes" if cache in going else "")
     return shown
-
-
-def _agreed(count: int) -> bool:
-    """The user's answer; no if there is no terminal."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return False
-    Terminal().print(f"Remove {count}? [y/N] ", end="")
-    return input().strip().lower() in ("y", "yes")

@@ -1,6 +1,5 @@
 """raykd sync: uploads to W&B what its server lacks of runs."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,7 +8,7 @@ import tyro
 
 from raykd import UserError
 from raykd.recipe.load import parse
-from raykd.terminal import Terminal
+from raykd.terminal import Terminal, agreed
 
 
 @dataclass(frozen=True)
@@ -29,20 +28,12 @@ def run(arguments: Sequence[str]) -> int:
     chosen = parse(Options, Options(runs=()), arguments, "raykd sync", description)
     if not chosen.runs:
         raise UserError("raykd sync needs run directories: raykd sync runs")
-    mirrors = [
+    copies = [
         local_copy(place, lambda name: of_tracking(name) or of_results(name) or of_student(name))
         for place in chosen.runs
     ]
-    for line in sync([str(mirror.path) for mirror in mirrors], chosen.to, ask):
+    for line in sync([str(copy.path) for copy in copies], chosen.to, agreed):
         Terminal().print(line)
-    for mirror in mirrors:
-        mirror.upload(of_tracking)
+    for copy in copies:
+        copy.upload(of_tracking)
     return 0
-
-
-def ask(question: str) -> bool:
-    """The user's answer; no if there is no terminal."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return False
-    Terminal().print(f"{question} [y/N] ", end="")
-    return input().strip().lower() in ("y", "yes")
