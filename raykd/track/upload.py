@@ -14,6 +14,7 @@ from raykd.output import masked
 from raykd.runs.results import read_recipe
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
+from raykd.storage.lease import in_use
 from raykd.track import connection, server
 from raykd.track.artifacts import link_teachers, log_artifacts
 from raykd.track.run import description
@@ -71,6 +72,8 @@ def _directories(path: Path) -> list[Path]:
 
 def upload(state: WandbState, seconds: float = SECONDS) -> str:
     """Send what the server lacks of a run, and link its teachers; returns "" or why that failed."""
+    if in_use(Folder(state.directory)):  # its own process is still logging
+        return "a process is training it; nothing is lost, try again after its end"
     if not state.uploaded or state.artifacts:
         try:
             with temporary_folder() as folder:

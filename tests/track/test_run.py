@@ -11,6 +11,8 @@ import psutil
 import pytest
 
 from raykd import UserError
+from raykd.storage import lease
+from raykd.storage.folder import Folder
 from raykd.track import server as client
 from raykd.track.history import FILE, read_history
 from raykd.track.run import start
@@ -324,6 +326,16 @@ def test_nothing_but_the_runs_own_files_is_uploaded(server, directory, recipe, t
     assert b"PRIVATE" not in b"".join(server.uploads.values()) + b"".join(server.bodies)
     assert b"image-file" not in b"".join(server.bodies)
     assert server.uploads["artifact0/student.safetensors"] == b"weights"
+
+
+def test_a_run_that_is_being_trained_is_left_alone(server, directory, recipe):
+    run = start(recipe(mode="offline"), name="a", directory=directory)
+    log(run, range(3))
+    with lease.held(Folder(directory), print):
+        (line,) = sync([str(directory)])
+        assert "training it" in line and not server.runs
+    (line,) = sync([str(directory)])
+    assert "uploaded" in line and steps(server, run.state.id) == [0, 1, 2]
 
 
 def test_a_history_that_is_a_link_is_not_read(server, directory, recipe, tmp_path):
