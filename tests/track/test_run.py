@@ -290,7 +290,6 @@ class Slow:
 def test_run_in_a_remote_storage_stays_one_run(server, directory, recipe, tmp_path):
     """A worker on another machine finds the run's id and what the server lacks in the storage; `sync` does too."""
     from raykd.commands import sync as command
-    from raykd.storage.folder import Folder
     from raykd.storage.local_copy import LocalCopy, of_tracking
 
     place = f"local://{tmp_path}/far"  # fsspec's name for files of this machine: not a local path to raykd
