@@ -14,6 +14,7 @@ class SearchResult:
     """A search, given by its directory."""
 
     path: str
+    """Directory of the search, a local path or a URI."""
 
     @property
     def summary(self) -> dict[str, Any]:

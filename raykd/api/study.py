@@ -12,6 +12,7 @@ class StudyResult:
     """A study, given by its directory, which `raykd.report` accepts."""
 
     path: str
+    """Directory of the study, a local path or a URI."""
     runs: dict[str, Run]
     """The finished runs by name."""
     missing: tuple[str, ...]

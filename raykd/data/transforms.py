@@ -63,11 +63,11 @@ class ColorJitter(Transform):
     """Brightness, contrast, saturation, and hue changed by random factors in random order, as torchvision does."""
 
     brightness: Strength = 0.0
-    """Factors from 1 − this (at least 0) to 1 + this."""
+    """The factor is drawn from 1 − this (at least 0) to 1 + this."""
     contrast: Strength = 0.0
-    """Likewise."""
+    """The factor is drawn from 1 − this (at least 0) to 1 + this."""
     saturation: Strength = 0.0
-    """Likewise."""
+    """The factor is drawn from 1 − this (at least 0) to 1 + this."""
     hue: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
     """Shift by up to this share of the colour circle either way, at most 0.5."""
 
@@ -87,7 +87,7 @@ class Cutout(Transform):
     """A square at a random place replaced by the data's mean (DeVries and Taylor 2017); it may stick out."""
 
     side: Side
-    """Pixels."""
+    """Side of the square in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ EPS = 1e-8  # added to the product of the norms, as in the authors' code
 
 
 def correlation(xy: Tensor, xx: Tensor, yy: Tensor) -> Tensor:
-    """Pearson's correlation from sums of products of centred values, all of one shape; 0 if a vector is constant.
+    """Pearson's correlation from sums of products of centred values, any one shape; 0 if a vector is constant.
 
     A centred vector no longer than the rounding of 1 counts as constant.
     """

@@ -78,7 +78,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent with momentum, as in torch."""
 
     momentum: Fraction = 0.9
-    """Momentum."""
+    """Momentum factor."""
     nesterov: bool = True
     """Nesterov's momentum."""
 
@@ -122,7 +122,7 @@ class Shampoo(Optimizer):
     weight_decay: Decay = 1e-4
     """Decoupled weight decay."""
     momentum: Fraction = 0.9
-    """Momentum."""
+    """Momentum factor."""
     preconditioning_every: PositiveInt = 10
     """Steps between two updates of the preconditioner."""
 
@@ -325,7 +325,7 @@ class WandB:
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     """auto: online if there is a key and the server answers, else offline."""
     project: Annotated[str, Rule("of 1 to 128 characters without / \\ # ? % :", is_project)] = "raykd"
-    """Project."""
+    """Name of the project at W&B."""
     entity: Annotated[str, MaxLen(128), Rule("without /", lambda text: "/" not in text)] = ""
     """Entity; empty: the key's default."""
     group: Annotated[str, MaxLen(128)] = ""

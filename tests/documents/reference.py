@@ -9,9 +9,14 @@ from pathlib import Path
 import pdoc
 from pdoc import doc, extract
 
+from raykd import OFFERED
+
+FUNCTIONS = tuple(name for name in OFFERED if name.startswith(("raykd.api.", "raykd.launch.", "raykd.recipe.changes")))
+"""Modules of which only what `import raykd` offers is public."""
 PUBLIC = (
     "raykd.recipe",
     "!raykd.recipe[.](?!study)",
+    *FUNCTIONS,
     "raykd.contract",
     "raykd.losses",
     "raykd.method",
@@ -24,13 +29,16 @@ PUBLIC = (
     "raykd.data.transforms",
     "raykd.data.mixing",
 )
-"""What recipes, methods and programs are written with; the other rooms are raykd's own."""
+"""What programs, recipes and extensions use; other modules are internal."""
 
 
 def modules() -> Iterator[doc.Module]:
     """The public modules, with a line for each `Config`, whose fields say the rest."""
     for name in extract.walk_specs(PUBLIC):
-        module = doc.Module(extract.load_module(name))
+        loaded = extract.load_module(name)
+        if name in FUNCTIONS:
+            loaded.__all__ = OFFERED[name].split()
+        module = doc.Module(loaded)
         for _, cls in inspect.getmembers(module.obj, inspect.isclass):
             config = vars(cls).get("Config")
             if cls.__module__ == name and config is not None and (config.__doc__ or "").startswith("Config("):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pdoc import doc
 
+import raykd
 from raykd.contract import Distiller
 from raykd.method import MethodConfig
 from tests.documents.reference import build, members, modules
@@ -28,6 +29,19 @@ def public(kind: type[doc.Doc]) -> Iterator[doc.Doc]:
 def test_every_public_class_and_function_has_a_docstring():
     bare = [member.fullname for kind in (doc.Class, doc.Function) for member in public(kind) if not member.docstring]
     assert not bare
+
+
+def test_every_name_of_import_raykd_is_in_the_reference():
+    documented = {member.fullname for kind in (doc.Class, doc.Function) for member in public(kind)}
+    offered = {name: getattr(raykd, name) for name in raykd.HOMES}
+    assert not [name for name, each in offered.items() if f"{each.__module__}.{each.__qualname__}" not in documented]
+
+
+def test_no_docstring_is_a_single_word():
+    """It says what a name already says."""
+    kinds = (doc.Class, doc.Function, doc.Variable)
+    documented = [member for kind in kinds for member in public(kind) if member.docstring]
+    assert not [member.fullname for member in documented if len(member.docstring.split()) == 1]
 
 
 def test_every_field_of_a_recipe_has_a_docstring():
