@@ -41,7 +41,7 @@ def evaluate(
     Raises UserError where there is no run, no checkpoint, or other data than the run had.
     """
     folder, recipe = open_finished(str(getattr(run, "path", run)), trust_source)
-    data = replace(recipe.data, root=data_root, shared="")
+    data = replace(recipe.data, root=data_root, shared="", download=False)
     recipe = replace(recipe, batch_size=batch_size or recipe.batch_size, data=data)
     if test:
         recipe = replace(recipe, data=replace(data, validation=0.0))

@@ -32,6 +32,7 @@ def export(
     from raykd.deploy.write import write
 
     folder, recipe = open_finished(run.path if isinstance(run, Run) else str(run), trust_source)
-    deployed = open_deployed(folder, replace(recipe, data=replace(recipe.data, root=data_root, shared="")))
+    data = replace(recipe.data, root=data_root, shared="", download=False)
+    deployed = open_deployed(folder, replace(recipe, data=data))
     write(deployed, str(to), preprocess=preprocess, max_loss=max_loss, calibration=calibration)
     return Path(to)

@@ -1,6 +1,6 @@
 """raykd data: prepares what runs read; `prepare` writes a data set's .beton files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from raykd.data.storage.header import open_header
 from raykd.data.storage.prepare import Tick, prepare
 from raykd.launch.cluster.signals import at_once
 from raykd.models.weights.downloads import download
+from raykd.recipe import Recipe
 from raykd.recipe.load import load, networks_of, parse
 from raykd.terminal import Terminal
 
@@ -64,13 +65,24 @@ def run(arguments: Sequence[str]) -> int:
     chosen, data = _of_recipe(arguments) if recipe else _of_source(arguments)
     console = Terminal()
     if chosen.download and recipe:
-        for network in networks_of(load(arguments[1]).recipe):
-            download(network, data.root, console.print)
+        _download_weights(load(arguments[1]).recipe, data.root, console.print)
     with at_once(), bars(console) as progress:
         done = prepare(data, download=chosen.download, skip_corrupt=chosen.skip_corrupt, progress=progress)
     for line in summary(done):
         console.print(line)
     return 0
+
+
+def _download_weights(recipe: Recipe, root: str, say: Callable[[str], None]) -> None:
+    """Fetch the weights that a recipe's networks name: those by URL, and by their libraries those of the libraries."""
+    from raykd.models import create_network, published
+
+    for network in networks_of(recipe):
+        download(network, root, say)
+        if network.weights == "pretrained":
+            classes = published(network.name).num_classes
+            say(f"{network.name}: the weights of {network.name.partition(':')[0]}, for {classes:,} classes")
+            create_network(network, classes, recipe.data.image_size)
 
 
 def summary(done: Prepared) -> Iterator[str]:

@@ -55,7 +55,8 @@ def run(arguments: Sequence[str]) -> int:
     if chosen.to:
         check_target(chosen.to, **how)
     folder, recipe = open_finished(chosen.run, chosen.trust_source)
-    deployed = open_deployed(folder, replace(recipe, data=replace(recipe.data, root=chosen.data_root, shared="")))
+    data = replace(recipe.data, root=chosen.data_root, shared="", download=False)
+    deployed = open_deployed(folder, replace(recipe, data=data))
     if chosen.to:
         Terminal().print(f"{chosen.to}: {write(deployed, chosen.to, **how)}")
     if chosen.measure:

@@ -65,7 +65,7 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
 
     group = name.rpartition("/")[0]
     beside = Folder(storage) / group
-    alone = f"{group}/supervised"
+    alone = f"{group}/supervised" if group else "supervised"
     how = f"run raykd train {alone}" if path_of(alone) else f"train it with Supervised.Config() as {alone}"
     hint = f"to compare with the student trained alone, {how}"
     for sibling in [sibling for sibling in beside.names() if "supervised" in sibling.lower()]:

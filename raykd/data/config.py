@@ -133,6 +133,9 @@ class Data:
     teachers with a cache are run in the first `views` passes alone. With mixing, whole batches come again. 0: never."""
     root: str = no_effect("~/.cache/raykd")
     """Folder of the .beton files and downloads."""
+    download: bool = no_effect(False)
+    """Download what is missing of the data set, where its source can, and of weights by URL, on each node that reads
+    them."""
     shared: str = no_effect("")
     """Folder or URI (s3://, gs://, …) that keeps the .beton files for all nodes, which copy them; empty: none."""
     encoding: Encoding = Encoding()

@@ -14,8 +14,8 @@ class Network:
     the recipe that returns a torch.nn.Module, called with num_classes and the options."""
     weights: str = ""
     """Empty: a fresh network. "pretrained": the library's own weights, with a fresh last layer for other numbers of
-    classes. Else a file, or a URL (https://…, hf://ORG/REPO/FILE) with its sha256; FILE#backbone takes all but its last
-    layer."""
+    classes. Else a file, or a URL (https://…, file://…, hf://ORG/REPO/FILE) with its sha256; FILE#backbone takes all
+    but its last layer."""
     sha256: str = ""
     """Of a URL's file, 64 hexadecimal digits."""
     options: dict[str, int | float | str | bool] = field(default_factory=dict)

@@ -66,7 +66,10 @@ class Intermediates(ModuleOutputs):
             return super().__call__(model, images, features)
         with self.pooled_in(model, features) as pooled:
             timms: Any = model
-            last, maps = timms.forward_intermediates(images, indices=list(wanted.values()), output_fmt="NCHW")
+            # Some networks would by default end with the last map that is wanted, and give it as what enters the head.
+            last, maps = timms.forward_intermediates(
+                images, indices=list(wanted.values()), stop_early=False, output_fmt="NCHW"
+            )
             logits = timms.forward_head(last)
         return self.finished(logits, dict(zip(wanted, maps, strict=True)), pooled, features)
 

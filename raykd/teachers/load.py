@@ -87,7 +87,7 @@ def _of_library(source: Pretrained) -> Origin:
 
 
 def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
-    wanted = local(source.network, data.root)
+    wanted = local(source.network, data.root, data.download)
     about = _about_file(wanted.weights)
     mean = source.mean or (about.mean if about else None)
     std = source.std or (about.std if about else None)

@@ -141,8 +141,10 @@ def expect_labels(recipe: Recipe, data: TrainLoader) -> None:
 def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: int, seed: int) -> Distiller:
     """A distiller with fresh students: a pure function of the recipe and the seed."""
 
+    data = recipe.data
+
     def new_student() -> Staged:
-        return create_network(local(recipe.student, recipe.data.root), classes, recipe.data.image_size)
+        return create_network(local(recipe.student, data.root, data.download), classes, data.image_size)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

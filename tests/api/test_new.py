@@ -1,5 +1,7 @@
 """`raykd new`: the recipe that it writes loads, fits the images, and runs, for every method that makes one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,8 +10,10 @@ from raykd import UserError
 from raykd.__main__ import main
 from raykd.api.new.choices import batch_for, rate_for, size_for
 from raykd.api.new.methods import APART, entries
+from raykd.api.new.source import source_of
 from raykd.api.new.wanted import Wanted
 from raykd.api.new.write import new_recipe
+from raykd.data import sources as s
 from raykd.data.config import Prepared
 from raykd.launch.driver.validate import check
 from raykd.recipe import Run, Train
@@ -95,6 +99,36 @@ def test_what_it_refuses_leaves_nothing(to, changes, says, photos, home):
     with pytest.raises(UserError, match=says):
         new_recipe(home / to, Wanted(**wanted))
     assert not list(home.glob("**/*.py"))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("train/a/0.png", "test/a/0.png"), s.ImageFolder(path="{}", test="test")),
+        (("Training/a/0.png", "Validation/a/0.png"), s.ImageFolder(path="{}", train="Training", test="Validation")),
+        (("train/a/0.png", "val/a/0.png", "test/a/0.png"), s.ImageFolder(path="{}")),
+        (("a/0.png", "b/0.png"), s.ImageFolder(path="{}")),
+        (("train-0.tar", "train-1.tar", "val-0.tar"), s.WebDataset(path="{}/train*.tar", test="{}/val*.tar")),
+        (("train-0.parquet",), s.Table(path="{}/train*.parquet")),
+        (("train.tfrecord-0", "test.tfrecord-0"), s.TFRecord(path="{}", test="test*tfrecord*")),
+    ],
+)
+def test_a_folder_is_read_as_what_is_in_it(names, expected, tmp_path):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    fields = {name: value.format(tmp_path) for name, value in vars(expected).items() if isinstance(value, str)}
+    assert source_of(str(tmp_path)) == replace(expected, **fields)
+
+
+def test_files_are_read_by_their_suffix(home):
+    for name in ("a.npz", "b-0.tar", "b-1.tar", "c.csv", "d.beton"):
+        (home / name).touch()
+    assert source_of("a.npz") == s.Npz(path=f"{home}/a.npz")
+    assert source_of("b-*.tar") == s.WebDataset(path=f"{home}/b-*.tar")
+    assert source_of("c.csv") == s.Table(path=f"{home}/c.csv")
+    with pytest.raises(UserError, match="write the recipe by hand, with Beton"):
+        source_of("d.beton")
 
 
 def test_figures_follow_the_number_and_the_size_of_the_images(tmp_path):

@@ -1,11 +1,14 @@
 """Which network works with which method: as the student, and as the teacher, one step of each.
 
-python -m tests.bench.networks [NAME …] prints the table of `raykd/models/README.md`; all families take ten minutes.
+python -m tests.bench.networks [--rows FILE] [NAME …] prints the table of `raykd/models/README.md`. All families take
+half an hour; with --rows what has been tried is kept in FILE and not tried again.
 """
 
+import argparse
 import copy
-import sys
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 
@@ -21,8 +24,9 @@ from raykd.methods.okddip import OKDDip
 from raykd.methods.teskd import TESKD
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
+from raykd.models.libraries import trusted
 from raykd.models.staged import Staged
-from tests.support.network_families import LARGE, SMALL
+from tests.support.network_families import ELSEWHERE, LARGE, OPTIONS, OWN, SMALL, STAGES
 
 METHODS = {
     "KD": KD.Config(),
@@ -36,15 +40,35 @@ METHODS = {
 }
 OTHER = "resnet8"  # the other network of a pair
 CLASSES = 5
-NETWORKS = SMALL | LARGE
+NETWORKS = {name: side for group in (SMALL | LARGE, ELSEWHERE) for name, side in sorted(group.items())}
 
 
-def rows(names: Sequence[str] = ()) -> Iterator[dict[str, str]]:
-    """A row a network: what it is, and for each method "yes" or the sentence that says why not."""
-    for name in names or NETWORKS:
-        network = create(name, CLASSES, NETWORKS[name])
-        kind = "chain" if network.is_chain else f"{len(network.stages)} stages" if network.stages else "no stages"
-        yield {"network": name, "structure": kind} | {method: cell(network, c) for method, c in METHODS.items()}
+def network_of(name: str) -> Staged:
+    """One of NETWORKS, fresh."""
+    trusted.allow({OWN.partition(":")[0]})
+    return create(name, CLASSES, NETWORKS[name], options=OPTIONS.get(name, {}), stages=STAGES.get(name, ()))
+
+
+def rows(names: Iterable[str], kept: Path | None = None) -> Iterator[dict[str, str]]:
+    """A row a network, in a file or tried now and added to it."""
+    known = {} if kept is None or not kept.exists() else {row["network"]: row for row in _lines(kept)}
+    for name in names:
+        made = known.get(name) or row(name)
+        if kept is not None and name not in known:
+            with open(kept, "a") as file:
+                file.write(f"{json.dumps(made)}\n")
+        yield made
+
+
+def _lines(file: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def row(name: str) -> dict[str, str]:
+    """What a network is, and for each method "yes" or the sentence that says why not."""
+    network = network_of(name)
+    kind = "chain" if network.is_chain else f"{len(network.stages)} stages" if network.stages else "no stages"
+    return {"network": name, "structure": kind} | {method: cell(network, config) for method, config in METHODS.items()}
 
 
 def cell(network: Staged, config: MethodConfig) -> str:
@@ -106,4 +130,8 @@ def _short(value: str, network: str, notes: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    markdown(rows(sys.argv[1:]), lambda line: print(line, flush=True))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--rows", type=Path, help="a file of rows, which is continued")
+    given = parser.parse_args()
+    markdown(rows(given.names, given.rows), lambda line: print(line, flush=True))

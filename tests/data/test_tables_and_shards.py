@@ -94,6 +94,7 @@ def test_shards_of_webdataset(tmp_path):
     splits = opened(s.WebDataset(path=str(tmp_path / "train-*.tar"), test=str(tmp_path / "val-0.tar")))
     assert read(splits.train) == [(0, 1), (1, 0), (2, -1)] and read(splits.test) == [(3, 1)]
     assert splits.train.name(1).endswith("train-0.tar, b")
+    assert splits.notes == (f"left out of {tmp_path}/train-*.tar: 1 samples without an image",)
 
 
 def test_labels_in_json_and_shards_that_are_none(tmp_path):

@@ -3,17 +3,23 @@
 import hashlib
 import http.server
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save
 
+import raykd
 from raykd import UserError
 from raykd.__main__ import main
+from raykd.methods.kd import KD
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.models.weights.downloads import download, local
+from raykd.recipe import Pretrained, Teachers, WandB
+from raykd.recipes.digits.supervised import recipe as digits
 
 CONTENT = save({key: tensor.contiguous() for key, tensor in create("resnet8", 10, 32).model.state_dict().items()})
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -51,7 +57,7 @@ def test_it_is_fetched_once_checked_and_kept(server, tmp_path):
     assert asked == ["/some/w.safetensors"]
     found = local(network(url), str(tmp_path))
     assert torch.isfinite(create("resnet8", 10, 32, found.weights)(torch.zeros(1, 3, 32, 32))).all()
-    (file,) = (tmp_path / "weights").iterdir()
+    (file,) = (tmp_path / "weights").glob("*.safetensors")
     assert file.read_bytes() == CONTENT
     marked = replace(network(url), weights=network(url).weights + "#backbone")
     assert local(marked, str(tmp_path)).weights == f"{file}#backbone"
@@ -69,11 +75,11 @@ def test_another_file_is_refused_and_not_kept(server, tmp_path):
     other = network(url, sha256="0" * 64)
     with pytest.raises(UserError, match=f"has sha256 {DIGEST}, not 0000"):
         download(other, str(tmp_path), print)
-    assert list((tmp_path / "weights").iterdir()) == []
+    assert list((tmp_path / "weights").glob("[!.]*")) == []
     with pytest.raises(UserError, match="need `sha256`"):
         download(network(url, sha256=""), str(tmp_path), print)
     download(network(url), str(tmp_path), print)
-    (file,) = (tmp_path / "weights").iterdir()
+    (file,) = (tmp_path / "weights").glob("*.safetensors")
     file.write_bytes(b"damaged")
     with pytest.raises(UserError, match="is not the file with sha256"):
         local(network(url), str(tmp_path))
@@ -94,6 +100,39 @@ def test_a_hub_name_is_a_file_of_the_hub(server, tmp_path, monkeypatch):
     for name in ("hf://timm/resnet8.a1/w.safetensors", "hf://timm/resnet8.a1@v2/sub/w.safetensors"):
         download(Network(name="resnet8", weights=name, sha256=DIGEST), str(tmp_path / name[-20:]), print)
     assert asked == ["/timm/resnet8.a1/resolve/main/w.safetensors", "/timm/resnet8.a1/resolve/v2/sub/w.safetensors"]
+
+
+def test_a_file_by_url_is_kept_and_checked_like_any_other(tmp_path):
+    (tmp_path / "of them").mkdir()
+    file = tmp_path / "of them" / "w.safetensors"
+    file.write_bytes(CONTENT)
+    named = Network(name="resnet8", weights=file.as_uri(), sha256=DIGEST)
+    found = local(named, str(tmp_path / "root"), may_download=True)
+    assert Path(found.weights).parent == tmp_path / "root" / "weights"
+    assert Path(found.weights).read_bytes() == CONTENT
+    with pytest.raises(UserError, match="could not be downloaded: .*nothing"):
+        download(replace(named, weights=f"{tmp_path.as_uri()}/nothing"), str(tmp_path / "other"))
+
+
+def test_several_processes_of_a_node_download_once(server, tmp_path):
+    url, asked = server
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: local(network(url), str(tmp_path), may_download=True).weights, range(4)))
+    assert len(set(found)) == 1 and asked == ["/some/w.safetensors"]
+
+
+def test_a_run_downloads_what_its_recipe_allows(server, tmp_path, monkeypatch):
+    url, asked = server
+    monkeypatch.chdir(tmp_path)
+    teacher = Pretrained(network=network(url), mean=(0.5,) * 3, std=(0.5,) * 3)
+    data = replace(digits.data, root=str(tmp_path / "data"))
+    recipe = replace(digits, method=KD.Config(), teachers=Teachers(sources=(teacher,)), data=data)
+    recipe = replace(recipe, epochs=0.1, workers=0, wandb=WandB(mode="disabled"))
+    with pytest.raises(UserError, match="--data.download"):
+        raykd.train(recipe, name="by-url", show=False)
+    allowed = replace(recipe, data=replace(data, download=True))
+    assert raykd.train(allowed, name="by-url", show=False).result["status"] == "finished"
+    assert asked == ["/some/w.safetensors"]
 
 
 def test_data_prepare_downloads_a_recipes_weights(server, tmp_path, monkeypatch, capsys):

@@ -41,6 +41,11 @@ def check(name, size):
     assert {feature: tuple(x.shape[1:]) for feature, x in output.features.items()} == network.shapes
     assert all(len(network.shapes[stage]) == 3 for stage in network.stages) and len(network.shapes["pooled"]) == 1
 
+    first = network.stages[:1]
+    alone = network.output(images, first)
+    torch.testing.assert_close(alone.logits, whole, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(alone.features[stage], output.features[stage]) for stage in first)
+
     reordered = copy.deepcopy(network)
     select_classes(reordered, ((6,), (0,), (3,)))
     torch.testing.assert_close(reordered(images), whole[:, [6, 0, 3]], rtol=1e-4, atol=1e-5)

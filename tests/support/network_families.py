@@ -1,5 +1,7 @@
 """The smallest network of each family of timm and torchvision, with a side of images that it can take."""
 
+from typing import Any
+
 SMALL = {
     "timm:cait_xxs24_224": 64,
     "timm:coat_tiny": 64,
@@ -73,6 +75,8 @@ SMALL = {
 }
 
 LARGE = {
+    "timm:deepseek_vit_412m": 56,
+    "timm:gemma4_vit_167m": 64,
     "timm:halonet_h1": 256,
     "timm:beit_base_patch16_224": 64,
     "timm:convmixer_768_32": 64,
@@ -115,7 +119,27 @@ LARGE = {
     "torchvision:convnext_tiny": 64,
     "torchvision:maxvit_t": 224,
     "torchvision:swin_t": 64,
+    "torchvision:swin_v2_t": 64,
     "torchvision:vit_b_32": 64,
     "torchvision:vgg11_bn": 64,
 }
 """Of more than thirteen million parameters, or slow."""
+
+OWN = "tests.extension.examples.own_network:TwoStages"
+ELSEWHERE = {OWN: 32, "hf:vit": 32}
+"""A network of one's own, and one of transformers."""
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "timm:deepseek_vit_412m": {"depth": 4, "embed_dim": 64},
+    "timm:gemma4_vit_167m": {"depth": 4, "embed_dim": 64},
+    "hf:vit": {
+        "hidden_size": 32,
+        "patch_size": 8,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    },
+}
+"""What makes those small whose smallest is not."""
+
+STAGES = {OWN: ("one", "two")}

@@ -1,15 +1,14 @@
 """What a recipe for one's own images is going to say: measured on the images, or chosen by their number and size."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from raykd import UserError
 from raykd.api.new import methods
+from raykd.api.new.source import source_of
 from raykd.api.new.wanted import Wanted
 from raykd.data.config import Data, Prepared, Source
 from raykd.data.storage.header import open_header
@@ -77,26 +76,6 @@ def choose(wanted: Wanted, progress: Tick, download: bool) -> Choices:
         warmup_steps=max(1, epochs * steps // 20),
         smallest=smallest_class(prepared),
     )
-
-
-def source_of(word: str) -> Source:
-    """The source that a folder, a file or a data set's name means; raises UserError."""
-    from raykd.data.sources import ALL, ImageFolder, Npz, Table
-
-    path = Path(word).expanduser()
-    if path.is_dir():
-        return ImageFolder(path=word)
-    if path.is_file():
-        return Npz(path=word) if path.suffix == ".npz" else Table(path=word)
-    known: dict[str, Any] = {source.name: source for source in ALL}
-    try:
-        source: Source = known[word]()
-        return source
-    except KeyError:
-        raise UserError(f"--data {word}: no such folder or file, nor a data set of `raykd list datasets`") from None
-    except TypeError as error:
-        missing = re.findall(r"'(\w+)'", str(error))
-        raise UserError(f"--data {word}: it needs {', '.join(missing)}, so write the recipe by hand") from None
 
 
 def is_run(word: str) -> bool:

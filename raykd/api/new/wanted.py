@@ -10,7 +10,8 @@ class Wanted:
     """The recipe to write."""
 
     data: str
-    """Folder of images, a table (.csv, .tsv, .parquet, .txt), an .npz file, or the name of a data set."""
+    """Folder of images or of shards, a table (.csv, .tsv, .parquet, .txt), an .npz or .tar file or a pattern of such,
+    or the name of a data set."""
     student: str
     """Student network: one of `raykd list models`, such as timm:mobilenetv3_small_050."""
     teacher: str = ""

@@ -15,6 +15,8 @@ from raykd.data.reading.labels import number_labels
 from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.fields import Fraction
 
+ALLOW = "allow downloads: --download of `raykd data prepare`, --data.download of others"
+
 
 def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **settings: Any) -> Any:
     """One split of a torchvision data set; raises UserError where it is not there."""
@@ -28,7 +30,7 @@ def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **
     try:
         return known(str(folder), **settings)
     except (RuntimeError, OSError) as error:
-        advice = "put it there" if download else "put it there, or add --download"
+        advice = "put it there" if download else f"put it there, or {ALLOW}"
         raise UserError(f"{kind} is not in {folder} ({error}): {advice}") from None
 
 
@@ -256,5 +258,5 @@ def _open_huggingface(name: str, cache: Path, download: bool) -> Any:
         with _offline(not download):
             return datasets.load_dataset(name, cache_dir=str(cache), download_config=config)
     except (OSError, ValueError) as error:
-        advice = "check its name" if download else "save it to a folder, or add --download"
+        advice = "check its name" if download else f"save it to a folder, or {ALLOW}"
         raise UserError(f"{name} is not in {cache} ({str(error).splitlines()[0]}): {advice}") from None

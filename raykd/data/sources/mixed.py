@@ -48,6 +48,6 @@ class Mixed(Source):
         return (*self.labelled.paths(), *self.unlabelled.paths())
 
     def open(self, root: Path, download: bool) -> Splits:
-        splits, more = self.labelled.open(root, download), self.unlabelled.open(root, download).train
-        extra = Examples([NONE] * len(more.labels), more.read, more.name)
-        return splits._replace(train=concatenate(splits.train, extra))
+        splits, more = self.labelled.open(root, download), self.unlabelled.open(root, download)
+        extra = Examples([NONE] * len(more.train.labels), more.train.read, more.train.name)
+        return splits._replace(train=concatenate(splits.train, extra), notes=(*splits.notes, *more.notes))

@@ -54,15 +54,17 @@ class WebDataset(Source):
         return tuple(found) or (Path(self.path).expanduser(),)
 
     def open(self, root: Path, download: bool) -> Splits:
-        (train, raw), (tested, beside) = self._split(self.path), self._split(self.test) if self.test else ([], [])
+        notes: list[str] = []
+        train, raw = self._split(self.path, notes)
+        tested, beside = self._split(self.test, notes) if self.test else ([], [])
         classes, *numbers = number_labels(numerals(raw), numerals(beside), self.classes, self.path)
-        examples = _examples(train, numbers[0])
+        splits = Splits(classes, _examples(train, numbers[0]), _examples(tested, numbers[1]))
         if not self.test:
-            return split_off_test(classes, examples, self.test_share, self.path)
-        return Splits(classes, examples, _examples(tested, numbers[1]))
+            splits = split_off_test(classes, splits.train, self.test_share, self.path)
+        return splits._replace(notes=(*splits.notes, *notes))
 
-    def _split(self, pattern: str) -> tuple[list[Member], list[str | None]]:
-        """Images of the shards in their order, and the text of the label of each."""
+    def _split(self, pattern: str, notes: list[str]) -> tuple[list[Member], list[str | None]]:
+        """Images of the shards in their order, and the text of the label of each; notes get what was left out."""
         images, labels, left = [], [], 0
         for shard in matching(pattern):
             for parts in samples(shard):
@@ -74,6 +76,8 @@ class WebDataset(Source):
                 labels.append(self._label(parts, image))
         if not images:
             raise UserError(f"{pattern} matches no shard with an image ({left} samples have none): data.source.path")
+        if left:
+            notes.append(f"left out of {pattern}: {left:,} samples without an image")
         return images, labels
 
     def _label(self, parts: dict[str, Member], image: Member) -> str | None:

@@ -48,7 +48,7 @@ def prepare(data: Data, *, download: bool = False, skip_corrupt: bool = False, p
             clear_parts(folder.parent)
             with FileLock(f"{folder}.lock"):
                 if not (folder / "manifest.json").exists():
-                    _write(folder, data, download, skip_corrupt, progress)
+                    _write(folder, data, download or data.download, skip_corrupt, progress)
         except OSError as error:  # no permission, no space, no such device: corrupt images are told apart before
             raise UserError(f"data.root {data.root}: {error.strerror}: {error.filename}; choose another") from None
     return _read(folder, data)

@@ -30,6 +30,8 @@ def callable_of(name: str) -> Any:
         found = getattr(importlib.import_module(module), path, None)
     except (Exception, SystemExit) as error:  # the user's code: any error is shown to the user as one line
         raise UserError(f"network {name!r}: {module} fails to import: {type(error).__name__}: {error}") from error
-    if not callable(found) or getattr(found, "__module__", module) != module:
-        raise UserError(f"network {name!r}: {module} defines no callable {path!r}")
+    home = getattr(found, "__module__", module)
+    if not callable(found) or home != module:
+        elsewhere = f" itself (it is from {home}): write a function that calls it" if callable(found) else ""
+        raise UserError(f"network {name!r}: {module} defines no callable {path!r}{elsewhere}")
     return found

@@ -1,36 +1,48 @@
 """Weights that a recipe names by URL: downloaded once on request, verified by their hash, and stored.
 
-`https://HOST/FILE`, or `hf://ORG/REPO/FILE` (`hf://ORG/REPO@REVISION/FILE`) of Hugging Face's hub.
+`https://HOST/FILE`, `file:///FOLDER/FILE`, or `hf://ORG/REPO/FILE` (`hf://ORG/REPO@REVISION/FILE`) of Hugging Face's
+hub.
 """
 
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from filelock import FileLock
 
 from raykd import UserError
 from raykd.models.config import Network
 
 BACKBONE = "#backbone"
+SCHEMES = ("https://", "http://", "file://", "hf://")
 CHUNK = 1 << 20
 
 
 def is_remote(network: Network) -> bool:
-    return network.weights.startswith(("https://", "http://", "hf://"))
+    return network.weights.startswith(SCHEMES)
 
 
-def local(network: Network, root: str) -> Network:
+def local(network: Network, root: str, may_download: bool = False) -> Network:
     """The same network with its weights' file below the folder `root`, if it names a URL.
 
-    Raises UserError where the file is not there, or is another one than its hash says.
+    may_download: fetch the file if it is not there. Raises UserError where it is not, or is another one than its hash
+    says.
     """
     if not is_remote(network):
         return network
+    if may_download:
+        download(network, root)
     path = local_path(network, root)
     if not path.is_file():
-        raise UserError(f"{network.weights} is not in {path.parent}: `raykd data prepare RECIPE --download` fetches it")
+        raise UserError(
+            f"{network.weights} is not in {path.parent}: `raykd data prepare RECIPE --download` fetches it, and with "
+            "--data.download each node fetches what it lacks"
+        )
     if _hash(path) != network.sha256.lower():
         raise UserError(f"{path} is not the file with sha256 {network.sha256}: delete it and download it again")
     return replace(network, weights=f"{path}{BACKBONE if network.weights.endswith(BACKBONE) else ''}")
@@ -44,17 +56,27 @@ def local_path(network: Network, root: str) -> Path:
     return Path(root).expanduser() / "weights" / f"{network.sha256[:12].lower()}-{name}"
 
 
-def download(network: Network, root: str, say: Callable[[str], None]) -> None:
+def download(network: Network, root: str, say: Callable[[str], None] = lambda line: None) -> None:
     """Fetch the weights of a network that names a URL, unless they are there; the file appears whole or not at all.
 
+    Safe for concurrent calls: one process downloads, the others of its node wait for it.
     Raises UserError where it can't be had, or is another one than its hash says.
     """
     if not is_remote(network) or (path := local_path(network, root)).is_file():
         return
     url = _url(network.weights.removesuffix(BACKBONE))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not path.is_file():
+                say(f"downloading {network.weights}")
+                _fetch_checked(network, url, path)
+    except OSError as error:
+        raise UserError(f"data.root {root}: {error.strerror}: {error.filename}; choose another") from None
+
+
+def _fetch_checked(network: Network, url: str, path: Path) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    say(f"downloading {network.weights}")
     try:
         digest = _fetch(url, partial)
         if digest != network.sha256.lower():
@@ -66,18 +88,29 @@ def download(network: Network, root: str, say: Callable[[str], None]) -> None:
 
 def _fetch(url: str, path: Path) -> str:
     """Download a URL to a file; returns its SHA-256."""
-    import requests
-
     digest = hashlib.sha256()
     try:
-        with requests.get(url, stream=True, timeout=60) as answer, open(path, "wb") as file:
-            answer.raise_for_status()
-            for part in answer.iter_content(CHUNK):
+        with open(path, "wb") as file:
+            for part in _parts(url):
                 digest.update(part)
                 file.write(part)
-    except (requests.RequestException, OSError) as error:
+    except OSError as error:  # those of requests as well
         raise UserError(f"{url} could not be downloaded: {' '.join(str(error).split())[:200]}") from error
     return digest.hexdigest()
+
+
+def _parts(url: str) -> Iterator[bytes]:
+    """The bytes of a URL's file."""
+    if url.startswith("file://"):
+        with open(url2pathname(urlparse(url).path), "rb") as file:
+            while part := file.read(CHUNK):
+                yield part
+        return
+    import requests
+
+    with requests.get(url, stream=True, timeout=60) as answer:
+        answer.raise_for_status()
+        yield from answer.iter_content(CHUNK)
 
 
 def _url(name: str) -> str:

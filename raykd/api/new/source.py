@@ -1,0 +1,74 @@
+"""Which source reads what `raykd new --data` names: a folder, a file, files by a pattern, or a data set."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from raykd import UserError
+from raykd.data.config import Source
+
+TRAIN = ("train", "training")
+TEST = ("val", "valid", "validation", "test", "testing")
+
+
+def source_of(word: str) -> Source:
+    """The source with its test split, where one is beside the training images; raises UserError where there is none."""
+    from raykd.data.sources.tables import matching
+
+    path = Path(word).expanduser()
+    if path.is_dir():
+        return _in_folder(path.absolute())
+    files = list(matching(word))
+    return _in_files(word, files[0].suffix.lower()) if files else _named(word)
+
+
+def _in_folder(path: Path) -> Source:
+    """Shards or tables named train* and val* or test*, or images in folders."""
+    from raykd.data.sources import ImageFolder, Table, TFRecord, WebDataset
+
+    for suffix, kind in ((".tar", WebDataset), (".parquet", Table)):
+        train, test = (_pattern(path, names, f"*{suffix}") for names in (TRAIN, TEST))
+        if train:
+            return kind(path=train, test=test)
+    if _pattern(path, TRAIN, "*tfrecord*"):
+        return TFRecord(path=str(path), test=Path(_pattern(path, TEST, "*tfrecord*")).name)
+    folders = [entry.name for entry in sorted(path.iterdir()) if entry.is_dir()]
+    train, test = (_first(folders, names) for names in (TRAIN, TEST))
+    return ImageFolder(path=str(path), train=train or ImageFolder.train, test=test or ImageFolder.test)
+
+
+def _pattern(path: Path, names: Sequence[str], rest: str) -> str:
+    """The first of some beginnings that names files of a folder, as a pattern; empty where none does."""
+    return next((str(path / f"{name}{rest}") for name in names if any(path.glob(f"{name}{rest}"))), "")
+
+
+def _first(folders: Sequence[str], names: Sequence[str]) -> str:
+    return next((folder for name in names for folder in folders if folder.lower() == name), "")
+
+
+def _in_files(word: str, suffix: str) -> Source:
+    from raykd.data.sources import Npz, Table, WebDataset
+
+    if suffix == ".beton":
+        raise UserError(
+            f"--data {word}: files of FFCV come without mean, deviation and names of classes, so write the recipe by "
+            "hand, with Beton(train=…, test=…)"
+        )
+    kind = {".npz": Npz, ".tar": WebDataset}.get(suffix, Table)
+    source: Source = kind(path=str(Path(word).expanduser().absolute()))
+    return source
+
+
+def _named(word: str) -> Source:
+    from raykd.data.sources import ALL
+
+    known: dict[str, Any] = {source.name: source for source in ALL}
+    try:
+        source: Source = known[word]()
+        return source
+    except KeyError:
+        raise UserError(f"--data {word}: no such folder or file, nor a data set of `raykd list datasets`") from None
+    except TypeError as error:
+        missing = re.findall(r"'(\w+)'", str(error))
+        raise UserError(f"--data {word}: it needs {', '.join(missing)}, so write the recipe by hand") from None
