@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from raykd.launch.cluster.signals import at_once
 from raykd.models.weights.downloads import download
 from raykd.recipe import Recipe
 from raykd.recipe.load import load, networks_of, parse
+from raykd.recipe.shipped import path_of
 from raykd.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -58,10 +60,10 @@ def run(arguments: Sequence[str]) -> int:
         return clean(arguments[1:])
     if len(arguments) < 2 or arguments[0] != "prepare":
         raise UserError(
-            "raykd data prepare RECIPE|SOURCE [--to DIR] [--download] [--skip-corrupt] [--field VALUE …], "
+            "raykd data prepare RECIPE|SOURCE|FOLDER [--to DIR] [--download] [--skip-corrupt] [--field VALUE …], "
             "or raykd data teach RECIPE [--field VALUE …], or raykd data clean [--keep-gb N]"
         )
-    recipe = arguments[1].endswith(".py") or "/" in arguments[1]
+    recipe = _is_recipe(arguments[1])
     chosen, data = _of_recipe(arguments) if recipe else _of_source(arguments)
     console = Terminal()
     if chosen.download and recipe:
@@ -121,15 +123,26 @@ def _of_recipe(arguments: Sequence[str]) -> tuple[Options, Data]:
     return chosen, replace(chosen.data, root=chosen.to or chosen.data.root)
 
 
+def _is_recipe(word: str) -> bool:
+    """Whether a word names a recipe, as far as its form says: not a source, nor a folder, a file or a pattern."""
+    if word.endswith(".py") or path_of(word):
+        return True
+    return "/" in word and not (Path(word).expanduser().exists() or set("*?[") & set(word))
+
+
 def _of_source(arguments: Sequence[str]) -> tuple[Options, Data]:
+    from raykd.api.new.source import has_files, source_of
     from raykd.data.sources import ALL
 
     known = {source.name: source for source in ALL}
-    if arguments[1] not in known:
+    there = arguments[1] not in known and has_files(arguments[1])
+    if arguments[1] not in known and not there:
         raise UserError(f"no recipe and no source named {arguments[1]!r}; sources are {', '.join(known)}")
-    source = known[arguments[1]]
+    found: Any = source_of(arguments[1]) if there else None
+    source = type(found) if there else known[arguments[1]]
     kind = make_dataclass("OfThisSource", [("source", source, field())], bases=(OfSource,), frozen=True, kw_only=True)
-    chosen: Any = parse(kind, MISSING_NONPROP, arguments[2:], "raykd data prepare", source.description)
+    default = kind(source=found) if there else MISSING_NONPROP
+    chosen: Any = parse(kind, default, arguments[2:], "raykd data prepare", source.description)
     places: dict[str, Any] = {"root": chosen.to} if chosen.to else {}
     nothing: dict[str, Any] = {"image_size": 1}  # needed for reading, not for writing
     return chosen, Data(source=chosen.source, encoding=chosen.encoding, **nothing, **places)

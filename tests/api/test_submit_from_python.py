@@ -1,5 +1,7 @@
 """What a job is packed with, without a cluster."""
 
+import http.server
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import raykd
 from raykd.api.jobs import Request, _packed, check, check_sources
 from raykd.api.starting import loaded_as
+from raykd.launch.jobs.submit import connect
 from raykd.recipe.load import load
 
 
@@ -75,3 +78,39 @@ def test_credentials_do_not_travel_with_a_recipe(recipe, place):
         check_sources(sources, shared)
     assert ("mine.py" in str(refused.value)) == (place == "module") and "SECRET" not in str(refused.value)
     check_sources({"mine.py": "DATA = 1"}, recipe)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("127.0.0.1:8265", "is not an http"),
+        ("http://127.0.0.1:1", "nothing answers there"),
+        ("http://:8265", "nothing answers there"),
+        ("http://127.0.0.1:eight", "nothing answers there"),
+    ],
+)
+def test_an_address_without_a_cluster_is_one_line(recipe, address, says):
+    with pytest.raises(raykd.UserError, match=says) as caught:
+        raykd.submit(recipe, address=address, name="mine", show=False)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(404, b""), (500, b"down"), (200, b"<html>"), (200, b"{}"), (200, b'{"ray_version": ""}')]
+)
+def test_another_server_is_one_line(status, answer):
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(raykd.UserError, match="no usable Ray job server at http://127.0.0.1") as caught:
+            connect(f"http://127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+    assert "\n" not in str(caught.value)

@@ -35,6 +35,17 @@ def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):
     assert error.count("\n") == 1 and message.rstrip(".*") in error
 
 
+def test_a_folder_is_a_source(tmp_path, capsys, monkeypatch):
+    from test_sources import imagefolder
+
+    imagefolder(tmp_path / "source", None)
+    (tmp_path / "source" / "val").rename(tmp_path / "source" / "test")
+    monkeypatch.chdir(tmp_path)
+    for word in ("source", "./source", f"{tmp_path}/source"):
+        assert main(["data", "prepare", word, "--to", str(tmp_path / "to"), "--encoding.mode", "raw"]) == 0
+    assert "test: " in capsys.readouterr().out and len(list((tmp_path / "to").glob("*/test.beton"))) == 1
+
+
 def test_corrupt_images_are_skipped_on_request(tmp_path, capsys):
     from test_sources import imagefolder
 

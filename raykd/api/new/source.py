@@ -1,4 +1,4 @@
-"""Which source reads what `raykd new --data` names: a folder, a file, files by a pattern, or a data set."""
+"""Which source reads what a user names: a folder, a file, files by a pattern, or a data set."""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +10,13 @@ from raykd.data.config import Source
 
 TRAIN = ("train", "training")
 TEST = ("val", "valid", "validation", "test", "testing")
+
+
+def has_files(word: str) -> bool:
+    """Whether a word names a folder, a file, or files by a pattern."""
+    from raykd.data.sources.tables import matching
+
+    return Path(word).expanduser().is_dir() or any(matching(word))
 
 
 def source_of(word: str) -> Source:

@@ -74,9 +74,11 @@ class ImageFolder(Source):
         names = subfolders(base, Skipped(base))
         plain = any(pictures_directly(base / name) for name in names)
         if self.train != "train" or not plain or any(name.lower() in NO_CLASSES for name in names):
+            loose = "; the images in it itself have no class: see `raykd list datasets`, images and mixed"
             raise UserError(
                 f"{train} is missing: data.source.path is a folder with {self.train}/CLASS, perhaps {self.test}/CLASS "
                 "(other names: data.source.train, test), or with the classes' folders themselves"
+                + (loose if pictures_directly(base) else "")
             )
         return base, None
 

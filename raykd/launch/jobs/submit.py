@@ -17,7 +17,9 @@ from urllib.parse import urlparse
 import raykd
 from raykd import UserError
 from raykd.launch.cluster import connection as cluster
+from raykd.output import masked
 
+PATIENCE = 15  # seconds that a job server has for its first answer
 STOP_SECONDS = 60  # between a job's SIGTERM and its SIGKILL, for the last checkpoint; Ray's default of 3 s is too short
 WANDB_RUN = re.compile(r"https?://\S+/runs/[\w-]+")
 
@@ -58,13 +60,24 @@ def connect(address: str) -> Any:
 
     logging.disable(logging.INFO)  # Ray's job loggers set their own, verbose level
     try:
+        _expect_answer(address)
         client = JobSubmissionClient(address)
         client.list_jobs()
-    except (ConnectionError, RuntimeError, RayError) as error:
-        line = str(error).strip().splitlines()[0][:200]
+    except (OSError, RuntimeError, RayError, ValueError, KeyError) as error:  # the last two: what no Ray would answer
+        line = " ".join(str(error).split())[:200] or type(error).__name__
         hint = "Is the tunnel open, and RAY_AUTH_TOKEN the cluster's?"
-        raise UserError(f"no usable Ray job server at {address}: {line}. {hint}") from None
+        raise UserError(f"no usable Ray job server at {masked(address)}: {line}. {hint}") from None
     return client
+
+
+def _expect_answer(address: str) -> None:
+    """Raise ConnectionError if nothing answers at the address; Ray's client would wait for it without a limit."""
+    import requests
+
+    try:
+        requests.get(address, timeout=PATIENCE)
+    except requests.RequestException as error:
+        raise ConnectionError(f"nothing answers there ({type(error).__name__})") from None
 
 
 def submit(client: Any, job: Job, folder: Path) -> str:
