@@ -147,6 +147,8 @@ def test_images_without_labels_beside_classes_or_without_them(tmp_path):
     mixed = s.Mixed(labelled=s.ImageFolder(path=str(tmp_path)), unlabelled=s.Images(path=str(tmp_path / "more")))
     assert read(opened(mixed).train) == [(0, 0), (1, 1), (4, -1), (5, -1)]
     assert read(opened(mixed).test) == [(2, 0), (3, 1)]
+    (tmp_path / "more" / "notes.txt").touch()
+    assert opened(mixed).notes == (f"left out of {tmp_path}/more: 1 no images (.txt)",)
 
 
 def test_a_list_of_paths_without_labels(tmp_path):
