@@ -10,14 +10,14 @@ import torchvision
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
 from raykd.models.heads import select_classes
-from tests.support.network_families import LARGE, SMALL
+from tests.support.network_families import LARGE, OPTIONS, SMALL
 
 
 def library_model(name, size):
     library, _, inner = name.partition(":")
     if library == "timm":
         sized = {"img_size": size} if timm.get_pretrained_cfg(inner).fixed_input_size else {}
-        return timm.create_model(inner, num_classes=7, **sized)
+        return timm.create_model(inner, num_classes=7, **sized, **OPTIONS.get(name, {}))
     more = {"aux_logits": False, "init_weights": True} if inner in ("googlenet", "inception_v3") else {}
     more |= {"image_size": size} if inner.startswith("vit") else {}
     more |= {"input_size": (size, size)} if inner == "maxvit_t" else {}
@@ -27,7 +27,7 @@ def library_model(name, size):
 @torch.no_grad()
 def check(name, size):
     torch.manual_seed(0)
-    network = create(name, 7, size).eval()
+    network = create(name, 7, size, options=OPTIONS.get(name, {})).eval()
     torch.manual_seed(0)
     library = library_model(name, size).eval()
     own, theirs = network.model.state_dict(), library.state_dict()
@@ -64,9 +64,18 @@ def test_large_ones_are_too(name, size):
 
 
 def test_no_family_of_timm_is_missing():
-    """Every module of timm that defines networks has one here, but for those too large to be built in a test."""
+    """Every module of timm that defines networks has one here."""
     from timm.models._registry import _model_to_module
 
     covered = {_model_to_module[name.partition(":")[2]] for name in SMALL | LARGE if name.startswith("timm:")}
     missing = {_model_to_module[name] for name in timm.list_models()} - covered
-    assert missing <= {"deepseek_vit", "gemma4_vit"}, f"no network of timm's {missing}"
+    assert not missing, f"no network of timm's {missing}"
+
+
+def test_no_family_of_torchvision_is_missing():
+    def module_of(name):
+        return torchvision.models.get_model_builder(name).__module__
+
+    covered = {module_of(name.partition(":")[2]) for name in SMALL | LARGE if name.startswith("torchvision:")}
+    missing = {module_of(name) for name in torchvision.models.list_models(module=torchvision.models)} - covered
+    assert not missing, f"no network of torchvision's {missing}"

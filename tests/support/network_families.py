@@ -11,6 +11,7 @@ SMALL = {
     "timm:cs3darknet_focus_s": 64,
     "timm:csatv2": 64,
     "timm:cspnext_tiny": 64,
+    "timm:deepseek_vit_412m": 56,
     "timm:deit_tiny_patch16_224": 64,
     "timm:densenet121": 64,
     "timm:dla46x_c": 64,
@@ -25,6 +26,7 @@ SMALL = {
     "timm:fasternet_t0": 64,
     "timm:fastvit_t8": 64,
     "timm:gcvit_xxtiny": 64,
+    "timm:gemma4_vit_167m": 64,
     "timm:ghostnet_050": 64,
     "timm:gmlp_ti16_224": 64,
     "timm:hardcorenas_b": 64,
@@ -75,8 +77,6 @@ SMALL = {
 }
 
 LARGE = {
-    "timm:deepseek_vit_412m": 56,
-    "timm:gemma4_vit_167m": 64,
     "timm:halonet_h1": 256,
     "timm:beit_base_patch16_224": 64,
     "timm:convmixer_768_32": 64,
