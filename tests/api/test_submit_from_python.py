@@ -55,6 +55,18 @@ def test_every_module_of_raykd_is_sent(tmp_path, monkeypatch):
     assert modules == {path.relative_to(sent) for path in sent.rglob("*.py") if "recipes" not in path.parts}
 
 
+def test_a_study_is_sent_by_its_name(recipe, monkeypatch):
+    sent = []
+    monkeypatch.setattr("raykd.launch.jobs.submit.connect", lambda address: None)
+    monkeypatch.setattr("raykd.launch.jobs.submit.submit", lambda client, job, folder: sent.append(job) or "id")
+    more = {"address": "http://127.0.0.1:8265", "command": "study", "wait": False, "show": False}
+    assert raykd.submit("studies/crd", storage="/runs", wandb_key="cluster", **more).id == "id"
+    words = "python -m raykd study studies/crd --name studies/crd --storage /runs"
+    assert [job.entrypoint for job in sent] == [words]
+    with pytest.raises(raykd.UserError, match="needs the path of a study's file"):
+        raykd.submit(recipe, name="mine", **more)
+
+
 def test_a_search_made_in_python_is_refused(recipe, tmp_path):
     search = replace(recipe, search=raykd.Search(space={"epochs": None}))
     with pytest.raises(raykd.UserError, match="write the recipe into a file"):
