@@ -25,7 +25,7 @@ class Case:
 
     def build(self, create: Callable[[str], Staged], teachers: list[Staged], batch: int = 64) -> Distiller:
         distiller = self.config.with_batch_size(batch).build(lambda: create(self.student), teachers)
-        distiller.see_training_labels(torch.arange(64) % 10)
+        distiller.set_training_labels(torch.arange(64) % 10)
         return distiller
 
 
