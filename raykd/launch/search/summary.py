@@ -72,6 +72,8 @@ class Summary:
         if not folder.exists(FILE):
             return self
         here, stored = json.loads(self._text()), {"repeats": 1} | folder.read_json(FILE)  # once there were no repeats
+        if not {*SAME, "seconds"} <= stored.keys():
+            raise UserError(f"{folder}/{FILE} was changed or damaged: give this search another --name")
         if "version" not in stored:
             stored["base"] = of_earlier_version(stored["base"], here["base"])
         differing = differences({key: stored[key] for key in SAME}, {key: here[key] for key in SAME})
