@@ -12,6 +12,8 @@ from raykd.runs.results import Evaluation, Result, TeacherAccuracy, read_evaluat
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
+ALONE = ("supervised", "alone")  # in the names of runs of a student without a teacher
+
 
 class Row(NamedTuple):
     """A row of the table as text; directory: empty if it has none."""
@@ -65,11 +67,14 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
 
     group = name.rpartition("/")[0]
     beside = Folder(storage) / group
-    alone = f"{group}/supervised" if group else "supervised"
-    how = f"run raykd train {alone}" if path_of(alone) else f"train it with Supervised.Config() as {alone}"
+    alone = f"{group}/supervised"
+    own = f"train the recipe with method=Supervised.Config() and --name {name}_alone"
+    how = f"run raykd train {alone}" if path_of(alone) else own
     hint = f"to compare with the student trained alone, {how}"
-    for sibling in [sibling for sibling in beside.names() if "supervised" in sibling.lower()]:
-        other = beside / sibling
+    for sibling in beside.names():
+        if not any(word in sibling.lower() for word in ALONE):
+            continue
+        other, place = beside / sibling, f"{group}/{sibling}".lstrip("/")
         try:
             result = read_result(other)
             if result is None or (result.status, result.method) != ("finished", "Supervised"):
@@ -79,7 +84,7 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
             continue
         if not differing:
             return other, ""
-        hint = f"{group}/{sibling}, trained alone, differs in {', '.join(differing)}: train it with the same settings"
+        hint = f"{place}, trained alone, differs in {', '.join(differing)}: train it with the same settings"
     return None, hint
 
 

@@ -26,15 +26,15 @@ from raykd import (
     Train,
 )
 
-# What one usually changes.
-TEACHER = Network(name="timm:resnet18")  # weights="pretrained" starts from its library's weights, once downloaded
+# Settings that are usually changed.
+TEACHER = Network(name="timm:resnet18")  # weights="pretrained" starts from the library's weights, once downloaded
 STUDENT = Network(name="timm:mobilenetv3_small_050")
 EPOCHS = 60  # passes over the training images
 
 DATA = Data(
     source=ImageFolder(path="images"),
     image_size=96,
-    train=(RandomResizedCrop(area=(0.35, 1.0)), Flip()),  # without Flip() where left and right differ, as in text
+    train=(RandomResizedCrop(area=(0.35, 1.0)), Flip()),  # remove Flip() if left and right differ, as in text
     test=(Resize(size=110), CenterCrop()),
 )
 
@@ -46,7 +46,7 @@ alone = Recipe(
     batch_size=64,
     optimizer=AdamW(learning_rate=0.0007, weight_decay=0.05, decay_vectors=False),
     schedule=Cosine(warmup_steps=100),
-    # gpus_per_worker=1,  # on a machine with a GPU; on several or with several, workers=2 and more
+    # gpus_per_worker=1,  # with a GPU; with several GPUs also workers=2 or more
 )
 
 recipe = replace(

@@ -69,7 +69,7 @@ def coloured(screen: pyte.Screen) -> Text:
 
 def style(char: Char) -> Style:
     names = {"default": None, "brown": "yellow"}
-    colour = names.get(char.fg, char.fg)
+    colour = names.get(char.fg, char.fg.replace("bright", "bright_"))
     if colour is not None and len(colour) == 6 and all(digit in "0123456789abcdef" for digit in colour):
         colour = f"#{colour}"
     return Style(color=colour, bold=char.bold)

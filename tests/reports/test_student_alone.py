@@ -20,6 +20,15 @@ def test_the_same_student(tmp_path, recipe, find):
     assert found.place == str(alone) and hint == ""
 
 
+def test_a_recipe_of_ones_own_below_no_folder(tmp_path, recipe):
+    """As `raykd new` names them: mine.py and mine_alone.py."""
+    run = write_run(tmp_path, recipe("KD", 0), "mine")
+    found, hint = _student_alone(Folder(run), "mine", str(tmp_path))
+    assert found is None and hint.endswith("--name mine_alone")
+    alone = write_run(tmp_path, recipe("Supervised", 0), "mine_alone", method="Supervised")
+    assert _student_alone(Folder(run), "mine", str(tmp_path))[0].place == str(alone)
+
+
 def test_another_length_is_said(tmp_path, recipe, find):
     write_run(tmp_path / "digits", recipe("Supervised", 0, epochs=30), "supervised", method="Supervised")
     assert find() == (

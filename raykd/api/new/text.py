@@ -1,4 +1,4 @@
-"""The Python of a new recipe, with what one usually changes at its top."""
+"""The Python of a new recipe, with the settings that are usually changed at its top."""
 
 import dataclasses
 import json
@@ -16,13 +16,13 @@ TRAINED = """alone = Recipe(
     student={network},
     data=DATA,
     epochs=EPOCHS,
-    batch_size={batch_size},  # images of an update; half of it and {half_rate:g} as the rate need less memory
+    batch_size={batch_size},  # images per update; to save memory, halve it and use a learning rate of {half_rate:g}
     optimizer=AdamW(learning_rate={rate:g}, weight_decay=0.05, decay_vectors=False),
     schedule=Cosine(warmup_steps={warmup}),
 {machine})
 """
 MACHINE = """\
-    # gpus_per_worker=1,  # on a machine with a GPU; on several or with several, workers=2 and more
+    # gpus_per_worker=1,  # with a GPU; with several GPUs also workers=2 or more
     # precision=Precision(autocast="bfloat16"),  # on a GPU from 2020 or later
 """
 WITH_GPU = """\
@@ -67,7 +67,7 @@ def _docstring(to: Path, choices: Choices) -> str:
 def _top(choices: Choices) -> str:
     weights = ', weights="pretrained"' if choices.wanted.pretrained else ""
     comment = "" if weights else '  # weights="pretrained" starts from its library\'s weights'
-    lines = ["# What one usually changes."]
+    lines = ["# Settings that are usually changed."]
     teacher = choices.wanted.teacher
     if teacher and is_run(teacher):
         lines.append(f"TEACHER = Run(path={_quoted(Path(teacher).resolve())})")
@@ -94,7 +94,7 @@ def _data(choices: Choices) -> str:
 DATA = Data(
     source={_source(choices.source)},
     image_size={size},
-{measured}    train=({train}),  # without Flip() where left and right differ, as in text
+{measured}    train=({train}),  # remove Flip() if left and right differ, as in text
     test={test},
 )
 """
