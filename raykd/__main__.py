@@ -77,8 +77,9 @@ def guarded(command: Callable[[], int | None]) -> int:
     except OSError as error:
         if error.errno not in OUTSIDE:
             raise
-        where = f": {error.filename}" if error.filename else ""
-        return _complain(f"{error.strerror}{where}; make room there, or choose another place", 2)
+        where = f": {str(error.filename)[:300]}" if error.filename else ""
+        advice = "shorten it" if error.errno == errno.ENAMETOOLONG else "make room there, or choose another place"
+        return _complain(f"{error.strerror}{where}; {advice}", 2)
     except RuntimeError as error:
         if type(error).__name__ != "RunFailed":
             raise

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Interval, MaxLen, MinLen
 
 __all__ = [
+    "ClassNames",
     "Count",
     "Fraction",
     "Ge",
@@ -29,6 +30,7 @@ __all__ = [
     "Seed",
     "affects_result",
     "ascending",
+    "distinct",
     "no_effect",
     "squarable",
 ]
@@ -48,6 +50,8 @@ ascending = Rule("in ascending order", lambda values: list(values) == sorted(val
 # Losses multiply by T² and divide by it.
 squarable = Rule("of a size whose square float32 can hold", lambda value: value == 0 or 1e-18 <= abs(value) <= 1e18)
 
+distinct = Rule("different from one another", lambda values: len(set(values)) == len(values))
+
 Positive = Annotated[float, Gt(0), squarable]
 """Above 0."""
 NonNegative = Annotated[float, Ge(0), squarable]
@@ -62,6 +66,8 @@ NonNegativeInt = Annotated[int, Interval(ge=0, lt=2**31)]
 """0 or more."""
 Count = Annotated[int, Interval(ge=1, le=256)]
 """A number of things that each take memory, such as actors: 1 to 256."""
+ClassNames = Annotated[tuple[str, ...], distinct]
+"""Names of the classes 0, 1, …"""
 Pixels = Annotated[int, Interval(ge=0, lt=2**16)]
 """A length in pixels; sides of images are stored in 16 bits."""
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 # User and password of a URI. A password may hold an unquoted "/", as S3 keys do; a port before a path is none.
-CREDENTIALS = re.compile(r"""(?<=://)(?:[^/\s?#]+|[^/\s?#@:]+:(?!\d{1,5}[/?#])[^\s@"'<>]*)@""")
+CREDENTIALS = re.compile(r"""(?<=://)(?:[^/\s?#]+|[^/\s?#@:]+:(?!\d{1,5}[/?#])[^\s@"'<>]{0,200})@""")
 SECRET = r"(?i)(?<=[?&])([\w.-]*(?:key|secret|token|passw(?:or)?d|pwd|signature|sig|credentials?)=)"
 SECRETS = re.compile(SECRET + r"[^&\s]+")
 # The same in the literal URIs of a module's text: code that puts one together has quotes, braces or signs in between.

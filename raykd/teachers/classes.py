@@ -16,8 +16,13 @@ def positions_of(
     namings: the teacher's classes in order, in each of their naming schemes. renamed: the teacher's names of
     classes of the data, if they differ. Raises UserError, naming the difference, if no scheme has all of them.
     """
+    if not renamed and any(tuple(naming) == tuple(classes) for naming in namings):
+        return tuple((i,) for i in range(len(classes)))
     groups = [renamed.get(name, (name,)) for name in classes]
     wanted = [name for group in groups for name in group]
+    twice = [name for name in classes if list(classes).count(name) > 1][:1]
+    if twice:
+        raise UserError(f"teachers: the data has two classes named {twice[0]!r}, so no telling which {teacher} means")
     best: list[str] = wanted
     known: Sequence[str] = ()
     for naming in namings:

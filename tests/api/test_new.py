@@ -78,6 +78,15 @@ def test_it_runs_as_it_is_from_the_command_line(photos, home, capsys):
     assert isinstance(source, Run) and source.path == str(home / "runs/mine")
 
 
+def test_a_folders_name_runs_nothing_and_breaks_nothing(photos, home):
+    """It stands in the recipe as text: with quotes, backslashes, line breaks, and bytes that are not UTF-8."""
+    odd = home / 'a"""\nraise SystemExit(3)\n"""\\N#\udcff é'
+    odd.symlink_to(photos)
+    choices = new_recipe(home / "mine.py", Wanted(data=str(odd), student="resnet8", method="supervised"))
+    made = load(home / "mine.py")
+    assert made.recipe.data.source == choices.source and made.recipe.data.source.path == str(odd)
+
+
 @pytest.mark.parametrize(
     ("to", "changes", "says"),
     [

@@ -11,7 +11,9 @@ from test_sources import picture, save
 
 from raykd import UserError
 from raykd.data import sources as s
+from raykd.data.config import Data
 from raykd.data.reading.pictures import read_rgb
+from raykd.data.storage.prepare import prepare
 
 
 def stored(seed: int) -> bytes:
@@ -158,3 +160,124 @@ def test_a_list_of_paths_without_labels(tmp_path):
     source = s.Mixed(labelled=s.Digits(), unlabelled=s.Table(path=str(tmp_path / "list.txt")))
     splits = opened(source)
     assert splits.train.labels[-2:] == [-1, -1] and np.array_equal(read_rgb(splits.train.read(1348)), picture(2))
+
+
+def parquet(path, names, labels):
+    """A table of images 0, 1, … as `datasets` writes it, with the names of its own numbers."""
+    import datasets
+
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    images = [{"bytes": stored(i), "path": None} for i in range(len(labels))]
+    made = datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
+    made.to_parquet(str(path))
+    return made
+
+
+def test_each_table_counts_its_classes_in_its_own_order(tmp_path):
+    parquet(tmp_path / "train-0.parquet", ["cat", "dog", "owl"], [0, 1, 2])
+    parquet(tmp_path / "train-1.parquet", ["owl", "cat", "dog"], [1, -1, 2])
+    parquet(tmp_path / "test.parquet", ["owl", "cat"], [0, 1])
+    splits = opened(s.Table(path=str(tmp_path / "train-*.parquet"), test=str(tmp_path / "test.parquet")))
+    assert splits.classes == ("cat", "dog", "owl")
+    assert splits.train.labels == [0, 1, 2, 0, -1, 1] and splits.test.labels == [2, 0]
+    parquet(tmp_path / "test.parquet", ["owl", "bat"], [0, 1])
+    with pytest.raises(UserError, match="test.parquet has a class 'bat' that the files before it lack"):
+        opened(s.Table(path=str(tmp_path / "train-*.parquet"), test=str(tmp_path / "test.parquet")))
+
+
+def test_each_split_of_hugging_face_counts_its_classes_in_its_own_order(tmp_path):
+    import datasets
+
+    train = parquet(tmp_path / "a.parquet", ["cat", "dog"], [0, 1])
+    test = parquet(tmp_path / "b.parquet", ["dog", "cat"], [0, 1])
+    datasets.DatasetDict(train=train, test=test).save_to_disk(str(tmp_path / "saved"))
+    splits = opened(s.HuggingFace(dataset=str(tmp_path / "saved")))
+    assert (splits.classes, splits.train.labels, splits.test.labels) == (("cat", "dog"), [0, 1], [1, 0])
+
+
+def csv_of(path, labels, header="image,label"):
+    lines = [header, *(f"{i}.png,{label}" for i, label in enumerate(labels))]
+    path.write_text("\n".join(filter(None, lines)))
+    return s.Table(path=str(path), test_share=0.5)
+
+
+def test_text_labels_take_the_order_of_the_given_names(tmp_path):
+    source = csv_of(tmp_path / "x.csv", ["dog", "cat", "dog", "cat"])
+    given = s.Table(path=source.path, test_share=0.5, classes=("dog", "cat"))
+    assert opened(source).classes == ("cat", "dog") and opened(given).classes == ("dog", "cat")
+    assert sorted(opened(given).train.labels) == [0, 1] and opened(given).train.labels[0] == 0
+    with pytest.raises(UserError, match="'dog' is none of the 2 classes"):
+        opened(s.Table(path=source.path, test_share=0.5, classes=("cat", "owl")))
+
+
+def test_numerals_that_would_fall_together_stay_text(tmp_path):
+    assert opened(csv_of(tmp_path / "x.csv", ["1", "01", "1", "01"])).classes == ("01", "1")
+    assert opened(csv_of(tmp_path / "x.csv", ["00", "01", "00", "01"])).classes == ("0", "1")
+    for word in ("nan", "NULL"):
+        with pytest.raises(UserError, match=f"the label '{word}' among numbers: leave it empty"):
+            opened(csv_of(tmp_path / "x.csv", ["0", word, "0", "1"]))
+
+
+@pytest.mark.parametrize("header", ["filename,class", "Image,Label", "image;label"])
+def test_a_header_of_other_names_is_no_image(tmp_path, header):
+    with pytest.raises(UserError, match="no column 'image', and its first row names no image: .*data.source.image"):
+        opened(csv_of(tmp_path / "x.csv", ["a", "b"], header))
+
+
+def test_which_image_of_a_sample(tmp_path):
+    """A depth map that comes first in the shard is not the picture; of two pictures nobody knows which is meant."""
+    source = s.WebDataset(path=str(tmp_path / "x.tar"))
+    shard(tmp_path / "x.tar", **{"a_depth.png": stored(1), "a_png": stored(0), "a_cls": b"0"}, b_cls=b"1")
+    splits = opened(s.WebDataset(path=source.path, test=source.path))
+    assert read(splits.train) == [(0, 0)] and "1 samples without an image" in splits.notes[0]
+    shard(tmp_path / "x.tar", **{"a_left.png": stored(1), "a_right.png": stored(0), "a_cls": b"0"})
+    with pytest.raises(UserError, match="several images in one sample: a.left.png and a.right.png"):
+        opened(source)
+
+
+@pytest.mark.parametrize("label", ["CLS", ".cls"])
+def test_the_suffix_of_labels_as_people_write_it(tmp_path, label):
+    shard(tmp_path / "x.tar", **{f"{i}_{kind}": content for i in range(4) for kind, content in both(i)})
+    splits = opened(s.WebDataset(path=str(tmp_path / "x.tar"), label=label, test_share=0.5))
+    assert splits.classes == ("0", "1")
+
+
+def both(i):
+    return ("png", stored(i)), ("cls", str(i % 2).encode())
+
+
+def test_labels_apart_from_their_images_are_missed_aloud(tmp_path):
+    """Shards sorted by suffix: no sample has both."""
+    files = {f"{i}_{kind}": content for kind in (0, 1) for i in range(4) for kind, content in [both(i)[kind]]}
+    shard(tmp_path / "x.tar", **files)
+    with pytest.raises(UserError, match=r"no training image has a label.*4 samples without an image.*suffix \.cls"):
+        prepare(Data(source=s.WebDataset(path=str(tmp_path / "x.tar")), image_size=1, root=str(tmp_path / "root")))
+
+
+def test_images_that_are_there_twice_are_told(tmp_path):
+    """One test image of four is a training image; one training image has two labels."""
+    for name, seed in {"0": 0, "1": 1, "2": 2, "3": 3, "4": 0}.items():
+        save(tmp_path / f"{name}.png", seed)
+    (tmp_path / "train.csv").write_text("0.png,a\n1.png,b\n4.png,b\n")
+    (tmp_path / "test.csv").write_text("1.png,b\n2.png,a\n3.png,b\n2.png,a\n")
+    source = s.Table(path=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv"))
+    notes = prepare(Data(source=source, image_size=1, root=str(tmp_path / "root"))).notes
+    assert notes == (
+        "1 of the 4 test images are training images as well",
+        "1 training images are there more than once, with different labels",
+    )
+
+
+@pytest.mark.parametrize("name", ["o\udcff", "b"])
+def test_names_of_classes(tmp_path, name):
+    for i in range(4):
+        save(tmp_path / f"{i}.png", i)
+    (tmp_path / "x.csv").write_text(
+        "".join(f"{i}.png,{'a' if i % 2 else name}\n" for i in range(4)), errors="surrogateescape"
+    )
+    data = Data(source=s.Table(path=str(tmp_path / "x.csv"), test_share=0.5), image_size=1, root=str(tmp_path / "root"))
+    if name == "b":
+        assert prepare(data).classes == ("a", "b")
+    else:
+        with pytest.raises(UserError, match="whose name is not in UTF-8"):
+            prepare(data)

@@ -227,6 +227,12 @@ def test_other_weights_or_data_or_contents_have_another_key():
     assert weights == digest_of(teacher().network) != digest_of(teacher(6).network)
     assert key != key_of(taught, weights, chosen, stand_in(), {"what": "pooled"})
     assert key != key_of(taught, weights, chosen, stand_in()._replace(identity="other"), {"what": "logits"})
+    for built in ({"options": {"act_layer": "relu6"}}, {"named_stages": ("0", "2")}):  # the same weights, other outputs
+        again = teacher()
+        vars(again.network).update(built)
+        assert digest_of(again.network) == weights and key != key_of(
+            again, weights, chosen, stand_in(), {"what": "logits"}
+        )
     assert key != key_of(
         replace(taught, form=taught.form._replace(precision="bfloat16")), weights, chosen, stand_in(), {}
     )

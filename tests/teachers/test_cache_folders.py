@@ -86,3 +86,29 @@ def test_use_makes_it_the_newest(root):
     folders.use(place / "resnet20-logits-1", {"teacher": "other"})
     newest = folders.oldest_first(place)[-1]
     assert newest.path.name == "resnet20-logits-1" and newest.about["teacher"] == "resnet20"
+
+
+def test_what_else_lies_there_stays(root, capsys, tmp_path):
+    """Trained teachers' runs stand in STORAGE/teachers, and a storage may be the data root."""
+    place = folders.root_of(str(root))
+    (place / "resnet20-v2-c74168b4223e" / "checkpoints").mkdir(parents=True)
+    (place / "resnet20-v2-c74168b4223e" / "recipe.json").write_text("{}")
+    (place / "mixed").mkdir()
+    (place / "mixed" / "about.json").write_text("{}")
+    (place / "mixed" / "student.safetensors").write_text("weights")
+    (place / "empty").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "about.json").write_text("{}")
+    (place / "link").symlink_to(elsewhere)
+    others = {"resnet20-v2-c74168b4223e", "mixed", "empty", "link"}
+    clean(root, capsys, "--keep-gb", "0", "--yes")
+    assert {path.name for path in place.iterdir()} == others and (elsewhere / "about.json").exists()
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "\xff", None])
+def test_a_damaged_description_of_a_cache(root, capsys, content):
+    about = folders.root_of(str(root)) / "resnet20-logits-1" / "about.json"
+    about.unlink()
+    os.mkfifo(about) if content is None else about.write_text(content, encoding="latin-1")
+    assert clean(root, capsys).count("of an earlier version") == 2

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,18 +51,24 @@ def _docstring(to: Path, choices: Choices) -> str:
     wanted, prepared = choices.wanted, choices.prepared
     teacher = f" from {wanted.teacher}" if wanted.teacher else ""
     lines = [
-        f'"""{choices.method.cls.__name__}{teacher} to {wanted.student} on {Path(wanted.data).name or wanted.data}.',
+        f"{choices.method.cls.__name__}{teacher} to {wanted.student} on {Path(wanted.data).name or wanted.data}.",
         "",
-        f"raykd train {to}",
-        f"raykd train {to} --help     (every field; each can be changed on the command line)",
+        f"raykd train {shlex.quote(str(to))}",
+        f"raykd train {shlex.quote(str(to))} --help     (every field; each can be changed on the command line)",
         "",
         textwrap.fill(choices.method.line, 110),
         f"Written for {prepared.train_size:,} training images of {len(prepared.classes)} classes; not measured.",
     ]
     if choices.method.module != "supervised":
-        alone = f"{to.stem}_alone.py --data {wanted.data} --student {wanted.student} --image-size {choices.image_size}"
+        data = shlex.quote(wanted.data)
+        alone = f"{to.stem}_alone.py --data {data} --student {wanted.student} --image-size {choices.image_size}"
         lines += ["", "The same student alone, to compare with:", "", f"raykd new {alone} --method supervised"]
-    return "\n".join((*lines, '"""', ""))
+    return "\n".join(('"""' + _in_docstring("\n".join(lines)), '"""', ""))
+
+
+def _in_docstring(text: str) -> str:
+    """Text as it stands in a docstring: a folder's name can hold quotes, backslashes, and bytes that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\\", "\\\\").replace('"""', '""\\"')
 
 
 def _top(choices: Choices) -> str:
@@ -145,7 +152,10 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _quoted(value: Any) -> str:
-    return json.dumps(str(value), ensure_ascii=False) if isinstance(value, str | Path) else repr(value)
+    if not isinstance(value, str | Path):
+        return repr(value)
+    text = json.dumps(str(value), ensure_ascii=False)
+    return text if text.isprintable() else repr(str(value))
 
 
 def has_gpu() -> bool:

@@ -7,6 +7,7 @@ from raykd.api.new.choices import Choices, choose
 from raykd.api.new.text import recipe_text
 from raykd.api.new.wanted import Wanted
 from raykd.data.storage.prepare import Tick, quiet
+from raykd.storage import atomic
 
 
 def new_recipe(to: Path, wanted: Wanted, progress: Tick = quiet, download: bool = False) -> Choices:
@@ -16,12 +17,11 @@ def new_recipe(to: Path, wanted: Wanted, progress: Tick = quiet, download: bool 
     """
     if to.suffix != ".py" or not to.stem.isidentifier():
         raise UserError(f"{to}: a recipe is a Python file with a name such as my_recipe.py")
-    if to.exists():
+    if to.exists() or to.is_symlink():
         raise UserError(f"{to} is there already: give another name")
     if not to.absolute().parent.is_dir():
         raise UserError(f"{to.parent} is no folder")
     choices = choose(wanted, progress, download)
     text = recipe_text(to, choices)
-    with open(to, "x", encoding="utf-8") as file:
-        file.write(text)
+    atomic.write(to, text.encode())
     return choices

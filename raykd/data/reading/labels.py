@@ -10,6 +10,7 @@ from raykd import UserError
 from raykd.data.order import held_out
 
 NONE = -1
+MISSING = {"nan", "na", "n/a", "null", "none", "<na>"}  # what tables hold for a number that is not there
 
 
 def number_labels(
@@ -18,7 +19,8 @@ def number_labels(
     """Class names, and the labels of both splits as numbers of them, from labels as a source has them.
 
     Whole numbers count from their least one on, without gaps; text names its class; None is no label. names: those of
-    0, 1, …; where there are none, numbers are their own names. Raises UserError for anything else, naming the origin.
+    0, 1, …; where there are none, numbers are their own names, and text is sorted. Raises UserError for anything else,
+    naming the origin.
     """
     parts = [_plain(part, origin) for part in (train, test)]
     there = {label for part in parts for label in part if label is not None}
@@ -27,11 +29,11 @@ def number_labels(
         raise UserError(f"{origin} has labels that are text and others that are numbers, such as {min(text)!r}")
     numbers = sorted(label for label in there if isinstance(label, int))
     first: Sequence[int | str]
-    if text:
+    if names:
+        classes, first = tuple(names), tuple(names) if text else range(len(names))
+    elif text:
         first = sorted(label for label in there if isinstance(label, str))
         classes = tuple(map(str, first))
-    elif names:
-        classes, first = tuple(names), range(len(names))
     else:
         classes, first = tuple(map(str, numbers)), _without_gaps(numbers, origin)
     place = {label: i for i, label in enumerate(first)}
@@ -75,10 +77,32 @@ def _without_gaps(known: Sequence[int], origin: str) -> Sequence[int]:
     return known
 
 
-def numerals(labels: Sequence[str | None]) -> list[int | str | None]:
-    """Text of a file without types: numbers where every label is one."""
-    if all(label is None or label.removeprefix("-").isdecimal() for label in labels):
+def renumbered(labels: list[Any], own: Sequence[str], known: Sequence[str], origin: str) -> list[Any]:
+    """Labels that count a file's own class names, as numbers of the known names, which another file counts.
+
+    Raises UserError where the file has a class that is not known, or no telling which one it is.
+    """
+    if not own or tuple(own) == tuple(known):
+        return labels
+    foreign = [name for name in own if list(known).count(name) != 1]
+    if foreign:
+        raise UserError(f"{origin} has a class {foreign[0]!r} that the files before it lack, or have twice")
+    place = {number: list(known).index(name) for number, name in enumerate(own)}
+    return [place.get(label, label) for label in labels]
+
+
+def numerals(labels: Sequence[str | None], origin: str) -> list[int | str | None]:
+    """Text of a file without types: numbers where every label is one, and none is the same as another.
+
+    Raises UserError where all are numbers but for words that stand for a missing one.
+    """
+    there = {label for label in labels if label is not None}
+    numbers = {label for label in there if label.removeprefix("-").isdecimal()}
+    if numbers == there and len(set(map(int, numbers))) == len(numbers):
         return [None if label is None else int(label) for label in labels]
+    missing = there - numbers
+    if numbers and missing and all(word.casefold() in MISSING for word in missing):
+        raise UserError(f"{origin} has the label {min(missing)!r} among numbers: leave it empty where there is none")
     return list(labels)
 
 
@@ -94,6 +118,17 @@ def check(labels: np.ndarray, classes: Sequence[str], split: str, name: Any) -> 
         raise UserError(f"{name(position)} has label {labels[position]}, outside the {len(classes)} classes")
     if split == "train" and (labels >= 0).any():
         expect_all(labels, classes)
+
+
+def check_names(classes: Sequence[str], origin: str) -> None:
+    """Raise UserError for a class's name that no file can hold."""
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{origin} has the class {name!r}, whose name is not in UTF-8: rename or convert it"
+            ) from None
 
 
 def expect_all(labels: np.ndarray, classes: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from raykd.data.config import Source
 from raykd.data.reading.labels import number_labels
 from raykd.data.reading.pictures import DECODE_ERRORS
 from raykd.data.sources.examples import Examples, Splits, from_arrays, split_off_test
-from raykd.fields import Fraction
+from raykd.fields import ClassNames, Fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Npz(Source):
     """Its arrays of test images and labels; where it has neither, a share of the training split is the test split."""
     test_share: Fraction = 0.2
     """That share of each class."""
-    classes: tuple[str, ...] = ()
+    classes: ClassNames = ()
     """Names of the labels 0, 1, …; empty: the labels themselves."""
 
     def open(self, root: Path, download: bool) -> Splits:
@@ -82,7 +82,7 @@ class TFRecord(Source):
     """Pattern of the test shards; empty: a share of the training split."""
     test_share: Fraction = 0.2
     """That share of each class."""
-    classes: tuple[str, ...] = ()
+    classes: ClassNames = ()
     """Names of the classes 0, 1, …; empty: their numbers."""
     image: str = "image"
     """The feature of the image's bytes."""

@@ -12,6 +12,7 @@ from raykd.data.reading.labels import NONE, expect_all
 from raykd.data.reading.listing import content_digest
 from raykd.data.sources.examples import Splits
 from raykd.data.storage.header import Header
+from raykd.fields import ClassNames
 
 MEND = "write it again"
 
@@ -33,7 +34,7 @@ class Beton(Source):
     """The field of the images; empty: the only one."""
     label: str = ""
     """The field of the labels; empty: the one called label, or the only integer."""
-    classes: tuple[str, ...] = ()
+    classes: ClassNames = ()
     """Names of the labels 0, 1, …; empty: their numbers."""
 
     def paths(self) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.reading.labels import number_labels
+from raykd.data.reading.labels import number_labels, renumbered
 from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.fields import Fraction
 
@@ -178,15 +178,18 @@ class HuggingFace(Source):
         train, tested = found[self.train], found.get(self.test)
         _expect_sound(self.dataset, train, tested)
         names = tuple(getattr(train.features.get(self.label), "names", None) or ())
-        raw = [self._labels(part, bool(names)) if part is not None else [] for part in (train, tested)]
+        raw = [self._labels(part, names) if part is not None else [] for part in (train, tested)]
         classes, *numbers = number_labels(raw[0], raw[1], names, self.dataset)
         examples = self._examples(train, numbers[0], self.train)
         if tested is None:
             return split_off_test(classes, examples, self.test_share, self.dataset)
         return Splits(classes, examples, self._examples(tested, numbers[1], self.test))
 
-    def _labels(self, split: Any, named: bool) -> list[Any]:
-        """The labels of a split; −1 of a column of classes is Hugging Face's way to say that there is none."""
+    def _labels(self, split: Any, names: tuple[str, ...]) -> list[Any]:
+        """The labels of a split, as numbers of the classes `names` where its column is one of classes.
+
+        −1 is Hugging Face's way to say that there is no label. A split may count its classes in an order of its own.
+        """
         wanted = [self.image, self.label] if self.label else [self.image]
         missing = [name for name in wanted if name not in split.column_names]
         if missing:
@@ -194,7 +197,8 @@ class HuggingFace(Source):
         if not self.label:
             return [None] * len(split)
         values = list(split[self.label])
-        return [None if named and value == -1 else value for value in values]
+        own = tuple(getattr(split.features[self.label], "names", None) or ())
+        return [None if names and value == -1 else value for value in renumbered(values, own, names, self.dataset)]
 
     def _examples(self, split: Any, labels: list[int], name: str) -> Examples:
         import datasets

@@ -14,7 +14,7 @@ from raykd.data.reading.listing import is_hidden
 from raykd.data.reading.pictures import suffixes
 from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.data.sources.tables import matching
-from raykd.fields import Fraction
+from raykd.fields import ClassNames, Fraction
 
 
 class Member(NamedTuple):
@@ -44,7 +44,7 @@ class WebDataset(Source):
     """The test shards; empty: a share of the training images."""
     label: str = "cls"
     """Suffix of the files with the labels; of json the value of "label" or "cls". Empty: there are none."""
-    classes: tuple[str, ...] = ()
+    classes: ClassNames = ()
     """Names of the labels 0, 1, …; empty: as the shards have them."""
     test_share: Fraction = 0.2
     """Share of each class that is the test split where there are no shards of it."""
@@ -57,7 +57,8 @@ class WebDataset(Source):
         notes: list[str] = []
         train, raw = self._split(self.path, notes)
         tested, beside = self._split(self.test, notes) if self.test else ([], [])
-        classes, *numbers = number_labels(numerals(raw), numerals(beside), self.classes, self.path)
+        labels = numerals([*raw, *beside], self.path)
+        classes, *numbers = number_labels(labels[: len(raw)], labels[len(raw) :], self.classes, self.path)
         splits = Splits(classes, _examples(train, numbers[0]), _examples(tested, numbers[1]))
         if not self.test:
             splits = split_off_test(classes, splits.train, self.test_share, self.path)
@@ -68,7 +69,7 @@ class WebDataset(Source):
         images, labels, left = [], [], 0
         for shard in matching(pattern):
             for parts in samples(shard):
-                image = next((parts[suffix] for suffix in parts if f".{suffix.rpartition('.')[2]}" in suffixes()), None)
+                image = image_of(parts)
                 if image is None:
                     left += 1
                     continue
@@ -78,13 +79,18 @@ class WebDataset(Source):
             raise UserError(f"{pattern} matches no shard with an image ({left} samples have none): data.source.path")
         if left:
             notes.append(f"left out of {pattern}: {left:,} samples without an image")
+        if self.label and labels.count(None) == len(labels):
+            notes.append(
+                f"{pattern}: no image has a label, a file of its name with the suffix .{self.label} next to it"
+            )
         return images, labels
 
     def _label(self, parts: dict[str, Member], image: Member) -> str | None:
-        if not self.label or self.label not in parts:
+        suffix = self.label.lower().removeprefix(".")
+        if not suffix or suffix not in parts:
             return None
-        text = parts[self.label].read().decode("utf-8", "replace").strip()
-        if self.label != "json":
+        text = parts[suffix].read().decode("utf-8", "replace").strip()
+        if suffix != "json":
             return text or None
         try:
             value: Any = json.loads(text)
@@ -95,6 +101,16 @@ class WebDataset(Source):
         if value is not None and not isinstance(value, (str, int)):
             raise UserError(f"{image.shard}, {image.key}.json has a label that is neither text nor a whole number")
         return None if value is None else str(value)
+
+
+def image_of(parts: dict[str, Member]) -> Member | None:
+    """A sample's image: KEY.jpg before KEY.depth.png; raises UserError where several are equally likely."""
+    found = [suffix for suffix in parts if f".{suffix.rpartition('.')[2]}" in suffixes()]
+    plain = [suffix for suffix in found if "." not in suffix] or found
+    if len(plain) > 1:
+        one, other, *_ = (f"{parts[suffix].key}.{suffix}" for suffix in plain)
+        raise UserError(f"{parts[plain[0]].shard} has several images in one sample: {one} and {other}")
+    return parts[plain[0]] if plain else None
 
 
 def samples(shard: Path) -> Iterator[dict[str, Member]]:

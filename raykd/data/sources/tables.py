@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.reading.labels import NONE, number_labels, numerals
-from raykd.data.reading.pictures import DECODE_ERRORS
+from raykd.data.reading.labels import NONE, number_labels, numerals, renumbered
+from raykd.data.reading.pictures import DECODE_ERRORS, suffixes
 from raykd.data.sources.examples import Examples, Splits, split_off_test
-from raykd.fields import Fraction
+from raykd.fields import ClassNames, Fraction
 from raykd.output import one_line
 
 Column = list[Any]
@@ -37,7 +37,7 @@ class Table(Source):
     """The column of labels, numbers or text; empty: there is none. In a CSV without such a column the second one."""
     images: str = ""
     """Folder that paths are relative to; empty: the table's own."""
-    classes: tuple[str, ...] = ()
+    classes: ClassNames = ()
     """Names of the labels 0, 1, …; empty: as the table has them."""
     test_share: Fraction = 0.2
     """Share of each class that is the test split where there is no table of it."""
@@ -48,22 +48,25 @@ class Table(Source):
         return (*tables, *(path for path in files if path.is_file())) or (Path(self.path).expanduser(),)
 
     def open(self, root: Path, download: bool) -> Splits:
-        train, tested = self._rows(self.path), self._rows(self.test) if self.test else ([], [], ())
-        names = self.classes or train[2]
-        classes, *numbers = number_labels(train[1], tested[1], names, self.path)
+        train = self._rows(self.path, ())
+        tested = self._rows(self.test, train[2]) if self.test else ([], [], ())
+        classes, *numbers = number_labels(train[1], tested[1], self.classes or tested[2] or train[2], self.path)
         examples = self._examples(train[0], numbers[0], self.path)
         if not self.test:
             return split_off_test(classes, examples, self.test_share, self.path)
         return Splits(classes, examples, self._examples(tested[0], numbers[1], self.test))
 
-    def _rows(self, pattern: str) -> tuple[Column, Column, Sequence[str]]:
-        """Images and labels of all the tables that a pattern names, and names of the labels' numbers."""
+    def _rows(self, pattern: str, names: Sequence[str]) -> tuple[Column, Column, Sequence[str]]:
+        """Images and labels of all the tables that a pattern names, and names of the labels' numbers.
+
+        names: those that are known from other tables; each table may count its classes in its own order.
+        """
         images, labels = [], []
-        names: Sequence[str] = ()
         for path in matching(pattern):
-            more, beside, names = self._read(path)
+            more, beside, own = self._read(path)
+            names = names or own
             images += more
-            labels += beside
+            labels += renumbered(beside, own, names, str(path))
         if not images:
             raise UserError(f"{pattern} matches no table with a row: data.source.path is a file, or a pattern of files")
         return images, labels, names
@@ -101,6 +104,11 @@ class Table(Source):
             rows = [row for row in csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",") if row]
         header = rows[0] if rows else []
         named = self.image in header
+        if rows and not named and Path(header[0]).suffix.lower() not in suffixes():
+            raise UserError(
+                f"{path} has no column {self.image!r}, and its first row names no image: {', '.join(header)[:200]}. "
+                "Its columns are separated by a comma (.csv) or a tab (.tsv); other names: data.source.image, label"
+            )
         at = header.index(self.image) if named else 0
         beside = self._label_column(path, header, named)
         rows = rows[1:] if named else rows
@@ -108,7 +116,7 @@ class Table(Source):
             if len(row) <= max(at, beside):
                 raise UserError(f"{path}, row {line}: {len(row)} columns, too few for an image and its label")
         labels = [row[beside].strip() or None for row in rows] if beside >= 0 else [None] * len(rows)
-        return [row[at].strip() for row in rows], numerals(labels)
+        return [row[at].strip() for row in rows], numerals(labels, str(path))
 
     def _label_column(self, path: Path, header: Sequence[str], named: bool) -> int:
         """Which column holds the labels; −1: none."""

@@ -4,6 +4,7 @@ FFCV's writer forks processes, hangs for ever where one fails, and scatters the 
 keeps the samples in order (so that a quasi-random order reads the file in runs), and tells which image is corrupt.
 """
 
+import hashlib
 import io
 import itertools
 from collections import deque
@@ -44,14 +45,19 @@ class Written:
     skipped: list[str] = field(default_factory=list)
     """A line for each image that was left out."""
     labels: list[int] = field(default_factory=list)
+    digests: list[int] = field(default_factory=list)
+    """Of each image as it is stored: equal images have equal ones."""
     sides: tuple[int, int] = (0, 0)
     """The shortest and the longest side, in pixels."""
     levels: np.ndarray = field(default_factory=lambda: np.zeros((3, 256), np.int64))
 
-    def add(self, height: int, width: int, levels: np.ndarray, label: int) -> None:
+    def add(self, stored: Stored, label: int) -> None:
+        _, height, width, data = stored.image
         self.sides = min(height, width, self.sides[0] or height), max(height, width, self.sides[1])
-        self.levels += levels
+        self.levels += stored.levels
         self.labels.append(label)
+        digest = hashlib.blake2b(data, digest_size=8, person=b"%d*%d" % (height, width)).digest()
+        self.digests.append(int.from_bytes(digest, "little"))
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """Of each channel of all pixels, scaled to [0, 1]; a channel of one level only gets the least deviation."""
@@ -130,7 +136,7 @@ def write(
             metadata[count] = (mode, width, height, pointer), labels[position]
             allocations[count] = count, pointer, len(data)
             count, pointer = count + 1, pointer + len(data)
-            written.add(height, width, result.levels, int(labels[position]))
+            written.add(result, int(labels[position]))
             tick(len(data))
         _finish(file, metadata[:count], allocations[:count], pointer)
     return written

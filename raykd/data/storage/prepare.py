@@ -22,6 +22,7 @@ from raykd.data.reading.listing import content_digest
 from raykd.data.reading.pictures import DECODE_ERRORS
 from raykd.data.sources.examples import Splits
 from raykd.data.storage import beton
+from raykd.data.storage.duplicates import remarks
 
 FORMAT = 2  # of the manifest and of what the writer does; a change gets files of its own
 
@@ -113,15 +114,29 @@ def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progres
     for name in ("train", "test"):
         part = getattr(splits, name)
         if not len(part.labels):
-            said = "the training split" if name == "train" else "the test split, which needs labels (see Mixed),"
-            raise UserError(f"{data.source.name}: {said} has no image")
+            raise UserError(f"{data.source.name}: {_empty(name, splits)}")
         labels.check(np.asarray(part.labels), splits.classes, name, part.name)
+    labels.check_names(splits.classes, data.source.name)
     folder.mkdir(exist_ok=True)
     manifest: dict[str, Any] = {"format": FORMAT} | _settings(data.source, data.encoding)
     manifest |= {"classes": list(splits.classes), "notes": list(splits.notes)}
+    written = {}
     for name in ("train", "test"):
-        manifest[name] = _write_split(folder / f"{name}.beton", splits, name, data.encoding, skip_corrupt, progress)
+        path = folder / f"{name}.beton"
+        written[name] = _write_split(path, splits, name, data.encoding, skip_corrupt, progress)
+        manifest[name] = _about(written[name], path)
+    manifest["notes"] += remarks(written["train"], written["test"])
     _replace(folder / "manifest.json", lambda path: path.write_text(json.dumps(manifest, indent=1) + "\n"))
+
+
+def _empty(split: str, splits: Splits) -> str:
+    """What to say of a split without images."""
+    if split == "train":
+        return "the training split has no image"
+    if len(splits.train.labels) and not any(label >= 0 for label in splits.train.labels):
+        said = "; ".join(("no training image has a label, so that none can be taken for the test", *splits.notes))
+        return f"{said}; images without labels train beside a labelled source: see Mixed"
+    return "the test split has no image"
 
 
 def open_source(source: Source, root: Path, download: bool) -> Splits:
@@ -134,7 +149,9 @@ def open_source(source: Source, root: Path, download: bool) -> Splits:
         raise UserError(f"{source.name}: {where or 'its data'} can't be read ({said}): damaged?") from error
 
 
-def _write_split(path: Path, splits: Splits, name: str, encoding: Encoding, skip_corrupt: bool, progress: Tick) -> dict:
+def _write_split(
+    path: Path, splits: Splits, name: str, encoding: Encoding, skip_corrupt: bool, progress: Tick
+) -> beton.Written:
     examples = getattr(splits, name)
     total = len(examples.labels)
 
@@ -148,6 +165,12 @@ def _write_split(path: Path, splits: Splits, name: str, encoding: Encoding, skip
         raise UserError(f"no image of the {name} split can be read: {written.skipped[0]}")
     if name == "train" and (found >= 0).any():
         labels.expect_all(found, splits.classes)
+    return written
+
+
+def _about(written: beton.Written, path: Path) -> dict[str, Any]:
+    """What the manifest says of a split."""
+    found = np.asarray(written.labels, np.int64)
     mean, std = written.mean_and_std()
     about = {"samples": len(found), "unlabelled": int((found < 0).sum()), "bytes": path.stat().st_size}
     return about | {"sides": written.sides, "mean": mean, "std": std, "skipped": written.skipped}

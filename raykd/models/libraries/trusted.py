@@ -18,6 +18,11 @@ def allow(modules: Iterable[str]) -> None:
     _allowed.update(modules)
 
 
+def allowed() -> frozenset[str]:
+    """The modules that networks may be built from."""
+    return frozenset(_allowed)
+
+
 def callable_of(name: str) -> Any:
     """The object MODULE:CALLABLE; raises UserError if it does not exist or its module is not allowed."""
     module, _, path = name.partition(":")

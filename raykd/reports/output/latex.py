@@ -11,6 +11,8 @@ from raykd.reports.tables.table import Table, TableCell
 SPECIAL = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "\\": r"\textbackslash{}",
+    "[": "{[}",  # at the start of a line it would be an argument of the \\ that ends the line before
+    "*": "{*}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\ensuremath{<}",

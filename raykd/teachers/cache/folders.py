@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raykd import UserError
+from raykd.runs.reading import read_local
 from raykd.storage import atomic
 
 ABOUT, IN_USE = "about.json", "in-use"  # the second is locked by readers and writers
+ROWS = (".rows", ".logits")  # the second: of version 0.1.0
+LARGEST = 2**20  # bytes of about.json
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,17 @@ def root_of(data_root: str) -> Path:
 
 
 def all_in(root: Path) -> list[Path]:
-    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    """The caches' folders, and none of what else may stand there, such as the runs of teachers that were trained."""
+    return [path for path in root.iterdir() if _is_cache(path)] if root.is_dir() else []
+
+
+def _is_cache(path: Path) -> bool:
+    """Whether a folder holds a cache's files and nothing else."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    names = [file.name for file in path.iterdir()]
+    own = [name for name in names if name in (ABOUT, IN_USE) or name.endswith(ROWS)]
+    return bool(own) and all(name in own or name.startswith(".") for name in names)
 
 
 def allocated(folder: Path) -> int:
@@ -43,7 +57,7 @@ def use(folder: Path, about: dict[str, Any]) -> None:
         atomic.write(folder / ABOUT, json.dumps(about, indent=1).encode())
     os.utime(folder / ABOUT)
     if folder not in _held:
-        _held[folder] = os.open(folder / IN_USE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        _held[folder] = os.open(folder / IN_USE, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(_held[folder], fcntl.LOCK_SH)
 
@@ -71,7 +85,7 @@ def remove(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _unused(folder: Path) -> Iterator[bool]:
-    descriptor = os.open(folder / IN_USE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(folder / IN_USE, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield True
@@ -83,7 +97,7 @@ def _unused(folder: Path) -> Iterator[bool]:
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_local(folder / ABOUT, LARGEST))
+    except (UserError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

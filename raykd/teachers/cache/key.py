@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from raykd.models.libraries import trusted
+from raykd.models.staged import Staged
 from raykd.recipe import Recipe
+from raykd.recipe.fingerprint import code_version
 from raykd.recipe.serial import to_dict
 from raykd.teachers.frozen_teacher import FrozenTeacher
 
@@ -38,9 +41,20 @@ def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, kept
     about |= {"weights": weights, "network": teacher.network.name, "own_size": teacher.network.native_size}
     about |= {"form": str(teacher.form), "autocast": precision.autocast, "tf32": precision.tf32}
     about |= {"channels_last": precision.channels_last}
+    about |= {name: value for name, value in _built(teacher.network).items() if value}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     digest.update(data.labels.numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _built(network: Staged) -> dict[str, Any]:
+    """What else says what a network makes of its weights: its options, its stages, the code of one of the user's."""
+    code = trusted.callable_of(network.name) if network.name.partition(":")[0] in trusted.allowed() else None
+    return {
+        "options": {name: repr(value) for name, value in network.options.items()},
+        "stages": list(network.named_stages),
+        "code": code_version(code) if code is not None else "",
+    }
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:

@@ -1,0 +1,24 @@
+"""Images that a data set has twice: of a test split they tell too much, of two labels one is wrong."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from raykd.data.storage.beton import Written
+
+
+def remarks(train: Written, test: Written) -> Iterator[str]:
+    """A line for the user where test images are training images as well, and where one image has two labels."""
+    again = int(np.isin(_digests(test), _digests(train)).sum())
+    if again:
+        yield f"{again:,} of the {len(test.labels):,} test images are training images as well"
+    for split, written in (("training", train), ("test", test)):
+        labelled = np.asarray(written.labels) >= 0
+        pairs = np.stack([_digests(written), np.asarray(written.labels, np.uint64)], 1)[labelled]
+        images, classes = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
+        if (classes > 1).any():
+            yield f"{int((classes > 1).sum()):,} {split} images are there more than once, with different labels"
+
+
+def _digests(written: Written) -> np.ndarray:
+    return np.asarray(written.digests, np.uint64)
