@@ -25,6 +25,17 @@ LIBRARIES = {
     "hf": "Hugging Face's image classifiers: a hub name, a folder, or a model type; needs transformers",
 }
 MODULES = {"hf": "huggingface"}
+# What libraries raise at options, configurations and sizes that a network can't have.
+FAILURES = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    AssertionError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    ImportError,
+)
 
 
 def create(
@@ -112,7 +123,7 @@ def _built(
         return build(name, num_classes, image_size, options)
     except TypeError as error:  # a keyword that the builder does not have
         raise UserError(f"{library}:{name} can't be built with {dict(options)}: {_one_line(error)}") from error
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+    except FAILURES as error:
         if not pretrained:
             why = f"with images of {image_size}×{image_size} pixels ({_one_line(error)}): change image_size"
             raise UserError(f"{library}:{name} can't be built {why}") from error

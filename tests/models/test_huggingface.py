@@ -1,10 +1,12 @@
 """Hugging Face's image classifiers: transformers' own logits and keys, its hidden states as maps."""
 
+import json
+
 import pytest
 import torch
 
 from raykd import UserError
-from raykd.models import create
+from raykd.models import create, published
 from raykd.models.frozen.freeze import freeze
 
 transformers = pytest.importorskip("transformers")
@@ -61,3 +63,49 @@ def test_weights_of_a_folder_are_taken_and_a_missing_head_is_not_made_up(tmp_pat
 def test_what_it_does_not_have_is_one_clear_line():
     with pytest.raises(UserError, match="hf:nowhere/nothing"):
         create("hf:nowhere/nothing", 7, 32)
+
+
+def test_no_code_of_a_folder_is_run_whatever_a_run_asks_for(tmp_path):
+    """A run of somebody else's names networks and their options; transformers would take them for its own keywords."""
+    (tmp_path / "configuration_theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass C: pass\n")
+    config = {"model_type": "theirs", "auto_map": {"AutoConfig": "configuration_theirs.C"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for weights in ("", "pretrained"):
+        for options in ({}, {"trust_remote_code": True}):
+            with pytest.raises(UserError, match=f"hf:{tmp_path}"):
+                create(f"hf:{tmp_path}", 7, 32, weights=weights, options=options)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "option", ["trust_remote_code", "hidden_sise", "num_labels", "_attn_implementation", "auto_map"]
+)
+def test_options_are_fields_of_the_configuration(option):
+    with pytest.raises(UserError, match=f"hf:vit has no option '{option}': options are fields of its ViTConfig"):
+        create("hf:vit", 7, 32, options={**NETWORKS["hf:vit"][0], option: 1})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hidden_size": 0}, {"num_attention_heads": 0}, {"hidden_size": "wide"}, {"depths": 1}]
+)
+def test_values_that_no_network_has_are_one_line(changes):
+    name = "hf:resnet" if "depths" in changes else "hf:vit"
+    with pytest.raises(UserError, match="can't be built"):
+        create(name, 7, 32, options={**NETWORKS[name][0], **changes})
+
+
+def test_what_a_processor_does_to_pixels(tmp_path):
+    """Scaled, shifted, normalised, as it says; against transformers' own words for it."""
+    network = create("hf:vit", 7, 32, options=NETWORKS["hf:vit"][0])
+    network.model.save_pretrained(tmp_path)
+    plain = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3}
+    plain |= {"image_std": [0.25] * 3, "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255}
+    cases = {(0.5, 0.25): {}, (0.0, 1.0): {"do_normalize": False}, (0.25, 0.125): {"rescale_factor": 2 / 255}}
+    for (mean, std), changes in cases.items():
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(plain | changes))
+        about = published(f"hf:{tmp_path}")
+        assert about.mean == pytest.approx((mean,) * 3) and about.std == pytest.approx((std,) * 3)
+    for damage in ({"image_mean": None}, {"image_mean": [0.5]}, {"size": {"longest_edge": 9}}, {"rescale_factor": 0}):
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(plain | damage))
+        with pytest.raises(UserError, match="could not be read"):
+            published(f"hf:{tmp_path}")

@@ -1,17 +1,21 @@
 """Checkpoints as others write them: what is taken of them is said, and no code of theirs runs."""
 
 import argparse
+import contextlib
 import pathlib
+import random
 import re
 from collections import OrderedDict
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from raykd import UserError
 from raykd.models import create
 from raykd.models.weights.load import load_weights
+from tests.faults.fuzz import damaged
 
 
 def network(name="resnet8", classes=5, seed=0):
@@ -131,3 +135,32 @@ def test_what_is_allowed_runs_no_code(tmp_path, zipped):
     with pytest.raises(UserError, match="evil.ckpt can't be loaded safely"):
         load_weights(network(), tmp_path / "evil.ckpt")
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_files_that_are_damaged_at_random_are_one_line(tmp_path, seed):
+    """safetensors, both formats of torch, and npz."""
+    draw = random.Random(seed)
+    state = {"weight": torch.arange(600.0).reshape(20, 30), "bias": torch.ones(20)}
+    makers = (
+        lambda path: safetensors.torch.save_file(state, path),
+        lambda path: torch.save({"state_dict": state, "epoch": 3}, path),
+        lambda path: torch.save(state, path, _use_new_zipfile_serialization=False),
+        lambda path: np.savez_compressed(path, **{"head/kernel": np.ones((3, 4)), "params/x": np.array(["a"], "O")}),
+    )
+    for number, make in enumerate(makers):
+        path = tmp_path / f"w{number}.npz"
+        make(path)
+        whole = path.read_bytes()
+        for _ in range(40):
+            path.write_bytes(damaged(whole, draw))
+            with contextlib.suppress(UserError):
+                load_weights(torch.nn.Linear(30, 20), path)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64])
+def test_weights_of_another_type_are_not_taken_for_numbers(tmp_path, kind):
+    """Quantised weights without their scales would load as whole numbers."""
+    torch.save({"weight": torch.ones(20, 30, dtype=kind), "bias": torch.ones(20)}, tmp_path / "w.pt")
+    with pytest.raises(UserError, match=f"1 of another type: weight is {kind} instead of torch.float32"):
+        load_weights(torch.nn.Linear(30, 20), tmp_path / "w.pt")

@@ -22,6 +22,9 @@ try:
 except ImportError:
     raise UserError("networks named hf:… need the package transformers: pip install 'raykd[hf]'") from None
 
+# Attributes of configurations that say where a model comes from, how its code is run, or what the data say.
+NO_OPTIONS = {"auto_map", "attn_implementation", "name_or_path", "dtype", "torch_dtype", "num_labels", "id2label"}
+
 
 def names() -> list[str]:
     """Model types with an image classifier; hub names are more than can be listed."""
@@ -31,12 +34,28 @@ def names() -> list[str]:
 
 def build(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
     """A fresh network; the options are fields of its configuration."""
+    _expect_fields(name, options)
     given = {"num_labels": num_classes, "image_size": image_size} | dict(options)
+    config = _configuration(name, given)
+    return plain(transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False))
+
+
+def _configuration(name: str, given: Mapping[str, Any]) -> Any:
+    """A model type's, or a folder's or the hub's own. Code that comes with a model is never run."""
     if name in names():
-        config = transformers.AutoConfig.for_model(name, **given)
-    else:
-        config = transformers.AutoConfig.from_pretrained(name, **given)
-    return plain(transformers.AutoModelForImageClassification.from_config(config))
+        return transformers.AutoConfig.for_model(name, **given)
+    return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **given)
+
+
+def _expect_fields(name: str, options: Mapping[str, Any]) -> None:
+    """Raise UserError for an option that the network's configuration lacks: transformers would take any word.
+
+    Others' runs name options too, and words such as trust_remote_code would run others' code.
+    """
+    config = _configuration(name, {}) if options else None
+    for option in options:
+        if option in NO_OPTIONS or option.startswith("_") or not hasattr(config, option):
+            raise UserError(f"hf:{name} has no option {option!r}: options are fields of its {type(config).__name__}")
 
 
 def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
@@ -44,10 +63,12 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
 
     Raises UserError where they lack something that such a last layer does not explain.
     """
+    _expect_fields(name, options)
     given = {"num_labels": num_classes, "ignore_mismatched_sizes": True, "output_loading_info": True} | dict(options)
-    model, about = transformers.AutoModelForImageClassification.from_pretrained(name, **given)
+    made = transformers.AutoModelForImageClassification.from_pretrained(name, trust_remote_code=False, **given)
+    model, about = made
     missing = sorted(about["missing_keys"])
-    if missing and transformers.AutoConfig.from_pretrained(name).num_labels == num_classes:
+    if missing and _configuration(name, {}).num_labels == num_classes:
         raise UserError(f"hf:{name} has no weights for {', '.join(missing[:3])}: they would be random")
     return plain(model)
 

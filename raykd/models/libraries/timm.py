@@ -21,9 +21,12 @@ from timm.models.senet import SENet
 from timm.models.vgg import VGG
 from torch import nn
 
+from raykd import UserError
 from raykd.models.libraries.probe import Layer, stage_ends
 from raykd.models.parts import Parts, as_map, flatten, split, strides
 from raykd.models.reader import Intermediates, ModuleOutputs
+
+NO_OPTIONS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "features_only"}
 
 
 def names() -> list[str]:
@@ -33,12 +36,20 @@ def names() -> list[str]:
 
 def build(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
     """A fresh network with timm's own initialisation."""
+    _expect_own(options)
     return timm.create_model(name, num_classes=num_classes, **_sized(name, image_size), **options)
 
 
 def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
     """With timm's weights (NAME.TAG picks which); for other than their number of classes, with a fresh last layer."""
+    _expect_own(options)
     return timm.create_model(name, pretrained=True, num_classes=num_classes, **_sized(name, image_size), **options)
+
+
+def _expect_own(options: Mapping[str, Any]) -> None:
+    """Raise UserError for a keyword that brings weights along, or another kind of network."""
+    for option in NO_OPTIONS & options.keys():
+        raise UserError(f"options: {option!r} is none: weights are given as the network's `weights`")
 
 
 def _sized(name: str, image_size: int) -> dict[str, int]:

@@ -7,7 +7,9 @@ import argparse
 import os
 import pathlib
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -36,6 +38,25 @@ INERT: list[Any] = [
 ]
 
 
+# What readers raise at damaged files, and at files made to hurt them.
+DAMAGE: tuple[type[Exception], ...] = (
+    SafetensorError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    OSError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+)
+
+
 def content_of(path: str | os.PathLike) -> Any:
     """What the file holds: tensors by name, or dictionaries of such among other things.
 
@@ -52,7 +73,7 @@ def content_of(path: str | os.PathLike) -> Any:
     except UnpicklingError as error:
         reason = "it is cut off, or holds other things than tensors: save the network's state_dict() alone"
         raise UserError(f"{path} can't be loaded safely; {reason} ({_first_line(error)})") from error
-    except (SafetensorError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
+    except DAMAGE as error:
         raise UserError(f"{path} is not a readable weights file, or is cut off ({_first_line(error)})") from error
 
 

@@ -1,7 +1,7 @@
 """Libraries' metadata of their pretrained weights: the images and classes of their training."""
 
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from raykd import UserError
 
@@ -68,12 +68,22 @@ def _torchvision(name: str) -> Published:
 def _huggingface(name: str) -> Published:
     transformers = import_module("raykd.models.libraries.huggingface").transformers
     try:
-        config = transformers.AutoConfig.from_pretrained(name)
-        images = transformers.AutoImageProcessor.from_pretrained(name)
-    except (OSError, ValueError) as error:
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        images = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+        mean, std = _pixels(images)
+        size = getattr(images, "crop_size", None) or images.size
+        side = int(size.get("height") or size["shortest_edge"])
+        classes = tuple(str(config.id2label[i]) for i in range(config.num_labels))
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"hf:{name}: what its weights expect of images could not be read ({reason})") from error
-    size = getattr(images, "crop_size", None) or images.size
-    side = size.get("height") or size["shortest_edge"]
-    classes = tuple(config.id2label[i] for i in range(config.num_labels))
-    return Published(tuple(images.image_mean), tuple(images.image_std), side, len(classes), (classes,))
+    return Published(mean, std, side, len(classes), (classes,))
+
+
+def _pixels(images: Any) -> tuple[Channels, Channels]:
+    """Mean and deviation of pixels from 0 to 1, of a processor that scales, perhaps shifts, and perhaps normalises."""
+    scale = 255 * images.rescale_factor if getattr(images, "do_rescale", True) else 255.0
+    shift = float(bool(getattr(images, "rescale_offset", False)))
+    mean, std = (images.image_mean, images.image_std) if images.do_normalize else ((0.0,) * 3, (1.0,) * 3)
+    red, green, blue = ((float(each) + shift) / scale for each in mean)
+    return (red, green, blue), (float(std[0]) / scale, float(std[1]) / scale, float(std[2]) / scale)

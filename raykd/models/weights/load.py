@@ -119,12 +119,22 @@ def _differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
+    types = [
+        f"{key} is {state[key].dtype} instead of {own[key].dtype}"
+        for key in _missing({}, own)
+        if key in state and _is_real(state[key]) != _is_real(own[key])
+    ]
     kinds = {"missing": _missing(state, own), "unexpected": unexpected, "of another shape": shapes}
+    kinds["of another type"] = types
     return [
         f"{len(keys)} {kind}: {', '.join(keys[:3])}{' …' if len(keys) > 3 else ''}"
         for kind, keys in kinds.items()
         if keys
     ]
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and not tensor.is_sparse
 
 
 def _missing(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
