@@ -75,6 +75,8 @@ def guarded(command: Callable[[], int | None]) -> int:
 
         return 128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT)
     except OSError as error:
+        if error.errno is None:  # of pyarrow's and other packages' file systems: the message says it all
+            return _complain(str(error) or type(error).__name__, 2)
         if error.errno not in OUTSIDE:
             raise
         where = f": {str(error.filename)[:300]}" if error.filename else ""

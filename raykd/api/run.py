@@ -81,11 +81,14 @@ class Run(Teacher):
 
         return Predictor(self.folder, self.recipe, device, batch_size)
 
+    def __repr__(self) -> str:
+        return f"Run(path={str(self.folder)!r})"  # which has no credentials
+
     def __str__(self) -> str:
         result = read_result(self.folder)
         if result is None:
-            return f"{self.path}: not finished"
-        return f"{self.path}: {result.method}, {result.status}, top-1 {100 * result.top1:.2f} %"
+            return f"{self.folder}: not finished"
+        return f"{self.folder}: {result.method}, {result.status}, top-1 {100 * result.top1:.2f} %"
 
 
 def load(path: str | Path, *, trust_source: bool = False) -> Run:

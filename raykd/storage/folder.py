@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,23 @@ import pyarrow
 import pyarrow.fs as pafs
 
 from raykd import UserError
-from raykd.output import masked
+from raykd.output import masked, one_line
 from raykd.storage import atomic
+
+# What looks like a URI and would be a folder of that name here, such as s3:/bucket or file://runs.
+ALMOST = re.compile(
+    r"(s3|gs|gcs|az|abfss?|adl|hdfs|viewfs|https?|s?ftp|memory|file):(?!//)|file://(?!/)", re.IGNORECASE
+)
+# What file systems of other packages raise at addresses that they can't use.
+FAILURES = (OSError, ValueError, ImportError, TypeError, AttributeError, LookupError, NotImplementedError)
 
 
 def absolute(place: str | Path) -> str:
-    """A URI unchanged; a local path made absolute, with ~ expanded."""
-    place = str(place).removeprefix("file://")
+    """A URI unchanged; a local path made absolute, with ~ expanded. Raises UserError for a misspelt URI."""
+    place = str(place)
+    if ALMOST.match(place):
+        raise UserError(f"{masked(place)} is no URI: those are of the form s3://BUCKET/FOLDER or file:///FOLDER")
+    place = place.removeprefix("file://")
     return place if "://" in place else str(Path(place).expanduser().absolute())
 
 
@@ -119,8 +130,9 @@ class Folder:
             self._fs.create_dir(self._root, recursive=True)
             self.write(".writable", bytes(4096))  # a full disk still accepts empty files
             self.delete(".writable")
-        except OSError as error:
-            raise UserError(f"can't write to {self}: {masked(str(error))}; choose another --storage") from None
+        except (OSError, NotImplementedError) as error:  # the second: of file systems that can only be read
+            reason = one_line(str(error)) or type(error).__name__
+            raise UserError(f"can't write to {self}: {reason}; choose another --storage") from None
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
@@ -143,6 +155,8 @@ def _file_system(place: str) -> tuple[pafs.FileSystem, str]:
         return file_system, path
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
         return _fsspec(place)
+    except OSError as error:  # of a file system whose own libraries are missing
+        raise _unusable(place, error) from None
 
 
 def _fsspec(place: str) -> tuple[pafs.FileSystem, str]:
@@ -150,6 +164,10 @@ def _fsspec(place: str) -> tuple[pafs.FileSystem, str]:
 
     try:
         file_system, path = fsspec.core.url_to_fs(place)
-    except (ValueError, ImportError) as error:
-        raise UserError(f"can't use {masked(place)} as storage: {masked(str(error))}") from None
+    except FAILURES as error:
+        raise _unusable(place, error) from None
     return pafs.PyFileSystem(pafs.FSSpecHandler(file_system)), path
+
+
+def _unusable(place: str, error: Exception) -> UserError:
+    return UserError(f"can't use {masked(place)} as storage: {one_line(str(error)) or type(error).__name__}")

@@ -191,7 +191,7 @@ def test_each_split_of_hugging_face_counts_its_classes_in_its_own_order(tmp_path
     train = parquet(tmp_path / "a.parquet", ["cat", "dog"], [0, 1])
     test = parquet(tmp_path / "b.parquet", ["dog", "cat"], [0, 1])
     datasets.DatasetDict(train=train, test=test).save_to_disk(str(tmp_path / "saved"))
-    splits = opened(s.HuggingFace(dataset=str(tmp_path / "saved")))
+    splits = s.HuggingFace(dataset=str(tmp_path / "saved")).open(tmp_path, False)
     assert (splits.classes, splits.train.labels, splits.test.labels) == (("cat", "dog"), [0, 1], [1, 0])
 
 
@@ -248,7 +248,8 @@ def both(i):
 
 def test_labels_apart_from_their_images_are_missed_aloud(tmp_path):
     """Shards sorted by suffix: no sample has both."""
-    files = {f"{i}_{kind}": content for kind in (0, 1) for i in range(4) for kind, content in [both(i)[kind]]}
+    pairs = [(f"{i}_{suffix}", content) for i in range(4) for suffix, content in both(i)]
+    files = dict(sorted(pairs, key=lambda pair: pair[0][2:]))
     shard(tmp_path / "x.tar", **files)
     with pytest.raises(UserError, match=r"no training image has a label.*4 samples without an image.*suffix \.cls"):
         prepare(Data(source=s.WebDataset(path=str(tmp_path / "x.tar")), image_size=1, root=str(tmp_path / "root")))

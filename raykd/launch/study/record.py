@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from raykd import UserError
 from raykd.launch.study.plan import CellRun
+from raykd.output import masked
 from raykd.recipe.study import Study
 from raykd.reports.tables.study import FILE, Quoted, Status, StudyCell, read_study
 from raykd.reports.tables.study import Study as Table
@@ -38,7 +39,7 @@ class Record:
 
     def note(self, place: str, status: Status, reason: str = "") -> None:
         cell = self.cells[place]
-        self.cells[place] = cell.model_copy(update={"status": status, "reason": reason[:LONGEST]})
+        self.cells[place] = cell.model_copy(update={"status": status, "reason": masked(reason)[:LONGEST]})
         if time.monotonic() - self._written > SECONDS:
             self.write()
 
