@@ -16,6 +16,8 @@ from raykd.storage.lease import in_use
 TITLES = ("name", "status", "what", "student", "data", "seed", "epochs", "top-1", "begun")
 INSIDE = {"checkpoints", "source", "wandb"}
 MARKS = {"recipe.json": "run", "search.json": "search", "study.json": "study"}
+# Of values that no run of raykd has: a time that no calendar knows, text for a number.
+DAMAGE = (UserError, LookupError, TypeError, ValueError, ArithmeticError, OSError)
 
 
 class Listed(NamedTuple):
@@ -40,7 +42,7 @@ def listed(storage: Folder) -> Iterator[Listed]:
         place = storage / name if name != "." else storage
         try:
             yield _run(place, name) if kind == "run" else _many(place, name, kind)
-        except (UserError, KeyError, TypeError) as error:
+        except DAMAGE as error:
             yield Listed(name, "can't be read", printable(str(error))[:120])
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,15 @@ class Folder:
         return bool(self._fs.get_file_info(self._at(name)).type != pafs.FileType.NotFound)
 
     def read(self, name: str) -> bytes:
-        """A file's bytes; raises FileNotFoundError."""
+        """A file's bytes; raises FileNotFoundError, and UserError for what is no file, as a pipe, which has no end."""
+        self._expect_file(name)
         with self._fs.open_input_stream(self._at(name), compression=None) as stream:
             content: bytes = stream.read()
         return content
+
+    def _expect_file(self, name: str) -> None:
+        if self.local is not None and not stat.S_ISREG((self.local / name).stat().st_mode):
+            raise UserError(f"{self}/{name} is not a regular file: remove it, or restore it from a copy")
 
     def write(self, name: str, content: bytes | str) -> None:
         content = content.encode() if isinstance(content, str) else content
@@ -71,7 +77,8 @@ class Folder:
             stream.write(content)
 
     def open_read(self, name: str) -> Any:
-        """A binary stream of a file that is too large for memory; raises FileNotFoundError."""
+        """A binary stream of a file that is too large for memory; raises as `read` does."""
+        self._expect_file(name)
         return self._fs.open_input_stream(self._at(name), compression=None)
 
     def open_write(self, name: str) -> Any:

@@ -15,7 +15,10 @@ from raykd import UserError
 from raykd.contract import Placement
 from raykd.launch.run_state.client import SilentClient
 from raykd.launch.worker.run_files import RunFiles
+from raykd.recipe.serial import to_dict
+from raykd.recipes.digits.supervised import recipe as digits
 from raykd.runs import checkpoint, checkpoint_writer, directory
+from raykd.runs.listing import listed
 from raykd.storage import lease, retry
 from raykd.storage.folder import Folder
 from tests.faults.stage import same
@@ -247,6 +250,55 @@ def test_looking_whether_a_run_is_in_use_disturbs_nobody(tmp_path, monkeypatch):
     for other in ({"pid": 2**22 + 1}, {"started": about["started"] + 1}, {"machine": "gone"}, {"pid": "1/../1\0"}):
         run.write(lease.FILE, json.dumps(about | other))
         assert not lease.in_use(run), other
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("s3:/bucket/runs", "s3:/bucket/runs is no URI: those are of the form s3://BUCKET/FOLDER"),
+        ("gs:bucket", "gs:bucket is no URI"),
+        ("file:/tmp/runs", "file:/tmp/runs is no URI"),
+        ("file://runs", "file://runs is no URI"),
+        ("ftp://127.0.0.1:1/runs", "can't use ftp://127.0.0.1:1/runs as storage"),
+        ("nothing://host/runs", "can't use nothing://host/runs as storage"),
+        ("hdfs://host:1/runs", "can't use hdfs://host:1/runs as storage"),
+        ("zip://away.zip", "can't use zip://away.zip as storage"),
+    ],
+)
+def test_a_storage_that_is_none_is_one_line(tmp_path, monkeypatch, place, says):
+    """A single slash would be a folder called "s3:" here."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as refused:
+        Folder(place).create()
+    assert str(refused.value).startswith(says) and "\n" not in str(refused.value)
+    assert not any(tmp_path.iterdir())
+
+
+def test_folders_with_a_colon_are_folders(tmp_path):
+    Folder(tmp_path / "2026:runs").create()
+    Folder(f"file://{tmp_path}/plain").create()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2026:runs", "plain"]
+
+
+def test_pipes_among_a_runs_files_are_named_and_not_waited_for(tmp_path):
+    """A pipe without a writer has no end."""
+    run = Folder(tmp_path / "runs" / "kd")
+    run.create()
+    run.write("recipe.json", json.dumps(to_dict(digits)))
+    for name in ("attempts.json", "teachers.json", "data.json", lease.FILE, "result.json"):
+        os.mkfifo(run.local / name)
+    for read in (directory.attempts_of, directory.trained_teachers, directory.result_of):
+        with pytest.raises(UserError, match="is not a regular file"):
+            read(run)
+    assert not lease.in_use(run)
+    (line,) = listed(Folder(tmp_path / "runs"))
+    assert line.status == "can't be read"
+    os.unlink(run.local / "result.json")
+    os.unlink(run.local / "attempts.json")
+    for started in (1e300, "x", True):
+        run.write("attempts.json", json.dumps([{"token": "t", "started": started}]))
+        (line,) = listed(Folder(tmp_path / "runs"))
+        assert line.name == "kd"
 
 
 def test_read_only_storage_is_refused_before_anything_starts(stage, tmp_path):

@@ -105,8 +105,9 @@ class Table(Source):
         header = rows[0] if rows else []
         named = self.image in header
         if rows and not named and Path(header[0]).suffix.lower() not in suffixes():
+            there = one_line(", ".join(header))[:200]
             raise UserError(
-                f"{path} has no column {self.image!r}, and its first row names no image: {', '.join(header)[:200]}. "
+                f"{path} has no column {self.image!r}, and its first row names no image: {there}. "
                 "Its columns are separated by a comma (.csv) or a tab (.tsv); other names: data.source.image, label"
             )
         at = header.index(self.image) if named else 0
