@@ -19,6 +19,7 @@ __all__ = [
     "Gt",
     "Interval",
     "MaxLen",
+    "MaxLoss",
     "MinLen",
     "NonNegative",
     "NonNegativeInt",
@@ -28,6 +29,7 @@ __all__ = [
     "Probability",
     "Rule",
     "Seed",
+    "Threads",
     "affects_result",
     "ascending",
     "distinct",
@@ -68,6 +70,10 @@ Count = Annotated[int, Interval(ge=1, le=256)]
 """A number of things that each take memory, such as actors: 1 to 256."""
 ClassNames = Annotated[tuple[str, ...], distinct]
 """Names of the classes 0, 1, …"""
+Threads = Annotated[int, Interval(ge=0, le=1024)]
+"""CPU threads; 0: torch's own choice."""
+MaxLoss = Annotated[float, Interval(ge=0, le=100)]
+"""Percentage points of accuracy."""
 Pixels = Annotated[int, Interval(ge=0, lt=2**16)]
 """A length in pixels; sides of images are stored in 16 bits."""
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]

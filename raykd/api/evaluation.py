@@ -7,7 +7,9 @@ from pathlib import Path
 from raykd import UserError
 from raykd.api.run import Run
 from raykd.data.config import Data
+from raykd.fields import NonNegativeInt, Threads
 from raykd.recipe import Recipe
+from raykd.recipe.validate import expect
 from raykd.runs.opening import open_finished
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
@@ -40,6 +42,7 @@ def evaluate(
     directory holds. data_root: folder of the .beton files and downloads; the run's own may be somebody else's.
     Raises UserError where there is no run, no checkpoint, or other data than the run had.
     """
+    expect(threads=(threads, Threads), batch_size=(batch_size, NonNegativeInt))
     folder, recipe = open_finished(str(getattr(run, "path", run)), trust_source)
     data = replace(recipe.data, root=data_root, shared="", download=False)
     recipe = replace(recipe, batch_size=batch_size or recipe.batch_size, data=data)

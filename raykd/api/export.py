@@ -5,6 +5,8 @@ from pathlib import Path
 
 from raykd.api.run import Run
 from raykd.data.config import Data
+from raykd.fields import MaxLoss, PositiveInt
+from raykd.recipe.validate import expect
 from raykd.runs.opening import open_finished
 
 
@@ -28,6 +30,7 @@ def export(
     trust_source: import the user's own modules that the run's directory holds.
     data_root: folder of the .beton files; the run's own may be somebody else's.
     """
+    expect(max_loss=(max_loss, MaxLoss), calibration=(calibration, PositiveInt))
     from raykd.deploy.deployed import open_deployed
     from raykd.deploy.write import write
 

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from raykd import UserError
+from raykd.fields import PositiveInt
 from raykd.recipe import Recipe
 from raykd.recipe import Run as Teacher
+from raykd.recipe.validate import expect
 from raykd.runs.opening import open_finished
 from raykd.runs.recipe import recipe_of
 from raykd.runs.results import read_evaluation, read_result
@@ -70,6 +72,7 @@ class Run(Teacher):
         images: paths or bytes of image files, uint8 arrays [H, W, 3] (also one array [N, H, W, 3]), or PIL images; a
         single one gives a list of one.
         """
+        expect(top=(top, PositiveInt))
         return self.predictor().predict(several(images), top)
 
     def predictor(self, device: str = "auto", batch_size: int = 64) -> "Predictor":
@@ -77,6 +80,7 @@ class Run(Teacher):
 
         device: "cpu", "cuda", or "auto": a GPU if available. batch_size: pictures at once.
         """
+        expect(device=(device, Literal["auto", "cpu", "cuda"]), batch_size=(batch_size, PositiveInt))
         from raykd.deploy.predictor import Predictor
 
         return Predictor(self.folder, self.recipe, device, batch_size)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raykd.api.run import Run
+from raykd.fields import NonNegativeInt, Seed
+from raykd.recipe.validate import expect
 from raykd.storage.folder import Folder
 
 
@@ -37,6 +39,8 @@ def study(
     () for all. max_parallel: maximum number of concurrent runs, 0: as many as fit.
     Raises UserError for an invalid study, and KeyboardInterrupt if it was stopped.
     """
+    expect(seeds=(seeds, tuple[Seed, ...]), max_parallel=(max_parallel, NonNegativeInt))
+    expect(rows=(rows, tuple[str, ...]), columns=(columns, tuple[str, ...]))
     from raykd.api.starting import default_name, display_in
     from raykd.launch.driver.run import default_storage
     from raykd.launch.study.plan import check

@@ -8,10 +8,12 @@ from raykd import UserError
 from raykd.api.run import Run
 from raykd.api.search import SearchResult
 from raykd.api.starting import Start, start
+from raykd.fields import NonNegativeInt
 from raykd.launch.driver import run as driver
 from raykd.launch.teachers import names
 from raykd.launch.teachers import train as teachers
 from raykd.recipe import Recipe
+from raykd.recipe.validate import expect
 
 if TYPE_CHECKING:
     from raykd.launch.search.search import FinishedSearch
@@ -73,6 +75,7 @@ def tune(
     samples, max_concurrent: total and concurrent trials, instead of the search's numbers; 0: those of the search.
     Other arguments and errors as of `train`.
     """
+    expect(samples=(samples, NonNegativeInt), max_concurrent=(max_concurrent, NonNegativeInt))
     begun = start(recipe, name, storage, show)
     if begun.recipe.search is None:
         raise UserError(f"{begun.name}: the recipe has no `search`")

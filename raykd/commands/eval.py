@@ -9,7 +9,7 @@ from rich.table import Table
 
 from raykd.api.evaluation import Evaluated, evaluate
 from raykd.data.config import Data
-from raykd.fields import NonNegativeInt
+from raykd.fields import NonNegativeInt, Threads
 from raykd.recipe.load import parse
 from raykd.terminal import Terminal
 
@@ -18,7 +18,7 @@ from raykd.terminal import Terminal
 class Options:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory."""
-    threads: NonNegativeInt = 0
+    threads: Threads = 0
     """CPU threads; 0: torch's default."""
     batch_size: NonNegativeInt = 0
     """Images at once; 0: the recipe's batch size."""

@@ -8,7 +8,7 @@ import tyro
 
 from raykd import UserError
 from raykd.data.config import Data
-from raykd.fields import Interval, PositiveInt
+from raykd.fields import MaxLoss, PositiveInt
 from raykd.recipe.load import parse
 from raykd.runs.opening import open_finished
 from raykd.terminal import Terminal
@@ -28,7 +28,7 @@ class Options:
     timm's. FILE.int8.onnx is the network in int8, calibrated on training images; its accuracy is measured."""
     preprocess: bool = False
     """ONNX: resizing, cropping and normalisation are in the graph: uint8 [N, H, W, 3] in, probabilities out."""
-    max_loss: Annotated[float, Interval(ge=0, le=100)] = 100.0
+    max_loss: MaxLoss = 100.0
     """Int8: layers are left in float32 until the top-1 accuracy is at most this many percentage points below float32's,
     on the split that the run's own evaluations are on."""
     calibration: PositiveInt = 256

@@ -22,6 +22,7 @@ from raykd.recipe.changes import change
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.recipe.sources import own_files, read_source
 from raykd.recipe.study import Cell, Study, cells
+from raykd.recipe.study_types import expect_types
 from raykd.recipe.validate import validate
 
 
@@ -82,6 +83,7 @@ def load_study(study: str | Path) -> LoadedStudy:
     module = _run(path)
     named = _named(module, "study", Study, path)
     try:
+        expect_types(named, Study, "study")
         all_cells = cells(named)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

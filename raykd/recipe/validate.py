@@ -10,7 +10,7 @@ from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 
 from raykd import UserError
 from raykd.fields import Rule
-from raykd.recipe.serial import type_hints
+from raykd.recipe.serial import from_dict, type_hints
 
 FLOAT32 = 2.0**-126, 2.0**128  # the least normal number, and the first that is too large
 
@@ -23,6 +23,16 @@ def validate(settings: Any, where: str = "") -> None:
     """
     for name, value, kind in _fields(settings):
         _check(value, kind, ".".join(filter(None, (where, name))))
+
+
+def expect(**arguments: tuple[Any, Any]) -> None:
+    """Check a function's arguments, given as their values and annotations, as the fields of a recipe are.
+
+    Raises UserError for the first one that is not of its type, or that lies outside its range.
+    """
+    for name, (value, kind) in arguments.items():
+        from_dict(value, kind, name)
+        _check(value, kind, name)
 
 
 def _fields(settings: Any) -> Iterator[tuple[str, Any, Any]]:

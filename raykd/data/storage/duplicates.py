@@ -13,8 +13,9 @@ def remarks(train: Written, test: Written) -> Iterator[str]:
     if again:
         yield f"{again:,} of the {len(test.labels):,} test images are training images as well"
     for split, written in (("training", train), ("test", test)):
-        labelled = np.asarray(written.labels) >= 0
-        pairs = np.stack([_digests(written), np.asarray(written.labels, np.uint64)], 1)[labelled]
+        labels = np.asarray(written.labels, np.int64)
+        labelled = labels >= 0
+        pairs = np.stack([_digests(written)[labelled], labels[labelled].astype(np.uint64)], 1)
         images, classes = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
         if (classes > 1).any():
             yield f"{int((classes > 1).sum()):,} {split} images are there more than once, with different labels"
