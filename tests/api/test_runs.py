@@ -113,3 +113,30 @@ def test_runs_are_listed_with_what_came_of_them(recipe, run, capsys, tmp_path):
     said = capsys.readouterr().out
     assert "half/way" in said and "unfinished" in said and "can't be read" in said
     assert main(["list", "runs", str(tmp_path / "none")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda run: run.predictor(batch_size=0), "batch_size: 0 must be at least 1"),
+        (lambda run: run.predictor(device="gpu"), "device: 'gpu' is not of type"),
+        (lambda run: run.predict([], top=-1), "top: -1 must be at least 1"),
+        (lambda run: raykd.evaluate(run, threads=10**9), "threads: 1000000000 must be from 0 to 1,024"),
+        (lambda run: raykd.evaluate(run, batch_size=-3), "batch_size: -3 must be at least 0"),
+        (lambda run: raykd.export(run, "x.onnx", calibration=0), "calibration: 0 must be at least 1"),
+        (lambda run: raykd.export(run, "x.onnx", max_loss=float("nan")), "max_loss: nan must be from 0 to 100"),
+        (lambda run: raykd.tune("digits/search", samples=-1), "samples: -1 must be at least 0"),
+        (lambda run: raykd.study("studies/digits", seeds=("0",)), "seeds.0: '0' is not of type int"),
+        (lambda run: raykd.study("studies/digits", rows="KD"), "rows: 'KD' is not of type"),
+    ],
+)
+def test_arguments_are_checked_as_the_command_lines_options_are(tmp_path, monkeypatch, call, says):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(raykd.UserError) as refused:
+        call(raykd.Run(path=str(tmp_path)))
+    assert str(refused.value).startswith(says) and not any(tmp_path.iterdir())
+
+
+def test_a_run_shows_no_credentials():
+    run = raykd.Run(path="memory://KEY:SECRET@bucket/kd")
+    assert repr(run) == "Run(path='memory://***@bucket/kd')" and "SECRET" not in str(run)

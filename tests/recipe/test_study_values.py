@@ -15,6 +15,7 @@ from raykd.models.config import Network
 from raykd.recipe import Teachers, Train
 from raykd.recipe.load import load_study
 from raykd.recipe.study import Column, Row, Study, cells, select
+from raykd.recipe.study_types import expect_types
 from raykd.recipes.digits.ca_mkd import recipe as ca_mkd
 from raykd.recipes.digits.funmatch import recipe as funmatch
 from raykd.recipes.digits.supervised import recipe as supervised
@@ -150,3 +151,25 @@ def test_teachers_in_a_circle_are_refused(tmp_path):
     path.write_text(FILE.format(more=circle).replace("Supervised.Config()", "KD.Config()"))
     with pytest.raises(UserError, match="is among its own teachers"):
         load_study(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"rows": ALONE}, "study.rows: must be a tuple"),
+        ({"seeds": 3}, "study.seeds: must be a tuple, not 3"),
+        ({"seeds": (True,)}, "study.seeds.0: must be of type int, not True"),
+        ({"published": "a.csv"}, "study.published: must be a tuple"),
+        ({"baseline": None}, "study.baseline: must be of type str"),
+        ({"rows": (replace(ALONE, method=KD),)}, "study.rows.0.method: must be of type MethodConfig"),
+        ({"rows": (replace(ALONE, tune={}),)}, "study.rows.0.tune: must be of type Search"),
+        ({"rows": (replace(ALONE, columns="digits"),)}, "study.rows.0.columns: must be a tuple"),
+        ({"columns": (replace(SMALL, recipe="digits/kd"),)}, "study.columns.0.recipe: must be of type Recipe"),
+    ],
+)
+def test_values_of_another_type_are_named(changes, says):
+    """A study is Python that somebody has written, and dataclasses let all values pass."""
+    expect_types(study(ALONE), Study, "study")
+    with pytest.raises(UserError) as refused:
+        expect_types(replace(study(ALONE), **changes), Study, "study")
+    assert str(refused.value).startswith(says)
