@@ -19,6 +19,7 @@ from raykd.models.staged import CAN_NOT_RUN
 
 try:
     import transformers
+    from huggingface_hub.errors import StrictDataclassError
 except ImportError:
     raise UserError("networks named hf:… need the package transformers: pip install 'raykd[hf]'") from None
 
@@ -36,15 +37,22 @@ def build(name: str, num_classes: int, image_size: int, options: Mapping[str, An
     """A fresh network; the options are fields of its configuration."""
     _expect_fields(name, options)
     given = {"num_labels": num_classes, "image_size": image_size} | dict(options)
-    config = _configuration(name, given)
+    config = configuration(name, given)
     return plain(transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False))
 
 
-def _configuration(name: str, given: Mapping[str, Any]) -> Any:
-    """A model type's, or a folder's or the hub's own. Code that comes with a model is never run."""
-    if name in names():
-        return transformers.AutoConfig.for_model(name, **given)
-    return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **given)
+def configuration(name: str, given: Mapping[str, Any]) -> Any:
+    """A model type's, or a folder's or the hub's own. Code that comes with a model is never run.
+
+    Raises UserError for values that its fields can't have.
+    """
+    try:
+        if name in names():
+            return transformers.AutoConfig.for_model(name, **given)
+        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **given)
+    except StrictDataclassError as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"hf:{name} can't be built with {dict(given)}: {said}") from None
 
 
 def _expect_fields(name: str, options: Mapping[str, Any]) -> None:
@@ -52,7 +60,7 @@ def _expect_fields(name: str, options: Mapping[str, Any]) -> None:
 
     Others' runs name options too, and words such as trust_remote_code would run others' code.
     """
-    config = _configuration(name, {}) if options else None
+    config = configuration(name, {}) if options else None
     for option in options:
         if option in NO_OPTIONS or option.startswith("_") or not hasattr(config, option):
             raise UserError(f"hf:{name} has no option {option!r}: options are fields of its {type(config).__name__}")
@@ -64,11 +72,11 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
     Raises UserError where they lack something that such a last layer does not explain.
     """
     _expect_fields(name, options)
-    given = {"num_labels": num_classes, "ignore_mismatched_sizes": True, "output_loading_info": True} | dict(options)
-    made = transformers.AutoModelForImageClassification.from_pretrained(name, trust_remote_code=False, **given)
-    model, about = made
+    config = configuration(name, {"num_labels": num_classes} | dict(options))
+    how = {"ignore_mismatched_sizes": True, "output_loading_info": True, "trust_remote_code": False}
+    model, about = transformers.AutoModelForImageClassification.from_pretrained(name, config=config, **how)
     missing = sorted(about["missing_keys"])
-    if missing and _configuration(name, {}).num_labels == num_classes:
+    if missing and configuration(name, {}).num_labels == num_classes:
         raise UserError(f"hf:{name} has no weights for {', '.join(missing[:3])}: they would be random")
     return plain(model)
 

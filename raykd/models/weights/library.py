@@ -66,10 +66,10 @@ def _torchvision(name: str) -> Published:
 
 
 def _huggingface(name: str) -> Published:
-    transformers = import_module("raykd.models.libraries.huggingface").transformers
+    library = import_module("raykd.models.libraries.huggingface")
     try:
-        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-        images = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+        config = library.configuration(name, {})
+        images = library.transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         mean, std = _pixels(images)
         size = getattr(images, "crop_size", None) or images.size
         side = int(size.get("height") or size["shortest_edge"])
