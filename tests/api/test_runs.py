@@ -124,7 +124,10 @@ def test_runs_are_listed_with_what_came_of_them(recipe, run, capsys, tmp_path):
         (lambda run: raykd.evaluate(run, threads=10**9), "threads: 1000000000 must be from 0 to 1,024"),
         (lambda run: raykd.evaluate(run, batch_size=-3), "batch_size: -3 must be at least 0"),
         (lambda run: raykd.export(run, "x.onnx", calibration=0), "calibration: 0 must be at least 1"),
-        (lambda run: raykd.export(run, "x.onnx", max_loss=float("nan")), "max_loss: nan must be a number that float32 can represent"),
+        (
+            lambda run: raykd.export(run, "x.onnx", max_loss=float("nan")),
+            "max_loss: nan must be a number that float32 can represent",
+        ),
         (lambda run: raykd.tune("digits/search", samples=-1), "samples: -1 must be at least 0"),
         (lambda run: raykd.study("studies/digits", seeds=("0",)), "seeds.0: '0' is not of type int"),
         (lambda run: raykd.study("studies/digits", rows="KD"), "rows: 'KD' is not of type"),
