@@ -151,10 +151,15 @@ def _report(workers: int, place: Path, found: dict) -> Iterator[dict]:
     yield _row(workers, "workers' reports to the driver", count / seconds, "a second", f"{count} in {seconds:.0f} s")
     written = _notes(place, "writes")
     writers = len(list((place / "notes").glob("writes-*")))
-    kinds = Counter(Path(line).relative_to(place / "runs/many").parts[0].split(".tmp")[0] for line in written)
-    yield _row(workers, "files opened for writing", len(written), "", f"by {writers} processes: {dict(kinds)}")
+    kinds = Counter(_kind(Path(line).relative_to(place / "runs/many")) for line in dict.fromkeys(written))
+    yield _row(workers, "files written", sum(kinds.values()), "", f"by {writers} processes: {dict(kinds)}")
     logs = [file.stat().st_size for file in place.rglob("*.wandb")]
     yield _row(workers, "W&B's log", sum(logs) / 1e3, "kB", f"{len(logs)} files, {EPOCHS} epochs")
+
+
+def _kind(path: Path) -> str:
+    """What a file of a run is; one that replaces another is written under a hidden name first."""
+    return "replaced" if path.name.startswith(".") else path.parts[0]
 
 
 def _notes(place: Path, kind: str) -> list[str]:
