@@ -6,36 +6,36 @@ from collections.abc import Iterator
 
 from tests.documents.blocks import Block, complete
 
-RAY = ("tune", "submit")  # commands that start Ray; run by the slow test
-TRAINED = re.compile(r"^raykd (train \S+)$", re.MULTILINE)
+RAY = ("tune", "submit")  # commands that start Ray; run by slow tests, here and in tests/cluster
+ITS_COMMAND = re.compile(r"^raykd ((?:train|study) \S+)$", re.MULTILINE)
+HOURS = "hours"
 SHORT = "--epochs 0.2 --batch-size 16 --workers 0".split()
 
 
-def steps_of(block: Block, slow: bool) -> Iterator[dict[str, object]]:
-    """What a block asks for, a step each; none of what needs what a test has not."""
-    if block.needs or block.language in ("", "text", "mermaid"):
+def steps_of(block: Block) -> Iterator[dict[str, object]]:
+    """What a block asks for, a step each; nothing if it needs what a test does not have."""
+    if block.needs not in ("", HOURS) or block.language in ("", "text", "mermaid"):
         return
     if block.language == "python":
         yield from _snippet(block)
     elif block.language in ("sh", "inline"):
         for line in block.text.splitlines():
-            yield from _line(line, block, slow)
+            yield from _line(line, block)
     else:
         raise AssertionError(f"{block}: nothing runs a block of {block.language!r}")
 
 
-def _line(line: str, block: Block, slow: bool) -> Iterator[dict[str, object]]:
+def _line(line: str, block: Block) -> Iterator[dict[str, object]]:
     words = shlex.split(line, comments=True)
     if not words or (block.language == "inline" and not complete(line)):
         return
     if words[0] == "export":
         name, _, value = words[1].partition("=")
         yield {"kind": "export", "name": name, "value": value}
-    elif words[:2] == ["raykd", "study"]:  # hours: what it would train, of one row
-        if slow:
-            yield {"kind": "command", "words": [*words[1:3], "--rows", "KD", "--seeds", "0", "--dry-run"]}
+    elif words[:2] == ["raykd", "study"]:
+        yield {"kind": "command", "words": _planned(words[1:])}
     elif words[0] == "raykd":
-        if slow or words[1] not in RAY:
+        if words[1] not in RAY and block.needs != HOURS:
             own = words[1] == "train" and words[2].endswith(".py")  # the reader's, which no test has made to end soon
             yield {"kind": "command", "words": [*words[1:], *(_short("--teacher" in block.text) if own else ())]}
     else:
@@ -43,13 +43,22 @@ def _line(line: str, block: Block, slow: bool) -> Iterator[dict[str, object]]:
 
 
 def _snippet(block: Block) -> Iterator[dict[str, object]]:
-    """A snippet is run as a file; where its docstring trains it, that is done, for a fraction of an epoch."""
-    command = TRAINED.search(block.text)
+    """A snippet is run as a file, and then the command in its docstring: training takes a fraction of an epoch."""
+    command = ITS_COMMAND.search(block.text)
     file = command[1].split()[-1] if command else f"snippet_{block.line}.py"
     yield {"kind": "python", "file": file, "text": block.text}
-    if command:
+    if command and command[1].startswith("study"):
+        yield {"kind": "command", "words": _planned(command[1].split())}
+    elif command:
         taught = "Teachers" in block.text or "digits.kd" in block.text
         yield {"kind": "command", "words": [*command[1].split(), *_short(taught)]}
+
+
+def _planned(words: list[str]) -> list[str]:
+    """A study without its training, which takes hours: what it would train, of one row unless it names some."""
+    options = [] if "--dry-run" in words else ["--dry-run"]
+    rows = [] if "--rows" in words else ["--rows", "KD"]
+    return [*words[:2], *rows, *options, *words[2:]]
 
 
 def _short(taught: bool) -> list[str]:

@@ -90,7 +90,7 @@ def main(file: str, wanted: str, *command: str) -> None:
             found = coloured(screen)
     if found is None:
         raise SystemExit(f"no screen showed {wanted!r} and a progress bar")
-    Path(file).write_text(picture(found, " ".join(command[-3:]), 100))
+    Path(file).write_text(picture(found, " ".join(command[:3]), 100))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from tests.documents.conftest import run_steps
 from tests.documents.steps import steps_of
 
 BLOCKS = [block for path in documents() for block in blocks(path)]
-RUN = [block for block in BLOCKS if any(True for _ in steps_of(block, slow=False))]
+RUN = [block for block in BLOCKS if any(True for _ in steps_of(block))]
 
 
 @pytest.fixture(scope="session")
 def results(reader: Path) -> dict[Block, list[tuple[dict, dict]]]:
     """Steps and their results, by block; README first, whose run the others read."""
-    steps = [(block, step) for block in RUN for step in steps_of(block, slow=False)]
+    steps = [(block, step) for block in RUN for step in steps_of(block)]
     done = run_steps((step for _, step in steps), reader)
     assert len(done) == len(steps)
     found: dict[Block, list[tuple[dict, dict]]] = {}
@@ -31,6 +31,23 @@ def results(reader: Path) -> dict[Block, list[tuple[dict, dict]]]:
 def test_it_runs_as_it_stands(block: Block, results: dict[Block, list[tuple[dict, dict]]]):
     for step, result in results[block]:
         assert result["status"] == 0, f"{step}\n{result['output']}"
+
+
+@pytest.mark.slow
+def test_the_study_and_the_search_of_the_documents_train(reader: Path):
+    """The same commands as above, with Ray, for a fraction of an epoch."""
+    (study,) = [block for block in BLOCKS if block.language == "python" and "raykd study mine.py" in block.text]
+    tiny = ["--epochs", "0.2", "--teachers.sources.0.recipe.epochs", "0.2"]
+    words = ["study", "study_of_mine.py", "--seeds", "0", *tiny, "--name", "tiny"]
+    steps = [
+        {"kind": "python", "file": "study_of_mine.py", "text": study.text},
+        {"kind": "command", "words": words},
+        {"kind": "command", "words": ["report", "runs/tiny", "--out", "table.md"]},
+        {"kind": "command", "words": ["tune", "digits/search", "--samples", "2", *tiny, "--name", "tiny-search"]},
+    ]
+    for step, result in zip(steps, run_steps(steps, reader), strict=True):
+        assert result["status"] == 0, f"{step}\n{result['output']}"
+    assert all(row in (reader / "table.md").read_text() for row in ("Supervised", "KD", "DKD"))
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
