@@ -55,7 +55,8 @@ def test_every_module_of_raykd_is_sent(tmp_path, monkeypatch):
     assert modules == {path.relative_to(sent) for path in sent.rglob("*.py") if "recipes" not in path.parts}
 
 
-def test_a_study_is_sent_by_its_name(recipe, monkeypatch):
+def test_a_study_is_sent_by_its_name(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     sent = []
     monkeypatch.setattr("raykd.launch.jobs.submit.connect", lambda address: None)
     monkeypatch.setattr("raykd.launch.jobs.submit.submit", lambda client, job, folder: sent.append(job) or "id")
