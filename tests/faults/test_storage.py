@@ -19,6 +19,7 @@ from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.runs import checkpoint, checkpoint_writer, directory
 from raykd.runs.listing import listed
+from raykd.runs.results import read_result
 from raykd.storage import lease, retry
 from raykd.storage.folder import Folder
 from tests.faults.stage import same
@@ -287,7 +288,7 @@ def test_pipes_among_a_runs_files_are_named_and_not_waited_for(tmp_path):
     run.write("recipe.json", json.dumps(to_dict(digits)))
     for name in ("attempts.json", "teachers.json", "data.json", lease.FILE, "result.json"):
         os.mkfifo(run.local / name)
-    for read in (directory.attempts_of, directory.trained_teachers, directory.result_of):
+    for read in (directory.attempts_of, directory.trained_teachers, read_result):
         with pytest.raises(UserError, match="is not a regular file"):
             read(run)
     assert not lease.in_use(run)
