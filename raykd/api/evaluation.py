@@ -68,7 +68,7 @@ def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
     with closing(Experiment(recipe, Placement(device, torch.get_num_threads()), trained_teachers(folder))) as opened:
         changed = other_data(folder, opened.prepared)
         if changed:
-            raise UserError(f"{changed}: bring the data back to evaluate it")
+            raise UserError(f"{changed}: restore the data to evaluate it")
         state, found = opened.new_state(), newest(folder, _warn)
         if found is None:
             raise UserError(f"{folder} has no checkpoint to evaluate")

@@ -62,7 +62,7 @@ def _ensemble(begun: Start, chosen: Options) -> None:
     from raykd.api.training import teachers_started
 
     if not names.teacher_recipes(begun.recipe):
-        raise UserError(f"{begun.loaded.path} has neither a search nor teachers to train: there is nothing to tune")
+        raise UserError(f"{begun.loaded.path} has neither a search nor teachers to train: nothing to tune")
     most = chosen.max_concurrent or begun.recipe.teachers.max_parallel
     begun = replace(begun, recipe=replace(begun.recipe, teachers=replace(begun.recipe.teachers, max_parallel=most)))
     places = teachers_started(begun)

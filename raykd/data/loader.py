@@ -56,7 +56,7 @@ class TrainLoader:
         first, last = order.worker_rows(rank, world, batch_size)
         if first == last:
             raise UserError(
-                f"a global batch of {batch_size} has no image for worker {rank} of {world}: use fewer workers"
+                f"a global batch of {batch_size} is too small for worker {rank} of {world}: use fewer workers"
             )
         bounds = [order.worker_rows(worker, world, batch_size) for worker in range(world)]
         self.shares = tuple(end - begin for begin, end in bounds) if world > 1 else ()
@@ -182,7 +182,7 @@ def _trained(labels: np.ndarray, held_out: float, classes: Sequence[str]) -> np.
     lost = np.setdiff1d(labels[labels >= 0], labels[subset])
     if len(lost) or not len(subset):
         of = f" of class {classes[lost[0]]}" if len(lost) else ""
-        raise UserError(f"data.validation: {held_out:g} leaves no training image{of}: lower it, or add images")
+        raise UserError(f"data.validation: {held_out:g} leaves no training images{of}: lower it, or add images")
     return subset
 
 
@@ -191,7 +191,7 @@ def _evaluated(labels: np.ndarray, held_out: float) -> np.ndarray:
     subset = np.flatnonzero(order.held_out(labels, held_out)) if held_out else np.flatnonzero(labels >= 0)
     if not len(subset):
         raise UserError(
-            f"data.validation: {held_out:g} holds out none of so few images: raise it"
+            f"data.validation: {held_out:g} is too small to hold out an image: increase it"
             if held_out
             else "the test split has no image with a label: hold out a share of the training split with data.validation"
         )

@@ -104,7 +104,7 @@ def image_files(paths: Iterable[str]) -> list[Path]:
         if path.is_dir():
             below = find_images(path, Skipped(path))
             if not below:
-                raise UserError(f"{path} holds no image files")
+                raise UserError(f"{path} contains no image files")
             files += below
         elif path.exists():
             files.append(path)

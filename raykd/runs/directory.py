@@ -170,7 +170,7 @@ def expect_data(run: Folder, prepared: Prepared) -> None:
     """Record which data the run reads; raises UserError if it started with other data."""
     changed = other_data(run, prepared)
     if changed:
-        raise UserError(f"{changed}; give a new run another --name, or bring the data back")
+        raise UserError(f"{changed}; give a new run another --name, or restore the data")
     if not run.exists("data.json"):
         run.write("data.json", json.dumps(about_data(prepared), indent=1))
 

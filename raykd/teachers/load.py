@@ -69,7 +69,7 @@ def _pretrained(source: Pretrained, data: Data, classes: Sequence[str]) -> Origi
     wanted = source.network
     if wanted.weights == "" or wanted.weights.endswith("#backbone"):
         what = "no weights" if wanted.weights == "" else f"a fresh last layer ({wanted.weights})"
-        raise UserError(f"teachers: {wanted.name} has {what}, and random weights teach nothing: give trained ones")
+        raise UserError(f"teachers: {wanted.name} has {what}, i.e. random weights: give trained ones")
     if wanted.int8:
         raise UserError(f"teachers: {wanted.name} does not train, and int8 is how a student trains: remove it")
     return _of_library(source) if wanted.weights == "pretrained" else _of_file(source, data, classes)

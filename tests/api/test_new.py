@@ -71,7 +71,7 @@ def test_it_runs_as_it_is_from_the_command_line(photos, home, capsys):
     quick += ["--teachers.sources.0.recipe.wandb.mode", "disabled", "--name", "mine"]
     assert main(["train", "mine.py", *quick]) == 0
     assert "student distilled" in capsys.readouterr().out
-    assert main(words) == 2 and "is there already" in capsys.readouterr().err
+    assert main(words) == 2 and "already exists" in capsys.readouterr().err
     assert (home / "mine.py").read_text() == written
     new_recipe(home / "again.py", Wanted(data=str(photos), student="resnet8", teacher="runs/mine"))
     (source,) = load(home / "again.py").recipe.teachers.sources
@@ -98,7 +98,7 @@ def test_a_folders_name_runs_nothing_and_breaks_nothing(photos, home):
         ("mine.py", {"teacher": ""}, "needs --teacher"),
         ("mine.py", {"method": "supervised"}, "no use for a teacher"),
         ("mine.py", {"method": "dkdd"}, "did you mean dkd"),
-        ("mine.py", {"method": "sum"}, "makes no recipe by itself"),
+        ("mine.py", {"method": "sum"}, "can't be used with raykd new"),
         ("mine.py", {"student": "resnet9"}, "unknown network 'resnet9'"),
         ("mine.py", {"method": "teskd", "teacher": ""}, "stage"),
     ],

@@ -157,7 +157,7 @@ def test_damaged_files_are_named(toy):
     path = prepare(data).train
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    with pytest.raises(UserError, match=r"train\.beton has \d+ bytes instead of \d+ \(truncated or foreign\)"):
+    with pytest.raises(UserError, match=r"train\.beton has \d+ bytes instead of \d+ \(truncated, or another file\)"):
         prepare(data)
     path.write_bytes(b"\x03\x00" + whole[2:])
     with pytest.raises(UserError, match=r"train\.beton is not a \.beton file of version 2"):
@@ -182,7 +182,7 @@ def test_a_file_of_no_images_is_named(tmp_path):
     write(tmp_path / "x.beton", from_arrays(IMAGES, [0] * 40, "x"))
     whole = (tmp_path / "x.beton").read_bytes()
     (tmp_path / "x.beton").write_bytes(whole[:8] + bytes(8) + whole[16:])
-    with pytest.raises(UserError, match=r"x\.beton holds no images"):
+    with pytest.raises(UserError, match=r"x\.beton contains no images"):
         Header(tmp_path / "x.beton")
 
 

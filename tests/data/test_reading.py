@@ -242,7 +242,7 @@ def test_wrong_sizes_and_settings_are_refused(toy):
     with pytest.raises(UserError, match="data.test takes Resize and CenterCrop only, not Flip"):
         data = toy(test=(Flip(),))
         TestLoader(data, prepare(data), Placement(torch.device("cpu"), 1), batch_size=4)
-    with pytest.raises(UserError, match="no image for worker 0 of 3"):
+    with pytest.raises(UserError, match="too small for worker 0 of 3"):
         train(toy(), rank=0, world=3, batch_size=2)
 
 

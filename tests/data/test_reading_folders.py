@@ -96,7 +96,7 @@ def test_labels_become_numbers_of_classes(train, test, given, classes, numbers):
         ([float("nan"), 1], (), "'nan', which is neither"),
         ([float("inf"), 1], (), "'inf', which is neither"),
         (np.array([1 + 1j]), (), "neither text nor a whole number"),
-        ([0, "cat"], (), "labels that are text and others that are numbers"),
+        ([0, "cat"], (), "both text and numbers as labels"),
         ([0, 5], ("a", "b"), "training label 5 is none of the 2 classes"),
         ([[1], [2]], (), "neither text nor a whole number"),
     ],

@@ -392,7 +392,7 @@ def test_broken_sources_are_named(tmp_path):
         s.Npz(path=str(tmp_path / "x.npz")).open(tmp_path, False)
     imagefolder(tmp_path, None)
     save(tmp_path / "val" / "yak" / "1.png", 1)
-    with pytest.raises(UserError, match="val has classes that training lacks: yak"):
+    with pytest.raises(UserError, match="val has classes without training images: yak"):
         s.ImageFolder(path=str(tmp_path)).open(tmp_path, False)
 
 

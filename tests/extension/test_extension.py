@@ -183,7 +183,7 @@ def test_an_augmentation_that_fails_ends_the_run_with_its_name(engine):
 
 
 def test_a_transform_that_nothing_would_run_is_refused():
-    with pytest.raises(UserError, match="data.train: Turned is no transform of raykd's and no `Operation`"):
+    with pytest.raises(UserError, match="data.train: Turned is neither a transform of raykd nor an `Operation`"):
         batch(replace(digits, data=replace(digits.data, train=(Turned(),))), "ffcv")
 
 

@@ -95,7 +95,7 @@ def test_cut_off_and_foreign_files_are_one_clear_line(tmp_path, suffix):
     for name, bad in (("cut", content[: len(content) // 2]), ("foreign", b"<!DOCTYPE html>" * 99), ("empty", b"")):
         path = tmp_path / f"{name}{suffix}"
         path.write_bytes(bad)
-        with pytest.raises(UserError, match=f"{name}{suffix}.*(cut off|safely)") as caught:
+        with pytest.raises(UserError, match=f"{name}{suffix}.*(truncated|safely)") as caught:
             load_weights(network(), path)
         assert "\n" not in str(caught.value)
 

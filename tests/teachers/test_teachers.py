@@ -139,7 +139,7 @@ def weights(path, name="resnet8", classes=10):
 @pytest.mark.parametrize("what", ["", "#backbone"])
 def test_a_teacher_with_anything_random_is_refused(tmp_path, what):
     network = weights(tmp_path / "w.safetensors") if what else Network(name="resnet8")
-    with pytest.raises(UserError, match="random weights teach nothing"):
+    with pytest.raises(UserError, match="random weights: give trained"):
         load(Pretrained(network=replace(network, weights=network.weights + what), **OWN), "0123456789")
 
 

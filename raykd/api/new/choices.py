@@ -48,7 +48,7 @@ def choose(wanted: Wanted, progress: Tick, download: bool) -> Choices:
     if method.needs_teacher and not wanted.teacher:
         raise UserError(f"{wanted.method} needs --teacher, a network such as timm:resnet18 or the directory of a run")
     if wanted.teacher and not method.needs_teacher:
-        raise UserError(f"{wanted.method} has no use for a teacher: leave --teacher out")
+        raise UserError(f"{wanted.method} doesn't use a teacher: remove --teacher")
     prepared = prepare(Data(source=source, image_size=1), download=download, progress=progress)
     size = wanted.image_size or size_for(prepared)
     classes = len(prepared.classes)

@@ -62,7 +62,7 @@ def entry(name: str) -> Entry:
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UserError(f"no method {name!r}{hint}; `raykd list methods` shows all")
     if each.module in APART:
-        raise UserError(f"{each.module} makes no recipe by itself: {APART[each.module]}")
+        raise UserError(f"{each.module} can't be used with raykd new: {APART[each.module]}")
     return each
 
 

@@ -18,9 +18,9 @@ def new_recipe(to: Path, wanted: Wanted, progress: Tick = quiet, download: bool 
     if to.suffix != ".py" or not to.stem.isidentifier():
         raise UserError(f"{to}: a recipe is a Python file with a name such as my_recipe.py")
     if to.exists() or to.is_symlink():
-        raise UserError(f"{to} is there already: give another name")
+        raise UserError(f"{to} already exists: give another name")
     if not to.absolute().parent.is_dir():
-        raise UserError(f"{to.parent} is no folder")
+        raise UserError(f"{to.parent} is not a folder")
     choices = choose(wanted, progress, download)
     text = recipe_text(to, choices)
     atomic.write(to, text.encode())

@@ -57,7 +57,7 @@ def geometry(transforms: Sequence[Transform], image_size: int) -> Geometry:
     kinds = [0 if isinstance(step, t.Resize) else 2 if isinstance(step, t.Flip) else 1 for step in steps]
     if kinds != sorted(set(kinds)) or list(transforms[: len(steps)]) != steps:
         listed = ", ".join(type(step).__name__ for step in transforms)
-        raise UserError(f"transforms come as at most one Resize, one crop, one Flip, then colours, not {listed}")
+        raise UserError(f"transforms must be at most one Resize, then one crop, one Flip, colours, not {listed}")
     result = Geometry(
         size=image_size,
         resize=next((step for step in steps if isinstance(step, t.Resize)), None),

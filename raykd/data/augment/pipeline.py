@@ -59,7 +59,7 @@ def training(data: Data, seed: int) -> Pipeline:
     known = (*GEOMETRY, *BUILT_IN, Operation)
     for step in data.train:
         if not isinstance(step, known):
-            raise UserError(f"data.train: {type(step).__name__} is no transform of raykd's and no `Operation`")
+            raise UserError(f"data.train: {type(step).__name__} is neither a transform of raykd nor an `Operation`")
     if sum(isinstance(step, Cutout) for step in steps) > 1:
         raise UserError("data.train has more than one Cutout")
     red, green, blue = (int(level) for level in np.rint(np.array(data.statistics[0]) * 255))

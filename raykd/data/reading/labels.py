@@ -26,7 +26,7 @@ def number_labels(
     there = {label for part in parts for label in part if label is not None}
     text = {label for label in there if isinstance(label, str)}
     if text and text != there:
-        raise UserError(f"{origin} has labels that are text and others that are numbers, such as {min(text)!r}")
+        raise UserError(f"{origin} has both text and numbers as labels, such as {min(text)!r}")
     numbers = sorted(label for label in there if isinstance(label, int))
     first: Sequence[int | str]
     if names:

@@ -64,7 +64,7 @@ class Npz(Source):
             raise UserError(f"{path} can't be read as .npz with {', '.join(names)}: {error}") from None
         if images.ndim not in (3, 4) or labels.size != len(images):
             shapes = f"{list(images.shape)} and labels {list(labels.shape)}"
-            raise UserError(f"{path} must hold images [N, H, W, 3] or [N, H, W] and as many labels, not {shapes}")
+            raise UserError(f"{path} must contain images [N, H, W(, 3)] and one label per image, not {shapes}")
         return images, labels.reshape(-1)
 
 

@@ -54,5 +54,5 @@ def from_folders(base: Path, classes: Sequence[str], left: Skipped) -> Examples:
         paths += here
         labels += [label] * len(here)
     if not paths:
-        raise UserError(f"{base} holds no images")
+        raise UserError(f"{base} contains no images")
     return from_files(paths, labels)

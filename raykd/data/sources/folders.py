@@ -33,7 +33,7 @@ class ImageFolder(Source):
     unlabelled: str = ""
     """Its folder of training images without labels, flat or nested; empty: none."""
     test_share: Fraction = 0.2
-    """Share of each class that is the test split where there is no folder of it."""
+    """Share of each class that is the test split where there is not a folder of it."""
 
     def paths(self) -> tuple[Path, ...]:
         base = Path(self.path).expanduser()
@@ -64,7 +64,7 @@ class ImageFolder(Source):
         train, test = base / self.train if self.train else None, base / self.test if self.test else None
         if train is None:
             if not self.unlabelled or test is None:
-                raise UserError("imagefolder: without data.source.train it must have unlabelled, and test")
+                raise UserError("imagefolder: without data.source.train, set data.source.unlabelled and test")
             return None, test
         if train.is_dir():
             if test is None or not test.is_dir():
@@ -94,7 +94,7 @@ class ImageFolder(Source):
     def _test(base: Path, classes: tuple[str, ...], left: Skipped, notes: list[str]) -> Examples:
         extra = sorted(set(subfolders(base, left)) - set(classes))
         if extra:
-            raise UserError(f"{base} has classes that training lacks: {', '.join(extra[:3])}")
+            raise UserError(f"{base} has classes without training images: {', '.join(extra[:3])}")
         tested = from_folders(base, classes, left)
         missing = [classes[i] for i in sorted(set(range(len(classes))) - set(tested.labels))]
         if missing:

@@ -76,7 +76,7 @@ class Header:
         start, count = HEADER.itemsize + len(kinds) * FIELD.itemsize, int(header[0]["num_samples"])
         table = int(header[0]["alloc_table_ptr"])
         if count == 0:
-            raise self._damaged("holds no images")
+            raise self._damaged("contains no images")
         if self.page_size == 0 or table < start + count * row.itemsize or table + ALLOCATION.itemsize > self.bytes:
             raise self._damaged("is truncated")
         self.image, self.label = self._image(kinds, names, image), self._label(kinds, names, label)
@@ -132,7 +132,7 @@ class Header:
             height, width = self.shapes[index]
             raise UserError(
                 f"{self.path}: image {index} (byte {self.offsets[index]}) is a JPEG of {width}×{height} in "
-                f"{self.sizes[index]:,} bytes, more pixels than any real one has: {self.repair}"
+                f"{self.sizes[index]:,} bytes, more pixels than such a file can hold: {self.repair}"
             )
 
     def _damaged(self, what: str) -> UserError:

@@ -239,6 +239,6 @@ def _check_size(path: Path, size: int) -> None:
         raise UserError(f"{path} is missing: delete {path.parent} and run raykd data prepare again")
     if path.stat().st_size != size:
         raise UserError(
-            f"{path} has {path.stat().st_size} bytes instead of {size} (truncated or foreign): "
+            f"{path} has {path.stat().st_size} bytes instead of {size} (truncated, or another file): "
             f"delete {path.parent} and run raykd data prepare again"
         )

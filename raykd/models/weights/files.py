@@ -68,13 +68,13 @@ def content_of(path: str | os.PathLike) -> Any:
     try:
         read = _reader(path)
         if read is None:
-            raise UserError(f"{path} holds no weights that raykd reads (safetensors, torch, npz), or is cut off")
+            raise UserError(f"{path} has no weights (safetensors, torch or npz), or is truncated")
         return read(path)
     except UnpicklingError as error:
         reason = "it is cut off, or holds other things than tensors: save the network's state_dict() alone"
         raise UserError(f"{path} can't be loaded safely; {reason} ({_first_line(error)})") from error
     except DAMAGE as error:
-        raise UserError(f"{path} is not a readable weights file, or is cut off ({_first_line(error)})") from error
+        raise UserError(f"{path} is not a readable weights file, or is truncated ({_first_line(error)})") from error
 
 
 def _reader(path: Path) -> Callable[[Path], Any] | None:
