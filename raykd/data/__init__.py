@@ -1,4 +1,8 @@
-"""Data sets: written once as .beton files, read by FFCV, augmented by pure functions of (seed, pass, index)."""
+"""Data sets: read from sources, written once as .beton files, loaded through FFCV, augmented by pure functions of
+(seed, pass, index).
+
+Called by recipe, training, launch, commands and deploy; never imports models, methods or training.
+"""
 
 
 def names() -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What a recipe says of its data. Importing this module costs nothing: no torch, no ffcv."""
+"""The data section of a recipe. Importing this module costs nothing: no torch, no ffcv."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -31,7 +31,7 @@ class Prepared:
     label: str = ""
     """Field of the labels."""
     repair: str = ""
-    """What to do about damaged files."""
+    """What error messages advise for damaged files; empty: to prepare them again."""
     mean: Channels | None = None
     """Per-channel mean of all training pixels, scaled to [0, 1]; None: not measured."""
     std: Channels | None = None
@@ -41,19 +41,19 @@ class Prepared:
     unlabelled: int = 0
     """Training images without a label."""
     notes: tuple[str, ...] = ()
-    """What was left out of the data, and what was assumed."""
+    """Messages for the user: what was left out of the data, and what was assumed."""
     identity: str = ""
-    """Tells these data, their content and how they are stored, from any other."""
+    """Unique for the data's content and encoding."""
 
     @property
     def side_range(self) -> str:
-        """`sides` in words, such as 40, or 32 to 1,024; empty where they were not measured."""
+        """`sides` as text, such as "40" or "32 to 1,024"; empty if they were not measured."""
         return " to ".join(f"{side:,}" for side in sorted(set(self.sides or ())))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where images and labels come from; subclasses in `sources` name one data set each."""
+    """Where images and labels come from; each subclass in `sources` is a data set or a format."""
 
     name: ClassVar[str] = ""
     """Short name, as in `raykd list datasets`, and the stem of the files written from it."""
@@ -61,18 +61,21 @@ class Source:
     """One line for `raykd list datasets`."""
 
     def open(self, root: "Path", download: bool) -> "Splits":
-        """The images, labels, and class names; raises UserError where they are missing and may not be downloaded."""
+        """Class names, and the images and labels of both splits.
+
+        root: the folder of `data.root`. Raises UserError if the data are missing and may not be downloaded.
+        """
         raise UserError("data.source: name a data set, one of `raykd list datasets`, in the recipe")
 
     def paths(self) -> "tuple[Path, ...]":
-        """Files and folders that the data lie in: a change of a name, size or time in them is a change of the data."""
+        """Files and folders of the data: if names, sizes or times in them change, new .beton files are written."""
         from pathlib import Path
 
         path = getattr(self, "path", "")
         return (Path(path).expanduser(),) if path else ()
 
     def prepared(self) -> "Prepared | None":
-        """Files in FFCV's format that are read as they are; None where they are written from what `open` gives."""
+        """Existing files in FFCV's format, which are read as they are; None: files are written from `open`."""
         return None
 
 
@@ -101,7 +104,7 @@ class Transform:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixing:
-    """How the images of a global batch are mixed on the device; this base class: not at all."""
+    """How the images of a global batch are mixed on the device; this base class: no mixing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +148,7 @@ class Data:
 
     @property
     def statistics(self) -> tuple[Channels, Channels]:
-        """Mean and deviation; an error where the data set has not been prepared, and the recipe leaves them open."""
+        """Per-channel mean and deviation; raises UserError if the recipe has none and they were not measured yet."""
         if self.mean is None or self.std is None:
             raise UserError("data.mean, data.std: not measured yet: prepare the data set, or give both")
         return self.mean, self.std

@@ -42,8 +42,8 @@ class TrainLoader:
     ):
         """batch_size: images of the global batch. Raises UserError if this worker's part of it is empty."""
         data = normalised(data, prepared)
-        header = _header(prepared.train, prepared)
-        self.subset = _trained(header.labels, data.validation, prepared.classes)
+        header = _open(prepared.train, prepared)
+        self.subset = _training_subset(header.labels, data.validation, prepared.classes)
         self.size, self.classes = len(self.subset), len(prepared.classes)
         self.batch_size, self.seed, self.mixing = batch_size, seed, data.mixing
         self.labels = torch.from_numpy(header.labels)
@@ -69,57 +69,57 @@ class TrainLoader:
         """Batches of global steps start, start + stride, … before `stop`."""
         tags = self.tags(start, stop)[::stride]
         read = zip(tags, self.engine.read(tags.reshape(-1)), strict=True)
-        for step, (row, images) in zip(self._drawn(start, stop)[::stride], read, strict=True):
+        for step, (row, images) in zip(self._stream_steps(start, stop)[::stride], read, strict=True):
             yield self._batch(int(step), torch.from_numpy(row & order.INDEX_MASK), images)
 
     def tags(self, start: int, stop: int) -> np.ndarray:
-        """Which samples, in which views: index | view << 40 of every row read at global steps start … stop − 1."""
-        where = order.positions(self._drawn(start, stop), self.rows, self.batch_size)
-        return order.tags(where, self.streams)
+        """Sample and view, index | view << 40, of each row of global steps start … stop − 1: [steps, rows]."""
+        positions = order.positions(self._stream_steps(start, stop), self.rows, self.batch_size)
+        return order.tags(positions, self.streams)
 
     def addresses(self, start: int, stop: int) -> np.ndarray:
-        """Where something is kept of this worker's images [stop − start, rows]: the same image, the same address.
+        """An address for each of this worker's images, [stop − start, rows]; equal images have equal addresses.
 
-        The position in the stream at which the image, mixed where the recipe mixes, comes first; so it is the same for
-        any number of workers, and where images are not mixed for any batch size.
+        It is the position in the stream at which the image, mixed if the recipe mixes, occurs first; so it does not
+        depend on the number of workers nor, without mixing, on the batch size.
         """
-        where = order.positions(self._drawn(start, stop), self.rows[self.mixes :], self.batch_size)
-        return where if self.mixes else order.addresses(where, self.streams)
+        positions = order.positions(self._stream_steps(start, stop), self.rows[self.mixes :], self.batch_size)
+        return positions if self.mixes else order.addresses(positions, self.streams)
 
     def distinct_images(self, steps: int) -> int:
-        """How many different images the first global steps hold, at most."""
+        """The maximum number of distinct images in the first global steps."""
         if self.mixes:
             return min(steps, self.period or steps) * self.batch_size
         seen = [steps * self.batch_size * stream.share for stream in self.streams]
         limits = [len(stream.subset) * stream.views for stream in self.streams]
         return sum(math.ceil(min(count, limit or count)) for count, limit in zip(seen, limits, strict=True))
 
-    def _drawn(self, start: int, stop: int) -> np.ndarray:
-        """The steps as which global steps start … stop − 1 draw their batches: mixed ones come again as wholes."""
+    def _stream_steps(self, start: int, stop: int) -> np.ndarray:
+        """Steps of the stream for global steps start … stop − 1: with `views`, mixed batches repeat as a whole."""
         steps = np.arange(start, stop, dtype=np.int64)
         return steps % self.period if self.mixes and self.period else steps
 
     @property
     def unlabelled(self) -> int:
-        """How many of the training images have no label."""
+        """The number of training images without a label."""
         return int((self.labels[self.subset] < 0).sum())
 
     def _batch(self, step: int, index: Tensor, images: Tensor) -> Batch:
         labels = self.normalizer.to_device(self.labels[index])
         if self.mixes:
-            known = (labels >= 0).float()[:, None]  # an image without a label has nothing to mix in
+            known = (labels >= 0).float()[:, None]  # a missing label has weight 0
             labels = torch.nn.functional.one_hot(labels.clamp_min(0), self.classes).float() * known
             images, labels = mix(self.mixing, images, labels, self.seed, step)
             index = index[1:]
         return Batch(images, labels, self.normalizer.to_device(index), self.shares)
 
     def close(self) -> None:
-        """Free threads and the file."""
+        """Close threads and files."""
         self.engine.close()
 
 
 class TestLoader:
-    """This worker's part of the evaluation split: over all workers every sample exactly once."""
+    """This worker's part of the evaluation split; over all workers, every sample is read exactly once."""
 
     __test__ = False  # pytest: not a test
 
@@ -137,8 +137,8 @@ class TestLoader:
         path = prepared.train if data.validation else prepared.test
         if path is None:
             raise UserError("this data has no test split: hold out a share of the training images with data.validation")
-        header = _header(path, prepared)
-        self.subset = _evaluated(header.labels, data.validation)
+        header = _open(path, prepared)
+        self.subset = _evaluation_subset(header.labels, data.validation)
         self.size = len(self.subset)
         self.indices = self.subset[placement.rank :: placement.world]
         self.rows = -(-batch_size // placement.world)
@@ -153,31 +153,31 @@ class TestLoader:
             yield Batch(images, self.normalizer.to_device(self.labels[index]), self.normalizer.to_device(index))
 
     def close(self) -> None:
-        """Free threads and the file."""
+        """Close threads and files."""
         self.engine.close()
 
 
 def check_split(data: Data, prepared: Prepared) -> None:
-    """Raise UserError where the share that is held out leaves no image to train on, or none to evaluate with."""
-    labels = _header(prepared.train, prepared).labels
-    _trained(labels, data.validation, prepared.classes)
-    _evaluated(labels, data.validation)
+    """Raise UserError if `data.validation` leaves no image to train on, or none to evaluate with."""
+    labels = _open(prepared.train, prepared).labels
+    _training_subset(labels, data.validation, prepared.classes)
+    _evaluation_subset(labels, data.validation)
 
 
 def training_labels(data: Data, prepared: Prepared) -> Tensor:
-    """The classes [N] of the training file's rows, −1 of those that are held out for validation."""
-    labels = _header(prepared.train, prepared).labels
+    """The class of each row of the training file, [N]; −1: held out for validation, or without a label."""
+    labels = _open(prepared.train, prepared).labels
     return torch.from_numpy(np.where(order.held_out(labels, data.validation), -1, labels)).long()
 
 
-def _header(path: Path, prepared: Prepared) -> Header:
+def _open(path: Path, prepared: Prepared) -> Header:
     header = open_header(path, prepared)
     header.check_labels(len(prepared.classes))
     return header
 
 
-def _trained(labels: np.ndarray, held_out: float, classes: Sequence[str]) -> np.ndarray:
-    """Positions of the training images; raises UserError where a class has none left."""
+def _training_subset(labels: np.ndarray, held_out: float, classes: Sequence[str]) -> np.ndarray:
+    """Positions of the training images [n]; raises UserError if a class has none left."""
     subset = np.flatnonzero(~order.held_out(labels, held_out))
     lost = np.setdiff1d(labels[labels >= 0], labels[subset])
     if len(lost) or not len(subset):
@@ -186,8 +186,8 @@ def _trained(labels: np.ndarray, held_out: float, classes: Sequence[str]) -> np.
     return subset
 
 
-def _evaluated(labels: np.ndarray, held_out: float) -> np.ndarray:
-    """Positions of the evaluation images; raises UserError where there are none."""
+def _evaluation_subset(labels: np.ndarray, held_out: float) -> np.ndarray:
+    """Positions of the evaluation images [n]; raises UserError if there are none."""
     subset = np.flatnonzero(order.held_out(labels, held_out)) if held_out else np.flatnonzero(labels >= 0)
     if not len(subset):
         raise UserError(
@@ -199,7 +199,7 @@ def _evaluated(labels: np.ndarray, held_out: float) -> np.ndarray:
 
 
 def _streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[order.Stream]:
-    """What training reads: all of the images, or those with and those without a label in turn, by their shares."""
+    """The streams that training reads: all images, or those with and those without a label, by their shares."""
     share, known = data.labelled_share, header.labels[subset] >= 0
     groups = [(subset, 1.0)] if share is None else [(subset[known], share), (subset[~known], 1.0 - share)]
     groups = [group for group in groups if group[1]]
@@ -210,22 +210,22 @@ def _streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[
 
 
 def _period(streams: Sequence[order.Stream], batch_size: int) -> int:
-    """Full batches in which every image comes in each of its views; 0: views never come again."""
+    """The number of batches in which every image occurs in each of its views; 0: views never repeat."""
     return math.ceil(max(stream.views * len(stream.subset) / stream.share for stream in streams) / batch_size)
 
 
 def _orders(data: Data, header: Header, subset: np.ndarray, seed: int) -> Callable[[int], np.ndarray]:
-    """The training subset's order in each epoch, the last two kept."""
+    """The training subset's order [n] in each epoch; the last two are cached."""
     pages = header.pages[subset]
 
     @lru_cache(maxsize=2)
     def order_of(epoch: int) -> np.ndarray:
         return order.windowed(pages, seed, epoch)
 
-    return order_of if data.order == "quasi-random" else partial(_random, seed, len(subset))
+    return order_of if data.order == "quasi-random" else partial(_permutation, seed, len(subset))
 
 
-def _random(seed: int, size: int, epoch: int) -> np.ndarray:
+def _permutation(seed: int, size: int, epoch: int) -> np.ndarray:
     return order.permutation(seed, epoch, size)
 
 

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: what recipes name, and what happens on the device. Importing this module costs nothing."""
+"""Mixup and CutMix: their settings in recipes, and the mixing on the device. Importing this module costs nothing."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +11,7 @@ from raykd.fields import Interval
 if TYPE_CHECKING:
     from torch import Tensor
 
-LAMBDA, BOX = 0x4C414D, 0x424F58  # what a number is drawn for
+LAMBDA, BOX = 0x4C414D, 0x424F58  # keys of the random numbers
 Concentration = Annotated[float, Interval(ge=0.001, le=1000)]
 
 
@@ -34,7 +34,7 @@ class CutMix(Mixing):
 
 
 def beta(alpha: float, *parts: int) -> float:
-    """A draw from Beta(alpha, alpha), the same wherever it is drawn: its quantile at a hashed uniform number."""
+    """A draw from Beta(alpha, alpha), its quantile at a hashed uniform number: the same on every worker."""
     from scipy.special import betaincinv
 
     return float(betaincinv(alpha, alpha, uniform(*parts)[0]))
@@ -57,7 +57,7 @@ def cut(lam: float, size: int, seed: int, step: int) -> tuple[int, int, int, int
 
 
 def mix(mixing: Mixing, images: "Tensor", labels: "Tensor", seed: int, step: int) -> "tuple[Tensor, Tensor]":
-    """Images [B + 1, 3, S, S] and one-hot labels [B + 1, C], each row after its partner → mixed [B, …]."""
+    """Mix images [B + 1, 3, S, S] and one-hot labels [B + 1, C], each row with the one before it: → [B, …] both."""
     if not isinstance(mixing, Mixup | CutMix):
         raise UserError(f"data.mixing: {type(mixing).__name__} is not one of Mixing, Mixup, CutMix")
     lam = share(mixing, seed, step)

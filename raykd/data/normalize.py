@@ -35,14 +35,15 @@ def normalise(pixels: np.ndarray, factor: np.ndarray, offset: np.ndarray, planar
                     row[j] = np.float32(np.int32(image[y, j])) * factor[j] - offset[j]
 
 
-class Arrays:
-    """Pool of float arrays, reused once no tensor refers to them: page faults of new memory cost more than the work."""
+class ArrayPool:
+    """A pool of float arrays, reused once no tensor refers to them, as page faults of new memory would take longer than
+    the normalisation."""
 
     def __init__(self) -> None:
         self.free: list[np.ndarray] = []
 
     def take(self, shape: tuple[int, ...]) -> Tensor:
-        """An uninitialised tensor; its memory is reused once it and all its views are gone."""
+        """An uninitialised tensor; its memory is reused once it and all its views are deleted."""
         count = int(np.prod(shape))
         memory = self.free.pop() if self.free else np.empty(0, np.float32)
         if len(memory) < count:
@@ -53,9 +54,9 @@ class Arrays:
 
 
 class Normalizer:
-    """The conversion in two halves: `send`, for the decoding thread, and `receive`, for the reader.
+    """The conversion in two parts: `send`, called in the decoding thread, and `receive`, called by the reader.
 
-    On a CPU `send` does all of the work, some batches ahead. For a GPU it starts a copy, and the GPU does the rest.
+    On a CPU, `send` normalises, some batches ahead. For a GPU it starts a copy, and `receive` normalises on the GPU.
     """
 
     def __init__(self, data: Data, placement: Placement, channels_last: bool):
@@ -65,9 +66,9 @@ class Normalizer:
         mean, std = data.statistics
         scale = torch.tensor(std, device=self.device) * 255.0
         offset = torch.tensor(mean, device=self.device) * 255.0 / scale
-        # One row of pixels: long runs of floats are worked on several times faster than channels apart.
+        # For a whole row of pixels: long runs of floats are several times faster than single channels.
         self.factor, self.offset = (1.0 / scale).repeat(data.image_size), offset.repeat(data.image_size)
-        self.arrays = Arrays()
+        self.arrays = ArrayPool()
         self.copies = CopyStream(self.device) if self.device.type == "cuda" else None
 
     def send(self, pixels: np.ndarray) -> Tensor | Sent:

@@ -16,14 +16,14 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def splitmix64(x: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection of uint64 that looks random."""
+    """The finaliser of SplitMix64 (Steele et al. 2014), a bijective hash of uint64."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 def keys(*parts: int | np.ndarray) -> np.ndarray:
-    """One uint64 array of keys from integers and integer arrays that broadcast; the order of the parts matters."""
+    """Keys, uint64, from integers and integer arrays that broadcast; the order of the parts matters."""
     with np.errstate(over="ignore"):
         key = np.zeros(1, np.uint64)
         for part in parts:
@@ -33,12 +33,12 @@ def keys(*parts: int | np.ndarray) -> np.ndarray:
 
 
 def uniform(*parts: int | np.ndarray) -> np.ndarray:
-    """Uniform numbers in [0, 1) from the keys of these parts."""
+    """Uniform numbers in [0, 1), float64, from the keys of these parts."""
     return (keys(*parts) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def numbers(key: np.ndarray, which: int | np.ndarray) -> np.ndarray:
-    """Draw number `which` of each key, in [0, 1): counter-based, so that any draw can be made at any time."""
+    """Random number `which` of each key, in [0, 1): counter-based, so that any number can be drawn at any time."""
     with np.errstate(over="ignore"):
         bits = splitmix64(key + GOLDEN * (np.asarray(which, np.uint64) + np.uint64(1)))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -46,7 +46,7 @@ def numbers(key: np.ndarray, which: int | np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
-    """Epoch's order [size], the same on every machine: an argsort of hashes, not of a generator's stream."""
+    """An epoch's order [size], the same on every machine: an argsort of hashes, not a generator's stream."""
     order = np.argsort(keys(seed, epoch, np.arange(size)), kind="stable")
     order.setflags(write=False)
     return order
@@ -60,8 +60,8 @@ def windowed(pages: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
     Reading the samples in this order needs each page during one window only. A function of the file, seed, and epoch.
     """
-    present, place = np.unique(pages, return_inverse=True)
-    window = permutation(seed, epoch, len(present)).argsort()[place] // WINDOW
+    present, rank = np.unique(pages, return_inverse=True)
+    window = permutation(seed, epoch, len(present)).argsort()[rank] // WINDOW
     return np.lexsort((keys(seed, epoch, np.arange(len(pages))), window))
 
 
@@ -71,7 +71,7 @@ def worker_rows(rank: int, world: int, batch_size: int) -> tuple[int, int]:
 
 
 def positions(steps: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """Stream positions [len(steps), len(rows)] of these rows of global steps."""
+    """Stream positions of rows [r] of global steps [s]: [s, r]."""
     return steps.astype(np.int64)[:, None] * batch_size + rows[None, :]
 
 
@@ -84,24 +84,24 @@ class Stream(NamedTuple):
     views: int = 0  # passes after which augmentation is drawn again as in the first one; 0: never
 
     def view(self, epoch: int) -> int:
-        """The pass whose augmentation a pass uses."""
+        """The pass whose augmentation is repeated in this pass."""
         return epoch % self.views if self.views else epoch
 
-    def tags(self, where: np.ndarray) -> np.ndarray:
-        """Samples at positions of this stream, as index | view << 40, the form in which they travel through FFCV."""
-        return self._by_pass(where, self._tagged)
+    def tags(self, positions: np.ndarray) -> np.ndarray:
+        """Samples at positions of this stream, as index | view << 40, the form in which FFCV passes them on."""
+        return self._by_pass(positions, self._tagged)
 
-    def first_positions(self, where: np.ndarray) -> np.ndarray:
+    def first_positions(self, positions: np.ndarray) -> np.ndarray:
         """For positions of this stream, the first positions with the identical augmented images."""
-        return self._by_pass(where, self._first)
+        return self._by_pass(positions, self._first)
 
-    def _by_pass(self, where: np.ndarray, of_pass: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
-        passes, slots = where // len(self.subset), where % len(self.subset)
-        found = np.empty_like(where)
+    def _by_pass(self, positions: np.ndarray, of_pass: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
+        passes, slots = positions // len(self.subset), positions % len(self.subset)
+        values = np.empty_like(positions)
         for epoch in np.unique(passes):
-            here = passes == epoch
-            found[here] = of_pass(int(epoch), slots[here])
-        return found
+            mask = passes == epoch
+            values[mask] = of_pass(int(epoch), slots[mask])
+        return values
 
     def _tagged(self, epoch: int, slots: np.ndarray) -> np.ndarray:
         return self.subset[self.order_of(epoch)[slots]] | (self.view(epoch) << PASS_SHIFT)
@@ -122,37 +122,38 @@ def inverse(order_of: Callable[[int], np.ndarray], epoch: int) -> np.ndarray:
     return slots
 
 
-def tags(where: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
+def tags(positions: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
     """Samples at positions of the whole stream: one stream, or two interleaved evenly by their shares."""
-    return _merged(where, streams, [stream.tags for stream in streams])
+    return _merged(positions, streams, [stream.tags for stream in streams])
 
 
-def addresses(where: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
-    """Where something is kept of the images at positions of what is read: the same image, the same address.
+def addresses(positions: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
+    """Addresses of the images at positions of the whole stream; equal images have equal addresses.
 
     Every view has as many addresses as all streams have samples, each stream's in the order of that view.
     """
     sizes = [len(stream.subset) for stream in streams]
     before = [sum(sizes[:k]) for k in range(len(sizes))]
     rules = [partial(_address, stream, skip, sum(sizes)) for stream, skip in zip(streams, before, strict=True)]
-    return _merged(where, streams, rules)
+    return _merged(positions, streams, rules)
 
 
-def _address(stream: Stream, skip: int, size: int, where: np.ndarray) -> np.ndarray:
+def _address(stream: Stream, skip: int, size: int, positions: np.ndarray) -> np.ndarray:
     """skip: addresses of a view that come before this stream's; size: all of a view's."""
-    views, slots = np.divmod(stream.first_positions(where), len(stream.subset))
+    views, slots = np.divmod(stream.first_positions(positions), len(stream.subset))
     return views * size + skip + slots
 
 
-def _merged(where: np.ndarray, streams: Sequence[Stream], of_stream: Sequence[Callable]) -> np.ndarray:
+def _merged(positions: np.ndarray, streams: Sequence[Stream], of_stream: Sequence[Callable]) -> np.ndarray:
     """A function of each stream's own positions, evaluated at positions of the whole stream."""
     if len(streams) == 1:
-        return of_stream[0](where)
-    before, after = ((w * streams[0].share).astype(np.int64) for w in (where, where + 1))  # of the first, so far
-    mine, found = after > before, np.empty_like(where)
-    found[mine] = of_stream[0](before[mine])
-    found[~mine] = of_stream[1]((where - before)[~mine])
-    return found
+        return of_stream[0](positions)
+    # How many samples of the first stream come before each position, and up to it.
+    before, after = ((each * streams[0].share).astype(np.int64) for each in (positions, positions + 1))
+    is_first, values = after > before, np.empty_like(positions)
+    values[is_first] = of_stream[0](before[is_first])
+    values[~is_first] = of_stream[1]((positions - before)[~is_first])
+    return values
 
 
 def held_out(labels: np.ndarray, share: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Data on a cluster: written once to shared storage, then copied and verified once by each node."""
+"""Data sets on a cluster: written once to shared storage, then copied and verified by each node."""
 
 import hashlib
 import json
@@ -13,18 +13,18 @@ from filelock import FileLock
 
 from raykd import UserError
 from raykd.data.config import Data
-from raykd.data.storage.prepare import clear_parts, prepare, stem_of
+from raykd.data.storage.prepare import clear_parts, prepare, settings_stem
 from raykd.storage.folder import Folder
 
 CHUNK = 8 * 2**20
 SPLITS = ("train.beton", "test.beton")
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def publish(data: Data, say: Say) -> None:
-    """Write a data set's files to data.shared unless they are there; without a data.shared: nothing.
+def publish(data: Data, log: Log) -> None:
+    """Write a data set's files to data.shared, unless they exist; a no-op without data.shared.
 
-    The checksums go last, so whoever sees them sees whole files. Raises UserError where it can't be written to.
+    The checksums are written last, as the sign that all files are complete. Raises UserError if writing fails.
     """
     if not data.shared or data.source.prepared() is not None:
         return
@@ -36,13 +36,13 @@ def publish(data: Data, say: Say) -> None:
         for name in (*SPLITS, "manifest.json"):
             size = (local / name).stat().st_size
             with open(local / name, "rb") as source, shared.open_write(name) as target:
-                checksums[name] = _copy(source, target, size, f"copying {name} to {shared.place}", say)
+                checksums[name] = _copy(source, target, size, f"copying {name} to {shared.place}", log)
         shared.write("checksums.json", json.dumps(checksums))
-    if local.name != stem_of(data):  # nodes without the source can't know which content is meant
-        folder.write(f"{stem_of(data)}.json", json.dumps({"folder": local.name}))
+    if local.name != settings_stem(data):  # nodes without the source can't compute the content's hash
+        folder.write(f"{settings_stem(data)}.json", json.dumps({"folder": local.name}))
 
 
-def stage(data: Data, say: Say) -> None:
+def stage(data: Data, log: Log) -> None:
     """Copy a data set's files from data.shared to data.root, unless they exist there.
 
     Safe for concurrent calls: one process copies, the others of its node wait for it.
@@ -55,25 +55,25 @@ def stage(data: Data, say: Say) -> None:
     local.parent.mkdir(parents=True, exist_ok=True)
     if not (local / "manifest.json").exists():
         clear_parts(local.parent)
-        with FileLock(f"{local}.lock"):  # the one that writing the files takes as well
+        with FileLock(f"{local}.lock"):  # the lock of the files' writer
             if not (local / "manifest.json").exists():
-                _fetch(Folder(data.shared) / name, local, say)
-    (local / "manifest.json").touch()  # the files that come last are those that a node without the source takes
+                _fetch(Folder(data.shared) / name, local, log)
+    (local / "manifest.json").touch()  # a node without the source uses the newest files
 
 
 def _published(data: Data) -> str:
-    """Name of the folder that was published last for these settings."""
-    folder, stem = Folder(data.shared), stem_of(data)
+    """The folder that was published last for these settings; raises UserError if its record is damaged."""
+    folder, stem = Folder(data.shared), settings_stem(data)
     if not folder.exists(f"{stem}.json"):
         return stem
-    found = folder.read_json(f"{stem}.json")
-    name = found.get("folder") if isinstance(found, dict) else None
+    record = folder.read_json(f"{stem}.json")
+    name = record.get("folder") if isinstance(record, dict) else None
     if not isinstance(name, str) or not name.startswith(stem) or "/" in name:
         raise UserError(f"data.shared: {folder.place}/{stem}.json is damaged: delete it")
     return name
 
 
-def _fetch(shared: Folder, local: Path, say: Say) -> None:
+def _fetch(shared: Folder, local: Path, log: Log) -> None:
     try:
         checksums = shared.read_json("checksums.json")
     except FileNotFoundError:
@@ -83,16 +83,17 @@ def _fetch(shared: Folder, local: Path, say: Say) -> None:
     needed, free = sum(sizes.values()), shutil.disk_usage(local).free
     if needed > free:
         raise UserError(f"data.root: {local} has {free / 1e9:.1f} GB left, the data set takes {needed / 1e9:.1f}")
-    for name in sorted(checksums, key=lambda name: name == "manifest.json"):  # last: it marks the rest as complete
-        _fetch_file(shared, local / name, sizes[name], checksums[name], say)
+    # The manifest last, as the sign that all files are complete.
+    for name in sorted(checksums, key=lambda name: name == "manifest.json"):
+        _fetch_file(shared, local / name, sizes[name], checksums[name], log)
 
 
-def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, say: Say) -> None:
+def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, log: Log) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with shared.open_read(path.name) as source, open(part, "wb") as target:
-            found = _copy(source, target, size, f"copying {path.name} from {shared.place}", say)
-        if found != checksum:
+            copied = _copy(source, target, size, f"copying {path.name} from {shared.place}", log)
+        if copied != checksum:
             raise UserError(
                 f"data.shared: {shared.place}/{path.name} is damaged (its checksum differs): delete that folder"
             )
@@ -101,17 +102,17 @@ def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, say: Say) 
         part.unlink(missing_ok=True)
 
 
-def _copy(source: BinaryIO, target: BinaryIO, size: int, what: str, say: Say) -> str:
+def _copy(source: BinaryIO, target: BinaryIO, size: int, action: str, log: Log) -> str:
     """Copy a stream, reporting progress every 5 s; returns the SHA-256 of its content."""
-    digest, done, said = hashlib.sha256(), 0, time.monotonic()
+    digest, done, logged = hashlib.sha256(), 0, time.monotonic()
     for chunk in _chunks(source):
         target.write(chunk)
         digest.update(chunk)
         done += len(chunk)
-        if time.monotonic() - said > 5:
-            said = time.monotonic()
-            say(f"{what}: {done / 1e6:.0f} of {size / 1e6:.0f} MB")
-    say(f"{what}: done, {done / 1e6:.1f} MB")
+        if time.monotonic() - logged > 5:
+            logged = time.monotonic()
+            log(f"{action}: {done / 1e6:.0f} of {size / 1e6:.0f} MB")
+    log(f"{action}: done, {done / 1e6:.1f} MB")
     return digest.hexdigest()
 
 

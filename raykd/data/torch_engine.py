@@ -1,4 +1,4 @@
-"""The same batches from PyTorch's DataLoader, PIL, and torchvision, where FFCV can't be built: much slower."""
+"""The same batches from PyTorch's DataLoader, PIL and torchvision, for machines without FFCV: much slower."""
 
 import io
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ def decode(header: Header, index: int) -> Tensor:
 
 
 def cut(image: Tensor, geometry: Geometry, edges: np.ndarray, flip: bool) -> Tensor:
-    """The box of an image, brought to the geometry's size."""
+    """The box (edges [4]) of an image [3, H, W], cropped and resized to the geometry's size: [3, S, S]."""
     size, (_, height, width) = geometry.size, image.shape
     if geometry.crops_first:
         image = F.resized_crop(image, *(int(edge) for edge in edges), [size, size], antialias=True)
@@ -125,7 +125,7 @@ class TorchEngine:
         self.workers = normalizer.threads if normalizer.threads > 1 else 0
 
     def read(self, tags: np.ndarray) -> Iterator[Tensor]:
-        """Finished images of tags [n], B at a time."""
+        """Normalised images [B, 3, S, S] of tags [n]; the last batch may be smaller."""
         samples = Samples(self.header, self.pipeline, tags)
         loader = DataLoader(samples, batch_size=self.rows, num_workers=self.workers)
         for number, (images, status) in enumerate(loader):
@@ -133,4 +133,4 @@ class TorchEngine:
             yield self.normalizer.receive(self.normalizer.send(images.contiguous().numpy()))
 
     def close(self) -> None:
-        """Nothing runs between two reads."""
+        """Nothing to close: no process runs between two reads."""

@@ -19,20 +19,20 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
 
 
 class Fetched(NamedTuple):
-    """A copy to host memory that the GPU may not have finished yet."""
+    """A copy to host memory that the GPU may not have completed yet."""
 
     tensor: Tensor
     arrived: torch.cuda.Event | None
 
     def wait(self) -> Tensor:
-        """The copy, once it is whole; in a step nobody waits for it, so this is for other threads."""
+        """The copy, once it is complete; called by threads other than the training loop's, which must not wait."""
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.tensor
 
 
 def to_host(values: Tensor) -> Fetched:
-    """Begin a copy to the host, in memory that nobody else holds; what is done to `values` next does not change it."""
+    """Begin a copy to new host memory; later changes of `values` do not affect it."""
     on_gpu = values.device.type == "cuda"
     copy = torch.empty_like(values, device="cpu", pin_memory=on_gpu).copy_(values, non_blocking=on_gpu)
     if not on_gpu:
@@ -62,8 +62,8 @@ class CopyStream:
             return Sent(tensor, self.stream.record_event())
 
     def receive(self, sent: Sent) -> Tensor:
-        """The tensor for what the GPU is told to do from now on; the GPU waits for the copy, the host does not."""
+        """The tensor, for work that is queued on the GPU from now on; the GPU waits for the copy, the host does not."""
         reader = torch.cuda.current_stream(self.device)
         reader.wait_event(sent.arrived)
-        sent.tensor.record_stream(reader)  # the memory is the copy stream's: not to be given away while it is read
+        sent.tensor.record_stream(reader)  # the memory belongs to the copy stream: not to be reused while it is read
         return sent.tensor

@@ -1,4 +1,4 @@
-"""Augmentation and geometry, as recipes name them. Importing this module costs nothing: no torch, no ffcv."""
+"""Transforms that recipes name. Importing this module costs nothing: no torch, no ffcv."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,7 @@ Strength = Annotated[float, Interval(ge=0, le=100)]
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop(Transform):
-    """A square of `image_size` at a random place."""
+    """A random square of `image_size` pixels."""
 
     padding: Pixels = 0
     """Pixels added on every side before cropping."""
@@ -92,20 +92,22 @@ class Cutout(Transform):
 
 @dataclass(frozen=True, kw_only=True)
 class Operation(Transform):
-    """An augmentation of your own: a subclass beside the recipe, which takes its turn among the colours.
+    """Base class of your own augmentation, a subclass in a file beside the recipe; it is applied after the geometry.
 
-    It gets whole batches, from FFCV and from PyTorch's DataLoader alike. What is random in it comes from `draw`'s
-    numbers alone, so that it stays the same for every number of workers and after a resume.
+    It gets batches from FFCV and from PyTorch's DataLoader alike. All randomness must come from the numbers that `draw`
+    gets, so that it is the same for any number of workers and after a resume.
     """
 
     def draw(self, numbers: "np.ndarray", size: int) -> "np.ndarray":
-        """What is done to each image, [B, ...], of its own 64 uniform numbers in [0, 1), [B, 64].
+        """Parameters for each image, [B, ...], from 64 uniform random numbers in [0, 1) of each, [B, 64].
 
         size: side of the images in pixels.
         """
         raise NotImplementedError
 
     def apply(self, images: "np.ndarray", drawn: "np.ndarray") -> None:
-        """Change the images, uint8 [B, S, S, 3] RGB, in place. Called from the thread that decodes: numba with nogil,
-        or numpy, keeps the student's own thread running."""
+        """Change the images, uint8 [B, S, S, 3] RGB, in place.
+
+        Called in the decoding thread; numpy, or numba with nogil, does not block the training thread.
+        """
         raise NotImplementedError

@@ -22,7 +22,7 @@ from raykd.data.storage.prepare import prepare
 from tests.support.toy import Toy, photograph
 
 
-def write(path: Path, examples: Examples, classes=3, skip_corrupt=False, **encoding) -> beton.Written:
+def write(path: Path, examples: Examples, classes=3, skip_corrupt=False, **encoding) -> beton.WrittenSplit:
     return beton.write(path, examples, classes, Encoding(**encoding), skip_corrupt=skip_corrupt)
 
 

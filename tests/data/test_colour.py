@@ -13,7 +13,7 @@ from raykd.data.torch_engine import recolour as torchvision_operation
 from raykd.data.transforms import ColorJitter, Cutout, RandAugment
 from tests.support.toy import photograph
 
-STEPS = Pipeline(geometry=geometry((), 40), colours=(Cutout(side=9),), fill=(10, 20, 30), seed=0)
+STEPS = Pipeline(geometry=geometry((), 40), colour_steps=(Cutout(side=9),), fill=(10, 20, 30), seed=0)
 # Operation, value, tolerated error in levels, tolerated share of pixels beyond it (edges of warps, ties of rounding).
 CASES = [
     (colour.SHEAR_X, 0.217, 0, 0.01),

@@ -31,7 +31,7 @@ def read(source, root) -> None:
     splits = open_source(source, root, False)
     for name in ("train", "test"):
         part = getattr(splits, name)
-        labels.check(np.asarray(part.labels), splits.classes, name, part.name)
+        labels.check_labels(np.asarray(part.labels), splits.classes, name, part.name)
         for i in range(len(part.labels)):
             try:
                 read_rgb(part.read(i))

@@ -75,7 +75,7 @@ def test_images_and_labels_are_those_that_were_written(tmp_path, order, mode, lo
 
 def test_what_a_foreign_file_lacks_is_said(tmp_path):
     path = write(tmp_path / "x.beton", "nfil")
-    with pytest.raises(UserError, match="no image field 'image': it has picture; say which with data.source.image"):
+    with pytest.raises(UserError, match="no image field 'image': it has picture; choose one with data.source.image"):
         s.Beton(train=str(path), image="image").prepared()
     with pytest.raises(UserError, match="no integer field 'kind': it has number, label"):
         s.Beton(train=str(path), label="kind").prepared()

@@ -47,7 +47,7 @@ class Unchanged:
 
 
 def pipeline(transforms, size: int) -> Pipeline:
-    return Pipeline(geometry=geometry(transforms, size), colours=(), fill=(0, 0, 0), seed=5)
+    return Pipeline(geometry=geometry(transforms, size), colour_steps=(), fill=(0, 0, 0), seed=5)
 
 
 PIPELINES = [

@@ -72,8 +72,8 @@ def test_memory_limit_is_the_least_of_machine_and_control_groups(tmp_path, monke
     whole = memory.memory_limit()
     assert whole > 1 << 28
     (tmp_path / "mine").write_text(f"1:cpu:/elsewhere\n{line}\n")
-    monkeypatch.setattr(memory, "MINE", tmp_path / "mine")
-    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "CGROUP_FILE", tmp_path / "mine")
+    monkeypatch.setattr(memory, "CGROUP_ROOT", tmp_path / "groups")
     limit = tmp_path / "groups" / file
     limit.parent.mkdir(parents=True)
     assert memory.memory_limit() >= whole

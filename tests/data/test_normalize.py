@@ -6,7 +6,7 @@ import torch
 
 from raykd.contract import Placement
 from raykd.data.config import Data
-from raykd.data.normalize import Arrays, Normalizer
+from raykd.data.normalize import ArrayPool, Normalizer
 from raykd.data.sources import Digits
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
@@ -52,7 +52,7 @@ def test_images_stay_what_they_are_for_as_long_as_anything_reads_them():
 
 
 def test_memory_is_used_again_for_batches_of_any_size():
-    arrays = Arrays()
+    arrays = ArrayPool()
     first = arrays.take((4, 6)).data_ptr()
     gc.collect()
     assert arrays.take((3, 5)).data_ptr() == first

@@ -6,11 +6,11 @@ from raykd import UserError
 from raykd.api.new.choices import Choices, choose
 from raykd.api.new.text import recipe_text
 from raykd.api.new.wanted import Wanted
-from raykd.data.storage.prepare import Tick, quiet
+from raykd.data.storage.prepare import Tick, no_progress
 from raykd.storage import atomic
 
 
-def new_recipe(to: Path, wanted: Wanted, progress: Tick = quiet, download: bool = False) -> Choices:
+def new_recipe(to: Path, wanted: Wanted, progress: Tick = no_progress, download: bool = False) -> Choices:
     """Write a recipe; raises UserError where a file is there, and for data or networks that can't be used.
 
     The data set's files are written on the way, as training would write them.

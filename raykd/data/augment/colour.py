@@ -1,4 +1,4 @@
-"""Colour augmentation of each image, drawn as lists of (operation, value) that both engines execute."""
+"""Colour augmentation: each image's list of (operation, value), which both engines execute."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from raykd.data.order import numbers
 IDENTITY, SHEAR_X, SHEAR_Y, TRANSLATE_X, TRANSLATE_Y, ROTATE, BRIGHTNESS, SATURATION = range(8)
 CONTRAST, SHARPNESS, POSTERIZE, SOLARIZE, AUTOCONTRAST, EQUALIZE, HUE, CUTOUT = range(8, 16)
 RANDAUGMENT = EQUALIZE + 1  # operations 0 … 13 are RandAugment's
-WIDTH = 3  # numbers of one entry: operation and value; Cutout has a corner instead of a value
+WIDTH = 3  # numbers of an entry: operation and value, or Cutout and the two coordinates of its corner
 BUILT_IN = (t.ColorJitter, t.RandAugment, t.Cutout)
-STEP = 64  # draws below are the geometry's; each further step of a pipeline has as many of its own
+STEP = 64  # random numbers of each step; the first 64 are the geometry's
 
 
-def colours(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
-    """The colour steps of a pipeline; raises UserError for a value out of range."""
+def colour_steps(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
+    """The colour steps among a pipeline's transforms; raises UserError for a value out of range."""
     steps = tuple(step for step in transforms if isinstance(step, (*BUILT_IN, t.Operation)))
     for step in steps:
         match step:
@@ -38,7 +38,7 @@ def program(steps: Sequence[Transform], keys: np.ndarray, size: int, first: int 
     """
     parts = [np.zeros((len(keys), 0, WIDTH))]
     for position, step in enumerate(steps, first):
-        draws = drawn_at(position, keys)
+        draws = step_draws(position, keys)
         match step:
             case t.ColorJitter():
                 parts.append(_jitter(step, draws))
@@ -50,7 +50,7 @@ def program(steps: Sequence[Transform], keys: np.ndarray, size: int, first: int 
     return np.concatenate(parts, 1)
 
 
-def drawn_at(position: int, keys: np.ndarray) -> np.ndarray:
+def step_draws(position: int, keys: np.ndarray) -> np.ndarray:
     """The random numbers [B, STEP] of the step at a position, from 1."""
     return numbers(keys[:, None], STEP * position + np.arange(STEP))
 

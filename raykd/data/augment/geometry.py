@@ -1,4 +1,4 @@
-"""The box of an image that becomes the network's input: fixed, or drawn from a hash of the sample's key."""
+"""The box of each image that becomes the network's input: fixed, or random by a hash of the sample's key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from raykd.data.order import numbers
 
 CROPS = (t.RandomCrop, t.RandomResizedCrop, t.CenterCrop)
 GEOMETRY = (t.Resize, t.Flip, *CROPS)
-TRIES = 10  # of a random-resized crop, as torchvision has it
-FLIP_DRAW = 4 * TRIES  # draws below are the crop's
+ATTEMPTS = 10  # of a random-resized crop, as torchvision has it
+FLIP_DRAW = 4 * ATTEMPTS  # draws below are the crop's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """A pipeline's geometry: at most one resizing of the whole image, at most one crop, at most one flip."""
+    """A pipeline's geometry: at most one Resize, one crop and one Flip."""
 
     size: int
     resize: t.Resize | None
@@ -84,7 +84,7 @@ def _check(geometry: Geometry) -> None:
 
 
 def unusable(geometry: Geometry, shapes: np.ndarray) -> np.ndarray:
-    """Positions of the images whose (height, width) [N, 2] the geometry can't bring to its size."""
+    """Positions of the images whose (height, width) [N, 2] the geometry can't bring to its size: [M]."""
     if isinstance(geometry.crop, t.RandomResizedCrop) or (geometry.resize and geometry.crop):
         return np.empty(0, np.int64)
     if geometry.resize:
@@ -99,21 +99,21 @@ def boxes(geometry: Geometry, keys: np.ndarray, shapes: np.ndarray) -> Boxes:
     flips = numbers(keys, FLIP_DRAW) < geometry.flip
     if isinstance(geometry.crop, t.RandomResizedCrop):
         return Boxes(_resized_crops(geometry.crop, keys, shapes), flips)
-    tall = _resized(geometry.resize, shapes)
+    resized = _resized_shapes(geometry.resize, shapes)
     if geometry.crop is None:
-        corner, extent = np.zeros_like(tall), tall
+        corner, extent = np.zeros_like(resized), resized
     else:
-        extent = np.full_like(tall, geometry.size)
-        room = tall - geometry.size + 2 * geometry.padding
+        extent = np.full_like(resized, geometry.size)
+        room = resized - geometry.size + 2 * geometry.padding
         if isinstance(geometry.crop, t.CenterCrop):
             corner = np.rint(room / 2).astype(np.int64)
         else:
             corner = ((room + 1) * numbers(keys[:, None], np.arange(2))).astype(np.int64) - geometry.padding
-    scale = shapes / tall
+    scale = shapes / resized
     return Boxes(np.concatenate([corner * scale, extent * scale], 1), flips)
 
 
-def _resized(resize: t.Resize | None, shapes: np.ndarray) -> np.ndarray:
+def _resized_shapes(resize: t.Resize | None, shapes: np.ndarray) -> np.ndarray:
     """Heights and widths [B, 2] after resizing the whole image; the longer side is rounded down."""
     if resize is None:
         return shapes
@@ -123,9 +123,12 @@ def _resized(resize: t.Resize | None, shapes: np.ndarray) -> np.ndarray:
 
 
 def _resized_crops(crop: t.RandomResizedCrop, keys: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """Szegedy et al. 2015, as torchvision draws them: the first of 10 tries that fits, else the largest central box."""
+    """Random crops as torchvision draws them: the first of 10 boxes that fits the image, else the largest central one.
+
+    Returns edges [B, 4]; see `Boxes`. Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
+    """
     height, width = shapes[:, 0], shapes[:, 1]
-    draws = numbers(keys[:, None], np.arange(FLIP_DRAW)).reshape(-1, TRIES, 4)
+    draws = numbers(keys[:, None], np.arange(FLIP_DRAW)).reshape(-1, ATTEMPTS, 4)
     area = (height * width)[:, None] * (crop.area[0] + (crop.area[1] - crop.area[0]) * draws[..., 0])
     low, high = np.log(crop.aspect)
     aspect = np.exp(low + (high - low) * draws[..., 1])

@@ -1,4 +1,4 @@
-"""A recipe's transforms in the form that both engines run: one geometry, then a list of colour operations."""
+"""A recipe's transforms as both engines run them: one geometry, then a list of colour operations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from raykd import UserError
-from raykd.data.augment.colour import BUILT_IN, colours, drawn_at, program
+from raykd.data.augment.colour import BUILT_IN, colour_steps, program, step_draws
 from raykd.data.augment.geometry import GEOMETRY, Geometry, geometry
 from raykd.data.config import Data, Transform
 from raykd.data.transforms import CenterCrop, Cutout, Operation, Resize
@@ -18,7 +18,7 @@ class Pipeline:
     """Checked transforms of one split."""
 
     geometry: Geometry
-    colours: tuple[Transform, ...]
+    colour_steps: tuple[Transform, ...]
     fill: tuple[int, int, int]
     """The data's mean, which Cutout fills with."""
     seed: int
@@ -26,22 +26,22 @@ class Pipeline:
     @property
     def side(self) -> int:
         """The side of Cutout's square."""
-        return next((step.side for step in self.colours if isinstance(step, Cutout)), 0)
+        return next((step.side for step in self.colour_steps if isinstance(step, Cutout)), 0)
 
     def recolour(
         self, images: np.ndarray, keys: np.ndarray, built_in: Callable[[np.ndarray, np.ndarray], None]
     ) -> None:
         """Change uint8 images [B, S, S, 3] of these keys [B] in place, step by step.
 
-        built_in: runs a `program` on them. Raises UserError where an operation of the user's own fails.
+        built_in: executes a `program` on them. Raises UserError if an operation of the user's own fails.
         """
-        for own, steps in groupby(enumerate(self.colours, 1), lambda pair: isinstance(pair[1], Operation)):
+        for own, steps in groupby(enumerate(self.colour_steps, 1), lambda pair: isinstance(pair[1], Operation)):
             (first, step), *more = steps
             if not own:
                 built_in(images, program([step, *(other for _, other in more)], keys, images.shape[1], first))
                 continue
             for position, operation in ((first, step), *more):
-                _apply(operation, images, drawn_at(position, keys))
+                _apply(operation, images, step_draws(position, keys))
 
 
 def _apply(operation: Transform, images: np.ndarray, numbers: np.ndarray) -> None:
@@ -55,7 +55,7 @@ def _apply(operation: Transform, images: np.ndarray, numbers: np.ndarray) -> Non
 
 def training(data: Data, seed: int) -> Pipeline:
     """The training pipeline; raises UserError if the transforms can't be combined."""
-    steps = colours(data.train)
+    steps = colour_steps(data.train)
     known = (*GEOMETRY, *BUILT_IN, Operation)
     for step in data.train:
         if not isinstance(step, known):
@@ -63,7 +63,9 @@ def training(data: Data, seed: int) -> Pipeline:
     if sum(isinstance(step, Cutout) for step in steps) > 1:
         raise UserError("data.train has more than one Cutout")
     red, green, blue = (int(level) for level in np.rint(np.array(data.statistics[0]) * 255))
-    return Pipeline(geometry=geometry(data.train, data.image_size), colours=steps, fill=(red, green, blue), seed=seed)
+    return Pipeline(
+        geometry=geometry(data.train, data.image_size), colour_steps=steps, fill=(red, green, blue), seed=seed
+    )
 
 
 def evaluation(data: Data) -> Pipeline:
@@ -71,4 +73,4 @@ def evaluation(data: Data) -> Pipeline:
     for transform in data.test:
         if not isinstance(transform, Resize | CenterCrop):
             raise UserError(f"data.test takes Resize and CenterCrop only, not {type(transform).__name__}")
-    return Pipeline(geometry=geometry(data.test, data.image_size), colours=(), fill=(0, 0, 0), seed=0)
+    return Pipeline(geometry=geometry(data.test, data.image_size), colour_steps=(), fill=(0, 0, 0), seed=0)

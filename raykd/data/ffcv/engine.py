@@ -31,7 +31,7 @@ from raykd.data.normalize import Normalizer
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
 from raykd.data.storage.header import Header
 
-SEGMENT = 1 << 22  # samples handed to FFCV at once: it wants the whole order of an epoch in memory
+SEGMENT = 1 << 22  # samples passed to FFCV at once: it keeps the whole order of an epoch in memory
 
 
 class Decode(SimpleRGBImageDecoder):
@@ -53,9 +53,9 @@ class Decode(SimpleRGBImageDecoder):
             try:
                 self.run(tags, file, memory, where(tags & INDEX_MASK), out, status)
                 return self.after(out), status
-            except UserError as error:  # of an operation of the user's own: for the reader to raise
+            except UserError as error:  # of the user's own operation; raised in the reader's thread
                 return error, status
-            except MemoryError:  # it would end FFCV's thread, of which the reader hears nothing
+            except MemoryError:  # it would end FFCV's thread without an error in the reader's
                 status[:] = kernels.NO_MEMORY
                 return out, status
 
@@ -64,7 +64,7 @@ class Decode(SimpleRGBImageDecoder):
     def run(
         self, tags: np.ndarray, file: int, memory: np.ndarray, offsets: np.ndarray, out: np.ndarray, status: np.ndarray
     ) -> None:
-        """Fill out and status from the images at these offsets of the file, or of memory where it is −1."""
+        """Fill out [B, S, S, 3] and status [B] from images at offsets [B] of the file, or of memory if file is −1."""
         header, pipeline, index = self.header, self.pipeline, tags & INDEX_MASK
         keys = order.keys(pipeline.seed, tags >> PASS_SHIFT, index)
         edges, flips = boxes(pipeline.geometry, keys, header.shapes[index])
@@ -75,21 +75,22 @@ class Decode(SimpleRGBImageDecoder):
             kernels.jpeg_batch(*stored, header.jpeg[index], *how)
         else:
             kernels.raw_batch(*stored, *how)
-        if pipeline.colours:
+        if pipeline.colour_steps:
             from raykd.data.ffcv.colour_kernels import recolour
 
             fill = np.array(pipeline.fill, np.uint8)
             pipeline.recolour(out, keys, lambda images, steps: recolour(images, steps, pipeline.side, fill))
-        # Pages are read ahead without a look at how much of them there was.
+        # FFCV's page reader does not check how many bytes it read.
         if file < 0 and header.path.stat().st_size < header.bytes:
             status[:] = kernels.CUT_OFF
 
 
 class Engine:
-    """Decoded batches of one .beton file, a few ahead of whoever reads them.
+    """Decoded batches of one .beton file, read a few batches ahead.
 
-    This is what FFCV's EpochIterator needs of a Loader. FFCV's own Loader would also compile its pipeline anew in every
-    process (ours only calls a kernel that is compiled and cached) and build tables of Python sets over all samples.
+    It has the attributes of a Loader that FFCV's EpochIterator reads. FFCV's own Loader would also compile its pipeline
+    anew in every process (ours only calls a kernel that is compiled and cached) and build tables of Python sets over
+    all samples.
     """
 
     batches_ahead = 3
@@ -110,7 +111,7 @@ class Engine:
         """
         self.header, self.batch_size = header, rows
         self.num_workers = normalizer.threads
-        self.reader = SimpleNamespace(metadata={"f0": None})  # what FFCV hands to every decoder; ours has the header
+        self.reader = SimpleNamespace(metadata={"f0": None})  # what FFCV passes to every decoder; ours has the header
         self.memory_manager = Paged(header) if paged else Unpaged(header)
         self.normalizer = normalizer
         spec = PipelineSpec("image", transforms=[Decode(header, pipeline, self.num_workers, normalizer.send)])
@@ -126,7 +127,7 @@ class Engine:
             Compiler.set_enabled(True)
 
     def read(self, tags: np.ndarray) -> Iterator[Tensor]:
-        """Finished images of tags [n], B at a time."""
+        """Normalised images [B, 3, S, S] of tags [n]; the last batch may be smaller."""
         step = max(SEGMENT // self.batch_size, 1) * self.batch_size
         for first in range(0, len(tags), step):
             yield from self._segment(tags[first : first + step])
@@ -144,22 +145,22 @@ class Engine:
             _close(epoch)
 
     def close(self) -> None:
-        """Nothing runs, and no file is open, between two reads."""
+        """Nothing to close: no thread runs and no file is open between two reads."""
 
 
 def _take(epoch: EpochIterator) -> tuple[Any, np.ndarray]:
-    """The next batch; FFCV's own __next__ would wait for ever for a thread that has died."""
+    """The next batch; FFCV's own __next__ would wait forever for a thread that has died."""
     while True:
         try:
             slot, (result,) = epoch.output_queue.get(timeout=1.0)
             return result
         except queue.Empty:
             if not epoch.is_alive() and epoch.output_queue.empty():
-                raise RuntimeError("FFCV's loading thread died; its traceback stands above") from None
+                raise RuntimeError("FFCV's loading thread died; its traceback is above") from None
 
 
 def _close(epoch: EpochIterator) -> None:
-    """End the thread for certain: it may be waiting for room in its queue, which FFCV's close() does not make."""
+    """End the thread; it may be waiting for a free place in its queue, which FFCV's close() does not empty."""
     epoch.close()
     epoch.closed = True
     while epoch.is_alive():

@@ -1,4 +1,4 @@
-"""The parts of FFCV that raykd uses, imported without their side effects."""
+"""The parts of FFCV that raykd uses, imported without side effects, and the functions that raykd replaces in them."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def _set_threads(cls: Any, threads: int) -> None:
     numba.set_num_threads(threads)
 
 
-# FFCV's own would also set PyTorch's number of threads, from a thread of its own, behind the training loop's back.
+# FFCV's own function would also set PyTorch's number of threads for the whole process.
 Compiler.set_num_threads = classmethod(_set_threads)
 
 
@@ -45,8 +45,8 @@ def _allocate(wanted: AllocationQuery, batch_size: int, slots: int) -> np.ndarra
     return np.empty((slots, batch_size, *wanted.shape), wanted.dtype)
 
 
-# Where there is a GPU, FFCV's own would pin its buffers and make streams, and so take memory of GPU 0 in every process,
-# also in one that has no use for a GPU. Buffers are copied before they go to one: see raykd.data.transfer.
+# On a machine with a GPU, FFCV's own function would pin its buffers and create streams, and so allocate memory of GPU 0
+# in every process, even one that uses no GPU. Buffers are copied before they go to one: see raykd.data.transfer.
 graph.allocate_query = _allocate
 epoch_iterator.IS_CUDA = False
 

@@ -10,7 +10,7 @@ from raykd import UserError
 
 
 def turbojpeg() -> ctypes.CDLL:
-    """The TurboJPEG library, which FFCV itself is linked to."""
+    """The TurboJPEG library, which FFCV is linked to as well; raises UserError if it is missing."""
     path = ctypes.util.find_library("turbojpeg") or "libturbojpeg.so.0"
     try:
         return ctypes.CDLL(path)

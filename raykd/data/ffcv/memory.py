@@ -1,15 +1,15 @@
-"""How much memory there is, for the choice of how to read a file."""
+"""The memory limit of this process, which determines how a file is read."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-MINE = Path("/proc/self/cgroup")  # lines of number:controllers:path; version 2 has the one line 0::path
-GROUPS = Path("/sys/fs/cgroup")
+CGROUP_FILE = Path("/proc/self/cgroup")  # lines of number:controllers:path; version 2 has the one line 0::path
+CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 def memory_limit() -> int:
-    """Bytes of memory that this process may use: of the machine, of its container, of its job (SLURM)."""
+    """Bytes of memory that this process may use: the least limit of the machine, the container and the job (SLURM)."""
     limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for file in _limits():
         if file.exists() and (text := file.read_text(encoding="utf-8").strip()).isdigit():
@@ -18,13 +18,13 @@ def memory_limit() -> int:
 
 
 def _limits() -> Iterator[Path]:
-    """Files with a limit of this process: of its control groups and of those around them."""
-    for line in MINE.read_text(encoding="utf-8").splitlines() if MINE.exists() else ():
+    """Files with limits of this process: of its control groups and of their parents."""
+    for line in CGROUP_FILE.read_text(encoding="utf-8").splitlines() if CGROUP_FILE.exists() else ():
         _, controllers, path = line.split(":", 2)
-        for root, name in ((GROUPS, "memory.max"), (GROUPS / "memory", "memory.limit_in_bytes")):
-            if controllers == ("" if root == GROUPS else "memory"):
+        for root, name in ((CGROUP_ROOT, "memory.max"), (CGROUP_ROOT / "memory", "memory.limit_in_bytes")):
+            if controllers == ("" if root == CGROUP_ROOT else "memory"):
                 group = root / path.lstrip("/")
-                yield from (place / name for place in (group, *group.parents) if place.is_relative_to(root))
+                yield from (folder / name for folder in (group, *group.parents) if folder.is_relative_to(root))
 
 
 def fits_memory(size: int) -> bool:

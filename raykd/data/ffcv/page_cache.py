@@ -1,6 +1,6 @@
-"""Where a batch's bytes come from: the open file, or pages read ahead. FFCV's memory managers, for tagged samples.
+"""FFCV's memory managers for tagged samples: a batch's bytes are in the open file, or in pages that were read ahead.
 
-FFCV's own also build tables of Python sets over all samples, gigabytes for ImageNet in every process.
+FFCV's own managers also build tables of Python sets over all samples, gigabytes for ImageNet in every process.
 """
 
 import os
@@ -19,7 +19,7 @@ Storage = tuple[int, np.ndarray, Where]  # an open file, or −1 and memory
 
 
 class FileContext(MemoryContext):
-    """The open file; the operating system's cache keeps what was read."""
+    """The open file, cached by the operating system."""
 
     def __init__(self, header: Header):
         self.header = header
@@ -53,7 +53,7 @@ class PagedContext(ProcessCacheContext):
         return slots * header.page_size + header.offsets[index] % header.page_size
 
     def join(self) -> None:
-        """Wait for the threads, which __exit__ has told to end."""
+        """Wait for the threads, which __exit__ has stopped."""
         for thread in self.executor.threads:
             thread.join()
 

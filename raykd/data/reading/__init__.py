@@ -1,4 +1,4 @@
 """Reading of images, labels and folders, shared by all sources.
 
-Sources call it to list files and number labels, the writer to decode images. It imports no source.
+Called by sources, to list files and number labels, and by the writer, to decode images. Imports no source.
 """

@@ -22,37 +22,37 @@ def number_labels(
     0, 1, …; where there are none, numbers are their own names, and text is sorted. Raises UserError for anything else,
     naming the origin.
     """
-    parts = [_plain(part, origin) for part in (train, test)]
-    there = {label for part in parts for label in part if label is not None}
-    text = {label for label in there if isinstance(label, str)}
-    if text and text != there:
+    parts = [_plain_labels(part, origin) for part in (train, test)]
+    known = {label for part in parts for label in part if label is not None}
+    text = {label for label in known if isinstance(label, str)}
+    if text and text != known:
         raise UserError(f"{origin} has both text and numbers as labels, such as {min(text)!r}")
-    numbers = sorted(label for label in there if isinstance(label, int))
-    first: Sequence[int | str]
+    numbers = sorted(label for label in known if isinstance(label, int))
+    order: Sequence[int | str]
     if names:
-        classes, first = tuple(names), tuple(names) if text else range(len(names))
+        classes, order = tuple(names), tuple(names) if text else range(len(names))
     elif text:
-        first = sorted(label for label in there if isinstance(label, str))
-        classes = tuple(map(str, first))
+        order = sorted(label for label in known if isinstance(label, str))
+        classes = tuple(map(str, order))
     else:
-        classes, first = tuple(map(str, numbers)), _without_gaps(numbers, origin)
-    place = {label: i for i, label in enumerate(first)}
+        classes, order = tuple(map(str, numbers)), _without_gaps(numbers, origin)
+    numbers_of = {label: i for i, label in enumerate(order)}
     for split, part in zip(("training", "test"), parts, strict=True):
         for label in part:
-            if label is not None and label not in place:
+            if label is not None and label not in numbers_of:
                 raise UserError(f"{origin}: {split} label {label!r} is none of the {len(classes)} classes")
-    placed = [[NONE if label is None else place[label] for label in part] for part in parts]
-    return classes, placed[0], placed[1]
+    encoded = [[NONE if label is None else numbers_of[label] for label in part] for part in parts]
+    return classes, encoded[0], encoded[1]
 
 
-def _plain(labels: Iterable[Any], origin: str) -> list[int | str | None]:
+def _plain_labels(labels: Iterable[Any], origin: str) -> list[int | str | None]:
     """Each label as an integer, text, or None."""
     if isinstance(labels, np.ndarray):
         labels = labels.tolist()
-    return [_one(label, origin) for label in labels]
+    return [_plain_label(label, origin) for label in labels]
 
 
-def _one(label: Any, origin: str) -> int | str | None:
+def _plain_label(label: Any, origin: str) -> int | str | None:
     if label is None or label == "":
         return None
     if isinstance(label, bytes):
@@ -87,8 +87,8 @@ def renumbered(labels: list[Any], own: Sequence[str], known: Sequence[str], orig
     foreign = [name for name in own if list(known).count(name) != 1]
     if foreign:
         raise UserError(f"{origin} has a class {foreign[0]!r} that the files before it lack, or have twice")
-    place = {number: list(known).index(name) for number, name in enumerate(own)}
-    return [place.get(label, label) for label in labels]
+    numbers_of = {number: list(known).index(name) for number, name in enumerate(own)}
+    return [numbers_of.get(label, label) for label in labels]
 
 
 def numerals(labels: Sequence[str | None], origin: str) -> list[int | str | None]:
@@ -96,20 +96,20 @@ def numerals(labels: Sequence[str | None], origin: str) -> list[int | str | None
 
     Raises UserError where all are numbers but for words that stand for a missing one.
     """
-    there = {label for label in labels if label is not None}
-    numbers = {label for label in there if label.removeprefix("-").isdecimal()}
-    if numbers == there and len(set(map(int, numbers))) == len(numbers):
+    known = {label for label in labels if label is not None}
+    numbers = {label for label in known if label.removeprefix("-").isdecimal()}
+    if numbers == known and len(set(map(int, numbers))) == len(numbers):
         return [None if label is None else int(label) for label in labels]
-    missing = there - numbers
+    missing = known - numbers
     if numbers and missing and all(word.casefold() in MISSING for word in missing):
         raise UserError(f"{origin} has the label {min(missing)!r} among numbers: leave it empty where there is none")
     return list(labels)
 
 
-def check(labels: np.ndarray, classes: Sequence[str], split: str, name: Any) -> None:
+def check_labels(labels: np.ndarray, classes: Sequence[str], split: str, name: Any) -> None:
     """Raise UserError unless the labels [N] are numbers of the classes, and each class of a training split has one.
 
-    −1 is no label, which a training split may have. name: position → what a person knows the image by.
+    −1: missing, which only a training split may have. name: from a position to the image's name in messages.
     """
     wrong = (labels >= len(classes)) | (labels < (NONE if split == "train" else 0))
     for position in np.flatnonzero(wrong)[:1]:
@@ -142,5 +142,5 @@ def expect_all(labels: np.ndarray, classes: Sequence[str]) -> None:
 
 
 def stratified(labels: Sequence[int], share: float) -> np.ndarray:
-    """Mask [N] of a test split taken from training images: of every class the same share, the same ones always."""
+    """Mask [N] of a test split taken from the training images: a fixed random share of every class."""
     return held_out(np.asarray(labels, np.int64), share)

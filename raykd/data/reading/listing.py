@@ -1,4 +1,4 @@
-"""Which files of a folder are read: pictures by their suffix, through links, none hidden; the rest is counted."""
+"""The files of a folder that are read: images by suffix, through links, none hidden; others are counted."""
 
 import hashlib
 import os
@@ -13,67 +13,67 @@ from raykd.data.reading.pictures import suffixes
 
 @dataclass
 class Skipped:
-    """What was not read below one folder, counted by what it is."""
+    """Files and folders that were not read below a folder, counted by kind."""
 
     folder: Path
     counts: Counter = field(default_factory=Counter)
 
     def notes(self) -> tuple[str, ...]:
         """One line for the user, or none."""
-        listed = ", ".join(f"{count:,} {what}" for what, count in sorted(self.counts.items()))
+        listed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.counts.items()))
         return (f"left out of {self.folder}: {listed}",) if listed else ()
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is no data: of a hidden entry, or of what macOS adds to its archives."""
+    """Whether a name is a hidden entry's, or that of the folder that macOS adds to archives."""
     return name.startswith(".") or name == "__MACOSX"
 
 
-def find_images(base: Path, left: Skipped) -> list[Path]:
-    """Image files below a folder, however deep, sorted; raises UserError where one of its folders can't be read."""
+def find_images(base: Path, skipped: Skipped) -> list[Path]:
+    """Image files below a folder, at any depth, sorted; raises UserError if a folder can't be read."""
     found = []
-    for path in files(base, left):
+    for path in files(base, skipped):
         if path.suffix.lower() in suffixes():
             found.append(path)
         else:
-            left.counts[f"no images ({path.suffix.lower() or 'without a suffix'})"] += 1
+            skipped.counts[f"no images ({path.suffix.lower() or 'without a suffix'})"] += 1
     return sorted(found)
 
 
-def files(base: Path, left: Skipped) -> Iterator[Path]:
-    """Regular files below a folder, through links but never back into a folder that they lie in."""
-    return _below(base, (os.path.realpath(base),), left)
+def files(base: Path, skipped: Skipped) -> Iterator[Path]:
+    """Regular files below a folder; links are followed, except to a folder that contains them."""
+    return _below(base, (os.path.realpath(base),), skipped)
 
 
-def _below(folder: Path, around: Sequence[str], left: Skipped) -> Iterator[Path]:
-    """around: real paths of this folder and of those that were entered before it."""
+def _below(folder: Path, ancestors: Sequence[str], skipped: Skipped) -> Iterator[Path]:
+    """ancestors: real paths of this folder and of those that led to it."""
     for entry in _entries(folder):
         path = folder / entry.name
         if is_hidden(entry.name):
-            left.counts["hidden"] += 1
-        elif not _is_there(entry):
-            left.counts["broken links"] += 1
+            skipped.counts["hidden"] += 1
+        elif not _exists(entry):
+            skipped.counts["broken links"] += 1
         elif entry.is_file():
             yield path
         elif not entry.is_dir():
-            left.counts["no regular files"] += 1
-        elif entry.is_symlink() and _leads_back(path, around):
-            left.counts["links to a folder that they lie in"] += 1
+            skipped.counts["no regular files"] += 1
+        elif entry.is_symlink() and _leads_back(path, ancestors):
+            skipped.counts["links to a folder that they lie in"] += 1
         else:
-            yield from _below(path, (*around, os.path.realpath(path)), left)
+            yield from _below(path, (*ancestors, os.path.realpath(path)), skipped)
 
 
-def subfolders(base: Path, left: Skipped) -> tuple[str, ...]:
-    """Names of the folders in a folder, sorted, as they are the classes of an ImageFolder."""
-    around, names = (os.path.realpath(base),), []
+def subfolders(base: Path, skipped: Skipped) -> tuple[str, ...]:
+    """Names of the folders in a folder, sorted: the classes of an ImageFolder."""
+    ancestors, names = (os.path.realpath(base),), []
     for entry in _entries(base):
         if is_hidden(entry.name):
-            left.counts["hidden"] += 1
-        elif not _is_there(entry) or not entry.is_dir():
-            what = "images outside of any class's folder" if Path(entry.name).suffix.lower() in suffixes() else "files"
-            left.counts[what] += 1
-        elif entry.is_symlink() and _leads_back(base / entry.name, around):
-            left.counts["links to a folder that they lie in"] += 1
+            skipped.counts["hidden"] += 1
+        elif not _exists(entry) or not entry.is_dir():
+            kind = "images outside of any class's folder" if Path(entry.name).suffix.lower() in suffixes() else "files"
+            skipped.counts[kind] += 1
+        elif entry.is_symlink() and _leads_back(base / entry.name, ancestors):
+            skipped.counts["links to a folder that they lie in"] += 1
         else:
             names.append(entry.name)
     return tuple(names)
@@ -87,7 +87,7 @@ def _entries(folder: Path) -> list[os.DirEntry]:
         raise UserError(f"{folder} can't be read: {error.strerror}") from None
 
 
-def _is_there(entry: os.DirEntry) -> bool:
+def _exists(entry: os.DirEntry) -> bool:
     try:
         entry.stat()
     except OSError:  # a link to nothing, or to itself
@@ -95,22 +95,22 @@ def _is_there(entry: os.DirEntry) -> bool:
     return True
 
 
-def _leads_back(link: Path, around: Sequence[str]) -> bool:
+def _leads_back(link: Path, ancestors: Sequence[str]) -> bool:
     target = os.path.realpath(link)
-    return any(os.path.commonpath((target, folder)) == target for folder in around)
+    return any(os.path.commonpath((target, folder)) == target for folder in ancestors)
 
 
-def content_digest(places: Iterable[Path], skip: Path | None = None) -> str:
-    """A digest of names, sizes and times of all files in these places; empty where one of them is not there.
+def content_digest(paths: Iterable[Path], exclude: Path | None = None) -> str:
+    """A digest of names, sizes and times of all files in these paths; empty if one of them is missing.
 
-    skip: a folder that is no data, wherever it lies.
+    exclude: a folder whose files don't count.
     """
-    digest, away = hashlib.sha256(), os.path.realpath(skip) if skip else ""
-    for place in places:
-        if not place.exists():
+    digest, excluded = hashlib.sha256(), os.path.realpath(exclude) if exclude else ""
+    for base in paths:
+        if not base.exists():
             return ""
-        for path in sorted(files(place, Skipped(place))) if place.is_dir() else [place]:
-            if not away or os.path.commonpath((away, os.path.realpath(path))) != away:
-                about, name = path.stat(), os.fsencode(os.path.relpath(path, place))
-                digest.update(b"%s\0%d\0%d\n" % (name, about.st_size, about.st_mtime_ns))
+        for path in sorted(files(base, Skipped(base))) if base.is_dir() else [base]:
+            if not excluded or os.path.commonpath((excluded, os.path.realpath(path))) != excluded:
+                status, name = path.stat(), os.fsencode(os.path.relpath(path, base))
+                digest.update(b"%s\0%d\0%d\n" % (name, status.st_size, status.st_mtime_ns))
     return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""What a picture is: whatever a source hands over becomes uint8 [H, W, 3] here.
+"""Decodes a source's pictures to uint8 [H, W, 3].
 
-The first frame, turned as its EXIF data say; transparency composited on a ground; palettes, CMYK, grey, bilevel
-converted; levels of more than 8 bits scaled where it is known which one is white, and refused where it is not.
+The first frame, rotated by its EXIF orientation; transparency composited on a background; palettes, CMYK, grey and
+bilevel converted; levels of more than 8 bits scaled if the level of white is known, else refused.
 """
 
 import io
@@ -19,12 +19,12 @@ Picture = Path | bytes | np.ndarray | Image.Image
 """An image file, its bytes, an array of levels [H, W] or [H, W, 1 to 4], or an image of PIL."""
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
-NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})
-"""Formats that PIL can't decode by itself; for EPS it would run another program."""
-LONGEST = 65_535  # pixels of a side, which a .beton counts in 16 bits
-DARK = 4096  # the peak of 12 bits: a 16-bit picture below it is more likely one of 12 bits than a dark one
+UNSUPPORTED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})
+"""Formats that PIL can't decode without another program."""
+MAX_SIDE = 65_535  # pixels of a side, which a .beton counts in 16 bits
+DARK_PEAK = 4096  # the peak of 12 bits: a 16-bit picture below it is more likely one of 12 bits than a dark one
 
-# What PIL's decoders raise at damaged files, besides OSError.
+# Exceptions of PIL's decoders for damaged files.
 DECODE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     ValueError,
@@ -37,15 +37,15 @@ DECODE_ERRORS: tuple[type[Exception], ...] = (
 )
 DECODE_ERRORS += (AssertionError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
 
-# The error that comes at twice the size is data, too; the warning would only tear the progress bar.
+# At twice the size PIL raises an error, which names the image; the warning would only break the progress bar.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @lru_cache(maxsize=1)
 def formats() -> tuple[str, ...]:
-    """PIL's names of the formats that are pictures."""
+    """PIL's names of the image formats that it decodes by itself."""
     Image.init()
-    return tuple(name for name in Image.OPEN if name not in NO_PICTURES)
+    return tuple(name for name in Image.OPEN if name not in UNSUPPORTED)
 
 
 @lru_cache(maxsize=1)
@@ -56,10 +56,10 @@ def suffixes() -> frozenset[str]:
 
 
 def read_rgb(picture: Picture, ground: Colour = WHITE, white: float = 0.0) -> np.ndarray:
-    """A picture as uint8 [H, W, 3]; raises ValueError or OSError that says what is wrong with it.
+    """A picture as uint8 [H, W, 3]; raises ValueError or OSError with the reason if it can't be decoded.
 
-    ground: what shows through transparency. white: the level that is white in pictures of more than 8 bits; 0: 65,535
-    in those of 16 bits, while others are refused.
+    ground: background of transparent pictures. white: the level of white in pictures of more than 8 bits; 0: 65,535
+    for those of 16 bits, and others are refused.
     """
     try:
         pixels = _decoded(picture, ground, white)
@@ -69,8 +69,8 @@ def read_rgb(picture: Picture, ground: Colour = WHITE, white: float = 0.0) -> np
         raise ValueError("it needs more memory than is available") from None
     except DECODE_ERRORS as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    if not pixels.size or max(pixels.shape) > LONGEST:
-        raise ValueError(f"its sides must be 1 to {LONGEST:,} pixels, not {pixels.shape[1]}×{pixels.shape[0]}")
+    if not pixels.size or max(pixels.shape) > MAX_SIDE:
+        raise ValueError(f"its sides must be 1 to {MAX_SIDE:,} pixels, not {pixels.shape[1]}×{pixels.shape[0]}")
     return pixels
 
 
@@ -116,19 +116,22 @@ def _from_array(levels: np.ndarray, ground: Colour, white: float) -> np.ndarray:
     return _from_pil(Image.fromarray(np.ascontiguousarray(levels)), ground, white)
 
 
-def _scaled(levels: np.ndarray, white: float, usual: int) -> np.ndarray:
-    """Levels of more than 8 bits [H, W] or [H, W, 3] as uint8 [H, W, 3]. usual: white where nobody says another."""
+def _scaled(levels: np.ndarray, white: float, default: int) -> np.ndarray:
+    """Levels of more than 8 bits, [H, W] or [H, W, 3], as uint8 [H, W, 3].
+
+    default: the level of white if `white` is 0; 0: unknown.
+    """
     if levels.dtype.kind not in "iuf" or levels.ndim == 3 and levels.shape[2] != 3:
         raise ValueError(f"not an image [H, W, 3] but {levels.dtype} {list(levels.shape)}")
-    least, most = levels.min(), levels.max()
-    if not white and not usual:
+    least, most, top = levels.min(), levels.max(), white or default
+    if not top:
         raise ValueError(f"it has {levels.dtype} levels, {least:g} to {most:g}: which is white? Set encoding.white")
-    if not white and most < DARK:
+    if not white and most < DARK_PEAK:
         raise ValueError(
-            f"its lightest level is {most} of {usual:,}, as if it had fewer bits: set encoding.white to the level that "
-            f"is white, e.g. 4095, or to {usual} if it is just dark"
+            f"its lightest level is {most} of {default:,}, as if it had fewer bits: set encoding.white to the level "
+            f"that is white, e.g. 4095, or to {default} if it is just dark"
         )
-    if not (least >= 0 and most <= (white or usual)):  # NaN too
-        raise ValueError(f"its levels, {least:g} to {most:g}, lie outside 0 to {white or usual:g}, the level of white")
-    scaled = np.rint(levels * (255.0 / (white or usual))).astype(np.uint8)
+    if not (least >= 0 and most <= top):  # NaN too
+        raise ValueError(f"its levels, {least:g} to {most:g}, lie outside 0 to {top:g}, the level of white")
+    scaled = np.rint(levels * (255.0 / top)).astype(np.uint8)
     return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=2)

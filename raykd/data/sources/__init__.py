@@ -1,4 +1,7 @@
-"""Data sets, one dataclass each; importing them costs nothing."""
+"""The data sets and formats that recipes name as `data.source`, one dataclass each; importing them costs nothing.
+
+Called by recipes, `raykd data` and data.storage.prepare; never imports the loader or FFCV.
+"""
 
 from raykd.data.sources.arrays import Npz, TFRecord
 from raykd.data.sources.digits import Digits

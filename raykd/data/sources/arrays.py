@@ -38,15 +38,15 @@ class Npz(Source):
         path = Path(self.path).expanduser()
         if not path.is_file():
             raise UserError(f"{path} is missing: data.source.path is a .npz file")
-        train, tested = (self._arrays(path, names) for names in (self.train, self.test))
+        train, test = (self._arrays(path, names) for names in (self.train, self.test))
         if train is None:
             raise UserError(f"{path} has no array {self.train[0]!r} or {self.train[1]!r}")
-        labels: list[Any] = [[] if part is None else part[1] for part in (train, tested)]
+        labels: list[Any] = [[] if part is None else part[1] for part in (train, test)]
         classes, *numbers = number_labels(labels[0], labels[1], self.classes, str(path))
         examples = from_arrays(train[0], numbers[0], str(path))
-        if tested is None or not len(tested[0]):
+        if test is None or not len(test[0]):
             return split_off_test(classes, examples, self.test_share, str(path))
-        return Splits(classes, examples, from_arrays(tested[0], numbers[1], str(path)))
+        return Splits(classes, examples, from_arrays(test[0], numbers[1], str(path)))
 
     def _arrays(self, path: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray] | None:
         """Images and labels of a split, or None where it has neither."""
@@ -92,12 +92,12 @@ class TFRecord(Source):
     def open(self, root: Path, download: bool) -> Splits:
         base = Path(self.path).expanduser()
         train = self._split(self.train)
-        tested = self._split(self.test) if self.test else None
-        classes, *numbers = number_labels(train.labels, tested.labels if tested else [], self.classes, str(base))
+        test = self._split(self.test) if self.test else None
+        classes, *numbers = number_labels(train.labels, test.labels if test else [], self.classes, str(base))
         train = train._replace(labels=numbers[0])
-        if tested is None:
+        if test is None:
             return split_off_test(classes, train, self.test_share, str(base))
-        return Splits(classes, train, tested._replace(labels=numbers[1]))
+        return Splits(classes, train, test._replace(labels=numbers[1]))
 
     def _split(self, pattern: str) -> Examples:
         base = Path(self.path).expanduser()
@@ -141,7 +141,7 @@ def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def checksum(data: bytes) -> bytes:
-    """TFRecord's: the CRC-32C, turned right by 15 bits, plus a constant, in four bytes."""
+    """TFRecord's masked CRC-32C: rotated right by 15 bits, plus a constant; four bytes."""
     try:
         import google_crc32c
     except ImportError:
@@ -151,7 +151,10 @@ def checksum(data: bytes) -> bytes:
 
 
 def features(record: bytes, path: Path) -> dict[str, int | bytes | None]:
-    """First value of each feature of a tf.train.Example, a map in Protocol Buffers' wire format."""
+    """First value of each feature of a tf.train.Example, in Protocol Buffers' wire format.
+
+    Raises UserError, naming the file, if the record is not one.
+    """
     result = {}
     try:
         for _, example in _fields(record):  # Example.features
@@ -175,14 +178,14 @@ def _value(feature: bytes) -> int | bytes | None:
 
 
 def message(content: int | bytes) -> bytes:
-    """A field's content that is a message itself; raises TypeError where it is a number."""
+    """The content of a field that is a message; raises TypeError if it is a number."""
     if isinstance(content, int):
         raise TypeError("a number where a message should be")
     return content
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number of at most 64 bits, and where it ends."""
+    """A number of at most 64 bits, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         value |= (data[at] & 127) << shift

@@ -1,4 +1,4 @@
-"""What a source hands to the writer: images that can be read by position, and their labels."""
+"""A source's splits: images that can be read by position, and their labels."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,11 +14,11 @@ class Examples(NamedTuple):
     """One split."""
 
     labels: Sequence[int]
-    """Numbers of classes; −1 where an image has no label."""
+    """Class numbers; −1: missing."""
     read: Callable[[int], Picture]
-    """Position → the picture, which `read_rgb` decodes; may raise OSError or ValueError where it is corrupt."""
+    """From a position to the picture, for `read_rgb`; may raise OSError or ValueError if it is corrupt."""
     name: Callable[[int], str]
-    """Position → what a person knows the image by: a path, or a place in an archive."""
+    """From a position to the image's name in messages: a path, or a position in an archive."""
 
 
 class Splits(NamedTuple):
@@ -28,7 +28,7 @@ class Splits(NamedTuple):
     train: Examples
     test: Examples
     notes: tuple[str, ...] = ()
-    """Lines for the user: what was left out, and what was assumed."""
+    """Messages for the user: what was left out, and what was assumed."""
 
 
 def from_arrays(images: np.ndarray | Sequence[np.ndarray], labels: Sequence[int], origin: str) -> Examples:
@@ -43,16 +43,19 @@ def subset(examples: Examples, positions: Sequence[int]) -> Examples:
 
 
 def split_off_test(classes: tuple[str, ...], examples: Examples, share: float, origin: str) -> Splits:
-    """Splits of a data set that has no test split: a share of each class of its training images is taken for it."""
-    if not any(label >= 0 for label in examples.labels):  # all of them without a label: for `Mixed`
+    """Splits of a data set without a test split, which gets a share of each class of the training images.
+
+    Raises UserError if the share is 0, or of too few images.
+    """
+    if not any(label >= 0 for label in examples.labels):  # none has a label: for `Mixed`
         return Splits(classes, examples, from_arrays([], [], origin))
     if not share:
         raise UserError(f"{origin} has no test split: raise data.source.test_share above 0")
     held = stratified(examples.labels, share)
     if not held.any():
         raise UserError(f"{origin} has no test split, and too few labelled images to take {share:.0%} of them for it")
-    train, tested = (subset(examples, np.flatnonzero(part).tolist()) for part in (~held, held))
-    return Splits(classes, train, tested, (f"{origin} has no test split: {share:.0%} of each class are taken for it",))
+    train, test = (subset(examples, np.flatnonzero(part).tolist()) for part in (~held, held))
+    return Splits(classes, train, test, (f"{origin} has no test split: {share:.0%} of each class are taken for it",))
 
 
 def concatenate(first: Examples, second: Examples) -> Examples:

@@ -1,4 +1,4 @@
-"""A data set of whose training images a few keep their labels."""
+"""A data set in which only a few training images keep their labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ from raykd.fields import PositiveInt, Seed
 
 @dataclass(frozen=True, kw_only=True)
 class FewLabels(Source):
-    """A source whose test split stays, and of whose training images a few of each class keep their labels.
+    """A source of which only a few training images of each class keep their labels; the test split is unchanged.
 
-    The others train without: how many of each kind are read is `data.labelled_share`, and 1 leaves the others out.
+    The others are unlabelled training images: `data.labelled_share` is the share of labelled ones, 1 leaves others out.
     """
 
     name: ClassVar[str] = "fewlabels"
@@ -36,10 +36,10 @@ class FewLabels(Source):
         """Raises UserError where a class has fewer labelled images."""
         splits = self.source.open(root, download)
         labels = np.asarray(splits.train.labels)
-        random, kept = np.random.default_rng(self.seed), np.full(len(labels), NONE)
+        random, few = np.random.default_rng(self.seed), np.full(len(labels), NONE)
         for number, name in enumerate(splits.classes):
-            there = np.flatnonzero(labels == number)
-            if len(there) < self.per_class:
-                raise UserError(f"data.source.per_class: {self.per_class}, but class {name} has {len(there)} images")
-            kept[random.choice(there, self.per_class, replace=False)] = number
-        return splits._replace(train=splits.train._replace(labels=kept.tolist()))
+            members = np.flatnonzero(labels == number)
+            if len(members) < self.per_class:
+                raise UserError(f"data.source.per_class: {self.per_class}, but class {name} has {len(members)} images")
+            few[random.choice(members, self.per_class, replace=False)] = number
+        return splits._replace(train=splits.train._replace(labels=few.tolist()))

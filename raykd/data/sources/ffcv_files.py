@@ -1,4 +1,4 @@
-"""Files that FFCV's own writer wrote, for ffcv-imagenet or others: read where they are, nothing is copied."""
+"""Files of FFCV's own writer, such as ffcv-imagenet's: read where they are, without a copy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ MEND = "write it again"
 class Beton(Source):
     """Images (JPEG, raw, or some of each) and integer labels in FFCV's .beton files, among any other fields.
 
-    A label of −1 is none.
+    −1: a missing label.
     """
 
     name: ClassVar[str] = "beton"
@@ -45,21 +45,21 @@ class Beton(Source):
 
     def prepared(self) -> Prepared:
         paths = self.paths()
-        train, *tested = (Header(path, image=self.image, label=self.label, repair=MEND) for path in paths)
-        labels = np.concatenate([header.labels for header in (train, *tested)])
+        train, *test = (Header(path, image=self.image, label=self.label, repair=MEND) for path in paths)
+        labels = np.concatenate([header.labels for header in (train, *test)])
         most = len(self.classes) or len(labels)
         if not len(labels) or not NONE <= labels.min() <= labels.max() < most:
             shown = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no images"
             raise UserError(f"{train.path} has {shown}, but they must be numbers of classes: 0 to {most - 1} at most")
         classes = self.classes or tuple(map(str, range(int(labels.max()) + 1)))
         expect_all(train.labels, classes)
-        sides = np.concatenate([header.shapes for header in (train, *tested)])
+        sides = np.concatenate([header.shapes for header in (train, *test)])
         return Prepared(
             train=paths[0],
-            test=paths[1] if tested else None,
+            test=paths[1] if test else None,
             classes=classes,
             train_size=len(train.labels),
-            test_size=len(tested[0].labels) if tested else 0,
+            test_size=len(test[0].labels) if test else 0,
             image=train.image,
             label=train.label,
             unlabelled=int((train.labels == NONE).sum()),

@@ -1,4 +1,4 @@
-"""What the sources share: lists of image files as examples, and clear words about what is missing."""
+"""What sources share: image files as examples, text files as lists, and messages for missing files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def from_files(paths: Sequence[Path], labels: Sequence[int]) -> Examples:
 
 
 def folder(source: Source, path: str, *needed: str) -> Path:
-    """The data set's own folder; raises UserError unless it has all that is needed."""
+    """The data set's folder; raises UserError unless it contains all that is needed."""
     base = Path(path).expanduser()
     if not path:
         raise UserError(f"{source.name}: say where it is with --data.source.path")
@@ -31,7 +31,7 @@ def folder(source: Source, path: str, *needed: str) -> Path:
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text file that aren't empty; raises UserError where there is no such file."""
+    """The non-empty lines of a text file; raises UserError if the file is missing."""
     if not path.is_file():
         raise UserError(f"{path} is missing")
     return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
@@ -46,13 +46,13 @@ def column(rows: Sequence[str], number: int, path: Path, separator: str | None =
     return [cells[number] for cells in split]
 
 
-def from_folders(base: Path, classes: Sequence[str], left: Skipped) -> Examples:
-    """Examples below base/CLASS/, in sorted order; a class that has no folder has no image."""
+def from_folders(base: Path, classes: Sequence[str], skipped: Skipped) -> Examples:
+    """Examples below base/CLASS/, sorted; a class may lack a folder. Raises UserError if there are no images."""
     paths, labels = [], []
     for label, name in enumerate(classes):
-        here = find_images(base / name, left) if (base / name).is_dir() else []
-        paths += here
-        labels += [label] * len(here)
+        images = find_images(base / name, skipped) if (base / name).is_dir() else []
+        paths += images
+        labels += [label] * len(images)
     if not paths:
         raise UserError(f"{base} contains no images")
     return from_files(paths, labels)

@@ -1,4 +1,4 @@
-"""Data sets that lie in folders of images: any ImageFolder, images without labels, ImageNet, Tiny-ImageNet."""
+"""Data sets in folders of images: any ImageFolder, ImageNet, Tiny-ImageNet."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,12 @@ from raykd import UserError
 from raykd.data.config import Source
 from raykd.data.reading.labels import NONE
 from raykd.data.reading.listing import Skipped, find_images, subfolders
+from raykd.data.reading.pictures import suffixes
 from raykd.data.sources.examples import Examples, Splits, concatenate, split_off_test
 from raykd.data.sources.files import column, folder, from_files, from_folders, lines
 from raykd.fields import Fraction
 
-NO_CLASSES = ("train", "training", "val", "valid", "validation", "test", "testing")  # names of splits
+SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")  # names of splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,27 +38,27 @@ class ImageFolder(Source):
 
     def paths(self) -> tuple[Path, ...]:
         base = Path(self.path).expanduser()
-        there = [base / name for name in (self.train, self.test, self.unlabelled) if name and (base / name).exists()]
-        return tuple(there) or (base,)
+        existing = [base / name for name in (self.train, self.test, self.unlabelled) if name and (base / name).exists()]
+        return tuple(existing) or (base,)
 
     def open(self, root: Path, download: bool) -> Splits:
         base = Path(self.path).expanduser()
         if not base.is_dir():
             raise UserError(f"{base} is missing: data.source.path is a folder of images")
         train, test = self._folders(base)
-        left = [Skipped(place) for place in (train or base, test or base, base / self.unlabelled)]
-        classes = subfolders(train or test or base, left[0] if train else left[1])
+        skipped = [Skipped(place) for place in (train or base, test or base, base / self.unlabelled)]
+        classes = subfolders(train or test or base, skipped[0] if train else skipped[1])
         notes: list[str] = []
-        examples = from_folders(train, classes, left[0]) if train else from_files([], [])
+        examples = from_folders(train, classes, skipped[0]) if train else from_files([], [])
         if test is None:
-            _, examples, tested, said = split_off_test(classes, examples, self.test_share, str(train))
-            notes += said
+            _, examples, test_examples, assumptions = split_off_test(classes, examples, self.test_share, str(train))
+            notes += assumptions
         else:
-            tested = self._test(test, classes, left[1] if train else Skipped(test), notes)
+            test_examples = self._test(test, classes, skipped[1] if train else Skipped(test), notes)
         if self.unlabelled:
-            files = find_images(base / self.unlabelled, left[2])
+            files = find_images(base / self.unlabelled, skipped[2])
             examples = concatenate(examples, from_files(files, [NONE] * len(files)))
-        return Splits(classes, examples, tested, (*notes, *(note for part in left for note in part.notes())))
+        return Splits(classes, examples, test_examples, (*notes, *(note for part in skipped for note in part.notes())))
 
     def _folders(self, base: Path) -> tuple[Path | None, Path | None]:
         """Folders of the training and the test split, None where there is none."""
@@ -72,13 +73,13 @@ class ImageFolder(Source):
                 return train, None
             return train, test
         names = subfolders(base, Skipped(base))
-        plain = any(pictures_directly(base / name) for name in names)
-        if self.train != "train" or not plain or any(name.lower() in NO_CLASSES for name in names):
+        has_images = any(contains_images(base / name) for name in names)
+        if self.train != "train" or not has_images or any(name.lower() in SPLIT_NAMES for name in names):
             loose = "; the images in it itself have no class: see `raykd list datasets`, images and mixed"
             raise UserError(
                 f"{train} is missing: data.source.path is a folder with {self.train}/CLASS, perhaps {self.test}/CLASS "
                 "(other names: data.source.train, test), or with the classes' folders themselves"
-                + (loose if pictures_directly(base) else "")
+                + (loose if contains_images(base) else "")
             )
         return base, None
 
@@ -91,21 +92,19 @@ class ImageFolder(Source):
             )
 
     @staticmethod
-    def _test(base: Path, classes: tuple[str, ...], left: Skipped, notes: list[str]) -> Examples:
-        extra = sorted(set(subfolders(base, left)) - set(classes))
+    def _test(base: Path, classes: tuple[str, ...], skipped: Skipped, notes: list[str]) -> Examples:
+        extra = sorted(set(subfolders(base, skipped)) - set(classes))
         if extra:
             raise UserError(f"{base} has classes without training images: {', '.join(extra[:3])}")
-        tested = from_folders(base, classes, left)
-        missing = [classes[i] for i in sorted(set(range(len(classes))) - set(tested.labels))]
+        test_examples = from_folders(base, classes, skipped)
+        missing = [classes[i] for i in sorted(set(range(len(classes))) - set(test_examples.labels))]
         if missing:
             notes.append(f"{base} has no image of {len(missing)} classes: {', '.join(missing[:3])}")
-        return tested
+        return test_examples
 
 
-def pictures_directly(base: Path) -> bool:
-    """Whether images lie in a folder itself."""
-    from raykd.data.reading.pictures import suffixes
-
+def contains_images(base: Path) -> bool:
+    """Whether a folder contains images, those of its folders not counted."""
     return any(path.suffix.lower() in suffixes() for path in base.iterdir())
 
 
@@ -122,10 +121,10 @@ class ImageNet(Source):
 
     def open(self, root: Path, download: bool) -> Splits:
         base = folder(self, self.path, "train", "val")
-        left = Skipped(base)
-        classes = subfolders(base / "train", left)
-        parts = [from_folders(base / split, classes, left) for split in ("train", "val")]
-        return Splits(classes, parts[0], parts[1], left.notes())
+        skipped = Skipped(base)
+        classes = subfolders(base / "train", skipped)
+        parts = [from_folders(base / split, classes, skipped) for split in ("train", "val")]
+        return Splits(classes, parts[0], parts[1], skipped.notes())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,5 +147,7 @@ class TinyImageNet(Source):
         if unknown:
             raise UserError(f"{base}: {unknown[0]} is not in both wnids.txt and words.txt")
         test = from_files([base / "val" / "images" / name for name in names], [ids.index(wnid) for wnid in wnids])
-        left = Skipped(base / "train")
-        return Splits(tuple(words[wnid] for wnid in ids), from_folders(base / "train", ids, left), test, left.notes())
+        skipped = Skipped(base / "train")
+        return Splits(
+            tuple(words[wnid] for wnid in ids), from_folders(base / "train", ids, skipped), test, skipped.notes()
+        )

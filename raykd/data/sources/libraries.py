@@ -1,4 +1,4 @@
-"""Data sets that torchvision or Hugging Face's `datasets` know: read from disk, or downloaded where that is allowed."""
+"""Data sets of torchvision and of Hugging Face's `datasets`: read from disk, or downloaded if that is allowed."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ from raykd.fields import Fraction
 ALLOW = "allow downloads: --download of `raykd data prepare`, --data.download of others"
 
 
-def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **settings: Any) -> Any:
-    """One split of a torchvision data set; raises UserError where it is not there."""
+def open_torchvision(kind: str, folder: Path, download: bool, **settings: Any) -> Any:
+    """One split of a torchvision data set; raises UserError if it is not in the folder."""
     import torchvision
 
     known = getattr(torchvision.datasets, kind, None)
@@ -35,7 +35,7 @@ def open_torchvision(source: Source, kind: str, folder: Path, download: bool, **
 
 
 def from_torchvision(dataset: Any, origin: str) -> Examples:
-    """Examples of a torchvision data set, without decoding its images where it gives its labels otherwise."""
+    """Examples of a torchvision data set; images are decoded only if it has no list of labels."""
     labels = next((getattr(dataset, key) for key in ("targets", "_labels", "labels") if hasattr(dataset, key)), None)
     if labels is None:
         labels = [dataset[i][1] for i in range(len(dataset))]
@@ -43,12 +43,18 @@ def from_torchvision(dataset: Any, origin: str) -> Examples:
 
 
 def from_both(parts: Sequence, origin: str) -> Splits:
-    """The data set of a training and a test part, with torchvision's own class names where it has them."""
+    """The splits of a training and a test part, with torchvision's class names if it has them."""
     train, test = (from_torchvision(part, origin) for part in parts)
     names = tuple(map(str, getattr(parts[0], "classes", ())))
     numbers = {*train.labels, *test.labels}
     names = names if len(names) > max(numbers, default=-1) else tuple(map(str, range(max(numbers, default=-1) + 1)))
     return Splits(names, train, test)
+
+
+def _open_splits(kind: str, splits: Sequence[dict[str, Any]], path: str, root: Path, download: bool) -> Splits:
+    """Both splits, each by the keywords of its class's constructor."""
+    folder = Path(path).expanduser() if path else root / "downloads"
+    return from_both([open_torchvision(kind, folder, download, **split) for split in splits], kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +67,7 @@ class _Torchvision(Source):
     """Folder that torchvision keeps it in; empty: `downloads` below data.root."""
 
     def open(self, root: Path, download: bool) -> Splits:
-        folder = Path(self.path).expanduser() if self.path else root / "downloads"
-        parts = [open_torchvision(self, self.kind, folder, download, **split) for split in self.splits]
-        return from_both(parts, self.name)
+        return _open_splits(self.kind, self.splits, self.path, root, download)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +143,7 @@ class Torchvision(Source):
         splits: tuple[dict[str, Any], ...] = ({"split": self.train}, {"split": self.test})
         if "train" in parameters:
             splits = ({"train": True}, {"train": False})
-        folder = Path(self.path).expanduser() if self.path else root / "downloads"
-        parts = [open_torchvision(self, self.kind, folder, download, **split) for split in splits]
-        return from_both(parts, self.kind)
+        return _open_splits(self.kind, splits, self.path, root, download)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,20 +172,20 @@ class HuggingFace(Source):
     def open(self, root: Path, download: bool) -> Splits:
         import datasets
 
-        found = _open_huggingface(self.dataset, root / "downloads" / "huggingface", download)
-        if isinstance(found, datasets.Dataset):
-            found = {self.train: found}
-        if self.train not in found:
-            raise UserError(f"{self.dataset} has no split {self.train!r}; it has {', '.join(found)}")
-        train, tested = found[self.train], found.get(self.test)
-        _expect_sound(self.dataset, train, tested)
+        splits = _open_huggingface(self.dataset, root / "downloads" / "huggingface", download)
+        if isinstance(splits, datasets.Dataset):
+            splits = {self.train: splits}
+        if self.train not in splits:
+            raise UserError(f"{self.dataset} has no split {self.train!r}; it has {', '.join(splits)}")
+        train, test = splits[self.train], splits.get(self.test)
+        _expect_sound(self.dataset, train, test)
         names = tuple(getattr(train.features.get(self.label), "names", None) or ())
-        raw = [self._labels(part, names) if part is not None else [] for part in (train, tested)]
+        raw = [self._labels(part, names) if part is not None else [] for part in (train, test)]
         classes, *numbers = number_labels(raw[0], raw[1], names, self.dataset)
         examples = self._examples(train, numbers[0], self.train)
-        if tested is None:
+        if test is None:
             return split_off_test(classes, examples, self.test_share, self.dataset)
-        return Splits(classes, examples, self._examples(tested, numbers[1], self.test))
+        return Splits(classes, examples, self._examples(test, numbers[1], self.test))
 
     def _labels(self, split: Any, names: tuple[str, ...]) -> list[Any]:
         """The labels of a split, as numbers of the classes `names` where its column is one of classes.
@@ -203,13 +205,13 @@ class HuggingFace(Source):
     def _examples(self, split: Any, labels: list[int], name: str) -> Examples:
         import datasets
 
-        if isinstance(split.features[self.image], datasets.Image):  # as stored: what a picture is, is decided later
+        if isinstance(split.features[self.image], datasets.Image):  # bytes as stored: `read_rgb` decodes them
             split = split.cast_column(self.image, datasets.Image(decode=False))
         return Examples(labels, lambda i: _stored(split[i][self.image]), lambda i: f"{self.dataset}, {name}, image {i}")
 
 
 def _expect_sound(name: str, *splits: Any) -> None:
-    """Raise UserError where an Arrow file is damaged; Arrow itself reads wherever its offsets point."""
+    """Raise UserError if an Arrow file is damaged; Arrow itself does not check its offsets."""
     for split in splits:
         try:
             if split is not None:
@@ -219,7 +221,7 @@ def _expect_sound(name: str, *splits: Any) -> None:
 
 
 def _stored(value: Any) -> Any:
-    """A picture of Hugging Face's data sets: bytes or a path in a dict, as their Image columns hold it."""
+    """A picture of a Hugging Face data set: bytes or a path in a dict, as Image columns store it."""
     if isinstance(value, dict) and (value.get("bytes") or value.get("path")):
         return value["bytes"] or Path(value["path"])
     if value is None or isinstance(value, (dict, str, int, float)):
@@ -229,19 +231,19 @@ def _stored(value: Any) -> Any:
 
 @contextmanager
 def _offline(wanted: bool) -> Iterator[None]:
-    """Keep Hugging Face's libraries from trying the network, each look-up for long; they read the variable but once."""
+    """Keep Hugging Face's libraries off the network: their variable HF_HUB_OFFLINE is read only at import."""
     import datasets
     import huggingface_hub.constants
 
-    paths = (huggingface_hub.constants, datasets.config)
-    before = [place.HF_HUB_OFFLINE for place in paths]
-    for place, value in zip(paths, before, strict=True):
-        place.HF_HUB_OFFLINE = value or wanted
+    modules = (huggingface_hub.constants, datasets.config)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    for module, value in zip(modules, before, strict=True):
+        module.HF_HUB_OFFLINE = value or wanted
     try:
         yield
     finally:
-        for place, value in zip(paths, before, strict=True):
-            place.HF_HUB_OFFLINE = value
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value
 
 
 def _open_huggingface(name: str, cache: Path, download: bool) -> Any:
@@ -253,9 +255,9 @@ def _open_huggingface(name: str, cache: Path, download: bool) -> Any:
         try:
             return datasets.load_from_disk(str(Path(name).expanduser()))
         except Exception as error:  # noqa: BLE001  of Arrow, of JSON, or their own: all say that the folder is damaged
-            said = str(error).strip().splitlines() or [type(error).__name__]
+            lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(
-                f"{name} is not a data set that Dataset.save_to_disk wrote, or is damaged: {said[0]}"
+                f"{name} is not a data set that Dataset.save_to_disk wrote, or is damaged: {lines[0]}"
             ) from None
     config = datasets.DownloadConfig(local_files_only=not download)
     try:

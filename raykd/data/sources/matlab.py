@@ -1,4 +1,4 @@
-"""The lists of Stanford Dogs, read in a process of its own: SciPy's reader of .mat files may crash on a damaged one."""
+"""Reads the lists of Stanford Dogs in a separate process, as SciPy's reader of .mat files may crash on damaged ones."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ print(json.dumps([names, [int(row[0]) for row in table["labels"]]]))
 
 
 def read_list(path: Path) -> tuple[list[str], list[int]]:
-    """Names of the files and their labels, from 1 on; raises UserError where the file is damaged."""
+    """Names of the images and their labels, from 1; raises UserError if the file is damaged."""
     done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"{path} can't be read: damaged?")

@@ -1,4 +1,4 @@
-"""Sources put together: a labelled data set and images without labels, which train as well."""
+"""A labelled data set combined with unlabelled training images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,9 @@ class Images(Source):
         base = Path(self.path).expanduser()
         if not base.is_dir():
             raise UserError(f"{base} is missing: data.source.path is a folder of images")
-        left = Skipped(base)
-        files = find_images(base, left)
-        return Splits((), from_files(files, [NONE] * len(files)), from_arrays([], [], self.path), left.notes())
+        skipped = Skipped(base)
+        files = find_images(base, skipped)
+        return Splits((), from_files(files, [NONE] * len(files)), from_arrays([], [], self.path), skipped.notes())
 
 
 @dataclass(frozen=True, kw_only=True)

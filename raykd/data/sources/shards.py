@@ -1,4 +1,4 @@
-"""WebDataset: .tar shards whose files belong together where they share a name, as 0001.jpg and 0001.cls."""
+"""WebDataset: .tar shards in which files of one name form a sample, such as 0001.jpg and 0001.cls."""
 
 import json
 import tarfile
@@ -56,29 +56,29 @@ class WebDataset(Source):
     def open(self, root: Path, download: bool) -> Splits:
         notes: list[str] = []
         train, raw = self._split(self.path, notes)
-        tested, beside = self._split(self.test, notes) if self.test else ([], [])
-        labels = numerals([*raw, *beside], self.path)
+        test, test_labels = self._split(self.test, notes) if self.test else ([], [])
+        labels = numerals([*raw, *test_labels], self.path)
         classes, *numbers = number_labels(labels[: len(raw)], labels[len(raw) :], self.classes, self.path)
-        splits = Splits(classes, _examples(train, numbers[0]), _examples(tested, numbers[1]))
+        splits = Splits(classes, _examples(train, numbers[0]), _examples(test, numbers[1]))
         if not self.test:
             splits = split_off_test(classes, splits.train, self.test_share, self.path)
         return splits._replace(notes=(*splits.notes, *notes))
 
     def _split(self, pattern: str, notes: list[str]) -> tuple[list[Member], list[str | None]]:
         """Images of the shards in their order, and the text of the label of each; notes get what was left out."""
-        images, labels, left = [], [], 0
+        images, labels, skipped = [], [], 0
         for shard in matching(pattern):
             for parts in samples(shard):
                 image = image_of(parts)
                 if image is None:
-                    left += 1
+                    skipped += 1
                     continue
                 images.append(image)
                 labels.append(self._label(parts, image))
         if not images:
-            raise UserError(f"{pattern} matches no shard with an image ({left} samples have none): data.source.path")
-        if left:
-            notes.append(f"left out of {pattern}: {left:,} samples without an image")
+            raise UserError(f"{pattern} matches no shard with an image ({skipped} samples have none): data.source.path")
+        if skipped:
+            notes.append(f"left out of {pattern}: {skipped:,} samples without an image")
         if self.label and labels.count(None) == len(labels):
             notes.append(
                 f"{pattern}: no image has a label, a file of its name with the suffix .{self.label} next to it"
@@ -114,7 +114,7 @@ def image_of(parts: dict[str, Member]) -> Member | None:
 
 
 def samples(shard: Path) -> Iterator[dict[str, Member]]:
-    """Of each sample of a shard its files by suffix: all that follows the first dot of the name."""
+    """The files of each sample of a shard by suffix, which begins after the first dot of the name."""
     key = ""
     parts: dict[str, Member] = {}
     for name, offset, size in _members(shard):
@@ -132,7 +132,7 @@ def samples(shard: Path) -> Iterator[dict[str, Member]]:
 
 
 def _members(shard: Path) -> Iterator[tuple[str, int, int]]:
-    """Name, offset and size of each regular file; raises UserError where a shard is damaged or compressed."""
+    """Name, offset and size of each regular file; raises UserError if the shard is damaged or compressed."""
     try:
         with tarfile.open(shard, "r:") as archive:  # read by position later, so not compressed
             for member in archive:

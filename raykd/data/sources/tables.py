@@ -1,4 +1,4 @@
-"""Tables with a row an image: CSV, parquet (Hugging Face's too), and plain lists of paths, with or without labels."""
+"""Tables with one row for each image: CSV, parquet (Hugging Face's too), and plain lists of paths."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -49,12 +49,12 @@ class Table(Source):
 
     def open(self, root: Path, download: bool) -> Splits:
         train = self._rows(self.path, ())
-        tested = self._rows(self.test, train[2]) if self.test else ([], [], ())
-        classes, *numbers = number_labels(train[1], tested[1], self.classes or tested[2] or train[2], self.path)
+        test = self._rows(self.test, train[2]) if self.test else ([], [], ())
+        classes, *numbers = number_labels(train[1], test[1], self.classes or test[2] or train[2], self.path)
         examples = self._examples(train[0], numbers[0], self.path)
         if not self.test:
             return split_off_test(classes, examples, self.test_share, self.path)
-        return Splits(classes, examples, self._examples(tested[0], numbers[1], self.test))
+        return Splits(classes, examples, self._examples(test[0], numbers[1], self.test))
 
     def _rows(self, pattern: str, names: Sequence[str]) -> tuple[Column, Column, Sequence[str]]:
         """Images and labels of all the tables that a pattern names, and names of the labels' numbers.
@@ -63,10 +63,10 @@ class Table(Source):
         """
         images, labels = [], []
         for path in matching(pattern):
-            more, beside, own = self._read(path)
+            more, label_column, own = self._read(path)
             names = names or own
             images += more
-            labels += renumbered(beside, own, names, str(path))
+            labels += renumbered(label_column, own, names, str(path))
         if not images:
             raise UserError(f"{pattern} matches no table with a row: data.source.path is a file, or a pattern of files")
         return images, labels, names
@@ -96,7 +96,7 @@ class Table(Source):
         images = [stored(value) for value in table[self.image].to_pylist()]
         labels = table[self.label].to_pylist() if self.label else [None] * len(images)
         names = hugging_face_names(table.schema.metadata or {}, self.label)
-        # A column of classes says −1 where there is none.
+        # Hugging Face stores a missing class as −1.
         return images, [None if names and label == NONE else label for label in labels], names
 
     def _csv(self, path: Path) -> tuple[Column, Column]:
@@ -111,16 +111,16 @@ class Table(Source):
                 "Its columns are separated by a comma (.csv) or a tab (.tsv); other names: data.source.image, label"
             )
         at = header.index(self.image) if named else 0
-        beside = self._label_column(path, header, named)
+        label_column = self._label_column(path, header, named)
         rows = rows[1:] if named else rows
         for line, row in enumerate(rows, 1 + named):
-            if len(row) <= max(at, beside):
+            if len(row) <= max(at, label_column):
                 raise UserError(f"{path}, row {line}: {len(row)} columns, too few for an image and its label")
-        labels = [row[beside].strip() or None for row in rows] if beside >= 0 else [None] * len(rows)
+        labels = [row[label_column].strip() or None for row in rows] if label_column >= 0 else [None] * len(rows)
         return [row[at].strip() for row in rows], numerals(labels, str(path))
 
     def _label_column(self, path: Path, header: Sequence[str], named: bool) -> int:
-        """Which column holds the labels; −1: none."""
+        """The column of the labels; −1: none."""
         if not self.label or (not named and len(header) == 1):
             return -1
         if not named:
@@ -142,9 +142,9 @@ class Table(Source):
 
 
 def matching(pattern: str) -> Iterator[Path]:
-    """Files that a path or a pattern names, sorted."""
+    """Files that a path or a glob pattern names, sorted."""
     path = Path(pattern).expanduser()
-    return iter([path] if path.is_file() else sorted(found for found in path.parent.glob(path.name) if found.is_file()))
+    return iter([path] if path.is_file() else sorted(each for each in path.parent.glob(path.name) if each.is_file()))
 
 
 def listed(path: Path) -> tuple[Column, Column]:
@@ -155,7 +155,7 @@ def listed(path: Path) -> tuple[Column, Column]:
 
 
 def stored(value: Any) -> Any:
-    """An image of a parquet file: its bytes, or its path; None where there is none."""
+    """An image of a parquet file: its bytes or its path; None if it is missing."""
     if isinstance(value, dict):
         return value.get("bytes") or value.get("path")
     if value is None or isinstance(value, (bytes, str)):
@@ -164,7 +164,7 @@ def stored(value: Any) -> Any:
 
 
 def hugging_face_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...]:
-    """Names of the classes, as Hugging Face's `datasets` keeps them beside a parquet file's schema."""
+    """Names of the classes, from the metadata that Hugging Face's `datasets` writes to parquet files; () if missing."""
     import json
 
     try:

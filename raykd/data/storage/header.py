@@ -1,7 +1,7 @@
-"""FFCV's file format 2, and what a file of it says of its images: read, and checked, before anything trusts it.
+"""FFCV's file format 2: the tables of a file, read and checked before any image is decoded.
 
-A file is a header, a description of each field, a row of metadata a sample, pages of data, and a table of what lies
-where in them. raykd writes the fields "image" and "label"; others' files may have more, in any order.
+A file has a header, a description of each field, a row of metadata for each sample, pages of data, and a table of
+allocations in them. raykd writes the fields "image" and "label"; other files may have more, in any order.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from raykd.data.order import INDEX_MASK
 VERSION = 2
 JPEG, RAW = 0, 1
 FLOAT_FIELD, INT_FIELD, IMAGE_FIELD, BYTES_FIELD, ARRAY_FIELD, JSON_FIELD, TENSOR_FIELD = range(7)
-MOST_PIXELS = 178_956_970
-"""A JPEG of more is refused: some hundred bytes can claim 4 billion. PIL draws the same line."""
+MAX_PIXELS = 178_956_970
+"""JPEGs of more are refused, as a few hundred bytes can claim 4 billion; PIL has the same limit."""
 
 HEADER = np.dtype(
     [
@@ -43,7 +43,7 @@ METADATA = {
     JSON_FIELD: _BYTES,
     TENSOR_FIELD: np.dtype("<u8"),
 }
-# By the status of an image that a kernel or the torch engine gives.
+# Messages by the status of an image, which the kernels and the torch engine return.
 PROBLEMS = (
     "",
     "is corrupt",
@@ -55,10 +55,10 @@ PREPARE_AGAIN = "delete the file and prepare it again"
 
 
 class Header:
-    """What a .beton says of its images; any damage is a UserError that names the file.
+    """The tables of a .beton file; raises UserError, naming the file, if it is damaged.
 
-    image, label: names of the fields; empty: the only image, and the integer called label or else the only one.
-    mend: what to do about a damaged file.
+    image, label: names of the fields; empty: the only image field, and the integer field "label" or else the only one.
+    repair: the advice in messages for damaged files.
     """
 
     def __init__(self, path: Path, *, image: str = "", label: str = "", repair: str = PREPARE_AGAIN):
@@ -101,26 +101,26 @@ class Header:
 
     def _image(self, kinds: Sequence[int], names: Sequence[str], wanted: str) -> str:
         images = [name for name, kind in zip(names, kinds, strict=True) if kind == IMAGE_FIELD]
-        return self._chosen("image", "image", images, wanted)
+        return self._choose("image", "image", images, wanted)
 
     def _label(self, kinds: Sequence[int], names: Sequence[str], wanted: str) -> str:
         integers = [name for name, kind in zip(names, kinds, strict=True) if kind == INT_FIELD]
-        return self._chosen("label", "integer", integers, wanted or ("label" if "label" in integers else ""))
+        return self._choose("label", "integer", integers, wanted or ("label" if "label" in integers else ""))
 
-    def _chosen(self, field: str, kind: str, there: Sequence[str], wanted: str) -> str:
-        if wanted in there or (len(there) == 1 and not wanted):
-            return wanted or there[0]
-        what = f"no {kind} field {wanted!r}" if wanted else f"{len(there) or 'no'} {kind} fields"
-        listed = f": it has {', '.join(there)}; say which with data.source.{field}" if there else ""
-        raise UserError(f"{self.path} has {what}{listed}")
+    def _choose(self, field: str, kind: str, names: Sequence[str], wanted: str) -> str:
+        if wanted in names or (len(names) == 1 and not wanted):
+            return wanted or names[0]
+        problem = f"no {kind} field {wanted!r}" if wanted else f"{len(names) or 'no'} {kind} fields"
+        listed = f": it has {', '.join(names)}; choose one with data.source.{field}" if names else ""
+        raise UserError(f"{self.path} has {problem}{listed}")
 
     def _read_images(self, images: np.ndarray, allocations: np.ndarray) -> None:
         order = np.argsort(allocations["ptr"], kind="stable")
         starts = allocations["ptr"][order]
-        place = order[np.minimum(np.searchsorted(starts, images["data_ptr"]), len(order) - 1)]
-        if (allocations["ptr"][place] != images["data_ptr"]).any():
-            raise self._damaged("is damaged: its table has no place for some of its images")
-        sizes = allocations["size"][place]
+        rows = order[np.minimum(np.searchsorted(starts, images["data_ptr"]), len(order) - 1)]
+        if (allocations["ptr"][rows] != images["data_ptr"]).any():
+            raise self._damaged("is damaged: its table lacks some of its images")
+        sizes = allocations["size"][rows]
         if not _inside(images, sizes, self.bytes, self.page_size):
             raise self._damaged("is damaged: its samples lie outside the file")
         self.sizes: np.ndarray = sizes.astype(np.int64)
@@ -128,15 +128,15 @@ class Header:
         self.pages: np.ndarray = self.offsets // self.page_size
         self.jpeg: np.ndarray = images["mode"] == JPEG
         self.shapes: np.ndarray = np.stack([images["height"], images["width"]], 1).astype(np.int64)
-        for index in np.flatnonzero(self.jpeg & (self.shapes.prod(1) > MOST_PIXELS))[:1]:
+        for index in np.flatnonzero(self.jpeg & (self.shapes.prod(1) > MAX_PIXELS))[:1]:
             height, width = self.shapes[index]
             raise UserError(
                 f"{self.path}: image {index} (byte {self.offsets[index]}) is a JPEG of {width}×{height} in "
                 f"{self.sizes[index]:,} bytes, more pixels than such a file can hold: {self.repair}"
             )
 
-    def _damaged(self, what: str) -> UserError:
-        return UserError(f"{self.path} {what}; {self.repair}")
+    def _damaged(self, problem: str) -> UserError:
+        return UserError(f"{self.path} {problem}; {self.repair}")
 
     def check_status(self, tags: np.ndarray, status: np.ndarray) -> None:
         """Raise UserError if any of these samples could not be decoded."""
@@ -146,7 +146,7 @@ class Header:
             raise UserError(f"{self.path}: image {index} {problem} (byte {self.offsets[index]}): {self.repair}")
 
     def check_labels(self, classes: int) -> None:
-        """Raise UserError for a label that is no class; −1 says that an image has none."""
+        """Raise UserError for a label outside the classes; −1 (missing) is allowed."""
         if len(self.labels) and not -1 <= self.labels.min() <= self.labels.max() < classes:
             raise UserError(f"{self.path} has labels outside the {classes} classes: {self.repair}")
 

@@ -1,7 +1,7 @@
-"""Writing a data set's .beton files once, safely, and finding them again.
+"""Writes a data set's .beton files once, safely, and opens them again.
 
-They lie in a folder named after the source, the settings and the data's content: a folder of images that has changed
-has other files. Whoever writes holds the folder's lock, so what is left of a writer that died can be cleared.
+Their folder is named after the source, the settings and the data's content: if a folder of images changes, new files
+are written. The writer holds the folder's lock, so parts that a killed writer left can be removed.
 """
 
 import hashlib
@@ -24,20 +24,22 @@ from raykd.data.sources.examples import Splits
 from raykd.data.storage import beton
 from raykd.data.storage.duplicates import remarks
 
-FORMAT = 2  # of the manifest and of what the writer does; a change gets files of its own
+FORMAT = 2  # version of the manifest and of the written files; files of other versions are not read
 
 Tick = Callable[[str, int, int], None]  # split, images in it, bytes of the image just written
 
 
-def quiet(split: str, total: int, size: int) -> None:
+def no_progress(split: str, total: int, size: int) -> None:
     """No progress."""
 
 
-def prepare(data: Data, *, download: bool = False, skip_corrupt: bool = False, progress: Tick = quiet) -> Prepared:
-    """The data set's files below data.root, written if they aren't there; safe if several processes ask at once.
+def prepare(
+    data: Data, *, download: bool = False, skip_corrupt: bool = False, progress: Tick = no_progress
+) -> Prepared:
+    """The data set's files below data.root, written if they are missing; safe for concurrent processes.
 
-    What `progress` raises ends the writing. Raises UserError for a missing source, a corrupt image, labels that don't
-    fit, or a stale, truncated, or foreign file, naming it.
+    An exception of `progress` ends the writing. Raises UserError for a missing source, a corrupt image, labels that
+    don't fit, or a stale, truncated, or foreign file, naming it.
     """
     ready = data.source.prepared()
     if ready is not None:
@@ -56,7 +58,7 @@ def prepare(data: Data, *, download: bool = False, skip_corrupt: bool = False, p
 
 
 def normalised(data: Data, prepared: Prepared) -> Data:
-    """The data with the measured mean and standard deviation where the recipe leaves them open."""
+    """The data with the measured mean and deviation if the recipe gives none; raises UserError if there are none."""
     if data.mean is not None and data.std is not None:
         return data
     if prepared.mean is None or prepared.std is None:
@@ -65,41 +67,41 @@ def normalised(data: Data, prepared: Prepared) -> Data:
 
 
 def folder_of(data: Data) -> Path:
-    """Where the files of this data are: the source's name, a hash of the settings, and one of the content.
+    """The folder of this data's files, named by the source, a hash of the settings, and one of the content.
 
-    Where the source itself is not at hand, as on other nodes: the files of these settings that came last.
+    If the source is not on this machine, as on other nodes: the newest files of these settings.
     """
     root = Path(data.root).expanduser()
-    stem = stem_of(data)
-    places = data.source.paths()
-    if not places:
+    stem = settings_stem(data)
+    paths = data.source.paths()
+    if not paths:
         return root / stem
-    digest = content_digest(places, root)
+    digest = content_digest(paths, root)
     if digest:
         return root / f"{stem}-{digest[:8]}"
     written = [path for path in root.glob(f"{stem}-*/manifest.json")]
     return max(written, key=lambda path: path.stat().st_mtime_ns).parent if written else root / stem
 
 
-def stem_of(data: Data) -> str:
-    """The part of the folder's name that says nothing of the content."""
+def settings_stem(data: Data) -> str:
+    """The folder's name without the content's hash."""
     settings = json.dumps({"format": FORMAT} | _settings(data.source, data.encoding), sort_keys=True)
     return f"{data.source.name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
 
 def _settings(source: Source, encoding: Encoding) -> dict:
-    return json.loads(json.dumps({"source": _named(source), "encoding": asdict(encoding)}))
+    return json.loads(json.dumps({"source": _source_settings(source), "encoding": asdict(encoding)}))
 
 
-def _named(source: Source) -> dict:
-    """A source's fields with its type, and so of the sources in it."""
+def _source_settings(source: Source) -> dict:
+    """A source's type and fields, nested sources likewise."""
     values = {name: getattr(source, name) for name in asdict(source)}
-    inner = {name: _named(value) if isinstance(value, Source) else value for name, value in values.items()}
+    inner = {name: _source_settings(value) if isinstance(value, Source) else value for name, value in values.items()}
     return {"type": source.name} | inner
 
 
 def clear_parts(root: Path) -> None:
-    """Remove what writers that have died left half-written: nobody holds the lock of its folder."""
+    """Remove partial files of killed writers: those in folders whose lock is free."""
     for folder in {path.parent for path in root.glob("*/*.part")}:
         try:
             with FileLock(f"{folder}.lock", timeout=0):
@@ -115,7 +117,7 @@ def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progres
         part = getattr(splits, name)
         if not len(part.labels):
             raise UserError(f"{data.source.name}: {_empty(name, splits)}")
-        labels.check(np.asarray(part.labels), splits.classes, name, part.name)
+        labels.check_labels(np.asarray(part.labels), splits.classes, name, part.name)
     labels.check_names(splits.classes, data.source.name)
     folder.mkdir(exist_ok=True)
     manifest: dict[str, Any] = {"format": FORMAT} | _settings(data.source, data.encoding)
@@ -134,50 +136,49 @@ def _empty(split: str, splits: Splits) -> str:
     if split == "train":
         return "the training split has no image"
     if len(splits.train.labels) and not any(label >= 0 for label in splits.train.labels):
-        said = "; ".join(("no training image has a label, so that none can be taken for the test", *splits.notes))
-        return f"{said}; images without labels train beside a labelled source: see Mixed"
+        reasons = "; ".join(("no training image has a label, so that none can be taken for the test", *splits.notes))
+        return f"{reasons}; images without labels train beside a labelled source: see Mixed"
     return "the test split has no image"
 
 
 def open_source(source: Source, root: Path, download: bool) -> Splits:
-    """What the source gives; whatever its parsers make of damaged files is a UserError."""
+    """The source's splits; raises UserError, also for any exception of a parser on damaged files."""
     try:
         return source.open(root, download)
     except DECODE_ERRORS as error:
-        where = ", ".join(map(str, source.paths()))
-        said = f"{type(error).__name__}: {error}"
-        raise UserError(f"{source.name}: {where or 'its data'} can't be read ({said}): damaged?") from error
+        paths, reason = ", ".join(map(str, source.paths())), f"{type(error).__name__}: {error}"
+        raise UserError(f"{source.name}: {paths or 'its data'} can't be read ({reason}): damaged?") from error
 
 
 def _write_split(
     path: Path, splits: Splits, name: str, encoding: Encoding, skip_corrupt: bool, progress: Tick
-) -> beton.Written:
+) -> beton.WrittenSplit:
     examples = getattr(splits, name)
     total = len(examples.labels)
 
-    def make(temporary: Path) -> beton.Written:
+    def make(temporary: Path) -> beton.WrittenSplit:
         tick = lambda size: progress(name, total, size)  # noqa: E731
         return beton.write(temporary, examples, len(splits.classes), encoding, skip_corrupt=skip_corrupt, tick=tick)
 
     written = _replace(path, make)
-    found = np.asarray(written.labels, np.int64)
-    if not len(found):
+    encoded = np.asarray(written.labels, np.int64)
+    if not len(encoded):
         raise UserError(f"no image of the {name} split can be read: {written.skipped[0]}")
-    if name == "train" and (found >= 0).any():
-        labels.expect_all(found, splits.classes)
+    if name == "train" and (encoded >= 0).any():
+        labels.expect_all(encoded, splits.classes)
     return written
 
 
-def _about(written: beton.Written, path: Path) -> dict[str, Any]:
-    """What the manifest says of a split."""
-    found = np.asarray(written.labels, np.int64)
+def _about(written: beton.WrittenSplit, path: Path) -> dict[str, Any]:
+    """The manifest's entry of a split."""
+    encoded = np.asarray(written.labels, np.int64)
     mean, std = written.mean_and_std()
-    about = {"samples": len(found), "unlabelled": int((found < 0).sum()), "bytes": path.stat().st_size}
+    about = {"samples": len(encoded), "unlabelled": int((encoded < 0).sum()), "bytes": path.stat().st_size}
     return about | {"sides": written.sides, "mean": mean, "std": std, "skipped": written.skipped}
 
 
 def _replace(path: Path, make: Callable[[Path], Any]) -> Any:
-    """Make a file under a temporary name, then rename it: nobody sees half of it."""
+    """Write a file under a temporary name, then rename it, so that it appears as a whole."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         made = make(temporary)
