@@ -1,4 +1,7 @@
-"""Networks, all seen through one view: `Staged`."""
+"""Networks, all with the interface of `Staged`: logits, features by name, and access to the stages of chains.
+
+Called by methods, teachers, training, recipe and deploy; never imports data, methods or training.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,14 +23,14 @@ def create(
 ) -> "Staged":
     """The network `name` for square images of image_size pixels, fresh or with weights.
 
-    name: one of `names()`, `torchvision:NAME`, `timm:NAME` (timm's NAME.TAG picks its weights), `hf:NAME`, or
+    name: one of `names()`, `torchvision:NAME`, `timm:NAME` (timm's NAME.TAG selects its weights), `hf:NAME`, or
     `MODULE:CALLABLE` of a module that came with the recipe.
-    num_classes: 0 for features alone, where the library has such networks.
+    num_classes: 0 for features only, if the library has such networks.
     weights: "" fresh; "pretrained" the library's own, with a fresh last layer where num_classes differs; else a file
     (see `raykd.models.weights`), which must fit in the number of classes too, unless "#backbone" follows its name:
-    then all but the last layer is taken. Batch counters apart, nothing may be missing or left over.
+    then all but the last layer is loaded. Except for batch counters, no key may be missing or unexpected.
     options: keywords for the library's builder or the callable. stages: modules whose outputs are the stages' maps,
-    where the library does not say.
+    if the library does not define them.
     Raises UserError for unknown names, images too small, options that don't exist, and weights that don't fit.
     """
     from raykd.models.creation import create as build
@@ -36,7 +39,7 @@ def create(
 
 
 def create_network(network: Network, num_classes: int, image_size: int) -> "Staged":
-    """What `create` makes of a recipe's network."""
+    """The network of a recipe, by `create`."""
     made = create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
     if network.zero_head:
         from raykd.models.initial import zero_classifiers
@@ -50,19 +53,13 @@ def create_network(network: Network, num_classes: int, image_size: int) -> "Stag
 
 
 def published(name: str) -> "Published":
-    """What a library says of its pretrained weights: the images and the classes that they were trained with.
+    """A library's metadata of its pretrained weights: the images and classes of their training.
 
-    Raises UserError where `name` has none.
+    Raises UserError if `name` has none.
     """
     from raykd.models.weights.library import published as look_up
 
     return look_up(name)
-
-
-def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the pixels that a library's pretrained network expects."""
-    about = published(name)
-    return about.mean, about.std
 
 
 def names() -> list[tuple[str, str]]:

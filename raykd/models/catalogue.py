@@ -32,7 +32,7 @@ NETWORKS = {
     for name, entry in family.NETWORKS.items()
 }
 
-# How RepDistiller's scripts, and OKDDip's, spell some of them.
+# Names of some of them in RepDistiller's and OKDDip's scripts.
 ALIASES = {
     "MobileNetV2": "mobilenetv2_half",
     "ShuffleV1": "shufflenetv1",
@@ -47,23 +47,23 @@ ALIASES = {
 
 
 def build(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> Parts:
-    """A fresh network of NETWORKS or ALIASES, initialised as its authors do.
+    """A fresh network of NETWORKS or ALIASES, initialised as in its authors' code.
 
-    Raises UserError for options that it doesn't have, and for values that they can't have.
+    Raises UserError for unknown options and invalid values.
     """
     _, builder = NETWORKS[ALIASES.get(name, name)]
     known = options_of(builder)
     for option in options:
         if option not in known:
-            has = f"it has {', '.join(known)}" if known else "it takes none: the name says all"
+            has = f"it has {', '.join(known)}" if known else "it takes none"
             raise UserError(f"{name} has no option {option!r}; {has}")
     try:
         return builder(num_classes, image_size, **options)
-    except (TypeError, ValueError) as error:  # what dropout raises for a share that is none
+    except (TypeError, ValueError) as error:  # dropout raises ValueError for a share outside [0, 1]
         raise UserError(f"{name} can't be built with {dict(options)}: {error}") from error
 
 
 def options_of(builder: Callable[..., Parts]) -> list[str]:
-    """Keywords of a builder that its name in NETWORKS leaves open."""
+    """Keywords of a builder that its entry in NETWORKS does not fix."""
     keywords = [p.name for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY]
     return [name for name in keywords if name not in getattr(builder, "keywords", {})]

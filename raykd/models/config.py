@@ -1,4 +1,4 @@
-"""How a recipe names a network. Importing this module costs nothing: no torch."""
+"""The network section of a recipe. Importing this module costs nothing: no torch."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ LIBRARIES = ("torchvision", "timm", "hf")
 
 @dataclass(frozen=True)
 class Network:
-    """One network: which, and what it starts from."""
+    """One network and its initial weights."""
 
     name: str
     """A name of `raykd list models`, `torchvision:NAME`, `timm:NAME`, `hf:NAME`, or `MODULE:CALLABLE`: Python beside
@@ -31,6 +31,6 @@ class Network:
 
     @property
     def module(self) -> str:
-        """The module of one's own that it comes from; empty for networks of raykd and of libraries."""
+        """The user's module that defines it; empty for networks of raykd and of libraries."""
         module, colon, _ = self.name.partition(":")
         return module if colon and module not in LIBRARIES else ""

@@ -52,9 +52,9 @@ def create(
     if library == reused_head.PREFIX:
         staged: Staged = reused_head.build(name, num_classes, image_size, options, create)
     elif not colon:
-        staged = Staged(**_defined(name, num_classes, image_size, weights, options)._asdict(), **about)
+        staged = Staged(**_own_parts(name, num_classes, image_size, weights, options)._asdict(), **about)
     else:
-        staged = _first_whole(_views(name, num_classes, image_size, weights, options, stages), about)
+        staged = _first_faithful(_library_views(name, num_classes, image_size, weights, options, stages), about)
     staged.options, staged.stage_modules = dict(options), tuple(stages)
     if weights not in ("", "pretrained"):
         path, backbone = weights.removesuffix("#backbone"), weights.endswith("#backbone")
@@ -66,11 +66,11 @@ def names() -> list[tuple[str, str]]:
     """See `raykd.models.names`."""
     also = {name: f"; also {alias}" for alias, name in catalogue.ALIASES.items()}
     defined = [(name, line + also.get(name, "")) for name, (line, _) in catalogue.NETWORKS.items()]
-    own = [("MODULE:CALLABLE", "one of your own: called with num_classes and the recipe's options, from MODULE.py")]
+    own = [("MODULE:CALLABLE", "your own: called with num_classes and the recipe's options, from MODULE.py")]
     return defined + [(f"{library}:NAME", line) for library, line in LIBRARIES.items()] + own
 
 
-def _defined(name: str, num_classes: int, image_size: int, weights: str, options: Mapping[str, Any]) -> Parts:
+def _own_parts(name: str, num_classes: int, image_size: int, weights: str, options: Mapping[str, Any]) -> Parts:
     if name not in catalogue.NETWORKS and name not in catalogue.ALIASES:
         raise UserError(f"unknown network {name!r}{_suggestion(name)}; `raykd list models` shows all")
     if weights == "pretrained":
@@ -78,10 +78,10 @@ def _defined(name: str, num_classes: int, image_size: int, weights: str, options
     return catalogue.build(name, num_classes, image_size, options)
 
 
-def _views(
+def _library_views(
     name: str, num_classes: int, image_size: int, weights: str, options: Mapping[str, Any], stages: Sequence[str]
 ) -> Iterator[Parts]:
-    """Staged views of a network from a library or the user, the most capable first."""
+    """Ways to read the features of a library's or the user's network, the most capable first."""
     library, _, inner = name.partition(":")
     if library not in LIBRARIES:
         if weights == "pretrained":
@@ -95,7 +95,7 @@ def _views(
 
 
 def _with_stages(views: Iterator[Parts], stages: Sequence[str]) -> Iterator[Parts]:
-    """The network with the outputs of the modules that the recipe names as its stages."""
+    """The network with the outputs of the modules that the recipe lists as its stages."""
     *_, plain = views
     modules = {f"stage{i + 1}": path for i, path in enumerate(stages)}
     known = dict(plain.model.named_modules())
@@ -117,7 +117,7 @@ def _built(
     options: Mapping[str, Any],
 ) -> nn.Module:
     if library != "hf" and name.partition(".")[0] not in (known := module.names()):
-        raise UserError(f"unknown network {f'{library}:{name}'!r}{_did_you_mean(_close(name, known))}")
+        raise UserError(f"unknown network {f'{library}:{name}'!r}{_did_you_mean(_close_matches(name, known))}")
     build = module.pretrained if pretrained else module.build
     try:
         return build(name, num_classes, image_size, options)
@@ -131,24 +131,24 @@ def _built(
         raise UserError(f"the weights of {library}:{name} {why}; give a file") from error
 
 
-def _first_whole(views: Iterator[Parts], about: dict[str, Any]) -> Staged:
-    """The first view that its network's own forward pass agrees with; raises the last one's UserError."""
-    refused: UserError | None = None
+def _first_faithful(views: Iterator[Parts], about: dict[str, Any]) -> Staged:
+    """The first view whose logits equal those of the network's own forward pass; raises the last view's UserError."""
+    rejected: UserError | None = None
     for parts in views:
         try:
             staged = Staged(**parts._asdict(), **about)
         except UserError as error:
-            refused = error
+            rejected = error
         else:
-            if _is_whole(staged):
+            if _is_faithful(staged):
                 return staged
-    assert refused is not None  # a network that runs as a whole without maps is itself
-    raise refused
+    assert rejected is not None  # the last view, without maps, is the network's own forward pass
+    raise rejected
 
 
 @torch.no_grad()
-def _is_whole(staged: Staged) -> bool:
-    """Whether what gives the features gives the network's own logits: libraries have many variants of a family."""
+def _is_faithful(staged: Staged) -> bool:
+    """Whether reading all features yields the network's own logits: libraries have many variants of a family."""
     training = staged.training
     staged.eval()
     size = staged.image_size
@@ -159,20 +159,20 @@ def _is_whole(staged: Staged) -> bool:
 
 
 def _library(library: str) -> ModuleType:
-    # Imported only when asked for: timm alone takes a second or two.
+    # Imported on demand: timm alone takes a second or two.
     return import_module(f"raykd.models.libraries.{MODULES.get(library, library)}")
 
 
 def _suggestion(name: str) -> str:
     elsewhere = [f"{library}:{name}" for library in ("torchvision", "timm") if name in _library(library).names()]
-    return _did_you_mean([*elsewhere, *_close(name, [*catalogue.NETWORKS, *catalogue.ALIASES])])
+    return _did_you_mean([*elsewhere, *_close_matches(name, [*catalogue.NETWORKS, *catalogue.ALIASES])])
 
 
 def _did_you_mean(close: Sequence[str]) -> str:
     return f": did you mean {', '.join(close)}?" if close else ""
 
 
-def _close(name: str, known: Iterable[str]) -> list[str]:
+def _close_matches(name: str, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(name, list(known), n=3)
 
 

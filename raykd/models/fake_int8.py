@@ -1,11 +1,11 @@
-"""Training as int8 computes: what convolutions and linear layers read, and their weights, rounded to 8 bits.
+"""Quantisation-aware training: inputs and weights of convolutions and linear layers are rounded to 8 bits.
 
-Quantisation-aware training (Jacob et al., CVPR 2018), for the scheme of `raykd.deploy.onnx.int8`: weights by output
+Jacob et al., CVPR 2018, for the scheme of `raykd.deploy.onnx.int8`: weights by output
 channel, symmetric; inputs by tensor, from the least to the greatest value of the batch. Gradients pass straight
-through. A BatchNorm behind a convolution changes nothing: folding it multiplies each output channel by a number, and so
+through. A BatchNorm after a convolution needs no special treatment: folding it scales each output channel, and so
 the channel's step.
 
-torch's own operations, without state: the network keeps its keys, and any worker and any resumed run computes the same.
+torch's own operations, without state: keys of the state_dict don't change, and a resumed run computes the same.
 torchao (0.18) rounds linear layers alone, or graphs of torch.export, which have no stages to distil.
 """
 
@@ -19,7 +19,7 @@ LEAST_STEP = 1e-12
 
 
 def rounded_weight(weight: Tensor) -> Tensor:
-    """Each output channel (dimension 0) to 255 steps around 0, the largest magnitude being 127 of them."""
+    """A weight [D, …] with each output channel rounded to 255 steps around 0; its largest magnitude is 127 steps."""
     with torch.no_grad():
         steps = (weight.flatten(1).abs().amax(1).float() / 127).clamp_min(LEAST_STEP)
         zeros = torch.zeros_like(steps, dtype=torch.int32)
@@ -27,7 +27,7 @@ def rounded_weight(weight: Tensor) -> Tensor:
 
 
 def rounded_input(x: Tensor) -> Tensor:
-    """A batch to 256 steps from its least to its greatest value, 0 among them."""
+    """A batch of any shape, rounded to 256 steps from its least to its greatest value; 0 is one of them."""
     x = x.float()
     with torch.no_grad():
         low, high = x.aminmax()
@@ -59,12 +59,12 @@ ROUNDED: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: Int8Conv2d, nn.Lin
 
 
 def train_in_int8(network: Staged) -> None:
-    """Make the network's convolutions and linear layers round while it trains; evaluations stay in float.
+    """Let the network's convolutions and linear layers round in training mode; evaluation stays in float.
 
-    Raises UserError where it has layers with weights of another kind alone.
+    Raises UserError if it has no such layers.
     """
     layers = [module for module in network.model.modules() if type(module) in ROUNDED]
     if not layers:
         raise UserError(f"student.int8: {network.name} has no plain convolution or linear layer to round")
     for module in layers:
-        module.__class__ = ROUNDED[type(module)]  # its parameters, hooks and keys stay what they are
+        module.__class__ = ROUNDED[type(module)]  # parameters, hooks and keys are unchanged

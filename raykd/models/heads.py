@@ -1,4 +1,4 @@
-"""The last layer of a network, whose rows are its classes."""
+"""Selects, reorders and joins a network's classes, the rows of its last layer."""
 
 from collections.abc import Sequence
 
@@ -10,40 +10,40 @@ from raykd.models.staged import Staged
 
 
 class JoinClasses(nn.Module):
-    """Logits [B, U, …] → [B, C, …]: those of a group's classes become log Σ exp, so that their probabilities add up."""
+    """Logits [B, U, …] → [B, C, …]: log Σ exp over the classes of each group, so that probabilities add up."""
 
-    places: torch.Tensor  # [classes, most of one]
+    columns: torch.Tensor  # [classes, most of one]
 
     def __init__(self, groups: Sequence[int]):
-        """groups: of how many neighbours each of the C classes is made; U is their sum."""
+        """groups: the number of consecutive logits that form each of the C classes; their sum is U."""
         super().__init__()
         starts, most = torch.tensor([0, *groups]).cumsum(0), max(groups)
-        places = starts[:-1, None] + torch.arange(most)
+        columns = starts[:-1, None] + torch.arange(most)
         beyond = torch.arange(most) >= torch.tensor(groups)[:, None]
-        # The place behind the last logit holds −∞, which adds nothing.
-        self.register_buffer("places", places.masked_fill(beyond, sum(groups)), persistent=False)
+        # The column after the last logit is −∞, which adds nothing.
+        self.register_buffer("columns", columns.masked_fill(beyond, sum(groups)), persistent=False)
 
     def forward(self, logits: Tensor) -> Tensor:
         padded = torch.cat([logits, torch.full_like(logits[:, :1], -torch.inf)], 1)
-        return padded[:, self.places].logsumexp(2)
+        return padded[:, self.columns].logsumexp(2)
 
 
 @torch.no_grad()
 def select_classes(staged: Staged, positions: Sequence[Sequence[int]]) -> None:
-    """Make the network's logits those of classes at positions of its own; several that are one class are joined.
+    """Replace the network's classes by those at these positions, in order; several positions of one class are joined.
 
-    The rows of its last layer move, so that everything that reads its head agrees. Raises UserError where the logits
-    are more than the rows of last layers.
+    The last layer's rows are selected, so that all that reads the head is consistent. Raises UserError if the logits
+    are not the output of last linear layers.
     """
     training = staged.training
     staged.eval()
     size, weight = staged.image_size, next(staged.parameters())
     images = torch.linspace(-2, 2, 3 * size * size, device=weight.device, dtype=weight.dtype).view(1, 3, size, size)
-    whole, rows = staged(images), [row for group in positions for row in group]
-    wanted = torch.stack([whole[:, list(group)].logsumexp(1) for group in positions], 1)
+    logits, rows = staged(images), [row for group in positions for row in group]
+    wanted = torch.stack([logits[:, list(group)].logsumexp(1) for group in positions], 1)
     for name in staged.classifiers:
         layer = staged.model.get_submodule(name)
-        _keep_rows(layer, torch.tensor(rows, device=weight.device))
+        _select_rows(layer, torch.tensor(rows, device=weight.device))
         if len(rows) > len(positions):
             staged.model.set_submodule(name, nn.Sequential(layer, JoinClasses([len(group) for group in positions])))
     if not staged.classifiers or not torch.allclose(staged(images), wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
@@ -54,7 +54,7 @@ def select_classes(staged: Staged, positions: Sequence[Sequence[int]]) -> None:
     staged.train(training)
 
 
-def _keep_rows(layer: nn.Module, rows: torch.Tensor) -> None:
+def _select_rows(layer: nn.Module, rows: torch.Tensor) -> None:
     assert isinstance(layer, nn.Linear | nn.Conv2d)  # as all that `classifiers` names
     layer.weight = nn.Parameter(layer.weight[rows], layer.weight.requires_grad)
     if layer.bias is not None:

@@ -1,4 +1,4 @@
-"""Initialisations of the CIFAR networks, as their authors' code does it; what isn't named keeps torch's default."""
+"""Initialisations of the CIFAR networks, as in their authors' code; other parameters keep torch's default."""
 
 import math
 
@@ -42,7 +42,7 @@ def zero_linear_bias(model: nn.Module) -> None:
 
 
 def zero_classifiers(staged: Staged) -> None:
-    """Every head's last layer at 0: logits 0, all classes equally likely."""
+    """Set every head's last layer to 0: logits 0, all classes equally likely."""
     for name in staged.classifiers:
         for parameter in staged.model.get_submodule(name).parameters():
             nn.init.zeros_(parameter)

@@ -1,4 +1,4 @@
-"""A plain network and how its features are read: what every builder returns and `Staged` takes."""
+"""A plain network and how its features are read: the return type of builders, the arguments of `Staged`."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from raykd.models.staged import ModuleCall, Part
 
 
 class Parts(NamedTuple):
-    """A chain: running stem, stages, pool, and head one after another must equal `model(images)`. Else a reader."""
+    """A chain, where running stem, stages, pool and head in order equals `model(images)`, or a model with a reader."""
 
     model: nn.Module
     stem: tuple[Part, ...] = ()
@@ -37,7 +37,7 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, grou
 def blocks_before_activation(
     name: str, count: int, before_activation: Callable[[Any, Tensor], Tensor]
 ) -> tuple[Part, ...]:
-    """The blocks of the Sequential `name`, the last one's final ReLU apart."""
+    """The blocks of the Sequential `name`, with the last block's final ReLU as a part of its own."""
     blocks = [f"{name}.{i}" for i in range(count)]
     return (*blocks[:-1], ModuleCall(blocks[-1], before_activation), F.relu)
 
@@ -63,13 +63,13 @@ def mean_pool(x: Tensor) -> Tensor:
 
 
 def strides(module: nn.Module) -> bool:
-    """Does this module make the map smaller?"""
-    found = (getattr(part, "stride", 1) for part in module.modules())
-    return any(stride not in (1, (1, 1)) for stride in found)
+    """Whether the module makes the map smaller."""
+    values = (getattr(part, "stride", 1) for part in module.modules())
+    return any(stride not in (1, (1, 1)) for stride in values)
 
 
 def split(model: nn.Module, name: str) -> list[tuple[str, ...]]:
-    """The children of a Sequential in groups that each begin with a module that makes the map smaller."""
+    """The children of a Sequential in groups, each of which begins with a module that makes the map smaller."""
     groups: list[tuple[str, ...]] = [()]
     for child, module in model.get_submodule(name).named_children():
         if strides(module) and groups[-1]:

@@ -1,6 +1,6 @@
-"""Features of networks that run as a whole: captured during the library's own forward pass.
+"""Features of networks that run as a whole, captured during the library's own forward pass.
 
-Such a network gives its logits, maps of its stages where it has any, and "pooled"; it can't be entered at a stage.
+Such a network has logits, maps of its stages, if any, and "pooled"; it can't be entered at a stage.
 """
 
 import math
@@ -14,9 +14,9 @@ from raykd.contract import Output
 
 
 class ModuleOutputs:
-    """Maps are the outputs of named modules, "pooled" is what enters the classifier.
+    """Maps are the outputs of named modules, "pooled" is the input of the classifier.
 
-    classifiers: dotted names of the layers that make the logits; the first one's input is "pooled". Empty where the
+    classifiers: dotted names of the layers that compute the logits; the first one's input is "pooled". Empty if the
     network has none: its output is then the pooled feature. channels_last: 4-dimensional maps are [B, h, w, D].
     """
 
@@ -29,24 +29,24 @@ class ModuleOutputs:
         wanted = {name: module for name, module in self.modules.items() if name in features}
         with outputs_of(model, wanted) as maps, self.pooled_in(model, features) as pooled:
             logits = model(images)
-        found = {name: as_map(x, self.channels_last) for name, x in maps.items()}
-        return self.finished(logits, found, pooled, features)
+        converted = {name: as_map(x, self.channels_last) for name, x in maps.items()}
+        return self._output(logits, converted, pooled, features)
 
     @contextmanager
     def pooled_in(self, model: nn.Module, features: Collection[str]) -> Iterator[list[Tensor]]:
-        """A list that gets what enters the classifier, if "pooled" is among the features."""
-        caught: list[Tensor] = []
+        """A list that receives the classifier's input, if "pooled" is among the features."""
+        outputs: list[Tensor] = []
         if "pooled" not in features or not self.classifiers:
-            yield caught
+            yield outputs
             return
         layer = model.get_submodule(self.classifiers[0])
-        hook = layer.register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0]))
+        hook = layer.register_forward_pre_hook(lambda module, inputs: outputs.append(inputs[0]))
         try:
-            yield caught
+            yield outputs
         finally:
             hook.remove()
 
-    def finished(self, logits: Tensor, maps: dict[str, Tensor], pooled: list[Tensor], features: Collection) -> Output:
+    def _output(self, logits: Tensor, maps: dict[str, Tensor], pooled: list[Tensor], features: Collection) -> Output:
         if "pooled" in features:
             maps["pooled"] = as_vector(pooled[-1] if self.classifiers else logits)
         return Output(logits, maps)
@@ -71,20 +71,20 @@ class Intermediates(ModuleOutputs):
                 images, indices=list(wanted.values()), stop_early=False, output_fmt="NCHW"
             )
             logits = timms.forward_head(last)
-        return self.finished(logits, dict(zip(wanted, maps, strict=True)), pooled, features)
+        return self._output(logits, dict(zip(wanted, maps, strict=True)), pooled, features)
 
 
 @contextmanager
 def outputs_of(model: nn.Module, modules: Mapping[str, str]) -> Iterator[dict[str, Tensor]]:
-    """A dictionary that gets the named modules' outputs while the model runs."""
-    caught: dict[str, Tensor] = {}
+    """A dictionary that receives the named modules' outputs while the model runs."""
+    outputs: dict[str, Tensor] = {}
 
     def catch(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda module, inputs, output: caught.__setitem__(name, output)
+        return lambda module, inputs, output: outputs.__setitem__(name, output)
 
     hooks = [model.get_submodule(path).register_forward_hook(catch(name)) for name, path in modules.items()]
     try:
-        yield caught
+        yield outputs
     finally:
         for hook in hooks:
             hook.remove()
@@ -102,7 +102,7 @@ def as_map(x: Tensor, channels_last: bool = False) -> Tensor:
 
 
 def as_vector(x: Tensor) -> Tensor:
-    """[B, D]: as it is, or the mean over the positions of a map [B, D, h, w] or over tokens [B, N, D]."""
+    """[B, D]: x itself, or the mean over the positions of a map [B, D, h, w] or over tokens [B, N, D]."""
     if x.ndim == 3:
         return x.mean(1)
     return x.flatten(2).mean(2) if x.ndim == 4 else x

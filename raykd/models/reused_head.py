@@ -1,8 +1,8 @@
-"""A student that predicts with another network's head: its own stages, a projector, that head, as one network.
+"""A student that predicts with another network's head: its own stages, a projector, and that head, as one network.
 
-The name says how to make it again: `reused:FACTOR:STUDENT+TEACHER`, such as `reused:2:resnet8x4+resnet32x4`. Its
+`create` builds it again from its name, `reused:FACTOR:STUDENT+TEACHER`, such as `reused:2:resnet8x4+resnet32x4`. Its
 options are those of the two networks, as "student.KEYWORD" and "teacher.KEYWORD", and "teacher_size": the side of the
-images that the teacher gets, where the student's are resized for it.
+images that the teacher expects, if the student's are resized for it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ SIZE = "teacher_size"
 class ReusedHead(Staged):
     """The stages of `student` with a projector at the end of the last one, and pooling and head of `teacher`.
 
-    Holds their very modules: under "student" and "teacher" by their own dotted names, and under "projector".
+    Contains their modules themselves: under "student" and "teacher" by their own dotted names, and under "projector".
     """
 
     def __init__(self, student: Staged, projector: nn.Module, teacher: Staged, factor: int):
@@ -52,7 +52,7 @@ class ReusedHead(Staged):
 
 
 class Joined(nn.Module):
-    """The plain network: its modules, and the order in which they run."""
+    """The plain network: its modules, and the parts that run in order."""
 
     def __init__(self, student: nn.Module, projector: nn.Module, teacher: nn.Module, parts: tuple[Part, ...]):
         super().__init__()
@@ -65,7 +65,7 @@ class Joined(nn.Module):
 def projector(student: Sequence[int], teacher: Sequence[int], factor: int) -> nn.Sequential:
     """From a student's map to a teacher's width, shapes (D, h, w): 1×1, 3×3, 1×1 convolutions, each with BN and ReLU.
 
-    The inner ones have 1/factor of the teacher's width; a map that is larger than the teacher's is averaged first.
+    The inner ones have 1/factor of the teacher's width; a map larger than the teacher's is average-pooled first.
     """
     width, inner, out = student[0], max(teacher[0] // factor, 1), teacher[0]
     transfer = [*_unit(width, inner, 1), *_unit(inner, inner, 3), *_unit(inner, out, 1)]
@@ -77,9 +77,9 @@ def projector(student: Sequence[int], teacher: Sequence[int], factor: int) -> nn
 def build(
     name: str, num_classes: int, image_size: int, options: Mapping[str, Any], create: Callable[..., Staged]
 ) -> ReusedHead:
-    """A fresh network of that name, its parts made by `create`.
+    """A fresh network of that name, with parts built by `create`.
 
-    Raises UserError for a name of another form, and for options of neither part.
+    Raises UserError for a name of another form, and for unknown options.
     """
     factor, colon, rest = name.removeprefix(f"{PREFIX}:").partition(":")
     student_name, plus, teacher_name = rest.partition("+")
@@ -93,7 +93,7 @@ def build(
     teacher = create(teacher_name, num_classes, options.get(SIZE, image_size), options=teachers)
     expect_chains(student, teacher)
     shapes = student.shapes[student.last_stage], teacher.shapes[teacher.last_stage]
-    # Frozen, as it was when the student learned with it: BatchNorms of its head are folded.
+    # Frozen, as in training: BatchNorms of its head are folded.
     return ReusedHead(student, projector(*shapes, int(factor)), freeze(teacher), int(factor))
 
 

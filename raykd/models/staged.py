@@ -1,4 +1,4 @@
-"""One view on any classifier: its logits and features, and, where it is a chain of stages, a way into each of them."""
+"""The interface of all networks: logits and features by name, and, for chains of stages, access to each stage."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,15 +11,15 @@ from raykd import UserError
 from raykd.contract import Output
 from raykd.models.reader import ModuleOutputs
 
-START = "stem"  # what enters it are the images
-CAN_NOT_RUN = (RuntimeError, AssertionError, ValueError)  # what convolutions and attention blocks raise of small images
+START = "stem"  # its input is the images
+CAN_NOT_RUN = (RuntimeError, AssertionError, ValueError)  # of convolutions and attention blocks for small images
 
 
 class ModuleCall(NamedTuple):
-    """A module that is run by another function than its own forward, such as all of a block but its last activation."""
+    """A module that is run by another function than its own forward, such as a block without its last activation."""
 
     module: str  # dotted name
-    function: Callable[[Any, Tensor], Tensor]  # of a module of that kind
+    function: Callable[[Any, Tensor], Tensor]  # of the module and its input
 
 
 # A dotted module name, a module-level function between modules, or a module with the function that runs it.
@@ -35,11 +35,11 @@ class Staged(nn.Module):
     `model(images)`. Any other network has a `reader` instead, which runs it as a whole.
     Feature names: of chains "stem"; the stages' names ("stage1" …; in a chain the last one includes the final norm and
     activation, and in most families that have one the last 1×1 convolution), "pooled"; "stage1.pre" … is the map before
-    the stage's last activation. A stage has one where its last part is an activation, or where `pre` names the parts
-    that make it of the stage's map, as the norm that follows in a pre-activation network.
+    the stage's last activation. A stage has one if its last part is an activation, or if `pre` has parts that compute
+    it from the stage's map, such as the next norm of a pre-activation network.
     `width` and `shapes` are measured at image_size: shapes maps a feature's name to (D, h, w), "pooled" to (D,).
-    num_classes 0: a network of features alone, whose output is the pooled one.
-    Raises UserError where images of that size are too small for the network.
+    num_classes 0: a network of features only, whose output is the pooled one.
+    Raises UserError if images of that size are too small for the network.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class Staged(nn.Module):
     ):
         super().__init__()
         self.model, self.reader = model, reader
-        self.native_size = image_size  # differs where images are resized for it, see `renormalize`
-        self.weights_taken = ""  # of the file that it was loaded from, where not all of it was taken
-        # With the name, what `raykd.models.create` made it from.
+        self.native_size = image_size  # differs if images are resized for it, see `renormalize`
+        self.weights_taken = ""  # the part of its weights file that was loaded, if not all of it
+        # With the name, the arguments of `raykd.models.create`.
         self.options: Mapping[str, Any] = {}
         self.stage_modules: tuple[str, ...] = ()
         self.name, self.num_classes, self.image_size = name, num_classes, image_size
@@ -81,19 +81,19 @@ class Staged(nn.Module):
 
     @property
     def last_stage(self) -> str:
-        """Raises UserError where the network has no stages."""
+        """Raises UserError if the network has no stages."""
         if not self.stages:
             raise UserError(f"{self.name} has no stages whose maps could be read: take another network or method")
         return self.stages[-1]
 
     @property
     def classifier(self) -> str:
-        """Dotted name, in `model`, of the layer that makes the logits."""
+        """Dotted name, in `model`, of the layer that computes the logits."""
         return self.classifiers[0]
 
     @property
     def classifiers(self) -> tuple[str, ...]:
-        """The same, of networks with several heads each one's."""
+        """The same for each head, of networks with several; empty if the last layer is not linear."""
         if self.reader is not None:
             return self.reader.classifiers
         layers = [
@@ -105,7 +105,7 @@ class Staged(nn.Module):
         return tuple(layers[-1:])
 
     def width(self, feature: str) -> int:
-        """Channels of a feature; raises UserError where the network has no such feature."""
+        """Channels of a feature; raises UserError if the network has no such feature."""
         self._expect((feature,))
         return self.shapes[feature][0]
 
@@ -114,11 +114,11 @@ class Staged(nn.Module):
         return self.model(images)
 
     def output(self, images: Tensor, features: Collection[str]) -> Output:
-        """Logits and the named features of images; raises UserError where the network has no such feature."""
+        """Logits [B, C] and the named features of images [B, 3, H, W]; raises UserError if it has no such feature."""
         return self.run_from(START, images, features)
 
     def trunk(self, images: Tensor, before: str) -> Tensor:
-        """The map that enters stage `before`: [B, D, h, w]."""
+        """The input of stage `before`, [B, D, h, w], for images [B, 3, H, W]; raises UserError unless it is a chain."""
         if before == START:
             return images
         self._expect_section(before)
@@ -129,34 +129,34 @@ class Staged(nn.Module):
         return images
 
     def run_from(self, start: str, x: Tensor, features: Collection[str]) -> Output:
-        """The rest of the network, from what enters section `start`: the inverse of `trunk`."""
+        """Logits and features of the rest of the network, from the input of section `start`, as `trunk` returns it."""
         self._expect(features)
         if start == START and self.reader is not None:
             return self.reader(self.model, x, features)
         self._expect_section(start)
         names = list(self.sections)
-        kept = {}
+        outputs = {}
         for name in names[names.index(start) :]:
             before, x = self._run_section(name, x)
             if name in features:
-                kept[name] = x
+                outputs[name] = x
             if f"{name}.pre" in features:
-                kept[f"{name}.pre"] = self._run(self.pre[name], x) if name in self.pre else before
-        return Output(x, kept)
+                outputs[f"{name}.pre"] = self._run(self.pre[name], x) if name in self.pre else before
+        return Output(x, outputs)
 
     def classify(self, feature_map: Tensor) -> Tensor:
         """Logits of a last-stage map [B, D, h, w], through the network's own pooling and head."""
         return self.run_from("pooled", feature_map, ()).logits
 
     def modules_of(self, section: str) -> dict[str, nn.Module]:
-        """A section's own modules by their dotted names; none where the network is no chain."""
+        """A section's modules by their dotted names; empty if the network is not a chain."""
         names = [part.module if isinstance(part, ModuleCall) else part for part in self.sections.get(section, ())]
         return {name: self.model.get_submodule(name) for name in names if isinstance(name, str)}
 
     def share_trunk(self, other: "Staged", before: str) -> None:
-        """Use `other`'s very modules for everything that comes before stage `before`; both stay whole networks.
+        """Replace the modules before stage `before` by `other`'s own; both remain whole networks.
 
-        Raises UserError where the two are not the same network.
+        Raises UserError if the two are different networks.
         """
         self._expect_section(before)
         if (self.name, self.shapes) != (other.name, other.shapes):
@@ -171,7 +171,7 @@ class Staged(nn.Module):
         return run_parts(self.model, parts, x)
 
     def _run_section(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What enters the section's last part, and what leaves it."""
+        """Input and output of the section's last part."""
         before = self._run(self.sections[name][:-1], x)
         return before, self._run(self.sections[name][-1:], before)
 
@@ -181,7 +181,7 @@ class Staged(nn.Module):
             return last is F.relu
         activation = self.model.get_submodule(last)
         if isinstance(activation, ACTIVATIONS) and not isinstance(activation, nn.GELU):
-            activation.inplace = False  # what enters it is a feature
+            activation.inplace = False  # its input is a feature
         return isinstance(activation, ACTIVATIONS)
 
     def _expect_section(self, name: str) -> None:
@@ -219,7 +219,7 @@ class Staged(nn.Module):
         return {name: tuple(feature.shape[1:]) for name, feature in features.items()}
 
     def _run_all(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits of images, and what leaves each section before them, or enters its last activation."""
+        """Logits of images, and the features: each section's output, and the input of a stage's last activation."""
         features = {}
         for name in self.sections:
             before, x = self._run_section(name, x)
@@ -232,7 +232,7 @@ class Staged(nn.Module):
 
 
 def run_parts(model: nn.Module, parts: Sequence[Part], x: Tensor) -> Tensor:
-    """What leaves the last of a network's parts, of what enters the first."""
+    """Run a network's parts in order on the input of the first; returns the output of the last."""
     for part in parts:
         if isinstance(part, ModuleCall):
             x = part.function(model.get_submodule(part.module), x)
@@ -242,5 +242,5 @@ def run_parts(model: nn.Module, parts: Sequence[Part], x: Tensor) -> Tensor:
 
 
 def parameters(network: nn.Module) -> int:
-    """Parameters of a network, shared ones once."""
+    """Number of parameters of a network; shared ones count once."""
     return sum(p.numel() for p in network.parameters())

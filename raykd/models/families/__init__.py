@@ -1,4 +1,4 @@
-"""Networks that papers define, written out: the CIFAR families, and what some papers' own code does otherwise.
+"""Networks that raykd defines: the CIFAR families, and variants of some papers' own code.
 
-Called by `models.create_network` alone; imports nothing but torch and the view in raykd.models.
+Called by models.catalogue alone; imports only torch, torchvision and the interface in raykd.models.
 """

@@ -18,7 +18,7 @@ from raykd.models.parts import Parts, average_pool, blocks_before_activation, co
 
 
 class Block(NamedTuple):
-    """What the residual blocks of one network have in common."""
+    """The kind of residual block of a network."""
 
     bottleneck: bool = False
     base_width: int = 64  # inner channels are planes · base_width / 64 · groups

@@ -18,8 +18,8 @@ STEM = 24  # channels, as in OKDDip's code; the paper has twice the growth
 class DenseLayer(nn.Module):
     """BN-ReLU-1×1, BN-ReLU-3×3, concatenated to its input: [B, D, h, w] → [B, D + growth, h, w].
 
-    recompute: what grows with the square of the depth, the first norm and ReLU of all that came before, is not kept for
-    the backward pass but computed again in it (Pleiss et al. 2017); the result is the same.
+    recompute: the outputs of the first norm and ReLU, which grow with the square of the depth, are not saved for the
+    backward pass but computed again in it (Pleiss et al. 2017); the result is the same.
     """
 
     def __init__(self, channels: int, growth: int, recompute: bool):
@@ -42,7 +42,7 @@ class DenseLayer(nn.Module):
 
 @contextmanager
 def _without_statistics(layer: DenseLayer) -> Iterator[None]:
-    """Inside, the first norm's running statistics are copies that are thrown away: they have counted this batch."""
+    """Context in which the first norm updates copies of its running statistics, as they have counted this batch."""
     own = dict(layer.norm1.named_buffers())
     try:
         for name, buffer in own.items():

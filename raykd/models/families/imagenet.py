@@ -1,7 +1,7 @@
-"""CA-MKD's and OKDDip's own networks for ImageNet, which turn out to be torchvision's under other names.
+"""CA-MKD's and OKDDip's networks for ImageNet, which are torchvision's under other names.
 
-CA-MKD's wide_resnet18_2, 34_2 and 34_4 are plain ResNet-18 and -34: the code that should widen them never runs. Its
-VGGs are torchvision's with BN; its hints lie inside their blocks, here at the end of each stage as everywhere else.
+CA-MKD's wide_resnet18_2, 34_2 and 34_4 are plain ResNet-18 and -34, as the code that should widen them never runs. Its
+VGGs are torchvision's with BN; its hints are inside their blocks, here at the end of each stage.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def vgg_bn(num_classes: int, image_size: int, *, build: Builder, dropout: float 
 
 
 def staged(num_classes: int, image_size: int, *, build: Builder) -> Parts:
-    from raykd.models.libraries import torchvision  # which takes a second to import
+    from raykd.models.libraries import torchvision  # takes a second to import
 
     model = build(num_classes)
     return torchvision.FAMILIES[type(model)](model)

@@ -51,10 +51,10 @@ class SplitBlock(nn.Module):
         self.conv3, self.bn3 = conv(half, half, 1), nn.BatchNorm2d(half)
 
     def forward(self, x: Tensor) -> Tensor:
-        kept, y = x.chunk(2, dim=1)
+        identity, y = x.chunk(2, dim=1)
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(y)))))
         y = F.relu(self.bn3(self.conv3(y)))
-        return shuffle(torch.cat([kept, y], 1), 2)
+        return shuffle(torch.cat([identity, y], 1), 2)
 
 
 class DownBlock(nn.Module):

@@ -35,8 +35,8 @@ def vgg(num_classes: int, image_size: int, *, depths: Sequence[int], pools: int)
     channels = 3
     for i, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True)):
         if i > 0:
-            kept = i < 4 or image_size >= 64 or pools == 4
-            modules[f"pool{i - 1}"] = nn.MaxPool2d(2) if kept else nn.Identity()
+            pools_here = i < 4 or image_size >= 64 or pools == 4
+            modules[f"pool{i - 1}"] = nn.MaxPool2d(2) if pools_here else nn.Identity()
         modules |= {f"block{i}": block(channels, width, depth), f"relu{i}": nn.ReLU()}
         channels = width
     model = named(**modules, **average_pool(), classifier=nn.Linear(channels, num_classes))

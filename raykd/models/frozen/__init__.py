@@ -1,4 +1,4 @@
-"""Networks that only infer: BatchNorm folded into convolutions, fused for a GPU, images renormalised for them.
+"""Networks for inference only: BatchNorm folded into convolutions, kernels fused for a GPU, images renormalised.
 
 Called by teachers, models.reused_head and bench. Never imports training, methods or data.
 """

@@ -1,4 +1,4 @@
-"""Frozen networks in the form that costs least: BatchNorm folded into convolutions, channels last, no gradients."""
+"""Optimises frozen networks: BatchNorm folded into convolutions, channels last, no gradients."""
 
 import copy
 from collections import Counter
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from raykd.models.staged import Staged
 
-STANDARDISED = ("StdConv2d", "ScaledStdConv2d")  # timm's; those that pad by the size of the map stay what they are
+STANDARDISED = ("StdConv2d", "ScaledStdConv2d")  # timm's, except those whose padding depends on the map's size
 
 
 def freeze(staged: Staged) -> Staged:
-    """`staged` itself, for inference alone: it computes the same logits and features, to rounding, in less time.
+    """Optimise `staged` itself for inference: the same logits and features, up to rounding, in less time.
 
-    BatchNorm goes into the convolution before it wherever nothing else reads that convolution's output; it leaves an
-    identity behind, so stages, features and the head keep their names and shapes. Convolutions that standardise their
-    weights before every pass (BiT's, NFNet's) become plain ones. Weights lie channels last.
+    BatchNorm is folded into the convolution before it if nothing else reads that convolution's output; an identity
+    replaces it, so that stages, features and the head keep their names and shapes. Convolutions that standardise their
+    weights before every pass (BiT's, NFNet's) become plain ones. Weights are channels last.
     """
     staged.eval().requires_grad_(False)
     for name, module in list(staged.model.named_modules()):
@@ -28,13 +28,13 @@ def freeze(staged: Staged) -> Staged:
         _fold(conv, norm)
         for name, module in list(staged.model.named_modules(remove_duplicate=False)):
             if module is norm:
-                staged.model.set_submodule(name, _what_stays(norm))
+                staged.model.set_submodule(name, _replacement(norm))
     return staged.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def _plain_convolution(standardised: Any) -> nn.Conv2d:
-    """A convolution with the weights that one of timm's with weight standardisation makes of its own at every pass."""
+    """A plain convolution with the standardised weights that timm's layer computes in every pass."""
     own = standardised.weight.double()
     mean, variance = own.mean((1, 2, 3), keepdim=True), own.var((1, 2, 3), correction=0, keepdim=True)
     weight = (own - mean) / (variance + standardised.eps).sqrt()
@@ -50,7 +50,7 @@ def _plain_convolution(standardised: Any) -> nn.Conv2d:
 def cast_weights(staged: Staged, kind: torch.dtype) -> Staged:
     """A copy for autocast to `kind` whose convolutions and linear layers hold weights of that type already.
 
-    Everything else, norms among them, stays as it is: autocast knows what to compute in float32.
+    Everything else, such as norms, is unchanged: autocast computes it in float32.
     """
     twin = copy.deepcopy(staged)
     for module in twin.modules():
@@ -61,17 +61,17 @@ def cast_weights(staged: Staged, kind: torch.dtype) -> Staged:
 
 def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions and the BatchNorms that are their only readers, found in the autograd graph of one forward pass."""
-    made: dict[nn.Conv2d, list[Any]] = {}
-    read: dict[nn.BatchNorm2d, list[Any]] = {}
+    convolution_nodes: dict[nn.Conv2d, list[Any]] = {}
+    norm_nodes: dict[nn.BatchNorm2d, list[Any]] = {}
 
-    def makes(conv: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        made.setdefault(conv, []).append(output.grad_fn)
+    def record_convolution(conv: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        convolution_nodes.setdefault(conv, []).append(output.grad_fn)
 
-    def reads(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
-        read.setdefault(norm, []).append(inputs[0].grad_fn)
+    def record_norm(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
+        norm_nodes.setdefault(norm, []).append(inputs[0].grad_fn)
 
-    hooks = [conv.register_forward_hook(makes) for conv in _plain(staged)]
-    hooks += [norm.register_forward_pre_hook(reads) for norm in _norms(staged)]
+    hooks = [conv.register_forward_hook(record_convolution) for conv in _plain_convolutions(staged)]
+    hooks += [norm.register_forward_pre_hook(record_norm) for norm in _norms(staged)]
     weight = next(staged.parameters())
     images = torch.zeros(1, 3, staged.image_size, staged.image_size, dtype=weight.dtype, device=weight.device)
     try:
@@ -81,8 +81,9 @@ def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
         for hook in hooks:
             hook.remove()
     readers = _readers([logits, *features.values()])
-    by_node = {nodes[0]: conv for conv, nodes in made.items() if len(nodes) == 1 and readers[nodes[0]] == 1}
-    return [(by_node[nodes[0]], norm) for norm, nodes in read.items() if len(nodes) == 1 and nodes[0] in by_node]
+    ran_once = ((conv, nodes[0]) for conv, nodes in convolution_nodes.items() if len(nodes) == 1)
+    by_node = {node: conv for conv, node in ran_once if readers[node] == 1}
+    return [(by_node[nodes[0]], norm) for norm, nodes in norm_nodes.items() if len(nodes) == 1 and nodes[0] in by_node]
 
 
 def _readers(outputs: list[Tensor]) -> Counter[Any]:
@@ -98,7 +99,7 @@ def _readers(outputs: list[Tensor]) -> Counter[Any]:
     return readers
 
 
-def _plain(staged: Staged) -> Iterator[nn.Conv2d]:
+def _plain_convolutions(staged: Staged) -> Iterator[nn.Conv2d]:
     """Convolutions whose output is that of their own weight: no subclass, no parametrization, no hook."""
     for module in staged.modules():
         if type(module) is nn.Conv2d and not module._forward_pre_hooks and not module._forward_hooks:
@@ -106,14 +107,14 @@ def _plain(staged: Staged) -> Iterator[nn.Conv2d]:
 
 
 def _norms(staged: Staged) -> Iterator[nn.BatchNorm2d]:
-    """BatchNorms with running statistics, timm's, which go on with an activation, among them."""
+    """BatchNorms with running statistics, including timm's, which contain an activation."""
     for module in staged.modules():
         known = type(module) is nn.BatchNorm2d or type(module).__name__ == "BatchNormAct2d"
         if known and isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             yield module
 
 
-def _what_stays(norm: nn.BatchNorm2d) -> nn.Module:
+def _replacement(norm: nn.BatchNorm2d) -> nn.Module:
     return nn.Identity() if type(norm) is nn.BatchNorm2d else norm.get_submodule("act")
 
 

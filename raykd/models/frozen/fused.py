@@ -1,4 +1,4 @@
-"""A frozen network as one graph in which a GPU runs convolution, bias, residual sum and ReLU as a single kernel."""
+"""A frozen network as a graph in which a GPU runs convolution, bias, residual sum and ReLU as a single kernel."""
 
 import operator
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ SUMS = (operator.add, operator.iadd, torch.add)
 
 
 def conv_relu(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """relu(conv(x)), in the type of the convolution's weight."""
-    x, padding = x.to(conv.weight.dtype), pixels(conv)
+    """relu(conv(x)) of a map [B, D, h, w], in the dtype of the convolution's weight."""
+    x, padding = x.to(conv.weight.dtype), padding_of(conv)
     if x.device.type == "cuda":
         return torch.cudnn_convolution_relu(x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups)
     return F.conv2d(x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups).relu_()
 
 
 def conv_add_relu(x: Tensor, conv: nn.Conv2d, other: Tensor) -> Tensor:
-    """relu(conv(x) + other), in the type of the convolution's weight."""
+    """relu(conv(x) + other) of maps [B, D, h, w], in the dtype of the convolution's weight."""
     x, other = x.to(conv.weight.dtype), other.to(conv.weight.dtype)
-    padding = pixels(conv)
+    padding = padding_of(conv)
     if x.device.type == "cuda":
         return torch.cudnn_convolution_add_relu(
             x, conv.weight, other, 1.0, conv.bias, conv.stride, padding, conv.dilation, conv.groups
@@ -32,8 +32,8 @@ def conv_add_relu(x: Tensor, conv: nn.Conv2d, other: Tensor) -> Tensor:
     return F.conv2d(x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups).add_(other).relu_()
 
 
-def pixels(conv: nn.Conv2d) -> tuple[int, ...]:
-    """The padding of a convolution that `_is_convolution` lets pass: never a name such as "same"."""
+def padding_of(conv: nn.Conv2d) -> tuple[int, ...]:
+    """The padding in pixels of a convolution that `_is_convolution` accepts, so not "same"."""
     assert not isinstance(conv.padding, str)
     return conv.padding
 
@@ -51,15 +51,15 @@ class SelectedOutputs(nn.Module):
 
 
 def trace_network(network: Staged, features: Sequence[str]) -> nn.Module:
-    """`Chosen` as a graph without what does nothing in evaluation: torch.compile counts each such graph by itself.
+    """`SelectedOutputs` as a graph without identities and dropout; torch.compile limits recompilations of each apart.
 
-    `Chosen` itself where the network's Python code depends on what it computes, so that torch.fx can't follow it.
+    `SelectedOutputs` itself if torch.fx can't trace the network, as its Python code depends on values.
     """
-    chosen = SelectedOutputs(network, features)
+    outputs = SelectedOutputs(network, features)
     try:
-        graph = fx.symbolic_trace(chosen)
-    except (fx.proxy.TraceError, TypeError, RuntimeError):  # of a value that is asked for its number or its length
-        return chosen
+        graph = fx.symbolic_trace(outputs)
+    except (fx.proxy.TraceError, TypeError, RuntimeError):  # the code reads a value or a length
+        return outputs
     for node in list(graph.graph.nodes):
         if _is(node, graph, (), (nn.Identity, nn.Dropout)):  # identities are what folded BatchNorms leave
             node.replace_all_uses_with(node.args[0])
@@ -69,7 +69,7 @@ def trace_network(network: Staged, features: Sequence[str]) -> nn.Module:
 
 
 def fuse(graph: nn.Module) -> nn.Module:
-    """A traced network itself, with each ReLU in the kernel of the convolution before it wherever that is possible."""
+    """Fuse each ReLU of a traced network with the convolution before it, in place, where possible; returns it."""
     if isinstance(graph, fx.GraphModule):
         for node in list(graph.graph.nodes):
             if _is(node, graph, RELUS, (nn.ReLU,)):
@@ -80,30 +80,30 @@ def fuse(graph: nn.Module) -> nn.Module:
 
 
 def _is(node: fx.Node, graph: fx.GraphModule, functions: Sequence[object], modules: Sequence[type]) -> bool:
-    """Whether a node calls one of the functions, or a module of just one of these types."""
+    """Whether a node calls one of the functions, or a module of exactly one of these types."""
     if node.op == "call_module":
         return type(graph.get_submodule(str(node.target))) in modules
     return node.op == "call_function" and node.target in functions
 
 
 def _fuse(relu: fx.Node, graph: fx.GraphModule) -> None:
-    """Replace a ReLU, and the convolution or the sum with one that it alone reads, by one call."""
+    """Replace a ReLU and the convolution, or the sum with one, that only the ReLU reads, by one call."""
     before = relu.args[0]
-    conv, others = _before(before, graph) if isinstance(before, fx.Node) else (None, ())
+    conv, others = _convolution_before(before, graph) if isinstance(before, fx.Node) else (None, ())
     if conv is None:
         return
     assert isinstance(before, fx.Node)
-    gone = [relu, before, conv]
+    erased = [relu, before, conv]
     with graph.graph.inserting_before(relu):
         module = graph.graph.get_attr(str(conv.target))
         call = graph.graph.call_function(conv_add_relu if others else conv_relu, (conv.args[0], module, *others))
     relu.replace_all_uses_with(call)
-    for node in dict.fromkeys(gone):
+    for node in dict.fromkeys(erased):
         graph.graph.erase_node(node)
 
 
-def _before(node: fx.Node, graph: fx.GraphModule) -> tuple[fx.Node | None, tuple[fx.Node, ...]]:
-    """The convolution whose result a ReLU reads, and what is added to it; None where there is no such one."""
+def _convolution_before(node: fx.Node, graph: fx.GraphModule) -> tuple[fx.Node | None, tuple[fx.Node, ...]]:
+    """The convolution whose result a ReLU reads, and what is added to it; None if there is none."""
     if _is_convolution(node, graph):
         return node, ()
     terms = [each for each in node.args if isinstance(each, fx.Node)]

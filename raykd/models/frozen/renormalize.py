@@ -1,4 +1,4 @@
-"""A frozen network that expects images other than the data's: another normalisation, another size."""
+"""Adapts a frozen network that expects another normalisation or image size than the data's."""
 
 from collections.abc import Collection, Sequence
 
@@ -11,9 +11,9 @@ from raykd.models.staged import Staged
 
 
 class Renormalized(Staged):
-    """The same network (the same modules) for images of another normalisation or size; images [B, 3, H, W] as before.
+    """The same network (the same modules) for images [B, 3, H, W] of another normalisation or size.
 
-    `run_from` starts behind the map: what `trunk` returns, for "stem" too.
+    `run_from` takes what `trunk` returns; for "stem" that is renormalised already.
     """
 
     scale: Tensor  # [1, 3, 1, 1]
@@ -27,7 +27,7 @@ class Renormalized(Staged):
         self.pre, self.weights_taken = staged.pre, staged.weights_taken
         self.options, self.stage_modules = staged.options, staged.stage_modules
         self.native_size = staged.image_size
-        # Not part of the checkpoint: the recipe gives them.
+        # Not saved: they follow from the recipe.
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
         self.train(staged.training)
@@ -59,8 +59,8 @@ def renormalize(
 ) -> Staged:
     """`staged`, which expects (to_mean, to_std), for images normalised by (from_mean, from_std), each of 3 channels.
 
-    from_size: the side of the square images that come, where it may differ from the network's own, to which they are
-    then resized (bilinear, antialiased); 0: the same. Returns `staged` itself where nothing differs.
+    from_size: the side of the images, which are resized to the network's own if it differs (bilinear, antialiased); 0:
+    the same. Returns `staged` itself if nothing differs.
     """
     size = from_size or staged.image_size
     same = tuple(from_mean) == tuple(to_mean) and tuple(from_std) == tuple(to_std)

@@ -28,7 +28,7 @@ NO_OPTIONS = {"auto_map", "attn_implementation", "name_or_path", "dtype", "torch
 
 
 def names() -> list[str]:
-    """Model types with an image classifier; hub names are more than can be listed."""
+    """Model types with an image classifier; hub names are not listed."""
     mapping = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
     return sorted(mapping)
 
@@ -67,9 +67,9 @@ def _expect_fields(name: str, options: Mapping[str, Any]) -> None:
 
 
 def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
-    """With the weights of a hub name or folder; for other than their number of classes, with a fresh last layer.
+    """With the weights of a hub name or folder, and a fresh last layer for another number of classes.
 
-    Raises UserError where they lack something that such a last layer does not explain.
+    Raises UserError if other weights are missing.
     """
     _expect_fields(name, options)
     config = configuration(name, {"num_labels": num_classes} | dict(options))
@@ -104,19 +104,19 @@ class HiddenStates(ModuleOutputs):
         if not wanted:
             return super().__call__(model, images, features)
         with self.pooled_in(model, features) as pooled:
-            output = model.forward(images, output_hidden_states=True)  # not the call: its hook hands out logits alone
+            output = model.forward(images, output_hidden_states=True)  # not __call__, whose hook returns logits only
         states = states_of(output)
         maps = {name: as_map(states[at]) for name, at in wanted.items()}
-        return self.finished(output.logits, maps, pooled, features)
+        return self._output(output.logits, maps, pooled, features)
 
 
 def states_of(output: Any) -> tuple[Tensor, ...]:
-    """Maps [B, D, h, w] where the model hands them out beside its tokens."""
+    """Hidden states, as maps [B, D, h, w] if the model returns them besides tokens."""
     return getattr(output, "reshaped_hidden_states", None) or getattr(output, "hidden_states", None) or ()
 
 
 def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts]:
-    """Ways to see a network, the one that can do most first."""
+    """Views of a network, the most capable first."""
     classifiers = last_layer_run(model, num_classes, image_size)
     with contextlib.suppress(*CAN_NOT_RUN):
         yield Parts(model, reader=HiddenStates(_positions(model, image_size), classifiers))
@@ -125,7 +125,7 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
 
 @torch.no_grad()
 def _positions(model: nn.Module, image_size: int) -> dict[str, int]:
-    """Where in the hidden states each stage ends; the first one is the embedding."""
+    """The position in the hidden states at which each stage ends; the first state is the embedding."""
     training = model.training
     output = model.eval().forward(torch.zeros(1, 3, image_size, image_size), output_hidden_states=True)
     model.train(training)

@@ -1,4 +1,4 @@
-"""Networks of one's own: `MODULE:CALLABLE`, Python beside the recipe that returns a network.
+"""The user's own networks: `MODULE:CALLABLE`, a function in a file beside the recipe that returns a network.
 
 The callable gets `num_classes` and the recipe's options by name.
 """
@@ -17,7 +17,7 @@ from raykd.models.reader import ModuleOutputs
 
 
 def build(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
-    """The module that the callable returns; raises UserError where it takes other arguments or returns no network."""
+    """The module that the callable returns; raises UserError if it takes other arguments or returns no network."""
     make = callable_of(name)
     try:
         inspect.signature(make).bind(num_classes=num_classes, **options)
@@ -25,7 +25,7 @@ def build(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
         raise UserError(f"network {name}: called with num_classes and the recipe's options: {error}") from None
     try:
         model = make(num_classes=num_classes, **options)
-    except (Exception, SystemExit) as error:  # the user's code: whatever it raises is the user's to see, in one line
+    except (Exception, SystemExit) as error:  # the user's code: any error is shown to the user as one line
         raise UserError(f"network {name}: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise UserError(f"network {name}: returned {type(model).__name__}, not a torch.nn.Module")
@@ -33,5 +33,5 @@ def build(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
 
 
 def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts]:
-    """Its logits, and what enters its last layer as "pooled"."""
+    """Its logits, and the input of its last layer as "pooled"."""
     yield Parts(model, reader=ModuleOutputs({}, last_layer_run(model, num_classes, image_size)))

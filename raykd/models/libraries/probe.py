@@ -1,4 +1,4 @@
-"""Probes a network: which blocks end its stages, which layer computes its logits."""
+"""Measures a network: which blocks end its stages, which layer computes its logits."""
 
 import contextlib
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from torch import nn
 
 from raykd.models.staged import CAN_NOT_RUN
 
-Layer = nn.Linear | nn.Conv2d  # what makes logits
+Layer = nn.Linear | nn.Conv2d  # layers that compute logits
 
 
 def stage_ends(reductions: Sequence[float]) -> list[int]:
-    """Positions of the blocks that end the last four stages, from how many times smaller each block's map is.
+    """Positions of the blocks that end the last four stages, from each block's reduction of the map's side.
 
-    A stage ends where the next map is smaller. Where all maps are of one size, as a plain transformer's, the stages are
-    its quarters.
+    A stage ends where the next map is smaller. If all maps have one size, as in a plain transformer, the stages are
+    quarters of it.
     """
     count = len(reductions)
     last = [i for i in range(count) if i + 1 == count or reductions[i + 1] != reductions[i]]
@@ -26,9 +26,9 @@ def stage_ends(reductions: Sequence[float]) -> list[int]:
 
 @torch.no_grad()
 def last_layer_run(model: nn.Module, num_classes: int, image_size: int) -> tuple[str, ...]:
-    """Dotted name of the layer that ran last, of those with an output for each class; () where there is none.
+    """Dotted name of the layer that ran last, of those with an output for each class; () if there is none.
 
-    Images that the network can't take are no error here: measuring it says so.
+    Unsuitable image sizes are no error here, as `Staged` reports them.
     """
     ran: list[str] = []
     hooks = [

@@ -1,6 +1,6 @@
 """timm's classifiers: `timm:NAME`. Families that are chains by their own module names; any other as timm reads it.
 
-A stage of a chain begins where the map becomes smaller; what comes before the last four such places is the stem.
+A stage of a chain begins where the map becomes smaller; what precedes the last four stages is the stem.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def build(name: str, num_classes: int, image_size: int, options: Mapping[str, An
 
 
 def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
-    """With timm's weights (NAME.TAG picks which); for other than their number of classes, with a fresh last layer."""
+    """With timm's weights (NAME.TAG selects them), and a fresh last layer for another number of classes."""
     _expect_own(options)
     return timm.create_model(name, pretrained=True, num_classes=num_classes, **_sized(name, image_size), **options)
 
@@ -53,12 +53,12 @@ def _expect_own(options: Mapping[str, Any]) -> None:
 
 
 def _sized(name: str, image_size: int) -> dict[str, int]:
-    """What builds a network for another size of images, where its weights depend on it, as a transformer's do."""
+    """Keywords for another image size, if the weights depend on it, as a transformer's do."""
     return {"img_size": image_size} if timm.get_pretrained_cfg(name).fixed_input_size else {}
 
 
 def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts]:
-    """Ways to see a network, the one that can do most first; one that its forward pass contradicts is passed over."""
+    """Views of a network, the most capable first; `create` skips those that contradict its forward pass."""
     if type(model) in FAMILIES and isinstance(getattr(model, "head", None), HEADS):
         yield FAMILIES[type(model)](model)
     classifiers, info = _classifiers(model, num_classes), list(getattr(model, "feature_info", ()))
@@ -71,7 +71,7 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
 
 
 def _classifiers(model: Any, num_classes: int) -> tuple[str, ...]:
-    """Dotted names of the layers that make the logits: distilled networks and those of several branches have two."""
+    """Dotted names of the layers that compute the logits: distilled networks and those with branches have two."""
     heads = model.get_classifier() if hasattr(model, "get_classifier") else ()
     inside = {id(layer) for head in (heads if isinstance(heads, tuple) else (heads,)) for layer in head.modules()}
     layers = [(name, layer) for name, layer in model.named_modules() if id(layer) in inside]
@@ -89,7 +89,7 @@ def resnet(model: nn.Module) -> Parts:
 
 
 def activation_apart(model: nn.Module, name: str) -> tuple[str, ...]:
-    """The parts of a stage of residual blocks, whose last activation moves behind the last block: the same network."""
+    """The parts of a stage of residual blocks, with the last block's activation moved behind it: the same network."""
     stage = model.get_submodule(name)
     assert isinstance(stage, nn.Sequential)
     last = next((act for act in ("act3", "act2", "relu") if hasattr(stage[-1], act)), None)
@@ -121,7 +121,7 @@ def densenet(model: nn.Module) -> Parts:
 
 
 def blocks(model: nn.Module) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Stem and stages of the inverted-residual families, whose blocks without a stride may begin before the first."""
+    """Stem and stages of the inverted-residual families; blocks before the first stride belong to the stem."""
     groups = split(model, "blocks")
     stem: tuple[str, ...] = ("conv_stem", "bn1")
     if not strides(model.get_submodule(groups[0][0])):

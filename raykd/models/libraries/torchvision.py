@@ -1,6 +1,6 @@
 """torchvision's classifiers: `torchvision:NAME`. Most are chains by their own module names; others run as a whole.
 
-A stage of a chain begins where the map becomes smaller; what comes before the last four such places is the stem.
+A stage of a chain begins where the map becomes smaller; what precedes the last four stages is the stem.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ def build(name: str, num_classes: int, image_size: int, options: Mapping[str, An
 
 
 def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
-    """With torchvision's default weights; for other than their number of classes, with a fresh last layer."""
+    """With torchvision's default weights, and a fresh last layer for another number of classes."""
     weights = library.get_model_weights(name).DEFAULT
     published = weights.get_state_dict(progress=False, check_hash=True)
     own_input = {"transform_input": True} if name in AUXILIARY else {}
@@ -42,7 +42,7 @@ AUXILIARY = ("googlenet", "inception_v3")
 
 
 def _fixed(name: str, image_size: int) -> dict[str, Any]:
-    """What a network is built with, by its name, besides the number of classes."""
+    """Keywords of a network's builder, by its name, besides the number of classes."""
     if name in AUXILIARY:
         return {"aux_logits": False, "init_weights": True}
     if name.startswith("vit_"):
@@ -51,7 +51,7 @@ def _fixed(name: str, image_size: int) -> dict[str, Any]:
 
 
 def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts]:
-    """Ways to see a network, the one that can do most first; one that its forward pass contradicts is passed over."""
+    """Views of a network, the most capable first; `create` skips those that contradict its forward pass."""
     kind = type(model)
     if kind in FAMILIES:
         yield FAMILIES[kind](model)
@@ -72,7 +72,7 @@ def resnet(model: nn.Module) -> Parts:
 
 
 def before_activation(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
-    """All of a residual block but its last ReLU, which torchvision's blocks call by the same module as the others."""
+    """A residual block without its last ReLU, which is the same module as the others in torchvision's blocks."""
     shortcut = x if block.downsample is None else block.downsample(x)
     y = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))
     if isinstance(block, Bottleneck):
@@ -135,11 +135,11 @@ FAMILIES = {
 
 
 def before_strides(model: nn.Module, name: str) -> list[str]:
-    """The children of a Sequential before which, and at whose end, the map becomes smaller: the last four."""
+    """The last children of a Sequential before the map becomes smaller, and its last one: at most four."""
     return [group[-1] for group in split(model, name)][-4:]
 
 
-# Modules whose outputs are the stages of networks that are no chains, or whose maps don't lie as a chain's do.
+# The modules whose outputs are the stages of networks that are not chains.
 STAGES = {
     library.GoogLeNet: lambda model: ("conv3", "inception3b", "inception4e", "inception5b"),
     library.Inception3: lambda model: ("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"),

@@ -1,6 +1,6 @@
-"""What weights files hold, told by their content and not by their names: safetensors, torch's checkpoints, BiT's .npz.
+"""Reads weights files by their content, not their names: safetensors, torch's checkpoints, BiT's .npz.
 
-No code of a file is run: of what pickles may name, only tensors, plain containers and a few inert types are built.
+No code of a file is executed: pickles may only contain tensors, plain containers and a few inert types.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from raykd import UserError
 
-# What training scripts keep beside the weights: their arguments, and numpy's numbers.
+# What training scripts save beside the weights: their arguments, and numpy's numbers.
 INERT: list[Any] = [
     argparse.Namespace,
     pathlib.PosixPath,
@@ -58,9 +58,9 @@ DAMAGE: tuple[type[Exception], ...] = (
 
 
 def content_of(path: str | os.PathLike) -> Any:
-    """What the file holds: tensors by name, or dictionaries of such among other things.
+    """The file's content: tensors by name, or nested dictionaries with such among other values.
 
-    Raises UserError, naming the file, where it can't be read, or not without running its code.
+    Raises UserError, naming the file, if it can't be read without executing code.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -137,7 +137,7 @@ def _bit_key(name: str) -> str:
         match = re.fullmatch(pattern, plain)
         if match:
             parts = match.groupdict()
-            places = {part: int(parts[part]) - 1 for part in ("block", "unit") if part in parts}
+            numbers = {part: int(parts[part]) - 1 for part in ("block", "unit") if part in parts}
             branch = parts.get("branch", "").translate(str.maketrans("abc", "123"))
-            return key.format(**places, branch=branch)
+            return key.format(**numbers, branch=branch)
     return name

@@ -9,13 +9,13 @@ Channels = tuple[float, float, float]
 
 
 class Published(NamedTuple):
-    """namings: the classes in the order of the logits, under each of the names that they go by; () where unknown."""
+    """Images and classes of a network's training."""
 
     mean: Channels
     std: Channels
     image_size: int
     num_classes: int
-    namings: tuple[tuple[str, ...], ...] = ()
+    namings: tuple[tuple[str, ...], ...] = ()  # the classes in order, in each of their naming schemes; () if unknown
 
 
 def published(name: str) -> Published:
@@ -44,7 +44,7 @@ def _timm(name: str) -> Published:
 
 
 def imagenet(num_classes: int) -> tuple[tuple[str, ...], ...]:
-    """Names of ImageNet's classes, of whichever of its sets has so many: WordNet ids, descriptions, first words."""
+    """Names of the classes of ImageNet's subset with this number of classes: WordNet ids, descriptions, first words."""
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
     subset = infer_imagenet_subset({"num_classes": num_classes})

@@ -1,4 +1,4 @@
-"""Weights from files into networks: what a file holds that fits the network, and what differs, in one line."""
+"""Loads weights from files into networks: the part of a file that fits the network, and what differs, in one line."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -10,14 +10,14 @@ from raykd import UserError
 from raykd.models.staged import Staged
 from raykd.models.weights.files import content_of
 
-# Where training scripts put several networks, and which of them is meant: an average before the plain weights.
+# If a file has several networks, those with the first names are preferred and those with the second ones come last.
 PREFERRED = ("ema", "student")
 LAST = ("teacher", "momentum", "target", "optimizer")
-DEPTH = 4  # of dictionaries inside one another
+DEPTH = 4  # maximum nesting of dictionaries
 
 
 class Candidate(NamedTuple):
-    """A network's tensors in a file: under which dictionaries, and behind which prefix of their keys."""
+    """A network's tensors in a file, with the keys of the nested dictionaries and the prefix of their names."""
 
     nest: tuple[str, ...]
     prefix: str
@@ -31,22 +31,23 @@ class Candidate(NamedTuple):
 def load_weights(network: Staged | nn.Module, path: str | os.PathLike, without_classifier: bool = False) -> str:
     """Load a file into a network, completely; only BatchNorm's batch counters may be missing, as in old files.
 
-    without_classifier leaves the last layer of a Staged network as it is, whatever the file holds for it.
-    Returns what of the file was taken, where that is not all: "'state_dict_ema', the keys after 'module.'".
-    Raises UserError, naming the file, where it can't be read or doesn't fit.
+    without_classifier: don't load the last layer of a Staged network, whatever the file has for it.
+    Returns which part of the file was loaded, if not all of it: "'state_dict_ema', the keys after 'module.'".
+    Raises UserError, naming the file, if it can't be read or doesn't fit.
     """
     model = network.model if isinstance(network, Staged) else network
     own, heads = model.state_dict(), network.classifiers if isinstance(network, Staged) else ()
-    fresh = {key: own[key] for key in own if without_classifier and _belongs(key, heads)}
-    found = _best(path, {key: own[key] for key in own if key not in fresh})
-    state = {key: tensor for key, tensor in found.state.items() if not (without_classifier and _belongs(key, heads))}
+    excluded = heads if without_classifier else ()
+    fresh = {key: own[key] for key in own if _belongs(key, excluded)}
+    candidate = _best(path, {key: own[key] for key in own if key not in fresh})
+    state = {key: tensor for key, tensor in candidate.state.items() if not _belongs(key, excluded)}
     if not without_classifier and isinstance(network, Staged) and heads:
         _expect_classes(state.get(f"{heads[0]}.weight"), network, path)
     problems = _differences(state | fresh, own)
     if problems:
         raise UserError(f"{path} does not fit {getattr(network, 'name', type(model).__name__)}: {'; '.join(problems)}")
     model.load_state_dict(own | state | fresh)
-    return str(found)
+    return str(candidate)
 
 
 def _belongs(key: str, layers: Collection[str]) -> bool:
@@ -54,11 +55,11 @@ def _belongs(key: str, layers: Collection[str]) -> bool:
 
 
 def _best(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Candidate:
-    """What in the file fits the network best; raises UserError where two things fit it equally well."""
-    found = sorted(_networks(path, own), key=lambda each: _fit(each, own), reverse=True)
-    if not found:
+    """The network in the file that fits best; raises UserError if two fit equally well."""
+    candidates = sorted(_networks(path, own), key=lambda each: _fit(each, own), reverse=True)
+    if not candidates:
         raise UserError(f"{path} holds no network: no state_dict in it, and no tensors by name in its dictionaries")
-    best, second = found[0], found[1] if len(found) > 1 else None
+    best, second = candidates[0], candidates[1] if len(candidates) > 1 else None
     if second and _fit(second, own) == _fit(best, own) and not _missing(second.state, own):
         raise UserError(
             f"{path} holds several networks that fit, {best} and {second}: save the one you want in a file of its own"
@@ -66,12 +67,12 @@ def _best(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Candidate:
     return best
 
 
-def _fit(found: Candidate, own: Mapping[str, Tensor]) -> tuple[int, int, int]:
-    """How many tensors fit, then how likely the network is the one meant, by its names, then how plain these are."""
-    fitting = sum(key in found.state and found.state[key].shape == own[key].shape for key in own)
-    names = " ".join((*found.nest, found.prefix)).lower()
+def _fit(candidate: Candidate, own: Mapping[str, Tensor]) -> tuple[int, int, int]:
+    """Sort key: the number of tensors that fit, then how likely the names are those of the wanted network."""
+    fitting = sum(key in candidate.state and candidate.state[key].shape == own[key].shape for key in own)
+    names = " ".join((*candidate.nest, candidate.prefix)).lower()
     likely = sum(name in names for name in PREFERRED) - sum(name in names for name in LAST)
-    return fitting, likely, -len(found.prefix)
+    return fitting, likely, -len(candidate.prefix)
 
 
 def _networks(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Iterator[Candidate]:
@@ -94,12 +95,12 @@ def _dictionaries(content: Any, nest: tuple[str, ...] = ()) -> Iterator[tuple[tu
 
 
 def _prefixes(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """What stands before the network's own keys in a dictionary's: "module.", "backbone.", … or nothing."""
+    """Prefixes of the network's own keys in a dictionary: "module.", "backbone.", … or ""."""
     keys = [key for key in own if "." in key] or list(own)
     for sought in (keys[0], keys[-1]) if keys else ():
-        found = {key.removesuffix(sought) for key in tensors if key == sought or key.endswith(f".{sought}")}
-        if found:
-            return sorted(found)
+        prefixes = {key.removesuffix(sought) for key in tensors if key == sought or key.endswith(f".{sought}")}
+        if prefixes:
+            return sorted(prefixes)
     return [""]
 
 
