@@ -1,4 +1,4 @@
-"""What a step of a recipe costs here, part by part; `raykd bench` shows it.
+"""Measures the parts of a recipe's step on this machine.
 
-It runs the real loop and imports nothing of launch.
+Called by `raykd bench` and by the estimate of studies; runs the real loop, and never imports launch.
 """

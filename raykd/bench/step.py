@@ -1,4 +1,4 @@
-"""What one worker's step of a recipe costs here: the loader, the teachers and the whole, measured apart."""
+"""Measures one worker's step of a recipe on this machine: the loader, the teachers and the whole step, apart."""
 
 import statistics
 import time
@@ -9,34 +9,34 @@ from typing import Any
 
 import torch
 
-from raykd.bench.timing import ENDLESS, WARM, events, often
-from raykd.contract import Batch, Distiller, Placement
+from raykd.bench.timing import WARM_UP, median_time, training_steps
+from raykd.contract import Batch, Placement
 from raykd.data.loader import TrainLoader
 from raykd.models import create_network
 from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import parameters
 from raykd.recipe import Recipe, Train
-from raykd.teachers.frozen_teacher import FrozenTeacher, named
+from raykd.teachers.frozen_teacher import FrozenTeacher, recipe_precision
 from raykd.teachers.load import load_teachers
 from raykd.teachers.outputs import teacher_outputs
 from raykd.training import loop, process
 from raykd.training.choose_precision import choose
-from raykd.training.choose_precision import measure as forms
+from raykd.training.choose_precision import measure as measure_precisions
 from raykd.training.setup import Experiment
-from raykd.training.state import State, new_state
+from raykd.training.state import State
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds a step of one worker, medians; `parts` are those of the whole step: data, teacher, student, …"""
+    """Median seconds of one worker's steps; `parts` are those of a whole step: data, teacher, student, …"""
 
     images: int  # of one step of this worker
-    loader: float  # reading alone, nothing else running
-    teachers: float  # their forward pass alone on one batch
+    loader: float  # reading alone, with nothing else running
+    teachers: float  # their forward pass alone, on one batch
     first: float  # the first whole step
-    whole: float  # real steps, the loader running ahead of them
+    whole: float  # real steps, with the loader reading ahead
     parts: dict[str, float]
-    forms: dict[str, float] = field(default_factory=dict)  # the teachers' pass, the recipe's own form first
+    by_precision: dict[str, float] = field(default_factory=dict)  # the teachers' pass, the recipe's precision first
 
     @property
     def computing(self) -> float:
@@ -47,51 +47,56 @@ class Speed:
 def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, seconds: float) -> Speed:
     """Time one of `workers` workers' share of the recipe's steps for about `seconds` a part, in this process.
 
-    No gradients are exchanged. Teachers that would be trained first are taken untrained: they cost the same.
+    No gradients are exchanged. Teachers that would be trained first are replaced by untrained ones of the same cost.
     """
     process.use_cpus(threads)
     with closing(Experiment(recipe, Placement(device, threads, 0, workers))) as experiment:
-        experiment.teachers = teachers = placeholder_teachers(recipe, experiment.prepared.classes, device)
-        data, distiller = experiment.train_data, experiment.distiller
-        batch = next(data.batches(0, 1))
-        reading = often(_reader(data, experiment.steps), seconds, device)
-        measured = forms(recipe, distiller.to(device), teachers, [batch], device) if teachers else {}
-        if measured and recipe.teachers.form == "auto":
-            teachers = [replace(teacher, form=choose(measured)) for teacher in teachers]
-        asking = often(_asker(experiment, teachers, batch), seconds, device) if teachers else 0.0
-        first, whole, parts = _train(recipe, distiller, teachers, data, device, seconds)
-        by_form = {str(form): each.seconds for form, each in measured.items()}
-        return Speed(len(batch.index), reading, asking, first, whole, parts, by_form)
+        experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, device)
+        batch = next(experiment.train_data.batches(0, 1))
+        loader = median_time(_reader(experiment.train_data, experiment.steps), seconds, device)
+        by_precision, teachers = {}, 0.0
+        if experiment.teachers:
+            distiller = experiment.distiller.to(device)
+            measured = measure_precisions(recipe, distiller, experiment.teachers, [batch], device)
+            if recipe.teachers.form == "auto":
+                experiment.teachers = [replace(each, precision=choose(measured)) for each in experiment.teachers]
+            by_precision = {str(each): result.seconds for each, result in measured.items()}
+            teachers = median_time(_teachers_pass(experiment, batch), seconds, device)
+        first, whole, parts = _train(experiment, seconds)
+        return Speed(len(batch.index), loader, teachers, first, whole, parts, by_precision)
 
 
 def run_seconds(recipe: Recipe, placement: Placement, seconds: float) -> float:
-    """What all steps of a run take in one worker, by some that are timed for about `seconds`; without evaluations."""
+    """The duration in seconds of all steps of a run in one worker, without evaluations.
+
+    Extrapolated from steps that are timed for about `seconds`.
+    """
     process.use_cpus(placement.threads)
     with closing(Experiment(recipe, placement)) as experiment:
         experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, placement.device)
-        steps = events(recipe, experiment.new_state(), experiment.teachers, experiment.train_data, placement.device)
-        each = often(lambda: next(steps), seconds, placement.device)
+        steps = training_steps(experiment, experiment.new_state())
+        each = median_time(lambda: next(steps), seconds, placement.device)
         steps.close()
         return each * experiment.steps
 
 
 def placeholder_teachers(recipe: Recipe, classes: Sequence[str], device: torch.device) -> list[FrozenTeacher]:
-    """The recipe's teachers on the device; those that it would train first are fresh networks of the same shape."""
-    found = []
+    """The recipe's teachers on the device, with fresh networks for those that it would train first."""
+    teachers = []
     for source in recipe.teachers.sources:
         if not isinstance(source, Train):
             alone = replace(recipe.teachers, sources=(source,))
-            found += load_teachers(alone, recipe.data, classes, [], recipe.method.compares_classes)
+            teachers += load_teachers(alone, recipe.data, classes, [], recipe.method.compares_classes)
             continue
         for seed in source.seeds:
             name = source.recipe.student.name
             fresh = replace(source.recipe.student, weights="")
             network = create_network(fresh, len(classes), recipe.data.image_size)
-            size = parameters(network)
-            found.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", size, form=named(recipe.teachers)))
-    for teacher in found:
+            size, precision = parameters(network), recipe_precision(recipe.teachers)
+            teachers.append(FrozenTeacher(f"{name}-{seed}", freeze(network), "", size, precision=precision))
+    for teacher in teachers:
         teacher.network.to(device)
-    return found
+    return teachers
 
 
 def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:
@@ -103,46 +108,31 @@ def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:
     return lambda: next(batches)
 
 
-def _asker(experiment: Experiment, teachers: list[FrozenTeacher], batch: Batch) -> Callable[[], Any]:
+def _teachers_pass(experiment: Experiment, batch: Batch) -> Callable[[], Any]:
     features = experiment.distiller.teacher_features
-    return lambda: teacher_outputs(teachers, features, batch.images, experiment.autocast)
+    return lambda: teacher_outputs(experiment.teachers, features, batch.images, experiment.autocast)
 
 
-def _train(
-    recipe: Recipe,
-    distiller: Distiller,
-    teachers: list[FrozenTeacher],
-    data: TrainLoader,
-    device: torch.device,
-    seconds: float,
-) -> tuple[float, float, dict[str, float]]:
-    """The first step, the median of whole steps, and the median of each part; real steps of the real loop."""
-    state = new_state(recipe, distiller, device)
-    steps = events(recipe, state, teachers, data, device)
+def _train(experiment: Experiment, seconds: float) -> tuple[float, float, dict[str, float]]:
+    """The first step, the median of whole steps, and the median of each part, of the real loop."""
+    state = experiment.new_state()
+    steps = training_steps(experiment, state)
     start = time.perf_counter()
     next(steps)
     first = time.perf_counter() - start
-    whole = often(lambda: next(steps), seconds, device)
+    whole = median_time(lambda: next(steps), seconds, experiment.placement.device)
     steps.close()
-    return first, whole, _laps(recipe, state, teachers, data, device, seconds)
+    return first, whole, _parts(experiment, state, seconds)
 
 
-def _laps(
-    recipe: Recipe,
-    state: State,
-    teachers: list[FrozenTeacher],
-    data: TrainLoader,
-    device: torch.device,
-    seconds: float,
-) -> dict[str, float]:
+def _parts(experiment: Experiment, state: State, seconds: float) -> dict[str, float]:
     """The median of each part of a step, by the loop's own stopwatch, which waits for the device after each part."""
-    recipe = replace(recipe, log_every=1, epochs=ENDLESS)
-    laps: list[dict[str, float]] = []
-    steps = loop.fit(recipe, state, teachers, data, lambda d: {}, device, lambda step: False)
-    often(lambda: laps.append(_times(next(steps))), seconds, device)
+    parts: list[dict[str, float]] = []
+    steps = training_steps(experiment, state, logged=True)
+    median_time(lambda: parts.append(_times(next(steps))), seconds, experiment.placement.device)
     steps.close()
-    laps = [lap for lap in laps[WARM:] if lap]  # the end of an interval has none
-    return {name: statistics.median(lap[name] for lap in laps) for name in laps[-1]}
+    parts = [each for each in parts[WARM_UP:] if each]  # the end of an interval has none
+    return {name: statistics.median(each[name] for each in parts) for name in parts[-1]}
 
 
 def _times(event: loop.Event) -> dict[str, float]:

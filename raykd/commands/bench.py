@@ -46,7 +46,7 @@ def table(speed: "Speed", recipe: Recipe, workers: int) -> Table:
     parts = Table("part", "ms a step", "images/s", title=title, title_justify="left", box=None, pad_edge=False)
     rows = {"loader alone": speed.loader, "teachers alone": speed.teachers, "whole step": speed.whole}
     rows |= {f"  {name}": value for name, value in speed.parts.items()}
-    rows |= {f"teachers in {form}": seconds for form, seconds in speed.forms.items()}
+    rows |= {f"teachers in {each}": seconds for each, seconds in speed.by_precision.items()}
     for name, seconds in rows.items():
         if seconds:
             parts.add_row(name, f"{1e3 * seconds:.2f}", f"{speed.images / seconds:,.0f}")
@@ -89,9 +89,9 @@ def _faster(recipe: Recipe) -> str:
 def _cheaper_teachers(speed: "Speed", recipe: Recipe) -> str:
     """Options for a cheaper teachers' pass, with the fastest measured precision."""
     options = []
-    best = min(speed.forms, key=lambda form: speed.forms[form], default="")
+    best = min(speed.by_precision, key=lambda each: speed.by_precision[each], default="")
     if best and recipe.teachers.form == "recipe" and recipe.teachers.cache == "none":
-        share = speed.forms[best] / next(iter(speed.forms.values()))
+        share = speed.by_precision[best] / next(iter(speed.by_precision.values()))
         if share < 0.95:
             options.append(
                 f"--teachers.form auto (in {best} they take {share:.2f} of the time; taken if the loss stays)"

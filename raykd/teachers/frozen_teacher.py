@@ -34,6 +34,8 @@ Launch = Literal["captured", "one by one", "compiled"]
 
 
 class TeacherPrecision(NamedTuple):
+    """The precision and the launch of a teacher's passes."""
+
     precision: str = "recipe"  # or the name of a torch dtype
     launch: Launch = "captured"
 
@@ -42,20 +44,22 @@ class TeacherPrecision(NamedTuple):
         return plain if self.launch == "captured" else f"{plain}, {self.launch}"
 
 
-def named(teachers: Teachers) -> TeacherPrecision:
-    """The precision that the recipe names; "auto" starts with the recipe's own."""
+def recipe_precision(teachers: Teachers) -> TeacherPrecision:
+    """The precision of `teachers.form` in a recipe; "auto" starts with the recipe's own."""
     precision = "recipe" if teachers.form == "auto" else teachers.form
     return TeacherPrecision(precision, "captured" if teachers.capture else "one by one")
 
 
 @dataclass(frozen=True)
 class FrozenTeacher:
+    """A network that is not trained, with the precision of its passes and an optional cache of its outputs."""
+
     name: str
     network: Staged  # optimised for inference: see raykd.models.frozen
     path: str  # name of its run or weights
     parameters: int  # of the network as it was trained
     cache: Cache | None = None  # of its outputs, if the recipe requests one
-    form: TeacherPrecision = TeacherPrecision()  # precision and launch of its passes in training
+    precision: TeacherPrecision = TeacherPrecision()  # and launch, of its passes in training
     knows_classes: bool = True  # False: its logits are not of the data's classes, and only features are used
     remarks: tuple[str, ...] = ()  # messages for the user on how it was adapted to the data
 
@@ -64,7 +68,7 @@ class FrozenTeacher:
 
         Logits and features are float32 if the precision has a dtype of its own.
         """
-        own = _type(self.form)
+        own = _dtype(self.precision)
         if own is None:
             return self._run(images, tuple(features))
         with torch.autocast(images.device.type, dtype=own):
@@ -80,7 +84,7 @@ class FrozenTeacher:
         device = images.device.type
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         if (kind, features) not in self._runs:
-            self._runs[kind, features] = runner(self.network, features, kind, self.form.launch)
+            self._runs[kind, features] = runner(self.network, features, kind, self.precision.launch)
         return self._runs[kind, features](images)
 
 
@@ -107,5 +111,5 @@ def runner(
     return output
 
 
-def _type(form: TeacherPrecision) -> torch.dtype | None:
-    return None if form.precision == "recipe" else getattr(torch, form.precision)
+def _dtype(chosen: TeacherPrecision) -> torch.dtype | None:
+    return None if chosen.precision == "recipe" else getattr(torch, chosen.precision)

@@ -16,7 +16,7 @@ from raykd.recipe import Pretrained, Run, Teachers, Train
 from raykd.runs.student import About, about_of, read_student
 from raykd.storage.folder import Folder
 from raykd.teachers.classes import expect_pairs, positions_of, remark_on
-from raykd.teachers.frozen_teacher import FrozenTeacher, named
+from raykd.teachers.frozen_teacher import FrozenTeacher, recipe_precision
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,15 @@ def load_teachers(
             origins.append(_pretrained(source, data, classes))
         else:
             raise UserError(f"teachers: {type(source).__name__} is not one of Run, Train, Pretrained")
-    found = [_frozen(origin, data, classes, renamed, compares_classes) for origin in origins]
-    return [replace(_renamed(teacher, i, found), form=named(teachers)) for i, teacher in enumerate(found)]
+    frozen = [_frozen(origin, data, classes, renamed, compares_classes) for origin in origins]
+    return [
+        replace(_renamed(teacher, i, frozen), precision=recipe_precision(teachers)) for i, teacher in enumerate(frozen)
+    ]
 
 
-def _renamed(teacher: FrozenTeacher, i: int, all_of_them: list[FrozenTeacher]) -> FrozenTeacher:
+def _renamed(teacher: FrozenTeacher, i: int, teachers: list[FrozenTeacher]) -> FrozenTeacher:
     """The teacher with a unique name: the second resnet32x4 is resnet32x4-1."""
-    twin = sum(other.name == teacher.name for other in all_of_them[:i])
+    twin = sum(other.name == teacher.name for other in teachers[:i])
     return replace(teacher, name=f"{teacher.name}-{twin}") if twin else teacher
 
 
@@ -125,8 +127,8 @@ def _frozen(
         knows = False
     network = renormalize(network, *data.statistics, origin.mean, origin.std, data.image_size)
     if network.image_size != origin.network.image_size:
-        there = origin.network.image_size
-        remarks.append(f"it gets the data's images resized from {data.image_size} to {there} pixels")
+        own = origin.network.image_size
+        remarks.append(f"it gets the data's images resized from {data.image_size} to {own} pixels")
     return FrozenTeacher(network.name, freeze(network), origin.path, size, knows_classes=knows, remarks=tuple(remarks))
 
 

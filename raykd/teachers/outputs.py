@@ -37,13 +37,13 @@ def teacher_outputs(
     return outputs
 
 
-def moved(output: Output, device: torch.device) -> Output:
+def output_to_device(output: Output, device: torch.device) -> Output:
     """An output copied to a device."""
     features = {name: to_device(feature, device) for name, feature in output.features.items()}
     return Output(to_device(output.logits, device), features)
 
 
-def split(batch: Batch, parts: int) -> Iterator[Batch]:
+def split_batch(batch: Batch, parts: int) -> Iterator[Batch]:
     """The parts in which a worker's share of a batch is computed."""
     if parts == 1:
         yield batch

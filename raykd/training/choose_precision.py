@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LIMIT = 1e-3  # maximum relative change of the student's loss
 GAIN = 0.95  # a candidate must take less than this fraction of the first one's time
-WARM, TURNS = 2, 5  # passes of each candidate: warm-up, which allocates and compiles, and timed ones
+WARM_UP, TURNS = 2, 5  # passes of each candidate: warm-up, which allocates and compiles, and timed ones
 
 
 class Measured(NamedTuple):
@@ -45,8 +45,8 @@ def candidates(recipe: Recipe, device: torch.device) -> list[TeacherPrecision]:
 def choose(measured: dict[TeacherPrecision, Measured]) -> TeacherPrecision:
     """The fastest candidate that preserves the student's loss; the first one if the gain is negligible."""
     first = next(iter(measured))
-    faithful = {form: each.seconds for form, each in measured.items() if each.change < LIMIT or form == first}
-    best = min(faithful, key=lambda form: faithful[form])
+    faithful = {each: m.seconds for each, m in measured.items() if m.change < LIMIT or each == first}
+    best = min(faithful, key=lambda each: faithful[each])
     return best if faithful[best] < GAIN * faithful[first] else first
 
 
@@ -62,18 +62,17 @@ def measure(
 
     Changes neither the distiller nor any random state.
     """
-    found = candidates(recipe, device)
-    forms = {form: [replace(teacher, form=form) for teacher in teachers] for form in found}
-    seconds = _seconds(forms, distiller, batches[0], recipe, device)
-    losses = {form: _losses(recipe, distiller, forms[form], batches, device, rank) for form in found}
+    variants = {each: [replace(t, precision=each) for t in teachers] for each in candidates(recipe, device)}
+    seconds = _seconds(variants, distiller, batches[0], recipe, device)
+    losses = [_losses(recipe, distiller, variant, batches, device, rank) for variant in variants.values()]
     # Losses are never negative; a loss of exactly 0 may not change at all.
-    changes = [((losses[f] - losses[found[0]]).abs() / losses[found[0]].abs().clamp_min(1e-12)).max() for f in found]
+    changes = [((loss - losses[0]).abs() / losses[0].abs().clamp_min(1e-12)).max() for loss in losses]
     worst = _worst(torch.stack([torch.tensor([s, c.item()]) for s, c in zip(seconds, changes, strict=True)]), device)
-    return {form: Measured(*row) for form, row in zip(found, worst.tolist(), strict=True)}
+    return {each: Measured(*row) for each, row in zip(variants, worst.tolist(), strict=True)}
 
 
 def _seconds(
-    forms: dict[TeacherPrecision, list["FrozenTeacher"]],
+    variants: dict[TeacherPrecision, list["FrozenTeacher"]],
     distiller: Distiller,
     batch: Batch,
     recipe: Recipe,
@@ -84,16 +83,16 @@ def _seconds(
     from raykd.teachers.precision import autocast
 
     context = autocast(recipe, device)
-    times: dict[TeacherPrecision, list[float]] = {form: [] for form in forms}
-    for turn in range(WARM + TURNS):
-        for form, teachers in forms.items():
+    times: dict[TeacherPrecision, list[float]] = {each: [] for each in variants}
+    for turn in range(WARM_UP + TURNS):
+        for each, teachers in variants.items():
             start = time.perf_counter()
             teacher_outputs(teachers, distiller.teacher_features, batch.images, context)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            if turn >= WARM:
-                times[form].append(time.perf_counter() - start)
-    return [statistics.median(each) for each in times.values()]
+            if turn >= WARM_UP:
+                times[each].append(time.perf_counter() - start)
+    return [statistics.median(values) for values in times.values()]
 
 
 def _losses(
@@ -109,7 +108,7 @@ def _losses(
     from raykd.teachers.precision import autocast
     from raykd.training.update.seeding import seed_step
 
-    context, found = autocast(recipe, device), []
+    context, losses = autocast(recipe, device), []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for batch in batches:
             outputs = teacher_outputs(teachers, distiller.teacher_features, batch.images, context)
@@ -119,8 +118,8 @@ def _losses(
                 student = copy.deepcopy(distiller, {id(t.network): t.network for t in teachers}).train()
                 with context():
                     step = student(batch, outputs, epoch)
-                found.append(torch.stack([term.detach().double() for term in step.terms.values()]).sum())
-    return torch.stack(found)
+                losses.append(torch.stack([term.detach().double() for term in step.terms.values()]).sum())
+    return torch.stack(losses)
 
 
 def _worst(values: Tensor, device: torch.device) -> Tensor:
@@ -131,7 +130,7 @@ def _worst(values: Tensor, device: torch.device) -> Tensor:
     return values.cpu()
 
 
-def described(chosen: TeacherPrecision, measured: dict[TeacherPrecision, Measured]) -> str:
+def describe(chosen: TeacherPrecision, measured: dict[TeacherPrecision, Measured]) -> str:
     """One line: the choice, and every candidate's measurements."""
-    rows = (f"{form} {1e3 * each.seconds:.1f} ms, loss changed by {each.change:.1e}" for form, each in measured.items())
+    rows = (f"{each} {1e3 * m.seconds:.1f} ms, loss changed by {m.change:.1e}" for each, m in measured.items())
     return f"teachers run in {chosen} ({'; '.join(rows)}; allowed below {LIMIT:g})"

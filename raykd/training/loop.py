@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raykd.contract import Distiller, Output, Step, global_sum
+from raykd.contract import Distiller, Output, Placement, Step, global_sum
 from raykd.recipe import Recipe
 from raykd.recipe.length import epoch_at, epoch_end, initial_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
@@ -20,7 +20,7 @@ from raykd.training.update.step import StepContext, update, wrap
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress, every `log_every` steps; values of this worker's last step."""
+    """Every `log_every` steps: the values of this worker's last step."""
 
     step: int
     steps: int
@@ -57,10 +57,8 @@ def fit(
     teachers: Sequence[FrozenTeacher],
     data: Any,
     evaluate: Callable[[Distiller], dict[str, Any]],
-    device: torch.device,
+    placement: Placement,
     save_due: Callable[[int], bool],
-    rank: int = 0,
-    world: int = 1,
     remote: Callable[[int], list[list[Output]]] | None = None,
 ) -> Generator[Event, None, None]:
     """Train from `state.step` to the end of the recipe; yields events.
@@ -68,14 +66,15 @@ def fit(
     data: a TrainLoader, whose `batches(start, stop)` gives this worker's part of each global batch.
     evaluate: returns the metrics of a distiller's networks, over all workers, as plain numbers.
     save_due: called after each step with the number of finished steps; True yields `Save`.
-    remote: returns the outputs of remote teachers for each part (see `split`) of a step's batch, on the CPU.
+    remote: returns the outputs of remote teachers for each part (see `split_batch`) of a step's batch, on the CPU.
     """
-    run = StepContext(recipe, state, wrap(recipe, state.distiller, device), teachers, data, device, rank, world, remote)
+    model = wrap(recipe, state.distiller, placement.device)
+    run = StepContext(recipe, state, model, teachers, data, placement, remote)
     while state.step < run.steps and not (recipe.patience and state.waited >= recipe.patience):
         stop = _interval_end(recipe, state.step, data.size)
         initialising = state.enter(state.step < initial_steps(recipe, data.size))
         yield from _interval(run, stop, save_due)
-        line = {"epoch": round(run.epoch(stop), 6), "step": stop, **state.meter.means(global_sum, device)}
+        line = {"epoch": round(run.epoch(stop), 6), "step": stop, **state.meter.means(global_sum, placement.device)}
         state.meter = Meter()
         if initialising:  # networks are not usable before their training
             yield Epoch(stop, run.epoch(stop), line | {"phase": "initialise"})

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output, Placement
 from raykd.recipe import Recipe
-from raykd.teachers.outputs import split, teacher_outputs
+from raykd.teachers.outputs import split_batch, teacher_outputs
 from raykd.training.setup import Experiment
 
 SPAN = 256  # steps whose sample order is computed at once: the order of a whole training would fill the memory
@@ -53,7 +53,7 @@ class TeacherReplica:
         if step != self._next:
             self._stream = self._batches(step)
         self._next = step + self.stride
-        parts = split(next(self._stream), self.parts)
+        parts = split_batch(next(self._stream), self.parts)
         return [
             [_pack(out) for out in teacher_outputs(self.teachers, self.features, p.images, self.context)] for p in parts
         ]

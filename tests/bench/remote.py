@@ -98,7 +98,7 @@ def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
         apart = stack.enter_context(closing(RemoteTeachers(job, recipe, 0, 1, features, steps, print)))
         apart.gather()
     state = new_state(recipe, distiller, CPU)
-    events = loop.fit(recipe, state, teachers, data, lambda d: {}, CPU, lambda step: True, remote=apart)
+    events = loop.fit(recipe, state, teachers, data, lambda d: {}, Placement(CPU, 1), lambda step: True, remote=apart)
     stack.callback(events.close)
     return lambda: _one_step(events, state)
 

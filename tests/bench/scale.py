@@ -72,7 +72,7 @@ def _bare(length: dict[str, float]) -> list[float]:
     loader = TrainLoader(recipe.data, ready, placement, batch_size=BATCH, seed=recipe.seed, channels_last=channels_last)
     with threads(1), closing(loader) as data:
         state = new_state(recipe, build_distiller(recipe, [], len(ready.classes), recipe.seed), CPU)
-        events = loop.fit(recipe, state, [], data, lambda distiller: {}, CPU, lambda step: False)
+        events = loop.fit(recipe, state, [], data, lambda distiller: {}, placement, lambda step: False)
         return _rates([event.line for event in events if isinstance(event, loop.Epoch)])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Distiller
+from raykd.contract import Batch, Distiller, Placement
 from raykd.method import MethodConfig
 from raykd.methods.aekd import AEKD
 from raykd.methods.aver_mkd import AverMKD
@@ -219,7 +219,7 @@ def ours(
     recipe = recipe_of(case)
     batch = Batch(images.contiguous(memory_format=torch.channels_last), labels, torch.arange(case.batch, device=DEVICE))
     state = new_state(recipe, distiller, DEVICE)
-    events = loop.fit(recipe, state, frozen, OneBatch(batch), lambda d: {}, DEVICE, lambda step: True)
+    events = loop.fit(recipe, state, frozen, OneBatch(batch), lambda d: {}, Placement(DEVICE, 1), lambda step: True)
 
     def step() -> None:
         while not isinstance(next(events), loop.Save):

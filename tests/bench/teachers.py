@@ -116,7 +116,7 @@ def original(teachers: list[Staged], images: torch.Tensor) -> Callable[[], None]
 
 
 def ours(teachers: list[Staged], images: torch.Tensor, form: TeacherPrecision) -> Callable[[], object]:
-    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, form=form) for t in teachers]
+    frozen = [FrozenTeacher(t.name, freeze(copy.deepcopy(t)), "", 0, precision=form) for t in teachers]
     images = images.contiguous(memory_format=torch.channels_last)
     context = lambda: torch.autocast(DEVICE.type, enabled=False)  # noqa: E731
     return lambda: teacher_outputs(frozen, (), images, context)

@@ -26,8 +26,8 @@ def test_a_step_is_measured_in_its_parts():
     assert found.images == recipe.batch_size // 2
     assert set(found.parts) == {"data", "teacher", "student", "backward", "optimizer"}
     assert min(found.loader, found.teachers, found.first, found.whole) > 0
-    assert list(found.forms) == ["the recipe's precision", "bfloat16"] and min(found.forms.values()) > 0
-    assert table(found, recipe, 2).row_count == 3 + len(found.parts) + len(found.forms) + 1
+    assert list(found.by_precision) == ["the recipe's precision", "bfloat16"] and min(found.by_precision.values()) > 0
+    assert table(found, recipe, 2).row_count == 3 + len(found.parts) + len(found.by_precision) + 1
 
 
 def test_a_run_shorter_than_the_measurement_is_measured():
@@ -61,10 +61,10 @@ def test_advice_names_only_what_the_recipe_has_not():
     assert advice(speed(), everything) == ["Bound by the students (90 % of a step): more --workers"]
     assert "--precision.channels-last" in advice(speed(), tiny.recipe(precision=Precision(channels_last=False)))[1]
     assert "loader" in advice(speed(loader=0.09), everything)[1]
-    taught = speed(teachers=0.06, forms={"the recipe's precision": 0.06, "bfloat16": 0.03})
+    taught = speed(teachers=0.06, by_precision={"the recipe's precision": 0.06, "bfloat16": 0.03})
     assert all(f"--teachers.{way}" in advice(taught, tiny.recipe())[0] for way in ("form", "placement", "cache"))
     assert "--teachers.form auto (in bfloat16 they take 0.50 of the time" in advice(taught, tiny.recipe())[0]
-    no_faster = replace(taught, forms={"the recipe's precision": 0.06, "bfloat16": 0.07})
+    no_faster = replace(taught, by_precision={"the recipe's precision": 0.06, "bfloat16": 0.07})
     assert "--teachers.form" not in advice(no_faster, tiny.recipe())[0]
     elsewhere = tiny.recipe(teachers=Teachers(sources=(), form="bfloat16", placement="remote"))
     assert "--teachers" not in advice(taught, elsewhere)[0]

@@ -149,8 +149,7 @@ def train(recipe: Recipe, teachers: list[FrozenTeacher]):
         distiller.train()
         return {"evaluation": {}, "measures": {}}
 
-    device = experiment.placement.device
-    for _ in loop.fit(experiment.recipe, state, cached, data, measure, device, lambda step: False):
+    for _ in loop.fit(experiment.recipe, state, cached, data, measure, experiment.placement, lambda step: False):
         pass
     writer.close()
     experiment.close()

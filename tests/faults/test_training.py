@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from raykd.contract import Placement
 from raykd.launch.cluster import failure
 from raykd.launch.cluster.status import WorkerStatus
 from raykd.launch.run_state import client as state_client
@@ -22,7 +23,7 @@ from tests.support import tiny_training as tiny
 def fit(recipe, state, spoil=lambda step: None):
     train, _ = tiny.data(recipe)
     try:
-        for event in loop.fit(recipe, state, (), train, lambda d: {"evaluation": {}}, tiny.CPU, lambda step: True):
+        for event in loop.fit(recipe, state, (), train, lambda d: {"evaluation": {}}, tiny.ALONE, lambda step: True):
             spoil(event.step)
     finally:
         train.close()
@@ -72,7 +73,7 @@ def test_a_gpu_skips_the_spoiled_update_without_waiting(tmp_path, optimizer):
                 yield type(batch)(*(tensor.to(device) for tensor in batch))
 
     with pytest.raises(NotFiniteError, match="step 3.*ce"):
-        list(loop.fit(recipe, state, (), OnGpu(), lambda d: {}, device, lambda step: False))
+        list(loop.fit(recipe, state, (), OnGpu(), lambda d: {}, Placement(device, 1), lambda step: False))
     train.close()
     assert all(torch.equal(p, kept[name]) for name, p in state.distiller.named_parameters())
     assert len(calls) == 5, "judged one step later"

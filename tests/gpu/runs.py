@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 
-from raykd.contract import Batch
+from raykd.contract import Batch, Placement
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.models.frozen.freeze import freeze
@@ -61,13 +61,15 @@ def running(name: str, device, form: TeacherPrecision = TeacherPrecision(), seed
     for k, each in enumerate(case.teachers):
         torch.manual_seed(100 + k)
         made = freeze(network(each))
-        teachers.append(FrozenTeacher(f"{each}-{k}", made, "", parameters(made), form=form))
+        teachers.append(FrozenTeacher(f"{each}-{k}", made, "", parameters(made), precision=form))
     distiller = build_distiller(recipe, teachers, CLASSES, recipe.seed)
     distiller.set_training_labels(torch.arange(SAMPLES) % CLASSES)
     for teacher in teachers:
         teacher.network.to(device)
     state = new_state(recipe, distiller, device)
-    run = StepContext(recipe, state, wrap(recipe, state.distiller, device), teachers, Data(device), device, 0, 1)
+    run = StepContext(
+        recipe, state, wrap(recipe, state.distiller, device), teachers, Data(device), Placement(device, 1)
+    )
     run.model.train()
     return run
 

@@ -16,7 +16,7 @@ from raykd.teachers.cache.row_files import Layout, RowFiles
 from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache
 from raykd.teachers.cache.write_behind import WriteBehind
 from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
-from raykd.teachers.outputs import moved
+from raykd.teachers.outputs import output_to_device
 from tests.gpu import runs
 
 NETWORKS = ["resnet56", "resnet8x4", "vgg13", "wrn_40_2", "shufflenetv1", "torchvision:resnet50"]
@@ -31,7 +31,7 @@ FORMS += [(TeacherPrecision("bfloat16"), 3e-2), (TeacherPrecision("float16"), 1e
 def teacher(name, device, form=TeacherPrecision()):
     torch.manual_seed(3)
     size = 64 if ":" in name else 32
-    return FrozenTeacher(name, freeze(create(name, 10, size)).to(device), "", 0, form=form)
+    return FrozenTeacher(name, freeze(create(name, 10, size)).to(device), "", 0, precision=form)
 
 
 @pytest.mark.parametrize(("form", "error"), FORMS, ids=lambda value: str(value))
@@ -96,7 +96,7 @@ def test_remote_outputs_come_back_as_they_were(device):
 
     taught = teacher("resnet8x4", device)
     output = taught.output(torch.randn(8, 3, 32, 32, device=device), (taught.network.last_stage,))
-    back = moved(unpack(_pack(output)), device)
+    back = output_to_device(unpack(_pack(output)), device)
     assert torch.equal(back.logits, output.logits)
     for name, feature in output.features.items():
         assert torch.equal(back.features[name], feature) and back.features[name].stride() == feature.stride()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from raykd.contract import Placement
 from raykd.recipe import SGD
 from tests.gpu import runs
 
@@ -27,9 +28,7 @@ def worker(rank, world, folder):
         wrap(made.recipe, made.state.distiller, device),
         made.teachers,
         made.data,
-        device,
-        rank,
-        world,
+        Placement(device, 1, rank, world),
     )
     run.model.eval()  # batch statistics are each worker's own
     for number in range(6):

@@ -75,7 +75,7 @@ def test_compiled_teachers_are_counted_one_by_one(monkeypatch):
             TeacherPrecision("bfloat16", "compiled"),
             TeacherPrecision("float16", "compiled"),
         ):
-            teacher = FrozenTeacher(name, network, "", 0, form=form)
+            teacher = FrozenTeacher(name, network, "", 0, precision=form)
             with torch.no_grad():
                 teacher.output(images, ())
     assert counters["frames"]["ok"] == 9 and not counters["unimplemented"]

@@ -8,7 +8,7 @@ from unittest import mock
 
 import torch
 
-from raykd.contract import Batch
+from raykd.contract import Batch, Placement
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.models.frozen.freeze import freeze
@@ -38,7 +38,7 @@ class Data:
 
 
 def frozen(network: Staged, form: TeacherPrecision = TeacherPrecision()) -> FrozenTeacher:
-    return FrozenTeacher(network.name, freeze(network), "", parameters(network), form=form)
+    return FrozenTeacher(network.name, freeze(network), "", parameters(network), precision=form)
 
 
 @contextlib.contextmanager
@@ -63,7 +63,7 @@ def running(
             teacher.network.to(CUDA)
         state = new_state(recipe, distiller, CUDA)
         state.step = step
-        run = StepContext(recipe, state, wrap(recipe, state.distiller, CUDA), teachers, Data(), CUDA, 0, 1)
+        run = StepContext(recipe, state, wrap(recipe, state.distiller, CUDA), teachers, Data(), Placement(CUDA, 1))
         run.model.train()
         yield run
 

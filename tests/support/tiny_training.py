@@ -29,6 +29,9 @@ def network(width: int = 8, dropout: float = 0.0, activation=nn.ReLU) -> Staged:
     return Staged(model, **sections, name="tiny", num_classes=10, image_size=32)
 
 
+ALONE = Placement(CPU, 1)
+
+
 def recipe(**changes):
     """Supervised training of the digits in small; float32, NCHW."""
     return dataclasses.replace(digits, **{"epochs": 1, "precision": Precision(channels_last=False), **changes})

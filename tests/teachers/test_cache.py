@@ -70,7 +70,7 @@ def train(chosen, taught=None, distiller_seed: int = 0):
     writer = WriteBehind(pytest.fail)
     teachers = attach_cache([taught], chosen, distiller.teacher_features, data, writer, lambda line: None)
     state = new_state(chosen, distiller, tiny.CPU)
-    list(loop.fit(chosen, state, teachers, data, lambda d: {}, tiny.CPU, lambda s: False))
+    list(loop.fit(chosen, state, teachers, data, lambda d: {}, tiny.ALONE, lambda s: False))
     data.close()
     writer.close()
     return state.distiller.state_dict(), len(calls)
@@ -234,7 +234,7 @@ def test_other_weights_or_data_or_contents_have_another_key():
             again, weights, chosen, stand_in(), {"what": "logits"}
         )
     assert key != key_of(
-        replace(taught, form=taught.form._replace(precision="bfloat16")), weights, chosen, stand_in(), {}
+        replace(taught, precision=taught.precision._replace(precision="bfloat16")), weights, chosen, stand_in(), {}
     )
 
 

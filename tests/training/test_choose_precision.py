@@ -28,7 +28,7 @@ PLAIN, HALF = TeacherPrecision(), TeacherPrecision("bfloat16")
 
 def teacher(form: TeacherPrecision = PLAIN) -> FrozenTeacher:
     torch.manual_seed(5)
-    return FrozenTeacher("tiny", tiny.network().eval().requires_grad_(False), "", 0, form=form)
+    return FrozenTeacher("tiny", tiny.network().eval().requires_grad_(False), "", 0, precision=form)
 
 
 def batch() -> Batch:
@@ -46,7 +46,7 @@ def test_a_lower_precision_gives_nearly_the_same_as_float32(name: str):
         exact, features = network.output(images, names)
         for outer in (torch.float32, torch.bfloat16):  # whatever the student is computed in
             with torch.autocast("cpu", outer, enabled=outer is not torch.float32):
-                logits, found = FrozenTeacher(name, network, "", 0, form=HALF).output(images, names)
+                logits, found = FrozenTeacher(name, network, "", 0, precision=HALF).output(images, names)
             assert {logits.dtype, *(f.dtype for f in found.values())} == {torch.float32} and set(found) == set(names)
             for one, other in ((exact, logits), *((features[n], found[n]) for n in names)):
                 assert 0 < (one - other).norm() / one.norm() < 0.03
@@ -135,7 +135,7 @@ def test_training_runs_the_chosen_form():
     weights = []
     for form in (PLAIN, HALF, HALF):
         state = new_state(recipe, tiny.distiller(recipe.method, [teacher().network]), tiny.CPU)
-        list(loop.fit(recipe, state, [teacher(form)], data, lambda d: {}, tiny.CPU, lambda s: False))
+        list(loop.fit(recipe, state, [teacher(form)], data, lambda d: {}, tiny.ALONE, lambda s: False))
         weights.append(torch.cat([p.detach().flatten() for p in state.distiller.parameters()]))
     data.close()
     assert torch.equal(weights[1], weights[2]) and not torch.equal(weights[0], weights[1])
@@ -150,7 +150,7 @@ def test_a_run_that_goes_on_keeps_its_choice(tmp_path, monkeypatch):
     monkeypatch.setattr(precision_choice, "measure", lambda *args: measured)
     args = (Folder(tmp_path), recipe, distiller, [taught], data, tiny.CPU, 0, said.append)
     assert precision_choice.choose_precision(*args) == HALF
-    assert said == [choose_precision.described(HALF, measured)] and "teachers run in bfloat16" in said[0]
+    assert said == [choose_precision.describe(HALF, measured)] and "teachers run in bfloat16" in said[0]
     assert json.loads((tmp_path / precision_choice.FILE).read_text())["precision"] == "bfloat16"
     measured[HALF] = Measured(2.0, 1e-5)  # today it would be another one
     assert precision_choice.choose_precision(*args) == HALF and len(said) == 1

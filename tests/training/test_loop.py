@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from raykd.contract import Batch
+from raykd.contract import Batch, Placement
 from raykd.methods.kd import KD
 from raykd.models.staged import parameters
 from raykd.recipe import SGD, AdamW, Cosine, Debug, Precision, Steps
 from raykd.recipe.length import total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.teachers.outputs import split
+from raykd.teachers.outputs import split_batch
 from raykd.training import loop
 from raykd.training.state import new_state
 from raykd.training.update import optim
@@ -26,7 +26,7 @@ def run(recipe, distiller=None, teachers=(), state=None, stop=None, save_due=lam
     train, test = tiny.data(recipe)
     state = state or new_state(recipe, distiller or tiny.distiller(), tiny.CPU)
     events, snapshots = [], {}
-    for event in loop.fit(recipe, state, teachers, train, lambda d: {"evaluation": {}}, tiny.CPU, save_due):
+    for event in loop.fit(recipe, state, teachers, train, lambda d: {"evaluation": {}}, tiny.ALONE, save_due):
         events.append(event)
         if isinstance(event, loop.Save):
             snapshots[event.step] = state.snapshot()
@@ -83,7 +83,7 @@ def test_steps_are_those_of_a_plain_loop_in_float64(channels_last):
     )
     train, _ = tiny.data(recipe)
     state = new_state(recipe, tiny.distiller(seed=3).double(), tiny.CPU)
-    arguments = recipe, state, (), InFloat64(train), lambda d: {}, tiny.CPU, lambda step: step == 9
+    arguments = recipe, state, (), InFloat64(train), lambda d: {}, tiny.ALONE, lambda step: step == 9
     next(event for event in loop.fit(*arguments) if isinstance(event, loop.Save))
     state = new_state(recipe, tiny.distiller(seed=4).double(), tiny.CPU)
     state.restore(reread(arguments[1].snapshot()))
@@ -180,7 +180,7 @@ def test_images_per_second_count_steps_alone_and_seconds_everything(monkeypatch)
 
     state = new_state(recipe, tiny.distiller(), tiny.CPU)
     clock[0] += 7  # of preparation
-    events = loop.fit(recipe, state, (), Slow(), evaluate, tiny.CPU, lambda step: False)
+    events = loop.fit(recipe, state, (), Slow(), evaluate, tiny.ALONE, lambda step: False)
     lines = [event.line for event in events if isinstance(event, loop.Epoch)]
     steps = np.diff([0, *(line["step"] for line in lines)])
     assert [line["images_per_second"] for line in lines] == [recipe.batch_size / 2] * 3
@@ -193,7 +193,7 @@ def test_ema_is_the_moving_average_of_the_weights():
     # AveragedModel starts as a copy of the weights after the first step.
     average, seen = None, lambda: state.distiller.student.model.fc.weight.detach().double().clone()
     train, _ = tiny.data(recipe)
-    for event in loop.fit(recipe, state, (), train, lambda d: {}, tiny.CPU, lambda s: False):
+    for event in loop.fit(recipe, state, (), train, lambda d: {}, tiny.ALONE, lambda s: False):
         if isinstance(event, loop.Progress):
             average = seen() if average is None else 0.8 * average + 0.2 * seen()
     train.close()
@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_leaves_what_reproduces_
     train, _ = tiny.data(recipe)
     expected = [batch for batch in train.batches(3, 4)][0]
     with pytest.raises(NotFiniteError, match="step 3.*ce is not finite"):
-        list(loop.fit(recipe, state, (), train, lambda d: {}, tiny.CPU, lambda s: False))
+        list(loop.fit(recipe, state, (), train, lambda d: {}, tiny.ALONE, lambda s: False))
     assert state.step == 3
     train.close()
     (dump,) = tmp_path.iterdir()
@@ -278,7 +278,7 @@ def worker(rank, world, folder, results):
     train, _ = tiny.data(recipe, rank, world)
     state = new_state(recipe, tiny.distiller(), tiny.CPU)
     for event in loop.fit(
-        recipe, state, (), train, lambda d: {}, tiny.CPU, lambda step: step == 20, rank=rank, world=world
+        recipe, state, (), train, lambda d: {}, Placement(tiny.CPU, 1, rank, world), lambda step: step == 20
     ):
         if isinstance(event, (loop.Save, loop.Epoch)):
             break
@@ -312,7 +312,7 @@ def normed_worker(rank, folder, reads_buffers):
         torch.save({name: value.clone() for name, value in evaluated.named_buffers()}, f"{folder}/{rank}.pt")
         return {}
 
-    list(loop.fit(recipe, state, (), train, evaluate, tiny.CPU, lambda step: False, rank=rank, world=2))
+    list(loop.fit(recipe, state, (), train, evaluate, Placement(tiny.CPU, 1, rank, 2), lambda step: False))
     torch.distributed.destroy_process_group()
 
 
@@ -333,7 +333,7 @@ def test_all_workers_evaluate_with_the_first_ones_batch_statistics(tmp_path):
 @pytest.mark.parametrize(("parts", "sizes"), [(1, [7]), (3, [3, 2, 2]), (9, [1] * 7)])
 def test_accumulation_splits_every_sample_once(parts, sizes):
     batch = Batch(torch.randn(7, 3, 2, 2), torch.arange(7), torch.arange(7))
-    found = list(split(batch, parts))
+    found = list(split_batch(batch, parts))
     assert [len(part.index) for part in found] == sizes
     assert torch.equal(torch.cat([part.index for part in found]), batch.index)
 
@@ -384,7 +384,7 @@ def test_a_run_ends_when_its_patience_does():
         return {"evaluation": {"student": {"top1": next(scores)}}}
 
     def ends(state):
-        events = loop.fit(recipe, state, (), train, evaluate, tiny.CPU, lambda step: False)
+        events = loop.fit(recipe, state, (), train, evaluate, tiny.ALONE, lambda step: False)
         return [event.epoch for event in events if isinstance(event, loop.Epoch)]
 
     assert len(ends(state)) == 5 and state.waited == 3

@@ -12,7 +12,7 @@ from raykd.models import create
 from raykd.models.config import Network
 from raykd.recipe import Precision, Pretrained, Teachers
 from raykd.teachers.load import load_teachers
-from raykd.teachers.outputs import split, teacher_outputs
+from raykd.teachers.outputs import split_batch, teacher_outputs
 from raykd.teachers.precision import autocast
 from raykd.training import teacher_replica as replica
 from tests.support import tiny_training as tiny
@@ -41,7 +41,7 @@ def expected(recipe, rank, world, start, stop):
     teachers, context = load_teachers(recipe.teachers, recipe.data, "0123456789", ()), autocast(recipe, tiny.CPU)
     batches = zip(range(start, stop), train.batches(start, stop), strict=True)
     return {
-        step: [teacher_outputs(teachers, FEATURES, p.images, context) for p in split(batch, 2)]
+        step: [teacher_outputs(teachers, FEATURES, p.images, context) for p in split_batch(batch, 2)]
         for step, batch in batches
     }
 

@@ -10,7 +10,7 @@ from raykd.contract import Distiller, global_sum
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
 from raykd.teachers.frozen_teacher import Launch, TeacherPrecision
-from raykd.training.choose_precision import choose, described, measure
+from raykd.training.choose_precision import choose, describe, measure
 
 if TYPE_CHECKING:
     from raykd.data.loader import TrainLoader
@@ -42,7 +42,7 @@ def choose_precision(
     if rank == 0:
         figures = [{**form._asdict(), **each._asdict()} for form, each in measured.items()]
         run.write(FILE, json.dumps({**chosen._asdict(), "measured": figures}, indent=1))
-        say(described(chosen, measured))
+        say(describe(chosen, measured))
     return chosen
 
 

@@ -161,10 +161,8 @@ class Worker:
         from raykd.training.loop import Epoch, fit
 
         due = recorder.save_due if recorder is not None else lambda step: False
-        at, data = self.placement, self.data
-        for event in fit(
-            self.recipe, self.state, self.teachers, data, self.evaluate, at.device, due, at.rank, at.world, self.remote
-        ):
+        data = self.data
+        for event in fit(self.recipe, self.state, self.teachers, data, self.evaluate, self.placement, due, self.remote):
             if recorder is not None:
                 recorder(event)
             if isinstance(event, Epoch) and "evaluation" in event.line:
@@ -200,7 +198,7 @@ class Worker:
             at.rank,
             self.notice,
         )
-        self.teachers = [replace(teacher, form=form) for teacher in self.teachers]
+        self.teachers = [replace(teacher, precision=form) for teacher in self.teachers]
 
     def _start_remote_teachers(self) -> None:
         """Start this worker's actors, which begin loading at once."""
@@ -233,7 +231,7 @@ class Worker:
 
         figures, at = self.measured.figures, self.placement
         measured = [teacher for teacher in self.teachers if teacher.name in figures]
-        teachers = [TeacherRecord(t.name, t.path, t.parameters, str(t.form), figures[t.name]) for t in measured]
+        teachers = [TeacherRecord(t.name, t.path, t.parameters, str(t.precision), figures[t.name]) for t in measured]
         setting = Setting(self.experiment.prepared.classes, teachers, self.measured.ensemble)
         about = Attempt(attempt, at.world, at.device, stamp.step if stamp else 0)
         return Recorder(self.job, self.recipe, about, setting, self.state.snapshot, self.client, self.notice)

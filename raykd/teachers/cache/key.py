@@ -39,7 +39,7 @@ def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, kept
     about |= {name: plain[name] for name in PIXELS + ORDER}
     about |= {"mixing": plain["mixing"], "batch_size": recipe.batch_size} if data.mixes else {}
     about |= {"weights": weights, "network": teacher.network.name, "own_size": teacher.network.native_size}
-    about |= {"form": str(teacher.form), "autocast": precision.autocast, "tf32": precision.tf32}
+    about |= {"form": str(teacher.precision), "autocast": precision.autocast, "tf32": precision.tf32}
     about |= {"channels_last": precision.channels_last}
     about |= {name: value for name, value in _built(teacher.network).items() if value}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())

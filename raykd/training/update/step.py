@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from raykd.contract import Batch, Distiller, Output, Step
+from raykd.contract import Batch, Distiller, Output, Placement, Step
 from raykd.losses import full_precision, total
 from raykd.recipe import Recipe
 from raykd.recipe.length import epoch_at, total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.teachers.outputs import moved, split, teacher_outputs
+from raykd.teachers.outputs import output_to_device, split_batch, teacher_outputs
 from raykd.teachers.precision import autocast
 from raykd.training.state import State
 from raykd.training.update import optim
@@ -51,23 +51,21 @@ def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Modul
 
 @dataclass
 class StepContext:
-    """What all steps of a run share on this worker."""
+    """Everything that the steps of a run use on this worker."""
 
     recipe: Recipe
     state: State
     model: nn.Module  # the wrapped distiller, see `wrap`
     teachers: Sequence[FrozenTeacher]
     data: Any  # a TrainLoader
-    device: torch.device
-    rank: int
-    world: int
+    placement: Placement
     remote: Callable[[int], list[list[Output]]] | None = None  # see `fit`
 
     def __post_init__(self) -> None:
         self.steps = total_steps(self.recipe, self.data.size)
-        self.context = autocast(self.recipe, self.device)
-        self.check = FiniteCheck(self.recipe, self.state, self.rank)
-        self.watch = Stopwatch(self.device)
+        self.context = autocast(self.recipe, self.placement.device)
+        self.check = FiniteCheck(self.recipe, self.state, self.placement.rank)
+        self.watch = Stopwatch(self.placement.device)
         self.reads_cache = any(teacher.cache is not None for teacher in self.teachers)
         self._classifier_trains = False
 
@@ -89,16 +87,16 @@ def update(run: StepContext, batch: Batch) -> tuple[Step, Tensor, float]:
     optimizer = state.active_optimizer
     for group in optimizer.param_groups:
         group["lr"] = rate
-    seed_step(recipe.seed, state.step, run.rank)
+    seed_step(recipe.seed, state.step, run.placement.rank)
     optimizer.zero_grad(set_to_none=True)
-    parts = list(split(batch, recipe.accumulate))
+    parts = list(split_batch(batch, recipe.accumulate))
     addresses = run.data.addresses(state.step, state.step + 1)[0] if run.reads_cache else None
     chunks = [None] * len(parts) if addresses is None else np.array_split(addresses, len(parts))
-    said = run.remote(state.step) if run.remote is not None else [None] * len(parts)
-    found = []
+    remote = run.remote(state.step) if run.remote is not None else [None] * len(parts)
+    steps = []
     for i, part in enumerate(parts):
         with _unsynced(run.model) if i < len(parts) - 1 else contextlib.nullcontext():
-            found.append((len(part.index), _backward(run, part, chunks[i], said[i])))
+            steps.append((len(part.index), _backward(run, part, chunks[i], remote[i])))
     norm = _clip(recipe, state)
     run.check.gradient(norm, batch)
     if norm.device.type == "cuda" and not state.scaler.is_enabled():
@@ -108,7 +106,7 @@ def update(run: StepContext, batch: Batch) -> tuple[Step, Tensor, float]:
     if state.ema is not None and not state.initialising:
         state.ema.update(state.distiller)
     run.watch.lap("optimizer")
-    return _mean(found), norm, rate
+    return _mean(steps), norm, rate
 
 
 def _unsynced(model: nn.Module) -> contextlib.AbstractContextManager[None]:
@@ -116,14 +114,17 @@ def _unsynced(model: nn.Module) -> contextlib.AbstractContextManager[None]:
     return model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
 
 
-def _backward(run: StepContext, part: Batch, addresses: np.ndarray | None, said: list[Output] | None) -> Step:
-    """Teachers, forward and backward pass of a part of the batch; accumulates gradients."""
+def _backward(run: StepContext, part: Batch, addresses: np.ndarray | None, remote: list[Output] | None) -> Step:
+    """Teachers, forward and backward pass of a part of the batch; accumulates gradients.
+
+    remote: outputs of remote teachers; None: run the teachers here, or read their caches at addresses [B].
+    """
     state = run.state
-    if said is None:
+    if remote is None:
         teachers = run.teachers if state.distiller.needs_teachers else []
         outputs = teacher_outputs(teachers, state.distiller.teacher_features, part.images, run.context, addresses)
     else:
-        outputs = [moved(output, run.device) for output in said]
+        outputs = [output_to_device(output, run.placement.device) for output in remote]
     run.watch.lap("teacher")
     with run.context():
         step: Step = run.model(part, outputs, run.epoch(state.step))
@@ -131,7 +132,7 @@ def _backward(run: StepContext, part: Batch, addresses: np.ndarray | None, said:
     run.check(terms.detach(), list(step.terms), part)
     run.watch.lap("student")
     # DDP averages over workers, so each worker's mean is weighted by its share of the global batch.
-    share = len(part.index) * run.world / run.recipe.batch_size
+    share = len(part.index) * run.placement.world / run.recipe.batch_size
     loss = terms.sum() if share == 1 else terms.sum() * share
     state.scaler.scale(loss).backward()
     run.watch.lap("backward")
@@ -152,13 +153,13 @@ def _clip(recipe: Recipe, state: State) -> Tensor:
     return norm
 
 
-def _mean(found: list[tuple[int, Step]]) -> Step:
+def _mean(steps: list[tuple[int, Step]]) -> Step:
     """One detached Step: the mean over the parts of an accumulated batch, weighted by their sizes."""
-    if len(found) == 1:
-        step = found[0][1]
+    if len(steps) == 1:
+        step = steps[0][1]
         return Step({k: v.detach() for k, v in step.terms.items()}, {k: v.detach() for k, v in step.notes.items()})
-    size = sum(n for n, _ in found)
-    first = found[0][1]
-    terms = {name: total(n / size * step.terms[name].detach() for n, step in found) for name in first.terms}
-    notes = {name: total(n / size * step.notes[name].detach() for n, step in found) for name in first.notes}
+    size = sum(n for n, _ in steps)
+    first = steps[0][1]
+    terms = {name: total(n / size * step.terms[name].detach() for n, step in steps) for name in first.terms}
+    notes = {name: total(n / size * step.notes[name].detach() for n, step in steps) for name in first.notes}
     return Step(terms, notes)
