@@ -1,4 +1,4 @@
-"""The optimizers that a recipe's own classes build: torch's fused ones, and Shampoo.
+"""The optimizers of recipes: torch's fused ones, and Shampoo.
 
-Called by raykd.recipe, when training builds its optimizer; imports nothing of raykd.
+Called by the optimizer classes of raykd.recipe; imports nothing of raykd.
 """

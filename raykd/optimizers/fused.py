@@ -1,4 +1,4 @@
-"""SGD and AdamW of torch, fused: one kernel a step, and a GPU skips a step whose gradient is not finite."""
+"""torch's fused SGD and AdamW: one kernel a step, and a GPU skips steps with a non-finite gradient."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Groups = list[dict[str, Any]]  # "params" and "weight_decay" of each
 
 
 def sgd(groups: Groups, rate: float, momentum: float, nesterov: bool) -> torch.optim.Optimizer:
-    """SGD whose velocities are there from the start: fused steps can't make one later, when a module joins in late."""
+    """SGD with velocities from the start, as fused steps can't add one later for a module that trains from then on."""
     optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
     if momentum:
         for group in optimizer.param_groups:
@@ -18,7 +18,7 @@ def sgd(groups: Groups, rate: float, momentum: float, nesterov: bool) -> torch.o
 
 
 def adamw(groups: Groups, rate: float, betas: tuple[float, float], constant_decay: bool) -> torch.optim.Optimizer:
-    """constant_decay: a step takes off the decay itself, whatever the rate is; else rate × decay, as torch does."""
+    """AdamW. constant_decay: a step subtracts the decay itself, whatever the rate; else rate × decay, as in torch."""
     if not constant_decay:
         return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
     groups = [group | {"weight_decay": 0.0, "constant_decay": group["weight_decay"]} for group in groups]

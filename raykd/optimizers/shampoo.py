@@ -10,24 +10,24 @@ OBJECTS = {"pre_conditioner": ("statistics", "pre_conditioners"), "graft": ("mom
 
 
 class Shampoo(ScalableShampoo):
-    """The library keeps objects in its state, which no checkpoint may hold: a state dictionary has their tensors."""
+    """The library's optimizer keeps objects in its state, which checkpoints may not contain: `state_dict` has tensors."""
 
     def state_dict(self) -> dict[str, Any]:
         plain: dict[str, Any] = super().state_dict()
-        state = {key: _taken_apart(entry) for key, entry in plain["state"].items()}
+        state = {key: _as_tensors(entry) for key, entry in plain["state"].items()}
         return plain | {"state": state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Raises KeyError or ValueError where the state is another optimizer's."""
         super().load_state_dict(state_dict | {"state": {}})
-        places = [p for group in self.param_groups for p in group["params"]]
+        parameters = [p for group in self.param_groups for p in group["params"]]
         for group in self.param_groups:
-            self._begin(group, [places[int(key)] for key in state_dict["state"]])
+            self._begin(group, [parameters[int(key)] for key in state_dict["state"]])
         for key, saved in state_dict["state"].items():
-            _put_back(self.state[places[int(key)]], saved)
+            _restore(self.state[parameters[int(key)]], saved)
 
     def _begin(self, group: dict[str, Any], started: list[Tensor]) -> None:
-        """Make the state of parameters that have had a gradient, as the library does at their first one."""
+        """Create the state of parameters that have had a gradient, as the library does at their first one."""
         known = {id(p) for p in started}
         mine = [p for p in group["params"] if id(p) in known]
         gradients = [p.grad for p in mine]
@@ -38,20 +38,20 @@ class Shampoo(ScalableShampoo):
             p.grad = gradient
 
 
-def _taken_apart(entry: dict[str, Any]) -> dict[str, Any]:
+def _as_tensors(entry: dict[str, Any]) -> dict[str, Any]:
     plain = {name: value for name, value in entry.items() if name not in OBJECTS}
     return plain | {f"{name}.{part}": getattr(entry[name], part) for name, parts in OBJECTS.items() for part in parts}
 
 
-def _put_back(entry: dict[str, Any], saved: dict[str, Any]) -> None:
-    """Fill a parameter's state, which lies where it belongs, with saved tensors."""
-    ours = _taken_apart(entry)
+def _restore(entry: dict[str, Any], saved: dict[str, Any]) -> None:
+    """Copy saved tensors into a parameter's state, which exists on its device."""
+    ours = _as_tensors(entry)
     if ours.keys() != saved.keys():
         raise ValueError("the optimizer's state is of another version of Shampoo")
     for name, value in ours.items():
         pairs = zip(value, saved[name], strict=True) if isinstance(value, list) else [(value, saved[name])]
-        for mine, theirs in pairs:
-            mine.copy_(theirs)
+        for tensor, stored in pairs:
+            tensor.copy_(stored)
 
 
 def shampoo(groups: list[dict[str, Any]], rate: float, momentum: float, preconditioning_every: int) -> Shampoo:

@@ -1,4 +1,4 @@
 """Frozen teachers: loading, matching of classes, one pass for each batch, and the cache of their outputs.
 
-Called by train and launch; never imports the loop.
+Called by training, launch and bench; never imports the loop.
 """

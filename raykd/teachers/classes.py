@@ -26,10 +26,10 @@ def positions_of(
     best: list[str] = wanted
     known: Sequence[str] = ()
     for naming in namings:
-        places = {name: i for i, name in enumerate(naming) if list(naming).count(name) == 1}
-        missing = [name for name in wanted if name not in places]
+        positions = {name: i for i, name in enumerate(naming) if list(naming).count(name) == 1}
+        missing = [name for name in wanted if name not in positions]
         if not missing:
-            return tuple(tuple(places[name] for name in group) for group in groups)
+            return tuple(tuple(positions[name] for name in group) for group in groups)
         if len(missing) < len(best) or not known:
             best, known = missing, naming
     close = get_close_matches(best[0], known, 1)
@@ -59,7 +59,7 @@ def expect_pairs(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> di
     return renamed
 
 
-def remark_on(positions: Sequence[Sequence[int]], count: int) -> str:
+def describe_match(positions: Sequence[Sequence[int]], count: int) -> str:
     """A remark on a match for the user; empty if the classes are identical."""
     rows = [row for group in positions for row in group]
     if len(rows) > len(positions):
@@ -69,7 +69,7 @@ def remark_on(positions: Sequence[Sequence[int]], count: int) -> str:
         return f"{len(rows)} of its {count} classes are the data's, the others are left out"
     if rows == list(range(count)):
         return ""
-    return "its classes stand in another order, and are put in the data's"
+    return "its classes are in another order, and are reordered as in the data"
 
 
 def _some(names: Sequence[str]) -> str:

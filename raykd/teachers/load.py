@@ -15,7 +15,7 @@ from raykd.models.weights.downloads import local
 from raykd.recipe import Pretrained, Run, Teachers, Train
 from raykd.runs.student import About, about_of, read_student
 from raykd.storage.folder import Folder
-from raykd.teachers.classes import expect_pairs, positions_of, remark_on
+from raykd.teachers.classes import describe_match, expect_pairs, positions_of
 from raykd.teachers.frozen_teacher import FrozenTeacher, recipe_precision
 
 
@@ -142,7 +142,7 @@ def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, tuple[str,
         positions = positions_of(network.name, origin.namings, classes, renamed)
         if positions != tuple((row,) for row in range(count)):
             select_classes(network, positions)
-        return remark_on(positions, count)
+        return describe_match(positions, count)
     if count != len(classes):
         raise UserError(f"teachers: {network.name} has {count} outputs without names: name them in `classes`")
     return f"{origin.path} names no classes: they are taken to be the data's, in its order; `classes` says otherwise"
