@@ -10,7 +10,7 @@ OBJECTS = {"pre_conditioner": ("statistics", "pre_conditioners"), "graft": ("mom
 
 
 class Shampoo(ScalableShampoo):
-    """The library's optimizer keeps objects in its state, which checkpoints may not contain: `state_dict` has tensors."""
+    """The library keeps objects in its state, which checkpoints may not contain; `state_dict` has their tensors."""
 
     def state_dict(self) -> dict[str, Any]:
         plain: dict[str, Any] = super().state_dict()
