@@ -54,7 +54,8 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
         experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, device)
         batch = next(experiment.train_data.batches(0, 1))
         loader = median_time(_reader(experiment.train_data, experiment.steps), seconds, device)
-        by_precision, teachers = {}, 0.0
+        by_precision: dict[str, float] = {}
+        teachers = 0.0
         if experiment.teachers:
             distiller = experiment.distiller.to(device)
             measured = measure_precisions(recipe, distiller, experiment.teachers, [batch], device)
