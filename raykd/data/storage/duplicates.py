@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from raykd.data.storage.beton import Written
+from raykd.data.storage.beton import WrittenSplit
 
 
-def remarks(train: Written, test: Written) -> Iterator[str]:
+def remarks(train: WrittenSplit, test: WrittenSplit) -> Iterator[str]:
     """A line for the user where test images are training images as well, and where one image has two labels."""
     again = int(np.isin(_digests(test), _digests(train)).sum())
     if again:
@@ -21,5 +21,5 @@ def remarks(train: Written, test: Written) -> Iterator[str]:
             yield f"{int((classes > 1).sum()):,} {split} images are there more than once, with different labels"
 
 
-def _digests(written: Written) -> np.ndarray:
+def _digests(written: WrittenSplit) -> np.ndarray:
     return np.asarray(written.digests, np.uint64)
