@@ -68,13 +68,11 @@ class Decode(SimpleRGBImageDecoder):
         header, pipeline, index = self.header, self.pipeline, tags & INDEX_MASK
         keys = order.keys(pipeline.seed, tags >> PASS_SHIFT, index)
         edges, flips = boxes(pipeline.geometry, keys, header.shapes[index])
-        stored = self.threads, file, memory, offsets, header.sizes[index], header.shapes[index]
+        stored = kernels.Stored(file, memory, offsets, header.sizes[index], header.shapes[index], header.jpeg[index])
         geometry = pipeline.geometry
-        how = edges, flips, geometry.fill, geometry.resamples, geometry.crops_first, out, status
-        if header.jpeg.any():
-            kernels.jpeg_batch(*stored, header.jpeg[index], *how)
-        else:
-            kernels.raw_batch(*stored, *how)
+        crops = kernels.Crops(edges, flips, geometry.fill, geometry.resamples, geometry.crops_first)
+        read = kernels.jpeg_batch if header.jpeg.any() else kernels.raw_batch
+        read(self.threads, stored, crops, out, status)
         if pipeline.colour_steps:
             from raykd.data.ffcv.colour_kernels import recolour
 

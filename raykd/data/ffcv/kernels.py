@@ -4,6 +4,8 @@ numba's cache watches this file alone, so everything that the kernel calls stand
 machine, not once per process. Arithmetic is strict (no fastmath), so that other machines get the same pixels.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, prange
@@ -24,6 +26,56 @@ from raykd.data.ffcv.libjpeg import (
 OK, CORRUPT, OTHER_SIZE, CUT_OFF, NO_MEMORY = range(5)  # the status of an image
 LIMIT_SCANS = 32768  # libjpeg-turbo's flag: a progressive JPEG of more than 500 scans is damaged
 _STRICT = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+class Stored(NamedTuple):
+    """A batch's images as they are stored: image i is `sizes[i]` bytes at `offsets[i]`."""
+
+    file: int  # an open file's descriptor, or −1: they are in memory
+    memory: np.ndarray  # uint8
+    offsets: np.ndarray  # [B] int64
+    sizes: np.ndarray  # [B] int64, bytes
+    shapes: np.ndarray  # [B, 2] int64, height and width
+    jpeg: np.ndarray  # [B] bool; False: pixels
+
+
+class Crops(NamedTuple):
+    """The box of each image that becomes the output, and how; see `Crop`."""
+
+    boxes: np.ndarray  # [B, 4] float64: top, left, height, width in source pixels
+    flips: np.ndarray  # [B] bool
+    fill: int
+    resample: bool
+    inner: bool
+
+
+class Crop(NamedTuple):
+    """One image's box [4] and flip."""
+
+    box: np.ndarray
+    flip: bool
+    fill: int  # level around the image, where it is not resampled
+    resample: bool  # resize the box by the antialiased linear filter; else copy it, one pixel for one
+    inner: bool  # pixels outside the box don't count, as if they had been cut away first
+
+
+class Frame(NamedTuple):
+    """Positions in a JPEG, and its sampling; all zero for what the partial decoder doesn't take."""
+
+    size: int  # where height and width are
+    scan: int  # where the entropy-coded data start
+    interval: int  # MCUs between restart markers, or 0
+    down: int  # luma samples for a chroma sample, vertically and horizontally
+    across: int
+
+
+class Buffers(NamedTuple):
+    """Scratch memory of one thread. Its caller holds it: C code gets only the addresses."""
+
+    pixels: np.ndarray  # uint8, for decoded images
+    part: np.ndarray  # uint8, for a JPEG of some of the rows
+    planes: np.ndarray  # [3] addresses
+    strides: np.ndarray  # [3] bytes
 
 
 @njit(**_STRICT)
@@ -83,9 +135,12 @@ def squeeze(flat, stride, rows, y, begin, line):
 
 
 @njit(**_STRICT)
-def columns_of(start, length, size, limit, shrink, inner, flip, channels):
-    """How `widen` brings a line to `size`, mirrored where flip: first sample and count of what a line holds, and
-    of each output pixel the offset of its first sample in the line, in bytes, and its weights, as many for all."""
+def column_taps(start, length, size, limit, shrink, inner, flip, channels):
+    """How `widen` resizes a line to `size`, mirrored where flip.
+
+    First sample of a line and their number; and of each output pixel the offset in bytes of its first sample in the
+    line, [size], and its weights, [size, most].
+    """
     first, count, weights = axis(start, length, size, limit, shrink, inner)
     begin, extent, most = first[0], first[-1] + count[-1] - first[0], count.max()
     offsets, packed = np.empty(size, np.uintp), np.zeros((size, most), np.float32)
@@ -97,8 +152,8 @@ def columns_of(start, length, size, limit, shrink, inner, flip, channels):
 
 
 @njit(**_STRICT)
-def room(columns, channels):
-    """A line of floats for `widen`, and zeros after it: pixels of fewer weights than others read on into them."""
+def empty_line(columns, channels):
+    """A line of floats for `widen`, and zeros after it, which pixels with fewer weights than others read too."""
     return np.zeros((columns[1] + columns[3].shape[1] + 4) * channels, np.float32)
 
 
@@ -176,15 +231,13 @@ def to_rgb(luma, chroma, out):
 
 
 @njit(**_STRICT)
-def resize_pixels(image, box, inner, flip, out):
-    """out = the box of an RGB image [H, W, 3], resized; inner: pixels outside the box don't count."""
-    size, (height, width, _) = out.shape[0], image.shape
-    rows, columns = (
-        axis(box[0], box[2], size, height, 1, inner),
-        columns_of(box[1], box[3], size, width, 1, inner, flip, 3),
-    )
+def resize_pixels(image, crop, out):
+    """out = the crop of an RGB image [H, W, 3], resized."""
+    size, box, (height, width, _) = out.shape[0], crop.box, image.shape
+    rows = axis(box[0], box[2], size, height, 1, crop.inner)
+    columns = column_taps(box[1], box[3], size, width, 1, crop.inner, crop.flip, 3)
     begin, extent = columns[0] * 3, columns[1] * 3
-    line, row, flat = room(columns, 3), np.empty(3 * size + 4, np.float32), image.reshape(-1)
+    line, row, flat = empty_line(columns, 3), np.empty(3 * size + 4, np.float32), image.reshape(-1)
     for y in range(size):
         squeeze(flat, width * 3, rows, y, begin, line[:extent])
         widen(line, columns, 3, row)
@@ -192,18 +245,18 @@ def resize_pixels(image, box, inner, flip, out):
 
 
 @njit(**_STRICT)
-def resize_planes(luma, blue, red, box, down, across, inner, flip, out):
-    """As resize_pixels, from YCbCr planes [h, w]; a chroma sample stands for down × across luma samples.
+def resize_planes(luma, blue, red, frame, crop, out):
+    """As resize_pixels, from YCbCr planes [h, w] of a frame's sampling.
 
     Resizing is linear and so is the change of colours: the result differs from decoding to RGB first only by rounding,
     and by how chroma is brought to full size (here by the same filter, there by libjpeg's own).
     """
-    size = out.shape[0]
+    size, box, inner, flip = out.shape[0], crop.box, crop.inner, crop.flip
     rows = axis(box[0], box[2], size, luma.shape[0], 1, inner)
-    columns = columns_of(box[1], box[3], size, luma.shape[1], 1, inner, flip, 1)
-    rows_c = axis(box[0], box[2], size, blue.shape[0], down, inner)
-    columns_c = columns_of(box[1], box[3], size, blue.shape[1], across, inner, flip, 2)
-    line, line_c = room(columns, 1), room(columns_c, 2)
+    columns = column_taps(box[1], box[3], size, luma.shape[1], 1, inner, flip, 1)
+    rows_c = axis(box[0], box[2], size, blue.shape[0], frame.down, inner)
+    columns_c = column_taps(box[1], box[3], size, blue.shape[1], frame.across, inner, flip, 2)
+    line, line_c = empty_line(columns, 1), empty_line(columns_c, 2)
     b, r = np.empty(columns_c[1], np.float32), np.empty(columns_c[1], np.float32)
     row, row_c = np.empty(size + 4, np.float32), np.empty(2 * size + 4, np.float32)
     for y in range(size):
@@ -225,10 +278,9 @@ def word(data, at):
 
 @njit(**_STRICT)
 def parse(data):
-    """Where a JPEG keeps its height, where its scan starts, MCUs between restarts, MCU height and width in blocks.
+    """A JPEG's `Frame`; zeros for anything but plain segments with one baseline frame of Y, Cb, Cr in one scan.
 
-    All zero for what the partial decoder doesn't take: anything but plain segments with one baseline frame of Y, Cb, Cr
-    in one scan. Stricter than libjpeg, so that both find the same frame. Nothing is read beyond data.
+    Stricter than libjpeg, so that both find the same frame. Nothing is read beyond data.
     """
     at, frame, interval, down, across = 2, 0, 0, 0, 0
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -238,7 +290,7 @@ def parse(data):
             break
         if marker == 0xDA:
             if frame and length == 12 and data[at + 4] == 3:
-                return frame, end, interval, down, across
+                return Frame(np.int64(frame), end, np.int64(interval), np.int64(down), np.int64(across))
             break
         if marker == 0xC0:
             if frame or length != 17 or data[at + 9] != 3 or data[at + 14] != 0x11 or data[at + 17] != 0x11:
@@ -253,7 +305,7 @@ def parse(data):
         elif not (marker == 0xC4 or marker == 0xDB or marker == 0xFE or 0xE0 <= marker <= 0xED or marker == 0xEF):
             break  # another kind of frame, Adobe's segment (other colours), or what has no length
         at = end
-    return 0, 0, 0, 0, 0
+    return Frame(0, 0, 0, 0, 0)
 
 
 @njit(**_STRICT)
@@ -265,10 +317,10 @@ def restart(data, at, first, count):
         while marker == 0 or marker == 0xFF:  # a stuffed byte or filling, not a marker
             if at + 1 >= len(data):
                 return -1
-            found = find_byte(base + np.uintp(at), np.int32(0xFF), np.uint64(len(data) - 1 - at))
-            if found == 0:
+            address = find_byte(base + np.uintp(at), np.int32(0xFF), np.uint64(len(data) - 1 - at))
+            if address == 0:
                 return -1
-            at = np.int64(found - base) + 1
+            at = np.int64(address - base) + 1
             marker = data[at]
         if marker != 0xD0 | (number & 7):
             return -1
@@ -277,14 +329,14 @@ def restart(data, at, first, count):
 
 
 @njit(**_STRICT)
-def crop_rows(data, frame, scan, first, last, height, buffer):
+def copy_rows(data, frame, first, last, height, buffer):
     """A JPEG of the restart intervals first … last − 1 of data, `height` pixels high; its length, −1 where damaged."""
-    begin = restart(data, scan, 0, first)
+    begin = restart(data, frame.scan, 0, first)
     if begin < 0:
         return -1
-    buffer[:scan] = data[:scan]
-    buffer[frame], buffer[frame + 1] = np.uint8(height >> 8), np.uint8(height & 255)
-    length = scan
+    buffer[: frame.scan] = data[: frame.scan]
+    buffer[frame.size], buffer[frame.size + 1] = np.uint8(height >> 8), np.uint8(height & 255)
+    length = frame.scan
     for interval in range(last - first):
         end = restart(data, begin, first + interval, 1)
         final = end < 0
@@ -314,59 +366,80 @@ def shrinkage(box, size):
 
 
 @njit(**_STRICT)
-def resize_jpeg(decoder, data, height, width, box, inner, flip, buffers, out):
+def select_rows(data, frame, shape, crop, size, part):
+    """A JPEG with the rows that the crop to `size` needs: its address and length, its first row and its height.
+
+    It is data itself where that has no restart marker at the end of rows; the length is −1 where data are damaged.
+    """
+    height, width = shape
+    mcus = -(-width // (8 * frame.across))
+    if frame.interval == 0 or frame.interval % mcus != 0:
+        return np.uintp(data.ctypes.data), len(data), 0, height
+    top, extent = crop.box[0], crop.box[2]
+    unit = frame.interval // mcus * 8 * frame.down
+    margin = 0.0 if crop.inner else max(extent / size, 2.0) + 2.0 * shrinkage(crop.box, size)
+    first = int(max(top - margin, 0.0)) // unit
+    last = int(-(-min(top + extent + margin, float(height)) // unit))
+    rows = min(last * unit, height) - first * unit
+    return np.uintp(part.ctypes.data), copy_rows(data, frame, first, last, rows, part), first * unit, rows
+
+
+@njit(**_STRICT)
+def decode_planes(decoder, address, length, frame, height, width, buffers):
+    """A JPEG decoded to height × width: whether that failed, and its planes of Y, Cb and Cr."""
+    pixels, (rows, columns) = buffers.pixels, (-(-height // frame.down), -(-width // frame.across))
+    luma_size, chroma_size = rows * frame.down * columns * frame.across, rows * columns
+    planes, strides = buffers.planes, buffers.strides
+    planes[0] = np.uintp(pixels.ctypes.data)
+    planes[1], planes[2] = planes[0] + np.uintp(luma_size), planes[0] + np.uintp(luma_size + chroma_size)
+    strides[0], strides[1], strides[2] = columns * frame.across, columns, columns
+    failed = decompress_planes(
+        decoder, address, np.uint64(length), np.uintp(planes.ctypes.data), np.int32(width),
+        np.uintp(strides.ctypes.data), np.int32(height), np.int32(0),
+    )  # fmt: skip
+    luma = pixels[:luma_size].reshape(rows * frame.down, columns * frame.across)[:height]
+    blue = pixels[luma_size : luma_size + chroma_size].reshape(rows, columns)
+    red = pixels[luma_size + chroma_size : luma_size + 2 * chroma_size].reshape(rows, columns)
+    return failed, luma, blue, red
+
+
+@njit(**_STRICT)
+def resize_jpeg(decoder, data, shape, crop, buffers, out):
     """As resize_pixels, from a JPEG: decodes only the rows that the box needs, shrunk where it is much larger than out.
 
     Returns OK or CORRUPT, or −1 for a JPEG that has to be decoded whole.
     """
-    scratch, part, planes, strides = buffers  # held by the caller: C code gets only their addresses
-    frame, scan, interval, down, across = parse(data)
-    factor, size = shrinkage(box, out.shape[0]), out.shape[0]
-    if not 1 <= down <= 2 or not 1 <= across <= 2 or word(data, frame) != height or word(data, frame + 2) != width:
+    frame, (height, width) = parse(data), shape
+    if not 1 <= frame.down <= 2 or not 1 <= frame.across <= 2:
         return -1
-    mcus, top, length = -(-width // (8 * across)), 0, len(data)
-    address = np.uintp(data.ctypes.data)
-    if interval and interval % mcus == 0:
-        unit, margin = interval // mcus * 8 * down, 0.0 if inner else max(box[2] / size, 2.0) + 2.0 * factor
-        first = int(max(box[0] - margin, 0.0)) // unit
-        last = int(-(-min(box[0] + box[2] + margin, float(height)) // unit))
-        top = first * unit
-        height = min(last * unit, height) - top
-        length = crop_rows(data, frame, scan, first, last, height, part)
-        if length < 0:
-            return CORRUPT
-        address = np.uintp(part.ctypes.data)
-    tall, wide = -(-height // factor), -(-width // factor)
-    tall_c, wide_c = -(-tall // down), -(-wide // across)
-    luma_size, chroma_size = tall_c * down * wide_c * across, tall_c * wide_c
-    planes[0] = np.uintp(scratch.ctypes.data)
-    planes[1], planes[2] = planes[0] + np.uintp(luma_size), planes[0] + np.uintp(luma_size + chroma_size)
-    strides[0], strides[1], strides[2] = wide_c * across, wide_c, wide_c
-    failed = decompress_planes(
-        decoder, address, np.uint64(length), np.uintp(planes.ctypes.data), np.int32(wide),
-        np.uintp(strides.ctypes.data), np.int32(tall), np.int32(0),
-    )  # fmt: skip
+    if word(data, frame.size) != height or word(data, frame.size + 2) != width:
+        return -1
+    factor = shrinkage(crop.box, out.shape[0])
+    address, length, top, rows = select_rows(data, frame, shape, crop, out.shape[0], buffers.part)
+    if length < 0:
+        return CORRUPT
+    failed, luma, blue, red = decode_planes(
+        decoder, address, length, frame, -(-rows // factor), -(-width // factor), buffers
+    )
     if failed:
         return CORRUPT
-    local = np.empty(4, np.float64)
-    local[0], local[1], local[2], local[3] = box[0] - top, box[1], box[2], box[3]
-    local /= factor
-    luma = scratch[:luma_size].reshape(tall_c * down, wide_c * across)[:tall]
-    blue = scratch[luma_size : luma_size + chroma_size].reshape(tall_c, wide_c)
-    red = scratch[luma_size + chroma_size : luma_size + 2 * chroma_size].reshape(tall_c, wide_c)
-    resize_planes(luma, blue, red, local, down, across, inner, flip, out)
+    box = crop.box.copy()
+    box[0] -= top
+    box /= factor
+    resize_planes(luma, blue, red, frame, Crop(box, crop.flip, crop.fill, crop.resample, crop.inner), out)
     return OK
 
 
 @njit(**_STRICT)
-def decode_whole(decoder, data, height, width, scratch):
-    """A JPEG as RGB [height, width, 3] in scratch, and the status of that."""
+def decode_whole(decoder, data, shape, scratch):
+    """A JPEG as RGB [height, width, 3] in scratch, and its status."""
+    height, width = shape
     pixels, address, length = np.uintp(scratch.ctypes.data), np.uintp(data.ctypes.data), np.uint64(len(data))
-    image, shape = scratch[: height * width * 3].reshape(height, width, 3), np.zeros(4, np.int32)
-    out = np.uintp(shape.ctypes.data)
+    image, found = scratch[: height * width * 3].reshape(height, width, 3), np.zeros(4, np.int32)
+    out = np.uintp(found.ctypes.data)
     if read_header(decoder, address, length, out, out + np.uintp(4), out + np.uintp(8), out + np.uintp(12)):
         return image, CORRUPT
-    if shape[0] != width or shape[1] != height:  # libjpeg would shrink it to fit, or leave the rest as it was
+    if found[0] != width or found[1] != height:  # libjpeg would shrink it to fit, or leave the rest as it was
         return image, OTHER_SIZE
     failed = decompress(
         decoder, address, length, pixels, np.int32(width), np.int32(0), np.int32(height), np.int32(0),
@@ -376,39 +449,40 @@ def decode_whole(decoder, data, height, width, scratch):
 
 
 @njit(**_STRICT)
-def place(image, box, flip, fill, resample, inner, out):
-    """The box of a decoded image, brought to out's size."""
-    if resample:
-        resize_pixels(image, box, inner, flip, out)
+def cut(image, crop, out):
+    """out = the crop of a decoded image [H, W, 3]."""
+    if crop.resample:
+        resize_pixels(image, crop, out)
     else:
-        copy_box(image, box, fill, flip, out)
+        copy_box(image, crop.box, crop.fill, crop.flip, out)
 
 
 @njit(**_STRICT)
-def read_raw(data, height, width, box, flip, fill, resample, inner, out):
+def read_raw(data, shape, crop, out):
     """One image that is stored as pixels; OK or CORRUPT."""
+    height, width = shape
     if len(data) != height * width * 3:
         return CORRUPT
-    place(data.reshape(height, width, 3), box, flip, fill, resample, inner, out)
+    cut(data.reshape(height, width, 3), crop, out)
     return OK
 
 
 @njit(**_STRICT)
-def read_jpeg(decoder, data, height, width, box, flip, fill, resample, inner, buffers, out):
+def read_jpeg(decoder, data, shape, crop, buffers, out):
     """One image that is stored as JPEG; its status."""
-    if resample:
-        status = resize_jpeg(decoder, data, height, width, box, inner, flip, buffers, out)
+    if crop.resample:
+        status = resize_jpeg(decoder, data, shape, crop, buffers, out)
         if status >= 0:
             return status
-    image, status = decode_whole(decoder, data, height, width, buffers[0])
+    image, status = decode_whole(decoder, data, shape, buffers.pixels)
     if status == OK:
-        place(image, box, flip, fill, resample, inner, out)
+        cut(image, crop, out)
     return status
 
 
 @njit(**_STRICT)
-def room_for(size, buffer):
-    """The buffer, or a larger one where it is too small; one of nothing where there is no memory for that."""
+def enlarge(buffer, size):
+    """The buffer, or a larger one where it is too small; an empty one where memory is short."""
     if len(buffer) >= size:
         return buffer
     try:
@@ -418,77 +492,72 @@ def room_for(size, buffer):
 
 
 @njit(**_STRICT)
-def fetch(file, memory, offset, size, buffer):
-    """The bytes of an image, and their status: from an open file by way of the buffer, else as they lie in memory.
+def fetch(stored, i, buffer):
+    """The bytes of image i, and their status: from the open file by way of the buffer, else as they lie in memory.
 
     Files are read, not mapped: a mapped one that is truncated meanwhile would end the process (SIGBUS).
     """
-    if file < 0:
-        return memory[offset : offset + size], OK
+    size, offset = stored.sizes[i], stored.offsets[i]
+    if stored.file < 0:
+        return stored.memory[offset : offset + size], OK
     if len(buffer) < size:
         return buffer, NO_MEMORY
-    count = read_at(np.int32(file), np.uintp(buffer.ctypes.data), np.uint64(size), np.int64(offset))
+    count = read_at(np.int32(stored.file), np.uintp(buffer.ctypes.data), np.uint64(size), np.int64(offset))
     return buffer[:size], OK if count == size else CUT_OFF
 
 
 @njit(**_STRICT)
-def read_rows(
-    first, last, file, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status
-):
+def crop_of(crops, i):
+    """Image i's crop."""
+    return Crop(crops.boxes[i], crops.flips[i], crops.fill, crops.resample, crops.inner)
+
+
+@njit(**_STRICT)
+def read_rows(first, last, stored, crops, out, status):
     """Rows first … last − 1 of a batch that has JPEGs, on one thread."""
-    decoder, stored = init_decompress(), np.empty(0, np.uint8)
-    scratch, part = np.empty(0, np.uint8), np.empty(0, np.uint8)
+    decoder, buffer = init_decompress(), np.empty(0, np.uint8)
+    pixels, part = np.empty(0, np.uint8), np.empty(0, np.uint8)
     planes, strides = np.empty(3, np.uintp), np.empty(3, np.int32)
     for i in range(first, last):
-        height, width, how = shapes[i, 0], shapes[i, 1], (boxes[i], flips[i], fill, resample, inner)
-        stored = room_for(sizes[i], stored) if file >= 0 else stored
-        data, status[i] = fetch(file, memory, offsets[i], sizes[i], stored)
+        height, width, crop = stored.shapes[i, 0], stored.shapes[i, 1], crop_of(crops, i)
+        buffer = enlarge(buffer, stored.sizes[i]) if stored.file >= 0 else buffer
+        data, status[i] = fetch(stored, i, buffer)
         if status[i] != OK:
             continue
-        if not jpeg[i]:
-            status[i] = read_raw(data, height, width, *how, out[i])
+        if not stored.jpeg[i]:
+            status[i] = read_raw(data, (height, width), crop, out[i])
             continue
-        scratch, part = room_for((height + 1) * (width + 1) * 3, scratch), room_for(sizes[i] + 2, part)
-        if len(scratch) == 0 or len(part) == 0:
+        pixels, part = enlarge(pixels, (height + 1) * (width + 1) * 3), enlarge(part, stored.sizes[i] + 2)
+        if len(pixels) == 0 or len(part) == 0:
             status[i] = NO_MEMORY
             continue
-        status[i] = read_jpeg(decoder, data, height, width, *how, (scratch, part, planes, strides), out[i])
+        buffers = Buffers(pixels, part, planes, strides)
+        status[i] = read_jpeg(decoder, data, (height, width), crop, buffers, out[i])
     destroy(decoder)
 
 
 @njit(**_STRICT)
-def read_raw_rows(first, last, file, memory, offsets, sizes, shapes, boxes, flips, fill, resample, inner, out, status):
+def read_raw_rows(first, last, stored, crops, out, status):
     """As read_rows, where no image is a JPEG."""
-    stored = np.empty(0, np.uint8)
+    buffer = np.empty(0, np.uint8)
     for i in range(first, last):
-        stored = room_for(sizes[i], stored) if file >= 0 else stored
-        data, status[i] = fetch(file, memory, offsets[i], sizes[i], stored)
+        buffer = enlarge(buffer, stored.sizes[i]) if stored.file >= 0 else buffer
+        data, status[i] = fetch(stored, i, buffer)
         if status[i] == OK:
-            status[i] = read_raw(data, shapes[i, 0], shapes[i, 1], boxes[i], flips[i], fill, resample, inner, out[i])
+            status[i] = read_raw(data, (stored.shapes[i, 0], stored.shapes[i, 1]), crop_of(crops, i), out[i])
 
 
 @njit(parallel=True, **_STRICT)
-def raw_batch(threads, file, memory, offsets, sizes, shapes, boxes, flips, fill, resample, inner, out, status):
+def raw_batch(threads, stored, crops, out, status):
     """As jpeg_batch, where no image is a JPEG: the quicker to compile."""
-    rows = len(offsets)
+    rows = len(status)
     for t in prange(threads):
-        first, last = t * rows // threads, (t + 1) * rows // threads
-        read_raw_rows(
-            first, last, file, memory, offsets, sizes, shapes, boxes, flips, fill, resample, inner, out, status
-        )
+        read_raw_rows(t * rows // threads, (t + 1) * rows // threads, stored, crops, out, status)
 
 
 @njit(parallel=True, **_STRICT)
-def jpeg_batch(threads, file, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status):
-    """A batch, to out [B, S, S, 3] and status [B].
-
-    Image i is the sizes[i] bytes at offsets[i] of the open file, or of memory where file is −1; height and width are
-    shapes[i], and it is a JPEG or raw. Its box becomes the output, by the antialiased linear filter where `resample`,
-    else copied with `fill` around; see resize_pixels for `inner`.
-    """
-    rows = len(offsets)
+def jpeg_batch(threads, stored, crops, out, status):
+    """Read a batch (`Stored`, `Crops`) into out [B, S, S, 3] and the status of each image [B], both uint8."""
+    rows = len(status)
     for t in prange(threads):
-        first, last = t * rows // threads, (t + 1) * rows // threads
-        read_rows(
-            first, last, file, memory, offsets, sizes, shapes, jpeg, boxes, flips, fill, resample, inner, out, status
-        )
+        read_rows(t * rows // threads, (t + 1) * rows // threads, stored, crops, out, status)
