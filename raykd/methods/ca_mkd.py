@@ -10,7 +10,7 @@ resizes the map that it already resized for the teacher before.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import cast, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -132,7 +132,8 @@ class EmbeddingTerm(FeatureTerm):
         self.pool_by_mean = tuple(pools_by_mean(teacher) for teacher in teachers)
         width = student.width(self.student_feature)
         hidden = max(width // rule.factor, 1) if rule.convs else 0
-        self.embeddings = nn.ModuleList(embedding(width, t.width(t.last_stage), hidden) for t in teachers)
+        parts = [embedding(width, t.width(t.last_stage), hidden) for t in teachers]
+        self.embeddings = cast(Sequence[nn.Sequential], nn.ModuleList(parts))
 
     def forward(self, student: Tensor, teachers: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         embedded = [embed(part, student, t.shape[2:]) for part, t in zip(self.embeddings, teachers, strict=True)]

@@ -46,7 +46,7 @@ def epoch_line(line: Mapping[str, Any], width: int) -> Text:
     accuracy = Text.assemble("top-1 ", (f"{100 * figures['top1']:.2f} %", "bold"))
     speed = f"{line['images_per_second']:.0f} images/s"
     parts = [f"  epoch {round(line['epoch']):>4}", accuracy, f"loss {figures['loss']:.3f}", *others]
-    return _joined([*map(Text.assemble, parts), *_separated(weighted), *_separated([speed])], width)
+    return _joined([*(Text.assemble(part) for part in parts), *_separated(weighted), *_separated([speed])], width)
 
 
 def _separated(parts: Sequence[str]) -> list[Text]:

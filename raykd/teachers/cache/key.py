@@ -52,7 +52,7 @@ def _built(network: Staged) -> dict[str, Any]:
     code = trusted.callable_of(network.name) if network.name.partition(":")[0] in trusted.allowed() else None
     return {
         "options": {name: repr(value) for name, value in network.options.items()},
-        "stages": list(network.named_stages),
+        "stages": list(network.stage_modules),
         "code": code_version(code) if code is not None else "",
     }
 
