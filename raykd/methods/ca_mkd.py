@@ -10,7 +10,7 @@ resizes the map that it already resized for the teacher before.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast, ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F

@@ -45,8 +45,8 @@ def epoch_line(line: Mapping[str, Any], width: int) -> Text:
     weighted = [f"{name} {value:.3f}" for name, value in line["terms"].items()]
     accuracy = Text.assemble("top-1 ", (f"{100 * figures['top1']:.2f} %", "bold"))
     speed = f"{line['images_per_second']:.0f} images/s"
-    parts = [f"  epoch {round(line['epoch']):>4}", accuracy, f"loss {figures['loss']:.3f}", *others]
-    return _joined([*(Text.assemble(part) for part in parts), *_separated(weighted), *_separated([speed])], width)
+    begin, loss = Text(f"  epoch {round(line['epoch']):>4}"), Text(f"loss {figures['loss']:.3f}")
+    return _joined([begin, accuracy, loss, *map(Text, others), *_separated(weighted), *_separated([speed])], width)
 
 
 def _separated(parts: Sequence[str]) -> list[Text]:
