@@ -65,7 +65,7 @@ def train(chosen, taught=None, distiller_seed: int = 0):
     output = taught.network.output
     taught.network.output = lambda images, features: calls.append(len(images)) or output(images, features)
     data, _ = tiny.data(chosen)
-    data.finish.format = torch.channels_last if chosen.precision.channels_last else torch.contiguous_format
+    data.normalizer.format = torch.channels_last if chosen.precision.channels_last else torch.contiguous_format
     distiller = tiny.distiller(chosen.method, [taught.network], seed=distiller_seed)
     writer = WriteBehind(pytest.fail)
     teachers = attach_cache([taught], chosen, distiller.teacher_features, data, writer, lambda line: None)

@@ -37,7 +37,7 @@ def recipe(tmp_path_factory):
 def expected(recipe, rank, world, start, stop):
     """Outputs by step and part, as the worker's own teachers give them."""
     train, _ = tiny.data(recipe, rank, world)
-    train.finish.format = torch.channels_last
+    train.normalizer.format = torch.channels_last
     teachers, context = load_teachers(recipe.teachers, recipe.data, "0123456789", ()), autocast(recipe, tiny.CPU)
     batches = zip(range(start, stop), train.batches(start, stop), strict=True)
     return {
