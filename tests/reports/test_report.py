@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from raykd import UserError
 from raykd.reports.curves import accuracy_curves, deployed_curve, line_curves
 from raykd.reports.make import make
 from raykd.reports.measures import calibration, class_gains
+from raykd.reports.output.text import comparison
 from raykd.reports.report import report
 from tests.support.synthetic_runs import write_run, write_search
 
@@ -182,3 +184,10 @@ def test_search(tmp_path):
     assert by_name["method.temperature"].importance > 0.8, "the metric was made from the temperature"
     assert sum(field.importance for field in trials.fields) == pytest.approx(1)
     assert by_name["optimizer.learning_rate"].log and by_name["schedule"].choices == ["cosine", "steps"]
+
+
+@pytest.mark.parametrize(("tied", "words"), [(2, "B0 (p = 0.50) and B1 (p = 0.50)"), (9, "9 of the 10 other rows")])
+def test_rows_that_cannot_be_distinguished_are_named_or_where_they_are_many_counted(tied, words):
+    rows = [("A", "best", 1.0), *((f"B{i}", "tied", 0.5) for i in range(tied)), ("C", "worse", 0.01)]
+    said = comparison([SimpleNamespace(label=label, mark=mark, p=p) for label, mark, p in rows])
+    assert said.startswith(f"A has the highest mean. {words}") and "can't be distinguished from it" in said

@@ -59,7 +59,7 @@ def _table(table: Table) -> dict[str, Any]:
 def _ranks(table: Table) -> Drawn:
     if table.ranking is None:
         return Drawn("", "")
-    note = "A bar at the right joins rows that can't be told apart (Nemenyi, 5 %)."
+    note = "A bar at the right joins rows that can't be distinguished (Nemenyi's test, 5 %)."
     return Drawn(
         f"Average rank over {table.ranking.columns} columns", critical_difference(table.ranked, table.ranking), note
     )

@@ -10,6 +10,7 @@ from raykd.reports.tables.table import Figure, Table, TableCell
 
 NONE = "–"
 PERCENT = ("top1", "top5")
+NAMED = 8  # rows that a sentence names; more are counted
 
 
 def accuracy(value: Spread) -> str:
@@ -117,17 +118,27 @@ def comparison(items: Sequence[Entry]) -> str:
     if len(items) < 2:
         return ""
     top = [item for item in items if item.mark == "best"]
-    tied = [f"{item.label} ({p_value(item.p)})" for item in items if item.mark == "tied"]
+    tied = [item for item in items if item.mark == "tied"]
     untested = [item.label for item in items if not item.mark]
     best, has = listed([item.label for item in top]), "has" if len(top) == 1 else "have"
     parts = [f"{best} {has} the highest mean."]
     if tied:
-        parts.append(f"{listed(tied)} can't be told apart from it.")
+        parts.append(not_distinguished(tied, len(items) - len(top) - len(untested)))
     if untested:
         parts.append(f"{listed(untested)} can't be tested: that needs two or more seeds whose results differ.")
     if len(items) > len(top) + len(untested) and not tied:
         parts.append("Every other tested row is significantly worse.")
     return " ".join(parts)
+
+
+def not_distinguished(tied: Sequence[Entry], tested: int) -> str:
+    """The rows that can't be distinguished from the best: by name with p, or their number where they are many."""
+    if len(tied) <= NAMED:
+        return f"{listed([f'{item.label} ({p_value(item.p)})' for item in tied])} can't be distinguished from it."
+    return (
+        f"{len(tied)} of the {tested} other rows can't be distinguished from it (p at least 0.05 after Holm's "
+        f"correction for {tested} comparisons, which gains of few seeds seldom pass, also where their own interval excludes 0)."
+    )
 
 
 def explain_rows(baseline: str) -> str:
