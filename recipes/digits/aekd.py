@@ -1,8 +1,6 @@
 """Three teachers weighed by their gradients (AEKD, Du et al. 2020) on digits.
 
 raykd train digits/aekd
-
-Measured: 99.63 ± 0.26 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

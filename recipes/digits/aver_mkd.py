@@ -1,8 +1,6 @@
 """Three teachers averaged (AVER-MKD) on digits.
 
 raykd train digits/aver_mkd
-
-Measured: 99.63 ± 0.13 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

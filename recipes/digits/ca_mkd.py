@@ -1,8 +1,6 @@
 """Confidence-aware multi-teacher distillation (CA-MKD, Zhang et al. 2022) on digits.
 
 raykd train digits/ca_mkd
-
-Measured: 99.26 ± 0.13 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

@@ -1,8 +1,6 @@
 """Decoupled KD (Zhao et al. 2022) on digits.
 
 raykd train digits/dkd
-
-Measured: 99.56 ± 0.00 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

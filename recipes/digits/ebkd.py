@@ -1,8 +1,6 @@
 """Three teachers weighed by their entropy (EBKD) on digits.
 
 raykd train digits/ebkd
-
-Measured: 99.33 ± 0.44 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

@@ -1,8 +1,6 @@
 """Three teachers with hints (FitNet-MKD) on digits.
 
 raykd train digits/fitnet_mkd
-
-Measured: 99.56 ± 0.38 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

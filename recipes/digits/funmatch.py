@@ -1,8 +1,6 @@
 """A patient and consistent teacher (FunMatch, Beyer et al. 2022) on digits: mixup on every batch, no labels at all.
 
 raykd train digits/funmatch
-
-Measured: 99.19 ± 0.34 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

@@ -1,8 +1,6 @@
 """Classic knowledge distillation (Hinton et al. 2015) on scikit-learn's digits: the main job.
 
 raykd train digits/kd
-
-Measured: 99.41 ± 0.13 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

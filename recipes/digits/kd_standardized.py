@@ -1,8 +1,6 @@
 """KD with standardised logits (Sun et al. 2024) on digits.
 
 raykd train digits/kd_standardized
-
-Measured: 98.81 ± 0.46 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

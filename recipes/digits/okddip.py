@@ -1,8 +1,6 @@
 """Online distillation with diverse peers (OKDDip, Chen et al. 2020) on digits.
 
 raykd train digits/okddip
-
-Measured: 97.48 ± 0.34 % over seeds 0, 1, 2; the student alone 96.74 ± 0.93 % (see recipes/README.md).
 """
 
 from dataclasses import replace

@@ -1,8 +1,6 @@
 """The student of the digits recipes trained alone: the baseline that every other digits recipe is compared with.
 
 raykd train digits/supervised
-
-Measured: 96.74 ± 0.93 % over seeds 0, 1, 2 (see recipes/README.md).
 """
 
 from raykd.data.config import Data

@@ -1,8 +1,6 @@
 """The teacher of the digits recipes; they train it themselves where it is missing.
 
 raykd train digits/teacher
-
-Measured: 99.56 ± 0.22 % over seeds 0, 1, 2 (see recipes/README.md).
 """
 
 from dataclasses import replace

@@ -5,8 +5,6 @@
 Its baseline is the same network alone:
 
     raykd train digits/supervised --student.name timm:test_resnet --name digits/supervised-test_resnet
-
-Measured: 99.26 ± 0.34 % over seeds 0, 1, 2; its network alone 99.48 ± 0.13 % (see recipes/README.md).
 """
 
 from dataclasses import replace

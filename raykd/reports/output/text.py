@@ -137,7 +137,8 @@ def not_distinguished(tied: Sequence[Entry], tested: int) -> str:
         return f"{listed([f'{item.label} ({p_value(item.p)})' for item in tied])} can't be distinguished from it."
     return (
         f"{len(tied)} of the {tested} other rows can't be distinguished from it (p at least 0.05 after Holm's "
-        f"correction for {tested} comparisons, which gains of few seeds seldom pass, also where their own interval excludes 0)."
+        f"correction for {tested} comparisons, which gains of few seeds seldom pass, also where their own interval "
+        "excludes 0)."
     )
 
 
