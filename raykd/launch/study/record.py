@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from raykd import UserError
 from raykd.launch.study.plan import CellRun
 from raykd.output import masked
-from raykd.recipe.study import Study
+from raykd.recipe.study import Study, cells
 from raykd.reports.tables.study import FILE, Quoted, Status, StudyCell, read_study
 from raykd.reports.tables.study import Study as Table
 from raykd.storage.folder import Folder
@@ -59,12 +59,12 @@ class Record:
         self._written = time.monotonic()
 
     def _earlier(self) -> dict[str, StudyCell]:
-        """Runs of earlier starts whose rows and columns the study still has."""
+        """Runs of earlier starts whose cells the study still has."""
         if not self.folder.exists(FILE):
             return {}
         try:
             stored = read_study(self.folder)
         except UserError:  # the run directories hold all that is needed
             return {}
-        rows, columns = ({each.name for each in of} for of in (self.study.rows, self.study.columns))
-        return {cell.run: cell for cell in stored.cells if cell.row in rows and cell.column in columns}
+        there = {(cell.row.name, cell.column.name) for cell in cells(self.study)}
+        return {cell.run: cell for cell in stored.cells if (cell.row, cell.column) in there}
