@@ -25,6 +25,8 @@ from raykd.recipe.study import Cell, Study, cells
 from raykd.recipe.study_types import expect_types
 from raykd.recipe.validate import validate
 
+_TEXTS: dict[Path, bytes] = {}  # of the files that were imported here, as they were then
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -196,15 +198,20 @@ def _sources_beside(path: Path) -> list[Path]:
 
 
 def _import(path: Path, name: str) -> Any:
-    loaded = sys.modules.get(name)
-    if loaded is not None and Path(getattr(loaded, "__file__", "") or "").resolve() == path:
+    """The module of a file; it is run again if its text has changed since, as a file that a notebook's user edits."""
+    try:
+        loaded, text = sys.modules.get(name), path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error
+    here = loaded is not None and Path(getattr(loaded, "__file__", "") or "").resolve() == path
+    if here and _TEXTS.get(path, text) == text:
         return loaded
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a .py file always has them
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[name], _TEXTS[path] = module, text
     try:
-        spec.loader.exec_module(module)
+        exec(compile(text, path, "exec"), module.__dict__)  # not Python's cached bytecode, whose age counts in seconds
     except (Exception, SystemExit) as error:  # the user's code: whatever it raises is the user's to see, in one line
         del sys.modules[name]
         line = _line_of(error, path)

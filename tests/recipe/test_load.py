@@ -195,3 +195,14 @@ def test_a_class_of_a_notebooks_cell_is_refused_in_one_line():
     cell = dataclass(frozen=True, kw_only=True)(type("Cell", (type(kd.method),), {"__module__": "__main__"}))
     with pytest.raises(UserError, match="^Cell is defined in a notebook's cell.*%%writefile"):
         load_object(replace(kd, method=cell()), "mine")
+
+
+def test_a_file_that_was_edited_is_read_anew_and_an_unchanged_one_keeps_its_classes(tmp_path):
+    file = tmp_path / "edited.py"
+    text = "from raykd.recipes.digits.kd import recipe as kd\nfrom dataclasses import replace\n"
+    file.write_text(text + "class Own: pass\nrecipe = replace(kd, seed=1)\n")
+    assert load(file).recipe.seed == 1
+    own = sys.modules["edited"].Own
+    assert load(file).recipe.seed == 1 and sys.modules["edited"].Own is own
+    file.write_text(text + "class Own: pass\nrecipe = replace(kd, seed=2)\n")  # as long, and within the same second
+    assert load(file).recipe.seed == 2
