@@ -5,28 +5,16 @@ import io
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from raykd import UserError
+from raykd.runs.stamps import FOLDER, Stamp, folders, stamps
 from raykd.storage.folder import Folder
 
-FOLDER = "checkpoints"
 PLAIN = (str, bytes, int, float, bool, type(None))  # without numpy's floats, which need code to be read
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """The metadata of a checkpoint; written last, so that a checkpoint without it does not count."""
-
-    step: int
-    epoch: float
-    top1: float | None  # of the deployed network, if this step was evaluated
-    fingerprint: str
-    sha256: str
-    size: int
 
 
 def write(run: Folder, state: dict[str, Any], *, step: int, epoch: float, top1: float | None, fingerprint: str) -> None:
@@ -52,27 +40,6 @@ def expect_readable(value: Any, name: str) -> None:
             expect_readable(item, f"{name}[{i}]")
     elif not isinstance(value, torch.Tensor) and type(value) not in PLAIN:
         raise TypeError(f"a checkpoint holds tensors and plain values; {name} is a {type(value).__name__}")
-
-
-def stamps(run: Folder) -> list[Stamp]:
-    """Stamps of all complete checkpoints, oldest first."""
-    readable = [_stamp(run, name) for name in _folders(run)]
-    return sorted((stamp for stamp in readable if stamp is not None), key=lambda stamp: stamp.step)
-
-
-def _folders(run: Folder) -> list[str]:
-    return [name for name in run.names(FOLDER) if name.startswith("step-")]
-
-
-def _stamp(run: Folder, name: str) -> Stamp | None:
-    """The stamp; None if it is missing, damaged or of another folder."""
-    try:
-        stamp = Stamp(**run.read_json(f"{FOLDER}/{name}/stamp.json"))
-    except (UserError, TypeError, FileNotFoundError, NotADirectoryError):
-        return None
-    kinds: tuple[Any, ...] = (int, (int, float), (int, float, type(None)), str, str, int)
-    fits = all(isinstance(value, kind) for value, kind in zip(asdict(stamp).values(), kinds, strict=True))
-    return stamp if fits and name == f"step-{stamp.step:09d}" else None
 
 
 def read(run: Folder, stamp: Stamp) -> dict[str, Any]:
@@ -149,7 +116,7 @@ def prune(run: Folder, keep: int) -> None:
     """Delete all but the `keep` newest and the best by top-1, and older incomplete ones that a crash left."""
     complete = stamps(run)
     names = {f"step-{stamp.step:09d}" for stamp in complete}
-    for name in _folders(run):
+    for name in folders(run):
         if name not in names and complete and name < f"step-{complete[-1].step:09d}":
             run.delete(f"{FOLDER}/{name}")
     scored = [stamp for stamp in complete if stamp.top1 is not None]

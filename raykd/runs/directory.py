@@ -15,8 +15,8 @@ from raykd.recipe.fingerprint import comparable, differences, essence, fingerpri
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import to_dict
 from raykd.recipe.sources import source_bytes
-from raykd.runs.checkpoint import stamps
 from raykd.runs.recipe import recipe_of
+from raykd.runs.stamps import stamps
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import STUDENT
 

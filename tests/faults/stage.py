@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from raykd.runs import checkpoint
+from raykd.runs import checkpoint, stamps
 from raykd.storage.folder import Folder
 
 HERE = Path(__file__).parent
@@ -111,7 +111,7 @@ class Stage:
         """Until a run has a checkpoint of that step or a later one."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            found = checkpoint.stamps(self.run(name))
+            found = stamps.stamps(self.run(name))
             if found and found[-1].step >= step:
                 return found[-1].step
             time.sleep(0.02)

@@ -17,7 +17,7 @@ from raykd.launch.run_state.client import SilentClient
 from raykd.launch.worker.run_files import RunFiles
 from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe as digits
-from raykd.runs import checkpoint, checkpoint_writer, directory
+from raykd.runs import checkpoint, checkpoint_writer, directory, stamps
 from raykd.runs.listing import listed
 from raykd.runs.results import read_result
 from raykd.storage import lease, retry
@@ -161,7 +161,7 @@ def test_a_worker_that_was_replaced_writes_nothing_more(run):
         writer.wait()
     with pytest.raises(directory.Superseded):
         writer.save(state(3), 3, 0.3, None)
-    assert [stamp.step for stamp in checkpoint.stamps(run)] == [1]
+    assert [stamp.step for stamp in stamps.stamps(run)] == [1]
 
 
 def test_storage_that_is_away_looks_like_no_new_run(run):
@@ -347,14 +347,14 @@ def test_sigterm_leaves_a_checkpoint_of_the_next_step(stage):
     time.sleep(0.3)
     os.kill(process.pid, signal.SIGTERM)
     assert process.end() == 143
-    assert checkpoint.stamps(stage.run("terminated"))[-1].step > first
+    assert stamps.stamps(stage.run("terminated"))[-1].step > first
     assert "stopped at step" in process.said and "continues from there" in process.said
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(stage):
     recipe = stage.recipe("supervised", "", "deaths=(0.7,)")
     assert stage.train(recipe, "damaged").end() == -9
-    newest = checkpoint.stamps(stage.run("damaged"))[-1]
+    newest = stamps.stamps(stage.run("damaged"))[-1]
     path = stage.storage / f"damaged/checkpoints/step-{newest.step:09d}/state.pt"
     path.write_bytes(path.read_bytes()[:-100])
     process = stage.train(recipe, "damaged")

@@ -10,7 +10,7 @@ from raykd.launch.cluster.failure import preempted
 from raykd.launch.cluster.status import WorkerStatus
 from raykd.launch.run_state.messages import Progress
 from raykd.launch.run_state.state import RunState
-from raykd.runs import checkpoint
+from raykd.runs import stamps
 from tests.faults.stage import group, same
 
 BRANCHES = "method=replace(base.method, ramp_up_epochs=1.0)"
@@ -123,7 +123,7 @@ def test_a_signal_to_the_whole_process_group_leaves_a_checkpoint_of_that_moment(
     os.killpg(process.pid, signal.SIGTERM)
     assert process.end(60) == 128 + signal.SIGTERM, process.said
     step = int(process.said.rpartition("stopped at step ")[2].split(";")[0])
-    assert checkpoint.stamps(stage.run("whole-group"))[-1].step == step > 21
+    assert stamps.stamps(stage.run("whole-group"))[-1].step == step > 21
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from raykd import UserError
-from raykd.runs import checkpoint
+from raykd.runs import checkpoint, stamps
 from raykd.storage.folder import Folder
 
 
@@ -88,7 +88,7 @@ def test_the_newest_and_the_best_are_kept(run):
     for step, top1 in enumerate([0.1, 0.9, 0.3, None, 0.2, None], 1):
         save(run, step, top1)
         checkpoint.prune(run, 2)
-    assert [s.step for s in checkpoint.stamps(run)] == [2, 5, 6]
+    assert [s.step for s in stamps.stamps(run)] == [2, 5, 6]
 
 
 def test_storage_on_any_file_system(tmp_path):
@@ -126,4 +126,4 @@ def test_what_could_not_be_read_back_is_not_written(run, value):
     state = {"optimizer": {"state": {0: [torch.ones(1), {"object": value}]}}}
     with pytest.raises(TypeError, match=r"the state\['optimizer'\]\['state'\]\[0\]\[1\]\['object'\] is a"):
         checkpoint.write(run, state, step=1, epoch=0.0, top1=None, fingerprint="")
-    assert not checkpoint.stamps(run)
+    assert not stamps.stamps(run)

@@ -23,9 +23,9 @@ from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
 from raykd.runs import directory as rundir
-from raykd.runs.checkpoint import FOLDER as CHECKPOINTS
 from raykd.runs.directory import Superseded
 from raykd.runs.results import Result, read_result
+from raykd.runs.stamps import FOLDER as CHECKPOINTS
 from raykd.storage import lease
 from raykd.storage.folder import Folder
 from raykd.track import server

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from raykd import UserError
-from raykd.runs.checkpoint import Stamp, resume
+from raykd.runs.checkpoint import resume
 from raykd.runs.directory import claim, expect_data, expect_there
+from raykd.runs.stamps import Stamp
 from raykd.storage.folder import Folder
 from raykd.storage.retry import patiently
 
