@@ -92,11 +92,11 @@ def test_a_folders_name_runs_nothing_and_breaks_nothing(photos, home):
     [
         ("mine.txt", {}, "mine.txt: a recipe is a Python file"),
         ("two-words.py", {}, "a recipe is a Python file"),
-        ("nowhere/mine.py", {}, "no folder"),
+        ("nowhere/mine.py", {}, "is not a folder"),
         ("mine.py", {"data": "none"}, "no such folder or file"),
         ("mine.py", {"data": "huggingface"}, "it needs dataset"),
         ("mine.py", {"teacher": ""}, "needs --teacher"),
-        ("mine.py", {"method": "supervised"}, "no use for a teacher"),
+        ("mine.py", {"method": "supervised"}, "use a teacher: remove --teacher"),
         ("mine.py", {"method": "dkdd"}, "did you mean dkd"),
         ("mine.py", {"method": "sum"}, "can't be used with raykd new"),
         ("mine.py", {"student": "resnet9"}, "unknown network 'resnet9'"),

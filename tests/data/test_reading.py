@@ -215,7 +215,7 @@ def test_threads_of_torch_are_left_alone(toy):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        read(train(toy(), threads=2), 0, 3)
+        read(train(toy()), 0, 3)  # two threads
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

@@ -103,7 +103,10 @@ def test_a_share_of_images_that_are_not_there_is_refused(toy, share, kind):
 
 @pytest.mark.parametrize(
     "share, message",
-    [(0.01, "is too small to hold out an image: increase it"), (0.99, "leaves no training image of class a: lower it")],
+    [
+        (0.01, "is too small to hold out an image: increase it"),
+        (0.99, "leaves no training images of class a: lower it"),
+    ],
 )
 def test_validation_shares_that_leave_nothing(toy, share, message):
     data = toy(validation=share, test=())

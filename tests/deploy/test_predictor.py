@@ -90,7 +90,7 @@ def test_no_image_and_no_run_are_the_users_error(digits, tmp_path, capsys):
         Predictor(digits, recipe_of(digits)).predict([np.zeros((32, 32, 3), np.uint8), b"no image"])
     for words, said in (
         ([digits.place], "needs images"),
-        ([digits.place, str(tmp_path)], "holds no image"),
+        ([digits.place, str(tmp_path)], "contains no image files"),
         ([digits.place, str(tmp_path / "none.png")], "does not exist"),
         ([str(tmp_path), str(tmp_path)], "is not a run directory"),
     ):

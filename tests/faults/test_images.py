@@ -107,7 +107,7 @@ def test_a_jpeg_with_more_pixels_than_any_is_refused(tmp_path, monkeypatch):
     data = bytearray(beton.encode_jpeg(np.zeros((96, 96, 3), np.uint8), 90))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = (65_500).to_bytes(2, "big") * 2
-    huge = (JPEG, 65_500, 65_500, bytes(data))
+    huge = beton.Encoded(JPEG, 65_500, 65_500, bytes(data))
     monkeypatch.setattr(beton, "encode", lambda image, encoding, position: huge)
     beton.write(tmp_path / "x.beton", from_arrays(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], "x"), 2, Encoding())
     with pytest.raises(UserError, match=r"x\.beton: image 0 \(byte \d+\) is a JPEG of 65500×65500"):

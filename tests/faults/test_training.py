@@ -39,7 +39,7 @@ def test_a_gradient_that_is_not_finite_is_said_before_the_update(tmp_path):
         if step == 3:
             parameter.register_hook(lambda gradient: gradient * float("inf"))
 
-    with pytest.raises(NotFiniteError, match=r"step 3, worker 0: the gradient is not finite.*samples \["):
+    with pytest.raises(NotFiniteError, match=r"step 3, worker 0: the gradient is not finite.*samples \d+, "):
         fit(recipe, state, spoil)
     assert all(torch.isfinite(value).all() for value in state.distiller.state_dict().values())
     (dump,) = tmp_path.iterdir()

@@ -45,7 +45,7 @@ def test_what_has_no_effect_on_a_result_is_not_searched(field):
 
 @pytest.mark.parametrize(
     ("share", "reason"),
-    [(0.001, "0.001 is too small to hold out an image"), (0.999, "0.999 leaves no training image of class 0")],
+    [(0.001, "0.001 is too small to hold out an image"), (0.999, "0.999 leaves no training images of class 0")],
 )
 def test_shares_that_leave_no_image_are_refused_before_anything_starts(tmp_path, share, reason):
     from raykd.launch.driver.display import Display

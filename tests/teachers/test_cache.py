@@ -227,7 +227,10 @@ def test_other_weights_or_data_or_contents_have_another_key():
     assert weights == digest_of(teacher().network) != digest_of(teacher(6).network)
     assert key != key_of(taught, weights, chosen, stand_in(), {"what": "pooled"})
     assert key != key_of(taught, weights, chosen, stand_in()._replace(identity="other"), {"what": "logits"})
-    for built in ({"options": {"act_layer": "relu6"}}, {"named_stages": ("0", "2")}):  # the same weights, other outputs
+    for built in (
+        {"options": {"act_layer": "relu6"}},
+        {"stage_modules": ("0", "2")},
+    ):  # the same weights, other outputs
         again = teacher()
         vars(again.network).update(built)
         assert digest_of(again.network) == weights and key != key_of(
@@ -240,7 +243,7 @@ def test_other_weights_or_data_or_contents_have_another_key():
 
 def stand_in(mixes: bool = False, images: int = 4):
     fields = {"labels": torch.arange(images), "size": images, "identity": "few", "mixes": mixes}
-    return namedtuple("Loader", [*fields, "distinct"])(*fields.values(), lambda steps: steps * 64)
+    return namedtuple("Loader", [*fields, "distinct_images"])(*fields.values(), lambda steps: steps * 64)
 
 
 def test_what_a_cache_takes_is_said_and_refused_before_anything_is_written(root):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from raykd.contract import Batch
+from raykd.contract import Batch, Placement
 from raykd.models.staged import parameters
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.training import loop
@@ -54,7 +54,7 @@ def run(case, chosen, teachers, snapshot: dict | None = None) -> tuple[State, di
     if snapshot is not None:
         state.restore(snapshot)
         assert state.step == RESUMED
-    for event in loop.fit(chosen, state, teachers, DATA, lambda d: {}, CPU, lambda step: step == RESUMED):
+    for event in loop.fit(chosen, state, teachers, DATA, lambda d: {}, Placement(CPU, 1), lambda step: step == RESUMED):
         if isinstance(event, loop.Save):
             file = io.BytesIO()
             torch.save(state.snapshot(), file)

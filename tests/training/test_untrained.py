@@ -29,7 +29,7 @@ def train(config, recipe=RECIPE):
     data, test = tiny.data(recipe)
     frozen = [FrozenTeacher("tiny", teacher, "", parameters(teacher))]
     try:
-        return list(loop.fit(recipe, state, frozen, data, lambda d: {"evaluation": {}}, tiny.CPU, lambda step: False))
+        return list(loop.fit(recipe, state, frozen, data, lambda d: {"evaluation": {}}, tiny.ALONE, lambda step: False))
     finally:
         data.close()
         test.close()
