@@ -15,7 +15,7 @@ from raykd.recipe.load import load
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from tests.support import tiny_recipe as tiny
 
-STEPS = 2 * 144 // 32  # of a trial: two passes over what validation leaves of 160 images
+STEPS = 2 * 140 // 32  # of a trial: two passes over what validation leaves of 160 images of ten classes
 
 # Stands in the recipe's file, which every trial imports: a line for each pass of a teacher in training, and a method
 # that is built when two processes are ready to train.
@@ -76,7 +76,7 @@ def trials(ray, tmp_path, monkeypatch):
         found = search(loaded, loaded.recipe, kind, str(tmp_path / "runs"), display)
         lines = [path.read_text().splitlines() for path in sorted(Path(found.place).glob("trials/*/metrics.jsonl"))]
         batches = [line.split()[1] for line in (place / "passes").read_text().splitlines()]
-        assert len(list(place.glob("ready-*"))) == 2
+        assert len(list(place.glob("ready-*"))) >= 2  # and the process that measures the best network
         return batches, [[json.loads(line)["evaluation"] for line in each] for each in lines]
 
     return run
