@@ -153,7 +153,7 @@ def _report(workers: int, place: Path, found: dict) -> Iterator[dict]:
     writers = len(list((place / "notes").glob("writes-*")))
     kinds = Counter(_kind(Path(line).relative_to(place / "runs/many")) for line in dict.fromkeys(written))
     yield _row(workers, "files written", sum(kinds.values()), "", f"by {writers} processes: {dict(kinds)}")
-    logs = [file.stat().st_size for file in place.rglob("*.wandb")]
+    logs = [file.stat().st_size for file in place.rglob("wandb/history.jsonl")]
     yield _row(workers, "W&B's log", sum(logs) / 1e3, "kB", f"{len(logs)} files, {EPOCHS} epochs")
 
 
