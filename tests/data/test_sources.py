@@ -388,7 +388,7 @@ def test_broken_sources_are_named(tmp_path):
     with pytest.raises(UserError, match="train-0 has a record that is not a tf.train.Example"):
         s.TFRecord(path=str(tmp_path)).open(tmp_path, False)
     np.savez(tmp_path / "x.npz", x_train=np.zeros(3))
-    with pytest.raises(UserError, match="x.npz has no array 'y_train'; it has x_train"):
+    with pytest.raises(UserError, match="x.npz has no array 'y_train'; it has 'x_train'"):
         s.Npz(path=str(tmp_path / "x.npz")).open(tmp_path, False)
     imagefolder(tmp_path, None)
     save(tmp_path / "val" / "yak" / "1.png", 1)

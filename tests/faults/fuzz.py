@@ -192,7 +192,7 @@ def recipes(folder: Path) -> Attempt:
             path.unlink()
             return found
         places = list(leaves(plains[which]))
-        chosen = [(draw.choice(places), draw.choice(values)) for _ in range(draw.choice((1, 1, 2)))]
+        chosen = [(draw.choice(places), copy.deepcopy(draw.choice(values))) for _ in range(draw.choice((1, 1, 2)))]
         if kind == "words":
             fields = {".".join(map(str, place)): value for place, value in chosen if "class" not in place}
             return outcome(lambda: check(override(whole[which], fields)))

@@ -56,7 +56,7 @@ class Npz(Source):
                 if len(missing) == 2:
                     return None
                 if missing:
-                    raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(file)}")
+                    raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(map(repr, file))}")
                 images, labels = (file[name] for name in names)
         except MemoryError:
             raise UserError(f"{path}: its arrays {', '.join(names)} don't fit into memory") from None
