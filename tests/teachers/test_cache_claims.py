@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from raykd.contract import Output
-from raykd.teachers.cache import claims
+from raykd.teachers.cache import claims, folders
 from raykd.teachers.cache.claims import Claims
 from raykd.teachers.cache.formats import Full
 from raykd.teachers.cache.row_files import Layout, RowFiles
@@ -138,3 +138,10 @@ def test_scattered_rows_and_file_systems_without_locks_are_not_claimed(tmp_path,
 
     monkeypatch.setattr(claims.fcntl, "lockf", refuse)
     assert not own.take(np.arange(3))
+
+
+def test_a_folder_with_claims_is_known_as_a_cache(tmp_path):
+    folder = tmp_path / "teachers" / "0123"
+    folders.use(folder, {"teacher": "tiny"})
+    assert Claims(folder).take(np.arange(4))
+    assert folders.all_in(tmp_path / "teachers") == [folder]

@@ -50,4 +50,4 @@ class Claims:
 @functools.cache
 def _opened(path: Path) -> int:
     """A descriptor of the file, one for all runs of this process: closing any would end the locks of all."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

@@ -13,6 +13,7 @@ from typing import Any
 from raykd import UserError
 from raykd.runs.reading import read_local
 from raykd.storage import atomic
+from raykd.teachers.cache.claims import NAME as CLAIMS
 
 ABOUT, IN_USE = "about.json", "in-use"  # the second is locked by readers and writers
 ROWS = (".rows", ".logits")  # the second: of version 0.1.0
@@ -41,7 +42,7 @@ def _is_cache(path: Path) -> bool:
     if path.is_symlink() or not path.is_dir():
         return False
     names = [file.name for file in path.iterdir()]
-    own = [name for name in names if name in (ABOUT, IN_USE) or name.endswith(ROWS)]
+    own = [name for name in names if name in (ABOUT, IN_USE, CLAIMS) or name.endswith(ROWS)]
     return bool(own) and all(name in own or name.startswith(".") for name in names)
 
 
