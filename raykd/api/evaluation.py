@@ -10,7 +10,7 @@ from raykd.data.config import Data
 from raykd.fields import NonNegativeInt, Threads
 from raykd.recipe import Recipe
 from raykd.recipe.validate import expect
-from raykd.runs.opening import open_finished
+from raykd.runs.recipe import open_finished
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
@@ -55,8 +55,9 @@ def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
     import torch
 
     from raykd.contract import Placement
-    from raykd.runs.checkpoint import newest
-    from raykd.runs.directory import other_data, trained_teachers
+    from raykd.runs.checkpoints.checkpoint import newest
+    from raykd.runs.data import other_data
+    from raykd.runs.directory import trained_teachers
     from raykd.training.evaluation.evaluate import evaluate as measure
     from raykd.training.process import use_cpus
     from raykd.training.setup import Experiment

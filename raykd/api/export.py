@@ -7,7 +7,7 @@ from raykd.api.run import Run
 from raykd.data.config import Data
 from raykd.fields import MaxLoss, PositiveInt
 from raykd.recipe.validate import expect
-from raykd.runs.opening import open_finished
+from raykd.runs.recipe import open_finished
 
 
 def export(

@@ -10,9 +10,8 @@ from raykd.fields import PositiveInt
 from raykd.recipe import Recipe
 from raykd.recipe import Run as Teacher
 from raykd.recipe.validate import expect
-from raykd.runs.opening import open_finished
-from raykd.runs.recipe import recipe_of
-from raykd.runs.results import read_evaluation, read_result
+from raykd.runs.recipe import open_finished, recipe_of
+from raykd.runs.results.read import read_evaluation, read_result
 from raykd.storage.folder import Folder
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Run(Teacher):
 
         Columns are named as in W&B, as "terms/kd" and "evaluation/student/top1".
         """
-        from raykd.runs.directory import lines
+        from raykd.runs.metrics_log import lines
 
         return table(lines(self.folder))
 

@@ -10,7 +10,7 @@ from raykd import UserError
 from raykd.data.config import Data
 from raykd.fields import MaxLoss, PositiveInt
 from raykd.recipe.load import parse
-from raykd.runs.opening import open_finished
+from raykd.runs.recipe import open_finished
 from raykd.terminal import Terminal
 
 if TYPE_CHECKING:

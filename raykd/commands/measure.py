@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rich.table import Table
 
-from raykd.runs.deployment import Deployment, Latency, NetworkCost
+from raykd.runs.results.deployment import Deployment, Latency, NetworkCost
 from raykd.terminal import Terminal
 
 

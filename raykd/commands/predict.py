@@ -11,7 +11,7 @@ from raykd import UserError
 from raykd.fields import PositiveInt
 from raykd.output import complain
 from raykd.recipe.load import parse
-from raykd.runs.opening import open_finished
+from raykd.runs.recipe import open_finished
 from raykd.terminal import Terminal
 
 

@@ -8,7 +8,8 @@ from raykd import UserError
 from raykd.launch.driver.run import Finished
 from raykd.recipe.shipped import path_of
 from raykd.runs import directory
-from raykd.runs.results import Evaluation, Result, TeacherAccuracy, read_evaluation, read_recipe, read_result
+from raykd.runs.results.models import Evaluation, Result, TeacherAccuracy
+from raykd.runs.results.read import read_evaluation, read_recipe, read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 

@@ -16,7 +16,8 @@ from raykd.output import printable
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.labels import labels
 from raykd.recipe.serial import to_dict
-from raykd.runs.results import Accuracy, Evaluation, FullAccuracy, read_evaluation
+from raykd.runs.results.models import Accuracy, Evaluation, FullAccuracy
+from raykd.runs.results.read import read_evaluation
 
 TEMPLATE = Path(__file__).parent / "card.md.j2"
 IN_TIMM = """import timm

@@ -11,7 +11,8 @@ from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.labels import method_name
 from raykd.recipe.serial import to_dict
-from raykd.runs.results import Result, read_result
+from raykd.runs.results.models import Result
+from raykd.runs.results.read import read_result
 from raykd.runs.student import About, read_student
 from raykd.storage.folder import Folder
 

@@ -16,20 +16,10 @@ from raykd.recipe.labels import Labels, labels
 from raykd.reports.settings import settings
 from raykd.reports.tables.study import FILE as STUDY
 from raykd.reports.tables.study import Study, read_study
-from raykd.runs.deployment import Deployment, read_deployment
-from raykd.runs.reading import read_local
-from raykd.runs.results import (
-    SMALL,
-    Accuracy,
-    Evaluation,
-    Line,
-    Result,
-    read_evaluation,
-    read_metrics,
-    read_object,
-    read_recipe,
-    read_result,
-)
+from raykd.runs.results.bounded import read_local
+from raykd.runs.results.deployment import Deployment, read_deployment
+from raykd.runs.results.models import Accuracy, Evaluation, Line, Result
+from raykd.runs.results.read import SMALL, read_evaluation, read_metrics, read_object, read_recipe, read_result
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 

@@ -1,4 +1,4 @@
-"""The files of a run, and how they are read: its directory, checkpoints, student, results.
+"""The files of a run, and how they are read: its directory, attempts, checkpoints, student, results.
 
-Called by launch, reports and commands. It never trains and never imports data or Ray.
+Called by teachers, track, launch, reports, deploy, the API and commands. It never trains and never imports Ray.
 """

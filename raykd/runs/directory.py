@@ -1,22 +1,17 @@
-"""A run directory: its files, who writes them, and when a run may be resumed under its name."""
+"""A run directory: its files, and when a run may be resumed under its name."""
 
-import errno
 import json
-import secrets
-import time
 from pathlib import Path
-from typing import Any
 
 from raykd import UserError
-from raykd.data.config import Prepared
 from raykd.output import masked_code, with_credentials_of, without_credentials
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import comparable, differences, essence, fingerprint
 from raykd.recipe.load import Loaded
 from raykd.recipe.serial import to_dict
 from raykd.recipe.sources import source_bytes
+from raykd.runs.checkpoints.stamps import stamps
 from raykd.runs.recipe import recipe_of
-from raykd.runs.stamps import stamps
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import STUDENT
 
@@ -123,108 +118,3 @@ def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
 
 def _differs(run: Folder, name: str, text: str) -> bool:
     return run.exists(f"source/{name}") and run.read(f"source/{name}") != _without_passwords(text)
-
-
-class Superseded(RuntimeError):
-    """A later attempt has started in this run directory, so this one must not write to it any more."""
-
-
-def expect_there(run: Folder) -> None:
-    """Raise FileNotFoundError if the directory is not visible: a lost mount leaves an empty folder."""
-    if not run.exists("recipe.json"):
-        raise FileNotFoundError(errno.ENOENT, "the run's directory is gone", run.place)
-
-
-def claim(run: Folder, workers: int) -> str:
-    """Record that workers start or restart, before they read anything; returns the attempt's token."""
-    expect_there(run)
-    attempts, checkpoints = attempts_of(run), stamps(run)
-    step = checkpoints[-1].step if checkpoints else 0  # the newest checkpoint; a damaged one is skipped later
-    token = secrets.token_hex(8)
-    attempts.append({"token": token, "started": time.time(), "workers": workers, "step": step})
-    run.write("attempts.json", json.dumps(attempts))
-    return token
-
-
-def other_data(run: Folder, prepared: Prepared) -> str:
-    """A message if the run was trained on other data than these, else ""."""
-    stored = run.read_json("data.json") if run.exists("data.json") else {"identity": prepared.identity}
-    if not isinstance(stored, dict) or stored.get("identity") == prepared.identity:
-        return ""
-    was, now = (f"{x} training images of {c} classes" for x, c in (_shown(stored), _shown(about_data(prepared))))
-    return f"the data have changed since this run began: {was} then, {now} now, or other ones"
-
-
-def about_data(prepared: Prepared) -> dict[str, Any]:
-    """The content of data.json."""
-    about = {"identity": prepared.identity, "train": prepared.train_size, "test": prepared.test_size}
-    return about | {"classes": list(prepared.classes)}
-
-
-def _shown(about: dict[str, Any]) -> tuple[Any, int]:
-    classes = about.get("classes")
-    return about.get("train"), len(classes) if isinstance(classes, list) else 0
-
-
-def expect_data(run: Folder, prepared: Prepared) -> None:
-    """Record which data the run reads; raises UserError if it started with other data."""
-    changed = other_data(run, prepared)
-    if changed:
-        raise UserError(f"{changed}; give a new run another --name, or restore the data")
-    if not run.exists("data.json"):
-        run.write("data.json", json.dumps(about_data(prepared), indent=1))
-
-
-def attempts_of(run: Folder) -> list[dict[str, Any]]:
-    """One record for each time that workers started on the run."""
-    attempts = run.read_json("attempts.json") if run.exists("attempts.json") else []
-    if not isinstance(attempts, list) or not all(isinstance(one, dict) and "token" in one for one in attempts):
-        raise UserError(f"{run}/attempts.json was changed or damaged: remove it, or restore it from a copy")
-    return attempts
-
-
-def expect_mine(run: Folder, token: str) -> None:
-    """Raise Superseded if a later attempt than the token's has started, FileNotFoundError if storage is unavailable."""
-    expect_there(run)
-    if attempts_of(run)[-1:] and attempts_of(run)[-1]["token"] != token:
-        raise Superseded(f"another process has taken {run} over, so this one stops")
-
-
-def lines(run: Folder) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, without a last one that a crash truncated."""
-    if not run.exists("metrics.jsonl"):
-        return []
-    content = []
-    for text in run.read("metrics.jsonl").decode(errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            break
-        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-            break
-        content.append(line)
-    return content
-
-
-class MetricsLog:
-    """metrics.jsonl: held in memory, written in the background; the next write repairs a failed one."""
-
-    def __init__(self, run: Folder, step: int):
-        """Lines after `step` are dropped, as they will be written again."""
-        self.run = run
-        self.lines = [line for line in lines(run) if line["step"] <= step]
-        self._written, self._sound = 0, False  # the file holds exactly these lines
-
-    def add(self, line: dict[str, Any]) -> None:
-        self.lines.append(line)
-
-    def flush(self) -> None:
-        """Write pending lines; raises OSError."""
-        lines = list(self.lines)
-        if self._sound:
-            self._sound = False
-            for line in lines[self._written :]:
-                self.run.append("metrics.jsonl", json.dumps(line))
-        else:
-            self.run.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-        self._written, self._sound = len(lines), True

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from raykd import UserError
 from raykd.output import printable
 from raykd.recipe.labels import labels
-from raykd.runs.directory import attempts_of
-from raykd.runs.results import read_metrics, read_object, read_recipe, read_result
+from raykd.runs.attempts import attempts_of
+from raykd.runs.results.read import read_metrics, read_object, read_recipe, read_result
 from raykd.storage.folder import Folder
 from raykd.storage.lease import in_use
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from raykd.runs.directory import lines
+from raykd.runs.metrics_log import lines
 from raykd.storage.folder import Folder
 from raykd.track import server
 from raykd.track.history import Logged, flatten, is_own, read_history, read_regular

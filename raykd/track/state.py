@@ -8,7 +8,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.output import without_credentials
-from raykd.runs.reading import read_local
+from raykd.runs.results.bounded import read_local
 from raykd.storage import atomic
 from raykd.storage.local_copy import STUDENT
 

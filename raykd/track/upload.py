@@ -11,7 +11,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.output import masked
-from raykd.runs.results import read_recipe
+from raykd.runs.results.read import read_recipe
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 from raykd.storage.lease import in_use

@@ -207,7 +207,7 @@ def test_measured_statistics_normalise_the_batches(tmp_path):
 
 
 def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path):
-    from raykd.runs.directory import expect_data, other_data
+    from raykd.runs.data import expect_data, other_data
     from raykd.storage.folder import Folder
 
     data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), tmp_path / "root")

@@ -13,7 +13,7 @@ from raykd.deploy.onnx.export import float_graph, save
 from raykd.deploy.speed import measure
 from raykd.deploy.speed.measure import all_threads
 from raykd.models import create
-from raykd.runs.deployment import read_deployment
+from raykd.runs.results.deployment import read_deployment
 from raykd.storage.folder import Folder
 
 QUICK = ["--workers", "0", "--wandb.mode", "disabled", "--epochs", "0.2"]

@@ -14,7 +14,7 @@ from raykd import UserError
 from raykd.__main__ import main
 from raykd.contract import Placement
 from raykd.deploy.predictor import Predictor
-from raykd.runs.checkpoint import newest
+from raykd.runs.checkpoints.checkpoint import newest
 from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
 from raykd.training.setup import Experiment

@@ -78,10 +78,11 @@ def runs(folder: Path) -> Attempt:
     import torch
 
     from raykd.reports.report import report
-    from raykd.runs import checkpoint, directory
-    from raykd.runs.deployment import read_deployment
+    from raykd.runs import attempts, data, directory, metrics_log
+    from raykd.runs.checkpoints import checkpoint
     from raykd.runs.listing import listed
-    from raykd.runs.opening import open_finished
+    from raykd.runs.recipe import open_finished
+    from raykd.runs.results.deployment import read_deployment
     from raykd.runs.student import read_student, write_student
     from raykd.storage import lease
     from raykd.storage.folder import Folder
@@ -94,7 +95,7 @@ def runs(folder: Path) -> Attempt:
     run = Folder(path)
     checkpoint.write(run, {"a": torch.ones(3)}, step=3, epoch=1.0, top1=0.5, fingerprint="v2-0")
     made = run_files(run, write_student)
-    directory.claim(run, 1)
+    attempts.claim(run, 1)
     about = {"token": "t", "machine": lease.machine(), "host": "here", "pid": os.getpid(), "started": 1, "beat": 4}
     run.write(lease.FILE, json.dumps(about))
     files = {file: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
@@ -102,10 +103,10 @@ def runs(folder: Path) -> Attempt:
         lambda: report([str(path.parent)], out=folder / "report.html"),
         lambda: open_finished(str(path)),
         lambda: checkpoint.newest(run, str),
-        lambda: directory.lines(run),
-        lambda: directory.attempts_of(run),
+        lambda: metrics_log.lines(run),
+        lambda: attempts.attempts_of(run),
         lambda: directory.trained_teachers(run),
-        lambda: directory.other_data(run, made),
+        lambda: data.other_data(run, made),
         lambda: read_student(run),
         lambda: WandbState(path),
         lambda: read_history(path),
@@ -135,7 +136,7 @@ def run_files(run, write_student):
     from raykd.models import create
     from raykd.recipe.serial import to_dict
     from raykd.recipes.digits.supervised import recipe
-    from raykd.runs.directory import expect_data
+    from raykd.runs.data import expect_data
 
     network = create("resnet8", 10, 32)
     normed = recipe.data.__class__(**{**vars(recipe.data), "mean": (0.5,) * 3, "std": (0.5,) * 3})

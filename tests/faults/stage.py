@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from raykd.runs import checkpoint, stamps
+from raykd.runs.checkpoints import checkpoint, stamps
 from raykd.storage.folder import Folder
 
 HERE = Path(__file__).parent

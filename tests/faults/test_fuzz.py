@@ -14,9 +14,10 @@ from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import prepare
 from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.funmatch import recipe as funmatch
-from raykd.runs import checkpoint, directory, stamps
+from raykd.runs import attempts, metrics_log
+from raykd.runs.checkpoints import checkpoint, stamps
 from raykd.runs.recipe import recipe_of
-from raykd.runs.results import read_result
+from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -88,10 +89,10 @@ def test_any_bytes_as_the_files_of_a_run(tmp_path_factory, content):
         run.write(name, content)
     run.write("checkpoints/step-000000003/state.pt", content)
     run.write("checkpoints/step-000000003/stamp.json", content)
-    for read in (recipe_of, directory.attempts_of, read_result, directory.lines, stamps.stamps):
+    for read in (recipe_of, attempts.attempts_of, read_result, metrics_log.lines, stamps.stamps):
         clear(lambda read=read: read(run))
     assert checkpoint.newest(run, str) is None
-    clear(lambda: directory.claim(run, 1))
+    clear(lambda: attempts.claim(run, 1))
 
 
 @QUICK

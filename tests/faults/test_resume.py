@@ -33,9 +33,9 @@ def survives(stage, base, changes="", kills=2, seed=0):
 
 
 def lines(stage, name):
-    from raykd.runs import directory
+    from raykd.runs import metrics_log
 
-    return directory.lines(stage.run(name))
+    return metrics_log.lines(stage.run(name))
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_raykds_own_method_that_changed_since_is_said_until_a_newer_checkpoint(t
 
     from raykd.recipe.fingerprint import fingerprint
     from raykd.recipe.load import load
-    from raykd.runs import checkpoint
+    from raykd.runs.checkpoints import checkpoint
     from raykd.runs.directory import open_run
     from raykd.storage.folder import Folder
 

@@ -17,9 +17,11 @@ from raykd.launch.run_state.client import SilentClient
 from raykd.launch.worker.run_files import RunFiles
 from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe as digits
-from raykd.runs import checkpoint, checkpoint_writer, directory, stamps
+from raykd.runs import attempts, directory, metrics_log
+from raykd.runs.checkpoints import checkpoint, stamps
+from raykd.runs.checkpoints.writer import Writer
 from raykd.runs.listing import listed
-from raykd.runs.results import read_result
+from raykd.runs.results.read import read_result
 from raykd.storage import lease, retry
 from raykd.storage.folder import Folder
 from tests.faults.stage import same
@@ -37,7 +39,7 @@ def run(tmp_path):
 @pytest.fixture
 def hasty(monkeypatch):
     """Pauses between two tries are short."""
-    monkeypatch.setattr(checkpoint_writer, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr("raykd.runs.checkpoints.writer.LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.02)
 
 
@@ -60,7 +62,7 @@ def breaks(monkeypatch, error=FULL):
 
 def test_a_full_disk_holds_nobody_up_and_the_newest_state_is_written_when_it_can_be(run, monkeypatch, hasty):
     mended, said = breaks(monkeypatch), []
-    writer = checkpoint_writer.Writer(run, 2, "f", said.append)
+    writer = Writer(run, 2, "f", said.append)
     for step in (1, 2, 3):
         writer.save(state(step), step, step / 10, None)  # returns, though nothing can be written
         time.sleep(0.05)
@@ -74,7 +76,7 @@ def test_a_full_disk_holds_nobody_up_and_the_newest_state_is_written_when_it_can
 
 def test_a_disk_that_stays_full_ends_the_run_after_a_while(run, monkeypatch, hasty):
     breaks(monkeypatch)
-    writer = checkpoint_writer.Writer(run, 2, "f", lambda line: None)
+    writer = Writer(run, 2, "f", lambda line: None)
     writer.save(state(1), 1, 0.1, None)
     with pytest.raises(OSError, match="No space left"):
         writer.wait(seconds=0.3)
@@ -100,7 +102,7 @@ def test_a_real_disk_that_fills_up_and_is_cleared(tmp_path, hasty):
     try:
         run, said = Folder(place / "run"), []
         run.create()
-        writer = checkpoint_writer.Writer(run, 1, "f", said.append)
+        writer = Writer(run, 1, "f", said.append)
         writer.save({"w": torch.zeros(20_000)}, 1, 0.1, None)
         writer.wait()
         (place / "ballast").write_bytes(bytes(280_000))
@@ -116,7 +118,7 @@ def test_a_real_disk_that_fills_up_and_is_cleared(tmp_path, hasty):
 
 
 def test_metric_lines_that_could_not_be_appended_come_later_and_once(run, monkeypatch):
-    journal = directory.MetricsLog(run, 0)
+    journal = metrics_log.MetricsLog(run, 0)
     journal.flush()
     append, calls = Folder.append, []
 
@@ -135,15 +137,13 @@ def test_metric_lines_that_could_not_be_appended_come_later_and_once(run, monkey
             journal.flush()
         except OSError:
             assert step == 2
-    assert [line["step"] for line in directory.lines(run)] == [1, 2, 3]
+    assert [line["step"] for line in metrics_log.lines(run)] == [1, 2, 3]
     assert run.read("metrics.jsonl").count(b"\n") == 3
 
 
 def test_no_checkpoint_without_the_metric_lines_before_it(run):
     order = []
-    writer = checkpoint_writer.Writer(
-        run, 2, "f", print, lambda: order.append("lines"), lambda step: order.append(step)
-    )
+    writer = Writer(run, 2, "f", print, lambda: order.append("lines"), lambda step: order.append(step))
     writer.save(state(1), 1, 0.1, None)
     writer.wait()
     assert order == ["lines", 1]
@@ -151,22 +151,22 @@ def test_no_checkpoint_without_the_metric_lines_before_it(run):
 
 def test_a_worker_that_was_replaced_writes_nothing_more(run):
     run.write("recipe.json", "{}")
-    first = directory.claim(run, 2)
-    writer = checkpoint_writer.Writer(run, 2, "f", print, lambda: directory.expect_mine(run, first))
+    first = attempts.claim(run, 2)
+    writer = Writer(run, 2, "f", print, lambda: attempts.expect_mine(run, first))
     writer.save(state(1), 1, 0.1, None)
     writer.wait()
-    directory.claim(run, 2)
+    attempts.claim(run, 2)
     writer.save(state(2), 2, 0.2, None)
-    with pytest.raises(directory.Superseded, match="taken"):
+    with pytest.raises(attempts.Superseded, match="taken"):
         writer.wait()
-    with pytest.raises(directory.Superseded):
+    with pytest.raises(attempts.Superseded):
         writer.save(state(3), 3, 0.3, None)
     assert [stamp.step for stamp in stamps.stamps(run)] == [1]
 
 
 def test_storage_that_is_away_looks_like_no_new_run(run):
     """An empty mount point: neither a first attempt nor a start from nothing may come of it."""
-    for action in (lambda: directory.claim(run, 1), lambda: directory.expect_mine(run, "t")):
+    for action in (lambda: attempts.claim(run, 1), lambda: attempts.expect_mine(run, "t")):
         with pytest.raises(FileNotFoundError, match="gone"):
             action()
     assert run.names() == []
@@ -288,7 +288,7 @@ def test_pipes_among_a_runs_files_are_named_and_not_waited_for(tmp_path):
     run.write("recipe.json", json.dumps(to_dict(digits)))
     for name in ("attempts.json", "teachers.json", "data.json", lease.FILE, "result.json"):
         os.mkfifo(run.local / name)
-    for read in (directory.attempts_of, directory.trained_teachers, read_result):
+    for read in (attempts.attempts_of, directory.trained_teachers, read_result):
         with pytest.raises(UserError, match="is not a regular file"):
             read(run)
     assert not lease.in_use(run)
@@ -337,7 +337,7 @@ def test_a_run_goes_on_while_its_storage_is_away_and_ends_whole(stage, left):
     aside.rename(place)
     assert process.end() == 0 and "written again" in process.said
     assert same(stage.state(name), stage.state(stage.whole("supervised"))) == []
-    assert len(directory.lines(stage.run(name))) == 1
+    assert len(metrics_log.lines(stage.run(name))) == 1
 
 
 def test_sigterm_leaves_a_checkpoint_of_the_next_step(stage):

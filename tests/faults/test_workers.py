@@ -10,7 +10,7 @@ from raykd.launch.cluster.failure import preempted
 from raykd.launch.cluster.status import WorkerStatus
 from raykd.launch.run_state.messages import Progress
 from raykd.launch.run_state.state import RunState
-from raykd.runs import stamps
+from raykd.runs.checkpoints import stamps
 from tests.faults.stage import group, same
 
 BRANCHES = "method=replace(base.method, ramp_up_epochs=1.0)"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from raykd import UserError
-from raykd.runs import checkpoint, stamps
+from raykd.runs.checkpoints import checkpoint, stamps
 from raykd.storage.folder import Folder
 
 

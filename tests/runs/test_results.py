@@ -7,8 +7,8 @@ import random
 import pytest
 
 from raykd import UserError
-from raykd.runs.reading import read_local
-from raykd.runs.results import read_evaluation, read_metrics, read_recipe, read_result
+from raykd.runs.results.bounded import read_local
+from raykd.runs.results.read import read_evaluation, read_metrics, read_recipe, read_result
 from raykd.storage.folder import Folder
 from tests.support.synthetic_runs import new_recipe, write_run
 

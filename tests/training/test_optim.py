@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from raykd import recipe as recipes
-from raykd.runs import checkpoint
+from raykd.runs.checkpoints import checkpoint
 from raykd.training.state import _copy
 from raykd.training.update import optim
 

@@ -15,8 +15,8 @@ from raykd.deploy.onnx.export import expect_packages, float_graph, save
 from raykd.deploy.speed import process
 from raykd.models.cost import flops
 from raykd.models.staged import Staged, parameters
-from raykd.runs.deployment import FILE, Deployment, Latency, NetworkCost
-from raykd.runs.results import read_evaluation
+from raykd.runs.results.deployment import FILE, Deployment, Latency, NetworkCost
+from raykd.runs.results.read import read_evaluation
 from raykd.storage.atomic import temporary_folder
 from raykd.teachers.load import load_teachers
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 from raykd import UserError
 from raykd.launch.cluster.status import Failure, WorkerStatus
 from raykd.recipe import Pretrained, Recipe, Run, Train
-from raykd.runs.directory import Superseded
+from raykd.runs.attempts import Superseded
 from raykd.training.update.nonfinite import NotFiniteError
 
 

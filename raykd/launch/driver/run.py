@@ -22,10 +22,11 @@ from raykd.launch.run_state.client import SilentClient
 from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded
-from raykd.runs import directory as rundir
-from raykd.runs.directory import Superseded
-from raykd.runs.results import Result, read_result
-from raykd.runs.stamps import FOLDER as CHECKPOINTS
+from raykd.runs.attempts import Superseded
+from raykd.runs.checkpoints.stamps import FOLDER as CHECKPOINTS
+from raykd.runs.directory import OPENED, open_run
+from raykd.runs.results.models import Result
+from raykd.runs.results.read import read_result
 from raykd.storage import lease
 from raykd.storage.folder import Folder
 from raykd.track import server
@@ -49,7 +50,7 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
     check(recipe)
     run = Folder(storage) / name
     with only_one(run, display.console.print), _undone(run):
-        changed = rundir.open_run(run, loaded, recipe, trained)
+        changed = open_run(run, loaded, recipe, trained)
         if changed:
             display.note(changed)
         result = read_result(run)
@@ -72,7 +73,7 @@ def _undone(run: Folder) -> Iterator[None]:
         yield
     except UserError:
         if new and not run.exists(CHECKPOINTS):
-            for name in rundir.OPENED:
+            for name in OPENED:
                 run.delete(name)
         raise
 

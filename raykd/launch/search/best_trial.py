@@ -43,7 +43,7 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
 
     from raykd.contract import Placement
     from raykd.launch.job_spec import unpack
-    from raykd.runs.checkpoint import newest
+    from raykd.runs.checkpoints.checkpoint import newest
     from raykd.runs.directory import trained_teachers
     from raykd.runs.recipe import recipe_of
     from raykd.training.evaluation.evaluate import evaluate

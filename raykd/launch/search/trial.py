@@ -19,7 +19,7 @@ from raykd.recipe import Recipe
 from raykd.recipe.load import Loaded, override
 from raykd.recipe.serial import from_dict
 from raykd.runs import directory
-from raykd.runs.stamps import FOLDER, stamps
+from raykd.runs.checkpoints.stamps import FOLDER, stamps
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 from raykd.training.update.nonfinite import NotFiniteError

@@ -11,8 +11,8 @@ from typing import Any
 from raykd.launch.search.space import Space, values
 from raykd.output import masked
 from raykd.recipe import Search
-from raykd.runs import directory as rundir
-from raykd.runs.results import read_result
+from raykd.runs import metrics_log
+from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
 
 DONE = ("finished", "stopped", "failed")
@@ -59,7 +59,7 @@ class TrialTable:
         """A trial, read from its run directory."""
         run = self.run(name)
         trial = Trial(name, run.read_json("trial.json") if run.exists("trial.json") else {}, "interrupted")
-        lines = [line for line in rundir.lines(run) if "evaluation" in line]
+        lines = [line for line in metrics_log.lines(run) if "evaluation" in line]
         if lines:
             figures = next(iter(lines[-1]["evaluation"].values()))
             trial.metric, trial.epoch = figures[self.search.metric], lines[-1]["epoch"]

@@ -15,7 +15,7 @@ from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.study import Cell
 from raykd.runs import directory
-from raykd.runs.results import read_result
+from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
 
 SEARCHES = "searches"  # the folder of the searches of tuned rows

@@ -11,7 +11,7 @@ from raykd.launch.study.record import Record
 from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.progress import cpus_in_use
 from raykd.launch.trials.queue import Queue
-from raykd.runs.results import read_result
+from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 

@@ -8,7 +8,8 @@ from raykd.launch.trials.queue import Job
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import fingerprint
 from raykd.runs import directory
-from raykd.runs.results import Result, read_result
+from raykd.runs.results.models import Result
+from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
 
 

@@ -10,7 +10,7 @@ from raykd.launch.trials.queue import Queue
 from raykd.launch.trials.teacher_leases import TeacherLeases
 from raykd.launch.trials.trial import OUTCOME
 from raykd.output import masked
-from raykd.runs.results import read_result
+from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 

@@ -18,7 +18,7 @@ from raykd.launch.run_state.state import RunState
 from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.serial import from_dict
-from raykd.runs import directory
+from raykd.runs import metrics_log
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 
@@ -95,7 +95,7 @@ def as_reported(metrics: dict[str, Any], every: int, epochs: float) -> dict[str,
 
 def report_last(run: Folder, tell: Callable[[dict[str, Any]], None]) -> None:
     """Report the last evaluation only after the run has written its result: a scheduler may end the trial at once."""
-    line = directory.lines(run)[-1]
+    line = metrics_log.lines(run)[-1]
     tell({"epoch": line["epoch"], "step": line["step"], **next(iter(line["evaluation"].values()))})
 
 

@@ -14,8 +14,8 @@ from raykd.launch.run_state.client import Client
 from raykd.launch.worker.result import Setting, Totals, evaluation_of, result_of
 from raykd.output import without_credentials
 from raykd.recipe import Recipe
-from raykd.runs import directory
-from raykd.runs.checkpoint_writer import Writer
+from raykd.runs import attempts, metrics_log
+from raykd.runs.checkpoints.writer import Writer
 from raykd.runs.student import write_student
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import STUDENT, LocalCopy, of_results, of_tracking
@@ -28,7 +28,7 @@ from raykd.training.loop import Epoch, Event, Progress, Save
 class Attempt:
     """One start of the workers."""
 
-    token: str  # from `directory.claim`; once a later attempt starts, this one must not write
+    token: str  # from `attempts.claim`; once a later attempt starts, this one must not write
     world: int
     device: Any
     step: int  # step of the checkpoint that it resumes from; 0: a new run
@@ -50,7 +50,7 @@ class Recorder:
         """snapshot: returns the state for a checkpoint. say: shows the user a line."""
         self.job, self.recipe, self.attempt, self.setting = job, recipe, attempt, setting
         self._snapshot, self.client, self.say, self.run = snapshot, client, say, Folder(job.run)
-        self.metrics = directory.MetricsLog(self.run, attempt.step)
+        self.metrics = metrics_log.MetricsLog(self.run, attempt.step)
         patiently(self.metrics.flush, "writing metrics.jsonl", say)
         keep, step = recipe.checkpoint.keep, attempt.step
         self.writer = Writer(self.run, keep, job.fingerprint, say, self._before_writing, self._saved)
@@ -89,7 +89,7 @@ class Recorder:
 
     def fail(self) -> None:
         """Save what exists of a run that ends with an error."""
-        with contextlib.suppress(OSError, directory.Superseded):
+        with contextlib.suppress(OSError, attempts.Superseded):
             self.writer.wait(30)
         with contextlib.suppress(OSError):
             self._untrack("failed")
@@ -98,7 +98,7 @@ class Recorder:
         """Write the student, the evaluation and, last, the result, which marks the run as finished."""
         self.writer.wait(PATIENCE)
         network = distiller.networks()[next(iter(figures))]
-        totals = Totals(self.attempt.world, len(directory.attempts_of(self.run)) - 1, self.tracked.url)
+        totals = Totals(self.attempt.world, len(attempts.attempts_of(self.run)) - 1, self.tracked.url)
         evaluation = evaluation_of(self.recipe, self.setting, network, figures, self.attempt.device)
         result = result_of(self.job, self.recipe, totals, self.metrics.lines, network, figures)
         patiently(lambda: self._leave(network, evaluation), "writing the student", self.say)
@@ -113,7 +113,7 @@ class Recorder:
 
     def _before_writing(self) -> None:
         """Flush the metrics before a checkpoint, and refuse to write one from a worker that has been replaced."""
-        directory.expect_mine(self.run, self.attempt.token)
+        attempts.expect_mine(self.run, self.attempt.token)
         self.metrics.flush()
 
     def _saved(self, step: int) -> None:
@@ -155,6 +155,6 @@ class Recorder:
         patiently(lambda: self.local.upload(of_tracking), "keeping W&B's files", self.say)
 
     def _leave(self, network: Any, evaluation: dict[str, Any]) -> None:
-        directory.expect_mine(self.run, self.attempt.token)
+        attempts.expect_mine(self.run, self.attempt.token)
         write_student(self.run, network, self.recipe, tuple(self.setting.classes))
         self.run.write("evaluation.json", json.dumps(without_credentials(evaluation)))

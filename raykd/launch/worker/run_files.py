@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from raykd import UserError
-from raykd.runs.checkpoint import resume
-from raykd.runs.directory import claim, expect_data, expect_there
-from raykd.runs.stamps import Stamp
+from raykd.runs.attempts import claim, expect_there
+from raykd.runs.checkpoints.resume import resume
+from raykd.runs.checkpoints.stamps import Stamp
+from raykd.runs.data import expect_data
 from raykd.storage.folder import Folder
 from raykd.storage.retry import patiently
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from raykd.launch.run_state.client import Client
     from raykd.launch.worker.recorder import Recorder
     from raykd.recipe import Recipe
-    from raykd.runs.stamps import Stamp
+    from raykd.runs.checkpoints.stamps import Stamp
 
 Report = Callable[[dict[str, Any]], None]
 """Called with the metrics of every evaluation, on every rank."""

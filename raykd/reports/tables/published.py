@@ -10,7 +10,7 @@ from typing import Literal
 
 from raykd import UserError
 from raykd.output import one_line
-from raykd.runs.reading import read_local
+from raykd.runs.results.bounded import read_local
 
 COLUMNS = "paper table dataset teacher student method metric kind mean std n source note".split()
 REPORTERS = ("own", "copied", "copied or re-run", "re-run", "restated", "summary", "derived")

@@ -15,7 +15,8 @@ from annotated_types import Interval, MinLen
 from pydantic import model_validator
 
 from raykd.reports.tables.published import REPORTERS
-from raykd.runs.results import Model, Share, Text, read_checked
+from raykd.runs.results.models import Model, Share, Text
+from raykd.runs.results.read import read_checked
 from raykd.storage.folder import Folder
 
 FILE = "study.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
-from raykd.runs.reading import read_local
+from raykd.runs.results.bounded import read_local
 from raykd.storage import atomic
 from raykd.teachers.cache.claims import NAME as CLAIMS
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from raykd import UserError
-from raykd.runs.stamps import FOLDER, Stamp, folders, stamps
+from raykd.runs.checkpoints.stamps import FOLDER, Stamp, folders, stamps
 from raykd.storage.folder import Folder
 
 PLAIN = (str, bytes, int, float, bool, type(None))  # without numpy's floats, which need code to be read
@@ -80,36 +80,6 @@ def newest(run: Folder, complain: Callable[[str], None]) -> tuple[dict[str, Any]
         except UserError as error:
             complain(f"{error}; the previous one is used")
     return None
-
-
-def resume(run: Folder, complain: Callable[[str], None], device: torch.device) -> tuple[dict[str, Any], Stamp] | None:
-    """Rank 0's `newest` on all workers, as workers that choose independently could choose differently."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return newest(run, complain)
-    message = b""
-    if torch.distributed.get_rank() == 0:
-        checkpoint = newest(run, complain)
-        if checkpoint is not None:
-            message = json.dumps(asdict(checkpoint[1])).encode() + b"\n" + content(run, checkpoint[1])
-    stamp, _, state = broadcast(message, device).partition(b"\n")
-    return (decode(state, "the checkpoint that worker 0 sent"), Stamp(**json.loads(stamp))) if stamp else None
-
-
-def broadcast(message: bytes, device: torch.device) -> bytes:
-    """Broadcast rank 0's bytes to every worker."""
-    length = torch.tensor([len(message)], device=device)
-    torch.distributed.broadcast(length, 0)
-    if not int(length):
-        return b""
-    first = torch.distributed.get_rank() == 0
-    data = (
-        torch.frombuffer(bytearray(message), dtype=torch.uint8)
-        if first
-        else torch.empty(int(length), dtype=torch.uint8)
-    )
-    data = data.to(device)
-    torch.distributed.broadcast(data, 0)
-    return data.cpu().numpy().tobytes()
 
 
 def prune(run: Folder, keep: int) -> None:

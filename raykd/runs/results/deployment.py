@@ -5,7 +5,8 @@ from typing import Annotated
 
 from annotated_types import Ge, MinLen
 
-from raykd.runs.results import Count, Model, Seconds, Text, read_checked
+from raykd.runs.results.models import Count, Model, Seconds, Text
+from raykd.runs.results.read import read_checked
 from raykd.storage.folder import Folder
 
 FILE = "deployment.json"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.runs.checkpoint import prune, write
+from raykd.runs.checkpoints.checkpoint import prune, write
 from raykd.storage.folder import Folder
 from raykd.storage.retry import LONGEST_PAUSE, PATIENCE, reason
 
