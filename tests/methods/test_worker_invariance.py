@@ -1,15 +1,14 @@
 """One global batch gives one update: the averaged gradients of two workers are those of one."""
 
-import os
-import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from raykd.contract import Batch, Distiller
+from tests.support.gloo_workers import run_workers
 from tests.support.tiny_methods import EVERY, data, distiller_for, run, teachers_for
 
 GLOBAL, FIRST = 7, 3  # the workers' shares differ
@@ -38,9 +37,7 @@ def settle(distiller: Distiller) -> None:
             module.eval()
 
 
-def worker(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def worker(rank: int, folder: Path) -> None:
     share = slice(0, FIRST) if rank == 0 else slice(FIRST, GLOBAL)
     averaged = {}
     for name in EVERY:
@@ -52,15 +49,14 @@ def worker(rank: int, folder: str) -> None:
         dist.all_reduce(total)
         averaged[name] = (own, float(total) / 2)
     if rank == 0:
-        torch.save(averaged, os.path.join(folder, "averaged.pt"))
-    dist.destroy_process_group()
+        torch.save(averaged, folder / "averaged.pt")
 
 
 @pytest.fixture(scope="module")
-def of_two_workers() -> dict[str, tuple[dict[str, torch.Tensor], float]]:
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(worker, args=(folder,), nprocs=2)
-        return torch.load(os.path.join(folder, "averaged.pt"), weights_only=True)
+def of_two_workers(tmp_path_factory) -> dict[str, tuple[dict[str, torch.Tensor], float]]:
+    folder = tmp_path_factory.mktemp("workers")
+    run_workers(worker, folder, world=2, folder=folder)
+    return torch.load(folder / "averaged.pt", weights_only=True)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -8,6 +8,7 @@ import torch
 from raykd.contract import Batch
 from raykd.training.evaluation.ensemble import combined, evaluate_members
 from raykd.training.evaluation.evaluate import BINS, evaluate, figures, sums
+from tests.support.gloo_workers import run_workers
 
 
 def softmax(z):
@@ -83,9 +84,8 @@ def test_every_sample_counts_once_whatever_the_batches():
     )
 
 
-def uneven_worker(rank, folder):
+def uneven_worker(rank):
     """Worker 0 has 7 samples, worker 1 has 2."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     logits = torch.randn(9, 5, generator=torch.Generator().manual_seed(1))
     mine = slice(0, 7) if rank == 0 else slice(7, 9)
     labels = torch.tensor([0, 1, 2, 3, 3, 0, 0, 0, 4])
@@ -93,11 +93,10 @@ def uneven_worker(rank, folder):
     found, _ = evaluate(lambda x: {"net": x}, [batch], torch.enable_grad, {})
     assert found["net"].top1 == pytest.approx(reference(logits.numpy(), labels.numpy(), logits.numpy())["top1"])
     assert sum(found["net"].per_class_count) == 9
-    torch.distributed.destroy_process_group()
 
 
 def test_workers_with_uneven_shares_agree_on_the_whole_split(tmp_path):
-    torch.multiprocessing.spawn(uneven_worker, (str(tmp_path),), nprocs=2)
+    run_workers(uneven_worker, world=2, folder=tmp_path)
 
 
 def test_logits_of_80_and_half_precision_stay_finite():

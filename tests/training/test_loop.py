@@ -19,6 +19,7 @@ from raykd.training.state import new_state
 from raykd.training.update import optim
 from raykd.training.update.nonfinite import NotFiniteError
 from tests.support import tiny_training as tiny
+from tests.support.gloo_workers import run_workers
 
 
 def run(recipe, distiller=None, teachers=(), state=None, stop=None, save_due=lambda step: False):
@@ -269,11 +270,8 @@ def test_compiled_distillers_train_the_same():
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-def worker(rank, world, folder, results):
-    """One of `world` gloo workers: 20 steps of the BatchNorm-free network."""
-    torch.set_num_threads(1)
-    place = f"file://{folder}/rendezvous-{world}"
-    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=world)
+def worker(rank, world, folder):
+    """One of `world` workers: 20 steps of the BatchNorm-free network."""
     recipe = tiny.recipe(batch_size=63)  # no multiple of 2: shares differ
     train, _ = tiny.data(recipe, rank, world)
     state = new_state(recipe, tiny.distiller(), tiny.CPU)
@@ -284,23 +282,21 @@ def worker(rank, world, folder, results):
             break
     assert state.step == 20
     if rank == 0:
-        torch.save(weights(state), f"{folder}/{world}.pt")
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+        torch.save(weights(state), folder / "weights.pt")
 
 
 def test_one_and_two_workers_make_the_same_updates(tmp_path):
-    for world in (1, 2):
-        torch.multiprocessing.spawn(worker, (world, str(tmp_path), None), nprocs=world)
-    one, two = (torch.load(tmp_path / f"{world}.pt", weights_only=True) for world in (1, 2))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for world, folder in enumerate(folders, 1):
+        folder.mkdir()
+        run_workers(worker, world, folder, world=world, folder=folder)
+    one, two = (torch.load(folder / "weights.pt", weights_only=True) for folder in folders)
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-5)
 
 
 def normed_worker(rank, folder, reads_buffers):
     """Two workers train a network with BatchNorm and write the buffers that each evaluates with."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     recipe = tiny.recipe(epochs=0.2, ema=0.5)
     train, _ = tiny.data(recipe, rank, 2)
     torch.manual_seed(0)
@@ -309,11 +305,10 @@ def normed_worker(rank, folder, reads_buffers):
     state = new_state(recipe, distiller, tiny.CPU)
 
     def evaluate(evaluated):
-        torch.save({name: value.clone() for name, value in evaluated.named_buffers()}, f"{folder}/{rank}.pt")
+        torch.save({name: value.clone() for name, value in evaluated.named_buffers()}, folder / f"{rank}.pt")
         return {}
 
     list(loop.fit(recipe, state, (), train, evaluate, Placement(tiny.CPU, 1, rank, 2), lambda step: False))
-    torch.distributed.destroy_process_group()
 
 
 def test_all_workers_evaluate_with_the_first_ones_batch_statistics(tmp_path):
@@ -325,7 +320,7 @@ def test_all_workers_evaluate_with_the_first_ones_batch_statistics(tmp_path):
     for reads_buffers in (False, True):
         folder = tmp_path / str(reads_buffers)
         folder.mkdir()
-        torch.multiprocessing.spawn(normed_worker, (str(folder), reads_buffers), nprocs=2)
+        run_workers(normed_worker, folder, reads_buffers, world=2, folder=folder)
         found += [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert found[0] and all(equal(found[0], each) for each in found[1:])
 
