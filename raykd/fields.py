@@ -50,7 +50,10 @@ class Rule:
 
 ascending = Rule("in ascending order", lambda values: list(values) == sorted(values))
 # Losses multiply by T² and divide by it.
-squarable = Rule("of a size whose square float32 can hold", lambda value: value == 0 or 1e-18 <= abs(value) <= 1e18)
+squarable = Rule(
+    "0 or from 1e-18 to 1e18 in magnitude, so that float32 can hold its square",
+    lambda value: value == 0 or 1e-18 <= abs(value) <= 1e18,
+)
 
 distinct = Rule("different from one another", lambda values: len(set(values)) == len(values))
 

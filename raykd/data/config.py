@@ -65,7 +65,7 @@ class Source:
 
         root: the folder of `data.root`. Raises UserError if the data are missing and may not be downloaded.
         """
-        raise UserError("data.source: name a data set, one of `raykd list datasets`, in the recipe")
+        raise UserError("data.source is missing: set it to a data set (`raykd list datasets`)")
 
     def paths(self) -> "tuple[Path, ...]":
         """Files and folders of the data: if names, sizes or times in them change, new .beton files are written."""
@@ -150,5 +150,5 @@ class Data:
     def statistics(self) -> tuple[Channels, Channels]:
         """Per-channel mean and deviation; raises UserError if the recipe has none and they were not measured yet."""
         if self.mean is None or self.std is None:
-            raise UserError("data.mean, data.std: not measured yet: prepare the data set, or give both")
+            raise UserError("data.mean, data.std: not measured yet; run `raykd data prepare`, or set both")
         return self.mean, self.std

@@ -56,7 +56,8 @@ class TrainLoader:
         first, last = order.worker_rows(rank, world, batch_size)
         if first == last:
             raise UserError(
-                f"a global batch of {batch_size} is too small for worker {rank} of {world}: use fewer workers"
+                f"batch_size {batch_size} is too small for {world} workers (worker {rank} gets no image): use fewer "
+                "workers"
             )
         bounds = [order.worker_rows(worker, world, batch_size) for worker in range(world)]
         self.shares = tuple(end - begin for begin, end in bounds) if world > 1 else ()
@@ -136,7 +137,9 @@ class TestLoader:
         data = normalised(data, prepared)
         path = prepared.train if data.validation else prepared.test
         if path is None:
-            raise UserError("this data has no test split: hold out a share of the training images with data.validation")
+            raise UserError(
+                "the data set has no test split: hold out a share of the training images with data.validation"
+            )
         header = _open(path, prepared)
         self.subset = _evaluation_subset(header.labels, data.validation)
         self.size = len(self.subset)
@@ -205,7 +208,7 @@ def _streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[
     groups = [group for group in groups if group[1]]
     for kind, (positions, _) in zip(("labelled", "unlabelled") if share else ("unlabelled",), groups):
         if share is not None and not len(positions):
-            raise UserError(f"data.labelled_share: {share:g}, but no training image is {kind}: leave it out")
+            raise UserError(f"data.labelled_share: {share:g}, but no training image is {kind}: remove this setting")
     return [order.Stream(part, _orders(data, header, part, seed), weight, data.views) for part, weight in groups]
 
 
@@ -235,7 +238,7 @@ def _engine(
     for position in subset[unusable(pipeline.geometry, header.shapes[subset])][:1]:
         height, width = header.shapes[position]
         raise UserError(
-            f"{header.path}: image {position} is {width}×{height}, which the transforms can't bring to image_size "
+            f"{header.path}: image {position} is {width}×{height}, which the transforms don't resize to image_size "
             f"{data.image_size}: add a Resize or a crop"
         )
     if data.loader == "torch":

@@ -59,7 +59,7 @@ def cut(lam: float, size: int, seed: int, step: int) -> tuple[int, int, int, int
 def mix(mixing: Mixing, images: "Tensor", labels: "Tensor", seed: int, step: int) -> "tuple[Tensor, Tensor]":
     """Mix images [B + 1, 3, S, S] and one-hot labels [B + 1, C], each row with the one before it: → [B, …] both."""
     if not isinstance(mixing, Mixup | CutMix):
-        raise UserError(f"data.mixing: {type(mixing).__name__} is not one of Mixing, Mixup, CutMix")
+        raise UserError(f"data.mixing: {type(mixing).__name__} must be one of Mixing, Mixup, CutMix")
     lam = share(mixing, seed, step)
     own, partner = images[1:], images[:-1]
     if isinstance(mixing, Mixup):

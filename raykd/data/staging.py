@@ -77,12 +77,14 @@ def _fetch(shared: Folder, local: Path, log: Log) -> None:
     try:
         checksums = shared.read_json("checksums.json")
     except FileNotFoundError:
-        raise UserError(f"data.shared: {shared.place} holds no prepared files, which a run's driver writes") from None
+        raise UserError(
+            f"data.shared: {shared.place} contains no prepared files; start the run again, whose driver writes them"
+        ) from None
     sizes = {name: shared.size(name) for name in checksums}
     local.mkdir(exist_ok=True)
     needed, free = sum(sizes.values()), shutil.disk_usage(local).free
     if needed > free:
-        raise UserError(f"data.root: {local} has {free / 1e9:.1f} GB left, the data set takes {needed / 1e9:.1f}")
+        raise UserError(f"data.root: {local} has {free / 1e9:.1f} GB free, but the data set needs {needed / 1e9:.1f}")
     # The manifest last, as the sign that all files are complete.
     for name in sorted(checksums, key=lambda name: name == "manifest.json"):
         _fetch_file(shared, local / name, sizes[name], checksums[name], log)

@@ -55,7 +55,7 @@ def model_card(deployed: Deployed, folder: str, library: str) -> str:
     """
     evaluation = read_evaluation(deployed.run)
     if evaluation is None or deployed.result is None:
-        raise UserError(f"{deployed.run} has no evaluation.json: only a finished run has figures for a model card")
+        raise UserError(f"{deployed.run} has no evaluation.json: a model card needs a finished run")
     facts = _Facts(deployed, evaluation, next(iter(evaluation.networks.values())))
     about, recipe, result = deployed.about, deployed.recipe, deployed.result
     title = printable(result.name)
@@ -167,14 +167,15 @@ def _cost(facts: _Facts) -> str:
 def _limits(facts: _Facts) -> Iterator[str]:
     student, names = facts.student, facts.evaluation.class_names
     yield (
-        f"The figures are of one run, seed {facts.deployed.recipe.seed}, and of {facts.images} images of the same data "
-        "set as the training's; pictures from elsewhere were not measured."
+        f"The figures are those of one run (seed {facts.deployed.recipe.seed}) on {facts.images} images of the same "
+        "data "
+        "set as the training images; accuracy on other images was not measured."
     )
-    yield "It knows no other classes: every picture gets one of those above."
+    yield "It knows no other classes: every image is assigned to one of those above."
     pairs = zip(student.per_class, student.per_class_count, names)
     worst = sorted((share, printable(name), count) for share, count, name in pairs if count)[:3]
     listed = ", ".join(f"{name} {100 * share:.1f} % of {count}" for share, name, count in worst)
     yield f"The least accurate classes: {listed}."
     if facts.evaluation.split == "validation":
-        yield "The test split was not used: the figures are those that may have chosen the recipe's settings."
-    yield "No licence is stated here; those of the data set and of the teachers' weights may bind who uses it."
+        yield "The test split was not used: the images of the figures may also have been used to choose settings."
+    yield "No licence is stated here; the licences of the data set and of the teachers' weights may apply."

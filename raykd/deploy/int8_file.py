@@ -39,7 +39,9 @@ def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float
     with temporary_folder() as folder:
         int8 = within(Quantizer(graph, images, folder), graph, of_float - max_loss / 100, accuracy)
     if 100 * (of_float - int8.top1) > max_loss:
-        raise UserError(f"--max-loss {max_loss:g}: int8 costs {100 * (of_float - int8.top1):.2f} points all the same")
+        raise UserError(
+            f"--max-loss {max_loss:g}: int8 still loses {100 * (of_float - int8.top1):.2f} points; raise it"
+        )
     of_int8 = int8.top1
     if deployed.data.validation and prepared.test is not None:  # it has chosen the layers: the test split has not
         on_test = partial(top1, loader=partial(_loader, replace(deployed.data, validation=0.0), prepared))

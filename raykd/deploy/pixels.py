@@ -51,7 +51,8 @@ def check_sizes(pixels: Sequence[np.ndarray], data: Data, name: str = "a picture
     for position in unusable(evaluation(data).geometry, shapes)[:1]:
         height, width = shapes[position]
         raise UserError(
-            f"{name} is {width}×{height} pixels, and the run's evaluation takes {accepted_sizes(data)}: resize it first"
+            f"{name} is {width}×{height} pixels, but the run's evaluation requires {accepted_sizes(data)}: resize it "
+            "first"
         )
 
 
@@ -59,5 +60,5 @@ def accepted_sizes(data: Data) -> str:
     """The sizes of pictures that the evaluation accepts, as text."""
     geometry, size = evaluation(data).geometry, data.image_size
     if geometry.resize:
-        return "any size" if geometry.crop or not geometry.resize.keep_aspect else "square pictures"
+        return "any size" if geometry.crop or not geometry.resize.keep_aspect else "square images"
     return f"{size}×{size} pixels or more" if geometry.crop else f"{size}×{size} pixels"

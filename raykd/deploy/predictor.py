@@ -86,7 +86,7 @@ class Predictor:
 
 def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: PyTorch finds no GPU on this machine: take cpu")
+        raise UserError("device: PyTorch finds no GPU on this machine; use cpu")
     return torch.device("cuda" if name == "cuda" or name == "auto" and torch.cuda.is_available() else "cpu")
 
 
@@ -104,7 +104,7 @@ def image_files(paths: Iterable[str]) -> list[Path]:
         if path.is_dir():
             below = find_images(path, Skipped(path))
             if not below:
-                raise UserError(f"{path} contains no image files")
+                raise UserError(f"{path} contains no image files: give image files or folders of them")
             files += below
         elif path.exists():
             files.append(path)

@@ -19,9 +19,9 @@ def check_target(to: str, preprocess: bool, max_loss: float, calibration: int) -
     if not _is_folder(to) and path.suffix not in SUFFIXES:
         raise UserError(f"--to {to}: the suffix must be one of {', '.join(SUFFIXES)}, or / for a folder")
     if preprocess and path.suffix != ".onnx":
-        raise UserError(f"--preprocess needs --to FILE.onnx, not {path.name}")
+        raise UserError(f"--preprocess requires --to FILE.onnx, not {path.name}")
     if (max_loss, calibration) != (ANY_LOSS, CALIBRATION) and not path.name.endswith(INT8):
-        raise UserError(f"--max-loss and --calibration are of --to FILE{INT8}, not {path.name}")
+        raise UserError(f"--max-loss and --calibration require --to FILE{INT8}, not {path.name}")
 
 
 def write(

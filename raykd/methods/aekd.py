@@ -67,9 +67,7 @@ def expect_tolerance(tolerance: float, count: int) -> None:
     if not 1 / count <= tolerance <= 1:
         raise UserError(f"`tolerance` must be between 1/K and 1, with K = {count} teachers, not {tolerance}")
     if count > MAX_GRADIENTS:
-        raise UserError(
-            f"aekd solves for the weights of at most {MAX_GRADIENTS} teachers, not of {count}: change `teachers`"
-        )
+        raise UserError(f"aekd supports at most {MAX_GRADIENTS} teachers, not {count}: change `teachers`")
 
 
 @dataclass(frozen=True, kw_only=True)

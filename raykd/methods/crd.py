@@ -142,7 +142,7 @@ class CRD(FeatureMethod):
         trained = labels >= 0
         counts = torch.bincount(labels[trained])
         if counts.max() == trained.sum():
-            raise UserError("crd compares samples with those of other classes: the training split has one class only")
+            raise UserError("crd requires at least two classes: the training split has only one")
         order = labels.argsort(stable=True)[int((~trained).sum()) :]  # rows by class, held-out ones left out
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("counts", counts, persistent=False)

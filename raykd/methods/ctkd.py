@@ -55,12 +55,12 @@ class CTKD(SingleStudent):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CTKD":
             method = self.method.build(new_student, teachers)
             if not isinstance(method, LogitMethod):
-                raise UserError("`method.method` of ctkd has no temperature to train: take kd, dkd, nkd or wsld")
+                raise UserError("`method.method` of ctkd has no temperature to train: use kd, dkd, nkd or wsld")
             start = method.config.temperature
             if not self.lowest < start < self.lowest + self.span:
                 raise UserError(
-                    f"`method.method.temperature` of ctkd, where it starts, must lie between {self.lowest:g} and "
-                    f"{self.lowest + self.span:g} (`method.lowest`, `method.span`), not at {start:g}"
+                    f"`method.method.temperature` of ctkd, the initial temperature, must be from {self.lowest:g} to "
+                    f"{self.lowest + self.span:g} (`method.lowest`, `method.span`), not {start:g}"
                 )
             return CTKD(self, method, teachers)
 

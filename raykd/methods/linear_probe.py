@@ -29,7 +29,9 @@ class LinearProbe(SingleStudent):
     def __init__(self, config: Config, student: Staged):
         super().__init__(config, student)
         if not student.classifiers:
-            raise UserError(f"linear_probe trains the last layer alone, and {student.name} has none that is linear")
+            raise UserError(
+                f"linear_probe trains the last layer, which is not linear in {student.name}: use another network"
+            )
         student.requires_grad_(False)
         for name in student.classifiers:
             student.model.get_submodule(name).requires_grad_(True)

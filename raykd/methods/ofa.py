@@ -83,7 +83,7 @@ class OFA(SingleStudent):
     def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
         super().__init__(config, student, teachers)
         if any(len(student.shapes[stage]) != 3 for stage in student.stages):
-            raise UserError(f"ofa needs a student whose stages give maps [D, h, w], and {student.name}'s don't")
+            raise UserError(f"ofa requires a student whose stages output maps [D, h, w]; those of {student.name} don't")
         self.student_features = student.stages
         widths = [student.width(stage) for stage in student.stages]
         width = max(student.width("pooled"), teachers[0].width("pooled"))

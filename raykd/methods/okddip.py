@@ -97,7 +97,7 @@ class OKDDip(PeerDistiller):
                 return OKDDip(self, *self.build_branches("okddip", new_student))
             for field in ("branch_from", "share_block"):
                 if getattr(self, field) != getattr(BranchConfig, field):
-                    raise UserError(f"`method.{field}` of okddip needs `method.shared_trunk`: change one of them")
+                    raise UserError(f"`method.{field}` of okddip requires `method.shared_trunk`: change one of them")
             return OKDDip(self, build_peers("okddip", new_student, self.branches, "branches"), WHOLE)
 
     config: Config

@@ -60,7 +60,7 @@ class SDD(SingleStudent):
                 raise UserError(f"`method.scales` of sdd must begin with 1, the whole image, not {self.scales}")
             method = self.method.build(new_student, teachers)
             if not isinstance(method, LogitMethod):
-                raise UserError("`method.method` of sdd has no divergence of logits: take kd, dkd, nkd or wsld")
+                raise UserError("`method.method` of sdd has no divergence of logits: use kd, dkd, nkd or wsld")
             for network in (method.student, *teachers):
                 expect_mean_pooling("sdd", network)
             return SDD(self, method, teachers)

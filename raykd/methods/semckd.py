@@ -84,7 +84,10 @@ class SemCKD(SingleStudent):
             student, teacher = one_teacher(self.name, new_student, teachers)
             for network in (student, teacher):
                 if not network.stages or any(len(network.shapes[stage]) != 3 for stage in network.stages):
-                    raise UserError(f"semckd compares maps [D, h, w] of stages, which {network.name} does not have")
+                    raise UserError(
+                        f"semckd compares maps [D, h, w] of stages, which {network.name} does not have: use another "
+                        "network"
+                    )
             return SemCKD(self, student, teacher)
 
     config: Config
@@ -121,7 +124,7 @@ class SemCKD(SingleStudent):
         """[B, stages, d], of the rows of the global batch."""
         width, rows = self.config.batch, sum(batch.shares) or len(batch.index)
         if rows > width:
-            raise UserError(f"`method.batch` of semckd is {width}, but a batch has {rows} images: leave it at 0")
+            raise UserError(f"`method.batch` of semckd is {width}, but a batch has {rows} images: set it to 0")
         gathered = [global_rows(x, batch.shares) for x in maps]
         return torch.stack([embed(similarity(x, width)) for embed, x in zip(embeddings, gathered, strict=True)], 1)
 

@@ -56,14 +56,15 @@ class Sum(SingleStudent):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "Sum":
             if len(self.weights) != len(self.methods):
                 raise UserError(
-                    f"`method.weights` of sum has {len(self.weights)} number(s) for {len(self.methods)} method(s)"
+                    f"`method.weights` of sum must have one weight for each of the {len(self.methods)} methods, not "
+                    f"{len(self.weights)}"
                 )
             student = new_student()
             parts = []
             for name, method in zip(names(self.methods), self.methods, strict=True):
                 part = method.build(lambda: student, teachers if method.uses_teachers else ())
                 if not isinstance(part, SingleStudent):
-                    raise UserError(f"sum adds methods that share one student, and {name} has several: remove it")
+                    raise UserError(f"sum combines methods with one student, but {name} has several: remove it")
                 parts.append(part)
             return Sum(self, student, teachers, parts)
 

@@ -129,7 +129,7 @@ class TESKD(Distiller):
             backbone = new_student()
             if len(backbone.stages) != 4:
                 raise UserError(
-                    f"teskd needs a network of four stages, {backbone.name} has {len(backbone.stages)}: "
+                    f"teskd requires a network with four stages, but {backbone.name} has {len(backbone.stages)}: "
                     "change the recipe's student"
                 )
             return TESKD(self, backbone)

@@ -47,7 +47,7 @@ def _restore(entry: dict[str, Any], saved: dict[str, Any]) -> None:
     """Copy saved tensors into a parameter's state, which exists on its device."""
     ours = _as_tensors(entry)
     if ours.keys() != saved.keys():
-        raise ValueError("the optimizer's state is of another version of Shampoo")
+        raise ValueError("the optimizer's state was written by another version of Shampoo")
     for name, value in ours.items():
         pairs = zip(value, saved[name], strict=True) if isinstance(value, list) else [(value, saved[name])]
         for tensor, stored in pairs:

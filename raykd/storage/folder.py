@@ -26,7 +26,7 @@ def absolute(place: str | Path) -> str:
     """A URI unchanged; a local path made absolute, with ~ expanded. Raises UserError for a misspelt URI."""
     place = str(place)
     if ALMOST.match(place):
-        raise UserError(f"{masked(place)} is no URI: those are of the form s3://BUCKET/FOLDER or file:///FOLDER")
+        raise UserError(f"{masked(place)} is not a URI: write s3://BUCKET/FOLDER or file:///FOLDER")
     place = place.removeprefix("file://")
     return place if "://" in place else str(Path(place).expanduser().absolute())
 
@@ -150,7 +150,7 @@ def _own(folder: Path, name: str) -> Path:
     path = folder / name
     for part in path.relative_to(folder).parents:
         if (folder / part).is_symlink() and part.parts:
-            raise UserError(f"{folder / part} is a link: raykd writes into a run's own folders only")
+            raise UserError(f"{folder / part} is a link, but raykd writes only into a run's own folders: remove it")
     return path
 
 

@@ -75,7 +75,7 @@ def _alone_on_this_machine(run: Folder) -> Iterator[None]:
     try:
         lock = os.open(run.local / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:  # a link, a folder, a file of somebody else
-        raise UserError(f"can't lock {run}: {error.strerror}: {run.local / '.lock'}; remove it") from None
+        raise UserError(f"can't lock {run} ({error.strerror}): remove {run.local / '.lock'}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -22,7 +22,10 @@ def positions_of(
     wanted = [name for group in groups for name in group]
     twice = [name for name in classes if list(classes).count(name) > 1][:1]
     if twice:
-        raise UserError(f"teachers: the data has two classes named {twice[0]!r}, so no telling which {teacher} means")
+        raise UserError(
+            f"teachers: two classes of the data are named {twice[0]!r}: rename one, so that those of {teacher} can be "
+            "matched"
+        )
     best: list[str] = wanted
     known: Sequence[str] = ()
     for naming in namings:
@@ -35,9 +38,10 @@ def positions_of(
     close = get_close_matches(best[0], known, 1)
     hint = f" (it has {close[0]!r})" if close else ""
     raise UserError(
-        f"teachers: {teacher} does not know {len(best)} of the data's {len(classes)} classes: {_some(best)}{hint}; its "
-        f"{len(known)} are {_some(known)}: give the pairs of names that mean the same in `teachers.classes`, or a "
-        "teacher of this data"
+        f"teachers: {teacher} lacks {len(best)} of the data's {len(classes)} classes: {_some(best)}{hint}; its "
+        f"{len(known)} classes are {_some(known)}. Map names with `teachers.classes`, or use a teacher trained on "
+        "these "
+        "classes"
     )
 
 
@@ -55,7 +59,9 @@ def expect_pairs(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> di
         hint = f"; did you mean {close[0]!r}?" if close else f"; they are {_some(classes)}"
         raise UserError(f"teachers.classes: the data has no class {unknown[0]!r}{hint}")
     if len({theirs for _, theirs in pairs}) < len(pairs):
-        raise UserError("teachers.classes: a class of the teacher can be only one of the data's")
+        raise UserError(
+            "teachers.classes: a class of the teacher is mapped to several classes of the data; keep one of them"
+        )
     return renamed
 
 
@@ -63,13 +69,13 @@ def describe_match(positions: Sequence[Sequence[int]], count: int) -> str:
     """A remark on a match for the user; empty if the classes are identical."""
     rows = [row for group in positions for row in group]
     if len(rows) > len(positions):
-        rest = ", the others are left out" if count > len(rows) else ""
-        return f"{len(rows)} of its {count} classes are the data's {len(positions)}, their probabilities added{rest}"
+        rest = "; the others are ignored" if count > len(rows) else ""
+        return f"{len(rows)} of its {count} classes are merged into {len(positions)} by adding probabilities{rest}"
     if count > len(rows):
-        return f"{len(rows)} of its {count} classes are the data's, the others are left out"
+        return f"{len(rows)} of its {count} classes are used; the others are ignored"
     if rows == list(range(count)):
         return ""
-    return "its classes are in another order, and are reordered as in the data"
+    return "its classes are reordered to the data's order"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -49,7 +49,7 @@ def load_teachers(
         elif isinstance(source, Pretrained):
             origins.append(_pretrained(source, data, classes))
         else:
-            raise UserError(f"teachers: {type(source).__name__} is not one of Run, Train, Pretrained")
+            raise UserError(f"teachers: {type(source).__name__} must be one of Run, Train, Pretrained")
     frozen = [_frozen(origin, data, classes, renamed, compares_classes) for origin in origins]
     return [
         replace(_renamed(teacher, i, frozen), precision=recipe_precision(teachers)) for i, teacher in enumerate(frozen)
@@ -71,9 +71,11 @@ def _pretrained(source: Pretrained, data: Data, classes: Sequence[str]) -> Origi
     wanted = source.network
     if wanted.weights == "" or wanted.weights.endswith("#backbone"):
         what = "no weights" if wanted.weights == "" else f"a fresh last layer ({wanted.weights})"
-        raise UserError(f"teachers: {wanted.name} has {what}, i.e. random weights: give trained ones")
+        raise UserError(f"teachers: {wanted.name} has {what}, i.e. random weights: use trained ones")
     if wanted.int8:
-        raise UserError(f"teachers: {wanted.name} does not train, and int8 is how a student trains: remove it")
+        raise UserError(
+            f"teachers: `int8` of {wanted.name} is only for training, and teachers are not trained: remove it"
+        )
     return _of_library(source) if wanted.weights == "pretrained" else _of_file(source, data, classes)
 
 
@@ -81,7 +83,8 @@ def _of_library(source: Pretrained) -> Origin:
     about = published(source.network.name)
     if source.classes and len(source.classes) != about.num_classes:
         raise UserError(
-            f"teachers: {source.network.name} has {about.num_classes} outputs, `classes` names {len(source.classes)}"
+            f"teachers: {source.network.name} has {about.num_classes} outputs, but `classes` has {len(source.classes)} "
+            "names"
         )
     network = create_network(source.network, about.num_classes, source.image_size or about.image_size)
     namings = (source.classes,) if source.classes else about.namings
@@ -95,8 +98,9 @@ def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
     std = source.std or (about.std if about else None)
     if mean is None or std is None:
         raise UserError(
-            f"teachers: {wanted.weights} does not say how its images were normalised: give `mean` and `std` of its "
-            "training, and `image_size` where it is not the data's"
+            f"teachers: {wanted.weights} doesn't contain the normalisation that it was trained with: set `mean` and "
+            "`std`, "
+            "and `image_size` if it differs from the data's"
         )
     names = source.classes or (about.classes if about else ())
     size = source.image_size or (about.image_size if about else data.image_size)
@@ -116,7 +120,7 @@ def _frozen(
     origin: Origin, data: Data, classes: Sequence[str], renamed: dict[str, tuple[str, ...]], compares_classes: bool
 ) -> FrozenTeacher:
     network, size = origin.network, parameters(origin.network)
-    remarks = [f"of {origin.path} it takes {network.weights_taken}"] if network.weights_taken else []
+    remarks = [f"from {origin.path} it uses {network.weights_taken}"] if network.weights_taken else []
     knows = network.num_classes > 0
     try:
         remark = _match(origin, classes, renamed)
@@ -128,7 +132,7 @@ def _frozen(
     network = renormalize(network, *data.statistics, origin.mean, origin.std, data.image_size)
     if network.image_size != origin.network.image_size:
         own = origin.network.image_size
-        remarks.append(f"it gets the data's images resized from {data.image_size} to {own} pixels")
+        remarks.append(f"its input images are resized from {data.image_size} to {own} pixels")
     return FrozenTeacher(network.name, freeze(network), origin.path, size, knows_classes=knows, remarks=tuple(remarks))
 
 
@@ -137,7 +141,7 @@ def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, tuple[str,
     network = origin.network
     count = network.num_classes
     if not count:
-        raise UserError(f"teachers: {network.name} gives features and no classes: take a method that matches features")
+        raise UserError(f"teachers: {network.name} outputs features but no logits: use a method that matches features")
     if origin.namings:
         positions = positions_of(network.name, origin.namings, classes, renamed)
         if positions != tuple((row,) for row in range(count)):
@@ -145,4 +149,4 @@ def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, tuple[str,
         return describe_match(positions, count)
     if count != len(classes):
         raise UserError(f"teachers: {network.name} has {count} outputs without names: name them in `classes`")
-    return f"{origin.path} names no classes: they are taken to be the data's, in its order; `classes` says otherwise"
+    return f"{origin.path} contains no class names: it is assumed to have the data's (otherwise set `classes`)"

@@ -51,7 +51,7 @@ def _never_fatal(method: Callable) -> Callable:
         try:
             method(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - a tracker's failure of whatever kind must not end the training
-            self._report(f"W&B failed ({_reason(error)}), the training goes on")
+            self._report(f"W&B failed ({_reason(error)}); training continues")
 
     return guarded
 
@@ -92,14 +92,14 @@ class Run:
         try:
             run = connection.connect(self.state, about, self.state.directory, server.FINISH_SECONDS)
         except Exception as error:  # noqa: BLE001 - a wrong key, an invalid answer of the server: no common class
-            self.say(f"W&B refuses the run ({_reason(error)}), so it is logged offline; raykd sync uploads it")
+            self.say(f"W&B refused the run ({_reason(error)}), so it is logged offline; raykd sync uploads it")
             return
         self.wandb_run, self.since = run, max(self.since, run.starting_step - 1)
         connection.send_missing(run, connection.logged_by(self.state))
 
     def _report(self, what: str) -> None:
         if not self.reported:
-            self.say(f"{what}; what is missing there: raykd sync {self.state.directory}")
+            self.say(f"{what}; to upload the rest: raykd sync {self.state.directory}")
         self.reported = True
 
     @_never_fatal
@@ -138,9 +138,9 @@ class Run:
             return
         address = server.quiet_wandb().setup().settings.base_url
         if not server.in_time(lambda: server.answers(address), server.PROBE_SECONDS):
-            self._report(f"W&B: {address} does not answer any more")
+            self._report(f"W&B: {address} no longer responds")
         elif not server.in_time(lambda: log_artifacts(self.state, self.wandb_run), server.FINISH_SECONDS):
-            self._report(f"W&B did not take the student in {server.FINISH_SECONDS} s")
+            self._report(f"W&B did not accept the student within {server.FINISH_SECONDS} s")
 
     @_never_fatal
     def use_teacher(self, run: str) -> None:
@@ -166,7 +166,7 @@ class Run:
         if not ended:
             _end_service()
         if ended != "uploaded":
-            self._report(f"W&B did not take the whole run in {server.FINISH_SECONDS} s")
+            self._report(f"W&B did not accept the whole run within {server.FINISH_SECONDS} s")
         elif not self.reported:
             self.state.uploaded = True
             self.state.write()

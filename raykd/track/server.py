@@ -43,7 +43,7 @@ def unreachable() -> str:
     server = quiet_wandb().setup().settings.base_url
     if not has_key():
         return "no key (wandb login, or WANDB_API_KEY)"
-    return "" if in_time(lambda: answers(server), PROBE_SECONDS) else f"{server} does not answer"
+    return "" if in_time(lambda: answers(server), PROBE_SECONDS) else f"{server} does not respond"
 
 
 def has_key() -> bool:

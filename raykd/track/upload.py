@@ -35,7 +35,9 @@ def sync(
     """
     states = [WandbState(path) for run in runs for path in _directories(Path(run))]
     if not states:
-        raise UserError(f"no run with a wandb.json in {', '.join(runs)}: give run directories that W&B was on for")
+        raise UserError(
+            f"no run with a wandb.json in {', '.join(runs)}: give directories of runs that were logged to W&B"
+        )
     trouble = server.unreachable()
     if trouble:
         raise UserError(f"can't upload to W&B: {trouble}")
@@ -50,10 +52,10 @@ def expect_known(
     known = {f"{default_entity}/{DEFAULT_PROJECT}", *allowed}
     for state in states:
         place = f"{state.entity or default_entity}/{state.project}"
-        if place not in known and not ask(f"{state.directory} was tracked for {place} on W&B. Upload it there?"):
+        if place not in known and not ask(f"{state.directory} was logged for {place} on W&B. Upload it there?"):
             raise UserError(
-                f"{state.directory} was tracked for {place} on W&B, which is not your default "
-                f"({default_entity}/{DEFAULT_PROJECT}); if you want it there: raykd sync --to {place} …"
+                f"{state.directory} was logged for {place} on W&B, which is not your default "
+                f"({default_entity}/{DEFAULT_PROJECT}); to upload it there: raykd sync --to {place} …"
             )
         known.add(place)
 
@@ -73,7 +75,7 @@ def _directories(path: Path) -> list[Path]:
 def upload(state: WandbState, seconds: float = SECONDS) -> str:
     """Send what the server lacks of a run, and link its teachers; returns "" or why that failed."""
     if in_use(Folder(state.directory)):  # its own process is still logging
-        return "a process is training it; nothing is lost, try again after its end"
+        return "a process is training it; nothing is lost, try again when it has finished"
     if not state.uploaded or state.artifacts:
         try:
             with temporary_folder() as folder:
@@ -81,7 +83,7 @@ def upload(state: WandbState, seconds: float = SECONDS) -> str:
                     return f"the upload took more than {seconds:.0f} s; nothing is lost, try again"
         except (server.quiet_wandb().Error, OSError) as error:
             line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            return f"W&B did not take the upload ({line}); nothing is lost, try again"
+            return f"W&B did not accept the upload ({line}); nothing is lost, try again"
         state.uploaded = True
         state.write()
     link_teachers(state)

@@ -133,8 +133,9 @@ def expect_labels(recipe: Recipe, data: TrainLoader) -> None:
     if data.unlabelled and data.labelled_share != 1 and recipe.method.reads_labels:
         name = type(recipe.method).__qualname__.split(".")[0]
         raise UserError(
-            f"method: {name} reads labels, which {data.unlabelled:,} of {data.size:,} training images don't have: take "
-            "a method that reads none (FunMatch, KD with gamma 0), or data.labelled_share 1"
+            f"method: {name} requires labels, which {data.unlabelled:,} of {data.size:,} training images don't have: "
+            "use "
+            "a method without labels (FunMatch, KD with gamma 0), or data.labelled_share 1"
         )
 
 

@@ -66,7 +66,7 @@ def test_damaged_files_are_named(data, shared, tmp_path):
 
 
 def test_nothing_published_yet(data, tmp_path):
-    with pytest.raises(UserError, match="data.shared: .* holds no prepared files"):
+    with pytest.raises(UserError, match="data.shared: .* contains no prepared files"):
         stage(replace(data, shared=str(tmp_path / "empty")), lambda line: None)
 
 

@@ -20,7 +20,7 @@ def test_a_source_and_a_recipe_share_their_files(tmp_path, capsys):
     [
         (["nothing"], "no recipe and no source named 'nothing'; sources are digits, cifar10"),
         (["imagefolder"], "--source.path"),
-        (["imagefolder", "--source.path", "/nowhere"], "/nowhere is missing"),
+        (["imagefolder", "--source.path", "/nowhere"], "/nowhere does not exist"),
         (["cifar10", "--source.path", "/nowhere"], "CIFAR10 is not in /nowhere .*"),
         (["digits", "--encoding.mode", "gif"], "encoding.mode"),
         (["digits", "--to", "/proc/nowhere"], "data.root /proc/nowhere"),

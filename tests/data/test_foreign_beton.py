@@ -79,9 +79,9 @@ def test_what_a_foreign_file_lacks_is_said(tmp_path):
         s.Beton(train=str(path), image="image").prepared()
     with pytest.raises(UserError, match="no integer field 'kind': it has number, label"):
         s.Beton(train=str(path), label="kind").prepared()
-    with pytest.raises(UserError, match="labels 0 to 2, but they must be numbers of classes: 0 to 1 at most"):
+    with pytest.raises(UserError, match="labels 0 to 2, but must have labels from 0 to at most 1"):
         s.Beton(train=str(path), classes=("a", "b")).prepared()
-    with pytest.raises(UserError, match="no training image is of class d"):
+    with pytest.raises(UserError, match="no training image of class d"):
         s.Beton(train=str(path), classes=("a", "b", "c", "d")).prepared()
     with pytest.raises(UserError, match=r"nowhere\.beton can't be read"):
         s.Beton(train=str(tmp_path / "nowhere.beton")).prepared()
@@ -100,5 +100,5 @@ def test_without_a_test_file_a_share_must_be_held_out(tmp_path):
     )
     assert (held.size, train.size) == (3, 9)
     measured = Data(source=s.Beton(train=str(path)), image_size=SIDE, validation=0.25)
-    with pytest.raises(UserError, match=r"data\.mean, data\.std: these files come without measured values: give both"):
+    with pytest.raises(UserError, match=r"data\.mean, data\.std: existing \.beton files have no measured values"):
         TrainLoader(measured, prepare(measured), placement, batch_size=4, seed=0)

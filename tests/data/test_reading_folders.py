@@ -55,7 +55,7 @@ def test_what_is_left_out_is_counted_and_never_opened(tmp_path):
     left = Skipped(tmp_path)
     assert names(find_images(tmp_path, left), tmp_path) == ["1.png", "z.png/deep.png"]
     (note,) = left.notes()
-    for part in ("3 hidden", "2 no regular files", "2 broken links", "1 no images (.txt)", "1 no images (without"):
+    for part in ("3 hidden", "2 pipes or devices", "2 broken links", "1 with suffix .txt", "1 without a suffix"):
         assert part in note
 
 
@@ -66,7 +66,7 @@ def test_classes_are_folders_and_the_rest_is_counted(tmp_path):
     os.symlink("cat", tmp_path / "tiger")
     left = Skipped(tmp_path)
     assert subfolders(tmp_path, left) == ("cat", "dog", "tiger")
-    assert left.counts == {"hidden": 2, "images outside of any class's folder": 1}
+    assert left.counts == {"hidden": 2, "images outside the class folders": 1}
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_labels_become_numbers_of_classes(train, test, given, classes, numbers):
         ([0, 1, 2**62], (), f"no training image with label 2, but one with {2**62}"),
         ([0, 10**9], (), "without gaps"),
         ([-1, 0, 1], (), "has the label -1: labels are 0, 1"),
-        ([0.5, 1], (), "'0.5', which is neither text nor a whole number"),
-        ([float("nan"), 1], (), "'nan', which is neither"),
-        ([float("inf"), 1], (), "'inf', which is neither"),
-        (np.array([1 + 1j]), (), "neither text nor a whole number"),
-        ([0, "cat"], (), "both text and numbers as labels"),
-        ([0, 5], ("a", "b"), "training label 5 is none of the 2 classes"),
-        ([[1], [2]], (), "neither text nor a whole number"),
+        ([0.5, 1], (), "'0.5': labels must be text or integers"),
+        ([float("nan"), 1], (), "'nan': labels must be"),
+        ([float("inf"), 1], (), "'inf': labels must be"),
+        (np.array([1 + 1j]), (), "labels must be text or integers"),
+        ([0, "cat"], (), "numbers and text as labels"),
+        ([0, 5], ("a", "b"), "training label 5 is not one of the 2 classes"),
+        ([[1], [2]], (), "labels must be text or integers"),
     ],
 )
 def test_labels_that_are_none_are_refused(train, given, message):
@@ -202,7 +202,7 @@ def test_measured_statistics_normalise_the_batches(tmp_path):
     assert batch.images.mean((0, 2, 3)).abs().max() < 1e-4
     assert (batch.images.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
     train.close()
-    with pytest.raises(UserError, match=r"data\.mean, data\.std: these files come without measured values"):
+    with pytest.raises(UserError, match=r"data\.mean, data\.std: existing \.beton files have no measured values"):
         TestLoader(data, replace(prepared, mean=None), placement, batch_size=10)
 
 

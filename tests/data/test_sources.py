@@ -357,11 +357,11 @@ def test_digits_are_scikit_learns(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (s.ImageNet(), "imagenet: say where it is with --data.source.path"),
-        (s.ImageFolder(path="/nowhere"), "/nowhere is missing"),
+        (s.ImageNet(), "imagenet: set its folder with --data.source.path"),
+        (s.ImageFolder(path="/nowhere"), "/nowhere does not exist"),
         (s.CIFAR10(), "CIFAR10 is not in .*downloads.*--download"),
         (s.Torchvision(kind="Nothing"), "torchvision has no data set 'Nothing'"),
-        (s.Npz(path="/nowhere.npz"), "/nowhere.npz is missing"),
+        (s.Npz(path="/nowhere.npz"), "/nowhere.npz does not exist"),
         (s.TFRecord(path="/nowhere"), "/nowhere has no shards train"),
         (s.HuggingFace(dataset="nobody/nothing"), "nobody/nothing is not in .*--download"),
     ],

@@ -87,7 +87,7 @@ def test_unlabelled_images_are_never_held_out_nor_evaluated(toy):
 
 def test_mixing_gives_an_image_without_a_label_no_share_of_any_class(toy):
     data = toy(source=Half(unlabelled=29, train=30), mixing=Mixup(), labelled_share=0.0)
-    with pytest.raises(UserError, match="no training image is of class b, c"):
+    with pytest.raises(UserError, match="no training image of class b, c"):
         prepare(data)
     data = toy(source=Half(), mixing=Mixup(), labelled_share=0.0)
     (batch,) = TrainLoader(data, prepare(data), PLACEMENT, batch_size=6, seed=0).batches(0, 1)
@@ -134,7 +134,7 @@ def test_methods_that_read_labels_refuse_images_without(toy, config, reads):
     loader = TrainLoader(data, prepare(data), PLACEMENT, batch_size=4, seed=0)
     assert config.reads_labels is reads
     if reads:
-        with pytest.raises(UserError, match="reads labels, which 18 of 30 training images don't have"):
+        with pytest.raises(UserError, match="requires labels, which 18 of 30 training images don't have"):
             expect_labels(recipe, loader)
     else:
         expect_labels(recipe, loader)
@@ -184,4 +184,4 @@ def test_funmatch_trains_on_images_without_labels_and_supervised_refuses_them(tm
     capsys.readouterr()
     assert main(["train", "unlabelled_supervised.py", "--name", "refused", *common]) == 2
     said = capsys.readouterr().err
-    assert "Supervised reads labels, which 300 of 1,647 training images don't have" in said and said.count("\n") == 1
+    assert "Supervised requires labels, which 300 of 1,647 training images don't have" in said and said.count("\n") == 1

@@ -177,8 +177,8 @@ def test_a_student_with_its_teachers_head_is_exported_with_the_options_of_both(t
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--to", "s.pt2", "--preprocess"], "--preprocess needs --to FILE.onnx"),
-        (["--to", "s.onnx", "--max-loss", "1"], "--max-loss and --calibration are of --to FILE.int8.onnx"),
+        (["--to", "s.pt2", "--preprocess"], "--preprocess requires --to FILE.onnx"),
+        (["--to", "s.onnx", "--max-loss", "1"], "--max-loss and --calibration require --to FILE.int8.onnx"),
         (["--to", "student"], "suffix"),
     ],
 )

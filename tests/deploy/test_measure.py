@@ -69,7 +69,7 @@ def test_memory_is_that_of_the_network_alone(tmp_path):
 
 def test_what_onnxruntime_can_not_run_is_one_line(tmp_path):
     (tmp_path / "none.onnx").write_bytes(b"no graph")
-    with pytest.raises(UserError, match="can't be run by onnxruntime"):
+    with pytest.raises(UserError, match="onnxruntime can't run"):
         measure._memory(str(tmp_path / "none.onnx"), 32)
 
 

@@ -99,7 +99,7 @@ def test_a_jpeg_of_another_size_than_its_file_says(tmp_path, real, told, train, 
     samples = np.fromfile(path, SAMPLE, 4, offset=HEADER.itemsize + 2 * FIELD.itemsize)
     samples["f0"]["width"] = samples["f0"]["height"] = told
     changed(path, HEADER.itemsize + 2 * FIELD.itemsize, samples.tobytes())
-    with pytest.raises(UserError, match=r"x\.beton: image \d (is a JPEG of another size|is corrupt).*byte \d+"):
+    with pytest.raises(UserError, match=r"x\.beton: image \d (is a JPEG whose size differs|is corrupt).*byte \d+"):
         fuzz.load(path, train, loader)
 
 
@@ -138,7 +138,7 @@ except UserError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
-    assert "large.beton: image" in done.stdout and "needs more memory than is left" in done.stdout, done.stderr
+    assert "large.beton: image" in done.stdout and "needs more memory than is available" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("kind", ["restarts", "raw"])
@@ -149,7 +149,7 @@ def test_a_file_cut_off_while_it_is_read(tmp_path, kind):
     batches = loader.batches(0, 40)
     next(batches)
     os.truncate(path, int(Header(path).offsets[1]))
-    with pytest.raises(UserError, match=r"x\.beton: image \d is no longer there: the file was cut off"):
+    with pytest.raises(UserError, match=r"x\.beton: image \d is gone: the file was truncated"):
         list(batches)
     loader.close()
     assert [t for t in threading.enumerate() if type(t).__name__ == "EpochIterator"] == []

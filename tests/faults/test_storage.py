@@ -256,10 +256,10 @@ def test_looking_whether_a_run_is_in_use_disturbs_nobody(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("s3:/bucket/runs", "s3:/bucket/runs is no URI: those are of the form s3://BUCKET/FOLDER"),
+        ("s3:/bucket/runs", "s3:/bucket/runs is not a URI: write s3://BUCKET/FOLDER"),
         ("gs:bucket", "gs:bucket is no URI"),
-        ("file:/tmp/runs", "file:/tmp/runs is no URI"),
-        ("file://runs", "file://runs is no URI"),
+        ("file:/tmp/runs", "file:/tmp/runs is not a URI"),
+        ("file://runs", "file://runs is not a URI"),
         ("ftp://127.0.0.1:1/runs", "can't use ftp://127.0.0.1:1/runs as storage"),
         ("nothing://host/runs", "can't use nothing://host/runs as storage"),
         ("hdfs://host:1/runs", "can't use hdfs://host:1/runs as storage"),

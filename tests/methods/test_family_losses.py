@@ -160,5 +160,5 @@ def test_memories_and_counters_stand_in_checkpoints_and_what_the_data_says_does_
 
 
 def test_one_class_has_no_negatives():
-    with pytest.raises(UserError, match="one class only"):
+    with pytest.raises(UserError, match="at least two classes"):
         distiller_for("crd", teachers_for("crd")).set_training_labels(torch.tensor([3, 3, -1]))

@@ -108,9 +108,9 @@ def test_a_sum_may_hold_a_sum(teachers):
 @pytest.mark.parametrize(
     "methods, weights, message",
     [
-        ((KD.Config(), DIST.Config()), (1.0,), r"method.weights.*1 number\(s\) for 2 method"),
-        ((Supervised.Config(), OKDDip.Config()), (1.0, 1.0), "sum adds.*okddip has several"),
-        ((Supervised.Config(), TESKD.Config()), (1.0, 1.0), "sum adds.*teskd has several"),
+        ((KD.Config(), DIST.Config()), (1.0,), r"method.weights.*each of the 2 methods, not 1"),
+        ((Supervised.Config(), OKDDip.Config()), (1.0, 1.0), "sum combines.*okddip has several"),
+        ((Supervised.Config(), TESKD.Config()), (1.0, 1.0), "sum combines.*teskd has several"),
     ],
 )
 def test_what_can_not_be_added_is_refused(methods, weights, message: str, teachers):

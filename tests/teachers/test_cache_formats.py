@@ -75,7 +75,7 @@ def test_classes_are_numbered_to_65536():
 
 
 def test_more_logits_than_classes_are_refused():
-    with pytest.raises(UserError, match="top_k: 11 must be from 1 to the data's 10"):
+    with pytest.raises(UserError, match="top_k: 11 must be from 1 to 10"):
         TopK(10, 11)
     with pytest.raises(UserError, match="65,536"):
         TopK(100_000, 5)

@@ -99,6 +99,6 @@ def test_runs_come_back_from_wandb(server, runs, recipe):
 
 def test_unreachable_server_is_one_clear_line(server, runs, tmp_path):
     server.kill()
-    with pytest.raises(UserError, match="does not answer; the report is in"):
+    with pytest.raises(UserError, match="does not respond; the report is in"):
         report([str(runs)], out=tmp_path / "a.html", wandb=True)
     assert (tmp_path / "a.html").exists()

@@ -147,7 +147,7 @@ def test_server_dies_in_mid_run(server, directory, recipe, part, monkeypatch):
     assert len(said) == 1 and "raykd sync" in said[0]
     assert len(steps(server, run.state.id)) < 15
 
-    with pytest.raises(UserError, match="does not answer"):
+    with pytest.raises(UserError, match="does not respond"):
         sync([str(directory)])
     server.start()
     (line,) = sync([str(directory)])
@@ -233,7 +233,7 @@ def test_service_dies(server, directory, recipe, monkeypatch):
     until(lambda: log(run, range(3, 2000)) or said)
     run.summary({"a": 1})
     run.finish("finished")
-    assert len(said) == 1 and "the training goes on" in said[0]
+    assert len(said) == 1 and "training continues" in said[0]
 
 
 def test_disabled_leaves_nothing(directory, recipe):
@@ -346,7 +346,7 @@ def test_a_history_that_is_a_link_is_not_read(server, directory, recipe, tmp_pat
     with pytest.raises(OSError):
         read_history(directory)
     (line,) = sync([str(directory)])
-    assert "did not take the upload" in line and not server.runs
+    assert "did not accept the upload" in line and not server.runs
 
 
 HOSTILE = {

@@ -70,7 +70,7 @@ def test_the_mean_over_samples_whatever_the_batches():
 
 def test_one_value_for_each_sample():
     metrics = with_built_in((Wrong(name="wrong"),))
-    with pytest.raises(UserError, match=r"metric wrong: per_sample gives \(\) for 3 images; one value each"):
+    with pytest.raises(UserError, match=r"metric wrong: per_sample returns \(\) for 3 images; it must return one"):
         sums(torch.zeros(3, 2), torch.tensor([0, 1, 0]), [], metrics)
 
 

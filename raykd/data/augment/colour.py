@@ -23,11 +23,11 @@ def colour_steps(transforms: Sequence[Transform]) -> tuple[Transform, ...]:
     for step in steps:
         match step:
             case t.RandAugment(operations=count, magnitude=strength) if not (0 < count <= 16 and 0 <= strength <= 30):
-                raise UserError(f"RandAugment takes 1–16 operations and a magnitude of 0–30, not {step}")
+                raise UserError(f"RandAugment requires 1 to 16 operations and a magnitude of 0 to 30, not {step}")
             case t.ColorJitter(hue=hue) if not 0 <= hue <= 0.5:
-                raise UserError(f"ColorJitter.hue is at most 0.5, not {hue}")
+                raise UserError(f"ColorJitter.hue must be at most 0.5, not {hue}")
             case t.Cutout(side=side) if side < 1:
-                raise UserError(f"Cutout.side is at least 1 pixel, not {side}")
+                raise UserError(f"Cutout.side must be at least 1 pixel, not {side}")
     return steps
 
 

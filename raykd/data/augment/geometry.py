@@ -57,7 +57,10 @@ def geometry(transforms: Sequence[Transform], image_size: int) -> Geometry:
     kinds = [0 if isinstance(step, t.Resize) else 2 if isinstance(step, t.Flip) else 1 for step in steps]
     if kinds != sorted(set(kinds)) or list(transforms[: len(steps)]) != steps:
         listed = ", ".join(type(step).__name__ for step in transforms)
-        raise UserError(f"transforms must be at most one Resize, then one crop, one Flip, colours, not {listed}")
+        raise UserError(
+            "transforms must be at most one Resize, one crop, one Flip and then colour operations, in this order, not "
+            f"{listed}"
+        )
     result = Geometry(
         size=image_size,
         resize=next((step for step in steps if isinstance(step, t.Resize)), None),
@@ -71,14 +74,14 @@ def geometry(transforms: Sequence[Transform], image_size: int) -> Geometry:
 def _check(geometry: Geometry) -> None:
     resize, crop, size = geometry.resize, geometry.crop, geometry.size
     if not 0.0 <= geometry.flip <= 1.0:
-        raise UserError(f"Flip.probability is a share between 0 and 1, not {geometry.flip}")
+        raise UserError(f"Flip.probability must be between 0 and 1, not {geometry.flip}")
     if isinstance(crop, t.RandomResizedCrop):
         if resize:
-            raise UserError("RandomResizedCrop resizes by itself: remove the Resize before it")
+            raise UserError("RandomResizedCrop already resizes: remove the Resize before it")
         if not (0 < crop.area[0] <= crop.area[1] <= 1 and 0 < crop.aspect[0] <= crop.aspect[1]):
-            raise UserError(f"RandomResizedCrop takes 0 < area ≤ 1 and aspect > 0, low before high, not {crop}")
+            raise UserError(f"RandomResizedCrop requires 0 < area ≤ 1 and aspect > 0, each as (min, max), not {crop}")
     if resize and geometry.padding:
-        raise UserError("RandomCrop after Resize takes no padding: resize to a larger size")
+        raise UserError("RandomCrop after Resize can't have padding: remove it, and resize to a larger size")
     if resize and (resize.size < size if crop else resize.size != size):
         raise UserError(f"Resize(size={resize.size}) does not give image_size {size}: change one of them")
 

@@ -59,9 +59,12 @@ def training(data: Data, seed: int) -> Pipeline:
     known = (*GEOMETRY, *BUILT_IN, Operation)
     for step in data.train:
         if not isinstance(step, known):
-            raise UserError(f"data.train: {type(step).__name__} is neither a transform of raykd nor an `Operation`")
+            raise UserError(
+                f"data.train: {type(step).__name__} is not a transform: make it a subclass of "
+                "raykd.data.transforms.Operation"
+            )
     if sum(isinstance(step, Cutout) for step in steps) > 1:
-        raise UserError("data.train has more than one Cutout")
+        raise UserError("data.train has more than one Cutout: keep only one")
     red, green, blue = (int(level) for level in np.rint(np.array(data.statistics[0]) * 255))
     return Pipeline(
         geometry=geometry(data.train, data.image_size), colour_steps=steps, fill=(red, green, blue), seed=seed
@@ -72,5 +75,5 @@ def evaluation(data: Data) -> Pipeline:
     """The evaluation pipeline; raises UserError if a transform is random."""
     for transform in data.test:
         if not isinstance(transform, Resize | CenterCrop):
-            raise UserError(f"data.test takes Resize and CenterCrop only, not {type(transform).__name__}")
+            raise UserError(f"data.test may contain only Resize and CenterCrop, not {type(transform).__name__}")
     return Pipeline(geometry=geometry(data.test, data.image_size), colour_steps=(), fill=(0, 0, 0), seed=0)

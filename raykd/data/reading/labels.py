@@ -26,7 +26,7 @@ def number_labels(
     known = {label for part in parts for label in part if label is not None}
     text = {label for label in known if isinstance(label, str)}
     if text and text != known:
-        raise UserError(f"{origin} has both text and numbers as labels, such as {min(text)!r}")
+        raise UserError(f"{origin} has numbers and text as labels, such as {min(text)!r}: use only one of them")
     numbers = sorted(label for label in known if isinstance(label, int))
     order: Sequence[int | str]
     if names:
@@ -40,7 +40,10 @@ def number_labels(
     for split, part in zip(("training", "test"), parts, strict=True):
         for label in part:
             if label is not None and label not in numbers_of:
-                raise UserError(f"{origin}: {split} label {label!r} is none of the {len(classes)} classes")
+                raise UserError(
+                    f"{origin}: {split} label {label!r} is not one of the {len(classes)} classes: correct it, or add "
+                    "the class"
+                )
     encoded = [[NONE if label is None else numbers_of[label] for label in part] for part in parts]
     return classes, encoded[0], encoded[1]
 
@@ -61,7 +64,7 @@ def _plain_label(label: Any, origin: str) -> int | str | None:
         return int(label) if isinstance(label, bool) else label
     if isinstance(label, (float, np.integer, np.floating)) and math.isfinite(label) and label == int(label):
         return int(label)
-    raise UserError(f"{origin} has the label {str(label)[:40]!r}, which is neither text nor a whole number")
+    raise UserError(f"{origin} has the label {str(label)[:40]!r}: labels must be text or integers")
 
 
 def _without_gaps(known: Sequence[int], origin: str) -> Sequence[int]:
@@ -86,7 +89,10 @@ def renumbered(labels: list[Any], own: Sequence[str], known: Sequence[str], orig
         return labels
     foreign = [name for name in own if list(known).count(name) != 1]
     if foreign:
-        raise UserError(f"{origin} has a class {foreign[0]!r} that the files before it lack, or have twice")
+        raise UserError(
+            f"{origin} has the class {foreign[0]!r}, which the first file lacks or has twice: use the same classes in "
+            "all files"
+        )
     numbers_of = {number: list(known).index(name) for number, name in enumerate(own)}
     return [numbers_of.get(label, label) for label in labels]
 
@@ -102,7 +108,9 @@ def numerals(labels: Sequence[str | None], origin: str) -> list[int | str | None
         return [None if label is None else int(label) for label in labels]
     missing = known - numbers
     if numbers and missing and all(word.casefold() in MISSING for word in missing):
-        raise UserError(f"{origin} has the label {min(missing)!r} among numbers: leave it empty where there is none")
+        raise UserError(
+            f"{origin} has the label {min(missing)!r} among numbers: leave the label of unlabelled images empty"
+        )
     return list(labels)
 
 
@@ -114,8 +122,10 @@ def check_labels(labels: np.ndarray, classes: Sequence[str], split: str, name: A
     wrong = (labels >= len(classes)) | (labels < (NONE if split == "train" else 0))
     for position in np.flatnonzero(wrong)[:1]:
         if labels[position] == NONE:
-            raise UserError(f"{name(position)} is a test image without a label: evaluation needs all of them")
-        raise UserError(f"{name(position)} has label {labels[position]}, outside the {len(classes)} classes")
+            raise UserError(
+                f"{name(position)} is a test image without a label: evaluation needs a label for each test image"
+            )
+        raise UserError(f"{name(position)} has label {labels[position]}: labels must be 0 to {len(classes) - 1}")
     if split == "train" and (labels >= 0).any():
         expect_all(labels, classes)
 
@@ -126,9 +136,7 @@ def check_names(classes: Sequence[str], origin: str) -> None:
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise UserError(
-                f"{origin} has the class {name!r}, whose name is not in UTF-8: rename or convert it"
-            ) from None
+            raise UserError(f"{origin} has the class {name!r}, whose name is not valid UTF-8: rename it") from None
 
 
 def expect_all(labels: np.ndarray, classes: Sequence[str]) -> None:
@@ -137,7 +145,8 @@ def expect_all(labels: np.ndarray, classes: Sequence[str]) -> None:
     if len(missing):
         shown = ", ".join(classes[i] for i in missing[:3]) + (", …" if len(missing) > 3 else "")
         raise UserError(
-            f"no training image is of class {shown} ({len(missing)} of {len(classes)}): add one or remove it"
+            f"there is no training image of class {shown} ({len(missing)} of {len(classes)}): add one, or remove the "
+            "class"
         )
 
 

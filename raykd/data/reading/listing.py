@@ -36,7 +36,7 @@ def find_images(base: Path, skipped: Skipped) -> list[Path]:
         if path.suffix.lower() in suffixes():
             found.append(path)
         else:
-            skipped.counts[f"no images ({path.suffix.lower() or 'without a suffix'})"] += 1
+            skipped.counts[f"with suffix {path.suffix.lower()}" if path.suffix else "without a suffix"] += 1
     return sorted(found)
 
 
@@ -56,7 +56,7 @@ def _below(folder: Path, ancestors: Sequence[str], skipped: Skipped) -> Iterator
         elif entry.is_file():
             yield path
         elif not entry.is_dir():
-            skipped.counts["no regular files"] += 1
+            skipped.counts["pipes or devices"] += 1
         elif entry.is_symlink() and _leads_back(path, ancestors):
             skipped.counts["links to a folder that they lie in"] += 1
         else:
@@ -70,7 +70,7 @@ def subfolders(base: Path, skipped: Skipped) -> tuple[str, ...]:
         if is_hidden(entry.name):
             skipped.counts["hidden"] += 1
         elif not _exists(entry) or not entry.is_dir():
-            kind = "images outside of any class's folder" if Path(entry.name).suffix.lower() in suffixes() else "files"
+            kind = "images outside the class folders" if Path(entry.name).suffix.lower() in suffixes() else "files"
             skipped.counts[kind] += 1
         elif entry.is_symlink() and _leads_back(base / entry.name, ancestors):
             skipped.counts["links to a folder that they lie in"] += 1

@@ -66,7 +66,7 @@ def read_rgb(picture: Picture, ground: Colour = WHITE, white: float = 0.0) -> np
     except (OSError, ValueError):
         raise
     except MemoryError:
-        raise ValueError("it needs more memory than is available") from None
+        raise ValueError("not enough memory to decode it") from None
     except DECODE_ERRORS as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if not pixels.size or max(pixels.shape) > MAX_SIDE:
@@ -125,13 +125,15 @@ def _scaled(levels: np.ndarray, white: float, default: int) -> np.ndarray:
         raise ValueError(f"not an image [H, W, 3] but {levels.dtype} {list(levels.shape)}")
     least, most, top = levels.min(), levels.max(), white or default
     if not top:
-        raise ValueError(f"it has {levels.dtype} levels, {least:g} to {most:g}: which is white? Set encoding.white")
+        raise ValueError(
+            f"its values are {levels.dtype}, {least:g} to {most:g}: set encoding.white to the value of white"
+        )
     if not white and most < DARK_PEAK:
         raise ValueError(
-            f"its lightest level is {most} of {default:,}, as if it had fewer bits: set encoding.white to the level "
-            f"that is white, e.g. 4095, or to {default} if it is just dark"
+            f"its brightest value is {most} of {default:,}, as if it had fewer bits: set encoding.white to the value "
+            f"of white, e.g. 4095, or to {default} if the image is just dark"
         )
     if not (least >= 0 and most <= top):  # NaN too
-        raise ValueError(f"its levels, {least:g} to {most:g}, lie outside 0 to {top:g}, the level of white")
+        raise ValueError(f"its values, {least:g} to {most:g}, are outside 0 to {top:g}, the value of white")
     scaled = np.rint(levels * (255.0 / top)).astype(np.uint8)
     return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=2)

@@ -37,10 +37,10 @@ class Npz(Source):
     def open(self, root: Path, download: bool) -> Splits:
         path = Path(self.path).expanduser()
         if not path.is_file():
-            raise UserError(f"{path} is missing: data.source.path is a .npz file")
+            raise UserError(f"{path} does not exist: set data.source.path to an .npz file")
         train, test = (self._arrays(path, names) for names in (self.train, self.test))
         if train is None:
-            raise UserError(f"{path} has no array {self.train[0]!r} or {self.train[1]!r}")
+            raise UserError(f"{path} has no array {self.train[0]!r} or {self.train[1]!r}: set data.source.train")
         labels: list[Any] = [[] if part is None else part[1] for part in (train, test)]
         classes, *numbers = number_labels(labels[0], labels[1], self.classes, str(path))
         examples = from_arrays(train[0], numbers[0], str(path))
@@ -59,7 +59,7 @@ class Npz(Source):
                     raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(map(repr, file))}")
                 images, labels = (file[name] for name in names)
         except MemoryError:
-            raise UserError(f"{path}: its arrays {', '.join(names)} don't fit into memory") from None
+            raise UserError(f"{path}: the arrays {', '.join(names)} don't fit into memory") from None
         except DECODE_ERRORS + (zipfile.BadZipFile,) as error:
             raise UserError(f"{path} can't be read as .npz with {', '.join(names)}: {error}") from None
         if images.ndim not in (3, 4) or labels.size != len(images):
@@ -103,7 +103,7 @@ class TFRecord(Source):
         base = Path(self.path).expanduser()
         shards = sorted(path for path in base.glob(pattern) if path.is_file())
         if not shards:
-            raise UserError(f"{base} has no shards {pattern}: set data.source.path, train, and test")
+            raise UserError(f"{base} has no shards {pattern}: set data.source.path, train and test")
         locations, labels = [], []
         for shard in shards:
             for offset, length, record in records(shard):
@@ -121,7 +121,7 @@ class TFRecord(Source):
             file.seek(offset)
             data = features(file.read(length), shard).get(self.image)
         if not isinstance(data, bytes):
-            raise ValueError(f"it has no bytes feature {self.image!r}")
+            raise ValueError(f"it has no bytes feature {self.image!r} (data.source.image)")
         return data
 
 

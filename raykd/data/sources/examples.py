@@ -50,12 +50,14 @@ def split_off_test(classes: tuple[str, ...], examples: Examples, share: float, o
     if not any(label >= 0 for label in examples.labels):  # none has a label: for `Mixed`
         return Splits(classes, examples, from_arrays([], [], origin))
     if not share:
-        raise UserError(f"{origin} has no test split: raise data.source.test_share above 0")
+        raise UserError(f"{origin} has no test split: set data.source.test_share above 0")
     held = stratified(examples.labels, share)
     if not held.any():
-        raise UserError(f"{origin} has no test split, and too few labelled images to take {share:.0%} of them for it")
+        raise UserError(
+            f"{origin} has no test split, and too few labelled images to hold out {share:.0%} of them: add images"
+        )
     train, test = (subset(examples, np.flatnonzero(part).tolist()) for part in (~held, held))
-    return Splits(classes, train, test, (f"{origin} has no test split: {share:.0%} of each class are taken for it",))
+    return Splits(classes, train, test, (f"{origin} has no test split: {share:.0%} of each class is held out as one",))
 
 
 def concatenate(first: Examples, second: Examples) -> Examples:

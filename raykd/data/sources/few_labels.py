@@ -21,7 +21,7 @@ class FewLabels(Source):
     """
 
     name: ClassVar[str] = "fewlabels"
-    description: ClassVar[str] = "a labelled source of whose training images a few of each class keep their labels"
+    description: ClassVar[str] = "a labelled source that keeps only a few labels per class"
     source: Source
     """Where images and labels come from."""
     per_class: PositiveInt = 10

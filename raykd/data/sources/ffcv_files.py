@@ -25,7 +25,7 @@ class Beton(Source):
     """
 
     name: ClassVar[str] = "beton"
-    description: ClassVar[str] = "FFCV's .beton files that others wrote, read where they are"
+    description: ClassVar[str] = "existing .beton files of FFCV, read in place"
     train: str
     """The file of training images."""
     test: str = ""
@@ -41,7 +41,7 @@ class Beton(Source):
         return tuple(Path(path).expanduser() for path in (self.train, self.test) if path)
 
     def open(self, root: Path, download: bool) -> Splits:
-        raise UserError("beton: .beton files are read where they are, not written again")
+        raise UserError("beton: existing .beton files need no preparation; train with them directly")
 
     def prepared(self) -> Prepared:
         paths = self.paths()
@@ -50,7 +50,7 @@ class Beton(Source):
         most = len(self.classes) or len(labels)
         if not len(labels) or not NONE <= labels.min() <= labels.max() < most:
             shown = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no images"
-            raise UserError(f"{train.path} has {shown}, but they must be numbers of classes: 0 to {most - 1} at most")
+            raise UserError(f"{train.path} has {shown}, but must have labels from 0 to at most {most - 1}")
         classes = self.classes or tuple(map(str, range(int(labels.max()) + 1)))
         expect_all(train.labels, classes)
         sides = np.concatenate([header.shapes for header in (train, *test)])

@@ -21,11 +21,11 @@ def folder(source: Source, path: str, *needed: str) -> Path:
     """The data set's folder; raises UserError unless it contains all that is needed."""
     base = Path(path).expanduser()
     if not path:
-        raise UserError(f"{source.name}: say where it is with --data.source.path")
+        raise UserError(f"{source.name}: set its folder with --data.source.path")
     for name in needed:
         if not (base / name).exists():
             raise UserError(
-                f"{source.name}: {base / name} is missing; data.source.path is the folder with {', '.join(needed)}"
+                f"{source.name}: {base / name} is missing; data.source.path must be the folder with {', '.join(needed)}"
             )
     return base
 
@@ -33,7 +33,7 @@ def folder(source: Source, path: str, *needed: str) -> Path:
 def lines(path: Path) -> list[str]:
     """The non-empty lines of a text file; raises UserError if the file is missing."""
     if not path.is_file():
-        raise UserError(f"{path} is missing")
+        raise UserError(f"{path} is missing: restore the data set")
     return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
 
 
@@ -42,7 +42,7 @@ def column(rows: Sequence[str], number: int, path: Path, separator: str | None =
     split = [row.split(separator) for row in rows]
     for row, cells in zip(rows, split, strict=True):
         if len(cells) <= number:
-            raise UserError(f"{path} has the line {row[:60]!r}, which has no column {number + 1}")
+            raise UserError(f"{path} has the line {row[:60]!r} without column {number + 1}: restore the file")
     return [cells[number] for cells in split]
 
 

@@ -44,7 +44,7 @@ class ImageFolder(Source):
     def open(self, root: Path, download: bool) -> Splits:
         base = Path(self.path).expanduser()
         if not base.is_dir():
-            raise UserError(f"{base} is missing: data.source.path is a folder of images")
+            raise UserError(f"{base} does not exist: set data.source.path to a folder of images")
         train, test = self._folders(base)
         skipped = [Skipped(place) for place in (train or base, test or base, base / self.unlabelled)]
         classes = subfolders(train or test or base, skipped[0] if train else skipped[1])
@@ -65,7 +65,10 @@ class ImageFolder(Source):
         train, test = base / self.train if self.train else None, base / self.test if self.test else None
         if train is None:
             if not self.unlabelled or test is None:
-                raise UserError("imagefolder: without data.source.train, set data.source.unlabelled and test")
+                raise UserError(
+                    "imagefolder: if data.source.train is empty, data.source.unlabelled and data.source.test must be "
+                    "set"
+                )
             return None, test
         if train.is_dir():
             if test is None or not test.is_dir():
@@ -75,10 +78,11 @@ class ImageFolder(Source):
         names = subfolders(base, Skipped(base))
         has_images = any(contains_images(base / name) for name in names)
         if self.train != "train" or not has_images or any(name.lower() in SPLIT_NAMES for name in names):
-            loose = "; the images in it itself have no class: see `raykd list datasets`, images and mixed"
+            loose = "; images outside class folders have no label: see images and mixed in `raykd list datasets`"
             raise UserError(
-                f"{train} is missing: data.source.path is a folder with {self.train}/CLASS, perhaps {self.test}/CLASS "
-                "(other names: data.source.train, test), or with the classes' folders themselves"
+                f"{train} is missing: data.source.path must contain {self.train}/CLASS and optionally "
+                f"{self.test}/CLASS "
+                "(for other names set data.source.train and test), or a folder of class folders"
                 + (loose if contains_images(base) else "")
             )
         return base, None
@@ -87,15 +91,18 @@ class ImageFolder(Source):
         others = [name for name in subfolders(base, Skipped(base)) if name not in (self.train, self.unlabelled)]
         if self.test and others:
             raise UserError(
-                f"{base / self.test} is missing: say which of {', '.join(others[:3])} is the test split with "
-                "data.source.test, or that there is none with an empty one"
+                f"{base / self.test} is missing: set data.source.test to the folder of the test split "
+                f"({', '.join(others[:3])}), or to an empty name if there is none"
             )
 
     @staticmethod
     def _test(base: Path, classes: tuple[str, ...], skipped: Skipped, notes: list[str]) -> Examples:
         extra = sorted(set(subfolders(base, skipped)) - set(classes))
         if extra:
-            raise UserError(f"{base} has classes without training images: {', '.join(extra[:3])}")
+            raise UserError(
+                f"{base} has classes without training images: {', '.join(extra[:3])}; remove them, or add training "
+                "images"
+            )
         test_examples = from_folders(base, classes, skipped)
         missing = [classes[i] for i in sorted(set(range(len(classes))) - set(test_examples.labels))]
         if missing:

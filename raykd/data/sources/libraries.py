@@ -15,7 +15,7 @@ from raykd.data.reading.labels import number_labels, renumbered
 from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.fields import Fraction
 
-ALLOW = "allow downloads: --download of `raykd data prepare`, --data.download of others"
+ALLOW = "allow the download with `raykd data prepare --download`, or --data.download for other commands"
 
 
 def open_torchvision(kind: str, folder: Path, download: bool, **settings: Any) -> Any:
@@ -225,7 +225,7 @@ def _stored(value: Any) -> Any:
     if isinstance(value, dict) and (value.get("bytes") or value.get("path")):
         return value["bytes"] or Path(value["path"])
     if value is None or isinstance(value, (dict, str, int, float)):
-        raise ValueError("there is no image" if value is None else f"no image but {str(value)[:40]!r}")
+        raise ValueError("there is no image" if value is None else f"not an image but {str(value)[:40]!r}")
     return np.asarray(value) if isinstance(value, list) else value
 
 
@@ -256,9 +256,7 @@ def _open_huggingface(name: str, cache: Path, download: bool) -> Any:
             return datasets.load_from_disk(str(Path(name).expanduser()))
         except Exception as error:  # noqa: BLE001  of Arrow, of JSON, or their own: all say that the folder is damaged
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(
-                f"{name} is not a data set that Dataset.save_to_disk wrote, or is damaged: {lines[0]}"
-            ) from None
+            raise UserError(f"{name} was not written by Dataset.save_to_disk, or is damaged: {lines[0]}") from None
     config = datasets.DownloadConfig(local_files_only=not download)
     try:
         with _offline(not download):

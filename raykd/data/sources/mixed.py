@@ -24,7 +24,7 @@ class Images(Source):
     def open(self, root: Path, download: bool) -> Splits:
         base = Path(self.path).expanduser()
         if not base.is_dir():
-            raise UserError(f"{base} is missing: data.source.path is a folder of images")
+            raise UserError(f"{base} does not exist: set data.source.path to a folder of images")
         skipped = Skipped(base)
         files = find_images(base, skipped)
         return Splits((), from_files(files, [NONE] * len(files)), from_arrays([], [], self.path), skipped.notes())
@@ -38,7 +38,7 @@ class Mixed(Source):
     """
 
     name: ClassVar[str] = "mixed"
-    description: ClassVar[str] = "a labelled source and another one without labels, which trains as well"
+    description: ClassVar[str] = "a labelled source plus unlabelled images for training"
     labelled: Source
     """Where classes, labelled training images and the test split come from."""
     unlabelled: Source

@@ -76,13 +76,13 @@ class WebDataset(Source):
                 images.append(image)
                 labels.append(self._label(parts, image))
         if not images:
-            raise UserError(f"{pattern} matches no shard with an image ({skipped} samples have none): data.source.path")
+            raise UserError(
+                f"{pattern} matches no shard with an image ({skipped} samples have none): set data.source.path"
+            )
         if skipped:
             notes.append(f"left out of {pattern}: {skipped:,} samples without an image")
         if self.label and labels.count(None) == len(labels):
-            notes.append(
-                f"{pattern}: no image has a label, a file of its name with the suffix .{self.label} next to it"
-            )
+            notes.append(f"{pattern}: no image has a label, i.e. a file of the same name with the suffix .{self.label}")
         return images, labels
 
     def _label(self, parts: dict[str, Member], image: Member) -> str | None:
@@ -99,7 +99,7 @@ class WebDataset(Source):
         if isinstance(value, dict):
             value = value.get("label", value.get("cls"))
         if value is not None and not isinstance(value, (str, int)):
-            raise UserError(f"{image.shard}, {image.key}.json has a label that is neither text nor a whole number")
+            raise UserError(f"{image.shard}, {image.key}.json has a label that is neither text nor an integer")
         return None if value is None else str(value)
 
 
@@ -109,7 +109,7 @@ def image_of(parts: dict[str, Member]) -> Member | None:
     plain = [suffix for suffix in found if "." not in suffix] or found
     if len(plain) > 1:
         one, other, *_ = (f"{parts[suffix].key}.{suffix}" for suffix in plain)
-        raise UserError(f"{parts[plain[0]].shard} has several images in one sample: {one} and {other}")
+        raise UserError(f"{parts[plain[0]].shard} has several images in one sample: {one} and {other}; keep only one")
     return parts[plain[0]] if plain else None
 
 
@@ -139,7 +139,7 @@ def _members(shard: Path) -> Iterator[tuple[str, int, int]]:
                 if member.isreg():
                     yield member.name, member.offset_data, member.size
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise UserError(f"{shard} is not an uncompressed .tar file, or is damaged: {error}") from None
+        raise UserError(f"{shard} is damaged, or is not an uncompressed .tar file: {error}") from None
 
 
 def _examples(members: list[Member], labels: list[int]) -> Examples:

@@ -68,7 +68,7 @@ class Table(Source):
             images += more
             labels += renumbered(label_column, own, names, str(path))
         if not images:
-            raise UserError(f"{pattern} matches no table with a row: data.source.path is a file, or a pattern of files")
+            raise UserError(f"{pattern} matches no table with rows: set data.source.path to a file or a pattern")
         return images, labels, names
 
     def _read(self, path: Path) -> tuple[Column, Column, Sequence[str]]:
@@ -80,7 +80,7 @@ class Table(Source):
             else:
                 images, labels, names = *listed(path), ()
         except DECODE_ERRORS + (csv.Error,) as error:
-            raise UserError(f"{path} can't be read as a table ({one_line(str(error))}): damaged?") from error
+            raise UserError(f"{path} can't be read as a table ({one_line(str(error))}): it may be damaged") from error
         base = Path(self.images).expanduser() if self.images else path.parent
         return [base / image if isinstance(image, str) else image for image in images], labels, names
 

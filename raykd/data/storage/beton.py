@@ -121,7 +121,7 @@ def write(
     """
     labels = np.asarray(examples.labels, np.int64)
     for position in np.flatnonzero((labels < -1) | (labels >= classes))[:1]:
-        raise UserError(f"{examples.name(position)} has label {labels[position]}, outside the {classes} classes")
+        raise UserError(f"{examples.name(position)} has label {labels[position]}: labels must be 0 to {classes - 1}")
     written = WrittenSplit()
     with path.open("wb") as file:
         tables = _Tables(len(labels))
@@ -132,7 +132,9 @@ def write(
                 continue
             size = len(result.image.data)
             if size > PAGE:
-                raise UserError(f"{examples.name(position)} takes {size} bytes, more than a page: set max_resolution")
+                raise UserError(
+                    f"{examples.name(position)} has {size:,} bytes, more than a page: set data.encoding.max_resolution"
+                )
             file.seek(tables.add(result.image, labels[position]))
             file.write(result.image.data)
             written.add(result, int(labels[position]))
@@ -144,7 +146,7 @@ def write(
 def _describe(name: str, error: Exception, skip: bool) -> str:
     message = f"{name} can't be read: {error}"
     if not skip:
-        raise UserError(f"{message} (--skip-corrupt leaves such images out)")
+        raise UserError(f"{message} (--skip-corrupt skips such images)")
     return message
 
 

@@ -11,14 +11,14 @@ def remarks(train: WrittenSplit, test: WrittenSplit) -> Iterator[str]:
     """A line for the user where test images are training images as well, and where one image has two labels."""
     again = int(np.isin(_digests(test), _digests(train)).sum())
     if again:
-        yield f"{again:,} of the {len(test.labels):,} test images are training images as well"
+        yield f"{again:,} of the {len(test.labels):,} test images are also training images"
     for split, written in (("training", train), ("test", test)):
         labels = np.asarray(written.labels, np.int64)
         labelled = labels >= 0
         pairs = np.stack([_digests(written)[labelled], labels[labelled].astype(np.uint64)], 1)
         images, classes = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
         if (classes > 1).any():
-            yield f"{int((classes > 1).sum()):,} {split} images are there more than once, with different labels"
+            yield f"{int((classes > 1).sum()):,} {split} images occur more than once, with different labels"
 
 
 def _digests(written: WrittenSplit) -> np.ndarray:

@@ -47,9 +47,9 @@ METADATA = {
 PROBLEMS = (
     "",
     "is corrupt",
-    "is a JPEG of another size than the file says",
-    "is no longer there: the file was cut off while it was read",
-    "needs more memory than is left",
+    "is a JPEG whose size differs from the file's table",
+    "is gone: the file was truncated while it was read",
+    "needs more memory than is available",
 )
 PREPARE_AGAIN = "delete the file and prepare it again"
 
@@ -96,7 +96,9 @@ class Header:
             raise self._damaged("is truncated")
         unknown = [name for name, kind in zip(names, kinds, strict=True) if kind not in METADATA]
         if unknown or len(set(names)) < count:
-            raise UserError(f"{self.path} has fields of unknown types or equal names: {', '.join(unknown or names)}")
+            raise UserError(
+                f"{self.path} has fields of unknown types or equal names ({', '.join(unknown or names)}): {self.repair}"
+            )
         return kinds, names
 
     def _image(self, kinds: Sequence[int], names: Sequence[str], wanted: str) -> str:
@@ -119,10 +121,10 @@ class Header:
         starts = allocations["ptr"][order]
         rows = order[np.minimum(np.searchsorted(starts, images["data_ptr"]), len(order) - 1)]
         if (allocations["ptr"][rows] != images["data_ptr"]).any():
-            raise self._damaged("is damaged: its table lacks some of its images")
+            raise self._damaged("is damaged: its table lacks some images")
         sizes = allocations["size"][rows]
         if not _inside(images, sizes, self.bytes, self.page_size):
-            raise self._damaged("is damaged: its samples lie outside the file")
+            raise self._damaged("is damaged: it lists samples outside the file")
         self.sizes: np.ndarray = sizes.astype(np.int64)
         self.offsets: np.ndarray = images["data_ptr"].astype(np.int64)
         self.pages: np.ndarray = self.offsets // self.page_size
@@ -132,7 +134,7 @@ class Header:
             height, width = self.shapes[index]
             raise UserError(
                 f"{self.path}: image {index} (byte {self.offsets[index]}) is a JPEG of {width}×{height} in "
-                f"{self.sizes[index]:,} bytes, more pixels than such a file can hold: {self.repair}"
+                f"{self.sizes[index]:,} bytes, more pixels than so few bytes can encode: {self.repair}"
             )
 
     def _damaged(self, problem: str) -> UserError:
@@ -148,7 +150,7 @@ class Header:
     def check_labels(self, classes: int) -> None:
         """Raise UserError for a label outside the classes; −1 (missing) is allowed."""
         if len(self.labels) and not -1 <= self.labels.min() <= self.labels.max() < classes:
-            raise UserError(f"{self.path} has labels outside the {classes} classes: {self.repair}")
+            raise UserError(f"{self.path} has labels outside 0 to {classes - 1}: {self.repair}")
 
 
 def open_header(path: Path, prepared: Prepared) -> Header:

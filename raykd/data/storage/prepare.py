@@ -53,7 +53,9 @@ def prepare(
                 if not (folder / "manifest.json").exists():
                     _write(folder, data, download or data.download, skip_corrupt, progress)
         except OSError as error:  # no permission, no space, no such device: corrupt images are told apart before
-            raise UserError(f"data.root {data.root}: {error.strerror}: {error.filename}; choose another") from None
+            raise UserError(
+                f"data.root {data.root}: {error.strerror}: {error.filename}; choose another folder"
+            ) from None
     return _read(folder, data)
 
 
@@ -62,7 +64,7 @@ def normalised(data: Data, prepared: Prepared) -> Data:
     if data.mean is not None and data.std is not None:
         return data
     if prepared.mean is None or prepared.std is None:
-        raise UserError("data.mean, data.std: these files come without measured values: give both")
+        raise UserError("data.mean, data.std: existing .beton files have no measured values; set both")
     return replace(data, mean=data.mean or prepared.mean, std=data.std or prepared.std)
 
 
@@ -134,11 +136,11 @@ def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progres
 def _empty(split: str, splits: Splits) -> str:
     """What to say of a split without images."""
     if split == "train":
-        return "the training split has no image"
+        return "the training split has no images"
     if len(splits.train.labels) and not any(label >= 0 for label in splits.train.labels):
-        reasons = "; ".join(("no training image has a label, so that none can be taken for the test", *splits.notes))
-        return f"{reasons}; images without labels train beside a labelled source: see Mixed"
-    return "the test split has no image"
+        reasons = "; ".join(("no training image has a label, so none can be held out as a test split", *splits.notes))
+        return f"{reasons}; to train with unlabelled images, combine them with a labelled source (Mixed)"
+    return "the test split has no images"
 
 
 def open_source(source: Source, root: Path, download: bool) -> Splits:
@@ -147,7 +149,9 @@ def open_source(source: Source, root: Path, download: bool) -> Splits:
         return source.open(root, download)
     except DECODE_ERRORS as error:
         paths, reason = ", ".join(map(str, source.paths())), f"{type(error).__name__}: {error}"
-        raise UserError(f"{source.name}: {paths or 'its data'} can't be read ({reason}): damaged?") from error
+        raise UserError(
+            f"{source.name}: {paths or 'its data'} can't be read ({reason}): the files may be damaged"
+        ) from error
 
 
 def _write_split(
@@ -198,13 +202,15 @@ def _read(folder: Path, data: Data) -> Prepared:
     except (ValueError, RecursionError):
         raise damaged from None
     except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from None
+        raise UserError(f"{path} can't be read: {error.strerror}; choose another data.root") from None
     if not isinstance(manifest, dict):
         raise damaged
     wanted = {"format": FORMAT} | _settings(data.source, data.encoding)
     stale = [key for key, value in wanted.items() if manifest.get(key) != value]
     if stale:
-        raise UserError(f"{folder} is stale (other {', '.join(stale)}): delete it and run raykd data prepare again")
+        raise UserError(
+            f"{folder} was written with other settings ({', '.join(stale)}): delete it and run raykd data prepare again"
+        )
     try:
         train, test = manifest["train"], manifest["test"]
         for name in ("train", "test"):

@@ -108,7 +108,9 @@ def _run(**task: Any) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:]
-        raise UserError(f"the networks can't be run by onnxruntime here: {' '.join(last) or 'its process was killed'}")
+        raise UserError(
+            f"onnxruntime can't run the networks on this machine: {' '.join(last) or 'its process was killed'}"
+        )
     return json.loads(done.stdout)
 
 

@@ -62,7 +62,7 @@ class FeatureMethod(SingleStudent):
         for s, t in zip(self.student_features, self.teacher_features[0], strict=True):
             if student.width(s) != teacher.width(t):
                 raise UserError(
-                    f"{self.config.name} needs maps of equally many channels: {s} of {student.name} has "
+                    f"{self.config.name} requires maps with the same number of channels: {s} of {student.name} has "
                     f"{student.width(s)}, {t} of the teacher ({teacher.name}) {teacher.width(t)}: "
                     "change one of them"
                 )

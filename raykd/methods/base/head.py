@@ -28,5 +28,5 @@ def pools_by_mean(network: Staged) -> bool:
 def expect_mean_pooling(method: str, network: Staged) -> None:
     """Raise UserError unless the input of the network's head is the mean of its last stage's map."""
     if not pools_by_mean(network):
-        what = "a head that reads the mean of the last map"
-        raise UserError(f"{method} needs {what}, which {network.name} does not have")
+        what = "a head that reads the spatial mean of the last feature map"
+        raise UserError(f"{method} requires {what}, which {network.name} does not have: use another network")

@@ -161,7 +161,9 @@ def build(
     """The distiller of a pair of rules; raises UserError, naming the method, if teachers or fields don't fit."""
     expect_teachers(method, teachers, weighting.fewest, weighting.most)
     if config.fade_from and not config.fade_epochs:
-        raise UserError(f"`method.fade_from` of {method} needs `method.fade_epochs`, the epochs that the fall takes")
+        raise UserError(
+            f"`method.fade_from` of {method} requires `method.fade_epochs`, the length of the fade in epochs"
+        )
     weighting.check(len(teachers))
     student = new_student()
     expect_same_classes(method, student, teachers)

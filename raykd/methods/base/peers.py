@@ -112,7 +112,7 @@ class BranchConfig(PeerConfig):
         networks = build_peers(method, new_student, self.branches, "branches")
         if self.share_block and self.branch_from != "last":
             raise UserError(
-                f"`method.share_block` of {method} needs branches from the last stage: `method.branch_from`"
+                f"`method.share_block` of {method} requires `method.branch_from` last, not {self.branch_from!r}"
             )
         return networks, split_stage(method, networks[0], self.branch_from)
 
@@ -195,7 +195,7 @@ def build_peers(
 ) -> list[Staged]:
     """`count` fresh networks; raises UserError naming the recipe's field if these are too few."""
     if count < at_least:
-        raise UserError(f"{method} needs at least {at_least} networks: `method.{field}` is {count}")
+        raise UserError(f"{method} requires at least {at_least} networks: `method.{field}` is {count}")
     return [new_student() for _ in range(count)]
 
 
@@ -203,7 +203,8 @@ def split_stage(method: str, network: Staged, branch_from: str) -> str:
     """The stage that `method.branch_from` names; raises UserError if the network has no such stage."""
     if not network.is_chain:
         raise UserError(
-            f"{method} branches its network at a stage, but {network.name} is not a chain of stages: use another one"
+            f"{method} branches its network at a stage, but {network.name} is not a chain of stages: use another "
+            "network"
         )
     stage = network.last_stage if branch_from == "last" else branch_from
     if stage not in network.stages:

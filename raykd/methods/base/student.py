@@ -77,7 +77,7 @@ def expect_same_classes(method: str, student: Staged, teachers: Sequence[Staged]
     for k, teacher in enumerate(teachers):
         if teacher.num_classes != student.num_classes:
             raise UserError(
-                f"{method} compares classes: teachers[{k}] ({teacher.name}) has {teacher.num_classes}, "
+                f"{method} requires equal classes: teachers[{k}] ({teacher.name}) has {teacher.num_classes}, "
                 f"the student ({student.name}) has {student.num_classes}: change `teachers` or the data"
             )
 
@@ -85,7 +85,7 @@ def expect_same_classes(method: str, student: Staged, teachers: Sequence[Staged]
 def expect_chain(method: str, does: str, network: Staged) -> None:
     """Raise UserError unless the network is a chain of stages; does: what the method needs that for."""
     if not network.is_chain:
-        raise UserError(f"{method} {does}, and {network.name} is not a chain of stages: take another network or method")
+        raise UserError(f"{method} {does}, but {network.name} is not a chain of stages: use another network or method")
 
 
 def stack_teachers(teachers: Sequence[Output]) -> Tensor:

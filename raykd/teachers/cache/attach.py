@@ -103,18 +103,18 @@ def check_free_space(plans: Sequence[Planned], images: int, most_gb: float, say:
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
     tensors = ", ".join(f"{plan.teacher.name} {plan.what} {plan.layout.bytes:,} bytes" for plan in plans)
-    what = f"teachers' cache in {root}: {images:,} images × ({tensors})"
-    clean = "raykd data clean shows what can go"
+    what = f"teacher cache in {root}: {images:,} images × ({tensors})"
+    clean = "raykd data clean removes old caches"
     if missing > free:
-        raise UserError(f"teachers.cache: {what} need {gb(missing)} more, {gb(free)} are free; {clean}")
+        raise UserError(f"teachers.cache: {what} need {gb(missing)} more, but only {gb(free)} are free; {clean}")
     used = sum(folders.allocated(folder) for folder in folders.all_in(root))
     if most_gb and used + missing > most_gb * 1e9:
         raise UserError(
-            f"teachers.cache: {what} need {gb(missing)} more, all caches there have {gb(used)}, and teachers.cache_gb "
+            f"teachers.cache: {what} need {gb(missing)} more; all caches there use {gb(used)}, and teachers.cache_gb "
             f"allows {most_gb:g} GB; {clean}"
         )
     most = "at most " if any(plan.layout.width for plan in plans) else ""
-    say(f"{what}: {gb(there)} there, {most}{gb(missing)} to write, {gb(free)} free")
+    say(f"{what}: {gb(there)} written, {most}{gb(missing)} to write, {gb(free)} free")
 
 
 def gb(count: float) -> str:

@@ -61,10 +61,10 @@ class TopK:
 
     def __post_init__(self) -> None:
         if not 0 < self.k <= self.classes:
-            raise UserError(f"teachers.top_k: {self.k} must be from 1 to the data's {self.classes} classes")
+            raise UserError(f"teachers.top_k: {self.k} must be from 1 to {self.classes}, the number of classes")
         if self.classes > 65_536:
             raise UserError(
-                f"teachers.cache: top-k numbers classes to 65,536, the data has {self.classes}: use float16"
+                f"teachers.cache: top-k supports at most 65,536 classes, the data has {self.classes}: use float16"
             )
 
     @property

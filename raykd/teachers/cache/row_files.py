@@ -129,7 +129,7 @@ class RowFiles:
             path = self._reading.path(int(number))
             if path not in self._named:
                 self._named.add(path)
-                self._say(f"teachers.cache: {path} has damaged rows, or rows of another cache: they are computed again")
+                self._say(f"teachers.cache: {path} has damaged rows, or rows of another cache; they are computed again")
 
 
 class _Files:

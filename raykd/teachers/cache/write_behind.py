@@ -54,4 +54,4 @@ class WriteBehind:
             target.write(addresses, rows.wait().numpy(), mark)
         except OSError as error:
             self._stopped = True
-            self.say(f"teachers.cache: {error.strerror}: no more outputs are cached; the teachers are run instead")
+            self.say(f"teachers.cache: {error.strerror}; no more outputs are cached, and the teachers run instead")

@@ -30,8 +30,8 @@ class MeasuredTeachers:
             line = f"teacher {name}: top-1 {100 * figures.top1:.2f} % on the {split} split"
             if figures.top1 <= 1 / classes + NEAR_CHANCE * (1 - 1 / classes):
                 line = (
-                    f"warning: {line}, near the {100 / classes:.2f} % of chance: are its classes and images the right "
-                    "ones?"
+                    f"warning: {line}, close to chance ({100 / classes:.2f} %): check the order of its classes "
+                    "and its normalisation"
                 )
             yield line
 
@@ -57,7 +57,7 @@ def measure_teachers(experiment: Experiment, teachers: Sequence[FrozenTeacher]) 
     except NotFiniteError as error:
         paths = ", ".join(f"{teacher.name} is {teacher.path}" for teacher in knowing)
         raise UserError(
-            f"teachers: {error}; {paths}: damaged weights, or numbers too large for this precision"
+            f"teachers: {error}; {paths}: the weights are damaged, or too large for this precision"
         ) from None
     ensemble = scores({name: each for name, each in figures.items() if name not in logits})
     return MeasuredTeachers(logits, {name: figures[name] for name in logits}, ensemble)

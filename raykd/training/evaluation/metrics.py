@@ -46,5 +46,8 @@ def values(metric: Metric, logits: Tensor, labels: Tensor) -> Tensor:
     found = metric.per_sample(logits, labels)
     if not isinstance(found, Tensor) or found.shape != labels.shape:
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise UserError(f"metric {metric.name}: per_sample gives {shape} for {len(labels)} images; one value each")
+        raise UserError(
+            f"metric {metric.name}: per_sample returns {shape} for {len(labels)} images; it must return one value per "
+            "image"
+        )
     return found.to(torch.float64)

@@ -27,5 +27,5 @@ def expect_trained_classifier(distiller: Distiller, method: str) -> None:
         raise UserError(
             f"no term of {method}'s loss trains the student's classifier ({', '.join(network.classifiers)}): give the "
             "labels a weight (method.gamma) or add a method that reads logits (raykd.methods.sum); to match features "
-            "alone, take feature_match and train a linear probe after it"
+            "only, use feature_match and then train a linear probe"
         )
