@@ -42,8 +42,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def table(speed: "Speed", recipe: Recipe, workers: int) -> Table:
     """Milliseconds and images/s of each part, for one worker's share of a batch."""
-    title = f"one of {workers} worker(s): {speed.images} images a step, {recipe.cpus_per_worker} CPU(s)"
-    parts = Table("part", "ms a step", "images/s", title=title, title_justify="left", box=None, pad_edge=False)
+    title = f"one of {workers} worker(s): {speed.images} images per step, {recipe.cpus_per_worker} CPU(s)"
+    parts = Table("part", "ms per step", "images/s", title=title, title_justify="left", box=None, pad_edge=False)
     rows = {"loader alone": speed.loader, "teachers alone": speed.teachers, "whole step": speed.whole}
     rows |= {f"  {name}": value for name, value in speed.parts.items()}
     rows |= {f"teachers in {each}": seconds for each, seconds in speed.by_precision.items()}
@@ -62,27 +62,31 @@ def advice(speed: "Speed", recipe: Recipe) -> list[str]:
         raw = (
             "" if recipe.data.encoding.mode == "raw" else ", --data.encoding.mode raw (larger files, nothing to decode)"
         )
-        return [f"Bound by the loader ({_share(waiting, whole)} of a step waits for it): more --cpus-per-worker{raw}"]
+        return [
+            f"Bottleneck: the loader ({_share(waiting, whole)} of a step waits for it). Try more --cpus-per-worker{raw}"
+        ]
     lines = []
     if teachers > 0.4 * whole:
         lines.append(
-            f"Bound by the teachers ({_share(teachers, whole)} of a step): fewer or smaller ones{_faster(recipe)}"
+            f"Bottleneck: the teachers ({_share(teachers, whole)} of a step). Try fewer or smaller "
+            f"ones{_faster(recipe)}"
             f"{_cheaper_teachers(speed, recipe)}"
         )
     else:
         lines.append(
-            f"Bound by the students ({_share(whole - teachers, whole)} of a step): more --workers{_faster(recipe)}"
+            f"Bottleneck: the student ({_share(whole - teachers, whole)} of a step). Try more "
+            f"--workers{_faster(recipe)}"
         )
     if not recipe.precision.channels_last:
         lines.append("--precision.channels-last makes convolutions faster")
     if speed.loader > 0.7 * speed.computing:
-        lines.append(f"The loader ({1e3 * speed.loader:.1f} ms a step) would bound a step a little faster than this")
+        lines.append(f"Next bottleneck: the loader ({1e3 * speed.loader:.1f} ms per step)")
     return lines
 
 
 def _faster(recipe: Recipe) -> str:
     options = [] if recipe.precision.autocast != "float32" else ["--precision.autocast bfloat16"]
-    options += [] if recipe.precision.compile else ["--precision.compile (minutes once, then faster steps)"]
+    options += [] if recipe.precision.compile else ["--precision.compile (compiles for minutes, then steps are faster)"]
     return "".join(f", {option}" for option in options)
 
 
@@ -94,7 +98,7 @@ def _cheaper_teachers(speed: "Speed", recipe: Recipe) -> str:
         share = speed.by_precision[best] / next(iter(speed.by_precision.values()))
         if share < 0.95:
             options.append(
-                f"--teachers.form auto (in {best} they take {share:.2f} of the time; taken if the loss stays)"
+                f"--teachers.form auto ({best} takes {share:.2f} of the time; it is used if the loss stays the same)"
             )
     if recipe.teachers.cache == "none" and recipe.teachers.placement == "inline":
         options.append("--teachers.placement remote (on CPUs or GPUs that the student leaves idle)")

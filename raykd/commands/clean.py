@@ -29,7 +29,7 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """List the caches, oldest first, and remove those beyond `--keep-gb`; returns the exit status."""
-    description = "Show the caches of teachers' outputs, and remove those that were used longest ago."
+    description = "List the caches of teacher outputs, and remove the least recently used."
     chosen = parse(Options, Options(), arguments, "raykd data clean", description)
     console, root = Terminal(), folders.root_of(chosen.root)
     caches = folders.oldest_first(root)
@@ -41,10 +41,10 @@ def run(arguments: Sequence[str]) -> int:
     total, freed = (sum(cache.bytes for cache in some) for some in (caches, going))
     console.print(f"{len(caches)} in {root}, {total / 1e9:.2f} GB; {freed / 1e9:.2f} GB would be freed")
     if going and not (chosen.yes or agreed(f"Remove {len(going)}?")):
-        raise UserError("nothing was removed: use --yes to remove them")
+        raise UserError("nothing was removed; use --yes to remove without asking")
     for cache in going:
         if not folders.remove(cache.path):
-            console.print(f"{cache.path.name} stays: a run is using it")
+            console.print(f"{cache.path.name} was not removed: a run is using it")
     return 0
 
 
@@ -62,7 +62,7 @@ def to_remove(caches: Sequence[CacheFolder], keep: float) -> list[CacheFolder]:
 def table(caches: Sequence[CacheFolder], going: Sequence[CacheFolder]) -> Table:
     """One line for each cache."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("last used", "GB", "teacher", "what", "kept as", "data", "seed", "removed"):
+    for name in ("last used", "GB", "teacher", "what", "format", "data", "seed", "removed"):
         shown.add_column(name, justify="right" if name in ("GB", "seed") else "left", overflow="fold")
     for cache in caches:
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(cache.used))

@@ -44,10 +44,10 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Write the file, and measure; returns the exit status."""
-    description = "Write the deployed network of a run, without anything of raykd's training code."
+    description = "Export the student of a run to a file that doesn't need raykd, or measure its cost."
     chosen = parse(Options, Options(run=tyro.MISSING), arguments, "raykd export", description)
     if not chosen.to and not chosen.measure:
-        raise UserError("raykd export RUN --to FILE or DIR/, or --measure, or both")
+        raise UserError("raykd export needs --to FILE (or DIR/), --measure, or both")
     from raykd.deploy.deployed import open_deployed
     from raykd.deploy.write import check_target, write
 

@@ -20,7 +20,7 @@ def show(deployment: Deployment) -> None:
         table.add_row(title, *(shown(value(network)) for network in deployment.networks), *ratios)
     terminal = Terminal()
     terminal.print(table)
-    terminal.print(f"by onnxruntime in float32 on {deployment.machine}; latency is the median of passes taken in turn")
+    terminal.print(f"with onnxruntime in float32 on {deployment.machine}; median latency, networks measured in turn")
 
 
 def _measures(deployment: Deployment) -> dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]]:
@@ -29,13 +29,13 @@ def _measures(deployment: Deployment) -> dict[str, tuple[Callable[[NetworkCost],
     measures: dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]] = {
         "top-1": (lambda n: n.top1, lambda x: f"{100 * x:.2f} %" if x == x else ""),
         "parameters": (lambda n: n.parameters, "{:,.0f}".format),
-        "multiply-adds of an image": (lambda n: n.flops, "{:,.0f}".format),
+        "multiply-adds per image": (lambda n: n.flops, "{:,.0f}".format),
         "file": (lambda n: n.file_bytes, _megabytes),
         f"memory for {batch} images": (lambda n: n.memory_bytes, _megabytes),
     }
     for each in deployment.networks[0].latencies:
         measures[_setting(each)] = (_latency_at(each.batch, each.threads), lambda x: f"{1000 * x:.2f} ms")
-    return measures | {"images/s at best": (lambda n: n.images_per_second, "{:,.0f}".format)}
+    return measures | {"highest images/s": (lambda n: n.images_per_second, "{:,.0f}".format)}
 
 
 def _latency_at(batch: int, threads: int) -> Callable[[NetworkCost], float]:

@@ -19,7 +19,7 @@ from raykd.terminal import Terminal
 ABOUT = """{docstring}
 
 Besides the options below, every field of a recipe can be overridden, as for `raykd train`: in all cells
-(--epochs 3), or, behind the others, in the cells of one row or one column (--row KD --method.temperature 2)."""
+(--epochs 3) or, after all other options, in the cells of one row or column (--row KD --method.temperature 2)."""
 
 
 @dataclass(frozen=True)

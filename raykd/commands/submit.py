@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         wandb = job.follow(lambda text: console.print(text, end=""))
     except KeyboardInterrupt:
-        console.print(f"\nthe job goes on; follow it with {controls}")
+        console.print(f"\nthe job continues; follow it with {controls}")
         return 130
     console.print(f"job {job.id}: {job.status}, exit status {job.exit_status}")
     if wandb:

@@ -32,7 +32,7 @@ def summary(console: Terminal, finished: Finished, name: str, storage: str) -> N
     """Print the closing table of a run with its teachers and, if it exists, its supervised counterpart."""
     run = Folder(finished.place)
     if not finished.trained:
-        console.print(f"{name} is finished already; remove {finished.place} or give another --name to train again")
+        console.print(f"{name} is already finished; to train again, remove {finished.place} or give another --name")
         console.print(directory.how_to_train_on(run))
     role = "student alone" if finished.result.method == "Supervised" else "student distilled"
     alone, hint = _student_alone(run, name, storage) if role == "student distilled" else (None, "")
@@ -71,7 +71,7 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
     alone = f"{group}/supervised"
     own = f"train the recipe with method=Supervised.Config() and --name {name}_alone"
     how = f"run raykd train {alone}" if path_of(alone) else own
-    hint = f"to compare with the student trained alone, {how}"
+    hint = f"to compare with the student trained without a teacher, {how}"
     for sibling in beside.names():
         if not any(word in sibling.lower() for word in ALONE):
             continue
@@ -85,7 +85,7 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
             continue
         if not differing:
             return other, ""
-        hint = f"{place}, trained alone, differs in {', '.join(differing)}: train it with the same settings"
+        hint = f"{place}, trained alone, differs in {', '.join(differing)}; to compare, train it with the same settings"
     return None, hint
 
 

@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     from raykd.storage.local_copy import local_copy, of_results, of_student, of_tracking
     from raykd.track.upload import sync
 
-    description = "Upload runs that W&B could not be reached for, with the key from W&B's own places."
+    description = "Upload runs that were logged offline to W&B, with the key of `wandb login` or WANDB_API_KEY."
     chosen = parse(Options, Options(runs=()), arguments, "raykd sync", description)
     if not chosen.runs:
         raise UserError("raykd sync needs run directories: raykd sync runs")

@@ -34,5 +34,5 @@ def run(arguments: Sequence[str]) -> int:
 
     display = Display(Terminal())
     images = teach(loaded, chosen.recipe, chosen.storage, display)
-    display.console.print(f"{images:,} images run through teachers; training reads their outputs")
+    display.console.print(f"cached the teacher outputs of {images:,} images; training reads them")
     return 0

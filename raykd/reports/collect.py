@@ -208,17 +208,19 @@ def read_run(path: Path, name: str = "") -> RunRecord:
 def _check_finished(record: RunRecord) -> None:
     """Raise UserError if a finished run's files are inconsistent."""
     if not record.evaluations:
-        raise UserError(f"{record.path}/metrics.jsonl has no evaluation, though the run is finished")
+        raise UserError(
+            f"{record.path}/metrics.jsonl has no evaluation, but the run is finished: restore it from a copy"
+        )
     for epoch, networks in record.evaluations:
         if record.deployed not in networks:
-            raise UserError(f"{record.path}/metrics.jsonl: the evaluation at epoch {epoch:g} has no {record.deployed}")
+            raise UserError(f"{record.path}/metrics.jsonl: the evaluation at epoch {epoch:g} lacks {record.deployed}")
 
 
 def read_search(path: Path) -> SearchRecord:
     """One search directory; raises UserError naming an invalid file."""
     about = in_texts(one_line, read_object(Folder(path), "search.json"))
     if not isinstance(about.get("metric"), str) or about.get("mode") not in ("min", "max"):
-        raise UserError(f"{path / 'search.json'} is not a raykd search (no metric and mode)")
+        raise UserError(f"{path / 'search.json'} is not raykd's: it has no metric and mode")
     table = path / "trials.csv"
     if not table.exists():
         return SearchRecord(path=path, name=one_line(path.name), settings=about, trials=[])

@@ -138,10 +138,10 @@ def find_baseline(rows: list[Row], row: Row, name: str) -> Baseline:
     if len(fitting) == 1:
         return Baseline(row=fitting[0])
     if fitting:
-        return Baseline(row=None, reason=f"several baselines: choose {' or '.join(r.name for r in fitting)}")
+        return Baseline(row=None, reason=f"several baselines: use --baseline {' or '.join(r.name for r in fitting)}")
     if named:
         return Baseline(row=None, reason=f"{named[0].label} differs in {', '.join(against[id(named[0])])}")
-    return Baseline(row=None, reason="none of this student on these data is finished")
+    return Baseline(row=None, reason="no finished run of this student on this data")
 
 
 def obstacles(baseline: dict[str, Any], recipe: dict[str, Any]) -> list[str]:
@@ -154,4 +154,4 @@ def check_baseline(rows: list[Row], baseline: str) -> None:
     """Raise UserError if no row has the name given by --baseline."""
     if not any(baseline.casefold() in (name.casefold() for name in (row.method, row.label, row.name)) for row in rows):
         known = ", ".join(sorted({name for row in rows for name in (row.method, row.name)}))
-        raise UserError(f"no finished run of the baseline {baseline!r}: --baseline takes one of {known}")
+        raise UserError(f"no finished run of the baseline {baseline!r}: --baseline must be one of {known}")

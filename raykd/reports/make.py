@@ -39,7 +39,7 @@ class Report:
         runs = sum(len(item.row.runs) for item in self.entries)
         parts = [f"{len(self.entries)} rows of {runs} runs"] if self.entries else []
         parts += [f"search {search.record.name}" for search in self.searches]
-        parts += [f"{len(self.repeats)} that repeat another one's seed"] if self.repeats else []
+        parts += [f"{len(self.repeats)} repeated"] if self.repeats else []
         parts += [f"{len(self.open_runs)} not finished"] if self.open_runs else []
         parts += [f"{len(self.left_out)} left out"] if self.left_out else []
         return ", ".join(parts)

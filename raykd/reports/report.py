@@ -27,7 +27,7 @@ def report(runs: list[str], *, baseline: str = "", out: Path | None = None, wand
     """
     out = out or Path("report.html")
     if out.suffix not in WRITERS:
-        raise UserError(f"--out {out}: a report is {', '.join(WRITERS)}, by its suffix")
+        raise UserError(f"--out {out}: the suffix must be one of {', '.join(WRITERS)}")
     made = make(runs, baseline)
     write(out, WRITERS[out.suffix](made))
     url = ""

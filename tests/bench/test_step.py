@@ -44,11 +44,11 @@ def test_teachers_that_are_not_trained_yet_are_stood_in_for():
 @pytest.mark.parametrize(
     ("found", "wanted"),
     [
-        (speed(), "Bound by the students (90 % of a step): more --workers"),
-        (speed(teachers=0.06), "Bound by the teachers (60 % of a step): fewer or smaller ones"),
+        (speed(), "Bottleneck: the student (90 % of a step). Try more --workers"),
+        (speed(teachers=0.06), "Bottleneck: the teachers (60 % of a step). Try fewer or smaller ones"),
         (
             speed(parts=PARTS | {"data": 0.05}),
-            "Bound by the loader (50 % of a step waits for it): more --cpus-per-worker",
+            "Bottleneck: the loader (50 % of a step waits for it). Try more --cpus-per-worker",
         ),
     ],
 )
@@ -58,12 +58,12 @@ def test_advice_names_what_takes_the_time(found: Speed, wanted: str):
 
 def test_advice_names_only_what_the_recipe_has_not():
     everything = tiny.recipe(precision=Precision(autocast="bfloat16", compile=True))
-    assert advice(speed(), everything) == ["Bound by the students (90 % of a step): more --workers"]
+    assert advice(speed(), everything) == ["Bottleneck: the student (90 % of a step). Try more --workers"]
     assert "--precision.channels-last" in advice(speed(), tiny.recipe(precision=Precision(channels_last=False)))[1]
     assert "loader" in advice(speed(loader=0.09), everything)[1]
     taught = speed(teachers=0.06, by_precision={"the recipe's precision": 0.06, "bfloat16": 0.03})
     assert all(f"--teachers.{way}" in advice(taught, tiny.recipe())[0] for way in ("form", "placement", "cache"))
-    assert "--teachers.form auto (in bfloat16 they take 0.50 of the time" in advice(taught, tiny.recipe())[0]
+    assert "--teachers.form auto (bfloat16 takes 0.50 of the time" in advice(taught, tiny.recipe())[0]
     no_faster = replace(taught, by_precision={"the recipe's precision": 0.06, "bfloat16": 0.07})
     assert "--teachers.form" not in advice(no_faster, tiny.recipe())[0]
     elsewhere = tiny.recipe(teachers=Teachers(sources=(), form="bfloat16", placement="remote"))

@@ -99,7 +99,7 @@ def test_a_run_makes_nodes_come_and_go(tmp_path):
         until(one, 0)
         never = one.run("raykd", "submit", *words, "--workers", "3", "--name", "never", "--address", one.dashboard)
         assert never.returncode == 2
-        assert "can never run here: there is room for 2 even when the autoscaler has added all it may" in never.stdout
+        assert "can never run here: there is room for 2 even if the autoscaler adds all its nodes" in never.stdout
 
 
 @pytest.mark.slow

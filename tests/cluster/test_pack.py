@@ -96,7 +96,7 @@ def test_names_that_are_no_text_stay_out(project, tmp_path):
 def test_a_home_is_not_sent(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     for folder in ("/", tmp_path):
-        with pytest.raises(UserError, match="too much to send"):
+        with pytest.raises(UserError, match="as a whole: submit from"):
             pack.pack(type(tmp_path)(folder), tmp_path / "sent")
 
 

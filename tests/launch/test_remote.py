@@ -180,7 +180,7 @@ def test_an_actor_without_room_is_waited_for_and_the_user_told(ray, write, monke
     teachers = beginning(write("tiny_waiting", epochs=1), said.append)
     threading.Timer(3, lambda: ray.kill(holder)).start()
     teachers.gather()
-    assert said == ["worker 0 waits for a remote teacher to find 1 CPU and start: 1 node(s)"]
+    assert said == ["worker 0 is waiting for a remote teacher, which needs 1 CPU: 1 node(s)"]
     assert len(teachers(3)) == 2, "accumulate=2"
     teachers.close()
     assert none_left()
@@ -232,7 +232,7 @@ def remote_recipe(**changes):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"workers": 0}, "need workers 1 or more"),
+        ({"workers": 0}, "require workers 1 or more"),
         ({"teachers": {"cache": "float32"}}, "teachers.cache none"),
         ({"teachers": {"form": "auto"}}, "combined with teachers.placement remote"),
         ({"teachers": {"actors": 0}}, "teachers.actors: 0"),

@@ -162,7 +162,7 @@ def study(tmp_path, monkeypatch):
         (["--seed", "3"], "--seed: the study gives it; use --seeds"),
         (["--name", "../x"], "row alone, column small: name: .* must be a path below the storage"),
         (["--batch-size", "1", "--workers", "2"], "row alone, column small: batch_size: 1 is less than one image"),
-        (["--teachers.placement", "remote"], "row KD, column small: teachers.placement: a study's cells"),
+        (["--teachers.placement", "remote"], "row KD, column small: teachers.placement: a study reserves no resources"),
     ],
 )
 def test_what_no_study_can_be_is_told_before_anything_starts(study, words, message, tmp_path):

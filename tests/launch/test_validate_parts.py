@@ -19,7 +19,7 @@ def test_parts_of_one_image(network, batch, workers, accumulate):
     recipe = replace(base, student=Network(network), batch_size=batch, workers=workers, accumulate=accumulate)
     smallest = batch // max(1, workers) // accumulate
     if smallest <= 1 and LAST_MAP[network] == 1:
-        with pytest.raises(UserError, match="batch_size: a part of one image .* raise --batch-size"):
+        with pytest.raises(UserError, match="batch_size: batch normalisation .* raise --batch-size"):
             check(recipe)
     else:
         check(recipe)
@@ -31,4 +31,4 @@ def test_a_methods_own_batch_norm_is_no_failure_of_raykds():
     with pytest.raises(ValueError, match="Expected more than 1 value") as raised:
         torch.nn.BatchNorm1d(3)(torch.zeros(1, 3))
     failure = fatal(raised.value, base, 0, 1)
-    assert failure.kind == "input" and failure.line.startswith("batch_size: a part of one image")
+    assert failure.kind == "input" and failure.line.startswith("batch_size: batch normalisation")

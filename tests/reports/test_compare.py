@@ -87,7 +87,7 @@ def test_names_of_many_differences_stay_different(tmp_path, recipe):
         ({"epochs": 30}, "Supervised differs in epochs (4, here 30)"),
         ({"image": 64}, "Supervised differs in data.image_size (32, here 64)"),
         ({"weights": "pretrained"}, "Supervised differs in student.weights (, here pretrained)"),
-        ({"student": "resnet110"}, "none of this student on these data is finished"),
+        ({"student": "resnet110"}, "no finished run of this student on this data"),
     ],
 )
 def test_a_baseline_of_another_length_size_or_network_is_none(tmp_path, recipe, change, reason):

@@ -114,9 +114,9 @@ def test_a_study_with_damage(tmp_path):
 @pytest.mark.parametrize(
     "old, new, message",
     [
-        ('"baseline": "x"', '"baseline": "z"', "the baseline 'z' is no row"),
+        ('"baseline": "x"', '"baseline": "z"', "the baseline 'z' is not a row"),
         ('"seed": 1', '"seed": 0', "two runs of one cell and seed"),
-        ('"run": "0/0/1"', '"run": "../1"', "lies outside the study"),
+        ('"run": "0/0/1"', '"run": "../1"', "is outside the study"),
         ('"rows": ["x"]', '"rows": ["x", "x"]', "two rows or two columns of one name"),
     ],
 )

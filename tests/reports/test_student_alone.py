@@ -33,7 +33,7 @@ def test_another_length_is_said(tmp_path, recipe, find):
     write_run(tmp_path / "digits", recipe("Supervised", 0, epochs=30), "supervised", method="Supervised")
     assert find() == (
         None,
-        "digits/supervised, trained alone, differs in epochs (30, here 4): train it with the same settings",
+        "digits/supervised, trained alone, differs in epochs (30, here 4); to compare, train it with the same settings",
     )
 
 

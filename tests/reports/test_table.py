@@ -101,8 +101,8 @@ def test_rows_with_equal_means_are_both_the_best():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"rows": ROWS[1:], "baseline": ""}, "Supervised, .* is no cell"),
-        ({"baseline": "AT"}, "the baseline 'AT' is none of the rows Supervised, KD"),
+        ({"rows": ROWS[1:], "baseline": ""}, "Supervised, .* is not a cell"),
+        ({"baseline": "AT"}, "the baseline 'AT' must be one of the rows Supervised, KD"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(change, message):

@@ -74,7 +74,7 @@ def test_a_cache_in_use_stays_until_its_process_ends(root, capsys):
     )
     assert process.stdout.readline() == "using\n"
     said = clean(root, capsys, "--keep-gb", "0", "--yes")
-    assert "resnet20-logits-1 stays: a run is using it" in said and names(root) == {place.name}
+    assert "resnet20-logits-1 was not removed: a run is using it" in said and names(root) == {place.name}
     process.kill()
     process.communicate()
     clean(root, capsys, "--keep-gb", "0", "--yes")

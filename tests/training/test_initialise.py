@@ -123,7 +123,7 @@ def test_the_phase_is_part_of_the_fingerprint_and_absent_where_there_is_none():
 def test_a_phase_that_the_method_does_not_have_is_refused_and_one_that_it_needs_is_asked_for():
     with pytest.raises(UserError, match="initialise.epochs: 3, but Supervised has no such phase"):
         check(tiny.recipe(initialise=Initialise(epochs=3)))
-    with pytest.raises(UserError, match="initialise.epochs: 0 leaves the phase's optimizer"):
+    with pytest.raises(UserError, match="initialise.epochs: 0 leaves initialise.optimizer"):
         check(tiny.recipe(initialise=Initialise(optimizer=SGD(learning_rate=9.0))))
     with pytest.raises(UserError, match="initialise.epochs: 0, but TwoPhases needs such a phase"):
         check(recipe(initialise=Initialise()))

@@ -69,7 +69,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 def test_a_share_of_a_gpu_is_for_runs_of_one_worker():
     validate.check(replace(recipe, workers=1, gpus_per_worker=0.25))
-    with pytest.raises(UserError, match="gpus_per_worker: 0.25 is for runs of one worker"):
+    with pytest.raises(UserError, match="gpus_per_worker: 0.25 requires one worker"):
         validate.check(replace(recipe, gpus_per_worker=0.25, workers=2))
     assert connection.per_worker(replace(recipe, gpus_per_worker=0.25))["GPU"] == 0.25
     too_large = failure.fatal(torch.OutOfMemoryError("CUDA out of memory"), replace(recipe, gpus_per_worker=0.25), 0, 1)

@@ -36,7 +36,7 @@ def bounded(recipe: Recipe) -> Recipe:
         return recipe
     room = workers_that_fit(_largest(limits), recipe, most)
     if room < least:
-        grown = " even when the autoscaler has added all it may" if limits.types else ""
+        grown = " even if the autoscaler adds all its nodes" if limits.types else ""
         raise UserError(
             f"teachers.placement: {least} worker(s) of {connection.needs(recipe)}, each with "
             f"{actors_of(recipe)} actor(s) of {needs(recipe)}, can never run here: there is room for {room}{grown}; "
@@ -62,7 +62,7 @@ def waiting(recipe: Recipe, rank: int) -> str:
     """What a worker is waiting for while its actor has not answered yet, as one line."""
     nodes = connection.nodes()
     coming = Limits.read().in_words(nodes)
-    return f"worker {rank} waits for a remote teacher to find {needs(recipe)} and start: {len(nodes)} node(s){coming}"
+    return f"worker {rank} is waiting for a remote teacher, which needs {needs(recipe)}: {len(nodes)} node(s){coming}"
 
 
 def _per_actor(recipe: Recipe) -> dict[str, float]:

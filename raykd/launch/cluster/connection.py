@@ -59,7 +59,7 @@ def _expect_head() -> None:
     address, cure = os.environ.get("RAY_ADDRESS", ""), "correct or unset RAY_ADDRESS"
     if not address and _current_cluster().is_file():
         address = _current_cluster().read_text(encoding="utf-8", errors="replace").strip()
-        cure = f"its head has died: remove {_current_cluster()}"
+        cure = f"its head node is gone; remove {_current_cluster()}"
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
         return
@@ -145,7 +145,7 @@ def check_capacity(recipe: Recipe) -> None:
     room = sum(fit(node, recipe) for node in limits.most(nodes(), lambda node: fit(node, recipe)))
     if room >= least:
         return
-    grown = " even when the autoscaler has added all it may" if limits.types else ""
+    grown = " even if the autoscaler adds all its nodes" if limits.types else ""
     raise UserError(
         f"workers: {least} worker(s) of {needs(recipe)} each can never run here: there is room for {room}{grown}; "
         "lower --workers, --cpus-per-worker or --gpus-per-worker, or use a larger cluster"

@@ -30,7 +30,8 @@ TIMED_OUT = ("Timed out waiting", "timeout caused pair closure", "collective ope
 NOT_REPEATABLE = "does not have a deterministic implementation"
 ONE_VALUE = "Expected more than 1 value per channel when training"
 ONE_IMAGE = (
-    "batch_size: a part of one image leaves a batch norm a single value, which has no deviation; raise --batch-size, "
+    "batch_size: batch normalisation needs more than one value per channel, so one image is too few; raise "
+    "--batch-size, "
     "or lower --workers or --accumulate"
 )
 NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
@@ -134,7 +135,7 @@ def in_short(error: BaseException) -> str:
     """An error's last line; Ray's paragraph on a lost process is reduced to its facts."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if is_lost_process(error):
-        return "its process was lost: killed from outside, by the system for want of memory, or by a crash of its own"
+        return "its process was lost: it crashed, or was killed by somebody or by the system (out of memory)"
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"
 
 
@@ -169,7 +170,7 @@ def stuck(workers: dict[int, WorkerStatus]) -> str:
     suspects = silent or busy or workers
     return "; ".join(
         f"worker {rank}{_home(worker)}, "
-        + (f"silent for {worker.silent:.0f} s" if worker.silent > 10 else f"stood at {worker.at}")
+        + (f"silent for {worker.silent:.0f} s" if worker.silent > 10 else f"was at {worker.at}")
         for rank, worker in suspects.items()
     )
 

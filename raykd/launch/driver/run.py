@@ -146,7 +146,8 @@ def lasting(storage: str) -> None:
     """Raise UserError for a storage that would be lost with a Ray job's temporary working directory."""
     if connection.inside_job() and "://" not in storage and not Path(storage).expanduser().is_absolute():
         raise UserError(
-            f"storage: {storage!r} would be lost with the job's copy of its folder; give an absolute path or a URI"
+            f"storage: {storage!r} is relative, and would be lost with the job's copy of the folder; give an absolute "
+            "path or a URI"
         )
 
 

@@ -28,7 +28,9 @@ def check(recipe: Recipe) -> None:
         )
     sgd = recipe.optimizer
     if isinstance(sgd, SGD) and sgd.nesterov and sgd.momentum == 0:
-        raise UserError("optimizer.momentum: Nesterov's momentum requires one above 0; set --optimizer.no-nesterov")
+        raise UserError(
+            "optimizer.momentum: Nesterov requires momentum above 0; increase it, or set --optimizer.no-nesterov"
+        )
 
 
 def _workers(recipe: Recipe) -> None:
@@ -37,18 +39,24 @@ def _workers(recipe: Recipe) -> None:
     if least > most or (least == 0 and most > 0):
         raise UserError(f"workers: {recipe.workers} must be N or (min, max) with min ≤ max")
     if recipe.batch_size < max(1, most):
-        raise UserError(f"batch_size: {recipe.batch_size} is less than one image for each of {most} worker(s)")
+        raise UserError(
+            f"batch_size: {recipe.batch_size} is less than one image for each of {most} worker(s); increase it, or "
+            "lower workers"
+        )
     if recipe.sync_batchnorm and not recipe.gpus_per_worker:
         raise UserError(
             "sync_batchnorm: torch supports it on GPUs only; set --gpus-per-worker 1, or --no-sync-batchnorm"
         )
     if most > 1 and 0 < recipe.gpus_per_worker < 1:
         raise UserError(
-            f"gpus_per_worker: {recipe.gpus_per_worker:g} is for runs of one worker; several on one GPU can't exchange "
+            f"gpus_per_worker: {recipe.gpus_per_worker:g} requires one worker, as several workers on one GPU can't "
+            "exchange "
             "gradients by NCCL: use --gpus-per-worker 1, or --workers 1"
         )
     if recipe.accumulate > share:
-        raise UserError(f"accumulate: {recipe.accumulate} parts are more than the {share} images of a worker's share")
+        raise UserError(
+            f"accumulate: {recipe.accumulate} must be at most {share}, the number of images per worker and step"
+        )
 
 
 def _parts(recipe: Recipe) -> None:
@@ -76,7 +84,7 @@ def _parts(recipe: Recipe) -> None:
 def _method(recipe: Recipe) -> None:
     name = type(recipe.method).__qualname__.split(".")[0]
     if type(recipe.method).build is MethodConfig.build:
-        raise UserError(f"method: {name} is a base class; take the Config of one of `raykd list methods`")
+        raise UserError(f"method: {name} is a base class; use the Config of one of `raykd list methods`")
     if recipe.method.hard_labels and type(recipe.data.mixing) is not Mixing:
         raise UserError(
             f"data.mixing: {name} requires hard labels, but mixup and CutMix produce soft labels; remove it"
@@ -85,7 +93,9 @@ def _method(recipe: Recipe) -> None:
         needs = "needs such a phase, e.g. --initialise.epochs 30" if recipe.method.initialises else "has no such phase"
         raise UserError(f"initialise.epochs: {recipe.initialise.epochs:g}, but {name} {needs}")
     if not recipe.initialise.epochs and recipe.initialise != Initialise():
-        raise UserError("initialise.epochs: 0 leaves the phase's optimizer and schedule unused; set it, or leave them")
+        raise UserError(
+            "initialise.epochs: 0 leaves initialise.optimizer and schedule unused; set epochs, or remove them"
+        )
     if not recipe.method.uses_teachers and recipe.teachers.sources:
         raise UserError(f"teachers: {name} doesn't use teachers; remove them")
 
@@ -95,11 +105,13 @@ def _placement(recipe: Recipe) -> None:
     if recipe.teachers.placement == "inline":
         return
     if recipe.workers == 0:
-        raise UserError("teachers.placement: remote teachers are Ray actors, which need workers 1 or more; use inline")
+        raise UserError(
+            "teachers.placement: remote teachers are Ray actors, which require workers 1 or more; use inline"
+        )
     if recipe.teachers.cache != "none":
         raise UserError(
-            "teachers.placement: a cache is read by the workers, so remote teachers would be idle; use inline, or "
-            "teachers.cache none; raykd data teach fills the cache ahead"
+            "teachers.placement: with a cache, remote teachers would be idle; use --teachers.placement inline or "
+            "--teachers.cache none (raykd data teach fills a cache before training)"
         )
 
 
@@ -111,14 +123,14 @@ def _teacher_precision(recipe: Recipe) -> None:
             if getattr(teachers, field) != plain:
                 raise UserError(
                     f"teachers.form: auto can't be combined with teachers.{field} {getattr(teachers, field)}: "
-                    "name a form, e.g. bfloat16"
+                    "choose one, e.g. bfloat16"
                 )
     if teachers.form == "float16" and not (recipe.gpus_per_worker or teachers.gpus_per_actor):
         raise UserError("teachers.form: float16 is for GPUs; on CPUs use bfloat16")
     if (teachers.cache == "top-k") != (teachers.top_k > 0):
         raise UserError(
-            "teachers.top_k: a cache of top-k must know how many logits to keep, e.g. --teachers.cache top-k "
-            "--teachers.top-k 20; for any other cache it is 0"
+            "teachers.top_k: the cache top-k requires it, and other caches don't allow it, e.g. --teachers.cache top-k "
+            "--teachers.top-k 20"
         )
 
 
@@ -128,4 +140,4 @@ def check_name(name: str) -> None:
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise UserError(f"name: {name!r} must be a path below the storage, such as digits/kd")
     if len(name) > LONGEST or not name.isprintable():
-        raise UserError(f"name: {name[:40]!r}… must be of at most {LONGEST} characters that can be shown")
+        raise UserError(f"name: {name[:40]!r}… must have at most {LONGEST} characters, all printable")

@@ -96,7 +96,7 @@ def pack(root: Path | None, folder: Path, more: Mapping[str, str] = {}) -> int: 
     Raises UserError naming the largest entries if the total exceeds MOST.
     """
     if root in (Path("/"), Path.home()):
-        raise UserError(f"{root} is too much to send: submit from the folder of your project")
+        raise UserError(f"{root} would be sent to the cluster as a whole: submit from the folder of your project")
     chosen = {path: root / path for path in files(root)} if root is not None else {}
     if root is None or not (root / "raykd" / "__init__.py").is_file():
         chosen |= _raykd()
@@ -127,8 +127,8 @@ def _too_large(root: Path | None, sizes: dict[Path, int]) -> str:
         tops[path.parts[0]] += size
     largest = ", ".join(f"{name} {in_words(size)}" for name, size in tops.most_common(3))
     return (
-        f"{root} has {in_words(sum(sizes.values()))} to send, more than {in_words(MOST)} (largest: {largest}): "
-        "name data and runs in .gitignore, or submit from a folder with less in it"
+        f"{root} is too large to send: {in_words(sum(sizes.values()))}, at most {in_words(MOST)} (largest: {largest}). "
+        "List data and runs in .gitignore, or submit from a smaller folder"
     )
 
 

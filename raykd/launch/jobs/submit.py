@@ -65,7 +65,7 @@ def connect(address: str) -> Any:
         client.list_jobs()
     except (OSError, RuntimeError, RayError, ValueError, KeyError) as error:  # the last two: what no Ray would answer
         line = " ".join(str(error).split())[:200] or type(error).__name__
-        hint = "Is the tunnel open, and RAY_AUTH_TOKEN the cluster's?"
+        hint = "Check the tunnel, and that RAY_AUTH_TOKEN is the cluster's."
         raise UserError(f"no usable Ray job server at {masked(address)}: {line}. {hint}") from None
     return client
 

@@ -14,7 +14,7 @@ def docstring(summary: Summary, best: Best) -> str:
     values = "\n".join(f"    {field} = {value}" for field, value in best.values.items())
     swapped = "PopulationBased" in summary.scheduler or summary.scheduler == "PB2"
     schedule = (
-        f"\nPopulation Based Training changed values on the way: these are the last ones, "
+        f"\nPopulation Based Training changed values during training: these are the last ones, "
         f"trials/{best.trial}/swaps.jsonl has their history.\n"
         if swapped
         else ""
@@ -60,7 +60,7 @@ def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, floa
         state = experiment.new_state()
         checkpoint = newest(place, print)
         if checkpoint is None:
-            raise UserError(f"{place} has no checkpoint that can be read: it can't be evaluated")
+            raise UserError(f"{place} has no readable checkpoint to evaluate: restore one from a copy")
         state.restore(checkpoint[0])
         distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
         networks, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=recipe.metrics)

@@ -182,7 +182,7 @@ def _close(table: TrialTable, recipe: Recipe, base: Recipe, plan: SearchPlan, op
     if trial is None or trial.metric is None:
         replace(ended, status="failed", best=None).write(table.place)
         reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(table.trials.values())[:3])
-        raise RunFailed(f"no trial of {table.place.place} ran to its end ({reasons})")
+        raise RunFailed(f"no trial of {table.place.place} finished ({reasons})")
     if opened.best is not None and opened.best.trial == trial.name:
         test = opened.best.test
     else:

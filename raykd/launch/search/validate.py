@@ -33,13 +33,13 @@ def check(base: Recipe, search: Search, searched: space.Space) -> None:
     """Raise UserError for what no trial can run: unknown names, values of the wrong type, unsuitable searchers."""
     known = [*BUILT_IN, *(metric.name for metric in base.metrics)]
     if search.metric not in known:
-        raise UserError(f"search: metric {search.metric!r} is none of {', '.join(known)}")
+        raise UserError(f"search: metric {search.metric!r} must be one of {', '.join(known)}")
     for field, choices in space.finite(searched).items():
         if not choices:
-            raise UserError(f"search: {field} has no choices")
+            raise UserError(f"search: {field} has no choices; add some")
     mutated = mutated_by(search)
     if not searched.fields and not mutated:
-        raise UserError("search: the space is empty")
+        raise UserError("search: the space is empty; name the fields to search")
     for pick in space.examples(searched, base.seed):
         try:
             trial = override(base, space.overrides(searched, pick))
@@ -78,7 +78,7 @@ def _check_algorithms(base: Recipe, search: Search, searched: space.Space) -> No
     if base.workers != 1:
         raise UserError(f"search: {kind} pauses and moves trials, which needs workers 1; or use ASHAScheduler")
     if search.searcher is not None and mutated_by(search):
-        raise UserError(f"search: {kind} takes no searcher; remove it")
+        raise UserError(f"search: {kind} doesn't support a searcher; remove it")
     if search.max_concurrent:
         raise UserError(f"search: max_concurrent can't be lowered with {kind}, which pauses trials to let others run")
 

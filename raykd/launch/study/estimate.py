@@ -48,7 +48,7 @@ def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str
         plan.add(with_fixed_workers(cell.recipe))
     for line in before_cells(plan, left):
         console.print(line)
-    console.print("estimating: some steps of each kind of run that none has finished yet", style="dim")
+    console.print("estimating: timing a few steps of each kind of run that has not finished yet", style="dim")
     estimate = Estimate(storage)
     paid: list[tuple[Recipe, list[str]]] = [(with_fixed_workers(job.recipe), []) for job in plan.missing.values()]
     paid += [(run.recipe, [f"{name}/{run.cell.path}/{seed}" for seed in seeds]) for run in left]
@@ -66,7 +66,7 @@ def before_cells(plan: TeacherPlan, left: Sequence[CellRun]) -> Iterator[str]:
         yield f"teacher {teacher}: to train"
     searches = {run.cell.path: run.cell.row.tune for run in left if run.cell.row.tune is not None}
     for path, search in searches.items():
-        yield f"search of {path}: {search.samples} trials, which the estimate leaves out"
+        yield f"search of {path}: {search.samples} trials, not included in the estimate"
 
 
 def counts(runs: Iterable[CellRun], finished: Iterable[str]) -> Table:
@@ -113,9 +113,9 @@ class Estimate:
     def lines(self) -> list[str]:
         lines = []
         for unit, cost in self.costs.items():
-            by = [("as finished runs took", cost.of_runs), ("by steps timed here", cost.measured)]
+            by = [("from finished runs", cost.of_runs), ("from steps timed here", cost.measured)]
             sources = ", ".join(f"{duration(3600 * hours)} {how}" for how, hours in by if hours)
-            lines.append(f"about {cost.hours:.2g} {unit}-hours ({sources or 'nothing known'}), evaluations not counted")
+            lines.append(f"about {cost.hours:.2g} {unit}-hours ({sources or 'nothing known'}), without evaluations")
             lines += [f"{count} run(s) can't be estimated: {reason}" for reason, count in cost.unknown.items()]
         return lines or ["nothing left to train"]
 

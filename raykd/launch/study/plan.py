@@ -68,9 +68,9 @@ def check(cells: Sequence[Cell], seeds: Sequence[int], study: str) -> None:
 def _check(cell: Cell) -> None:
     recipe = with_fixed_workers(cell.recipe)
     if cell.path.split("/")[0] == SEARCHES:
-        raise UserError(f"a row's folder can't be {SEARCHES}, where the searches stand: rename it")
+        raise UserError(f"a row can't be named {SEARCHES}, the folder of the searches: rename it")
     if not can_be_a_trial(recipe):
-        raise UserError("teachers.placement: a study's cells reserve nothing for remote teachers; use inline")
+        raise UserError("teachers.placement: a study reserves no resources for remote teachers; use inline")
     driver.check(recipe)
     if cell.row.tune is not None:
         tuned = replace(cell.recipe, search=cell.row.tune)

@@ -59,9 +59,7 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
     """
     job.check(recipe)
     if not recipe.teachers.sources or recipe.teachers.cache == "none":
-        raise UserError(
-            "teachers.cache: nothing to fill; the recipe needs teachers and a cache, e.g. --teachers.cache float16"
-        )
+        raise UserError("teachers.cache: nothing to fill; set teachers and a cache, e.g. --teachers.cache float16")
     trained = ensemble.ensure(loaded, recipe, storage, display)
     one = replace(recipe, workers=min(1, connection.workers_of(recipe)[0]))
     source = Source(to_dict(one), trained, loaded.sources)

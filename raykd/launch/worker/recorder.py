@@ -152,7 +152,7 @@ class Recorder:
         """End the W&B run, which uploads the run's files; what was not uploaded stays in storage."""
         patiently(lambda: self.local.download(of_results), "reading the run's files", self.say)
         self.tracked.finish(status)
-        patiently(lambda: self.local.upload(of_tracking), "keeping W&B's files", self.say)
+        patiently(lambda: self.local.upload(of_tracking), "saving W&B's files", self.say)
 
     def _leave(self, network: Any, evaluation: dict[str, Any]) -> None:
         attempts.expect_mine(self.run, self.attempt.token)

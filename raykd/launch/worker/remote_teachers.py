@@ -151,8 +151,8 @@ class RemoteTeachers:
             except ray.exceptions.RayError as error:
                 if not left:
                     raise TeachersLost(
-                        f"teachers: {LOSSES} actors of worker {self._rank}'s remote teachers were lost one after the "
-                        f"other without a step done ({_first_line(error)}); use --teachers.placement inline"
+                        f"teachers: {LOSSES} actors of worker {self._rank}'s remote teachers were lost, one after the "
+                        f"other, without completing a step ({_first_line(error)}); use --teachers.placement inline"
                     ) from error
                 self._replace(place, type(error).__name__)
 

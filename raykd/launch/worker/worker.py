@@ -110,7 +110,7 @@ class Worker:
             for remark in teacher.remarks:
                 self.notice(f"teacher {teacher.name}: {remark}")
         if opened.student_weights:
-            self.notice(f"student: of {self.recipe.student.weights} it takes {opened.student_weights}")
+            self.notice(f"student: from {self.recipe.student.weights} it uses {opened.student_weights}")
 
     def notice(self, line: str) -> None:
         """Show the user one line, besides the progress; rank 0 only."""
@@ -186,7 +186,7 @@ class Worker:
             return
         from raykd.launch.worker.precision_choice import choose_precision
 
-        self.client.tell(phase="measuring the teachers' precisions")
+        self.client.tell(phase="measuring teacher precisions")
         at = self.placement
         form = choose_precision(
             self.files.folder,

@@ -103,7 +103,7 @@ def section(title: str, items: Sequence[Entry]) -> Section:
 def overview(items: Sequence[Entry]) -> list[Drawn]:
     """The figures that compare a section's rows."""
     curves = [deployed_curve(item.row) for item in items]
-    notes = ["Mean over seeds; the band is their least and most."] if any(item.last.n > 1 for item in items) else []
+    notes = ["Mean over seeds, with a band from minimum to maximum."] if any(item.last.n > 1 for item in items) else []
     teacher = teacher_line(items)
     drawing = lines(curves, y_label="top-1", y_format=percent, most=1, reference=teacher, from_start=False)
     figures = [Drawn("Top-1 by epoch", drawing, " ".join(notes))]

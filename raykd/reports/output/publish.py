@@ -51,7 +51,7 @@ def _project_of(report: Report) -> dict[str, Any]:
     places = {(each["entity"], each["project"]) for each in settings}
     if len(places) != 1:
         raise UserError(
-            f"--wandb takes the runs of one W&B project, these belong to {len(places)}: report them separately"
+            f"--wandb requires runs of one W&B project, but these belong to {len(places)}: report them separately"
         )
     ((entity, project),) = places
     return {"entity": entity, "project": project}

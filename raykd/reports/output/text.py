@@ -137,7 +137,7 @@ def not_distinguished(tied: Sequence[Entry], tested: int) -> str:
         return f"{listed([f'{item.label} ({p_value(item.p)})' for item in tied])} can't be distinguished from it."
     return (
         f"{len(tied)} of the {tested} other rows can't be distinguished from it (p at least 0.05 after Holm's "
-        f"correction for {tested} comparisons, which gains of few seeds seldom pass, also where their own interval "
+        f"correction for {tested} comparisons, which gains of few seeds rarely pass, even if their own interval "
         "excludes 0)."
     )
 
@@ -146,7 +146,8 @@ def explain_rows(baseline: str) -> str:
     """An explanation of a comparison's numbers."""
     return (
         "Top-1 in % of the deployed network, mean ± sample standard deviation over n seeds, at the last epoch and at "
-        "the best one (chosen on the same split, so optimistic). Gain: percentage points of the last epoch's mean over "
+        "the best one (chosen on the same split, hence optimistic). Gain: percentage points of the last epoch's mean "
+        "over "
         f"{baseline} of the same student, data and length, with Welch's 95 % confidence interval."
     )
 
@@ -162,7 +163,7 @@ def explain_tests(best: str, tied: str) -> str:
 def explain_table(table: Table) -> str:
     """An explanation of a table's cells, with their numbers of runs."""
     runs = table.runs
-    n = f"n = {runs[0]}" if len(runs) == 1 else f"n = {runs[0]} to {runs[-1]}, given where it is below {runs[-1]}"
+    n = f"n = {runs[0]}" if len(runs) == 1 else f"n = {runs[0]} to {runs[-1]}, shown if below {runs[-1]}"
     return (
         f"Top-1 in % at the last epoch, mean ± sample standard deviation over seeds ({n})." if runs else "No runs yet."
     )
@@ -178,10 +179,10 @@ def ranking(table: Table) -> str:
     if table.ranking is None:
         return ""
     r = table.ranking
-    tested = f" Friedman's test that all rows are alike: {p_value(r.p)}." if not math.isnan(r.p) else ""
+    tested = f" Friedman's test for any difference between rows: {p_value(r.p)}." if not math.isnan(r.p) else ""
     left = [row for row in table.rows if row not in table.ranked]
     without = f" Without {listed(left)}, which lack columns." if left else ""
     return (
         f"Average rank over {r.columns} columns (1 is best).{tested} Two rows whose average ranks differ by less than "
-        f"{r.distance:.2f} can't be told apart (Nemenyi's critical difference at 5 %).{without}"
+        f"{r.distance:.2f} can't be distinguished (Nemenyi's critical difference at 5 %).{without}"
     )

@@ -105,7 +105,7 @@ def _reporter(note: str, where: str) -> str:
         return ""
     reporter = opened[1].replace("copied/re-run", "copied or re-run")
     if reporter.removesuffix("?") not in REPORTERS:
-        raise UserError(f"{where}: note opens with [{opened[1]}], which is none of {', '.join(REPORTERS)}")
+        raise UserError(f"{where}: note begins with [{opened[1]}], which is not one of {', '.join(REPORTERS)}")
     return reporter
 
 

@@ -61,20 +61,20 @@ class Study(Model):
             if len(set(names)) < len(names):
                 raise ValueError("two rows or two columns of one name")
         if self.baseline and self.baseline not in self.rows:
-            raise ValueError(f"the baseline {self.baseline!r} is no row")
+            raise ValueError(f"the baseline {self.baseline!r} is not a row")
         places = [(cell.row, cell.column, cell.seed) for cell in self.cells]
         if len(set(places)) < len(places):
             raise ValueError("two runs of one cell and seed")
         named = [(cell.row, cell.column) for cell in self.cells] + [(it.row, it.column) for it in self.published]
         for row, column in named:
             if row not in self.rows or column not in self.columns:
-                raise ValueError(f"{row!r}, {column!r} is no cell")
+                raise ValueError(f"{row!r}, {column!r} is not a cell")
         for cell in self.cells:
             if PurePosixPath(cell.run).is_absolute() or ".." in PurePosixPath(cell.run).parts:
-                raise ValueError(f"{cell.run!r} lies outside the study")
+                raise ValueError(f"{cell.run!r} is outside the study")
         for figure in self.published:
             if figure.reporter and figure.reporter.removesuffix("?") not in REPORTERS:
-                raise ValueError(f"reporter {figure.reporter!r} is none of {', '.join(REPORTERS)}")
+                raise ValueError(f"reporter {figure.reporter!r} is not one of {', '.join(REPORTERS)}")
         return self
 
 

@@ -128,7 +128,7 @@ def build_table(
     Raises UserError if two runs have the same row, column and seed, or if a run or the baseline is not in the table.
     """
     if baseline and baseline not in rows:
-        raise UserError(f"the baseline {baseline!r} is none of the rows {', '.join(rows)}")
+        raise UserError(f"the baseline {baseline!r} must be one of the rows {', '.join(rows)}")
     lists = _grouped(cells, rows, columns)
     tested: dict[tuple[str, str], TableCell] = {}
     for column in columns:
@@ -153,9 +153,9 @@ def _grouped(cells: Iterable[Cell], rows: Sequence[str], columns: Sequence[str])
     for cell in cells:
         group = groups.setdefault((cell.row, cell.column), {})
         if cell.row not in rows or cell.column not in columns:
-            raise UserError(f"{cell.row}, {cell.column} is no cell of the table")
+            raise UserError(f"{cell.row}, {cell.column} is not a cell of the table")
         if cell.seed in group:
-            raise UserError(f"two runs of {cell.row}, {cell.column}, seed {cell.seed}: each seed counts once")
+            raise UserError(f"two runs of {cell.row}, {cell.column}, seed {cell.seed}: remove one of them")
         group[cell.seed] = cell
     return {place: list(group.values()) for place, group in groups.items()}
 
