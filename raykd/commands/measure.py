@@ -20,7 +20,7 @@ def show(deployment: Deployment) -> None:
         table.add_row(title, *(shown(value(network)) for network in deployment.networks), *ratios)
     terminal = Terminal()
     terminal.print(table)
-    terminal.print(f"with onnxruntime in float32 on {deployment.machine}; median latency, networks measured in turn")
+    terminal.print(f"float32 on {deployment.machine}; latency: median of alternating passes")
 
 
 def _measures(deployment: Deployment) -> dict[str, tuple[Callable[[NetworkCost], float], Callable[[float], str]]]:
