@@ -11,7 +11,7 @@ from raykd.__main__ import main
 from raykd.contract import Batch
 from raykd.launch.driver.run import check
 from raykd.recipe import Pretrained, Recipe, Run, Train
-from raykd.recipe.load import load
+from raykd.recipe.files.load import load
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import teacher_outputs

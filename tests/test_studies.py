@@ -7,9 +7,9 @@ import torch
 
 from raykd.commands.study import choose
 from raykd.models import create
-from raykd.recipe import shipped
-from raykd.recipe.load import load_study
-from raykd.recipe.study import cells
+from raykd.recipe.files import shipped
+from raykd.recipe.study.cells import cells
+from raykd.recipe.study.load import load_study
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.training.setup import build_distiller
 

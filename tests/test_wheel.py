@@ -36,7 +36,7 @@ def test_it_is_the_wheels_package_that_runs(installed):
 
 
 def test_every_shipped_recipe_is_listed_by_name(installed):
-    from raykd.recipe import shipped
+    from raykd.recipe.files import shipped
 
     said = installed("-m", "raykd", "list", "recipes")
     assert shipped.names() and all(f"\n{name} " in said for name in shipped.names())

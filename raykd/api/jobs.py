@@ -12,10 +12,12 @@ from raykd.api.starting import default_name, loaded_as
 from raykd.launch.jobs import pack as packing
 from raykd.launch.jobs import submit as jobs
 from raykd.output import masked, masked_code, without_credentials
-from raykd.recipe import Recipe, shipped
-from raykd.recipe.load import Loaded, load_study
+from raykd.recipe import Recipe
+from raykd.recipe.files import shipped
+from raykd.recipe.files.load import Loaded
+from raykd.recipe.files.python_source import to_source
 from raykd.recipe.serial import to_dict
-from raykd.recipe.source import to_source
+from raykd.recipe.study.load import load_study
 from raykd.storage.atomic import temporary_folder
 from raykd.terminal import Terminal
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from raykd.recipe import Recipe
-from raykd.recipe.load import load
+from raykd.recipe.files.load import load
 
 
 def load_recipe(recipe: str | Path) -> Recipe:

@@ -7,7 +7,7 @@ from raykd import UserError
 from raykd.launch.driver.display import Display
 from raykd.launch.driver.run import default_storage, lasting, say_storage
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded, load, load_object
+from raykd.recipe.files.load import Loaded, load, load_object
 from raykd.terminal import Terminal
 
 

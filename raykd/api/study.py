@@ -46,8 +46,8 @@ def study(
     from raykd.launch.study.plan import check
     from raykd.launch.study.published import published
     from raykd.launch.study.run import StudyRun
-    from raykd.recipe.load import load_study
-    from raykd.recipe.study import select
+    from raykd.recipe.study.cells import select
+    from raykd.recipe.study.load import load_study
 
     loaded = load_study(study)
     name, seeds = name or default_name(loaded.path), seeds or loaded.study.seeds

@@ -11,7 +11,7 @@ from tyro import conf
 from raykd import UserError
 from raykd.data.config import Data
 from raykd.fields import NonNegative
-from raykd.recipe.load import parse
+from raykd.recipe.command_line import parse
 from raykd.teachers.cache import folders
 from raykd.teachers.cache.folders import CacheFolder
 from raykd.terminal import Terminal, agreed

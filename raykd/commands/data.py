@@ -18,8 +18,10 @@ from raykd.data.storage.prepare import Tick, prepare
 from raykd.launch.cluster.signals import at_once
 from raykd.models.weights.downloads import download
 from raykd.recipe import Recipe
-from raykd.recipe.load import load, networks_of, parse
-from raykd.recipe.shipped import path_of
+from raykd.recipe.command_line import parse
+from raykd.recipe.files.load import load
+from raykd.recipe.files.shipped import path_of
+from raykd.recipe.files.sources import networks_of
 from raykd.terminal import Terminal
 
 if TYPE_CHECKING:

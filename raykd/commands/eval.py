@@ -10,7 +10,7 @@ from rich.table import Table
 from raykd.api.evaluation import Evaluated, evaluate
 from raykd.data.config import Data
 from raykd.fields import NonNegativeInt, Threads
-from raykd.recipe.load import parse
+from raykd.recipe.command_line import parse
 from raykd.terminal import Terminal
 
 

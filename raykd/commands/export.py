@@ -9,7 +9,7 @@ import tyro
 from raykd import UserError
 from raykd.data.config import Data
 from raykd.fields import MaxLoss, PositiveInt
-from raykd.recipe.load import parse
+from raykd.recipe.command_line import parse
 from raykd.runs.recipe import open_finished
 from raykd.terminal import Terminal
 

@@ -85,7 +85,7 @@ def studies() -> Tables:
 
 def _files(kind: str, title: str) -> Tables:
     """Every recipe or study that ships with raykd or is below ./recipes, with the first line of its docstring."""
-    from raykd.recipe import shipped
+    from raykd.recipe.files import shipped
 
     lists = {title: [(name, _first_line(shipped.folder() / f"{name}.py")) for name in shipped.names(kind)]}
     own = Path("recipes").resolve()

@@ -9,7 +9,7 @@ import tyro
 
 from raykd.api.new.wanted import Wanted
 from raykd.launch.cluster.signals import at_once
-from raykd.recipe.load import parse
+from raykd.recipe.command_line import parse
 from raykd.terminal import Terminal
 
 

@@ -10,7 +10,7 @@ import tyro
 from raykd import UserError
 from raykd.fields import PositiveInt
 from raykd.output import complain
-from raykd.recipe.load import parse
+from raykd.recipe.command_line import parse
 from raykd.runs.recipe import open_finished
 from raykd.terminal import Terminal
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from raykd.recipe.load import parse
+from raykd.recipe.command_line import parse
 from raykd.terminal import Terminal
 
 

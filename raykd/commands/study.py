@@ -10,9 +10,10 @@ from annotated_types import MinLen
 from raykd import UserError
 from raykd.api.starting import default_name
 from raykd.fields import NonNegativeInt, Seed
-from raykd.recipe.load import LoadedStudy, load_study, parse
-from raykd.recipe.study import Cell, select
-from raykd.recipe.study_words import overridden, split
+from raykd.recipe.command_line import parse
+from raykd.recipe.study.cells import Cell, select
+from raykd.recipe.study.load import LoadedStudy, load_study
+from raykd.recipe.study.overrides import overridden, split
 from raykd.reports.tables.study import Quoted
 from raykd.terminal import Terminal
 

@@ -9,8 +9,9 @@ import tyro
 
 from raykd import UserError
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded, load, parse
-from raykd.recipe.study_words import options as split_options
+from raykd.recipe.command_line import parse
+from raykd.recipe.files.load import Loaded, load
+from raykd.recipe.study.overrides import options as split_options
 from raykd.terminal import Terminal
 
 

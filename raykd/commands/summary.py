@@ -6,7 +6,7 @@ from rich.table import Table
 
 from raykd import UserError
 from raykd.launch.driver.run import Finished
-from raykd.recipe.shipped import path_of
+from raykd.recipe.files.shipped import path_of
 from raykd.runs import directory
 from raykd.runs.results.models import Evaluation, Result, TeacherAccuracy
 from raykd.runs.results.read import read_evaluation, read_recipe, read_result

@@ -8,7 +8,8 @@ import tyro
 
 from raykd import UserError
 from raykd.recipe import Recipe
-from raykd.recipe.load import load, parse
+from raykd.recipe.command_line import parse
+from raykd.recipe.files.load import load
 from raykd.terminal import Terminal
 
 

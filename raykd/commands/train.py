@@ -9,7 +9,8 @@ import tyro
 from raykd import UserError
 from raykd.api.starting import default_name, started
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded, load, parse
+from raykd.recipe.command_line import parse
+from raykd.recipe.files.load import Loaded, load
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from raykd.api.starting import Start, default_name, started
 from raykd.fields import NonNegativeInt
 from raykd.launch.teachers import ensemble_report, names
 from raykd.recipe import Recipe
-from raykd.recipe.load import load, parse
+from raykd.recipe.command_line import parse
+from raykd.recipe.files.load import load
 
 
 @dataclass(frozen=True)

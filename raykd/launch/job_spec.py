@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from raykd.recipe import Recipe
+from raykd.recipe.files.load import Loaded
+from raykd.recipe.files.sources import materialize
 from raykd.recipe.fingerprint import fingerprint
-from raykd.recipe.load import Loaded
 from raykd.recipe.serial import from_dict, to_dict
-from raykd.recipe.sources import materialize
 from raykd.runs.source_version import git_commit
 from raykd.storage.atomic import scratch, temporary_folder
 from raykd.storage.folder import Folder

@@ -10,14 +10,13 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from raykd.fields import affects_result
 from raykd.models.libraries import trusted
 from raykd.output import without_credentials
 from raykd.recipe import Recipe, Train
-from raykd.recipe.serial import from_dict, is_retired, to_dict
+from raykd.recipe.serial import classes_in, from_dict, is_retired, to_dict
 
 VERSION = "v2"
 
@@ -37,8 +36,8 @@ def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
             plain["recipe"] = essence(source.recipe, defaults=defaults)
     if recipe.student.module:
         data["student"]["code"] = code_version(trusted.callable_of(recipe.student.name))
-    own = [cls for cls in _classes(_besides_method(recipe)) if cls.__module__.split(".")[0] != "raykd"]
-    result: dict[str, Any] = without_credentials(data) | {"code": code_version(*_classes(recipe.method))}
+    own = [cls for cls in classes_in(_besides_method(recipe)) if cls.__module__.split(".")[0] != "raykd"]
+    result: dict[str, Any] = without_credentials(data) | {"code": code_version(*classes_in(recipe.method))}
     return result | ({"own": code_version(*own)} if own else {})
 
 
@@ -96,17 +95,6 @@ def code_version(*defined: Any) -> str:
 def _besides_method(recipe: Recipe) -> tuple[Any, ...]:
     """The parts of a recipe, other than the method, that affect its result and may be user-defined classes."""
     return recipe.data, recipe.optimizer, recipe.schedule, recipe.initialise
-
-
-def _classes(value: Any) -> Iterator[type]:
-    """The class of a dataclass, and those of its fields, recursively."""
-    if dataclasses.is_dataclass(value):
-        yield type(value)
-        for field in dataclasses.fields(value):
-            yield from _classes(getattr(value, field.name))
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _classes(item)
 
 
 def fingerprint(recipe: Recipe) -> str:

@@ -6,7 +6,7 @@ import importlib
 import sys
 import types
 import typing
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any, Literal, cast
 
 from raykd import UserError
@@ -20,12 +20,26 @@ def to_dict(value: Any) -> Any:
     """Dataclasses as dicts with their class under "class", tuples as lists; the repr of what JSON can't represent."""
     if dataclasses.is_dataclass(value):
         fields = {field.name: to_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"class": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
+        return {"class": f"{module_of(type(value))}:{type(value).__qualname__}", **fields}
     if isinstance(value, dict):
         return {str(key): to_dict(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [to_dict(item) for item in value]
     return value if value is None or isinstance(value, (str, int, float, bool)) else repr(value)
+
+
+def module_of(cls: type) -> str:
+    """The module that a class is imported from: of a recipe's sections, the package that offers them."""
+    return "raykd.recipe" if cls.__module__.startswith("raykd.recipe.sections.") else cls.__module__
+
+
+def classes_in(value: Any) -> Iterator[type]:
+    """The classes of a recipe, or of a part of one, and of its fields, recursively."""
+    if dataclasses.is_dataclass(value):
+        yield type(value)
+        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ():
+        yield from classes_in(item)
 
 
 def from_dict(data: Any, kind: Any = Recipe, where: str = "recipe") -> Any:

@@ -6,10 +6,10 @@ from pathlib import Path
 from raykd import UserError
 from raykd.output import masked_code, with_credentials_of, without_credentials
 from raykd.recipe import Recipe
+from raykd.recipe.files.load import Loaded
+from raykd.recipe.files.sources import source_bytes
 from raykd.recipe.fingerprint import comparable, differences, essence, fingerprint
-from raykd.recipe.load import Loaded
 from raykd.recipe.serial import to_dict
-from raykd.recipe.sources import source_bytes
 from raykd.runs.checkpoints.stamps import stamps
 from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder

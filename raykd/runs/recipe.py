@@ -5,8 +5,8 @@ import importlib.util
 from raykd import UserError
 from raykd.output import with_credentials_of
 from raykd.recipe import Recipe
+from raykd.recipe.files.sources import materialize
 from raykd.recipe.serial import from_dict, refuse_foreign
-from raykd.recipe.sources import materialize
 from raykd.runs.results.read import read_recipe
 from raykd.storage.atomic import scratch
 from raykd.storage.folder import Folder

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from raykd.recipe.sources import is_installed
+from raykd.recipe.files.sources import is_installed
 
 
 def git_commit(folder: Path) -> str:

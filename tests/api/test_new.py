@@ -17,7 +17,7 @@ from raykd.data import sources as s
 from raykd.data.config import Prepared
 from raykd.launch.driver.validate import check
 from raykd.recipe import Run, Train
-from raykd.recipe.load import load
+from raykd.recipe.files.load import load
 
 GENERIC = [each.module for each in entries() if each.module not in APART]
 

@@ -11,7 +11,7 @@ import raykd
 from raykd.api.jobs import Request, _packed, check, check_sources
 from raykd.api.starting import loaded_as
 from raykd.launch.jobs.submit import connect
-from raykd.recipe.load import load
+from raykd.recipe.files.load import load
 
 
 def request(recipe, name=""):

@@ -20,7 +20,7 @@ import torch
 from raykd.contract import Placement
 from raykd.data.loader import TrainLoader
 from raykd.data.storage.prepare import prepare
-from raykd.recipe.load import override
+from raykd.recipe.command_line import override
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.training import loop, process
 from raykd.training.setup import build_distiller

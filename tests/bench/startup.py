@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 IMPORTS = (
-    "raykd.recipe.load",
+    "raykd.recipe.files.load",
     "torch",
     "raykd.training.loop",
     "raykd.data.ffcv.engine",

@@ -15,7 +15,7 @@ FUNCTIONS = tuple(name for name in OFFERED if name.startswith(("raykd.api.", "ra
 """Modules of which only what `import raykd` offers is public."""
 PUBLIC = (
     "raykd.recipe",
-    "!raykd.recipe[.](?!study)",
+    "raykd.recipe.study",
     *FUNCTIONS,
     "raykd.contract",
     "raykd.losses",
@@ -48,7 +48,7 @@ def modules() -> Iterator[doc.Module]:
 
 def members(space: doc.Namespace) -> Iterator[doc.Doc]:
     """A module's or class's own public members, and theirs."""
-    for member in space.own_members:
+    for member in space.members.values() if isinstance(space, doc.Module) else space.own_members:
         if not member.name.startswith("_"):
             yield member
             if isinstance(member, doc.Class):

@@ -20,8 +20,8 @@ from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import Operation
 from raykd.methods.supervised import Supervised
 from raykd.recipe import Optimizer, Recipe
+from raykd.recipe.files.load import load
 from raykd.recipe.fingerprint import fingerprint
-from raykd.recipe.load import load
 from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.training.update import optim
@@ -34,7 +34,7 @@ ELSEWHERE = """
 import json, sys
 from pathlib import Path
 from raykd.recipe.fingerprint import fingerprint
-from raykd.recipe.sources import materialize
+from raykd.recipe.files.sources import materialize
 from raykd.recipe.serial import from_dict
 job = json.loads(Path("job.json").read_text())
 materialize(job["sources"], Path("source"))

@@ -155,9 +155,10 @@ def recipes(folder: Path) -> Attempt:
     """Recipes as text of Python files, as JSON, and as words of the command line."""
     from raykd.launch.driver.validate import check
     from raykd.recipe import Recipe
-    from raykd.recipe.load import load, override
+    from raykd.recipe.command_line import override
+    from raykd.recipe.files.load import load
+    from raykd.recipe.files.python_source import to_source
     from raykd.recipe.serial import from_dict, to_dict
-    from raykd.recipe.source import to_source
     from raykd.recipes.digits import funmatch, okddip
 
     whole = [funmatch.recipe, okddip.recipe]

@@ -220,7 +220,7 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
     from raykd.launch.job_spec import job_of
     from raykd.launch.run_state.client import SilentClient
     from raykd.launch.worker.worker import work
-    from raykd.recipe.load import load
+    from raykd.recipe.files.load import load
     from raykd.runs import directory
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)

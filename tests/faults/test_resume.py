@@ -57,8 +57,8 @@ def test_a_method_that_changed_since_is_said_and_used(stage):
 def test_raykds_own_method_that_changed_since_is_said_until_a_newer_checkpoint(tmp_path):
     from pathlib import Path
 
+    from raykd.recipe.files.load import load
     from raykd.recipe.fingerprint import fingerprint
-    from raykd.recipe.load import load
     from raykd.runs.checkpoints import checkpoint
     from raykd.runs.directory import open_run
     from raykd.storage.folder import Folder

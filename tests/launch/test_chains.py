@@ -9,7 +9,7 @@ from rich.console import Console
 from raykd.launch.driver.display import Display
 from raykd.launch.teachers import train as ensemble
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.recipe.load import load
+from raykd.recipe.files.load import load
 from tests.support import tiny_recipe as tiny
 
 CHAIN = """

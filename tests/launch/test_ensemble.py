@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from raykd.launch.teachers import ensemble_report
-from raykd.recipe.load import load, override
+from raykd.recipe.command_line import override
+from raykd.recipe.files.load import load
 from raykd.training.evaluation.ensemble import mean_of_probabilities, votes
 from tests.support import tiny_recipe as tiny
 

@@ -127,7 +127,7 @@ def test_a_recipe_in_the_users_own_folder_with_a_method_beside_it(raykd, first, 
     (tmp_path / "mine.py").write_text(
         "from dataclasses import replace\n"
         "from my_method import Doubled\n"
-        "from raykd.recipe.load import load\n"
+        "from raykd.recipe.files.load import load\n"
         f"base = load({str(raykd.storage / 'digits/kd/source/recipes/digits/supervised.py')!r}).recipe\n"
         "recipe = replace(base, method=Doubled.Config(), epochs=1, workers=2)\n"
     )

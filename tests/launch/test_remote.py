@@ -25,8 +25,8 @@ from raykd.methods.kd import KD
 from raykd.models import create
 from raykd.models.config import Network
 from raykd.recipe import Pretrained, Search, Teachers
+from raykd.recipe.files.load import load
 from raykd.recipe.fingerprint import fingerprint
-from raykd.recipe.load import load
 from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe as digits
 from tests.support import tiny_recipe as tiny

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from raykd import UserError
-from raykd.recipe.load import load
+from raykd.recipe.files.load import load
 from tests.support import tiny_recipe as tiny
 
 ROOT = Path(__file__).parent.parent.parent

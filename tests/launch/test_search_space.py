@@ -11,7 +11,7 @@ from raykd.launch.search.search import search
 from raykd.launch.search.searcher import Suggest
 from raykd.launch.search.trial_table import Trial, TrialTable
 from raykd.recipe import Search
-from raykd.recipe.load import load
+from raykd.recipe.files.load import load
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from raykd.launch.driver.display import Display
 from raykd.launch.search.search import search
-from raykd.recipe.load import load
+from raykd.recipe.files.load import load
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from tests.support import tiny_recipe as tiny
 

@@ -18,7 +18,8 @@ from raykd.launch.study.run import StudyRun
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import at_most
 from raykd.launch.trials.waiting import Waits
-from raykd.recipe.study import Column, Row, Study, cells
+from raykd.recipe.study import Column, Row, Study
+from raykd.recipe.study.cells import cells
 from raykd.reports.make import make
 from raykd.reports.tables.study import read_study
 from raykd.storage.folder import Folder

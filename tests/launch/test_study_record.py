@@ -6,7 +6,8 @@ from raykd.launch.study.plan import runs_of
 from raykd.launch.study.record import Record
 from raykd.methods.kd import KD
 from raykd.methods.supervised import Supervised
-from raykd.recipe.study import Column, Row, Study, cells
+from raykd.recipe.study import Column, Row, Study
+from raykd.recipe.study.cells import cells
 from raykd.recipes.digits.kd import recipe
 from raykd.reports.tables.study import read_study
 from raykd.storage.folder import Folder

@@ -15,7 +15,8 @@ from raykd.data.mixing import Mixup
 from raykd.launch.driver import run
 from raykd.launch.driver.display import Display
 from raykd.launch.teachers.fill_cache import teach
-from raykd.recipe.load import load, override
+from raykd.recipe.command_line import override
+from raykd.recipe.files.load import load
 from tests.support import tiny_recipe as tiny
 
 

@@ -21,9 +21,9 @@ from raykd.methods.okddip import OKDDip
 from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
 from raykd.methods.teskd import TESKD
+from raykd.recipe.command_line import override
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.labels import labels
-from raykd.recipe.load import override
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.recipe.validate import validate
 from raykd.recipes.digits.kd import recipe as kd_recipe

@@ -10,8 +10,8 @@ from raykd import UserError
 from raykd.__main__ import main
 from raykd.models import create
 from raykd.models.libraries import trusted
+from raykd.recipe.files.load import load
 from raykd.recipe.fingerprint import fingerprint
-from raykd.recipe.load import load
 
 NETS = """
 from torch import nn

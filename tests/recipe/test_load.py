@@ -9,8 +9,9 @@ import pytest
 from raykd import UserError
 from raykd.api.starting import default_name
 from raykd.recipe import Recipe
-from raykd.recipe.load import check_types, load, load_object, override
-from raykd.recipe.sources import materialize
+from raykd.recipe.command_line import override
+from raykd.recipe.files.load import check_types, load, load_object
+from raykd.recipe.files.sources import materialize
 from raykd.recipes.digits.kd import recipe as kd
 
 GOOD = "from dataclasses import replace\nfrom raykd.recipes.digits.kd import recipe\nrecipe = replace(recipe, seed=7)\n"
@@ -87,7 +88,7 @@ def test_recipes_are_frozen_and_pickle():
 
 
 def test_loading_needs_no_ray():
-    code = "import sys; from raykd.recipe.load import load; load('recipes/digits/kd.py'); print('ray' in sys.modules)"
+    code = "import sys; from raykd import load_recipe; load_recipe('recipes/digits/kd.py'); print('ray' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert answer.strip() == "False"
 

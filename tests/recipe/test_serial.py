@@ -5,14 +5,15 @@ import sys
 
 import pytest
 
+import raykd.recipe
 from raykd import UserError
 from raykd.launch.teachers import names
 from raykd.methods.dkd import DKD
 from raykd.methods.kd import KD
 from raykd.recipe import SGD, Published, Recipe, Shampoo, Steps, Teachers, Train
+from raykd.recipe.files.load import load
 from raykd.recipe.fingerprint import differences, essence, fingerprint
-from raykd.recipe.load import load
-from raykd.recipe.serial import from_dict, to_dict
+from raykd.recipe.serial import from_dict, module_of, to_dict
 from raykd.recipes.digits.kd import recipe as kd
 from raykd.recipes.digits.supervised import recipe as supervised
 
@@ -29,6 +30,14 @@ RICH = dataclasses.replace(
 @pytest.mark.parametrize("recipe", [supervised, kd, RICH], ids=["supervised", "kd", "rich"])
 def test_json_and_back_is_the_same_recipe(recipe):
     assert from_dict(json.loads(json.dumps(to_dict(recipe)))) == recipe
+
+
+def test_sections_are_named_by_the_package_that_offers_them():
+    """So that recipe.json stays readable wherever a section's module lies."""
+    for name in raykd.recipe.__all__:
+        offered = getattr(raykd.recipe, name)
+        if dataclasses.is_dataclass(offered):
+            assert f"{module_of(offered)}:{offered.__qualname__}" == f"raykd.recipe:{name}"
 
 
 def test_fingerprint_is_the_same_in_another_process():

@@ -13,9 +13,10 @@ from raykd.methods.kd import KD
 from raykd.methods.supervised import Supervised
 from raykd.models.config import Network
 from raykd.recipe import Teachers, Train
-from raykd.recipe.load import load_study
-from raykd.recipe.study import Column, Row, Study, cells, select
-from raykd.recipe.study_types import expect_types
+from raykd.recipe.study import Column, Row, Study
+from raykd.recipe.study.cells import cells, select
+from raykd.recipe.study.load import load_study
+from raykd.recipe.study.types import expect_types
 from raykd.recipes.digits.ca_mkd import recipe as ca_mkd
 from raykd.recipes.digits.funmatch import recipe as funmatch
 from raykd.recipes.digits.supervised import recipe as supervised

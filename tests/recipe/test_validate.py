@@ -13,7 +13,8 @@ from raykd.data import mixing, transforms
 from raykd.data.config import Data, Encoding, Mixing, Transform
 from raykd.methods.kd import KD
 from raykd.recipe import Optimizer, Recipe, Schedule, Search, Shampoo, Simplex, Steps, Teacher, Teachers, Train
-from raykd.recipe.load import load, override
+from raykd.recipe.command_line import override
+from raykd.recipe.files.load import load
 from raykd.recipe.validate import validate
 from raykd.recipes.digits.kd import recipe as kd
 from raykd.recipes.digits.supervised import recipe as supervised

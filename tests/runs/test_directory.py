@@ -11,7 +11,7 @@ import pytest
 from raykd import UserError
 from raykd.api.evaluation import evaluate
 from raykd.recipe import Run, Teachers
-from raykd.recipe.load import Loaded
+from raykd.recipe.files.load import Loaded
 from raykd.recipes.digits.kd import recipe as kd
 from raykd.runs.directory import open_run, trained_teachers
 from raykd.runs.recipe import recipe_of
@@ -117,7 +117,7 @@ def test_the_best_recipe_of_a_search_runs_where_it_lies(tmp_path):
         "recipe = replace(kd, method=replace(kd.method, temperature=TEMPERATURE))\n"
     )
     check = (
-        "import sys\nfrom raykd.recipe.load import load\n"
+        "import sys\nfrom raykd.recipe.files.load import load\n"
         "found = load(sys.argv[1])\nprint(found.recipe.method.temperature, *sorted(found.sources))"
     )
     root = str(Path(__file__).parents[2])

@@ -21,7 +21,7 @@ from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import SilentClient
 from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded
+from raykd.recipe.files.load import Loaded
 from raykd.runs.attempts import Superseded
 from raykd.runs.checkpoints.stamps import FOLDER as CHECKPOINTS
 from raykd.runs.directory import OPENED, open_run

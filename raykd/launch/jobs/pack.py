@@ -9,9 +9,9 @@ from pathlib import Path
 
 import raykd
 from raykd import UserError
-from raykd.recipe import shipped
-from raykd.recipe.load import Loaded
-from raykd.recipe.sources import source_bytes
+from raykd.recipe.files import shipped
+from raykd.recipe.files.load import Loaded
+from raykd.recipe.files.sources import source_bytes
 
 MOST = 100 * 2**20  # maximum bytes of a working directory; Ray itself fails at 512 MiB, after having read all of it
 NEVER = ("__pycache__", "node_modules", "venv", "wandb")

@@ -28,9 +28,10 @@ from raykd.launch.search.validate import base_of, check, search_of, swaps, teach
 from raykd.launch.teachers import train as ensemble
 from raykd.output import masked
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded, override
+from raykd.recipe.command_line import override
+from raykd.recipe.files.load import Loaded
+from raykd.recipe.files.python_source import to_source
 from raykd.recipe.serial import to_dict
-from raykd.recipe.source import to_source
 from raykd.runs import directory
 from raykd.runs.source_version import git_commit
 from raykd.storage.folder import Folder

@@ -16,7 +16,8 @@ from raykd.launch.search import space
 from raykd.launch.teachers.names import run_in, teacher_recipes
 from raykd.launch.trials.trial import as_reported, at_end, recording_failure, report_last, train
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded, override
+from raykd.recipe.command_line import override
+from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import from_dict
 from raykd.runs import directory
 from raykd.runs.checkpoints.stamps import FOLDER, stamps

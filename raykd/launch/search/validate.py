@@ -11,7 +11,7 @@ from raykd.launch.search import space
 from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.metric import BUILT_IN
 from raykd.recipe import Recipe, Search
-from raykd.recipe.load import override
+from raykd.recipe.command_line import override
 
 
 def search_of(recipe: Recipe) -> Search:

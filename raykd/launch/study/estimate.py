@@ -15,7 +15,7 @@ from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import essence
-from raykd.recipe.study import Cell
+from raykd.recipe.study.cells import Cell
 from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal

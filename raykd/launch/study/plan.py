@@ -13,7 +13,7 @@ from raykd.launch.teachers.train import can_be_a_trial
 from raykd.launch.trials.trial import OUTCOME
 from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
-from raykd.recipe.study import Cell
+from raykd.recipe.study.cells import Cell
 from raykd.runs import directory
 from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder

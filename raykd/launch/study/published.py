@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from raykd.recipe.study import Cell
+from raykd.recipe.study.cells import Cell
 from raykd.reports.tables.published import PublishedFigure, read_published
 from raykd.reports.tables.study import Quoted
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from raykd import UserError
 from raykd.launch.study.plan import CellRun
 from raykd.output import masked
-from raykd.recipe.study import Study, cells
+from raykd.recipe.study import Study
+from raykd.recipe.study.cells import cells
 from raykd.reports.tables.study import FILE, Quoted, Status, StudyCell, read_study
 from raykd.reports.tables.study import Study as Table
 from raykd.storage.folder import Folder

@@ -20,8 +20,8 @@ from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import run_jobs
 from raykd.launch.trials.tuner import at_once, with_fixed_workers
 from raykd.recipe.changes import change
-from raykd.recipe.load import LoadedStudy
-from raykd.recipe.study import Cell
+from raykd.recipe.study.cells import Cell
+from raykd.recipe.study.load import LoadedStudy
 from raykd.reports.tables.study import Quoted
 from raykd.runs import directory
 from raykd.storage.folder import Folder

@@ -8,7 +8,7 @@ from raykd import UserError
 from raykd.launch.cluster import connection
 from raykd.output import without_credentials
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded
+from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import to_dict
 from raykd.storage.folder import Folder
 

@@ -16,7 +16,7 @@ from raykd.launch.driver import run as job
 from raykd.launch.driver.display import Display
 from raykd.launch.teachers import train as ensemble
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded
+from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import to_dict
 from raykd.teachers.frozen_teacher import Cache
 

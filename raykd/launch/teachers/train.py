@@ -12,7 +12,7 @@ from raykd.launch.driver.display import Display
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.queue import Job
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded
+from raykd.recipe.files.load import Loaded
 from raykd.storage import lease
 from raykd.storage.folder import Folder
 

@@ -18,7 +18,7 @@ from raykd.launch.trials.teacher_leases import teacher_leases
 from raykd.launch.trials.trial import OUTCOME, recording_failure, train
 from raykd.launch.trials.tuner import Trials, at_once, run
 from raykd.recipe import Recipe
-from raykd.recipe.load import Loaded
+from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import from_dict
 from raykd.runs import directory
 from raykd.runs.source_version import git_commit

@@ -1,6 +1,7 @@
 """The source of the user's modules: collected with a recipe, and written to disk where it runs."""
 
 import ast
+import dataclasses
 import importlib
 import importlib.util
 import io
@@ -9,13 +10,39 @@ import sysconfig
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from raykd import UserError
+from raykd.models.config import Network
 from raykd.models.libraries import trusted
-from raykd.recipe import shipped
+from raykd.recipe import Recipe
+from raykd.recipe.files import shipped
 
 PYTHON = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
 INSTALLED = {"site-packages", "dist-packages", ".venv"}
+
+
+def user_sources(modules: set[str], recipes: Sequence[Recipe], roots: Sequence[Path]) -> dict[str, str]:
+    """The source of the user's files below some folders that modules and recipes import, by path.
+
+    From then on, networks may be built from them.
+    """
+    networks = {network.name: network.module for network in networks_of(recipes) if network.module}
+    trusted.allow(networks.values())
+    for name in networks:
+        trusted.callable_of(name)
+    own = own_files({*modules, *networks.values()}, roots)
+    trusted.allow(own)
+    return {str(below): read_source(file) for below, file in own.values()}
+
+
+def networks_of(section: Any) -> list[Network]:
+    """Every network of a recipe, or of a part of one."""
+    if isinstance(section, Network):
+        return [section]
+    if dataclasses.is_dataclass(section):
+        section = [getattr(section, field.name) for field in dataclasses.fields(section)]
+    return [network for part in section for network in networks_of(part)] if isinstance(section, (tuple, list)) else []
 
 
 def own_files(starts: Iterable[str], roots: Sequence[Path]) -> dict[str, tuple[Path, Path]]:

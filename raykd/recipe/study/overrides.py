@@ -10,8 +10,9 @@ from typing import Any
 from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.changes import change, value_at
-from raykd.recipe.load import parse
-from raykd.recipe.study import Cell, Study, select
+from raykd.recipe.command_line import parse
+from raykd.recipe.study import Study
+from raykd.recipe.study.cells import Cell, select
 
 Option = tuple[str, ...]
 """An option and its values, as arguments."""

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from raykd.recipe import Recipe
+from raykd.recipe.serial import module_of
 
 
 def to_source(recipe: Recipe, docstring: str) -> str:
@@ -52,7 +53,8 @@ def _is_default(value: Any, field: dataclasses.Field[Any]) -> bool:
 def _name(cls: type, names: dict[str, str]) -> str:
     """The name of a class in the file; if two modules have classes of the same name, with its module."""
     top = cls.__qualname__.split(".")[0]
-    if names.setdefault(top, cls.__module__) == cls.__module__:
+    module = module_of(cls)
+    if names.setdefault(top, module) == module:
         return cls.__qualname__
-    names[cls.__module__] = cls.__module__
-    return f"{cls.__module__}.{cls.__qualname__}"
+    names[module] = module
+    return f"{module}.{cls.__qualname__}"

@@ -1,0 +1,55 @@
+"""Recipes from files. A recipe is code: loading one runs it."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from raykd import UserError
+from raykd.recipe import Recipe
+from raykd.recipe.files.modules import import_named, import_root, roots_of
+from raykd.recipe.files.sources import user_sources
+from raykd.recipe.serial import classes_in, from_dict, to_dict
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe with the source of its file and of the user's modules that it imports."""
+
+    recipe: Recipe
+    path: Path
+    sources: dict[str, str]  # path below the recipe's root → text
+    docstring: str
+
+
+def load(recipe: str | Path) -> Loaded:
+    """The `recipe` of a Python file, or a recipe that ships with raykd, by name: digits/kd. Raises UserError."""
+    file = import_named(recipe, "recipe", Recipe)
+    check_types(file.value, file.path)
+    sources = user_sources(file.modules, [file.value], roots_of(file.path))
+    return Loaded(file.value, file.path, sources, file.docstring)
+
+
+def load_object(recipe: Recipe, name: str) -> Loaded:
+    """A recipe that was created in Python, in the form of `load`; `name` replaces the file's.
+
+    Raises UserError for classes defined in a notebook or in the main script: workers can't import them.
+    """
+    modules = {cls.__module__: cls for cls in classes_in(recipe)}
+    if "__main__" in modules:
+        raise UserError(
+            f"{modules['__main__'].__qualname__} is defined in a notebook's cell or in the script that runs, where no "
+            "worker can import it: put it into a module beside it (in a notebook: %%writefile mine.py) and import it"
+        )
+    check_types(recipe, "the recipe")
+    roots = [Path.cwd().resolve(), *(root for name in modules if (root := import_root(name)) is not None)]
+    return Loaded(recipe, Path.cwd().resolve() / f"{name}.py", user_sources(set(modules), [recipe], roots), "")
+
+
+def check_types(recipe: Recipe, where: Path | str) -> None:
+    """Raise UserError if a field's value is not of its type, which dataclasses don't check."""
+    try:
+        from_dict(to_dict(dataclasses.replace(recipe, search=None)))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except RecursionError:
+        raise UserError(f"{where}: a recipe is among its own teachers") from None

@@ -1,0 +1,122 @@
+"""The whole recipe, and a teacher that is trained by one."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from raykd.data.config import Data
+from raykd.fields import (
+    Fraction,
+    Interval,
+    MinLen,
+    NonNegativeInt,
+    PositiveInt,
+    Probability,
+    Rule,
+    Seed,
+    no_effect,
+)
+from raykd.method import MethodConfig
+from raykd.metric import DISTINCT, Metric
+from raykd.models.config import Network
+from raykd.recipe.sections.optimizer import SGD, Optimizer
+from raykd.recipe.sections.output import Checkpoint, Debug, WandB
+from raykd.recipe.sections.schedule import Cosine, Schedule
+from raykd.recipe.sections.search import Search
+from raykd.recipe.sections.teachers import CPUs, Teacher, Teachers
+from raykd.recipe.sections.training import Initialise, Precision
+
+Workers = Annotated[int, Interval(ge=0, le=65_536)]
+Label = Annotated[str, Rule("of the form KEY=VALUE", lambda text: text.count("=") == 1 and all(text.split("=")))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Teacher):
+    """A recipe to train first; one teacher for each seed. Existing teachers are found by the recipe's content."""
+
+    recipe: "Recipe"
+    """The teacher's recipe."""
+    seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
+    """Seeds; one teacher for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A published figure."""
+
+    metric: str
+    """The metric, as in `result.json`: top1, top5."""
+    value: float
+    """The figure, a fraction from 0 to 1."""
+    source: str
+    """Where it was published."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One experiment: a student, its data, the method and its teachers, and the training."""
+
+    method: MethodConfig
+    """The distillation method and its settings."""
+    student: Network
+    """The network that is trained and deployed."""
+    data: Data
+    """The data set, its augmentation and its reading."""
+    epochs: Annotated[float, Interval(gt=0, le=1_000_000)]
+    """Passes over the training split."""
+    batch_size: PositiveInt
+    """Images of one update, over all workers."""
+    optimizer: Optimizer = SGD()
+    """The optimizer."""
+    schedule: Schedule = Cosine()
+    """The learning rate over time."""
+    initialise: Initialise = Initialise()
+    """The initialise phase, for methods with two phases."""
+    teachers: Teachers = Teachers()
+    """Frozen teachers."""
+    seed: Seed = 0
+    """Seed of initialisation, order and augmentation."""
+    accumulate: PositiveInt = 1
+    """Number of parts in which a worker computes its share of a batch, to save memory."""
+    ema: Fraction = 0.0
+    """Decay of an exponential moving average of the weights, which is then evaluated and deployed; 0: none."""
+    sync_batchnorm: bool = False
+    """Batch statistics over all workers."""
+    precision: Precision = Precision()
+    """Numbers, layout and compilation."""
+    metrics: tyro.conf.Suppress[Annotated[tuple[Metric, ...], DISTINCT]] = no_effect(())
+    """User-defined metrics, in addition to top1, top5, loss and ece."""
+    evaluate_every: PositiveInt = 1
+    """Epochs between two evaluations, metric lines and checkpoints."""
+    patience: NonNegativeInt = 0
+    """Number of evaluations without a better top-1 of the deployed network after which the run ends; 0: never. It needs
+    a held-out part of the training split (`data.validation`); the test split is never used."""
+    log_every: PositiveInt = no_effect(20)
+    """Steps between two logged lines of loss terms and notes."""
+    workers: Workers | tuple[Workers, Workers] = no_effect(1)
+    """Ray Train workers, or the minimum and maximum of an elastic run; 0: this process, without Ray."""
+    cpus_per_worker: CPUs = no_effect(1)
+    """CPUs of each worker."""
+    gpus_per_worker: Probability = no_effect(0)
+    """GPUs of each worker: 0, 1, or, in a run with one worker, a fraction such as 0.25, so that four runs share a GPU;
+    each may use that fraction of its memory."""
+    accelerator_type: str = no_effect("")
+    """Ray's name of the GPU that workers need, e.g. A100; empty: any."""
+    node_labels: tuple[Label, ...] = no_effect(())
+    """Ray labels of the nodes that workers need, each KEY=VALUE, e.g. ray.io/market-type=on-demand."""
+    max_failures: Annotated[int, Interval(ge=-1, lt=2**31)] = no_effect(3)
+    """Maximum number of losses of workers or nodes without a new checkpoint between them; -1: unlimited. Announced ones
+    (SIGTERM, a drained node) don't count. In trials of Tune every loss counts."""
+    collective_timeout: Annotated[int, Interval(ge=1, le=1_000_000)] = no_effect(900)
+    """Seconds that workers wait for a stuck worker before all restart from the last checkpoint."""
+    checkpoint: Checkpoint = no_effect(Checkpoint())
+    """When checkpoints are written, and which are kept."""
+    wandb: WandB = no_effect(WandB())
+    """Weights & Biases."""
+    debug: Debug = no_effect(Debug())
+    """Files for debugging failed runs."""
+    search: tyro.conf.Suppress[Search | None] = no_effect(None)
+    """What `raykd tune` searches."""
+    published: tyro.conf.Suppress[tuple[Published, ...]] = no_effect(())
+    """Published figures of the same experiment."""

@@ -1,0 +1,57 @@
+"""What `raykd tune` searches."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from raykd.fields import (
+    Count,
+    Interval,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simplex:
+    """Weights ≥ 0 that sum to `total`, uniformly distributed; its key names the fields, joined by commas."""
+
+    total: Positive = 1.0
+    """Sum of the weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class When:
+    """A space that is used only in trials in which another searched field has one of some values."""
+
+    field: str
+    """Dotted name of the other field."""
+    one_of: tuple[Any, ...]
+    """Its values in those trials."""
+    space: Any
+    """A `ray.tune` search space."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A search over the recipe's fields by Ray Tune."""
+
+    space: dict[str, Any]
+    """Dotted field name to a `ray.tune` search space, a `When`, or (names joined by commas) a `Simplex`."""
+    samples: PositiveInt = 16
+    """Number of trials; multiplied by the points of grids; if only grids are searched, each point is one trial."""
+    repeats: Count = 1
+    """Trials of every pick with consecutive seeds, from the recipe's own; picks are compared by their mean."""
+    metric: str = "top1"
+    """Metric of the deployed network on the held-out part of the training split: top1, top5, loss, ece, or one of the
+    recipe's metrics."""
+    mode: Literal["max", "min"] = "max"
+    """Whether more or less of it is better."""
+    validation: Annotated[float, Interval(gt=0, lt=1)] = 0.1
+    """Share of the training split that is held out for the metric; a recipe's `data.validation` has precedence."""
+    scheduler: Any = None
+    """A `ray.tune` scheduler without metric and mode; None: every trial runs to its end."""
+    searcher: Any = None
+    """A `ray.tune` searcher without metric, mode and space; None: random and grid."""
+    max_concurrent: NonNegativeInt = 0
+    """Maximum number of concurrent trials; 0: as many as fit on the cluster."""

@@ -1,0 +1,120 @@
+"""A study is a table of runs: rows are methods, columns are settings.
+
+It is a Python file with a module-level `study = Study(...)`:
+
+    study = Study(
+        rows=(Row(name="Supervised", method=Supervised.Config()), Row(name="KD", method=KD.Config())),
+        columns=(Column(name="resnet56 → resnet20", recipe=kd),),
+        baseline="Supervised",
+    )
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+from raykd.fields import MinLen, NonNegativeInt, Seed, affects_result
+from raykd.method import MethodConfig
+from raykd.recipe import Recipe, Search, Teacher, Train
+
+Name = Annotated[str, MinLen(1)]
+OF_THE_COLUMN = ("method", "teachers", "seed", "search", "published")  # never among what a row takes from a recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quotes:
+    """Names of a column's data set and networks in CSV files of published figures."""
+
+    dataset: str = ""
+    """The data set's name there."""
+    teacher: str = ""
+    """The teacher's name there."""
+    student: str = ""
+    """The student's name there; empty: no published figures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a study: one setting in which the methods are compared."""
+
+    name: Name
+    """What the table calls it."""
+    recipe: Recipe
+    """Student, data, schedule, and the teachers that methods may use. Method and seed are given by row and study."""
+    rows: tuple[str, ...] = ()
+    """Rows that it has; empty: all."""
+    published: Quotes = Quotes()
+    """What published figures call it; without a student: it has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of a study: one method, with what else it changes of a column's recipe."""
+
+    name: Name
+    """What the table calls it."""
+    method: MethodConfig
+    """The method and its settings."""
+    teachers: NonNegativeInt = 1
+    """Teachers of the column that the method gets, the first ones. A method that uses none gets none."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Other fields that it changes, dotted names to values: {"data.mixing": Mixup(), "method.alpha": 0.5}."""
+    in_column: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Fields that it changes in one column alone, by that column's name, after `changes`."""
+    columns: tuple[str, ...] = ()
+    """Columns that it has; empty: all."""
+    tune: Search | None = None
+    """A search whose best values it takes: run first, for each column by itself, on a part held out of the training
+    split; the cells then train on the whole split with these values."""
+    published: tuple[str, ...] = ()
+    """What published figures call the method; empty: as the row."""
+
+    @staticmethod
+    def of(name: str, recipe: Recipe, base: Recipe, **more: Any) -> "Row":
+        """The row of an ordinary recipe: its method, the number of its teachers, and what else it changes of `base`.
+
+        Fields that can't change a result, such as `workers`, are the column's. `more`: further fields of the row.
+        """
+        changes = _differences(recipe, base, "") | more.pop("changes", {})
+        count = len(list(single_teachers(recipe.teachers.sources)))
+        return Row(name=name, method=recipe.method, teachers=count, changes=changes, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A table of runs: methods in rows, settings in columns, several seeds in every cell."""
+
+    rows: Annotated[tuple[Row, ...], MinLen(1)]
+    """Rows, in the order of the table."""
+    columns: Annotated[tuple[Column, ...], MinLen(1)]
+    """Columns, in the order of the table."""
+    seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0, 1, 2)
+    """Seeds, a run of each cell for each."""
+    baseline: str = ""
+    """Row that gains are over; empty: none."""
+    published: tuple[str, ...] = ()
+    """CSV files of published figures, by their paths from the study's own folder."""
+
+
+def single_teachers(sources: Iterable[Teacher]) -> Iterator[Teacher]:
+    """Sources of one teacher each."""
+    for source in sources:
+        if isinstance(source, Train):
+            yield from (replace(source, seeds=(seed,)) for seed in source.seeds)
+        else:
+            yield source
+
+
+def _differences(recipe: Any, base: Any, at: str) -> dict[str, Any]:
+    """Fields in which a recipe differs from the base; those of `data` individually."""
+    differing: dict[str, Any] = {}
+    for each in dataclasses.fields(base):
+        mine, theirs = getattr(recipe, each.name), getattr(base, each.name)
+        if not affects_result(each) or (not at and each.name in OF_THE_COLUMN):
+            continue
+        if each.name == "data":
+            differing |= _differences(mine, theirs, "data.")
+        elif type(mine) is not type(theirs) or mine != theirs:
+            differing[at + each.name] = mine
+    return differing
