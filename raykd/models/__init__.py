@@ -42,7 +42,7 @@ def create_network(network: Network, num_classes: int, image_size: int) -> "Stag
     """The network of a recipe, by `create`."""
     made = create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
     if network.zero_head:
-        from raykd.models.initial import zero_classifiers
+        from raykd.models.heads import zero_classifiers
 
         zero_classifiers(made)
     if network.int8:

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from raykd import UserError
-from raykd.models import catalogue, reused_head
+from raykd.models import families, reused_head
 from raykd.models.libraries import own
-from raykd.models.parts import Parts
-from raykd.models.reader import ModuleOutputs
 from raykd.models.staged import Staged
+from raykd.models.staged.parts import Parts
+from raykd.models.staged.reader import ModuleOutputs
 from raykd.models.weights.load import load_weights
 
 LIBRARIES = {
@@ -64,18 +64,18 @@ def create(
 
 def names() -> list[tuple[str, str]]:
     """See `raykd.models.names`."""
-    also = {name: f"; also {alias}" for alias, name in catalogue.ALIASES.items()}
-    defined = [(name, line + also.get(name, "")) for name, (line, _) in catalogue.NETWORKS.items()]
+    also = {name: f"; also {alias}" for alias, name in families.ALIASES.items()}
+    defined = [(name, line + also.get(name, "")) for name, (line, _) in families.NETWORKS.items()]
     own = [("MODULE:CALLABLE", "your own: called with num_classes and the recipe's options, from MODULE.py")]
     return defined + [(f"{library}:NAME", line) for library, line in LIBRARIES.items()] + own
 
 
 def _own_parts(name: str, num_classes: int, image_size: int, weights: str, options: Mapping[str, Any]) -> Parts:
-    if name not in catalogue.NETWORKS and name not in catalogue.ALIASES:
+    if name not in families.NETWORKS and name not in families.ALIASES:
         raise UserError(f"unknown network {name!r}{_suggestion(name)}; `raykd list models` shows all")
     if weights == "pretrained":
         raise UserError(f"{name} has no published weights: give a file, or take a network of torchvision or timm")
-    return catalogue.build(name, num_classes, image_size, options)
+    return families.build(name, num_classes, image_size, options)
 
 
 def _library_views(
@@ -165,7 +165,7 @@ def _library(library: str) -> ModuleType:
 
 def _suggestion(name: str) -> str:
     elsewhere = [f"{library}:{name}" for library in ("torchvision", "timm") if name in _library(library).names()]
-    return _did_you_mean([*elsewhere, *_close_matches(name, [*catalogue.NETWORKS, *catalogue.ALIASES])])
+    return _did_you_mean([*elsewhere, *_close_matches(name, [*families.NETWORKS, *families.ALIASES])])
 
 
 def _did_you_mean(close: Sequence[str]) -> str:

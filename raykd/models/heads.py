@@ -1,4 +1,4 @@
-"""Selects, reorders and joins a network's classes, the rows of its last layer."""
+"""Changes a network's last layers: selects, reorders and joins its classes, or sets them to 0."""
 
 from collections.abc import Sequence
 
@@ -52,6 +52,13 @@ def select_classes(staged: Staged, positions: Sequence[Sequence[int]]) -> None:
         )
     staged.num_classes = len(positions)
     staged.train(training)
+
+
+def zero_classifiers(staged: Staged) -> None:
+    """Set every head's last layer to 0: logits 0, all classes equally likely."""
+    for name in staged.classifiers:
+        for parameter in staged.model.get_submodule(name).parameters():
+            nn.init.zeros_(parameter)
 
 
 def _select_rows(layer: nn.Module, rows: torch.Tensor) -> None:

@@ -4,8 +4,6 @@ import math
 
 from torch import nn
 
-from raykd.models.staged import Staged
-
 
 def normal_by_fan_out(model: nn.Module, by_groups: bool = True) -> None:
     """He et al. 2015: convolutions N(0, 2 / fan_out), biases 0.
@@ -39,10 +37,3 @@ def zero_linear_bias(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
-
-
-def zero_classifiers(staged: Staged) -> None:
-    """Set every head's last layer to 0: logits 0, all classes equally likely."""
-    for name in staged.classifiers:
-        for parameter in staged.model.get_submodule(name).parameters():
-            nn.init.zeros_(parameter)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.models.frozen.freeze import freeze
 from raykd.models.heads import JoinClasses
-from raykd.models.parts import named
 from raykd.models.staged import ModuleCall, Part, Staged, run_parts
+from raykd.models.staged.layers import named
 
 PREFIX = "reused"
 SIZE = "teacher_size"

@@ -10,8 +10,8 @@ from torch import nn
 
 from raykd import UserError
 from raykd.models import create, names
-from raykd.models.parts import mean_pool
 from raykd.models.staged import Staged
+from raykd.models.staged.layers import mean_pool
 
 OWN = [name for name, _ in names() if ":" not in name]
 LARGE = ("cifar_", "110", "wide", "_imagenet", "seresnet", "resnext", "densenet_bc_1", "double")

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.models.initial import normal_by_fan_out
-from raykd.models.parts import Parts, average_pool, blocks_before_activation, conv, named
+from raykd.models.staged.layers import average_pool, blocks_before_activation, conv, named
+from raykd.models.staged.parts import Parts
 
 
 class Block(NamedTuple):

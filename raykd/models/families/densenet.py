@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from raykd.models.initial import normal_by_fan_in, zero_linear_bias
-from raykd.models.parts import Parts, average_pool, conv, named
+from raykd.models.staged.layers import average_pool, conv, named
+from raykd.models.staged.parts import Parts
 
 STEM = 24  # channels, as in OKDDip's code; the paper has twice the growth
 

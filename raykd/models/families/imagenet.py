@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import nn
 
-from raykd.models.parts import Parts
+from raykd.models.staged.parts import Parts
 
 Builder = Callable[..., nn.Module]  # number of classes, options → a network of torchvision
 

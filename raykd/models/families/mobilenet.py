@@ -5,7 +5,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from raykd.models.initial import normal_by_fan_out, small_linear
-from raykd.models.parts import Parts, average_pool, conv, named
+from raykd.models.staged.layers import average_pool, conv, named
+from raykd.models.staged.parts import Parts
 
 # Output channels at full width, blocks, stride of the first block; STAGES groups them by the size of their map.
 SETTING = ((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))

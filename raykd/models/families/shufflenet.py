@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.models.parts import Parts, average_pool, blocks_before_activation, conv, named
+from raykd.models.staged.layers import average_pool, blocks_before_activation, conv, named
+from raykd.models.staged.parts import Parts
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:

@@ -10,7 +10,8 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.models.parts import Parts, average_pool, named
+from raykd.models.staged.layers import average_pool, named
+from raykd.models.staged.parts import Parts
 
 REDUCTION = 16  # of the channels in the gate's hidden layer
 

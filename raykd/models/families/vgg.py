@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from raykd.models.initial import normal_by_fan_out, small_linear
-from raykd.models.parts import Parts, average_pool, named
+from raykd.models.staged.layers import average_pool, named
+from raykd.models.staged.parts import Parts
 
 WIDTHS = (64, 128, 256, 512, 512)
 

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.models.initial import normal_by_fan_out, zero_linear_bias
-from raykd.models.parts import Parts, average_pool, conv, named
 from raykd.models.staged import ModuleCall
+from raykd.models.staged.layers import average_pool, conv, named
+from raykd.models.staged.parts import Parts
 
 
 class PreactivationBlock(nn.Module):

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.contract import Output
 from raykd.models.libraries.probe import last_layer_run, stage_ends
-from raykd.models.parts import Parts
-from raykd.models.reader import ModuleOutputs, as_map
 from raykd.models.staged import CAN_NOT_RUN
+from raykd.models.staged.parts import Parts
+from raykd.models.staged.reader import ModuleOutputs, as_map
 
 try:
     import transformers

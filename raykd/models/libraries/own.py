@@ -12,8 +12,8 @@ from torch import nn
 from raykd import UserError
 from raykd.models.libraries.probe import last_layer_run
 from raykd.models.libraries.trusted import callable_of
-from raykd.models.parts import Parts
-from raykd.models.reader import ModuleOutputs
+from raykd.models.staged.parts import Parts
+from raykd.models.staged.reader import ModuleOutputs
 
 
 def build(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:

@@ -23,8 +23,9 @@ from torch import nn
 
 from raykd import UserError
 from raykd.models.libraries.probe import Layer, stage_ends
-from raykd.models.parts import Parts, as_map, flatten, split, strides
-from raykd.models.reader import Intermediates, ModuleOutputs
+from raykd.models.staged.layers import as_map, flatten, split, strides
+from raykd.models.staged.parts import Parts
+from raykd.models.staged.reader import Intermediates, ModuleOutputs
 
 NO_OPTIONS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "features_only"}
 

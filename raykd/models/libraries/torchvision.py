@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from raykd.models.libraries.probe import last_layer_run, stage_ends
-from raykd.models.parts import Parts, blocks_before_activation, flatten, mean_pool, split
-from raykd.models.reader import ModuleOutputs
+from raykd.models.staged.layers import blocks_before_activation, flatten, mean_pool, split
+from raykd.models.staged.parts import Parts
+from raykd.models.staged.reader import ModuleOutputs
 
 
 def names() -> list[str]:

@@ -1,7 +1,7 @@
 """The interface of all networks: logits and features by name, and, for chains of stages, access to each stage."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,21 +9,11 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Output
-from raykd.models.reader import ModuleOutputs
+from raykd.models.staged.parts import ModuleCall, Part, run_parts
+from raykd.models.staged.reader import ModuleOutputs
 
 START = "stem"  # its input is the images
 CAN_NOT_RUN = (RuntimeError, AssertionError, ValueError)  # of convolutions and attention blocks for small images
-
-
-class ModuleCall(NamedTuple):
-    """A module that is run by another function than its own forward, such as a block without its last activation."""
-
-    module: str  # dotted name
-    function: Callable[[Any, Tensor], Tensor]  # of the module and its input
-
-
-# A dotted module name, a module-level function between modules, or a module with the function that runs it.
-Part = str | Callable[[Tensor], Tensor] | ModuleCall
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish)
 
 
@@ -229,16 +219,6 @@ class Staged(nn.Module):
             elif name.startswith("stage") and self._ends_in_activation(name):
                 features[f"{name}.pre"] = before
         return features.pop("head"), features
-
-
-def run_parts(model: nn.Module, parts: Sequence[Part], x: Tensor) -> Tensor:
-    """Run a network's parts in order on the input of the first; returns the output of the last."""
-    for part in parts:
-        if isinstance(part, ModuleCall):
-            x = part.function(model.get_submodule(part.module), x)
-        else:
-            x = model.get_submodule(part)(x) if isinstance(part, str) else part(x)
-    return x
 
 
 def parameters(network: nn.Module) -> int:

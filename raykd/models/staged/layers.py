@@ -1,27 +1,13 @@
-"""A plain network and how its features are read: the return type of builders, the arguments of `Staged`."""
+"""Small modules, and groups of parts, that definitions of networks share."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.models.reader import ModuleOutputs
-from raykd.models.staged import ModuleCall, Part
-
-
-class Parts(NamedTuple):
-    """A chain, where running stem, stages, pool and head in order equals `model(images)`, or a model with a reader."""
-
-    model: nn.Module
-    stem: tuple[Part, ...] = ()
-    stages: tuple[tuple[Part, ...], ...] = ()
-    pool: tuple[Part, ...] = ()
-    head: tuple[Part, ...] = ()
-    reader: ModuleOutputs | None = None
-    pre: Mapping[str, tuple[Part, ...]] = MappingProxyType({})  # see `Staged`
+from raykd.models.staged.parts import ModuleCall, Part
 
 
 def named(**modules: nn.Module) -> nn.Sequential:
