@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,8 @@ from filelock import FileLock
 
 from raykd import UserError
 from raykd.data.config import Data
-from raykd.data.storage.prepare import clear_parts, prepare, settings_stem
+from raykd.data.storage.prepare import clear_unfinished, prepare, settings_stem
+from raykd.storage.atomic import replacing
 from raykd.storage.folder import Folder
 
 CHUNK = 8 * 2**20
@@ -54,7 +54,7 @@ def stage(data: Data, log: Log) -> None:
     local = Path(data.root).expanduser() / name
     local.parent.mkdir(parents=True, exist_ok=True)
     if not (local / "manifest.json").exists():
-        clear_parts(local.parent)
+        clear_unfinished(local.parent)
         with FileLock(f"{local}.lock"):  # the lock of the files' writer
             if not (local / "manifest.json").exists():
                 _fetch(Folder(data.shared) / name, local, log)
@@ -91,17 +91,13 @@ def _fetch(shared: Folder, local: Path, log: Log) -> None:
 
 
 def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, log: Log) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with shared.open_read(path.name) as source, open(part, "wb") as target:
+    with replacing(path) as temporary:
+        with shared.open_read(path.name) as source, open(temporary, "wb") as target:
             copied = _copy(source, target, size, f"copying {path.name} from {shared.place}", log)
         if copied != checksum:
             raise UserError(
                 f"data.shared: {shared.place}/{path.name} is damaged (its checksum differs): delete that folder"
             )
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _copy(source: BinaryIO, target: BinaryIO, size: int, action: str, log: Log) -> str:

@@ -67,9 +67,9 @@ def write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def clear(folder: Path) -> None:
-    """Remove the temporary files of dead writers, recursively below a folder."""
-    for path in folder.rglob(TEMPORARY):
+def clear(folder: Path, below: str = "**") -> None:
+    """Remove the temporary files of dead writers in the folders below one that match a pattern; by default in all."""
+    for path in folder.glob(f"{below}/{TEMPORARY}"):
         with contextlib.suppress(OSError):
             _remove_abandoned(path, path)
 

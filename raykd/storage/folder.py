@@ -63,9 +63,12 @@ class Folder:
 
     def write(self, name: str, content: bytes | str) -> None:
         content = content.encode() if isinstance(content, str) else content
-        if self.local is not None:
+        if self.local is None:
+            self._write_remote(name, content)
+        else:
             atomic.write(_own(self.local, name), content)
-            return
+
+    def _write_remote(self, name: str, content: bytes) -> None:
         try:
             self._put(name, content)
         except FileNotFoundError:  # a file system with real folders; object stores have none

@@ -3,6 +3,7 @@
 Clocks of machines are never compared: a waiting process watches whether the file is touched.
 """
 
+import fcntl
 import json
 import os
 import secrets
@@ -70,8 +71,6 @@ def _alone_on_this_machine(run: Folder) -> Iterator[None]:
     if run.local is None:
         yield
         return
-    import fcntl
-
     try:
         lock = os.open(run.local / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:  # a link, a folder, a file of somebody else

@@ -8,17 +8,17 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from raykd.contract import Batch, Distiller
 from raykd.recipe import Recipe
-from raykd.teachers.frozen_teacher import Launch, TeacherPrecision
-
-if TYPE_CHECKING:
-    from raykd.teachers.frozen_teacher import FrozenTeacher
+from raykd.teachers.frozen_teacher import FrozenTeacher, Launch, TeacherPrecision
+from raykd.teachers.outputs import teacher_outputs
+from raykd.teachers.precision import autocast
+from raykd.training.update.seeding import seed_step
 
 LIMIT = 1e-3  # maximum relative change of the student's loss
 GAIN = 0.95  # a candidate must take less than this fraction of the first one's time
@@ -53,7 +53,7 @@ def choose(measured: dict[TeacherPrecision, Measured]) -> TeacherPrecision:
 def measure(
     recipe: Recipe,
     distiller: Distiller,
-    teachers: Sequence["FrozenTeacher"],
+    teachers: Sequence[FrozenTeacher],
     batches: Sequence[Batch],
     device: torch.device,
     rank: int = 0,
@@ -72,16 +72,13 @@ def measure(
 
 
 def _seconds(
-    variants: dict[TeacherPrecision, list["FrozenTeacher"]],
+    variants: dict[TeacherPrecision, list[FrozenTeacher]],
     distiller: Distiller,
     batch: Batch,
     recipe: Recipe,
     device: torch.device,
 ) -> list[float]:
     """The median time of each candidate's pass, measured in turns."""
-    from raykd.teachers.outputs import teacher_outputs
-    from raykd.teachers.precision import autocast
-
     context = autocast(recipe, device)
     times: dict[TeacherPrecision, list[float]] = {each: [] for each in variants}
     for turn in range(WARM_UP + TURNS):
@@ -98,16 +95,12 @@ def _seconds(
 def _losses(
     recipe: Recipe,
     distiller: Distiller,
-    teachers: Sequence["FrozenTeacher"],
+    teachers: Sequence[FrozenTeacher],
     batches: Sequence[Batch],
     device: torch.device,
     rank: int,
 ) -> Tensor:
     """The student's loss of each of n batches as a step computes it, at the start and end of the schedules: [2 n]."""
-    from raykd.teachers.outputs import teacher_outputs
-    from raykd.teachers.precision import autocast
-    from raykd.training.update.seeding import seed_step
-
     context, losses = autocast(recipe, device), []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for batch in batches:

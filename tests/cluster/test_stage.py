@@ -34,7 +34,7 @@ def test_a_node_gets_whole_files_without_the_source(data, shared, monkeypatch):
     (folder,) = shared.iterdir()
     assert found.train.read_bytes() == (folder / "train.beton").read_bytes()
     assert sum(line.endswith("MB") and "done" in line for line in lines) == 3
-    assert not list(found.train.parent.glob("*.part"))
+    assert not list(found.train.parent.glob(".*.tmp*"))
     lines.clear()
     stage(data, lines.append)
     assert not lines

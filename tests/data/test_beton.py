@@ -223,5 +223,5 @@ def test_a_failed_writing_leaves_nothing_behind(toy, tmp_path):
 
     with pytest.raises(UserError, match="5 can't be read"):
         prepare(toy(source=Broken()))
-    assert [path.name for path in tmp_path.rglob("*.part")] == []
+    assert [path.name for path in tmp_path.rglob(".*.tmp*")] == []
     assert list(tmp_path.rglob("manifest.json")) == []

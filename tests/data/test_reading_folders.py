@@ -1,5 +1,6 @@
 """Which files of a folder are read, what a label is, and when prepared files belong to what lies there now."""
 
+import fcntl
 import os
 import shutil
 from dataclasses import replace
@@ -8,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from test_sources import save
 
 from raykd import UserError
@@ -161,11 +161,12 @@ def test_parts_of_dead_writers_are_cleared_and_those_of_living_ones_kept(tmp_pat
     root = tmp_path / "root"
     for name in ("dead", "alive"):
         (root / name).mkdir(parents=True)
-        (root / name / "train.beton.123.part").write_bytes(b"half")
+        (root / name / ".123.tmp.beton").write_bytes(b"half")
     data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), root)
-    with FileLock(root / "alive.lock"):
+    with open(root / "alive" / ".123.tmp.beton") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
         prepare(data)
-    assert [str(path.relative_to(root)) for path in root.rglob("*.part")] == ["alive/train.beton.123.part"]
+    assert [str(path.relative_to(root)) for path in root.rglob(".*.tmp*")] == ["alive/.123.tmp.beton"]
 
 
 def test_what_progress_raises_ends_the_writing(tmp_path):
@@ -178,7 +179,7 @@ def test_what_progress_raises_ends_the_writing(tmp_path):
     data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), tmp_path / "root")
     with pytest.raises(Stop):
         prepare(data, progress=stop)
-    assert list((tmp_path / "root").rglob("*.beton*")) == [] or not list((tmp_path / "root").rglob("*.part"))
+    assert not list((tmp_path / "root").rglob("*.beton"))
     prepare(data)
 
 

@@ -219,7 +219,7 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
     os.chdir(ROOT)
     from raykd.launch.job_spec import job_of
     from raykd.launch.run_state.client import SilentClient
-    from raykd.launch.worker.worker import work
+    from raykd.launch.worker.start import work
     from raykd.recipe.files.load import load
     from raykd.runs import directory
 

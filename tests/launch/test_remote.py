@@ -293,7 +293,7 @@ def placeable(sizes, recipe, workers):
 
 def test_an_elastic_run_leaves_room_for_the_actors(monkeypatch):
     nodes = [Node({"CPU": 4.0}, {}), Node({"CPU": 3.0}, {})]
-    monkeypatch.setattr(actor_capacity, "_largest", lambda limits: nodes)
+    monkeypatch.setattr(actor_capacity.connection, "nodes", lambda: nodes)
     monkeypatch.setattr(actor_capacity.Limits, "read", staticmethod(actor_capacity.Limits))
     assert actor_capacity.bounded(replace(remote_recipe(), workers=(1, 7))).workers == (1, 3)
     assert actor_capacity.bounded(replace(remote_recipe(), workers=2)).workers == 2

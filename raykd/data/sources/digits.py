@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+import numpy as np
 
 from raykd.data.config import Source
 from raykd.data.sources.examples import Splits, from_arrays
-
-if TYPE_CHECKING:
-    import numpy as np
 
 TEST_SIZE = 450
 SPLIT_SEED = 0
@@ -26,7 +25,6 @@ class Digits(Source):
 
     def open(self, root: Path, download: bool) -> Splits:
         """A fixed stratified split: 1,347 to train, 450 to test."""
-        import numpy as np
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
@@ -39,9 +37,7 @@ class Digits(Source):
         return Splits(tuple(str(digit) for digit in range(10)), trained, tested)
 
 
-def upscale(images: "np.ndarray") -> "np.ndarray":
+def upscale(images: np.ndarray) -> np.ndarray:
     """Intensities 0–16 [N, 8, 8] → uint8 [N, 32, 32, 3]: every pixel becomes 4×4, grey becomes RGB."""
-    import numpy as np
-
     levels = np.rint(images * (255 / 16)).astype(np.uint8)
     return np.repeat(np.repeat(levels, 4, axis=1), 4, axis=2)[..., None].repeat(3, axis=3)

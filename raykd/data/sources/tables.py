@@ -1,6 +1,7 @@
 """Tables with one row for each image: CSV, parquet (Hugging Face's too), and plain lists of paths."""
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,8 +166,6 @@ def stored(value: Any) -> Any:
 
 def hugging_face_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...]:
     """Names of the classes, from the metadata that Hugging Face's `datasets` writes to parquet files; () if missing."""
-    import json
-
     try:
         feature = json.loads(metadata[b"huggingface"])["info"]["features"][label]
         return tuple(map(str, feature["names"]))

@@ -1,19 +1,19 @@
 """Writes a data set's .beton files once, safely, and opens them again.
 
 Their folder is named after the source, the settings and the data's content: if a folder of images changes, new files
-are written. The writer holds the folder's lock, so parts that a killed writer left can be removed.
+are written. The writer holds the folder's lock.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from raykd import UserError
 from raykd.data.config import Data, Encoding, Prepared, Source
@@ -23,6 +23,7 @@ from raykd.data.reading.pictures import DECODE_ERRORS
 from raykd.data.sources.examples import Splits
 from raykd.data.storage import beton
 from raykd.data.storage.duplicates import remarks
+from raykd.storage import atomic
 
 FORMAT = 2  # version of the manifest and of the written files; files of other versions are not read
 
@@ -48,7 +49,7 @@ def prepare(
     if not (folder / "manifest.json").exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            clear_parts(folder.parent)
+            clear_unfinished(folder.parent)
             with FileLock(f"{folder}.lock"):
                 if not (folder / "manifest.json").exists():
                     _write(folder, data, download or data.download, skip_corrupt, progress)
@@ -102,15 +103,9 @@ def _source_settings(source: Source) -> dict:
     return {"type": source.name} | inner
 
 
-def clear_parts(root: Path) -> None:
-    """Remove partial files of killed writers: those in folders whose lock is free."""
-    for folder in {path.parent for path in root.glob("*/*.part")}:
-        try:
-            with FileLock(f"{folder}.lock", timeout=0):
-                for path in folder.glob("*.part"):
-                    path.unlink(missing_ok=True)
-        except Timeout:  # it is being written
-            continue
+def clear_unfinished(root: Path) -> None:
+    """Remove what killed writers left of data sets below a root."""
+    atomic.clear(root, "*")
 
 
 def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progress: Tick) -> None:
@@ -130,7 +125,7 @@ def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progres
         written[name] = _write_split(path, splits, name, data.encoding, skip_corrupt, progress)
         manifest[name] = _about(written[name], path)
     manifest["notes"] += remarks(written["train"], written["test"])
-    _replace(folder / "manifest.json", lambda path: path.write_text(json.dumps(manifest, indent=1) + "\n"))
+    atomic.write(folder / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n")
 
 
 def _empty(split: str, splits: Splits) -> str:
@@ -158,13 +153,9 @@ def _write_split(
     path: Path, splits: Splits, name: str, encoding: Encoding, skip_corrupt: bool, progress: Tick
 ) -> beton.WrittenSplit:
     examples = getattr(splits, name)
-    total = len(examples.labels)
-
-    def make(temporary: Path) -> beton.WrittenSplit:
-        tick = lambda size: progress(name, total, size)  # noqa: E731
-        return beton.write(temporary, examples, len(splits.classes), encoding, skip_corrupt=skip_corrupt, tick=tick)
-
-    written = _replace(path, make)
+    tick = partial(progress, name, len(examples.labels))
+    with atomic.replacing(path) as temporary:
+        written = beton.write(temporary, examples, len(splits.classes), encoding, skip_corrupt=skip_corrupt, tick=tick)
     encoded = np.asarray(written.labels, np.int64)
     if not len(encoded):
         raise UserError(f"no image of the {name} split can be read: {written.skipped[0]}")
@@ -179,19 +170,6 @@ def _about(written: beton.WrittenSplit, path: Path) -> dict[str, Any]:
     mean, std = written.mean_and_std()
     about = {"samples": len(encoded), "unlabelled": int((encoded < 0).sum()), "bytes": path.stat().st_size}
     return about | {"sides": written.sides, "mean": mean, "std": std, "skipped": written.skipped}
-
-
-def _replace(path: Path, make: Callable[[Path], Any]) -> Any:
-    """Write a file under a temporary name, then rename it, so that it appears as a whole."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        made = make(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        return made
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(folder: Path, data: Data) -> Prepared:

@@ -1,7 +1,6 @@
 """Whether a cluster has the capacity for a run's workers together with the actors of their remote teachers."""
 
 from dataclasses import replace
-from typing import Any
 
 from raykd import UserError
 from raykd.launch.cluster import connection
@@ -28,13 +27,15 @@ def needs(recipe: Recipe) -> str:
 def bounded(recipe: Recipe) -> Recipe:
     """The recipe; in an elastic run with at most as many workers as fit on the cluster along with their actors.
 
-    Ray would grow the group until no CPU is left. Raises UserError if even the minimum can never fit.
+    Ray would grow the group until no CPU is left. Raises UserError if even the minimum can never fit. With several
+    types of nodes the limit over all types is ignored, as it depends on the placement which of them are started.
     """
     least, most = connection.workers_of(recipe)
     limits = Limits.read()
     if not actors_of(recipe) or not limits.known:
         return recipe
-    room = workers_that_fit(_largest(limits), recipe, most)
+    there, added = limits.nodes(connection.nodes())
+    room = workers_that_fit(there + added, recipe, most)
     if room < least:
         grown = " even if the autoscaler adds all its nodes" if limits.types else ""
         raise UserError(
@@ -48,6 +49,7 @@ def bounded(recipe: Recipe) -> Recipe:
 
 def workers_that_fit(nodes: list[Node], recipe: Recipe, most: int) -> int:
     """How many workers, at most `most`, fit on the nodes along with their actors under every placement."""
+    actors = actors_of(recipe)
     beside = [0] + [-1] * most  # by number of workers: how many actors fit beside them; -1: none
     for node in nodes:
         here = _mixes(node, recipe, most)
@@ -55,7 +57,7 @@ def workers_that_fit(nodes: list[Node], recipe: Recipe, most: int) -> int:
             max((beside[w - v] + here[v] for v in range(min(w + 1, len(here))) if beside[w - v] >= 0), default=-1)
             for w in range(most + 1)
         ]
-    return max(w for w in range(most + 1) if beside[w] >= w * actors_of(recipe))
+    return max(w for w in range(most + 1) if beside[w] >= w * actors)
 
 
 def waiting(recipe: Recipe, rank: int) -> str:
@@ -72,22 +74,9 @@ def _per_actor(recipe: Recipe) -> dict[str, float]:
 
 def _mixes(node: Node, recipe: Recipe, most: int) -> list[int]:
     """By number of workers on a node, from 0: how many actors fit in addition."""
-    worker = connection.per_worker(recipe)
+    actor, worker = _per_actor(recipe), connection.per_worker(recipe)
     actors = []
     for count in range(min(connection.fit(node, recipe), most) + 1):
-        left: dict[str, Any] = {name: node.resources.get(name, 0.0) for name in _per_actor(recipe)}
-        rooms = ((left[name] - count * worker.get(name, 0.0)) / amount for name, amount in _per_actor(recipe).items())
-        actors.append(int(min(rooms) + 1e-9))
+        left = {name: node.resources.get(name, 0.0) - count * worker.get(name, 0.0) for name in actor}
+        actors.append(int(min(left[name] / amount for name, amount in actor.items()) + 1e-9))
     return actors
-
-
-def _largest(limits: Limits) -> list[Node]:
-    """The nodes of the cluster at its maximum size, of each type its maximum number.
-
-    With several types the limit over all types is ignored, as it depends on the placement which of them are started.
-    """
-    alive = connection.nodes()
-    if not limits.types:
-        return alive
-    added = [node for node, limit in limits.types for _ in range(min(limit, limits.total))]
-    return [node for node in alive if node.head] + added

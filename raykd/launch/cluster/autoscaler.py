@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,15 +36,15 @@ class Limits:
         path = _config_path()
         return _limits(yaml.safe_load(path.read_text(encoding="utf-8"))) if path is not None else Limits()
 
-    def most(self, alive: list[Node], worth: Callable[[Node], int]) -> list[Node]:
-        """The nodes of the cluster at its maximum size, by what a node is worth. Without an autoscaler: those alive.
+    def nodes(self, alive: list[Node]) -> tuple[list[Node], list[Node]]:
+        """The nodes that stay, and of each type as many as the autoscaler may run; of these at most `total` at once.
 
-        With one, every node but the head belongs to it, so these are counted by its limits only.
+        With an autoscaler, every node but the head belongs to it.
         """
         if not self.types:
-            return alive
+            return alive, []
         added = [node for node, limit in self.types for _ in range(min(limit, self.total))]
-        return [node for node in alive if node.head] + sorted(added, key=worth, reverse=True)[: self.total]
+        return [node for node in alive if node.head], added
 
     def in_words(self, alive: list[Node]) -> str:
         if not self.known:

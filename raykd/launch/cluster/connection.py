@@ -142,7 +142,7 @@ def check_capacity(recipe: Recipe) -> None:
     limits = Limits.read()
     if not limits.known:
         return
-    room = sum(fit(node, recipe) for node in limits.most(nodes(), lambda node: fit(node, recipe)))
+    room = capacity(recipe, limits)
     if room >= least:
         return
     grown = " even if the autoscaler adds all its nodes" if limits.types else ""
@@ -150,6 +150,13 @@ def check_capacity(recipe: Recipe) -> None:
         f"workers: {least} worker(s) of {needs(recipe)} each can never run here: there is room for {room}{grown}; "
         "lower --workers, --cpus-per-worker or --gpus-per-worker, or use a larger cluster"
     )
+
+
+def capacity(recipe: Recipe, limits: Limits) -> int:
+    """How many of the recipe's workers fit on the cluster at its maximum size."""
+    there, added = limits.nodes(nodes())
+    largest = sorted((fit(node, recipe) for node in added), reverse=True)[: limits.total]
+    return sum(fit(node, recipe) for node in there) + sum(largest)
 
 
 def needs(recipe: Recipe) -> str:

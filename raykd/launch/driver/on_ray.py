@@ -1,20 +1,21 @@
 """Runs the workers of one run on Ray, and monitors them."""
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import ray
 
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import RunFailed, give_up, in_short, reason
+from raykd.launch.cluster.preemption import Drains
 from raykd.launch.cluster.signals import Caught, Interrupted, signals
-from raykd.launch.cluster.status import Failure
 from raykd.launch.driver.display import Display
 from raykd.launch.driver.torch_trainer import TrainThread
 from raykd.launch.job_spec import JobSpec
 from raykd.launch.run_state.messages import Snapshot
+from raykd.launch.run_state.state import RunState
 from raykd.recipe import Recipe
-
-if TYPE_CHECKING:
-    from raykd.launch.cluster.preemption import Drains
 
 SILENCE = 4.0  # seconds without news after which the user is told what the workers may be waiting for
 STOP_SECONDS = 60.0  # for the last checkpoint after a signal
@@ -22,16 +23,10 @@ STOP_SECONDS = 60.0  # for the last checkpoint after a signal
 
 def train_on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
     """Train a job to its end. Raises RunFailed, Interrupted after a signal, and UserError for a worker's bad input."""
-    import ray
-
-    from raykd.launch.cluster.preemption import Drains
-    from raykd.launch.jobs import wandb_key
-    from raykd.launch.run_state.state import RunState
-
     state = cast(Any, RunState).options(scheduling_strategy=connection.on_this_node()).remote(watched=True)
-    key, monitor = wandb_key.held_for(recipe), _Monitor(state, recipe, display, Drains())
+    monitor = _Monitor(state, recipe, display, Drains())
     with signals() as caught:
-        thread = TrainThread(job, recipe, state, key)
+        thread = TrainThread(job, recipe, state)
         try:
             while thread.runs(0.3):
                 monitor.look()
@@ -44,30 +39,28 @@ def train_on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
         raise RunFailed(reason(thread.error, ray.get(state.workers.remote()), recipe)) from thread.error
 
 
+@dataclass
 class _Monitor:
     """Shows the state of a run, and acts on it."""
 
-    def __init__(self, state: Any, recipe: Recipe, display: Display, drains: "Drains"):
-        self._state, self._recipe, self._display = state, recipe, display
-        self._silence, self._drains = Silence(), drains
+    state: Any  # handle of its RunState
+    recipe: Recipe
+    display: Display
+    drains: Drains
+    silence: "Silence" = field(default_factory=lambda: Silence())
 
     def look(self) -> None:
         """Read the state once; raises RunFailed or UserError if a worker has reported that the run can't continue."""
-        snapshot = _read(self._state)
-        self._display.show(snapshot)
+        snapshot = _read(self.state)
+        self.display.show(snapshot)
         if snapshot.failure is not None:
-            self._give_up(snapshot.failure)
-        if self._silence.long(snapshot):
-            self._display.say(connection.waiting(self._recipe))
-        if self._drains.new():
-            self._state.ask_to_save.remote()
-
-    def _give_up(self, failure: Failure) -> None:
-        try:
-            give_up(failure)
-        except RunFailed as error:  # printed before Ray ends, which sometimes ends this process too
-            self._display.say(f"given up: {error}")
-            raise
+            if snapshot.failure.kind == "failure":  # printed before Ray ends, which sometimes ends this process too
+                self.display.say(f"given up: {snapshot.failure.line}")
+            give_up(snapshot.failure)
+        if self.silence.long(snapshot):
+            self.display.say(connection.waiting(self.recipe))
+        if self.drains.new():
+            self.state.ask_to_save.remote()
 
 
 class Silence:
@@ -90,8 +83,6 @@ class Silence:
 
 def _read(state: Any) -> Snapshot:
     """The run's state; raises RunFailed if its actor is gone, as Ray or its node is then lost."""
-    import ray
-
     try:
         return ray.get(state.read.remote())
     except ray.exceptions.ActorDiedError as error:

@@ -20,6 +20,7 @@ from raykd.launch.job_spec import JobSpec, job_of
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import SilentClient
 from raykd.launch.run_state.messages import Snapshot
+from raykd.launch.worker.start import work
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.runs.attempts import Superseded
@@ -99,7 +100,6 @@ def _work(job: JobSpec, recipe: Recipe, display: Display) -> None:
 
 
 def _in_this_process(job: JobSpec, display: Display) -> None:
-    from raykd.launch.worker.worker import work
     from raykd.training.process import local_device
 
     with job.opened() as recipe:

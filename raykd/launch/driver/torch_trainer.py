@@ -4,9 +4,15 @@ import threading
 from pathlib import Path
 from typing import Any, cast
 
-from raykd.launch.cluster import connection
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from raykd.launch.cluster import connection, preemption
 from raykd.launch.cluster.failure import Size, of_train
 from raykd.launch.job_spec import JobSpec
+from raykd.launch.jobs import wandb_key
+from raykd.launch.run_state.state import LossReporter
+from raykd.launch.worker.start import in_ray_worker
 from raykd.recipe import Recipe
 from raykd.storage.atomic import temporary_folder
 
@@ -14,10 +20,10 @@ from raykd.storage.atomic import temporary_folder
 class TrainThread:
     """Runs `TorchTrainer.fit` in a daemon thread, again if Ray Train itself was lost; `error`: what ended the run."""
 
-    def __init__(self, job: JobSpec, recipe: Recipe, state: Any, key: Any):
-        """state, key: handles of the run's RunState and of the holder of W&B's key."""
+    def __init__(self, job: JobSpec, recipe: Recipe, state: Any):
+        """state: handle of the run's RunState."""
         self.error: BaseException | None = None
-        self._job, self._recipe, self._state, self._key = job, recipe, state, key
+        self._job, self._recipe, self._state, self._key = job, recipe, state, wandb_key.held_for(recipe)
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="train", daemon=True)
         self._thread.start()
@@ -47,8 +53,6 @@ class TrainThread:
 
     def _can_start_again(self, error: BaseException) -> bool:
         """Whether Train's own actors were lost (workers are restarted by Train), and another start is allowed."""
-        import ray
-
         cause = getattr(error, "controller_failure", error)
         if not isinstance(cause, ray.exceptions.RayError) or isinstance(cause, ray.exceptions.RayTaskError):
             return False
@@ -63,16 +67,9 @@ class TrainThread:
 def trainer(job: JobSpec, recipe: Recipe, scratch: Path, state: Any, key: Any, restarts: bool = True) -> Any:
     """The TorchTrainer of a run. raykd writes its own checkpoints (runs/checkpoint.py); Ray gets a scratch folder.
 
-    state, key: as of `TrainThread`.
+    state, key: handles of the run's RunState and of the holder of W&B's key.
     restarts: True: as many as the run's LossPolicy allows, instead of Ray's own count; False: none.
     """
-    import ray.train
-    from ray.train.torch import TorchTrainer
-
-    from raykd.launch.cluster import preemption
-    from raykd.launch.run_state.state import LossReporter
-    from raykd.launch.worker.worker import in_ray_worker
-
     train = cast(Any, ray.train)  # its type hints are those of Train V1
     return TorchTrainer(
         in_ray_worker,

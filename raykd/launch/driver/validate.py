@@ -2,11 +2,14 @@
 
 from pathlib import PurePosixPath
 
+import torch
+
 from raykd import UserError
 from raykd.data.config import Mixing
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import ONE_IMAGE, ONE_VALUE
 from raykd.method import MethodConfig
+from raykd.models import create
 from raykd.recipe import SGD, Initialise, Recipe
 from raykd.recipe.validate import validate
 
@@ -17,7 +20,6 @@ def check(recipe: Recipe) -> None:
     """Raise UserError for values, or combinations of values, that no run can have."""
     validate(recipe)
     _workers(recipe)
-    _parts(recipe)
     _method(recipe)
     _teacher_precision(recipe)
     _placement(recipe)
@@ -31,6 +33,7 @@ def check(recipe: Recipe) -> None:
         raise UserError(
             "optimizer.momentum: Nesterov requires momentum above 0; increase it, or set --optimizer.no-nesterov"
         )
+    _parts(recipe)
 
 
 def _workers(recipe: Recipe) -> None:
@@ -64,10 +67,6 @@ def _parts(recipe: Recipe) -> None:
     _, most = connection.workers_of(recipe)
     if recipe.batch_size >= 2 * max(1, most) * recipe.accumulate or recipe.sync_batchnorm:
         return
-    import torch
-
-    from raykd.models import create
-
     student, size = recipe.student, recipe.data.image_size
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

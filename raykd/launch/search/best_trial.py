@@ -3,9 +3,17 @@
 from contextlib import closing
 from dataclasses import replace
 
+import ray
+import torch
+
 from raykd import UserError
+from raykd.contract import Placement
+from raykd.launch.job_spec import unpack
 from raykd.launch.search.summary import Best, Summary
+from raykd.launch.trials.tuner import of_task
 from raykd.recipe import Recipe
+from raykd.runs.directory import trained_teachers
+from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
 
 
@@ -29,23 +37,13 @@ def docstring(summary: Summary, best: Best) -> str:
 
 def test(run: str, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
     """The deployed network's metrics on the test split, computed where a worker would run."""
-    import ray
-
-    from raykd.launch.trials.tuner import of_task
-
     task = ray.remote(**of_task(base))(test_figures)
     return ray.get(task.remote(run, sources, base.gpus_per_worker > 0))
 
 
 def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, float]:
     """top1, top5, loss, ece and custom metrics of a run's deployed network on the test split."""
-    import torch
-
-    from raykd.contract import Placement
-    from raykd.launch.job_spec import unpack
     from raykd.runs.checkpoints.checkpoint import newest
-    from raykd.runs.directory import trained_teachers
-    from raykd.runs.recipe import recipe_of
     from raykd.training.evaluation.evaluate import evaluate
     from raykd.training.process import use_cpus
     from raykd.training.setup import Experiment

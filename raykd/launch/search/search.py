@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+import ray
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from rich.text import Text
@@ -26,6 +27,7 @@ from raykd.launch.search.trial import SearchPlan, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.search.validate import base_of, check, search_of, swaps, teachers_of, total
 from raykd.launch.teachers import train as ensemble
+from raykd.launch.trials.tuner import Trials, at_once, run
 from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import override
@@ -105,8 +107,6 @@ def _open(table: TrialTable, loaded: Loaded, base: Recipe, name: str) -> Summary
 
 
 def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTable) -> SearchPlan:
-    import ray
-
     return SearchPlan(
         base=to_dict(base),
         sources=loaded.sources,
@@ -124,8 +124,6 @@ def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTab
 
 def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) -> None:
     """Run the remaining trials."""
-    from raykd.launch.trials.tuner import at_once
-
     search, together = table.search, at_once(base)
     limit = min(together, search.max_concurrent or together)
     count = total(search, table.space)
@@ -146,7 +144,6 @@ def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) ->
 def _tune(table: TrialTable, base: Recipe, plan: SearchPlan, suggest: Suggest, display: Display) -> None:
     from raykd.launch.search.progress import SearchProgress
     from raykd.launch.trials.progress import error_of
-    from raykd.launch.trials.tuner import Trials, run
 
     search = table.search
     domains: dict[str, Any] = {}

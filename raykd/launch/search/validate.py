@@ -5,6 +5,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
+
 from raykd import UserError
 from raykd.launch.driver import run as job
 from raykd.launch.search import space
@@ -100,8 +102,6 @@ def mutated_by(search: Search) -> list[str]:
 
 def swaps(search: Search) -> bool:
     """Whether the scheduler pauses trials or continues one from another's checkpoint."""
-    from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
-
     return isinstance(search.scheduler, HyperBandScheduler | PopulationBasedTraining)
 
 

@@ -4,10 +4,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from rich.progress import track
 from rich.table import Table
 
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.launch.cluster.connection import workers_of
 from raykd.launch.study.plan import CellRun, finished, runs_of
 from raykd.launch.study.progress import duration
@@ -128,10 +130,7 @@ class Estimate:
 
 def _timed(recipe: Recipe) -> float | str:
     """Estimated seconds of a run from a short measurement in this process; a text if that is impossible here."""
-    import torch
-
     from raykd.bench.step import run_seconds
-    from raykd.contract import Placement
 
     if recipe.gpus_per_worker and not torch.cuda.is_available():
         return "they need a GPU, and this machine has none"

@@ -4,13 +4,18 @@ import json
 from contextlib import closing
 from typing import Any
 
+import ray
+
 from raykd import UserError
 from raykd.launch.cluster import connection
+from raykd.launch.job_spec import unpack
+from raykd.launch.trials.tuner import of_task, with_fixed_workers
 from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
-from raykd.recipe.serial import to_dict
+from raykd.recipe.serial import from_dict, to_dict
 from raykd.storage.folder import Folder
+from raykd.training.update.nonfinite import NotFiniteError
 
 
 def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[str, Any]:
@@ -18,13 +23,9 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
 
     Measured where a worker would run; with `workers=0` in this process. places: the members' run directories.
     """
-    from raykd.launch.trials.tuner import of_task, with_fixed_workers
-
     if recipe.workers == 0:
         figures = measure(to_dict(recipe), places, {})
     else:
-        import ray
-
         fixed = with_fixed_workers(recipe)
         with connection.connected():
             task = ray.remote(**of_task(fixed))(measure)
@@ -38,12 +39,9 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
 
 def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:
     """The metrics of `report` as plain numbers; `places` are the teachers' run directories."""
-    from raykd.launch.job_spec import unpack
-    from raykd.recipe.serial import from_dict
     from raykd.training.evaluation.ensemble import evaluate_members
     from raykd.training.process import use_cpus
     from raykd.training.setup import Experiment, single
-    from raykd.training.update.nonfinite import NotFiniteError
 
     unpack(sources)
     opened = from_dict(recipe)

@@ -8,20 +8,23 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import ray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from raykd import UserError
+from raykd.data.staging import publish
 from raykd.launch.cluster import connection
 from raykd.launch.driver import run as job
 from raykd.launch.driver.display import Display
+from raykd.launch.job_spec import unpack
 from raykd.launch.teachers import train as ensemble
+from raykd.launch.trials.tuner import of_task
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
-from raykd.recipe.serial import to_dict
-from raykd.teachers.frozen_teacher import Cache
+from raykd.recipe.serial import from_dict, to_dict
+from raykd.teachers.frozen_teacher import Cache, FrozenTeacher
 
 if TYPE_CHECKING:
-    from raykd.teachers.frozen_teacher import FrozenTeacher
     from raykd.training.setup import Experiment
 
 
@@ -65,8 +68,6 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
     source = Source(to_dict(one), trained, loaded.sources)
     if one.workers == 0:
         return _fill(source, display, lambda call, arguments: (call(*each) for each in arguments))
-    from raykd.data.staging import publish
-
     publish(recipe.data, display.note)
     with connection.connected():
         connection.check_capacity(one)
@@ -96,9 +97,6 @@ def _fill(source: Source, display: Display, run: Callable[[Callable, Sequence[tu
 
 def _tasks(recipe: Recipe) -> Callable[[Callable, Sequence[tuple]], Iterator[Any]]:
     """Calls as Ray tasks with a worker's resources, as many at once as fit; results in order of completion."""
-    import ray
-
-    from raykd.launch.trials.tuner import of_task
 
     def run(call: Callable, arguments: Sequence[tuple]) -> Iterator[Any]:
         task = ray.remote(**of_task(recipe))(call)
@@ -140,12 +138,12 @@ def fill(source: Source, start: int, stop: int) -> Filled:
     return Filled(stop - start, images, socket.gethostname(), notices)
 
 
-def _cache(teacher: "FrozenTeacher") -> "Cache":
+def _cache(teacher: FrozenTeacher) -> Cache:
     assert teacher.cache is not None  # `_opened` attaches a cache to every teacher
     return teacher.cache
 
 
-def _missing(data: Any, teachers: Sequence["FrozenTeacher"], start: int, stop: int) -> list[tuple[int, int]]:
+def _missing(data: Any, teachers: Sequence[FrozenTeacher], start: int, stop: int) -> list[tuple[int, int]]:
     """Ranges of steps with an image for which a teacher's output is missing."""
     at = data.addresses(start, stop)
     steps = [step for step in range(start, stop) if not all(_cache(t).holds(at[step - start]) for t in teachers)]
@@ -161,8 +159,6 @@ def _opened(
 
     say: called with the size of the caches. warn: called for damaged files.
     """
-    from raykd.launch.job_spec import unpack
-    from raykd.recipe.serial import from_dict
     from raykd.teachers.cache.attach import attach_cache
     from raykd.teachers.cache.write_behind import WriteBehind
     from raykd.training.process import use_cpus

@@ -10,7 +10,10 @@ from raykd.launch.cluster.failure import RunFailed
 from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.launch.trials.queue import Job
+from raykd.launch.teachers.progress import TeacherProgress
+from raykd.launch.trials.queue import Job, Queue
+from raykd.launch.trials.side_by_side import run_jobs
+from raykd.launch.trials.tuner import at_once, with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.storage import lease
@@ -65,18 +68,11 @@ def can_be_a_trial(recipe: Recipe) -> bool:
 
 def capacity(teachers: list[Recipe], at_most: int) -> int:
     """How many of the teachers fit at once, counting each as the largest; at_most 0: no limit."""
-    from raykd.launch.trials.tuner import at_once, with_fixed_workers
-
     fitting = min(at_once(with_fixed_workers(teacher)) for teacher in teachers)
     return min(fitting, at_most or fitting, len(teachers))
 
 
 def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int, display: Display) -> None:
-    from raykd.launch.teachers.progress import TeacherProgress
-    from raykd.launch.trials.queue import Queue
-    from raykd.launch.trials.side_by_side import run_jobs
-    from raykd.launch.trials.tuner import at_once, with_fixed_workers
-
     queue = Queue(
         {job.name: replace(job, recipe=with_fixed_workers(job.recipe)) for job in jobs}, at_once, most=concurrent
     )

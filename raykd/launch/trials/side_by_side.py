@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray import tune
 from ray.tune.search import Searcher
 
 from raykd.data.staging import publish
@@ -74,8 +76,6 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
     A teacher that another driver is training is waited for, and trained here if that driver ends without it.
     scratch: for Tune's own files, on storage that all nodes see. Raises Interrupted after SIGINT or SIGTERM.
     """
-    import ray
-
     jobs = list(queue.jobs.values())
     kinds = {kind(job.recipe): job.recipe for job in reversed(jobs)}
     for recipe in kinds.values():
@@ -125,8 +125,6 @@ def _plan(loaded: Loaded, jobs: list[Job], storage: str) -> Plan:
 
 def one_job(plan: Plan, name: str) -> None:
     """Run one job in a trial's process. A permanent failure is recorded with its reason in the run directory."""
-    from ray import tune
-
     unpack(plan.sources)
     job = replace(plan.jobs[name], sources=plan.sources)
     run, recipe = Folder(job.run), from_dict(job.recipe)

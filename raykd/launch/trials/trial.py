@@ -8,13 +8,17 @@ from dataclasses import replace
 from typing import Any, cast
 
 import ray
+import torch
+from ray.tune.integration.ray_train import TuneReportCallback
 
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.failure import cause_of
+from raykd.launch.driver.torch_trainer import trainer
 from raykd.launch.job_spec import JobSpec, unpack
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import SilentClient
 from raykd.launch.run_state.state import RunState
+from raykd.launch.worker.start import work
 from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.serial import from_dict
@@ -40,9 +44,6 @@ def train(job: JobSpec, key: Any, report: Callable[[dict[str, Any]], None]) -> N
 
 
 def _here(job: JobSpec, recipe: Recipe, key: Any, report: Callable[[dict[str, Any]], None]) -> None:
-    import torch
-
-    from raykd.launch.worker.worker import work
     from raykd.training.process import hide_gpus
 
     wandb_key.take(key)
@@ -54,8 +55,6 @@ def _here(job: JobSpec, recipe: Recipe, key: Any, report: Callable[[dict[str, An
 
 def _by_workers(job: JobSpec, recipe: Recipe, key: Any) -> None:
     """The inner run has no restarts of its own: `lost` alone decides whether a failure is retried."""
-    from raykd.launch.driver.torch_trainer import trainer
-
     state = cast(Any, RunState).options(scheduling_strategy=connection.on_this_node()).remote()
     with temporary_folder() as folder:
         inner = trainer(job, recipe, folder, state, key, restarts=False)
@@ -65,8 +64,6 @@ def _by_workers(job: JobSpec, recipe: Recipe, key: Any) -> None:
 
 def _all_but_last(recipe: Recipe) -> Any:
     """Ray's callback that passes every report but the last to Tune: see `report_last`."""
-    from ray.tune.integration.ray_train import TuneReportCallback
-
     every, epochs = recipe.evaluate_every, recipe.epochs
 
     class AllButLast(TuneReportCallback):

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ray.tune import PlacementGroupFactory
+
 from raykd.launch.cluster import connection, placement_groups
 from raykd.launch.cluster.autoscaler import Limits
 from raykd.launch.cluster.signals import Interrupted
@@ -36,9 +38,7 @@ def with_fixed_workers(recipe: Recipe) -> Recipe:
 
 def at_once(recipe: Recipe) -> int:
     """How many runs of a recipe with fixed workers fit on the cluster after scaling up; at least 1."""
-    limits, alive = Limits.read(), connection.nodes()
-    possible = limits.most(alive, lambda node: connection.fit(node, recipe)) if limits.known else alive
-    return max(1, sum(connection.fit(node, recipe) for node in possible) // connection.workers_of(recipe)[0])
+    return max(1, connection.capacity(recipe, Limits.read()) // connection.workers_of(recipe)[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +111,6 @@ def resources(recipe: Recipe) -> Any:
     A trial of several workers holds next to nothing: its workers have a placement group of their own, and the limit on
     concurrent trials ensures that they fit.
     """
-    from ray.tune import PlacementGroupFactory
-
     if connection.workers_of(recipe)[0] > 1:
         return PlacementGroupFactory([{"memory": 1}])
     labels = connection.labels_of(recipe)

@@ -2,19 +2,16 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import torch
 
 from raykd.contract import Distiller, global_sum
+from raykd.data.loader import TrainLoader
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
-from raykd.teachers.frozen_teacher import Launch, TeacherPrecision
+from raykd.teachers.frozen_teacher import FrozenTeacher, Launch, TeacherPrecision
 from raykd.training.choose_precision import choose, describe, measure
-
-if TYPE_CHECKING:
-    from raykd.data.loader import TrainLoader
-    from raykd.teachers.frozen_teacher import FrozenTeacher
 
 FILE = "teachers-form.json"
 BATCHES = 2
@@ -25,8 +22,8 @@ def choose_precision(
     run: Folder,
     recipe: Recipe,
     distiller: Distiller,
-    teachers: Sequence["FrozenTeacher"],
-    data: "TrainLoader",
+    teachers: Sequence[FrozenTeacher],
+    data: TrainLoader,
     device: torch.device,
     rank: int,
     say: Callable[[str], None],

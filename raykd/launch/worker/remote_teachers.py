@@ -14,15 +14,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import ray
+import torch
+import torch.distributed as dist
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from raykd.contract import Output, Placement
 from raykd.launch.cluster import actor_capacity
 from raykd.launch.cluster.failure import TeachersLost
 from raykd.launch.job_spec import JobSpec
 from raykd.recipe import Recipe
 
 if TYPE_CHECKING:
-    from raykd.contract import Output
     from raykd.training.teacher_replica import TeacherReplica
 
 LOSSES = 5  # consecutive losses of actors, without a finished step, before the run fails
@@ -55,9 +57,6 @@ class TeacherActor:
 
 
 def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]) -> "TeacherReplica":
-    import torch
-
-    from raykd.contract import Placement
     from raykd.training.process import hide_gpus, use_cpus
     from raykd.training.teacher_replica import TeacherReplica
 
@@ -103,8 +102,6 @@ class RemoteTeachers:
 
         After that, a worker whose actor is replaced makes the others wait in a collective, which has a time limit.
         """
-        import torch.distributed as dist
-
         workers: Any = dist.new_group(backend="gloo", timeout=timedelta(days=7)) if dist.is_initialized() else None
         for place in range(len(self._actors)):
             self._get(place, functools.partial(self._ready, place))
@@ -115,7 +112,7 @@ class RemoteTeachers:
     def _ready(self, place: int) -> Any:
         return self._actors[place].prepared
 
-    def __call__(self, step: int) -> "list[list[Output]]":
+    def __call__(self, step: int) -> list[list[Output]]:
         """Outputs for each part of the step's batch, on the CPU; the actors continue with the next steps."""
         from raykd.training.teacher_replica import unpack
 

@@ -2,31 +2,29 @@
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raykd import UserError
+from raykd.contract import Placement
+from raykd.data.config import Prepared
+from raykd.launch.run_state.client import Client
 from raykd.runs.attempts import claim, expect_there
 from raykd.runs.checkpoints.resume import resume
 from raykd.runs.checkpoints.stamps import Stamp
 from raykd.runs.data import expect_data
 from raykd.storage.folder import Folder
 from raykd.storage.retry import patiently
-
-if TYPE_CHECKING:
-    from raykd.contract import Placement
-    from raykd.data.config import Prepared
-    from raykd.launch.run_state.client import Client
-    from raykd.training.state import State
+from raykd.training.state import State
 
 
 class RunFiles:
     """The files of a run that a worker reads and writes before the first step; failing storage is waited for."""
 
-    def __init__(self, folder: Folder, placement: "Placement", say: Callable[[str], None]):
+    def __init__(self, folder: Folder, placement: Placement, say: Callable[[str], None]):
         """say: shows the user a line."""
         self.folder, self._placement, self._say = folder, placement, say
 
-    def expect_visible(self, client: "Client") -> None:
+    def expect_visible(self, client: Client) -> None:
         """Raise UserError if this node can't see the run's directory, which the driver has written.
 
         A worker that replaces an earlier one waits for it instead: the storage was available before and may come back.
@@ -39,7 +37,7 @@ class RunFiles:
                 "with several nodes give a --storage that all share, such as NFS, s3:// or gs://"
             )
 
-    def claim(self, prepared: "Prepared") -> str:
+    def claim(self, prepared: Prepared) -> str:
         """Record that the workers start; returns the attempt's token. Raises UserError if the data have changed."""
 
         def opened() -> str:
@@ -49,7 +47,7 @@ class RunFiles:
 
         return patiently(opened, "opening the run", self._say)
 
-    def restore(self, state: "State") -> Stamp | None:
+    def restore(self, state: State) -> Stamp | None:
         """Restore the newest readable checkpoint, the same one on all workers; None if there is none."""
 
         def read() -> Any:

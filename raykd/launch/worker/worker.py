@@ -1,81 +1,41 @@
-"""A worker process (with `workers=0`, the driver itself): one run from its recipe to its result."""
+"""One worker of a run, from its recipe to its result."""
 
-import threading
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from raykd.contract import Distiller, Placement
 from raykd.launch.cluster.signals import StopRequested
 from raykd.launch.job_spec import JobSpec
-
-if TYPE_CHECKING:
-    from raykd.contract import Distiller, Placement
-    from raykd.launch.run_state.client import Client
-    from raykd.launch.worker.recorder import Recorder
-    from raykd.recipe import Recipe
-    from raykd.runs.checkpoints.stamps import Stamp
-
-Report = Callable[[dict[str, Any]], None]
-"""Called with the metrics of every evaluation, on every rank."""
-
-
-def in_ray_worker(given: dict[str, Any]) -> None:
-    """The train function of TorchTrainer: `work` with this worker's rank.
-
-    given: "job", its JobSpec; "state" and "key", handles of the run's RunState and of the holder of W&B's key.
-    """
-    import ray.train
-    import ray.train.torch
-
-    from raykd.launch.jobs import wandb_key
-    from raykd.launch.run_state.client import StateClient
-    from raykd.training.process import hide_gpus
-
-    context, device = ray.train.get_context(), ray.train.torch.get_device()
-    if device.type == "cpu":
-        hide_gpus()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    client = StateClient(given["state"], rank)
-    if rank == 0:
-        wandb_key.take(given["key"])
-    try:
-        work(given["job"], rank, world, device, ray.train.report, client)
-    except StopRequested:
-        # Raised on rank 0 only, while the others wait in a collective. An error here would make Ray restart the
-        # group, so rank 0 waits for the driver, which now ends the whole group.
-        threading.Event().wait(120)
-
-
-def work(job: JobSpec, rank: int, world: int, device: Any, report: Report, client: "Client") -> None:
-    """Train the job's recipe from its newest checkpoint to its end."""
-    from raykd.contract import Placement
-    from raykd.launch.cluster.failure import fatal
-    from raykd.training.process import use_cpus
-
-    with job.opened() as recipe, closing(client):
-        use_cpus(recipe.cpus_per_worker)
-        placement = Placement(device, max(1, recipe.cpus_per_worker), rank, world, recipe.gpus_per_worker)
-        try:
-            with closing(Worker(job, recipe, placement, report, client)) as worker:
-                worker.run()
-        except Exception as error:
-            failure = fatal(error, recipe, rank, world)
-            if failure is not None:
-                client.fail(failure)
-            raise
+from raykd.launch.run_state.client import Client
+from raykd.launch.worker.precision_choice import choose_precision
+from raykd.launch.worker.recorder import Attempt, Recorder
+from raykd.launch.worker.remote_teachers import RemoteTeachers
+from raykd.launch.worker.result import Setting, TeacherRecord
+from raykd.launch.worker.run_files import RunFiles
+from raykd.recipe import Recipe
+from raykd.recipe.length import initial_steps
+from raykd.runs.checkpoints.stamps import Stamp
+from raykd.storage.folder import Folder
+from raykd.teachers.cache.attach import attach_cache
+from raykd.teachers.cache.write_behind import WriteBehind
+from raykd.training.evaluation.evaluate import evaluate
+from raykd.training.evaluation.measure_teachers import measure_teachers
+from raykd.training.loop import Epoch, fit
+from raykd.training.setup import Experiment
 
 
 class Worker:
     """One worker's share of a run; rank 0 also writes all of the run's files."""
 
-    def __init__(self, job: JobSpec, recipe: "Recipe", placement: "Placement", report: Report, client: "Client"):
-        from raykd.launch.worker.run_files import RunFiles
-        from raykd.storage.folder import Folder
-        from raykd.teachers.cache.attach import attach_cache
-        from raykd.teachers.cache.write_behind import WriteBehind
-        from raykd.training.setup import Experiment
-
+    def __init__(
+        self,
+        job: JobSpec,
+        recipe: Recipe,
+        placement: Placement,
+        report: Callable[[dict[str, Any]], None],
+        client: Client,
+    ):
         self.job, self.recipe, self.placement, self.report, self.client = job, recipe, placement, report, client
         self.notices: list[str] = []
         self.remote: Any = None
@@ -119,8 +79,6 @@ class Worker:
 
     def run(self) -> None:
         """Train to the end; rank 0 records the events."""
-        from raykd.training.evaluation.measure_teachers import measure_teachers
-
         first = self.placement.rank == 0
         attempt = self.files.claim(self.experiment.prepared) if first else ""
         stamp = self.files.restore(self.state)
@@ -142,10 +100,8 @@ class Worker:
                 recorder.fail()
             raise
 
-    def evaluate(self, distiller: "Distiller") -> dict[str, Any]:
+    def evaluate(self, distiller: Distiller) -> dict[str, Any]:
         """Metrics of all networks over all workers, in the format of a line of metrics.jsonl."""
-        from raykd.training.evaluation.evaluate import evaluate
-
         distiller.eval()
         self.client.tell(phase="evaluating")
         batches, context = self.experiment.test_data.batches(), self.experiment.autocast
@@ -156,10 +112,7 @@ class Worker:
         self.evaluation = figures
         return {"evaluation": {name: network.line() for name, network in figures.items()}, "measures": measures}
 
-    def _train(self, recorder: "Recorder | None") -> None:
-        from raykd.recipe.length import initial_steps
-        from raykd.training.loop import Epoch, fit
-
+    def _train(self, recorder: Recorder | None) -> None:
         due = recorder.save_due if recorder is not None else lambda step: False
         data = self.data
         for event in fit(self.recipe, self.state, self.teachers, data, self.evaluate, self.placement, due, self.remote):
@@ -184,7 +137,6 @@ class Worker:
         """Set the teachers' precision to the best one on this device, if the recipe leaves the choice open."""
         if self.recipe.teachers.form != "auto" or not self.teachers:
             return
-        from raykd.launch.worker.precision_choice import choose_precision
 
         self.client.tell(phase="measuring teacher precisions")
         at = self.placement
@@ -202,8 +154,6 @@ class Worker:
 
     def _start_remote_teachers(self) -> None:
         """Start this worker's actors, which begin loading at once."""
-        from raykd.launch.worker.remote_teachers import RemoteTeachers
-
         features, at = self.experiment.distiller.teacher_features, self.placement
         self.remote = RemoteTeachers(
             self.job, self.recipe, at.rank, at.world, features, self.experiment.steps, self.client.note
@@ -225,10 +175,7 @@ class Worker:
         self.remote.gather()
         self.client.tell(phase="training")
 
-    def _recorder(self, attempt: str, stamp: "Stamp | None") -> "Recorder":
-        from raykd.launch.worker.recorder import Attempt, Recorder
-        from raykd.launch.worker.result import Setting, TeacherRecord
-
+    def _recorder(self, attempt: str, stamp: Stamp | None) -> Recorder:
         figures, at = self.measured.figures, self.placement
         measured = [teacher for teacher in self.teachers if teacher.name in figures]
         teachers = [TeacherRecord(t.name, t.path, t.parameters, str(t.precision), figures[t.name]) for t in measured]
