@@ -87,7 +87,7 @@ COMMAND_LINE = [
 
 
 @pytest.mark.parametrize("command", BY_RECIPE)
-def test_help_without_a_recipe_shows_how_to_get_the_options(capsys, command):
+def test_help_without_a_recipe_explains_how_to_get_the_options(capsys, command):
     """These commands have the fields of their recipe as options."""
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -95,7 +95,7 @@ def test_help_without_a_recipe_shows_how_to_get_the_options(capsys, command):
 
 
 @pytest.mark.parametrize(("line", "says"), COMMAND_LINE, ids=[line for line, _ in COMMAND_LINE])
-def test_command_lines(capsys, tmp_path, line, says):
+def test_invalid_command_lines_are_rejected(capsys, tmp_path, line, says):
     refused(capsys, tmp_path, line.format(tmp=tmp_path).split(), says)
 
 
@@ -172,7 +172,7 @@ OVERRIDES = [
 
 
 @pytest.mark.parametrize(("line", "says"), OVERRIDES, ids=[line for line, _ in OVERRIDES])
-def test_overrides(capsys, tmp_path, line, says):
+def test_invalid_overrides_are_rejected(capsys, tmp_path, line, says):
     import shlex
 
     more = [word for word in QUICK if word not in line or word.isdigit()]
@@ -210,14 +210,14 @@ RECIPES = [
 
 
 @pytest.mark.parametrize(("text", "says"), RECIPES, ids=range(len(RECIPES)))
-def test_recipes(capsys, tmp_path, text, says):
+def test_invalid_recipes_are_rejected(capsys, tmp_path, text, says):
     path = tmp_path / f"bad_{tmp_path.name.strip('-')}.py"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     sys.dont_write_bytecode = True
     refused(capsys, tmp_path, ["train", path, *QUICK, "--storage", tmp_path / "runs"], says)
 
 
-def test_a_recipes_file_name(capsys, tmp_path):
+def test_invalid_recipe_file_names_are_rejected(capsys, tmp_path):
     (tmp_path / "two-words.py").write_text(START + "recipe = base\n")
     refused(capsys, tmp_path, ["train", tmp_path / "two-words.py"], "file name")
 
@@ -257,7 +257,7 @@ def change(path: Path, how) -> None:
 
 
 @pytest.mark.parametrize("case", DATA)
-def test_data(capsys, tmp_path, case):
+def test_invalid_data_is_rejected(capsys, tmp_path, case):
     damage, says = DATA[case]
     source = prepare(digits.data).train.parent
     folder = shutil.copytree(source, tmp_path / "data" / source.name)
@@ -292,7 +292,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_weights(capsys, tmp_path, name):
+def test_invalid_weights_are_rejected(capsys, tmp_path, name):
     make, says = WEIGHTS[name]
     make(tmp_path / name)
     arguments = ["train", SUPERVISED, *QUICK, "--storage", tmp_path / "runs", "--student.weights", tmp_path / name]
@@ -369,7 +369,7 @@ def unfinished(run: Path, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("case", RUNS)
-def test_run_directories(capsys, tmp_path, finished, case):
+def test_invalid_run_directories_are_rejected(capsys, tmp_path, finished, case):
     damage, arguments, says = RUNS[case]
     run = shutil.copytree(finished, tmp_path / "run")
     damage(run)
@@ -377,7 +377,7 @@ def test_run_directories(capsys, tmp_path, finished, case):
 
 
 @pytest.mark.parametrize("case", ["no student", "student cut", "student's classes"])
-def test_teachers(capsys, tmp_path, finished, case):
+def test_invalid_teachers_are_rejected(capsys, tmp_path, finished, case):
     run = shutil.copytree(finished, tmp_path / "teacher")
     RUNS[case][0](run)
     path = tmp_path / "taught.py"
@@ -388,26 +388,26 @@ def test_teachers(capsys, tmp_path, finished, case):
 USERS_OF_FFCV = ("raykd.data.ffcv.engine", "raykd.data.ffcv.page_cache", "raykd.data.ffcv.imports")
 
 
-def test_no_ffcv(capsys, tmp_path, monkeypatch):
+def test_missing_ffcv_is_reported(capsys, tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "ffcv" or name in USERS_OF_FFCV]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ffcv", None)
     refused(capsys, tmp_path, ["train", SUPERVISED, *QUICK, "--storage", tmp_path], ["FFCV", "loader"])
 
 
-def test_a_corrected_recipe_takes_the_name_of_a_refused_one(capsys, tmp_path):
+def test_a_corrected_recipe_can_use_the_name_of_a_rejected_one(capsys, tmp_path):
     start = ["train", SUPERVISED, *QUICK, "--storage", tmp_path, "--name", "x"]
     refused(capsys, tmp_path, [*start, "--student.name", "resnet9"], "unknown network")
     assert main([str(word) for word in start]) == 0
 
 
-def test_a_cluster_that_is_not_there(capsys, tmp_path, monkeypatch):
+def test_an_unreachable_cluster_is_rejected(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     start = ["train", SUPERVISED, *QUICK, "--storage", tmp_path]
     refused(capsys, tmp_path, [*start, "--workers", "1"], "127.0.0.1:1")
 
 
-def test_a_cluster_whose_head_has_died(capsys, tmp_path, monkeypatch):
+def test_a_cluster_whose_head_has_died_is_rejected(capsys, tmp_path, monkeypatch):
     """Ray's note of the head stays behind when that is killed."""
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
@@ -416,12 +416,12 @@ def test_a_cluster_whose_head_has_died(capsys, tmp_path, monkeypatch):
     refused(capsys, tmp_path, [*start, "--workers", "1"], r"127.0.0.1:1.*remove .*ray_current_cluster")
 
 
-def test_wandb_online_without_a_key(capsys, tmp_path, monkeypatch):
+def test_wandb_online_mode_without_a_key_is_rejected(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     start = ["train", SUPERVISED, "--workers", "0", "--epochs", "0.1", "--storage", tmp_path]
     refused(capsys, tmp_path, [*start, "--wandb.mode", "online"], "wandb.mode: online, but there is no key")
 
 
-def test_there_are_at_least_sixty():
+def test_there_are_at_least_sixty_cases():
     assert sum(map(len, (COMMAND_LINE, OVERRIDES, RECIPES, DATA, WEIGHTS, RUNS))) >= 60
     assert dataclasses.is_dataclass(digits)

@@ -18,7 +18,7 @@ def said(monkeypatch):
 
 
 @pytest.mark.parametrize("unusable", ["/nonexistent", "/proc/1/nothing"])
-def test_a_home_that_can_not_be_used_is_replaced_and_said(said, monkeypatch, unusable):
+def test_an_unusable_home_is_replaced_and_reported(said, monkeypatch, unusable):
     monkeypatch.setenv("HOME", unusable)
     home.provide(said.append)
     (line,) = said
@@ -27,13 +27,13 @@ def test_a_home_that_can_not_be_used_is_replaced_and_said(said, monkeypatch, unu
     assert os.stat(os.environ["HOME"]).st_mode & 0o077 == 0
 
 
-def test_a_home_that_can_be_used_stays(said, monkeypatch, tmp_path):
+def test_a_usable_home_is_kept(said, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     home.provide(said.append)
     assert os.environ["HOME"] == str(tmp_path) and said == []
 
 
-def test_a_long_temporary_folder_is_replaced_and_said(said, monkeypatch, tmp_path):
+def test_a_long_temporary_folder_is_replaced_and_reported(said, monkeypatch, tmp_path):
     long = tmp_path / ("long" * 20)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
@@ -41,7 +41,7 @@ def test_a_long_temporary_folder_is_replaced_and_said(said, monkeypatch, tmp_pat
     assert tempfile.gettempdir() == "/tmp" and len(said) == 1 and "too long" in said[0]
 
 
-def test_a_user_without_a_name_gets_one(said, monkeypatch):
+def test_a_user_without_a_name_gets_a_default(said, monkeypatch):
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     home.provide(said.append)

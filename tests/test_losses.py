@@ -4,7 +4,7 @@ import torch
 from raykd import losses
 
 
-def test_map_distance_is_the_mean_square_and_its_gradient_lies_as_the_maps_do():
+def test_map_distance_is_the_mean_square_and_its_gradient_keeps_the_memory_layout():
     draw = np.random.default_rng(0)
     a, b = draw.normal(size=(2, 3, 5, 4, 4))
     student = torch.tensor(a).to(memory_format=torch.channels_last).requires_grad_()

@@ -30,7 +30,7 @@ def storage(tmp_path_factory):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=str)
-def test_it_loads_checks_and_says_how_to_run_it(path):
+def test_a_shipped_recipe_is_valid_and_documented(path):
     loaded = load(path)
     check(loaded.recipe)
     plain = to_dict(loaded.recipe) | {"search": None}
@@ -57,7 +57,7 @@ def test_help_shows_every_field_with_its_docstring(path, capsys):
 
 
 @pytest.mark.parametrize("path", DIGITS, ids=lambda path: path.stem)
-def test_digits_recipes_run(path, storage, monkeypatch):
+def test_digits_recipes_train(path, storage, monkeypatch):
     """A tenth of an epoch of each, teachers too, without Ray; the run leaves its result and its student."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
     recipe = load(path).recipe
@@ -90,7 +90,7 @@ def frozen(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
 
 
 @pytest.mark.parametrize("path", CIFAR, ids=lambda path: path.stem)
-def test_cifar_recipes_take_a_step(path):
+def test_cifar_recipes_train_for_a_step(path):
     """The published experiment's own networks and method: one forward and backward pass with finite terms."""
     recipe = load(path).recipe
     teachers = frozen(recipe, 100)

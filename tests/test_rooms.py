@@ -59,7 +59,7 @@ def test_imports_go_one_way(path):
             assert ORDER.index(there) < ORDER.index(here), f"{here} imports {name}"
 
 
-def test_the_rooms_of_launch_import_one_way():
+def test_packages_of_launch_import_one_way():
     rooms = {name: name.split(".")[2] for name in arrows() if name.startswith("raykd.launch.") and name.count(".") > 2}
     assert {*rooms.values()} == {*IN_LAUNCH}
     for name, others in arrows().items():
@@ -67,7 +67,7 @@ def test_the_rooms_of_launch_import_one_way():
             assert IN_LAUNCH.index(rooms[other]) <= IN_LAUNCH.index(rooms[name]), f"{name} imports {other}"
 
 
-def test_rays_private_parts_are_used_in_one_place():
+def test_ray_internals_are_used_in_one_module_only():
     """`preemption` subclasses torch's backend, which would have every driver import torch."""
     allowed = {"ray_internals.py", "preemption.py"}
     private = [
@@ -78,7 +78,7 @@ def test_rays_private_parts_are_used_in_one_place():
     assert set(private) == allowed
 
 
-def test_no_room_is_missing():
+def test_every_package_is_listed():
     rooms = {room(path) for path in modules()} - {"__init__", "__main__"}
     assert rooms == {*ORDER}
 
@@ -99,7 +99,7 @@ def arrows() -> dict[str, set[str]]:
     return found
 
 
-def test_no_modules_import_each_other_in_a_circle():
+def test_modules_have_no_import_cycles():
     left = arrows()
     while leaves := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in leaves}

@@ -17,7 +17,7 @@ STUDIES = sorted(path.stem for path in (shipped.folder() / "studies").glob("*.py
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_it_loads_checks_and_says_how_to_run_it(name):
+def test_a_shipped_study_is_valid_and_documented(name):
     chosen = choose([f"studies/{name}"])
     assert f"raykd study studies/{name}" in chosen.loaded.docstring
     files = chosen.loaded.study.published
@@ -25,7 +25,7 @@ def test_it_loads_checks_and_says_how_to_run_it(name):
     assert len({cell.path for cell in chosen.cells}) == len(chosen.cells)
 
 
-def test_crds_figures_stand_beside_their_cells():
+def test_crds_published_figures_belong_to_their_cells():
     """Numbers of the paper's tables: 7 + 6 pairs, 12 methods in each and FSP in six, and the students alone."""
     found = [quoted for quoted in choose(["studies/crd"]).published if quoted.source.startswith("CRD")]
     values = {(each.row, each.column): each.value for each in found}
@@ -40,7 +40,7 @@ CRD = load_study("studies/crd")
 
 
 @pytest.mark.parametrize("column", ["resnet56 → resnet20", "wrn_40_2 → ShuffleNetV1"])
-def test_every_method_of_crds_benchmark_can_be_built(column):
+def test_crds_benchmark_methods_can_be_built(column):
     """On one pair of alike and one of different networks; the teacher untrained."""
     mine = [cell for cell in cells(CRD.study) if cell.column.name == column]
     name = mine[1].recipe.teachers.sources[0].recipe.student.name

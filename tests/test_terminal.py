@@ -26,19 +26,19 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_output_that_can_not_be_written_ends_nothing(end):
+def test_failing_output_does_not_end_the_run(end):
     done = subprocess.run(["bash", "-c", ENDS[end]], cwd=ROOT, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_file_opened_later_is_not_printed_into(tmp_path):
+def test_output_never_goes_into_a_later_opened_file(tmp_path):
     """With standard output closed, the next file would get its number."""
     code = "import os; from raykd.output import open_streams; open_streams(); f = open('file', 'w'); os.write(1, b'x')"
     subprocess.run(["bash", "-c", f'"$0" -c "{code}" >&- 2>&-', sys.executable], cwd=tmp_path, check=True)
     assert (tmp_path / "file").read_text() == ""
 
 
-def test_output_comes_back_with_the_room_for_it():
+def test_output_resumes_when_there_is_space():
     """What a full disk took is lost; what is printed afterwards is not."""
     reader, writer = os.pipe()
     raw = Lossy(os.open("/dev/full", os.O_WRONLY), "w")
@@ -54,7 +54,7 @@ def shown(capsys, *parts, **options) -> str:
     return capsys.readouterr().out
 
 
-def test_text_is_printed_as_it_is(capsys):
+def test_text_is_printed_unchanged(capsys):
     text = "[bold]a[/x] :smile: [/] " + "a long path/" * 30
     assert shown(capsys, text) == text + "\n"
     table = Table("[/x]", box=None, pad_edge=False, show_header=False)
@@ -63,7 +63,7 @@ def test_text_is_printed_as_it_is(capsys):
 
 
 @pytest.mark.parametrize("steering", ["\x1b[2J", "\x1b]0;title\x07", "\r", "\b", "\x9b31m", "\u202e"])
-def test_no_text_steers_the_terminal(capsys, steering):
+def test_control_characters_are_escaped(capsys, steering):
     out = shown(capsys, f"a{steering}b\tc\n")
     assert steering[0] not in out and out.startswith("a") and "b" in out
     table = Table("title", box=None)

@@ -30,7 +30,7 @@ def installed(tmp_path_factory):
     return run
 
 
-def test_it_is_the_wheels_package_that_runs(installed):
+def test_the_installed_package_is_the_wheels(installed):
     assert Path(installed("-c", "import raykd; print(raykd.__file__)").strip()).is_relative_to(installed.site)
     assert not (installed.site / "recipes").exists() and not (installed.site / "tests").exists()
 
@@ -50,7 +50,7 @@ def test_a_shipped_recipe_trains_its_teacher_and_itself_from_an_empty_folder(ins
     assert (run / "source/recipes/digits/kd.py").read_text() == (ROOT / "recipes/digits/kd.py").read_text()
 
 
-def test_a_recipe_of_ones_own_derives_from_a_shipped_one(installed):
+def test_a_users_recipe_can_derive_from_a_shipped_one(installed):
     (installed.empty / "mine.py").write_text(
         "from dataclasses import replace\n"
         "from raykd.recipes.digits.kd import recipe as kd\n"

@@ -12,20 +12,20 @@ from raykd.data.sources import ALL
 PACKAGE = Path(raykd.__file__).parent
 
 
-def test_importing_raykd_imports_next_to_nothing():
+def test_importing_raykd_is_lazy():
     code = "import sys; before = set(sys.modules); import raykd; print(*sorted(set(sys.modules) - before))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in said if name.split(".")[0] not in sys.stdlib_module_names] == ["raykd"]
 
 
-def test_the_help_imports_no_library():
+def test_help_imports_no_heavy_library():
     code = "import sys; from raykd.__main__ import main; main(['--help']); print(*sorted(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = {name.split(".")[0] for name in said.splitlines()[-1].split()}
     assert not loaded & {"torch", "numpy", "ray", "rich", "tyro", "pydantic", "pyarrow"}
 
 
-def test_every_name_is_there_and_none_is_hidden_by_a_module_of_its_name():
+def test_every_public_name_exists_and_is_not_shadowed_by_a_module():
     for name, module in raykd.HOMES.items():
         found = getattr(raykd, name)
         assert not isinstance(found, type(sys)), f"{module} hides raykd.{name}"
@@ -33,13 +33,13 @@ def test_every_name_is_there_and_none_is_hidden_by_a_module_of_its_name():
     assert set(raykd.HOMES) < set(dir(raykd))
 
 
-def test_every_method_and_every_source_is_offered():
+def test_every_method_and_source_is_a_public_name():
     methods = {each.cls for each in entries()}
     assert {getattr(raykd, each.__name__) for each in methods} == methods
     assert {getattr(raykd, source.__name__) for source in ALL} == set(ALL)
 
 
-def test_type_checkers_are_told_the_same_names():
+def test_type_checkers_see_the_same_names():
     tree = ast.parse((PACKAGE / "__init__.pyi").read_text())
     told = {alias.asname: node.module for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert told == raykd.HOMES

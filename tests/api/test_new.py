@@ -59,7 +59,7 @@ def test_every_methods_recipe_loads_and_can_be_run(method, photos, home):
         assert (source.recipe.student.name, source.recipe.data.source) == (teacher, recipe.data.source)
 
 
-def test_it_runs_as_it_is_from_the_command_line(photos, home, capsys):
+def test_a_new_recipe_trains_unchanged(photos, home, capsys):
     words = ["new", "mine.py", "--data", str(photos), "--teacher", "resnet20", "--student", "resnet8"]
     assert main(words) == 0
     said = capsys.readouterr().out
@@ -78,7 +78,7 @@ def test_it_runs_as_it_is_from_the_command_line(photos, home, capsys):
     assert isinstance(source, Run) and source.path == str(home / "runs/mine")
 
 
-def test_a_folders_name_runs_nothing_and_breaks_nothing(photos, home):
+def test_folder_names_are_quoted_safely(photos, home):
     """It stands in the recipe as text: with quotes, backslashes, line breaks, and bytes that are not UTF-8."""
     odd = home / 'a"""\nraise SystemExit(3)\n"""\\N#\udcff é'
     odd.symlink_to(photos)
@@ -103,7 +103,7 @@ def test_a_folders_name_runs_nothing_and_breaks_nothing(photos, home):
         ("mine.py", {"method": "teskd", "teacher": ""}, "stage"),
     ],
 )
-def test_what_it_refuses_leaves_nothing(to, changes, says, photos, home):
+def test_rejected_input_writes_no_file(to, changes, says, photos, home):
     wanted = {"data": str(photos), "student": "resnet8", "teacher": "resnet20"} | changes
     with pytest.raises(UserError, match=says):
         new_recipe(home / to, Wanted(**wanted))
@@ -122,7 +122,7 @@ def test_what_it_refuses_leaves_nothing(to, changes, says, photos, home):
         (("train.tfrecord-0", "test.tfrecord-0"), s.TFRecord(path="{}", test="test*tfrecord*")),
     ],
 )
-def test_a_folder_is_read_as_what_is_in_it(names, expected, tmp_path):
+def test_the_source_is_chosen_from_a_folders_content(names, expected, tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -130,7 +130,7 @@ def test_a_folder_is_read_as_what_is_in_it(names, expected, tmp_path):
     assert source_of(str(tmp_path)) == replace(expected, **fields)
 
 
-def test_files_are_read_by_their_suffix(home):
+def test_the_source_of_a_file_is_chosen_by_its_suffix(home):
     for name in ("a.npz", "b-0.tar", "b-1.tar", "c.csv", "d.beton"):
         (home / name).touch()
     assert source_of("a.npz") == s.Npz(path=f"{home}/a.npz")
@@ -140,7 +140,7 @@ def test_files_are_read_by_their_suffix(home):
         source_of("d.beton")
 
 
-def test_figures_follow_the_number_and_the_size_of_the_images(tmp_path):
+def test_settings_follow_from_number_and_size_of_the_images(tmp_path):
     assert [batch_for(count) for count in (1, 120, 1347, 10_000, 1_281_167)] == [8, 8, 64, 128, 128]
     assert (rate_for(128, False), rate_for(32, False), rate_for(128, True)) == (1e-3, 5e-4, 2e-4)
     sides = {(8, 8): 8, (64, 64): 64, (100, 140): 96, (500, 700): 224, (70, 2000): 64}

@@ -28,19 +28,19 @@ def printed(notebook) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream")
 
 
-def test_every_cell_runs(executed):
+def test_every_notebook_cell_runs(executed):
     said = printed(executed)
     assert "notebook/kd: KD, finished, top-1" in said and "2 rows of 2 runs" in said
 
 
-def test_progress_is_one_bar_a_run_that_is_gone_at_its_end(executed):
+def test_each_run_shows_one_progress_bar_until_it_ends(executed):
     shown = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
     bars = [output for output in shown if output.output_type == "display_data"]
     assert len(bars) == 3 and {bar.data["text/html"] for bar in bars} == {""}
     assert printed(executed).count("epoch    1") == 3
 
 
-def test_its_stored_outputs_are_of_a_whole_run():
+def test_the_stored_outputs_are_complete():
     stored = nbformat.read(NOTEBOOK, as_version=4)
     assert all(cell.outputs for cell in stored.cells if cell.cell_type == "code" and "print(" in cell.source)
     assert "epoch   12" in printed(stored) and "Traceback" not in printed(stored)

@@ -13,7 +13,7 @@ from raykd.launch.cluster.signals import Interrupted
 from raykd.recipe.serial import from_dict, to_dict
 
 
-def test_a_recipe_made_in_python_trains_and_goes_on_under_its_name(recipe, run, capsys):
+def test_a_recipe_made_in_python_trains_and_resumes_by_name(recipe, run, capsys):
     assert run.result["status"] == "finished" and run.result["name"] == "digits/alone"
     assert run.recipe == recipe
     again = raykd.train(recipe, name="digits/alone", storage=Path(run.path).parents[1])
@@ -24,7 +24,7 @@ def test_a_recipe_made_in_python_trains_and_goes_on_under_its_name(recipe, run, 
         raykd.train(recipe)
 
 
-def test_progress_is_printed_unless_it_is_not_wanted(recipe, tmp_path, capsys):
+def test_progress_can_be_turned_off(recipe, tmp_path, capsys):
     quick = raykd.change(recipe, {"epochs": 0.1})
     raykd.train(quick, name="shown", storage=tmp_path)
     assert "top-1" in capsys.readouterr().out
@@ -32,7 +32,7 @@ def test_progress_is_printed_unless_it_is_not_wanted(recipe, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_metrics_are_the_files_lines_as_a_table(run):
+def test_metrics_are_a_table_of_the_files_lines(run):
     lines = [json.loads(line) for line in (Path(run.path) / "metrics.jsonl").read_text().splitlines()]
     assert len(run.metrics) == len(lines)
     last = run.metrics.iloc[-1]
@@ -41,7 +41,7 @@ def test_metrics_are_the_files_lines_as_a_table(run):
     assert run.evaluation["networks"]["student"]["top1"] == run.result["top1"]
 
 
-def test_the_student_is_the_evaluated_network_and_predicts_from_pixels(run):
+def test_the_loaded_student_equals_the_evaluated_network(run):
     from sklearn.datasets import load_digits
 
     from raykd.data.sources.digits import upscale
@@ -59,13 +59,13 @@ def test_the_student_is_the_evaluated_network_and_predicts_from_pixels(run):
     assert alone[0].name == found[0][0].name
 
 
-def test_it_is_evaluated_again_with_the_same_figures(run):
+def test_evaluating_again_gives_the_same_metrics(run):
     found = raykd.evaluate(run)
     assert found.networks["student"]["top1"] == pytest.approx(run.result["top1"])
     assert found.networks["student"]["loss"] == pytest.approx(run.result["loss"], rel=1e-5)
 
 
-def test_a_run_is_a_teacher(recipe, run, tmp_path):
+def test_a_run_can_be_used_as_a_teacher(recipe, run, tmp_path):
     teachers = raykd.Teachers(sources=(run,))
     taught = replace(recipe, method=raykd.KD.Config(), teachers=teachers, epochs=0.1)
     assert from_dict(json.loads(json.dumps(to_dict(taught)))) == taught
@@ -74,7 +74,7 @@ def test_a_run_is_a_teacher(recipe, run, tmp_path):
     assert teacher["path"] == run.path and teacher["top1"] == run.result["top1"]
 
 
-def test_reports_and_exports(run, tmp_path):
+def test_reports_and_exports_work_from_python(run, tmp_path):
     written = raykd.report(run, out=tmp_path / "report.md")
     assert "resnet8" in written.path.read_text()
     path = raykd.export(run, tmp_path / "student.safetensors")
@@ -86,7 +86,7 @@ def test_reports_and_exports(run, tmp_path):
         raykd.export(run, tmp_path / "student.exe")
 
 
-def test_what_is_no_run_is_told(tmp_path):
+def test_folders_that_are_not_runs_are_rejected(tmp_path):
     with pytest.raises(raykd.UserError, match="is not a run directory"):
         raykd.load(tmp_path)
     (tmp_path / "recipe.json").write_text("{}")
@@ -94,11 +94,11 @@ def test_what_is_no_run_is_told(tmp_path):
         _ = raykd.load(tmp_path).result
 
 
-def test_a_stopped_training_is_an_interrupt_in_a_notebook_too():
+def test_stopped_training_raises_keyboard_interrupt():
     assert issubclass(Interrupted, KeyboardInterrupt)
 
 
-def test_runs_are_listed_with_what_came_of_them(recipe, run, capsys, tmp_path):
+def test_runs_are_listed_with_their_results(recipe, run, capsys, tmp_path):
     from raykd.__main__ import main
 
     assert main(["list", "runs", str(Path(run.path).parents[1])]) == 0
@@ -133,7 +133,7 @@ def test_runs_are_listed_with_what_came_of_them(recipe, run, capsys, tmp_path):
         (lambda run: raykd.study("studies/digits", rows="KD"), "rows: 'KD' is not of type"),
     ],
 )
-def test_arguments_are_checked_as_the_command_lines_options_are(tmp_path, monkeypatch, call, says):
+def test_arguments_are_validated_like_command_line_options(tmp_path, monkeypatch, call, says):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(raykd.UserError) as refused:
         call(raykd.Run(path=str(tmp_path)))

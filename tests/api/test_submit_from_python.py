@@ -27,7 +27,7 @@ def request(recipe, name=""):
     )
 
 
-def test_a_recipe_made_in_python_is_sent_as_a_file_that_makes_it_again(recipe, tmp_path, monkeypatch):
+def test_a_recipe_made_in_python_is_sent_as_equivalent_source(recipe, tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     name, what, size = _packed(request(recipe, "mine/quick"), tmp_path / "folder")
     assert (tmp_path / "folder" / "raykd" / "recipes" / "digits" / "kd.py").is_file() and size > 0
@@ -36,7 +36,7 @@ def test_a_recipe_made_in_python_is_sent_as_a_file_that_makes_it_again(recipe, t
     assert load(name).recipe == recipe
 
 
-def test_a_shipped_recipe_is_sent_by_its_name_from_anywhere(tmp_path, monkeypatch):
+def test_a_shipped_recipe_is_sent_by_name_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -68,7 +68,7 @@ def test_a_study_is_sent_by_its_name(recipe, tmp_path, monkeypatch):
         raykd.submit(recipe, name="mine", **more)
 
 
-def test_a_search_made_in_python_is_refused(recipe, tmp_path):
+def test_a_search_made_in_python_is_rejected(recipe, tmp_path):
     search = replace(recipe, search=raykd.Search(space={"epochs": None}))
     with pytest.raises(raykd.UserError, match="write the recipe into a file"):
         _packed(request(search, "mine"), tmp_path)
@@ -82,7 +82,7 @@ def test_the_address_and_the_storage_are_checked_before_anything_is_sent():
 
 
 @pytest.mark.parametrize("place", ["recipe", "module"])
-def test_credentials_do_not_travel_with_a_recipe(recipe, place):
+def test_recipes_with_credentials_are_not_sent(recipe, place):
     """What is sent lies on the cluster, where others read it."""
     uri = "s3://KEY:SECRET@bucket/data"
     shared = replace(recipe, data=replace(recipe.data, shared=uri if place == "recipe" else ""))
@@ -102,7 +102,7 @@ def test_credentials_do_not_travel_with_a_recipe(recipe, place):
         ("http://127.0.0.1:eight", "nothing answers there"),
     ],
 )
-def test_an_address_without_a_cluster_is_one_line(recipe, address, says):
+def test_an_unreachable_address_is_reported_in_one_line(recipe, address, says):
     with pytest.raises(raykd.UserError, match=says) as caught:
         raykd.submit(recipe, address=address, name="mine", show=False)
     assert "\n" not in str(caught.value)
@@ -111,7 +111,7 @@ def test_an_address_without_a_cluster_is_one_line(recipe, address, says):
 @pytest.mark.parametrize(
     ("status", "answer"), [(404, b""), (500, b"down"), (200, b"<html>"), (200, b"{}"), (200, b'{"ray_version": ""}')]
 )
-def test_another_server_is_one_line(status, answer):
+def test_a_server_other_than_ray_is_reported_in_one_line(status, answer):
     class Other(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(status)

@@ -31,7 +31,7 @@ def test_both_sides_compute_the_same_loss(name: str):
     assert sum(found.terms.values()).item() == pytest.approx(total.item(), rel=1e-3)
 
 
-def test_turns_and_ratios():
+def test_alternating_measurements_give_ratios():
     order = []
     timed = in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repetitions=4, warm=1)
     assert "".join(order) == "ab" * 5

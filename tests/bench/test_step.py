@@ -20,7 +20,7 @@ def speed(**changes) -> Speed:
     return replace(plain, **changes)
 
 
-def test_a_step_is_measured_in_its_parts():
+def test_the_parts_of_a_step_are_measured():
     recipe = tiny.recipe(method=KD.Config(), teachers=Teachers(sources=(Train(recipe=tiny.recipe(), seeds=(3,)),)))
     found = measure(recipe, 2, tiny.CPU, 1, seconds=0.2)
     assert found.images == recipe.batch_size // 2
@@ -30,11 +30,11 @@ def test_a_step_is_measured_in_its_parts():
     assert table(found, recipe, 2).row_count == 3 + len(found.parts) + len(found.by_precision) + 1
 
 
-def test_a_run_shorter_than_the_measurement_is_measured():
+def test_a_run_shorter_than_the_measurement_can_be_measured():
     assert measure(tiny.recipe(epochs=0.1), 1, tiny.CPU, 1, seconds=0.2).whole > 0
 
 
-def test_teachers_that_are_not_trained_yet_are_stood_in_for():
+def test_untrained_teachers_are_replaced_by_random_ones():
     taught = tiny.recipe(teachers=Teachers(sources=(Train(recipe=tiny.recipe(), seeds=(3,)),)))
     (teacher,) = placeholder_teachers(taught, tuple("0123456789"), tiny.CPU)
     assert (teacher.name, teacher.network.num_classes) == ("resnet8-3", 10)
@@ -52,11 +52,11 @@ def test_teachers_that_are_not_trained_yet_are_stood_in_for():
         ),
     ],
 )
-def test_advice_names_what_takes_the_time(found: Speed, wanted: str):
+def test_advice_names_the_bottleneck(found: Speed, wanted: str):
     assert advice(found, tiny.recipe())[0].startswith(wanted)
 
 
-def test_advice_names_only_what_the_recipe_has_not():
+def test_advice_names_only_unused_options():
     everything = tiny.recipe(precision=Precision(autocast="bfloat16", compile=True))
     assert advice(speed(), everything) == ["Bottleneck: the student (90 % of a step). Try more --workers"]
     assert "--precision.channels-last" in advice(speed(), tiny.recipe(precision=Precision(channels_last=False)))[1]
@@ -70,7 +70,7 @@ def test_advice_names_only_what_the_recipe_has_not():
     assert "--teachers" not in advice(taught, elsewhere)[0]
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_no_heavy_library():
     code = "import sys; from raykd.__main__ import main; main(['--help']); print(sorted(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "raykd train RECIPE" in said

@@ -87,7 +87,7 @@ def until(one: Head, count: int, seconds: int = 240) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_makes_nodes_come_and_go(tmp_path):
+def test_a_run_scales_the_cluster_up_and_down(tmp_path):
     with autoscaled(tmp_path) as (one, _):
         assert nodes(one) == 0
         words = ("recipes/digits/supervised.py", "--epochs", "3", "--wandb.mode", "disabled")
@@ -103,7 +103,7 @@ def test_a_run_makes_nodes_come_and_go(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_search_makes_nodes_come_and_go(tmp_path):
+def test_a_search_scales_the_cluster_up_and_down(tmp_path):
     """Four trials on at most two nodes of one CPU: none fails for want of a node, both nodes are used, none stays."""
     shutil.copy(ROOT / "recipes/digits/supervised.py", tmp_path)
     (tmp_path / "rates.py").write_text(SEARCH)

@@ -37,7 +37,7 @@ def constrained(package: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["aws", "gcp"])
-def test_ray_takes_the_cluster_file(name):
+def test_ray_accepts_the_cluster_files(name):
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     config = yaml.safe_load((CLUSTER / f"{name}.yaml").read_text())
@@ -57,7 +57,7 @@ def test_ray_takes_the_cluster_file(name):
 
 
 @pytest.mark.parametrize("kind", ["RayCluster", "RayJob"])
-def test_kuberay_takes_the_manifest(kind):
+def test_kuberay_accepts_the_manifest(kind):
     doc = manifest(kind)
     folder = os.environ.get("RAYKD_KUBERAY_CRDS")
     if not folder:
@@ -84,7 +84,7 @@ def _unknown(value, schema, where):
                 yield from _unknown(item, schema["properties"][key], f"{where}.{key}")
 
 
-def test_rays_autoscaler_takes_the_kuberay_cluster():
+def test_rays_autoscaler_accepts_the_kuberay_cluster():
     """Ray's own reading of the manifest: the part of it that decides how many nodes there may be."""
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
     from ray.autoscaler._private.util import validate_config
@@ -102,12 +102,12 @@ def test_rays_autoscaler_takes_the_kuberay_cluster():
     assert told["available_node_types"]["gpu"]["resources"].items() <= gpu["resources"].items()
 
 
-def test_the_job_makes_the_same_cluster():
+def test_the_job_manifest_defines_the_same_cluster():
     assert manifest("RayJob")["spec"]["rayClusterSpec"] == manifest("RayCluster")["spec"]
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
-def test_kubernetes_takes_pods_and_access(path):
+def test_kubernetes_accepts_pods_and_access_rules(path):
     validate = pytest.importorskip("kubernetes_validate", reason="pip install 'raykd[dev]'")
     for doc in documents(path):
         if doc["kind"] in ("RayCluster", "RayJob"):
@@ -128,7 +128,7 @@ def pods(path: Path) -> list[dict]:
     return found
 
 
-def test_pods_are_confined():
+def test_pods_have_restricted_security_contexts():
     for pod in pods(CLUSTER / "kuberay" / "raycluster.yaml"):
         assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] != 0
         for container in pod["containers"]:
@@ -139,26 +139,26 @@ def test_pods_are_confined():
     assert "*" not in str(role["rules"]) and "ClusterRole" not in str([documents(path) for path in MANIFESTS])
 
 
-def test_every_shipped_file_asks_for_a_token():
+def test_every_cluster_file_requires_a_token():
     assert manifest("RayCluster")["spec"]["authOptions"] == {"mode": "token"}
     for name in ("aws.yaml", "gcp.yaml", "local.sh", "slurm.sh", "Dockerfile"):
         assert "RAY_AUTH_MODE=token" in (CLUSTER / name).read_text()
 
 
-def test_one_version_of_ray():
+def test_all_files_use_the_same_ray_version():
     version = constrained("ray")
     assert f"FROM rayproject/ray:{version}-py311\n" in (CLUSTER / "Dockerfile").read_text()
     assert manifest("RayCluster")["spec"]["rayVersion"] == version
 
 
-def test_hadolint_takes_the_dockerfile():
+def test_hadolint_accepts_the_dockerfile():
     done = subprocess.run([tool("hadolint"), CLUSTER / "Dockerfile"], capture_output=True, text=True)
     assert done.returncode == 0 and not done.stdout, done.stdout
     users = re.findall(r"^USER (\S+)$", (CLUSTER / "Dockerfile").read_text(), re.MULTILINE)
     assert users[-1].split(":")[0] not in ("0", "root")
 
 
-def test_the_image_gets_what_it_copies():
+def test_the_dockerfile_copies_existing_files():
     """Every COPY source exists and passes the ignore file; what the installation reads is among them."""
     copied = re.findall(r"^COPY --chown=\S+ (.+) \S+$", (CLUSTER / "Dockerfile").read_text(), re.MULTILINE)
     sources = {word for line in copied for word in line.split()}
@@ -168,14 +168,14 @@ def test_the_image_gets_what_it_copies():
 
 
 @pytest.mark.parametrize("script", sorted(CLUSTER.glob("*.sh")), ids=lambda path: path.name)
-def test_shellcheck_takes_the_script(script):
+def test_shellcheck_accepts_the_scripts(script):
     done = subprocess.run([tool("shellcheck"), script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert os.access(script, os.X_OK)
 
 
 @pytest.mark.parametrize(("nodes", "ends"), [(1, 0), (3, 5)])
-def test_slurm_nodes_keep_their_files_in_a_private_folder_that_goes_away(tmp_path, nodes, ends):
+def test_slurm_nodes_use_a_private_folder_that_is_removed(tmp_path, nodes, ends):
     """Stand-ins for SLURM and Ray write down what they are asked for; the folder is looked at while the run trains."""
     (tmp_path / "bin").mkdir()
     stand_ins = {

@@ -8,7 +8,7 @@ from tests.cluster.test_nodes import story
 
 
 @pytest.mark.slow
-def test_four_runs_of_a_quarter_share_a_gpu_and_the_fifth_waits(tmp_path: Path):
+def test_four_quarter_gpu_runs_share_a_gpu_and_a_fifth_waits(tmp_path: Path):
     """On a node that claims one GPU; every trial holds on until four are there, or for eight seconds."""
     told = story(
         tmp_path,

@@ -46,7 +46,7 @@ def test_the_exit_status_is_the_jobs(local):
     assert "raykd: unknown network 'resnet9'" in failed.stdout and "failed, exit status 2" in failed.stdout
 
 
-def test_a_token_is_needed(local):
+def test_a_token_is_required(local):
     (local.folder / "wrong").write_text("0" * 64)
     path = str(local.folder / "wrong")
     refused = local.run("raykd", "submit", *QUICK, "--address", local.dashboard, RAY_AUTH_TOKEN_PATH=path)
@@ -55,12 +55,12 @@ def test_a_token_is_needed(local):
     assert requests.get(f"{local.dashboard}/api/jobs/", timeout=10).status_code in (401, 403)
 
 
-def test_nobody_there(local):
+def test_an_unreachable_dashboard_is_reported(local):
     nobody = local.run("raykd", "submit", *QUICK, "--address", "http://127.0.0.1:9")
     assert nobody.returncode == 2 and "no usable Ray job server" in nobody.stderr and nobody.stderr.count("\n") == 1
 
 
-def test_wandb_key_shows_nowhere(local):
+def test_the_wandb_key_is_never_shown(local):
     """Planted in the submitter's netrc; the job sees it, the job's metadata, log and Ray's own logs don't."""
     recipe = local.folder / "spied" / "spy.py"
     recipe.parent.mkdir()
@@ -98,7 +98,7 @@ def test_wandb_key_shows_nowhere(local):
 
 
 @pytest.mark.slow
-def test_stopped_then_submitted_again(local):
+def test_a_stopped_job_resumes_when_submitted_again(local):
     """`ray job stop` leaves a checkpoint, and the same command continues from there."""
     storage = str(local.folder / "runs")
     words = ("recipes/digits/supervised.py", "--epochs", "40", "--wandb.mode", "disabled", "--storage", storage)

@@ -69,7 +69,7 @@ def story(tmp_path: Path, text: str, *words: str) -> dict:
 
 
 @pytest.mark.slow
-def test_a_run_over_three_nodes(tmp_path):
+def test_a_run_uses_three_nodes(tmp_path):
     """One CPU a node, three workers: they must be on three nodes. The head has none, as in cluster/."""
     told = story(
         tmp_path,
@@ -86,7 +86,7 @@ def test_a_run_over_three_nodes(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lost_node_is_survived(tmp_path):
+def test_a_run_survives_a_lost_node(tmp_path):
     """The node of one worker goes after the first checkpoint; another comes; the run goes on from the checkpoint."""
     told = story(
         tmp_path,
@@ -108,7 +108,7 @@ def test_a_lost_node_is_survived(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_node_that_comes_is_used(tmp_path):
+def test_a_new_node_is_used(tmp_path):
     """An elastic run begins with one worker and goes on with two once there is a second node."""
     told = story(
         tmp_path,
@@ -131,7 +131,7 @@ def test_a_node_that_comes_is_used(tmp_path):
     assert told["attempts"][1]["step"] > 0
 
 
-def test_what_can_never_run_is_refused_and_what_waits_says_so(tmp_path):
+def test_impossible_runs_are_rejected_and_waiting_runs_report_why(tmp_path):
     """Two CPUs on two nodes: three workers never fit; two fit but wait while another holds a CPU."""
     told = story(
         tmp_path,
@@ -182,7 +182,7 @@ def test_what_can_never_run_is_refused_and_what_waits_says_so(tmp_path):
     assert told["busy"] == "waiting for 2 worker(s) of 1 CPU: 3 node(s), room for 1 now"
 
 
-def test_workers_are_packed_and_groups_spread(tmp_path):
+def test_workers_are_packed_and_runs_spread(tmp_path):
     """Two nodes of two CPUs. A student's two workers share a node; two teachers of one worker each don't."""
     told = story(
         tmp_path,

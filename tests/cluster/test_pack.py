@@ -25,7 +25,7 @@ def packed(folder, into):
     return {str(path.relative_to(into)) for path in into.rglob("*") if path.is_file()}
 
 
-def test_ignored_hidden_and_run_files_stay_out(project, tmp_path):
+def test_ignored_hidden_and_run_files_are_not_sent(project, tmp_path):
     subprocess.run(["git", "init", "-q", project], check=True)
     (project / ".gitignore").write_text("data/\n")
     sent = packed(project, tmp_path / "sent")
@@ -34,7 +34,7 @@ def test_ignored_hidden_and_run_files_stay_out(project, tmp_path):
     assert not any("__pycache__" in name for name in sent)
 
 
-def test_without_git(project, tmp_path):
+def test_folders_without_git_are_sent(project, tmp_path):
     sent = packed(project, tmp_path / "sent")
     assert {name for name in sent if not name.startswith("raykd/")} == {"mine.py", "parts/more.py", "data/images.bin"}
 
@@ -48,7 +48,7 @@ def own(folder, into):
     return {name for name in packed(folder, into) if not name.startswith("raykd/")}
 
 
-def test_submodules_and_linked_folders_are_sent_by_their_own_rules(project, tmp_path):
+def test_submodules_and_linked_folders_follow_their_own_gitignore(project, tmp_path):
     for name in ("sub", "linked"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "code.py").write_text("")
@@ -67,13 +67,13 @@ def test_submodules_and_linked_folders_are_sent_by_their_own_rules(project, tmp_
 
 
 @pytest.mark.parametrize("folder", ["cluster", "build", "tests", "dist"])
-def test_recipes_lie_in_folders_of_any_name(project, tmp_path, folder):
+def test_recipe_folders_may_have_any_name(project, tmp_path, folder):
     (project / folder).mkdir()
     (project / folder / "kd.py").write_text("")
     assert f"{folder}/kd.py" in own(project, tmp_path / "sent")
 
 
-def test_nothing_is_sent_where_git_does_not_say_what_it_ignores(project, monkeypatch):
+def test_nothing_is_sent_if_git_fails(project, monkeypatch):
     git(project, "init", "-q")
     (project / ".gitignore").write_text("data/\n")
     (project / ".git" / "HEAD").write_text("damaged")
@@ -84,7 +84,7 @@ def test_nothing_is_sent_where_git_does_not_say_what_it_ignores(project, monkeyp
         pack.files(project)
 
 
-def test_names_that_are_no_text_stay_out(project, tmp_path):
+def test_undecodable_file_names_are_not_sent(project, tmp_path):
     import os
 
     git(project, "init", "-q")
@@ -93,20 +93,20 @@ def test_names_that_are_no_text_stay_out(project, tmp_path):
     assert "mine.py" in own(project, tmp_path / "sent")
 
 
-def test_a_home_is_not_sent(monkeypatch, tmp_path):
+def test_a_home_folder_is_not_sent(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     for folder in ("/", tmp_path):
         with pytest.raises(UserError, match="as a whole: submit from"):
             pack.pack(type(tmp_path)(folder), tmp_path / "sent")
 
 
-def test_a_checkout_of_raykd_is_not_overlaid(project, tmp_path):
+def test_a_checkout_of_raykd_is_sent_as_it_is(project, tmp_path):
     (project / "raykd").mkdir()
     (project / "raykd" / "__init__.py").write_text("")
     assert "raykd/__main__.py" not in packed(project, tmp_path / "sent")
 
 
-def test_too_large_is_named_and_not_copied(project, tmp_path, monkeypatch):
+def test_a_too_large_folder_is_rejected(project, tmp_path, monkeypatch):
     monkeypatch.setattr(pack, "MOST", 4_000_000)
     with open(project / "data" / "images.bin", "wb") as file:
         file.truncate(9_000_000)
@@ -116,7 +116,7 @@ def test_too_large_is_named_and_not_copied(project, tmp_path, monkeypatch):
     assert not list((tmp_path / "sent").iterdir())
 
 
-def test_the_key_file_is_its_owners_alone(tmp_path):
+def test_the_key_file_is_readable_only_by_its_owner(tmp_path):
     wandb_key.put(tmp_path, "secret")
     assert (tmp_path / wandb_key.FILE).stat().st_mode & 0o777 == 0o600
     with pytest.raises(FileExistsError):
@@ -128,11 +128,11 @@ def test_the_key_file_is_its_owners_alone(tmp_path):
     [("http://127.0.0.1:8265", True), ("http://localhost:1", True), ("https://ray.example.org", True),
      ("http://ray.example.org:8265", False), ("http://10.0.0.4:8265", False)],
 )  # fmt: skip
-def test_a_key_goes_only_where_nobody_reads_along(address, expected):
+def test_a_key_is_sent_only_over_safe_connections(address, expected):
     assert submit.private(address) is expected
 
 
-def test_options_of_submit_do_not_reach_the_job():
+def test_options_of_submit_are_not_passed_to_the_job():
     words = ["--address", "http://x", "--epochs", "3", "--storage=/a b", "--name", "it's"]
     kept = submit.arguments_without(words, ("--address", "--storage"))
     assert kept == ("--epochs", "3", "--name", "it's")
@@ -146,14 +146,14 @@ def test_options_of_submit_do_not_reach_the_job():
     [("SUCCEEDED", 0, 0), ("FAILED", 2, 2), ("FAILED", -9, 137), ("STOPPED", -15, 143), ("STOPPED", None, 143),
      ("FAILED", None, 1)],
 )  # fmt: skip
-def test_exit_status(status, code, expected):
+def test_the_exit_status_is_extracted_from_the_message(status, code, expected):
     from ray.job_submission import JobStatus
 
     info = SimpleNamespace(status=JobStatus(status), driver_exit_code=code)
     assert submit.exit_status(SimpleNamespace(get_job_info=lambda job: info), "x") == expected
 
 
-def test_storage_in_a_job(monkeypatch):
+def test_relative_storage_is_rejected_in_a_job(monkeypatch):
     from raykd.launch.driver import run as job
 
     monkeypatch.delenv("RAYKD_STORAGE", raising=False)

@@ -26,7 +26,7 @@ def data(shared, tmp_path):
     return replace(recipe.data, root=str(tmp_path / "disk"), shared=str(shared))
 
 
-def test_a_node_gets_whole_files_without_the_source(data, shared, monkeypatch):
+def test_a_node_copies_complete_files_without_the_source(data, shared, monkeypatch):
     lines = []
     monkeypatch.setattr(type(data.source), "open", None)  # preparing here would need it
     stage(data, lines.append)
@@ -40,7 +40,7 @@ def test_a_node_gets_whole_files_without_the_source(data, shared, monkeypatch):
     assert not lines
 
 
-def test_published_once(data, shared):
+def test_files_are_published_once(data, shared):
     (folder,) = shared.iterdir()
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     publish(data, lambda line: None)
@@ -65,12 +65,12 @@ def test_damaged_files_are_named(data, shared, tmp_path):
     prepare(data)
 
 
-def test_nothing_published_yet(data, tmp_path):
+def test_missing_files_are_reported(data, tmp_path):
     with pytest.raises(UserError, match="data.shared: .* contains no prepared files"):
         stage(replace(data, shared=str(tmp_path / "empty")), lambda line: None)
 
 
-def test_any_file_system(data, shared):
+def test_shared_storage_may_be_any_file_system(data, shared):
     """fsspec's memory file system stands for S3: publish from the files of one node, stage on another."""
     import fsspec
 

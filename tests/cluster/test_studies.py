@@ -38,7 +38,7 @@ def rates(folder: Path, columns: int, epochs: float) -> Path:
 
 
 @pytest.mark.slow
-def test_a_submitted_study_is_followed_to_its_end_and_says_in_lines_what_is_missing():
+def test_a_submitted_study_logs_its_progress_in_lines():
     with head(2, WANDB_MODE="disabled") as one:
         folder = one.folder / "tables"
         folder.mkdir()
@@ -61,7 +61,7 @@ def test_a_submitted_study_is_followed_to_its_end_and_says_in_lines_what_is_miss
 
 
 @pytest.mark.slow
-def test_a_lost_node_costs_its_cells_one_checkpoint_interval(tmp_path):
+def test_a_lost_node_loses_at_most_one_checkpoint_interval(tmp_path):
     """Two nodes of one CPU, a cell on each; one goes when both cells have a checkpoint, and another comes."""
     path = rates(tmp_path, 2, 40)
     told = story(
@@ -99,7 +99,7 @@ def test_a_lost_node_costs_its_cells_one_checkpoint_interval(tmp_path):
 
 
 @pytest.mark.slow
-def test_nodes_come_and_go_with_the_cells_of_a_study(tmp_path):
+def test_a_study_scales_the_cluster_up_and_down(tmp_path):
     with autoscaled(tmp_path) as (one, address):
         path = rates(tmp_path, 4, 2)
         words = (str(path), "--storage", str(one.folder / "runs"), "--name", "rates")

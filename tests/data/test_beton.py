@@ -46,7 +46,7 @@ np.savez(sys.argv[2], images=np.asarray(images), labels=np.asarray(labels).flatt
 
 
 @pytest.mark.parametrize("mode", ["raw", "jpeg", "proportion"])
-def test_ffcvs_own_loader_reads_our_files(tmp_path, mode):
+def test_ffcvs_loader_reads_our_files(tmp_path, mode):
     """In a process of its own: FFCV's loader marks numba's type of byte arrays read-only for whatever comes later."""
     same = [photograph(i, 24, 24) for i in range(40)]
     write(tmp_path / "x.beton", from_arrays(same, [i % 3 for i in range(40)], "x"), mode=mode, quality=95)
@@ -59,7 +59,7 @@ def test_ffcvs_own_loader_reads_our_files(tmp_path, mode):
     assert {"raw": raw.all(), "jpeg": not raw.any(), "proportion": 8 < raw.sum() < 32}[mode]
 
 
-def test_smart_mode_and_longest_side(tmp_path):
+def test_smart_mode_and_max_resolution_are_applied(tmp_path):
     images = [photograph(0, 64, 64), photograph(1, 65, 64), photograph(2, 100, 400)]
     write(tmp_path / "x.beton", from_arrays(images, [0, 1, 2], "x"), max_resolution=200)
     header = Header(tmp_path / "x.beton")
@@ -67,7 +67,7 @@ def test_smart_mode_and_longest_side(tmp_path):
     assert header.shapes.tolist() == [[64, 64], [65, 64], [50, 200]]
 
 
-def test_pages_are_never_crossed(tmp_path):
+def test_images_never_cross_pages(tmp_path):
     big = [np.full((1500, 1500, 3), i, np.uint8) for i in range(3)]  # 6.75 MB each, pages have 8 MiB
     write(tmp_path / "x.beton", from_arrays(big, [0, 1, 2], "x"), mode="raw")
     header = Header(tmp_path / "x.beton")
@@ -81,7 +81,7 @@ def broken(position: int) -> np.ndarray:
     return IMAGES[position]
 
 
-def test_corrupt_images_stop_or_are_skipped(tmp_path):
+def test_corrupt_images_raise_or_are_skipped(tmp_path):
     examples = Examples([i % 3 for i in range(40)], broken, lambda i: f"pictures/{i}.jpg")
     with pytest.raises(UserError, match=r"pictures/5\.jpg can't be read: image file is truncated"):
         write(tmp_path / "x.beton", examples)
@@ -102,7 +102,7 @@ def test_wrong_channels_are_named(tmp_path, image, message):
         write(tmp_path / "x.beton", from_arrays([image], [0], "x"))
 
 
-def test_labels_outside_the_classes_are_named(tmp_path):
+def test_out_of_range_labels_are_named(tmp_path):
     with pytest.raises(UserError, match="x, image 1 has label 3: labels must be 0 to 2"):
         write(tmp_path / "x.beton", from_arrays(IMAGES[:2], [0, 3], "x"))
 
@@ -111,7 +111,7 @@ def load(data):
     return TrainLoader(data, prepare(data), Placement(torch.device("cpu"), 1), batch_size=4, seed=0)
 
 
-def test_prepare_is_done_once_and_keeps_names(toy):
+def test_files_are_written_once_and_keep_class_names(toy):
     data = toy()
     first = prepare(data)
     stamp = first.train.stat().st_mtime_ns
@@ -123,7 +123,7 @@ def test_prepare_is_done_once_and_keeps_names(toy):
     assert [path.name for path in first.train.parent.iterdir() if "part" in path.name] == []
 
 
-def test_other_settings_get_other_files(toy):
+def test_different_settings_have_different_files(toy):
     assert prepare(toy()).train != prepare(toy(encoding=Encoding(mode="jpeg"))).train
     assert prepare(toy()).train != prepare(toy(source=Toy(height=17))).train
 
@@ -140,7 +140,7 @@ class Counted(Toy):
         return super().open(root, download)
 
 
-def test_processes_that_ask_at_once_write_once(toy, tmp_path):
+def test_concurrent_processes_write_once(toy, tmp_path):
     data = toy(source=Counted(log=str(tmp_path / "log"), train=300))
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=prepare, args=(data,)) for _ in range(4)]
@@ -178,7 +178,7 @@ def test_a_truncated_file_without_its_manifest_is_named(tmp_path):
         Header(tmp_path / "x.beton")
 
 
-def test_a_file_of_no_images_is_named(tmp_path):
+def test_an_empty_file_is_named(tmp_path):
     write(tmp_path / "x.beton", from_arrays(IMAGES, [0] * 40, "x"))
     whole = (tmp_path / "x.beton").read_bytes()
     (tmp_path / "x.beton").write_bytes(whole[:8] + bytes(8) + whole[16:])
@@ -201,20 +201,20 @@ def test_stale_and_damaged_manifests_are_named(toy):
         prepare(data)
 
 
-def test_labels_beyond_the_classes_in_a_file_are_named(toy):
+def test_out_of_range_labels_in_a_file_are_named(toy):
     data = toy()
     prepared = replace(prepare(data), classes=("a", "b"))
     with pytest.raises(UserError, match=r"train\.beton has labels outside 0 to 1"):
         TrainLoader(data, prepared, Placement(torch.device("cpu"), 1), batch_size=4, seed=0)
 
 
-def test_unwritable_root_is_named(toy, tmp_path):
+def test_an_unwritable_root_is_named(toy, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="data.root"):
         prepare(toy(root=str(tmp_path / "file" / "below")))
 
 
-def test_a_failed_writing_leaves_nothing_behind(toy, tmp_path):
+def test_a_failed_write_leaves_no_files(toy, tmp_path):
     @dataclass(frozen=True, kw_only=True)
     class Broken(Toy):
         def open(self, root: Path, download: bool) -> Splits:

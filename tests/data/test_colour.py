@@ -36,7 +36,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("operation", "value", "levels", "share"), CASES)
-def test_operation_is_torchvisions(operation, value, levels, share):
+def test_operations_equal_torchvisions(operation, value, levels, share):
     image = photograph(operation, 40, 40)
     entry = np.array([operation, value, 0.0])
     ours = image[None].copy()
@@ -54,7 +54,7 @@ def test_cutout_fills_a_square_with_the_mean(corner):
     assert (ours[0] == expected).all()
 
 
-def test_draws_cover_their_ranges():
+def test_random_numbers_cover_their_ranges():
     keys = order.keys(0, 0, np.arange(4000))
     entries = colour.program((ColorJitter(brightness=0.4, hue=0.1), RandAugment(operations=2, magnitude=9)), keys, 40)
     brightness = entries[:, :4][entries[:, :4, 0] == colour.BRIGHTNESS][:, 1]

@@ -5,7 +5,7 @@ import pytest
 from raykd.__main__ import main
 
 
-def test_a_source_and_a_recipe_share_their_files(tmp_path, capsys):
+def test_a_source_and_a_recipe_share_prepared_files(tmp_path, capsys):
     assert main(["data", "prepare", "digits", "--to", str(tmp_path)]) == 0
     first = capsys.readouterr().out
     assert "train: 1,347 images" in first and "10 classes" in first
@@ -27,7 +27,7 @@ def test_a_source_and_a_recipe_share_their_files(tmp_path, capsys):
         ([], "raykd data prepare RECIPE|SOURCE"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):
+def test_invalid_input_is_rejected_in_one_line(tmp_path, capsys, arguments, message):
     if arguments and "--to" not in arguments:
         arguments = [*arguments, "--to", str(tmp_path)]
     assert main(["data", "prepare", *arguments]) == 2
@@ -35,7 +35,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):
     assert error.count("\n") == 1 and message.rstrip(".*") in error
 
 
-def test_a_folder_is_a_source(tmp_path, capsys, monkeypatch):
+def test_a_folder_can_be_prepared(tmp_path, capsys, monkeypatch):
     from test_sources import imagefolder
 
     imagefolder(tmp_path / "source", None)
@@ -46,7 +46,7 @@ def test_a_folder_is_a_source(tmp_path, capsys, monkeypatch):
     assert "test: " in capsys.readouterr().out and len(list((tmp_path / "to").glob("*/test.beton"))) == 1
 
 
-def test_corrupt_images_are_skipped_on_request(tmp_path, capsys):
+def test_corrupt_images_can_be_skipped(tmp_path, capsys):
     from test_sources import imagefolder
 
     imagefolder(tmp_path / "source", None)

@@ -59,6 +59,6 @@ def attempts(tmp_path, patch, make, count, first=0):
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_damaged_sources_are_read_or_refused(tmp_path, monkeypatch, make):
+def test_damaged_sources_are_read_or_rejected(tmp_path, monkeypatch, make):
     count = 2 if make is stanford_dogs else 25  # each of which starts a process or two
     assert sum(attempts(tmp_path, monkeypatch, make, count).values()) == count

@@ -9,7 +9,7 @@ from raykd import UserError
 from raykd.data.sources import Digits, FewLabels
 
 
-def test_so_many_of_each_class_keep_their_labels():
+def test_the_given_number_of_labels_per_class_is_kept():
     whole = Digits().open(Path(), download=False)
     few = FewLabels(source=Digits(), per_class=10).open(Path(), download=False)
     labels, all_of_them = np.asarray(few.train.labels), np.asarray(whole.train.labels)

@@ -49,7 +49,7 @@ def write(path, order: str, **mode):
 @pytest.mark.parametrize("order", ["il", "li", "nbfli"])
 @pytest.mark.parametrize("mode", [{"write_mode": "raw"}, {"write_mode": "jpg", "jpeg_quality": 97}, "proportion"])
 @pytest.mark.parametrize("loader", ["ffcv", "torch"])
-def test_images_and_labels_are_those_that_were_written(tmp_path, order, mode, loader):
+def test_images_and_labels_are_read_as_written(tmp_path, order, mode, loader):
     mode = {"write_mode": "proportion", "compress_probability": 0.5} if mode == "proportion" else mode
     path = write(tmp_path / "x.beton", order, **mode)
     before = path.stat().st_mtime_ns
@@ -73,7 +73,7 @@ def test_images_and_labels_are_those_that_were_written(tmp_path, order, mode, lo
     assert not (tmp_path / "root").exists() and path.stat().st_mtime_ns == before
 
 
-def test_what_a_foreign_file_lacks_is_said(tmp_path):
+def test_missing_fields_and_labels_are_named(tmp_path):
     path = write(tmp_path / "x.beton", "nfil")
     with pytest.raises(UserError, match="no image field 'image': it has picture; choose one with data.source.image"):
         s.Beton(train=str(path), image="image").prepared()
@@ -87,7 +87,7 @@ def test_what_a_foreign_file_lacks_is_said(tmp_path):
         s.Beton(train=str(tmp_path / "nowhere.beton")).prepared()
 
 
-def test_without_a_test_file_a_share_must_be_held_out(tmp_path):
+def test_validation_is_required_without_a_test_file(tmp_path):
     path = write(tmp_path / "x.beton", "il")
     plain = {"source": s.Beton(train=str(path)), "image_size": SIDE, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     placement = Placement(torch.device("cpu"), 1)

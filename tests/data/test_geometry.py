@@ -63,7 +63,7 @@ PIPELINES = [
 
 @pytest.mark.parametrize(("mode", "worst", "mean"), [("raw", 1, 0.01), ("jpeg", 64, 1.0)])
 @pytest.mark.parametrize(("transforms", "size"), PIPELINES)
-def test_pixels_equal_torchvisions(tmp_path, mode, worst, mean, transforms, size):
+def test_transforms_equal_torchvisions(tmp_path, mode, worst, mean, transforms, size):
     """TorchEngine is torchvision's crop and resize of the same boxes; from JPEG, chroma is resized otherwise."""
     header, steps = stored(tmp_path, mode), pipeline(transforms, size)
     tags = np.arange(15) | (3 << 40)
@@ -73,7 +73,7 @@ def test_pixels_equal_torchvisions(tmp_path, mode, worst, mean, transforms, size
     assert error.max() <= worst and error.mean() <= mean
 
 
-def test_center_crop_is_torchvisions(tmp_path):
+def test_center_crop_equals_torchvisions(tmp_path):
     image = photograph(3, 101, 140)
     expected = F.center_crop(F.resize(torch.from_numpy(image).permute(2, 0, 1), 70, antialias=True), 64)
     beton.write(
@@ -90,7 +90,7 @@ def many(transforms, size, height, width, count=10_000):
     return boxes(geometry(transforms, size), order.keys(1, 0, np.arange(count)), shapes)
 
 
-def test_inception_crops_follow_the_definition():
+def test_random_resized_crops_follow_the_definition():
     """In a square image a box of any drawn area up to ¾ fits at every aspect, so there area is uniform."""
     edges, flips = many((RandomResizedCrop(area=(0.05, 1.0)), Flip()), 32, 1000, 1000)
     area, aspect = edges[:, 2] * edges[:, 3] / 1e6, edges[:, 3] / edges[:, 2]
@@ -105,7 +105,7 @@ def test_inception_crops_follow_the_definition():
     assert area.min() < 0.06 and 0.95 < area.max() <= 1.0
 
 
-def test_resized_crops_of_narrow_images_agree_with_torchvisions_distribution():
+def test_random_resized_crops_of_narrow_images_have_torchvisions_distribution():
     """Most tries fail in a 40×300 image: compares the fallback and what remains with torchvision's own."""
     from torchvision.transforms import RandomResizedCrop as Theirs
 
@@ -120,7 +120,7 @@ def test_resized_crops_of_narrow_images_agree_with_torchvisions_distribution():
         assert stats.ks_2samp(ours[:, column], theirs[:, column]).pvalue > 1e-3
 
 
-def test_padded_crops_reach_every_place_equally():
+def test_padded_crops_are_uniform():
     edges, _ = many((RandomCrop(padding=4),), 32, 32, 32)
     counts = np.bincount((edges[:, 0] + 4).astype(int), minlength=9)
     assert len(counts) == 9 and stats.chisquare(counts).pvalue > 1e-3
@@ -139,6 +139,6 @@ def test_padded_crops_reach_every_place_equally():
         (Flip(probability=1.5),),
     ],
 )
-def test_senseless_geometry_is_refused(transforms):
+def test_invalid_geometry_is_rejected(transforms):
     with pytest.raises(UserError):
         geometry(transforms, 32)

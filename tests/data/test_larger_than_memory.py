@@ -68,7 +68,7 @@ def test_each_page_is_read_once(toy, monkeypatch, world):
     "line, file",
     [("0::/a/b", "a/memory.max"), ("4:memory:/a/b", "memory/a/b/memory.limit_in_bytes"), ("0::/", "memory.max")],
 )
-def test_memory_limit_is_the_least_of_machine_and_control_groups(tmp_path, monkeypatch, line, file):
+def test_the_memory_limit_is_the_smallest_of_machine_and_control_groups(tmp_path, monkeypatch, line, file):
     whole = memory.memory_limit()
     assert whole > 1 << 28
     (tmp_path / "mine").write_text(f"1:cpu:/elsewhere\n{line}\n")

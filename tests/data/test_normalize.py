@@ -29,14 +29,14 @@ def test_images_are_normalised_by_channel(channels_last):
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_a_cpu_and_another_device_give_the_same_bits(channels_last):
+def test_the_cpu_and_another_device_give_the_same_bits(channels_last):
     pixels = np.random.default_rng(1).integers(0, 256, (3, 12, 12, 3), np.uint8)
     here, there = normalizer(channels_last), normalizer(channels_last)
     on_host, on_device = here.on_host(pixels), there.on_device(torch.from_numpy(pixels))
     assert torch.equal(on_host, on_device) and on_host.stride() == on_device.stride()
 
 
-def test_images_stay_what_they_are_for_as_long_as_anything_reads_them():
+def test_images_are_unchanged_while_they_are_referenced():
     draw, finish = np.random.default_rng(2), normalizer(True)
     pixels = [draw.integers(0, 256, (4, 12, 12, 3), np.uint8) for _ in range(6)]
     expected = [normalizer(True).send(each).clone() for each in pixels]
@@ -51,7 +51,7 @@ def test_images_stay_what_they_are_for_as_long_as_anything_reads_them():
     torch.testing.assert_close(weight.grad, expected[3].sum()[None])
 
 
-def test_memory_is_used_again_for_batches_of_any_size():
+def test_memory_is_reused_for_batches_of_any_size():
     arrays = ArrayPool()
     first = arrays.take((4, 6)).data_ptr()
     gc.collect()

@@ -22,7 +22,7 @@ def test_hash_is_splitmix64():
 
 
 @given(st.integers(-5, 1 << 62), st.integers(0, 1 << 20), st.integers(1, 300))
-def test_permutation_holds_every_sample_once(seed, epoch, size):
+def test_a_permutation_contains_every_sample_once(seed, epoch, size):
     assert sorted(order.permutation(seed, epoch, size)) == list(range(size))
 
 
@@ -41,7 +41,7 @@ def test_every_position_is_equally_likely():
 
 
 @given(st.integers(1, 70), st.integers(1, 9), st.integers(1, 50), st.integers(0, 20))
-def test_stream_is_the_concatenated_epochs_whoever_reads_it(batch, world, size, start):
+def test_the_stream_concatenates_epochs_for_any_reader(batch, world, size, start):
     subset = np.arange(size) * 3 + 1
     whole = np.concatenate(
         [subset[order.permutation(7, e, size)] | (e << 40) for e in range((start + 3) * batch // size + 1)]
@@ -61,7 +61,7 @@ def test_hold_out_is_stratified_and_fixed():
     assert not order.held_out(labels, 0.0).any()
 
 
-def test_windowed_order_needs_each_page_once():
+def test_windowed_order_reads_each_page_once():
     pages = np.repeat(np.arange(5, 105), 7)
     first = order.windowed(pages, 1, 0)
     assert sorted(first) == list(range(700))
@@ -71,7 +71,7 @@ def test_windowed_order_needs_each_page_once():
     assert len(set(pages[first[:20]])) > 10  # shuffled inside
 
 
-def test_views_come_again_in_the_same_turn_and_in_another_order():
+def test_views_repeat_in_a_different_order():
     subset = np.arange(50) * 3 + 1
     whole, again = stream(subset).tags(np.arange(400)), stream(subset, views=3).tags(np.arange(400))
     assert (whole[:150] == again[:150]).all()
@@ -82,7 +82,7 @@ def test_views_come_again_in_the_same_turn_and_in_another_order():
 
 
 @given(st.integers(1, 40), st.integers(0, 30), st.integers(0, 4), st.floats(0.05, 0.95))
-def test_the_same_image_has_the_same_address_and_no_other_has_it(labelled, unlabelled, views, share):
+def test_views_of_an_image_have_unique_stable_addresses(labelled, unlabelled, views, share):
     subset = np.random.default_rng(1).permutation(labelled + unlabelled)
     streams = [stream(subset, views=views)]
     if unlabelled:

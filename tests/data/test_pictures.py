@@ -44,7 +44,7 @@ def test_exif_rotation_is_applied(orientation):
 
 
 @pytest.mark.parametrize("ground", [(255, 255, 255), (10, 200, 30)])
-def test_transparent_pixels_show_the_ground(ground):
+def test_transparent_pixels_show_the_background(ground):
     alpha = np.full((16, 16), 255, np.uint8)
     alpha[:8], alpha[8:12] = 0, 128
     colour = np.full((16, 16, 3), (200, 40, 90), np.uint8)
@@ -56,7 +56,7 @@ def test_transparent_pixels_show_the_ground(ground):
     assert np.abs(read_rgb(stored(grey, "PNG"), ground) - (1 - alpha[..., None] / 255) * np.array(ground)).max() <= 1
 
 
-def test_the_transparent_colour_of_a_palette_shows_the_ground():
+def test_a_palettes_transparent_colour_shows_the_background():
     image = Image.new("P", (8, 8), 0)
     image.putpalette([0, 0, 0, 0, 0, 0])
     image.paste(1, (2, 2, 6, 6))
@@ -69,7 +69,7 @@ def test_the_transparent_colour_of_a_palette_shows_the_ground():
     "kind, name",
     [("uint16", "PNG"), ("uint16", "TIFF"), ("uint16", "PPM"), ("uint16", None), ("uint16", "JPEG2000")],
 )
-def test_sixteen_bits_are_scaled(kind, name):
+def test_sixteen_bit_images_are_scaled(kind, name):
     levels = RAMP.astype(kind)
     expected = np.rint(levels / 257)
     picture = levels if name is None else stored(Image.fromarray(levels), name)
@@ -77,7 +77,7 @@ def test_sixteen_bits_are_scaled(kind, name):
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF"])
-def test_twelve_bits_need_their_white(name):
+def test_twelve_bit_images_require_a_white_level(name):
     """A picture of 12 bits in 16 would be nearly black; a really dark one is told by naming the white of 16 bits."""
     levels = (RAMP / 16.01).astype("uint16")
     picture = stored(Image.fromarray(levels), name)
@@ -88,7 +88,7 @@ def test_twelve_bits_need_their_white(name):
 
 
 @pytest.mark.parametrize("kind", ["int32", "float32"])
-def test_levels_without_a_known_white_are_refused(kind):
+def test_values_without_a_known_white_level_are_rejected(kind):
     levels = (RAMP / (65_535 if kind == "float32" else 1)).astype(kind)
     picture = stored(Image.fromarray(levels), "TIFF")
     with pytest.raises(ValueError, match=rf"values are {kind}, 0 to .*: set encoding\.white"):
@@ -101,7 +101,7 @@ def test_levels_without_a_known_white_are_refused(kind):
         read_rgb(np.full((4, 4), np.nan, np.float32), white=1.0)
 
 
-def test_cmyk_bilevel_and_grey():
+def test_cmyk_bilevel_and_grey_images_are_converted():
     rgb = Image.fromarray(photograph(1, 24, 24))
     cmyk = read_rgb(stored(rgb.convert("CMYK"), "JPEG", quality=98, subsampling=0))
     assert np.abs(cmyk.astype(int) - np.asarray(rgb)).mean() < 6
@@ -113,19 +113,19 @@ def test_cmyk_bilevel_and_grey():
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_the_first_frame_of_an_animation(kind):
+def test_the_first_frame_of_an_animation_is_read(kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
     options = {"lossless": True} if kind == "WEBP" else {}
     animation = stored(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     assert (read_rgb(animation) == (255, 0, 0)).all()
 
 
-def test_suffixes_are_pils_but_for_what_is_no_picture():
+def test_suffixes_are_pils_image_formats():
     assert {".jpg", ".jfif", ".jpe", ".jp2", ".tif", ".avif", ".webp", ".mpo", ".qoi", ".apng"} <= suffixes()
     assert not {".eps", ".pdf", ".mpg", ".wmf", ".h5", ".txt"} & suffixes()
 
 
-def test_a_document_that_a_program_would_have_to_draw_is_refused(tmp_path):
+def test_documents_are_rejected(tmp_path):
     """Whatever its name says: PIL hands EPS to Ghostscript, which runs it."""
     path = tmp_path / "picture.png"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n")
@@ -140,7 +140,7 @@ def test_only_regular_files_are_opened(tmp_path, make):
         read_rgb(tmp_path / "x.png")
 
 
-def test_a_bomb_is_refused():
+def test_decompression_bombs_are_rejected():
     import struct
     import zlib
 
@@ -175,7 +175,7 @@ CHANGES = st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4))
 
 @settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(sorted(KINDS)), CHANGES)
-def test_damaged_files_of_every_format_are_read_or_refused(kind, changes):
+def test_damaged_files_of_every_format_are_read_or_rejected(kind, changes):
     content = bytearray(KINDS[kind])
     for at, new in changes:
         place = int(at**2 * (len(content) - 1))  # headers more often than pixels

@@ -61,7 +61,7 @@ def test_workers_share_the_same_global_batches(toy, mixing, encoding):
             assert_same(whole, parts)
 
 
-def test_any_step_can_be_entered(toy):
+def test_reading_can_start_at_any_step(toy):
     data = toy()
     whole = read(train(data), 0, 9)
     for start, stop in ((4, 9), (8, 9), (3, 3)):
@@ -69,7 +69,7 @@ def test_any_step_can_be_entered(toy):
             assert_same(a, b)
 
 
-def test_passes_differ_and_seeds_differ(toy):
+def test_epochs_and_seeds_have_different_orders(toy):
     data = toy()
     batches = read(train(data), 0, 8)  # 64 positions: two passes of 30 and a bit
     index = torch.cat([batch.index for batch in batches])
@@ -81,13 +81,13 @@ def test_passes_differ_and_seeds_differ(toy):
     assert not torch.equal(other.index, batches[0].index)
 
 
-def test_batch_may_exceed_the_data_set(toy):
+def test_a_batch_may_be_larger_than_the_data_set(toy):
     data = toy()
     batch = read(train(data, batch_size=70), 1, 2)[0]
     assert sorted(batch.index[20:50].tolist()) == list(range(30))  # positions 90 … 119: the fourth pass
 
 
-def test_another_process_sees_the_same_bytes(toy):
+def test_another_process_reads_the_same_bytes(toy):
     data = toy(train=everything(), encoding=Encoding(mode="jpeg"), mixing=Mixup())
     expected = torch.stack([batch.images for batch in read(train(data), 2, 4)])
     script = f"""
@@ -116,7 +116,7 @@ def test_torch_engine_gives_the_same_batches(toy):
             assert_same(a, b)
 
 
-def test_normalisation(toy):
+def test_images_are_normalised(toy):
     data = toy(train=(), mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     source = data.source.open(None, False)
     batch = read(train(data), 0, 1)[0]
@@ -127,7 +127,7 @@ def test_normalisation(toy):
         assert label == source.train.labels[index]
 
 
-def test_channels_last_is_only_a_layout(toy):
+def test_channels_last_only_changes_the_layout(toy):
     data = toy()
     plain, last = read(train(data), 0, 1)[0], read(train(data, channels_last=True), 0, 1)[0]
     assert torch.equal(plain.images, last.images)
@@ -136,7 +136,7 @@ def test_channels_last_is_only_a_layout(toy):
 
 @pytest.mark.parametrize("loader", ["ffcv", "torch"])
 @pytest.mark.parametrize(("world", "batch_size"), [(1, 4), (1, 50), (2, 4), (3, 7), (13, 4)])
-def test_every_test_sample_exactly_once(toy, loader, world, batch_size):
+def test_every_test_sample_is_read_exactly_once(toy, loader, world, batch_size):
     data = toy(test=(Resize(size=18), CenterCrop()), loader=loader)
     seen = []
     for rank in range(world):
@@ -147,7 +147,7 @@ def test_every_test_sample_exactly_once(toy, loader, world, batch_size):
     assert sorted(seen) == list(range(11))
 
 
-def test_validation_is_cut_from_training(toy):
+def test_validation_images_are_held_out_of_training(toy):
     data = toy(validation=0.3, test=())
     loader = train(data)
     held = TestLoader(data, prepare(data), Placement(torch.device("cpu"), 1), batch_size=4)
@@ -189,7 +189,7 @@ def test_lambda_follows_its_distribution():
     assert stats.kstest([share(CutMix(alpha=0.4), 0, s) for s in range(3000)], stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
 
 
-def test_nothing_is_left_running_and_memory_stays(toy):
+def test_closing_leaves_no_threads_or_memory(toy):
     import os
 
     import psutil
@@ -211,7 +211,7 @@ def test_nothing_is_left_running_and_memory_stays(toy):
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
-def test_threads_of_torch_are_left_alone(toy):
+def test_torchs_number_of_threads_is_unchanged(toy):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -222,7 +222,7 @@ def test_threads_of_torch_are_left_alone(toy):
 
 
 @pytest.mark.parametrize("loader", ["ffcv", "torch"])
-def test_a_corrupt_image_is_named_and_ends_the_thread(toy, loader):
+def test_a_corrupt_image_is_named_and_threads_end(toy, loader):
     data = toy(encoding=Encoding(mode="jpeg"), train=(RandomResizedCrop(),), loader=loader)
     prepared = prepare(data)
     content = bytearray(prepared.train.read_bytes())
@@ -234,7 +234,7 @@ def test_a_corrupt_image_is_named_and_ends_the_thread(toy, loader):
     assert [t for t in threading.enumerate() if type(t).__name__ == "EpochIterator"] == []
 
 
-def test_wrong_sizes_and_settings_are_refused(toy):
+def test_wrong_sizes_and_settings_are_rejected(toy):
     with pytest.raises(UserError, match="16×16.*image_size 32"):
         train(toy(image_size=32, train=()))
     with pytest.raises(UserError, match="16×16.*image_size 32"):

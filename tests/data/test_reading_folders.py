@@ -24,7 +24,7 @@ def names(paths, base):
     return [str(path.relative_to(base)) for path in paths]
 
 
-def test_links_are_followed_but_never_in_a_circle(tmp_path):
+def test_links_are_followed_without_cycles(tmp_path):
     base = tmp_path / "a"
     save(base / "1.jpg", 1)
     save(tmp_path / "more" / "2.JFIF", 2)
@@ -40,7 +40,7 @@ def test_links_are_followed_but_never_in_a_circle(tmp_path):
     assert left.counts == {"links to a folder that they lie in": 4}
 
 
-def test_what_is_left_out_is_counted_and_never_opened(tmp_path):
+def test_skipped_files_are_counted_and_never_opened(tmp_path):
     save(tmp_path / "1.png", 1)
     save(tmp_path / ".hidden.png", 1)
     save(tmp_path / ".thumbnails" / "1.png", 1)
@@ -59,7 +59,7 @@ def test_what_is_left_out_is_counted_and_never_opened(tmp_path):
         assert part in note
 
 
-def test_classes_are_folders_and_the_rest_is_counted(tmp_path):
+def test_classes_are_folders_and_other_entries_are_counted(tmp_path):
     for name in ("cat", "dog", ".git", "__MACOSX"):
         save(tmp_path / name / "1.png", 1)
     save(tmp_path / "loose.png", 1)
@@ -101,7 +101,7 @@ def test_labels_become_numbers_of_classes(train, test, given, classes, numbers):
         ([[1], [2]], (), "labels must be text or integers"),
     ],
 )
-def test_labels_that_are_none_are_refused(train, given, message):
+def test_invalid_labels_are_rejected(train, given, message):
     with pytest.raises(UserError, match=message.replace("[", r"\[")):
         number_labels(train, [], given, "x")
 
@@ -118,7 +118,7 @@ def of(source, root, **changes) -> Data:
     return Data(source=source, image_size=12, root=str(root), encoding=Encoding(mode="raw"), **changes)
 
 
-def test_prepared_files_belong_to_the_content(tmp_path):
+def test_prepared_files_depend_on_the_content(tmp_path):
     data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), tmp_path / "root")
     first = prepare(data)
     assert prepare(data) == first
@@ -131,7 +131,7 @@ def test_prepared_files_belong_to_the_content(tmp_path):
     assert prepare(data).classes == ("cat", "dog", "owl")
 
 
-def test_files_of_the_key_without_content_are_not_taken(tmp_path):
+def test_files_of_an_earlier_key_are_not_used(tmp_path):
     """Before, a folder's name said nothing of the content: whatever is left of it is not read."""
     data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), tmp_path / "root")
     prepared = prepare(data).train.parent
@@ -141,7 +141,7 @@ def test_files_of_the_key_without_content_are_not_taken(tmp_path):
     assert prepare(data).train.parent == prepared
 
 
-def test_content_sees_names_sizes_and_times(tmp_path):
+def test_the_content_key_depends_on_names_sizes_and_times(tmp_path):
     base = folder(tmp_path / "d", "cat")
     seen = {content_digest([base], tmp_path / "root")}
     for change in (
@@ -157,7 +157,7 @@ def test_content_sees_names_sizes_and_times(tmp_path):
     assert content_digest([base, tmp_path / "nowhere"], tmp_path) == ""
 
 
-def test_parts_of_dead_writers_are_cleared_and_those_of_living_ones_kept(tmp_path):
+def test_partial_files_of_dead_writers_are_removed(tmp_path):
     root = tmp_path / "root"
     for name in ("dead", "alive"):
         (root / name).mkdir(parents=True)
@@ -169,7 +169,7 @@ def test_parts_of_dead_writers_are_cleared_and_those_of_living_ones_kept(tmp_pat
     assert [str(path.relative_to(root)) for path in root.rglob(".*.tmp*")] == ["alive/.123.tmp.beton"]
 
 
-def test_what_progress_raises_ends_the_writing(tmp_path):
+def test_exceptions_of_the_progress_callback_end_the_writing(tmp_path):
     class Stop(Exception):
         pass
 
@@ -183,7 +183,7 @@ def test_what_progress_raises_ends_the_writing(tmp_path):
     prepare(data)
 
 
-def test_mean_and_deviation_are_those_of_the_training_pixels(tmp_path):
+def test_mean_and_deviation_equal_those_of_the_training_pixels(tmp_path):
     from PIL import Image
 
     data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), tmp_path / "root")
@@ -193,7 +193,7 @@ def test_mean_and_deviation_are_those_of_the_training_pixels(tmp_path):
     np.testing.assert_allclose([prepared.mean, prepared.std], [levels.mean(0), levels.std(0)], rtol=1e-12)
 
 
-def test_measured_statistics_normalise_the_batches(tmp_path):
+def test_batches_are_normalised_with_measured_statistics(tmp_path):
     from raykd.data.loader import TestLoader, TrainLoader
 
     data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), tmp_path / "root")
@@ -207,7 +207,7 @@ def test_measured_statistics_normalise_the_batches(tmp_path):
         TestLoader(data, replace(prepared, mean=None), placement, batch_size=10)
 
 
-def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path):
+def test_a_run_resumes_only_with_the_same_data(tmp_path):
     from raykd.runs.data import expect_data, other_data
     from raykd.storage.folder import Folder
 

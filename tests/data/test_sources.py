@@ -303,7 +303,7 @@ MAKERS = (
 
 @pytest.mark.parametrize("mode", ["raw", "jpeg"])
 @pytest.mark.parametrize("make", MAKERS)
-def test_content(tmp_path, monkeypatch, make, mode):
+def test_sources_have_the_expected_content(tmp_path, monkeypatch, make, mode):
     (tmp_path / "source").mkdir()
     source, classes, train, test = make(tmp_path / "source", monkeypatch)
     side = 32 if "CIFAR" in type(source).__name__ else SIDE
@@ -336,7 +336,7 @@ def check(data, prepared, path, expected, exact):
         assert error.max() == 0 if exact else error.mean() < 15  # edges of 12-pixel images are hard for JPEG's chroma
 
 
-def test_digits_are_scikit_learns(tmp_path):
+def test_digits_equal_scikit_learns(tmp_path):
     from sklearn.datasets import load_digits
 
     data = Data(source=s.Digits(), image_size=32, mean=(0, 0, 0), std=(1, 1, 1), root=str(tmp_path))
@@ -380,7 +380,7 @@ def test_a_damaged_record_is_named(tmp_path, at):
         s.TFRecord(path=str(tmp_path)).open(tmp_path, False)
 
 
-def test_broken_sources_are_named(tmp_path):
+def test_damaged_sources_are_named(tmp_path):
     (tmp_path / "train-0").write_bytes(struct.pack("<QI", 1000, 0) + b"short")
     with pytest.raises(UserError, match="train-0 is truncated, or is not a TFRecord file"):
         s.TFRecord(path=str(tmp_path)).open(tmp_path, False)

@@ -32,7 +32,7 @@ def opened(source):
     return source.open(None, False)
 
 
-def test_a_csv_of_paths_and_names(tmp_path):
+def test_a_csv_of_paths_and_class_names_is_read(tmp_path):
     for seed in range(4):
         save(tmp_path / "pictures" / f"{seed}.png", seed)
     rows = ["label,image,more", "dog,pictures/0.png,x", "cat,pictures/1.png,x", ",pictures/2.png,x"]
@@ -43,7 +43,7 @@ def test_a_csv_of_paths_and_names(tmp_path):
     assert read(splits.train) == [(0, 1), (1, 0), (2, -1)] and read(splits.test) == [(3, 0)]
 
 
-def test_a_csv_without_a_header_gives_a_share_of_each_class_to_the_test(tmp_path):
+def test_a_csv_without_a_header_is_split(tmp_path):
     for seed in range(20):
         save(tmp_path / f"{seed}.png", seed)
     (tmp_path / "all.csv").write_text("".join(f"{seed}.png,{10 + seed % 2}\n" for seed in range(20)))
@@ -54,7 +54,7 @@ def test_a_csv_without_a_header_gives_a_share_of_each_class_to_the_test(tmp_path
     assert [label for _, label in tested].count(0) == [label for _, label in tested].count(1) == 3
 
 
-def test_parquet_as_hugging_face_writes_it(tmp_path):
+def test_hugging_faces_parquet_is_read(tmp_path):
     import datasets
 
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
@@ -67,7 +67,7 @@ def test_parquet_as_hugging_face_writes_it(tmp_path):
     assert read(splits.train) == [(0, -1), (1, 0), (2, 1)] and read(splits.test) == [(3, 1)]
 
 
-def test_parquet_of_plain_columns_and_of_no_labels(tmp_path):
+def test_plain_and_unlabelled_parquet_is_read(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,7 +89,7 @@ def shard(path, **files: bytes):
             archive.addfile(member, io.BytesIO(content))
 
 
-def test_shards_of_webdataset(tmp_path):
+def test_webdataset_shards_are_read(tmp_path):
     shard(tmp_path / "train-0.tar", a_png=stored(0), a_cls=b"1", a_txt=b"words", b_cls=b"0", b_png=stored(1))
     shard(tmp_path / "train-1.tar", c_png=stored(2), d_txt=b"no image")
     shard(tmp_path / "val-0.tar", e_png=stored(3), e_cls=b"1\n")
@@ -99,7 +99,7 @@ def test_shards_of_webdataset(tmp_path):
     assert splits.notes == (f"left out of {tmp_path}/train-*.tar: 1 samples without an image",)
 
 
-def test_labels_in_json_and_shards_that_are_none(tmp_path):
+def test_json_labels_are_read_and_damaged_shards_rejected(tmp_path):
     kinds = ("cat", "dog")
     files = {}
     for i in range(10):
@@ -116,7 +116,7 @@ def test_labels_in_json_and_shards_that_are_none(tmp_path):
             opened(s.WebDataset(path=str(tmp_path / name)))
 
 
-def test_a_folder_with_only_train_and_one_of_classes(tmp_path):
+def test_folders_without_a_split_are_read(tmp_path):
     for base in (tmp_path / "split" / "train", tmp_path / "plain"):
         for label, name in enumerate(("cat", "dog")):
             for i in range(10):
@@ -135,7 +135,7 @@ def test_a_folder_with_only_train_and_one_of_classes(tmp_path):
         opened(s.ImageFolder(path=str(tmp_path / "split")))
 
 
-def test_images_without_labels_beside_classes_or_without_them(tmp_path):
+def test_unlabelled_folders_are_read(tmp_path):
     for label, name in enumerate(("cat", "dog")):
         save(tmp_path / "train" / name / "0.png", label)
         save(tmp_path / "val" / name / "0.png", 2 + label)
@@ -153,7 +153,7 @@ def test_images_without_labels_beside_classes_or_without_them(tmp_path):
     assert opened(mixed).notes == (f"left out of {tmp_path}/more: 1 with suffix .txt",)
 
 
-def test_a_list_of_paths_without_labels(tmp_path):
+def test_a_list_of_unlabelled_paths_is_read(tmp_path):
     for seed in range(3):
         save(tmp_path / f"{seed}.png", seed)
     (tmp_path / "list.txt").write_text("# mine\n0.png\n\n2.png\n")
@@ -173,7 +173,7 @@ def parquet(path, names, labels):
     return made
 
 
-def test_each_table_counts_its_classes_in_its_own_order(tmp_path):
+def test_tables_may_number_classes_differently(tmp_path):
     parquet(tmp_path / "train-0.parquet", ["cat", "dog", "owl"], [0, 1, 2])
     parquet(tmp_path / "train-1.parquet", ["owl", "cat", "dog"], [1, -1, 2])
     parquet(tmp_path / "test.parquet", ["owl", "cat"], [0, 1])
@@ -185,7 +185,7 @@ def test_each_table_counts_its_classes_in_its_own_order(tmp_path):
         opened(s.Table(path=str(tmp_path / "train-*.parquet"), test=str(tmp_path / "test.parquet")))
 
 
-def test_each_split_of_hugging_face_counts_its_classes_in_its_own_order(tmp_path):
+def test_hugging_face_splits_may_number_classes_differently(tmp_path):
     import datasets
 
     train = parquet(tmp_path / "a.parquet", ["cat", "dog"], [0, 1])
@@ -201,7 +201,7 @@ def csv_of(path, labels, header="image,label"):
     return s.Table(path=str(path), test_share=0.5)
 
 
-def test_text_labels_take_the_order_of_the_given_names(tmp_path):
+def test_text_labels_follow_the_order_of_given_names(tmp_path):
     source = csv_of(tmp_path / "x.csv", ["dog", "cat", "dog", "cat"])
     given = s.Table(path=source.path, test_share=0.5, classes=("dog", "cat"))
     assert opened(source).classes == ("cat", "dog") and opened(given).classes == ("dog", "cat")
@@ -210,7 +210,7 @@ def test_text_labels_take_the_order_of_the_given_names(tmp_path):
         opened(s.Table(path=source.path, test_share=0.5, classes=("cat", "owl")))
 
 
-def test_numerals_that_would_fall_together_stay_text(tmp_path):
+def test_ambiguous_numerals_are_kept_as_text(tmp_path):
     assert opened(csv_of(tmp_path / "x.csv", ["1", "01", "1", "01"])).classes == ("01", "1")
     assert opened(csv_of(tmp_path / "x.csv", ["00", "01", "00", "01"])).classes == ("0", "1")
     for word in ("nan", "NULL"):
@@ -219,12 +219,12 @@ def test_numerals_that_would_fall_together_stay_text(tmp_path):
 
 
 @pytest.mark.parametrize("header", ["filename,class", "Image,Label", "image;label"])
-def test_a_header_of_other_names_is_no_image(tmp_path, header):
+def test_a_header_with_other_names_is_reported(tmp_path, header):
     with pytest.raises(UserError, match="no column 'image', and its first row names no image: .*data.source.image"):
         opened(csv_of(tmp_path / "x.csv", ["a", "b"], header))
 
 
-def test_which_image_of_a_sample(tmp_path):
+def test_the_image_of_a_sample_is_chosen_by_its_suffix(tmp_path):
     """A depth map that comes first in the shard is not the picture; of two pictures nobody knows which is meant."""
     source = s.WebDataset(path=str(tmp_path / "x.tar"))
     shard(tmp_path / "x.tar", **{"a_depth.png": stored(1), "a_png": stored(0), "a_cls": b"0"}, b_cls=b"1")
@@ -236,7 +236,7 @@ def test_which_image_of_a_sample(tmp_path):
 
 
 @pytest.mark.parametrize("label", ["CLS", ".cls"])
-def test_the_suffix_of_labels_as_people_write_it(tmp_path, label):
+def test_the_label_suffix_may_have_a_dot(tmp_path, label):
     shard(tmp_path / "x.tar", **{f"{i}_{kind}": content for i in range(4) for kind, content in both(i)})
     splits = opened(s.WebDataset(path=str(tmp_path / "x.tar"), label=label, test_share=0.5))
     assert splits.classes == ("0", "1")
@@ -246,7 +246,7 @@ def both(i):
     return ("png", stored(i)), ("cls", str(i % 2).encode())
 
 
-def test_labels_apart_from_their_images_are_missed_aloud(tmp_path):
+def test_missing_label_files_are_reported(tmp_path):
     """Shards sorted by suffix: no sample has both."""
     pairs = [(f"{i}_{suffix}", content) for i in range(4) for suffix, content in both(i)]
     files = dict(sorted(pairs, key=lambda pair: pair[0][2:]))
@@ -255,7 +255,7 @@ def test_labels_apart_from_their_images_are_missed_aloud(tmp_path):
         prepare(Data(source=s.WebDataset(path=str(tmp_path / "x.tar")), image_size=1, root=str(tmp_path / "root")))
 
 
-def test_images_that_are_there_twice_are_told(tmp_path):
+def test_duplicate_images_are_reported(tmp_path):
     """One test image of four is a training image; one training image has two labels."""
     for name, seed in {"0": 0, "1": 1, "2": 2, "3": 3, "4": 0}.items():
         save(tmp_path / f"{name}.png", seed)
@@ -270,7 +270,7 @@ def test_images_that_are_there_twice_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["o\udcff", "b"])
-def test_names_of_classes(tmp_path, name):
+def test_class_names_must_be_valid_utf8(tmp_path, name):
     for i in range(4):
         save(tmp_path / f"{i}.png", i)
     (tmp_path / "x.csv").write_text(

@@ -29,7 +29,7 @@ class LaggingGPU:
         return pinned
 
 
-def test_a_staged_copy_never_shares_memory_with_what_it_copies(monkeypatch):
+def test_a_staged_copy_has_its_own_memory(monkeypatch):
     """Also where the source is pinned already, of which `pin_memory` would give the source itself."""
     asked = []
     empty_like = torch.empty_like
@@ -52,7 +52,7 @@ def test_a_staged_copy_never_shares_memory_with_what_it_copies(monkeypatch):
 
 @pytest.mark.parametrize("loader", ["ffcv", "torch"])
 @pytest.mark.parametrize("kind", ["train", "test"])
-def test_no_batch_changes_after_it_was_sent(monkeypatch, loader, kind):
+def test_batches_do_not_change_after_transfer(monkeypatch, loader, kind):
     """All batches of a pass are sent before the device reads the first: FFCV's slots have been used many times."""
     from dataclasses import replace
 
@@ -75,7 +75,7 @@ def test_no_batch_changes_after_it_was_sent(monkeypatch, loader, kind):
         assert np.array_equal(pinned.numpy(), at_once)
 
 
-def test_ffcv_keeps_off_the_gpu():
+def test_ffcv_never_uses_the_gpu():
     """Its slots are plain memory, and it makes no streams, wherever it runs."""
     from raykd.data.ffcv import imports
 

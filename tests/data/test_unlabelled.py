@@ -54,7 +54,7 @@ def indices(data, steps, world=1):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
-def test_labelled_images_have_their_share_of_every_stretch(toy, share):
+def test_labelled_images_are_evenly_distributed(toy, share):
     data = toy(source=Half(), labelled_share=share)
     tags = indices(data, 60)
     labelled = (tags & order.INDEX_MASK) < 12
@@ -65,7 +65,7 @@ def test_labelled_images_have_their_share_of_every_stretch(toy, share):
         assert all((row >> order.PASS_SHIFT == number).all() for number, row in enumerate(stream))
 
 
-def test_workers_and_later_steps_read_the_same(toy):
+def test_the_order_is_the_same_for_all_workers_and_steps(toy):
     data = toy(source=Half(), labelled_share=0.3)
     alone = indices(data, 12)
     assert np.array_equal(alone, indices(data, 12, world=3))
@@ -73,7 +73,7 @@ def test_workers_and_later_steps_read_the_same(toy):
     assert np.array_equal(alone[70:], loader.tags(7, 12).reshape(-1))
 
 
-def test_without_a_share_all_images_are_read_alike(toy):
+def test_without_a_share_all_images_are_read_equally_often(toy):
     tags = indices(toy(source=Half()), 3)
     assert sorted((tags & order.INDEX_MASK).tolist()) == list(range(30))
 
@@ -85,7 +85,7 @@ def test_unlabelled_images_are_never_held_out_nor_evaluated(toy):
     assert TrainLoader(data, prepare(data), PLACEMENT, batch_size=4, seed=0).unlabelled == 18
 
 
-def test_mixing_gives_an_image_without_a_label_no_share_of_any_class(toy):
+def test_mixing_gives_unlabelled_images_no_class(toy):
     data = toy(source=Half(unlabelled=29, train=30), mixing=Mixup(), labelled_share=0.0)
     with pytest.raises(UserError, match="no training image of class b, c"):
         prepare(data)
@@ -95,7 +95,7 @@ def test_mixing_gives_an_image_without_a_label_no_share_of_any_class(toy):
 
 
 @pytest.mark.parametrize("share, kind", [(0.5, "unlabelled"), (0.0, "unlabelled")])
-def test_a_share_of_images_that_are_not_there_is_refused(toy, share, kind):
+def test_a_share_of_missing_images_is_rejected(toy, share, kind):
     data = toy(labelled_share=share)
     with pytest.raises(UserError, match=f"data.labelled_share: .* no training image is {kind}"):
         TrainLoader(data, prepare(data), PLACEMENT, batch_size=6, seed=0)
@@ -108,7 +108,7 @@ def test_a_share_of_images_that_are_not_there_is_refused(toy, share, kind):
         (0.99, "leaves no training images of class a: lower it"),
     ],
 )
-def test_validation_shares_that_leave_nothing(toy, share, message):
+def test_validation_shares_that_leave_no_images_are_rejected(toy, share, message):
     data = toy(validation=share, test=())
     with pytest.raises(UserError, match=rf"data\.validation: {share} .*{message}"):
         for loader in (TestLoader, TrainLoader):
@@ -128,7 +128,7 @@ def test_validation_shares_that_leave_nothing(toy, share, message):
         (CAMKD.Config(gamma=0.0), True),
     ],
 )
-def test_methods_that_read_labels_refuse_images_without(toy, config, reads):
+def test_methods_that_require_labels_reject_unlabelled_images(toy, config, reads):
     data = toy(source=Half())
     recipe = replace(kd, data=data, method=config)
     loader = TrainLoader(data, prepare(data), PLACEMENT, batch_size=4, seed=0)
@@ -142,7 +142,7 @@ def test_methods_that_read_labels_refuse_images_without(toy, config, reads):
     expect_labels(replace(recipe, data=only), TrainLoader(only, prepare(only), PLACEMENT, batch_size=4, seed=0))
 
 
-def test_a_term_of_weight_0_stays_0_without_labels():
+def test_a_term_with_weight_0_is_0_without_labels():
     logits = torch.randn(5, 3, requires_grad=True)
     loss = 0.0 * cross_entropy(logits, torch.full((5,), -1))
     loss.backward()
@@ -163,7 +163,7 @@ recipe = replace(
 """
 
 
-def test_funmatch_trains_on_images_without_labels_and_supervised_refuses_them(tmp_path, monkeypatch, capsys):
+def test_funmatch_trains_on_unlabelled_images_and_supervised_rejects_them(tmp_path, monkeypatch, capsys):
     root = Path(__file__).parents[2]
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(root))

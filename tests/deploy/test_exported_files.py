@@ -50,7 +50,7 @@ def metadata(path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "pt2", "safetensors"])
-def test_classes_preprocessing_and_origin_travel_with_every_file(folder_run, suffix, tmp_path, capsys):
+def test_every_file_contains_classes_preprocessing_and_origin(folder_run, suffix, tmp_path, capsys):
     path, result = tmp_path / f"student.{suffix}", json.loads(folder_run.read("result.json"))
     assert main(["export", folder_run.place, *at_hand(folder_run), "--to", str(path)]) == 0
     assert suffix == "safetensors" or "16 images of the test split" in capsys.readouterr().out
@@ -66,7 +66,7 @@ def test_classes_preprocessing_and_origin_travel_with_every_file(folder_run, suf
     assert about["raykd.recipe"] == fingerprint(recipe_of(folder_run)) and about["raykd.method"] == "Supervised"
 
 
-def test_exported_weights_are_still_a_students_file(folder_run, tmp_path):
+def test_exported_weights_can_be_loaded_as_a_student(folder_run, tmp_path):
     path = tmp_path / "student.safetensors"
     assert main(["export", folder_run.place, *at_hand(folder_run), "--to", str(path)]) == 0
     network, about = read_student(folder_run)
@@ -75,7 +75,7 @@ def test_exported_weights_are_still_a_students_file(folder_run, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values()))
 
 
-def test_a_picture_gets_the_same_probabilities_from_both_graphs_and_from_raykd(folder_run, images, tmp_path):
+def test_both_graphs_give_raykds_probabilities(folder_run, images, tmp_path):
     """The plain graph is fed by PIL and numpy, as a user would from the metadata alone."""
     for words in (["plain.onnx"], ["whole.onnx", "--preprocess"]):
         assert (
@@ -128,7 +128,7 @@ class Pixels(torch.nn.Module):
         (None, False, [(32, 32)]),
     ],
 )
-def test_the_graph_resizes_and_crops_as_pil_and_as_the_evaluation(resize, crop, sides):
+def test_the_graph_resizes_and_crops_like_pil(resize, crop, sides):
     """To one level of 256: PIL rounds once more, between the two axes; raykd adds up in another order."""
     steps = tuple(step for step in (resize, CenterCrop() if crop else None) if step is not None)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -151,14 +151,14 @@ def test_the_graph_resizes_and_crops_as_pil_and_as_the_evaluation(resize, crop, 
 
 
 @pytest.mark.parametrize("steps, side", [((), 31), ((CenterCrop(),), 31), ((Resize(size=32),), 40)])
-def test_pictures_that_the_evaluation_does_not_take_are_refused_by_the_graph(steps, side):
+def test_the_graph_rejects_the_image_sizes_that_the_evaluation_rejects(steps, side):
     data = Data(source=Digits(), image_size=32, mean=(0.4,) * 3, std=(0.2,) * 3, test=steps)
     graph = with_preprocessing(float_graph(Pixels().eval(), torch.randn(2, 3, 32, 32)), data)
     with pytest.raises(Exception, match="(?i)dimension|shape"):
         session(graph.SerializeToString()).run(None, {"pixels": np.zeros((1, side, 33, 3), np.uint8)})
 
 
-def test_a_student_with_its_teachers_head_is_exported_with_the_options_of_both(tmp_path):
+def test_a_student_with_a_reused_head_is_exported_with_both_options(tmp_path):
     from recipes.digits.simkd import recipe
 
     torch.manual_seed(3)
@@ -182,12 +182,12 @@ def test_a_student_with_its_teachers_head_is_exported_with_the_options_of_both(t
         (["--to", "student"], "suffix"),
     ],
 )
-def test_what_can_not_be_is_refused(digits, words, said, capsys):
+def test_invalid_export_options_are_rejected(digits, words, said, capsys):
     assert main(["export", digits.place, *words]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_the_whole_graph_needs_nothing_but_onnxruntime_and_pillow(folder_run, images, tmp_path):
+def test_the_graph_with_preprocessing_needs_only_onnxruntime_and_pillow(folder_run, images, tmp_path):
     """In a process in which torch and raykd can't be imported."""
     assert (
         main(["export", folder_run.place, *at_hand(folder_run), "--to", str(tmp_path / "whole.onnx"), "--preprocess"])

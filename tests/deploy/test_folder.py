@@ -24,7 +24,7 @@ def folder(folder_run, tmp_path_factory):
     return path
 
 
-def test_timm_makes_the_network_its_classes_and_its_transform(folder, folder_run, images):
+def test_timm_loads_network_classes_and_transform(folder, folder_run, images):
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     network, about = read_student(folder_run)
     assert model.pretrained_cfg["label_names"] == ["coarse", "fine", "middle"] and "license" not in model.pretrained_cfg
@@ -42,7 +42,7 @@ def test_timm_makes_the_network_its_classes_and_its_transform(folder, folder_run
 
 
 @pytest.mark.parametrize("size, resized", [(224, 256), (48, 56), (299, 342), (64, 73)])
-def test_timm_resizes_to_the_very_size(folder_run, size, resized):
+def test_timm_resizes_to_the_same_size(folder_run, size, resized):
     from dataclasses import replace
 
     from raykd.data.transforms import CenterCrop, Resize
@@ -51,7 +51,7 @@ def test_timm_resizes_to_the_very_size(folder_run, size, resized):
     assert int(size / timm_data(data)["crop_pct"]) == resized
 
 
-def test_the_card_holds_what_was_measured(folder, folder_run):
+def test_the_model_card_contains_the_measured_values(folder, folder_run):
     card, result = ModelCard.load(folder / "README.md"), json.loads(folder_run.read("result.json"))
     assert card.data.library_name == "timm" and card.data.pipeline_tag == "image-classification"
     (figure,) = card.data.eval_results
@@ -68,21 +68,21 @@ def test_the_card_holds_what_was_measured(folder, folder_run):
         assert said in card.text, said
 
 
-def test_a_network_of_raykd_gets_a_folder_too(digits, tmp_path):
+def test_raykds_own_networks_are_exported_as_folders(digits, tmp_path):
     assert main(["export", digits.place, "--to", f"{tmp_path}/made/new/"]) == 0
     card = (tmp_path / "made/new/README.md").read_text()
     assert 'create("resnet8", 10, 32, weights="new/model.safetensors")' in card
     assert json.loads((tmp_path / "made/new/raykd.json").read_text())["raykd.network"] == "resnet8"
 
 
-def test_a_folder_that_holds_anything_is_left_as_it_is(digits, tmp_path, capsys):
+def test_a_non_empty_folder_is_left_unchanged(digits, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert main(["export", digits.place, "--to", str(tmp_path)]) == 2
     assert "already exists" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+def test_a_folder_is_written_completely_or_not_at_all(tmp_path):
     with pytest.raises(OSError, match="full"), filling(tmp_path / "new") as folder:
         (folder / "half").write_text("half")
         raise OSError("full")

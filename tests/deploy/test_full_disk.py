@@ -23,7 +23,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["s.safetensors", "s.onnx", "s.int8.onnx", "s.pt2", "folder/"])
-def test_an_older_file_survives_and_nothing_half_is_left(digits, small_disk, name, capsys):
+def test_a_full_disk_keeps_the_older_file_and_leaves_no_partial_one(digits, small_disk, name, capsys):
     old = small_disk / name
     if not name.endswith("/"):
         old.write_text("old")

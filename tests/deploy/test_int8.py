@@ -28,7 +28,7 @@ def exported(digits, tmp_path_factory):
     return path
 
 
-def test_the_accuracy_that_it_says_is_that_of_the_test_split(exported):
+def test_the_reported_accuracy_is_that_of_the_test_split(exported):
     """Counted here from scikit-learn's own digits."""
     digits = load_digits()
     _, test = train_test_split(np.arange(1797), test_size=450, random_state=0, stratify=digits.target)
@@ -42,7 +42,7 @@ def test_the_accuracy_that_it_says_is_that_of_the_test_split(exported):
     assert json.loads(about["raykd.float32_layers"]) == [] and about["raykd.calibration"] == "64"
 
 
-def test_every_layers_weights_are_rounded_by_output_channel(exported, digits):
+def test_weights_are_quantised_by_output_channel(exported, digits):
     graph, state = onnx.load(exported).graph, read_student(digits)[0].model.state_dict()
     values = {each.name: to_array(each) for each in graph.initializer}
     rounded = {
@@ -64,7 +64,7 @@ def _along(scale: np.ndarray, values: dict, node) -> np.ndarray:
     return scale.reshape(shape)
 
 
-def test_it_may_begin_with_the_preprocessing(digits, tmp_path, capsys):
+def test_the_int8_graph_may_include_preprocessing(digits, tmp_path, capsys):
     path = tmp_path / "whole.int8.onnx"
     assert main(["export", digits.place, "--to", str(path), "--preprocess", "--calibration", "32"]) == 0
     said = capsys.readouterr().out
@@ -76,7 +76,7 @@ def test_it_may_begin_with_the_preprocessing(digits, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("needed", [0, 1, 2, 5, 7, 8])
-def test_as_few_layers_as_need_be_stay_in_float(needed, monkeypatch):
+def test_as_few_layers_as_necessary_stay_in_float(needed, monkeypatch):
     """Of eight layers the first `needed` in the order of harm, found with few measurements."""
     layers, measured = [f"layer{i}" for i in range(8)], []
     monkeypatch.setattr("raykd.deploy.onnx.float_layers.ranked", lambda quantizer, graph: layers)
@@ -91,7 +91,7 @@ def test_as_few_layers_as_need_be_stay_in_float(needed, monkeypatch):
     assert len(measured) <= 5
 
 
-def test_the_layers_that_make_and_read_an_outlier_are_the_most_harmful(tmp_path):
+def test_layers_around_an_outlier_are_found_most_harmful(tmp_path):
     """One value of 3,000 leaves a step of 24 for all others, which then are 0."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 300), nn.Linear(300, 5))
@@ -103,6 +103,6 @@ def test_the_layers_that_make_and_read_an_outlier_are_the_most_harmful(tmp_path)
     assert set(order[:2]) == {"3", "4"} and order[2] == "0"
 
 
-def test_a_loss_that_is_no_share_is_refused(digits, capsys):
+def test_an_invalid_max_loss_is_rejected(digits, capsys):
     assert main(["export", digits.place, "--to", "student.int8.onnx", "--max-loss", "-1"]) == 2
     assert "max_loss" in capsys.readouterr().err.replace("-", "_")

@@ -36,7 +36,7 @@ def shown(distilled) -> str:
     return output.getvalue()
 
 
-def test_the_run_holds_the_costs_of_student_and_teacher(distilled, shown):
+def test_costs_of_student_and_teacher_are_saved_in_the_run(distilled, shown):
     found, evaluation = read_deployment(distilled), json.loads(distilled.read("evaluation.json"))
     student, teacher = found.networks
     assert (student.name, teacher.name) == ("student", "resnet20")
@@ -52,12 +52,12 @@ def test_the_run_holds_the_costs_of_student_and_teacher(distilled, shown):
     assert student.file_bytes > 4 * 78_042 * 0.95 and teacher.file_bytes > student.file_bytes
 
 
-def test_the_table_gives_ratios(shown):
+def test_the_printed_table_has_ratios(shown):
     assert "resnet20 : student" in shown and "×3.49" in shown  # 272,474 : 78,042
     assert "32 images, 1 thread" in shown and "images/s" in shown and "onnxruntime" in shown
 
 
-def test_memory_is_that_of_the_network_alone(tmp_path):
+def test_memory_is_measured_for_the_network_alone(tmp_path):
     """At least its 36 MB of weights, and not what the process that asks for it has had."""
     network = create("vgg13", 10, 32)
     save(float_graph(network.model.eval(), torch.zeros(2, 3, 32, 32)), tmp_path / "large.onnx", {})
@@ -67,12 +67,12 @@ def test_memory_is_that_of_the_network_alone(tmp_path):
     assert size < found < 700_000_000 and len(ballast) > found
 
 
-def test_what_onnxruntime_can_not_run_is_one_line(tmp_path):
+def test_a_network_that_onnxruntime_cannot_run_is_reported_in_one_line(tmp_path):
     (tmp_path / "none.onnx").write_bytes(b"no graph")
     with pytest.raises(UserError, match="onnxruntime can't run"):
         measure._memory(str(tmp_path / "none.onnx"), 32)
 
 
-def test_neither_a_file_nor_a_measurement_is_asked_for(digits, capsys):
+def test_export_requires_a_file_or_a_measurement(digits, capsys):
     assert main(["export", digits.place]) == 2
     assert "--measure" in capsys.readouterr().err

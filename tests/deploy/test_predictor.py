@@ -33,7 +33,7 @@ def evaluated(run: Folder) -> np.ndarray:
     return torch.cat(logits).softmax(1).numpy()
 
 
-def test_images_as_files_are_evaluated_as_the_test_split_is(folder_run, images):
+def test_predictions_from_files_equal_the_evaluation_of_the_test_split(folder_run, images):
     wanted = evaluated(folder_run)
     files = sorted((images / "val").rglob("*.jpg"))
     found = Predictor(folder_run, recipe_of(folder_run), batch_size=7).probabilities(files)
@@ -51,7 +51,7 @@ def digit():
     return np.kron(pixels, np.ones((1, 4, 4), np.uint8))[..., None].repeat(3, 3)
 
 
-def test_a_picture_may_be_a_path_bytes_an_array_or_an_image(digits, digit, tmp_path):
+def test_images_may_be_paths_bytes_arrays_or_pil_images(digits, digit, tmp_path):
     wanted, predictor = evaluated(digits), Predictor(digits, recipe_of(digits))
     paths = [tmp_path / f"{i:02}.png" for i in range(20)]
     for path, pixels in zip(paths, digit):
@@ -62,7 +62,7 @@ def test_a_picture_may_be_a_path_bytes_an_array_or_an_image(digits, digit, tmp_p
     assert predictor.predict([]) == []
 
 
-def test_the_command_prints_the_likeliest_classes(digits, digit, tmp_path, capsys):
+def test_predict_prints_the_most_probable_classes(digits, digit, tmp_path, capsys):
     Image.fromarray(digit[0]).save(tmp_path / "first.png")
     row = Predictor(digits, recipe_of(digits)).probabilities([digit[0]])[0]
     best = [str(k) for k in np.argsort(-row)[:3]]
@@ -75,7 +75,7 @@ def test_the_command_prints_the_likeliest_classes(digits, digit, tmp_path, capsy
     assert capsys.readouterr().out == f"{tmp_path}/first.png: {best[0]} {100 * row.max():.2f} %\n"
 
 
-def test_what_can_not_be_read_is_named_and_the_rest_is_still_classified(digits, digit, tmp_path, capsys):
+def test_unreadable_images_are_named_and_the_others_classified(digits, digit, tmp_path, capsys):
     Image.fromarray(digit[0]).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no image")
     Image.fromarray(digit[0][:20]).save(tmp_path / "c.png")
@@ -85,7 +85,7 @@ def test_what_can_not_be_read_is_named_and_the_rest_is_still_classified(digits, 
     assert "b.png can't be read" in said.err and "c.png is 32×20 pixels" in said.err and "32×32" in said.err
 
 
-def test_no_image_and_no_run_are_the_users_error(digits, tmp_path, capsys):
+def test_missing_images_and_runs_are_rejected(digits, tmp_path, capsys):
     with pytest.raises(UserError, match="picture 1 can't be read"):
         Predictor(digits, recipe_of(digits)).predict([np.zeros((32, 32, 3), np.uint8), b"no image"])
     for words, said in (

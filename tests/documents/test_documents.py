@@ -28,7 +28,7 @@ def results(reader: Path) -> dict[Block, list[tuple[dict, dict]]]:
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
-def test_it_runs_as_it_stands(block: Block, results: dict[Block, list[tuple[dict, dict]]]):
+def test_every_snippet_runs_unchanged(block: Block, results: dict[Block, list[tuple[dict, dict]]]):
     for step, result in results[block]:
         assert result["status"] == 0, f"{step}\n{result['output']}"
 
@@ -64,7 +64,7 @@ def anchors(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_somewhere(path: Path):
+def test_every_link_has_a_target(path: Path):
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
         file, _, anchor = target.partition("#")
         there = (path.parent / file).resolve() if file else path
@@ -73,12 +73,12 @@ def test_every_link_leads_somewhere(path: Path):
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_file_that_is_named_exists(path: Path):
+def test_every_named_file_exists(path: Path):
     named = re.findall(r"`((?:tests|raykd|recipes|cluster|\.ci)/[\w./*-]+)`", path.read_text())
     assert not [name for name in named if not any(ROOT.glob(name))]
 
 
-def test_functions_on_a_runs_way_exist():
+def test_functions_in_the_path_of_a_run_exist():
     text = (ROOT / "raykd/README.md").read_text()
     named = re.findall(r"`((?:recipe(?!\.json)|launch|training|commands|models)(?:\.\w+)+)`", text)
     assert len(named) > 8

@@ -31,7 +31,7 @@ def test_every_public_class_and_function_has_a_docstring():
     assert not bare
 
 
-def test_every_name_of_import_raykd_is_in_the_reference():
+def test_every_public_name_is_in_the_reference():
     documented = {member.fullname for kind in (doc.Class, doc.Function) for member in public(kind)}
     for name, module in raykd.HOMES.items():
         defined = getattr(raykd, name)
@@ -55,7 +55,7 @@ def test_every_field_of_a_recipe_has_a_docstring():
     assert not bare
 
 
-def test_losses_say_the_shapes_that_they_take():
+def test_losses_document_their_shapes():
     """In brackets, or that any shape will do."""
     bare = []
     for function in public(doc.Function):

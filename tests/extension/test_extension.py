@@ -66,7 +66,7 @@ def example(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
-def test_one_file_trains_and_is_evaluated(path, tmp_path, capsys, example):
+def test_an_example_file_trains_and_is_evaluated(path, tmp_path, capsys, example):
     loaded = example(path.stem)
     quick = ("--epochs", "0.2", "--workers", "0", "--wandb.mode", "disabled", "--storage", str(tmp_path / "runs"))
     assert main(["train", str(loaded.path), *quick, "--name", "own"]) == 0
@@ -75,7 +75,7 @@ def test_one_file_trains_and_is_evaluated(path, tmp_path, capsys, example):
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_it_travels_with_a_job(path, tmp_path, example):
+def test_an_example_file_is_sent_with_a_job(path, tmp_path, example):
     loaded = example(path.stem)
     assert f"{path.stem}.py" in loaded.sources
     there = tmp_path / "elsewhere"
@@ -96,22 +96,22 @@ def test_it_travels_with_a_job(path, tmp_path, example):
         ("own_network", "nn.ReLU())\n        self.two", "nn.SiLU())\n        self.two"),
     ],
 )
-def test_other_code_is_another_run(name, old, new, example):
+def test_changed_code_changes_the_fingerprint(name, old, new, example):
     assert fingerprint(example(name).recipe) != fingerprint(example(name, (old, new)).recipe)
 
 
-def test_a_metric_leaves_the_result_as_it_is(example):
+def test_a_metric_does_not_change_the_result(example):
     assert fingerprint(example("own_metric").recipe) == fingerprint(digits)
 
 
-def test_what_is_raykds_own_has_no_code_of_the_users(example):
+def test_recipes_with_only_raykds_classes_have_no_user_code(example):
     """Teachers that were trained before are found again: nothing was added to their fingerprints."""
     from raykd.recipe.fingerprint import essence
 
     assert "own" not in essence(digits) and "own" in essence(example("own_optimizer").recipe)
 
 
-def test_an_optimizer_steps_as_its_paper_says(example):
+def test_an_own_optimizer_follows_its_formula(example):
     config = replace(example("own_optimizer").recipe.optimizer, learning_rate=0.01, weight_decay=0.5)
     module = torch.nn.Linear(3, 2, bias=False)
     optimizer = optim.build(config, module)
@@ -126,14 +126,14 @@ def test_an_optimizer_steps_as_its_paper_says(example):
     np.testing.assert_allclose(module.weight.detach().numpy(), weight, rtol=1e-5)
 
 
-def test_a_schedule_gives_every_steps_rate(example):
+def test_an_own_schedule_sets_every_steps_learning_rate(example):
     recipe = replace(example("own_schedule").recipe, epochs=10, batch_size=100)
     rates = [optim.learning_rate(recipe, step, 1000) for step in range(100)]
     expected = [step / 20 if step < 20 else min(1.0, (100 - step) / 20) for step in range(100)]
     np.testing.assert_allclose(rates, recipe.optimizer.learning_rate * np.array(expected), rtol=1e-12)
 
 
-def test_an_augmentation_is_torchvisions_twin(example):
+def test_an_own_augmentation_equals_torchvisions(example):
     operation = example("own_augmentation").recipe.data.train[-1]
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
     gamma, ours = np.array([0.6, 1.0, 1.3, 1.5, 2.0]), images.copy()
@@ -154,7 +154,7 @@ def batch(recipe: Recipe, engine: str) -> torch.Tensor:
         loader.close()
 
 
-def test_both_loaders_apply_an_augmentation(example):
+def test_both_loaders_apply_an_own_augmentation(example):
     recipe = example("own_augmentation").recipe
     ours = batch(recipe, "ffcv")
     assert torch.equal(ours, batch(recipe, "torch"))
@@ -176,25 +176,25 @@ class Turned(type(digits.data.train[0]).__base__):  # a Transform that neither c
 
 
 @pytest.mark.parametrize("engine", ["ffcv", "torch"])
-def test_an_augmentation_that_fails_ends_the_run_with_its_name(engine):
+def test_a_failing_augmentation_ends_the_run_and_is_named(engine):
     recipe = replace(digits, data=replace(digits.data, train=(Broken(),)))
     with pytest.raises(UserError, match=r"data.train: Broken fails: KeyError: 'grain'"):
         batch(recipe, engine)
 
 
-def test_a_transform_that_nothing_would_run_is_refused():
+def test_a_transform_that_is_not_an_operation_is_rejected():
     with pytest.raises(
         UserError, match="data.train: Turned is not a transform: make it a subclass of raykd.*Operation"
     ):
         batch(replace(digits, data=replace(digits.data, train=(Turned(),))), "ffcv")
 
 
-def test_an_optimizer_without_a_build_is_refused():
+def test_an_optimizer_without_build_is_rejected():
     with pytest.raises(UserError, match="optimizer: Optimizer is none: take SGD, AdamW, Shampoo, or write a `build`"):
         optim.build(Optimizer(), torch.nn.Linear(1, 1))
 
 
-def test_a_method_trains_against_a_teacher(example):
+def test_an_own_method_trains_against_a_teacher(example):
     config = example("own_method").recipe.method
     from raykd.models import create
 

@@ -61,7 +61,7 @@ PATHS = sorted(places(PLAIN), key=str)
 
 @QUICK
 @given(st.lists(st.tuples(st.sampled_from(PATHS), LEAVES), min_size=1, max_size=3))
-def test_recipes_with_other_values(tmp_path_factory, changes):
+def test_mutated_recipes_are_read_or_rejected(tmp_path_factory, changes):
     plain = copy.deepcopy(PLAIN)
     for path, value in copy.deepcopy(changes):  # a later change may go into what an earlier one put there
         place = plain
@@ -83,7 +83,7 @@ def test_recipes_with_other_values(tmp_path_factory, changes):
 
 @QUICK
 @given(st.one_of(st.binary(max_size=200), JSON.map(lambda value: json.dumps(value).encode())))
-def test_any_bytes_as_the_files_of_a_run(tmp_path_factory, content):
+def test_random_bytes_as_run_files_are_read_or_rejected(tmp_path_factory, content):
     run = Folder(tmp_path_factory.getbasetemp() / "any")
     for name in ("recipe.json", "attempts.json", "result.json", "metrics.jsonl"):
         run.write(name, content)
@@ -100,7 +100,7 @@ def test_any_bytes_as_the_files_of_a_run(tmp_path_factory, content):
     st.dictionaries(st.sampled_from(["step", "epoch", "top1", "fingerprint", "sha256", "size"]), LEAVES),
     st.binary(max_size=50),
 )
-def test_stamps_with_other_values(tmp_path_factory, changes, content):
+def test_mutated_stamps_are_read_or_rejected(tmp_path_factory, changes, content):
     run = Folder(tmp_path_factory.getbasetemp() / "stamps")
     good = {"step": 3, "epoch": 0.1, "top1": None, "fingerprint": "f", "sha256": "0", "size": len(content)}
     run.write("checkpoints/step-000000003/stamp.json", json.dumps(good | changes))
@@ -123,7 +123,7 @@ NEW = st.one_of(st.binary(min_size=1, max_size=9), st.sampled_from([b"\xff" * 8,
 
 @QUICK
 @given(st.lists(st.tuples(AT, NEW), min_size=1, max_size=4))
-def test_headers_of_beton_files(beton, changes):
+def test_mutated_beton_headers_are_read_or_rejected(beton, changes):
     """Bytes changed in header, fields, samples or table: read, or refused; every sample is in the file."""
     path, content = beton
     with path.open("r+b") as file:
@@ -152,7 +152,7 @@ def inside(header, size):
 
 
 @pytest.mark.parametrize("end", [0, 1, 23, 24, 1000, 2106, 3000, 8 << 20, -1, -24, -4000])
-def test_beton_files_cut_off(beton, tmp_path, end):
+def test_truncated_beton_files_are_rejected(beton, tmp_path, end):
     path = tmp_path / "cut.beton"
     path.write_bytes(beton[1][:end])
     assert path.stat().st_size < len(beton[1])

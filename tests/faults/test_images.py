@@ -36,13 +36,13 @@ def fuzzed(folder, first, count, seconds):
     return results, deaths
 
 
-def test_random_damage_of_files(tmp_path):
+def test_randomly_damaged_images_are_read_or_rejected(tmp_path):
     results, deaths = fuzzed(tmp_path, 0, 150, seconds=300)
     assert not deaths and set(results) == {"loaded", "refused"} and results.total() == 150
 
 
 @pytest.mark.slow
-def test_random_damage_of_files_for_long(tmp_path):
+def test_randomly_damaged_images_are_read_or_rejected_for_minutes(tmp_path):
     results, deaths = fuzzed(tmp_path, 1000, 20_000, seconds=3600)
     assert not deaths and set(results) == {"loaded", "refused"} and results.total() == 20_000
 
@@ -76,7 +76,7 @@ def all_restarts(data: bytes) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("damage", [scan_length, end_in_ff, first_length, frame_at_the_end, all_restarts])
 @pytest.mark.parametrize("train", ["crop", "copy"])
-def test_markers_that_lie(tmp_path, damage, train):
+def test_wrong_jpeg_markers_are_read_or_rejected(tmp_path, damage, train):
     """In a process of its own each would be a SIGSEGV if a bound were missing; here the whole session's end."""
     path = tmp_path / "x.beton"
     fuzz.write(path, "restarts")
@@ -93,7 +93,7 @@ def test_markers_that_lie(tmp_path, damage, train):
 @pytest.mark.parametrize("real, told", [(96, 100), (96, 300), (192, 96), (96, 95)])
 @pytest.mark.parametrize("train", ["crop", "resize", "copy"])
 @pytest.mark.parametrize("loader", ["ffcv", "torch"])
-def test_a_jpeg_of_another_size_than_its_file_says(tmp_path, real, told, train, loader):
+def test_a_jpeg_whose_size_differs_from_the_table_is_rejected(tmp_path, real, told, train, loader):
     path, side = tmp_path / "x.beton", np.zeros((4, real, real, 3), np.uint8)
     beton.write(path, from_arrays(side, [0, 1, 2, 3], "x"), 4, Encoding(mode="jpeg"))
     samples = np.fromfile(path, SAMPLE, 4, offset=HEADER.itemsize + 2 * FIELD.itemsize)
@@ -103,7 +103,7 @@ def test_a_jpeg_of_another_size_than_its_file_says(tmp_path, real, told, train, 
         fuzz.load(path, train, loader)
 
 
-def test_a_jpeg_with_more_pixels_than_any_is_refused(tmp_path, monkeypatch):
+def test_a_jpeg_with_too_many_pixels_is_rejected(tmp_path, monkeypatch):
     data = bytearray(beton.encode_jpeg(np.zeros((96, 96, 3), np.uint8), 90))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = (65_500).to_bytes(2, "big") * 2
@@ -114,7 +114,7 @@ def test_a_jpeg_with_more_pixels_than_any_is_refused(tmp_path, monkeypatch):
         fuzz.load(tmp_path / "x.beton", "crop")
 
 
-def test_no_memory_for_a_jpeg_is_said(tmp_path):
+def test_too_little_memory_for_a_jpeg_is_reported(tmp_path):
     """With an address space that has no room left for 100 megapixels."""
     script = f"""
 import resource, sys
@@ -142,7 +142,7 @@ except UserError as error:
 
 
 @pytest.mark.parametrize("kind", ["restarts", "raw"])
-def test_a_file_cut_off_while_it_is_read(tmp_path, kind):
+def test_a_file_truncated_during_reading_is_reported(tmp_path, kind):
     path = tmp_path / "x.beton"
     fuzz.write(path, kind)
     loader = fuzz.reader(path, fuzz.data_of("crop"))
@@ -155,7 +155,7 @@ def test_a_file_cut_off_while_it_is_read(tmp_path, kind):
     assert [t for t in threading.enumerate() if type(t).__name__ == "EpochIterator"] == []
 
 
-def test_pages_of_a_file_that_was_cut_off(tmp_path):
+def test_pages_of_a_truncated_file_hold_no_old_memory(tmp_path):
     """Read ahead, they would hold whatever was in memory before."""
     fuzz.write(tmp_path / "x.beton", "raw")
     header = Header(tmp_path / "x.beton")

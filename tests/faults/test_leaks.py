@@ -124,7 +124,7 @@ def expect_level(seen: list[dict[str, float]], **each: float) -> None:
 
 
 @pytest.mark.slow
-def test_many_epochs_leave_nothing_behind(stage, tmp_path):
+def test_many_epochs_leak_nothing(stage, tmp_path):
     changes = f"method={stage.tiny()}, epochs={EPOCHS}, batch_size=449, checkpoint=Checkpoint(every='1 steps')"
     seen = watched(run, stage.recipe("supervised", changes), tmp_path)
     assert len(seen) == EPOCHS
@@ -134,7 +134,7 @@ def test_many_epochs_leave_nothing_behind(stage, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1600)
-def test_many_trials_leave_nothing_behind(tmp_path):
+def test_many_trials_leak_nothing(tmp_path):
     recipe = tiny.write(tmp_path, "tiny_long", SEARCH, tmp_path / "data")
     seen = watched(search, recipe, tmp_path)
     *seen, end = seen

@@ -21,7 +21,7 @@ class Full(Exception):
     pass
 
 
-def test_a_file_that_can_not_be_written_stays_what_it_was(tmp_path):
+def test_a_failed_write_leaves_the_old_file_unchanged(tmp_path):
     file = tmp_path / "report.html"
     file.write_text("old")
     with pytest.raises(Full), atomic.replacing(file) as temporary:
@@ -52,7 +52,7 @@ with atomic.replacing(Path("run/deep/result.json")) as temporary:
 """
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next_that_holds_the_run(tmp_path, monkeypatch):
+def test_files_of_a_killed_writer_are_removed_by_the_next_holder(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     die_while(WRITING, tmp_path)
     (tmp_path / "run" / ".lease.json.123.tmp").write_text("of an earlier version")
@@ -61,14 +61,14 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_that_holds_the_run(tmp
         assert not list(tmp_path.rglob(".*.tmp*"))
 
 
-def test_what_a_living_writer_writes_stays(tmp_path):
+def test_files_of_a_living_writer_are_kept(tmp_path):
     with atomic.replacing(tmp_path / "a.json") as temporary:
         temporary.write_text("whole")
         atomic.clear(tmp_path)
     assert (tmp_path / "a.json").read_text() == "whole"
 
 
-def test_a_dead_process_leaves_its_scratch_folder_for_the_next_to_remove(tmp_path, monkeypatch):
+def test_the_temporary_folder_of_a_dead_process_is_removed_later(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -94,7 +94,7 @@ def precious(tmp_path: Path) -> Path:
     return tmp_path / "home" / "file"
 
 
-def test_a_lock_that_is_a_link_is_refused_and_its_target_stays(run, tmp_path):
+def test_a_lock_file_that_is_a_link_is_rejected(run, tmp_path):
     target = precious(tmp_path)
     (run.local / ".lock").symlink_to(target)
     with pytest.raises(UserError, match=r"can't lock .*remove .*\.lock"), lease.held(run, print):
@@ -117,7 +117,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("kind", WRITES)
-def test_links_lead_no_writing_out_of_a_run(run, tmp_path, kind):
+def test_links_never_redirect_writes_out_of_a_run(run, tmp_path, kind):
     target = precious(tmp_path)
     (run.local / "linked.json").symlink_to(target)
     (run.local / "checkpoints").symlink_to(target.parent)
@@ -130,14 +130,14 @@ def test_links_lead_no_writing_out_of_a_run(run, tmp_path, kind):
     assert target.read_text() == "precious" and target.parent.is_dir()
 
 
-def test_what_is_linked_above_a_run_is_the_users_own(tmp_path):
+def test_links_above_a_run_directory_are_followed(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "runs").symlink_to(tmp_path / "disk")
     (Folder(tmp_path / "runs") / "digits/kd").write("recipe.json", "{}")
     assert (tmp_path / "disk/digits/kd/recipe.json").read_text() == "{}"
 
 
-def test_what_wandb_json_links_to_is_not_overwritten(run, tmp_path):
+def test_a_linked_wandb_json_is_not_overwritten(run, tmp_path):
     from raykd.track.state import WandbState
 
     target = precious(tmp_path)
@@ -147,7 +147,7 @@ def test_what_wandb_json_links_to_is_not_overwritten(run, tmp_path):
     assert target.read_text() == "{}" and not (run.local / "wandb.json").is_symlink()
 
 
-def test_what_a_history_links_to_is_not_appended_to(run, tmp_path):
+def test_a_linked_history_is_not_appended_to(run, tmp_path):
     from raykd.track.history import FILE, History
 
     target = precious(tmp_path)
@@ -160,7 +160,7 @@ def test_what_a_history_links_to_is_not_appended_to(run, tmp_path):
     assert target.read_text() == "precious"
 
 
-def test_names_go_into_the_path_of_a_uri_and_not_behind_its_query():
+def test_names_are_appended_to_the_path_of_a_uri():
     folder = Folder("s3://KEY:SECRET@bucket/x?region=us-east-1&endpoint_override=127.0.0.1:9")
     run = folder / "digits/kd"
     assert run.place == "s3://KEY:SECRET@bucket/x/digits/kd?region=us-east-1&endpoint_override=127.0.0.1:9"
@@ -170,7 +170,7 @@ def test_names_go_into_the_path_of_a_uri_and_not_behind_its_query():
 
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("mount"), reason="mounts a small disk")
 @pytest.mark.parametrize("command", ["train", "report", "export"])
-def test_a_full_disk_is_one_line_and_destroys_nothing(command, tmp_path):
+def test_a_full_disk_is_one_line_and_loses_nothing(command, tmp_path):
     disk, place = tmp_path / "disk", tmp_path / "runs"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True)

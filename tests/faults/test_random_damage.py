@@ -6,7 +6,7 @@ from tests.faults import fuzz
 
 
 @pytest.mark.parametrize(("kind", "count"), [("recipes", 60), ("runs", 60)])
-def test_damage_is_read_or_refused(tmp_path, kind, count):
+def test_damaged_files_are_read_or_rejected(tmp_path, kind, count):
     """Of .beton files and sources: test_images.py, and tests/data/test_damaged_sources.py."""
     attempt = fuzz.KINDS[kind](tmp_path)
     outcomes = [attempt(number) for number in range(count)]
@@ -16,13 +16,13 @@ def test_damage_is_read_or_refused(tmp_path, kind, count):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", fuzz.KINDS)
-def test_damage_for_minutes(kind):
+def test_damaged_files_are_read_or_rejected_for_minutes(kind):
     results, faults = fuzz.fuzz(kind, 300, first=100_000)
     assert not faults and results.total() > 0, faults
 
 
 @pytest.mark.slow
-def test_an_attempt_that_kills_or_stands_still_is_found(monkeypatch):
+def test_crashes_and_hangs_are_detected(monkeypatch):
     """The attacker itself: a process that dies, one that hangs, and an error that is not raykd's."""
     monkeypatch.setattr(fuzz, "HANG", 5)
     results, faults = fuzz.fuzz("faulty", 40, first=0)

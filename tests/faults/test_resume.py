@@ -39,11 +39,11 @@ def lines(stage, name):
 
 
 @pytest.mark.slow
-def test_killed_twice_with_gates_adamw_and_an_average(stage):
+def test_a_run_killed_twice_resumes_with_gates_adamw_and_ema(stage):
     survives(stage, "one", AVERAGED)
 
 
-def test_a_method_that_changed_since_is_said_and_used(stage):
+def test_a_changed_method_is_reported_and_used(stage):
     recipe = stage.recipe("supervised", "", "deaths=(0.4,)")
     assert stage.train(recipe, "changed").end() == -9
     with open(stage.folder / "dying.py", "a") as file:
@@ -54,7 +54,7 @@ def test_a_method_that_changed_since_is_said_and_used(stage):
     assert same(stage.state("changed"), stage.state(stage.whole("supervised"))) == []
 
 
-def test_raykds_own_method_that_changed_since_is_said_until_a_newer_checkpoint(tmp_path):
+def test_a_changed_raykd_method_is_reported_until_the_next_checkpoint(tmp_path):
     from pathlib import Path
 
     from raykd.recipe.files.load import load
@@ -74,7 +74,7 @@ def test_raykds_own_method_that_changed_since_is_said_until_a_newer_checkpoint(t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("base", METHODS)
-def test_every_method(stage, base):
+def test_every_method_resumes_bit_for_bit(stage, base):
     survives(stage, base, "epochs=0.5" if base == "teskd" else "", seed=1)
 
 
@@ -83,5 +83,5 @@ def test_every_method(stage, base):
 @pytest.mark.parametrize(
     "changes", [AVERAGED, 'optimizer=SGD(clip_norm=0.1), accumulate=2, precision=Precision(autocast="bfloat16")']
 )
-def test_every_part_of_the_state(stage, base, changes):
+def test_every_part_of_the_state_is_restored(stage, base, changes):
     survives(stage, base, changes, seed=2)

@@ -60,7 +60,7 @@ def breaks(monkeypatch, error=FULL):
     return mended
 
 
-def test_a_full_disk_holds_nobody_up_and_the_newest_state_is_written_when_it_can_be(run, monkeypatch, hasty):
+def test_training_continues_on_a_full_disk_and_the_newest_state_is_written_later(run, monkeypatch, hasty):
     mended, said = breaks(monkeypatch), []
     writer = Writer(run, 2, "f", said.append)
     for step in (1, 2, 3):
@@ -74,7 +74,7 @@ def test_a_full_disk_holds_nobody_up_and_the_newest_state_is_written_when_it_can
     assert len(said) == 2 and "written again" in said[1]
 
 
-def test_a_disk_that_stays_full_ends_the_run_after_a_while(run, monkeypatch, hasty):
+def test_a_disk_that_stays_full_ends_the_run(run, monkeypatch, hasty):
     breaks(monkeypatch)
     writer = Writer(run, 2, "f", lambda line: None)
     writer.save(state(1), 1, 0.1, None)
@@ -82,7 +82,7 @@ def test_a_disk_that_stays_full_ends_the_run_after_a_while(run, monkeypatch, has
         writer.wait(seconds=0.3)
 
 
-def test_a_file_is_tried_again_and_both_ends_are_said(run, monkeypatch, hasty):
+def test_a_failing_write_is_retried_and_reported(run, monkeypatch, hasty):
     mended, said = breaks(monkeypatch), []
     threading.Timer(0.7, mended.set).start()
     retry.patiently(lambda: run.write("result.json", "{}"), "writing the result", said.append)
@@ -92,7 +92,7 @@ def test_a_file_is_tried_again_and_both_ends_are_said(run, monkeypatch, hasty):
         retry.patiently(lambda: run.write("x", ""), "writing", said.append, seconds=0.1)
 
 
-def test_a_real_disk_that_fills_up_and_is_cleared(tmp_path, hasty):
+def test_a_real_full_disk_is_survived(tmp_path, hasty):
     """A file system of 400 KiB: the checkpoint that doesn't fit leaves the one before whole."""
     place = tmp_path / "small"
     place.mkdir()
@@ -117,7 +117,7 @@ def test_a_real_disk_that_fills_up_and_is_cleared(tmp_path, hasty):
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_metric_lines_that_could_not_be_appended_come_later_and_once(run, monkeypatch):
+def test_metric_lines_are_appended_later_exactly_once(run, monkeypatch):
     journal = metrics_log.MetricsLog(run, 0)
     journal.flush()
     append, calls = Folder.append, []
@@ -141,7 +141,7 @@ def test_metric_lines_that_could_not_be_appended_come_later_and_once(run, monkey
     assert run.read("metrics.jsonl").count(b"\n") == 3
 
 
-def test_no_checkpoint_without_the_metric_lines_before_it(run):
+def test_a_checkpoint_is_written_after_its_metric_lines(run):
     order = []
     writer = Writer(run, 2, "f", print, lambda: order.append("lines"), lambda step: order.append(step))
     writer.save(state(1), 1, 0.1, None)
@@ -149,7 +149,7 @@ def test_no_checkpoint_without_the_metric_lines_before_it(run):
     assert order == ["lines", 1]
 
 
-def test_a_worker_that_was_replaced_writes_nothing_more(run):
+def test_a_replaced_worker_no_longer_writes(run):
     run.write("recipe.json", "{}")
     first = attempts.claim(run, 2)
     writer = Writer(run, 2, "f", print, lambda: attempts.expect_mine(run, first))
@@ -164,7 +164,7 @@ def test_a_worker_that_was_replaced_writes_nothing_more(run):
     assert [stamp.step for stamp in stamps.stamps(run)] == [1]
 
 
-def test_storage_that_is_away_looks_like_no_new_run(run):
+def test_unreachable_storage_is_not_mistaken_for_a_new_run(run):
     """An empty mount point: neither a first attempt nor a start from nothing may come of it."""
     for action in (lambda: attempts.claim(run, 1), lambda: attempts.expect_mine(run, "t")):
         with pytest.raises(FileNotFoundError, match="gone"):
@@ -183,7 +183,7 @@ class Listening(SilentClient):
         self.told.append(line)
 
 
-def test_a_worker_that_takes_over_waits_for_storage_that_the_first_one_would_refuse(run, hasty):
+def test_a_replacement_worker_waits_for_unreachable_storage(run, hasty):
     files = RunFiles(run, Placement(torch.device("cpu"), 1), print)
     with pytest.raises(UserError, match="storage: node .* can't see"):
         files.expect_visible(SilentClient())
@@ -195,7 +195,7 @@ def test_a_worker_that_takes_over_waits_for_storage_that_the_first_one_would_ref
     assert "trying again" in client.told[0] and "works again" in client.told[-1]
 
 
-def test_what_a_crash_left_half_written_is_cleared(run):
+def test_partial_files_of_a_crash_are_removed(run):
     (run.local / "checkpoints/step-000000003").mkdir(parents=True)
     (run.local / "checkpoints/step-000000003/.state.pt.7.tmp").write_bytes(b"half")
     for step in (2, 5):
@@ -205,7 +205,7 @@ def test_what_a_crash_left_half_written_is_cleared(run):
 
 
 @pytest.mark.parametrize("place", ["local", "memory://held"])
-def test_the_second_under_a_name_is_refused(tmp_path, place, monkeypatch):
+def test_a_second_run_of_the_same_name_is_rejected(tmp_path, place, monkeypatch):
     monkeypatch.setattr(lease, "BEAT", 0.1)
     run = Folder(tmp_path if place == "local" else place)
     run.create()
@@ -218,7 +218,7 @@ def test_the_second_under_a_name_is_refused(tmp_path, place, monkeypatch):
     assert not run.exists(lease.FILE)
 
 
-def test_a_dead_holder_elsewhere_is_waited_for_then_replaced(tmp_path, monkeypatch):
+def test_a_dead_holder_on_another_machine_is_replaced_after_a_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(lease, "STALE", 1.5)
     run, said = Folder(tmp_path), []
     run.write(lease.FILE, json.dumps({"token": "t", "machine": "gone", "host": "node-7", "pid": 1, "beat": 4}))
@@ -239,7 +239,7 @@ def test_a_dead_holder_on_this_machine_is_replaced_at_once(tmp_path):
         pass
 
 
-def test_looking_whether_a_run_is_in_use_disturbs_nobody(tmp_path, monkeypatch):
+def test_checking_whether_a_run_is_in_use_has_no_effect(tmp_path, monkeypatch):
     """It takes no lock: a run that starts at that moment would be refused."""
     run = Folder(tmp_path)
     assert not lease.in_use(run)
@@ -266,7 +266,7 @@ def test_looking_whether_a_run_is_in_use_disturbs_nobody(tmp_path, monkeypatch):
         ("zip://away.zip", "can't use zip://away.zip as storage"),
     ],
 )
-def test_a_storage_that_is_none_is_one_line(tmp_path, monkeypatch, place, says):
+def test_an_invalid_storage_is_rejected_in_one_line(tmp_path, monkeypatch, place, says):
     """A single slash would be a folder called "s3:" here."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as refused:
@@ -275,13 +275,13 @@ def test_a_storage_that_is_none_is_one_line(tmp_path, monkeypatch, place, says):
     assert not any(tmp_path.iterdir())
 
 
-def test_folders_with_a_colon_are_folders(tmp_path):
+def test_folder_names_may_contain_a_colon(tmp_path):
     Folder(tmp_path / "2026:runs").create()
     Folder(f"file://{tmp_path}/plain").create()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2026:runs", "plain"]
 
 
-def test_pipes_among_a_runs_files_are_named_and_not_waited_for(tmp_path):
+def test_pipes_in_a_run_directory_are_named_and_do_not_block(tmp_path):
     """A pipe without a writer has no end."""
     run = Folder(tmp_path / "runs" / "kd")
     run.create()
@@ -302,7 +302,7 @@ def test_pipes_among_a_runs_files_are_named_and_not_waited_for(tmp_path):
         assert line.name == "kd"
 
 
-def test_read_only_storage_is_refused_before_anything_starts(stage, tmp_path):
+def test_read_only_storage_is_rejected_before_anything_starts(stage, tmp_path):
     place = tmp_path / "fixed"
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=100k", "tmpfs", place], capture_output=True).returncode:
@@ -315,7 +315,7 @@ def test_read_only_storage_is_refused_before_anything_starts(stage, tmp_path):
 
 
 @pytest.mark.parametrize("left", ["a file", "an empty folder"])
-def test_a_run_goes_on_while_its_storage_is_away_and_ends_whole(stage, left):
+def test_a_run_continues_while_its_storage_is_unreachable(stage, left):
     """The run's folder is replaced for a while by what a mount leaves behind, in which nothing may be written."""
     name = f"away-{left[-4:]}"
     process = stage.start(stage.recipe("supervised", "", "sleep=0.15"), name)
@@ -340,7 +340,7 @@ def test_a_run_goes_on_while_its_storage_is_away_and_ends_whole(stage, left):
     assert len(metrics_log.lines(stage.run(name))) == 1
 
 
-def test_sigterm_leaves_a_checkpoint_of_the_next_step(stage):
+def test_sigterm_saves_a_checkpoint_at_the_next_step(stage):
     recipe = stage.recipe("supervised", 'epochs=4.0, checkpoint=Checkpoint(every="never")', "sleep=0.05")
     process = stage.start(recipe, "terminated")
     first = stage.wait_for("terminated", 22)  # the first epoch's
@@ -351,7 +351,7 @@ def test_sigterm_leaves_a_checkpoint_of_the_next_step(stage):
     assert "stopped at step" in process.said and "continues from there" in process.said
 
 
-def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(stage):
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(stage):
     recipe = stage.recipe("supervised", "", "deaths=(0.7,)")
     assert stage.train(recipe, "damaged").end() == -9
     newest = stamps.stamps(stage.run("damaged"))[-1]

@@ -29,7 +29,7 @@ def fit(recipe, state, spoil=lambda step: None):
         train.close()
 
 
-def test_a_gradient_that_is_not_finite_is_said_before_the_update(tmp_path):
+def test_a_non_finite_gradient_is_reported_before_the_update(tmp_path):
     """A finite loss whose gradient overflows: the weights in the dump are those before it."""
     recipe = tiny.recipe(debug=Debug(nan_dump=str(tmp_path)))
     state = new_state(recipe, tiny.distiller(), tiny.CPU)
@@ -48,7 +48,7 @@ def test_a_gradient_that_is_not_finite_is_said_before_the_update(tmp_path):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
-def test_a_gpu_skips_the_spoiled_update_without_waiting(tmp_path, optimizer):
+def test_a_gpu_skips_a_non_finite_update_without_synchronising(tmp_path, optimizer):
     import raykd.recipe
 
     device = torch.device("cuda")
@@ -79,7 +79,7 @@ def test_a_gpu_skips_the_spoiled_update_without_waiting(tmp_path, optimizer):
     assert len(calls) == 5, "judged one step later"
 
 
-def test_a_nan_in_a_run_ends_it_with_status_1_and_what_reproduces_it(stage, tmp_path):
+def test_a_nan_ends_the_run_with_status_1_and_a_dump(stage, tmp_path):
     recipe = stage.recipe("supervised", "optimizer=SGD(learning_rate=1000.0)")
     process = stage.train(recipe, "nan", "--debug.nan-dump", tmp_path / "dump")
     assert process.end() == 1
@@ -88,7 +88,7 @@ def test_a_nan_in_a_run_ends_it_with_status_1_and_what_reproduces_it(stage, tmp_
     assert len(list((tmp_path / "dump").iterdir())) == 1
 
 
-def test_who_the_others_wait_for_is_named():
+def test_the_worker_that_blocks_the_others_is_named():
     workers = {
         0: WorkerStatus("a", 1, "loop.py, line 3, in update", waits=True),
         1: WorkerStatus("b", 2, "mine.py, line 7, in forward", waits=False),
@@ -110,7 +110,7 @@ def test_who_the_others_wait_for_is_named():
         type("OutOfMemoryError", (Exception,), {})("Task was killed due to the node running low on memory."),
     ],
 )
-def test_no_memory_names_batch_networks_and_what_to_lower(error):
+def test_out_of_memory_names_batch_size_networks_and_settings(error):
     from raykd.recipes.digits.kd import recipe
 
     for line in (failure.fatal(error, recipe, 0, 2).line, failure.explain({0: error}, {}, failure.Size.of(recipe))):
@@ -118,7 +118,7 @@ def test_no_memory_names_batch_networks_and_what_to_lower(error):
             assert word in line
 
 
-def test_a_node_whose_memory_is_full_is_named():
+def test_a_node_that_ran_out_of_memory_is_named():
     """Ray's error as it was seen when its memory monitor killed a worker."""
     from ray.exceptions import OutOfMemoryError
     from ray.train.v2.api.exceptions import ControllerError
@@ -136,7 +136,7 @@ def test_a_node_whose_memory_is_full_is_named():
         assert "batch_size 64 (32 images at once" in line and "\n" not in line
 
 
-def test_the_place_of_a_thread_is_that_of_the_users_code():
+def test_a_threads_location_is_in_the_users_code():
     import threading
 
     began = threading.Event()
@@ -154,7 +154,7 @@ def test_the_place_of_a_thread_is_that_of_the_users_code():
     assert "test_training.py" in at and at.endswith("in mine") and not waits
 
 
-def test_a_worker_that_ends_leaves_the_place_where_it_stood(monkeypatch):
+def test_the_last_location_of_an_ended_worker_is_kept(monkeypatch):
     """Its last words are sent from the code that closes the line, which is nowhere to be stuck in."""
     positions = []
 
@@ -172,7 +172,7 @@ def test_a_worker_that_ends_leaves_the_place_where_it_stood(monkeypatch):
     assert all("test_training.py" in position and "ends_leaves" in position for position in positions)
 
 
-def test_workers_that_come_and_go_leave_the_result_alone(stage):
+def test_a_changing_number_of_workers_does_not_change_the_result(stage):
     """20 steps by one worker, against 1, then 2, then 1 again, each going on from the checkpoint of those before."""
     method = f"epochs=0.96, method={stage.tiny()}"
     whole = stage.recipe("supervised", method)
@@ -189,7 +189,7 @@ def test_workers_that_come_and_go_leave_the_result_alone(stage):
             torch.testing.assert_close(changed[name], value, rtol=1e-5, atol=1e-5)
 
 
-def test_an_end_by_nccls_watchdog_names_who_the_others_waited_for():
+def test_nccls_watchdog_error_names_the_blocking_worker():
     """The watchdog aborts the process: Ray knows only that it died."""
     lost = RuntimeError("The actor died.\n  The worker process has died. Exit type: SYSTEM_ERROR Exit detail: SIGABRT")
     busy = WorkerStatus("b", 2, "mine.py, line 7, in forward", waits=False, stands=59.0)
@@ -200,7 +200,7 @@ def test_an_end_by_nccls_watchdog_names_who_the_others_waited_for():
     assert "its process was lost" in failure.explain({0: lost}, {0: replace(waits, stands=3.0), 1: busy}, size)
 
 
-def test_a_worker_that_awaits_its_device_waits_for_the_others():
+def test_a_worker_waiting_for_its_gpu_is_not_called_blocking():
     """On a GPU its queue may hold a collective that another worker has not come to; the place told is the caller's."""
     import functools
     import threading

@@ -22,7 +22,7 @@ def undisturbed(stage, base, name, changes=""):
     return stage.state(name)
 
 
-def test_a_killed_worker_is_replaced_and_changes_nothing(stage):
+def test_a_killed_worker_is_replaced_without_changing_the_result(stage):
     """SIGKILL of worker 1; Ray starts both again, and they go on from the newest checkpoint."""
     recipe = stage.recipe("okddip", BRANCHES, "deaths=(0.47,), rank=1")
     process = stage.train(recipe, "okddip-ray", "--workers", 2)
@@ -33,7 +33,7 @@ def test_a_killed_worker_is_replaced_and_changes_nothing(stage):
 
 
 @pytest.mark.slow
-def test_storage_that_is_away_when_workers_start_again_is_waited_for(stage):
+def test_restarted_workers_wait_for_unreachable_storage(stage):
     recipe = stage.recipe("supervised", "", "deaths=(0.5,), rank=1")
     process = stage.start(recipe, "away-again", "--workers", 2)
     flag, place = stage.folder / "flags0/death-0.5", stage.storage / "away-again"
@@ -54,7 +54,7 @@ def test_storage_that_is_away_when_workers_start_again_is_waited_for(stage):
 
 
 @pytest.mark.slow
-def test_a_run_that_gets_on_may_lose_more_workers_than_one_that_stands_still(stage):
+def test_the_failure_limit_applies_only_without_progress(stage):
     """Three losses with checkpoints between them, then a second one at the same place."""
     recipe = stage.recipe("supervised", "", "deaths=(0.2, 0.45, 0.74, 0.7401, 0.7402), sleep=0.2")
     process = stage.train(recipe, "losing", "--workers", 1, "--max-failures", 1)
@@ -64,7 +64,7 @@ def test_a_run_that_gets_on_may_lose_more_workers_than_one_that_stands_still(sta
     assert len(steps) == 4 and steps == sorted(set(steps)), steps
 
 
-def test_losses_count_since_the_newest_checkpoint():
+def test_failures_are_counted_since_the_newest_checkpoint():
     state = RunState.__ray_metadata__.modified_class(watched=True)
     assert not state.takes_over()
     assert not state.lose("a", False, 1) and state.takes_over()
@@ -81,7 +81,7 @@ def test_losses_count_since_the_newest_checkpoint():
     assert not any(endless.lose("f", False, -1) for _ in range(100))
 
 
-def test_a_node_that_was_taken_away_is_told_from_one_that_was_lost():
+def test_a_preempted_node_is_distinguished_from_a_lost_one():
     from ray.exceptions import ActorDiedError, RayActorError
     from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
@@ -92,7 +92,7 @@ def test_a_node_that_was_taken_away_is_told_from_one_that_was_lost():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("base", ["one", "dml"])
-def test_killed_pairs_of_workers(stage, base):
+def test_pairs_of_killed_workers_are_replaced(stage, base):
     """Either worker is killed, both start again: without Ray, which the test above has."""
     recipe = stage.recipe(base, "", "deaths=(0.3,), rank=0")
     assert -signal.SIGKILL in group(stage, recipe, f"{base}-pair", 2)
@@ -101,7 +101,7 @@ def test_killed_pairs_of_workers(stage, base):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_told_to_go_leaves_a_checkpoint_of_that_moment(stage):
+def test_sigterm_to_a_worker_saves_a_checkpoint(stage):
     recipe = stage.recipe("supervised", 'checkpoint=Checkpoint(every="never")', "terminated=0.5, rank=1, sleep=0.3")
     process = stage.train(recipe, "told-to-go", "--workers", 2)
     assert process.end() == 0, process.said
@@ -112,7 +112,7 @@ def test_a_worker_that_is_told_to_go_leaves_a_checkpoint_of_that_moment(stage):
 
 
 @pytest.mark.slow
-def test_a_signal_to_the_whole_process_group_leaves_a_checkpoint_of_that_moment(stage):
+def test_a_signal_to_the_process_group_saves_a_checkpoint(stage):
     """As `timeout`, shells and batch systems send it: Ray's processes must outlive it, or nobody could save."""
     recipe = stage.recipe("supervised", 'checkpoint=Checkpoint(every="never"), epochs=9.0', "sleep=0.2")
     process = stage.start(recipe, "whole-group", "--workers", 2)
@@ -127,7 +127,7 @@ def test_a_signal_to_the_whole_process_group_leaves_a_checkpoint_of_that_moment(
 
 
 @pytest.mark.slow
-def test_a_stuck_worker_is_named_and_the_run_goes_on(stage):
+def test_a_stuck_worker_is_named_and_the_run_continues(stage):
     recipe = stage.recipe("supervised", "", "stuck=0.5, rank=1")
     process = stage.train(recipe, "stuck", "--workers", 2, "--collective-timeout", 15)
     assert process.end() == 0, process.said
@@ -139,7 +139,7 @@ def test_a_stuck_worker_is_named_and_the_run_goes_on(stage):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("everything", [False, True], ids=["driver", "everything"])
-def test_the_driver_or_the_whole_machine_is_killed(stage, everything):
+def test_a_killed_driver_or_machine_is_survived(stage, everything):
     name = f"killed-{everything}"
     recipe = stage.recipe("individual", "epochs=2.0", "sleep=0.2")
     process = stage.start(recipe, name, "--workers", 2)
@@ -164,7 +164,7 @@ def kill_tree(pid):
 
 
 @pytest.mark.slow
-def test_the_controller_is_killed(stage):
+def test_a_killed_controller_is_survived(stage):
     """Ray's own process that looks after the workers."""
     import psutil
 
@@ -180,7 +180,7 @@ def test_the_controller_is_killed(stage):
 
 
 @pytest.mark.slow
-def test_out_of_memory_names_what_to_lower_and_is_not_tried_again(stage):
+def test_out_of_memory_names_settings_and_is_not_retried(stage):
     process = stage.train(stage.recipe("supervised", "", "memory=0.3"), "memory", "--workers", 1)
     assert process.end() == 1
     for word in ("out of memory", "resnet8", "batch_size 64", "--batch-size", "--accumulate"):

@@ -35,7 +35,7 @@ def opened(cls, data, device, **more):
 
 
 @pytest.mark.parametrize("mixing", [None, Mixup(), CutMix()], ids=["plain", "mixup", "cutmix"])
-def test_batches_are_the_cpus(device, loader, mixing):
+def test_batches_equal_the_cpus(device, loader, mixing):
     data = replace(recipe.data, loader=loader, **({"mixing": mixing} if mixing else {}))
     here, there = opened(TrainLoader, data, CPU, seed=1), opened(TrainLoader, data, device, seed=1)
     expected = [(b.images.clone(), b.labels.clone(), b.index.clone()) for b in here.batches(0, 30)]
@@ -50,7 +50,7 @@ def test_batches_are_the_cpus(device, loader, mixing):
             torch.testing.assert_close(b.cpu(), a, rtol=0, atol=1e-6)
 
 
-def test_evaluation_is_the_cpus(device, loader):
+def test_evaluation_equals_the_cpus(device, loader):
     data = replace(recipe.data, loader=loader)
     torch.manual_seed(0)
     network = create("resnet8", 10, data.image_size).eval()

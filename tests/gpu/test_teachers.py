@@ -37,7 +37,7 @@ def teacher(name, device, form=TeacherPrecision()):
 @pytest.mark.parametrize(("form", "error"), FORMS, ids=lambda value: str(value))
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.no_grad()
-def test_every_form_gives_the_plain_networks_numbers(device, name, form, error):
+def test_every_precision_gives_the_plain_networks_outputs(device, name, form, error):
     if device.type == "cpu" and form.precision == "float16":
         pytest.skip("for GPUs")
     taught = teacher(name, device, form)
@@ -51,7 +51,7 @@ def test_every_form_gives_the_plain_networks_numbers(device, name, form, error):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.no_grad()
-def test_a_captured_pass_repeats_the_bits_of_its_kernels(device, name):
+def test_a_captured_pass_is_bit_identical(device, name):
     """Of batches of two sizes in turns; what earlier ones gave stays."""
     captured, plain = teacher(name, device), teacher(name, device, TeacherPrecision("recipe", "one by one"))
     size = captured.network.image_size
@@ -65,7 +65,7 @@ def test_a_captured_pass_repeats_the_bits_of_its_kernels(device, name):
 
 
 @torch.no_grad()
-def test_cached_outputs_are_the_teachers(device, tmp_path):
+def test_cached_outputs_equal_the_teachers(device, tmp_path):
     taught = teacher("resnet8x4", device)
     images = torch.randn(8, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
     features = (taught.network.last_stage, "pooled")
@@ -91,7 +91,7 @@ def tensor_cache(folder, shape):
 
 
 @torch.no_grad()
-def test_remote_outputs_come_back_as_they_were(device):
+def test_remote_outputs_are_unchanged(device):
     from raykd.training.teacher_replica import _pack, unpack
 
     taught = teacher("resnet8x4", device)
@@ -103,14 +103,14 @@ def test_remote_outputs_come_back_as_they_were(device):
 
 
 @pytest.mark.parametrize("form", [TeacherPrecision("bfloat16"), TeacherPrecision("recipe", "compiled")], ids=str)
-def test_a_students_losses_hardly_change_with_its_teachers_form(device, form):
+def test_teacher_precision_hardly_changes_the_losses(device, form):
     plain = runs.losses(runs.running("KD", device), 3)
     other = runs.losses(runs.running("KD", device, form=form), 3)
     assert other == pytest.approx(plain, rel=3e-2)
 
 
 @pytest.mark.parametrize("method", ["kd", "ca_mkd"])
-def test_remote_teachers_on_the_gpu_give_the_same_student_as_inline(device, method, tmp_path):
+def test_remote_teachers_give_the_same_student_as_inline(device, method, tmp_path):
     """Worker and actor share the GPU; in the deterministic mode, so that both runs round alike."""
     if device.type == "cpu":
         pytest.skip("for GPUs")

@@ -10,7 +10,7 @@ from tests.gpu import runs
 
 
 @pytest.mark.parametrize("name", runs.METHODS)
-def test_an_update_never_waits_for_the_gpu(device, name):
+def test_an_update_never_synchronises(device, name):
     run = runs.running(name, device, ema=0.9, optimizer=SGD(learning_rate=0.01, clip_norm=1.0))
     batches = [run.data.batch(k) for k in range(5)]
     for batch in batches[:2]:  # what is made lazily
@@ -26,7 +26,7 @@ def test_an_update_never_waits_for_the_gpu(device, name):
 
 
 @pytest.mark.parametrize("name", runs.METHODS)
-def test_five_steps_give_the_cpus_losses(device, name):
+def test_five_steps_have_the_cpus_losses(device, name):
     slow = {"optimizer": SGD(learning_rate=1e-3)}
     there, here = (runs.losses(runs.running(name, place, **slow), 5) for place in (device, torch.device("cpu")))
     assert there == pytest.approx(here, rel=2e-3)
@@ -58,23 +58,23 @@ def resumed(name, device, changes):
 
 
 @pytest.mark.parametrize("name", runs.METHODS)
-def test_a_run_goes_on_within_an_interval_bit_for_bit(repeatable, name):
+def test_a_run_resumes_bit_for_bit(repeatable, name):
     assert runs.equal(*resumed(name, repeatable, {}))
 
 
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-def test_every_optimizer_goes_on_bit_for_bit(repeatable, changes):
+def test_every_optimizer_resumes_bit_for_bit(repeatable, changes):
     assert runs.equal(*resumed("KD", repeatable, changes))
 
 
 @pytest.mark.parametrize("name", runs.METHODS)
-def test_without_the_mode_a_run_goes_on_nearly_the_same(device, name):
+def test_a_run_resumes_nearly_identically_without_deterministic_mode(device, name):
     whole, again = resumed(name, device, {})
     for key, value in whole.items():
         torch.testing.assert_close(again[key], value, rtol=1e-2, atol=1e-3)
 
 
-def test_a_gradient_that_is_not_finite_changes_no_weight_and_ends_the_run(device):
+def test_a_non_finite_gradient_changes_no_weight_and_ends_the_run(device):
     run = runs.running("Supervised", device)
     runs.losses(run, 2)
     before = {name: p.detach().clone() for name, p in run.state.distiller.named_parameters()}
@@ -94,7 +94,7 @@ def test_a_compiled_distiller_gives_the_same_losses(device, name):
     assert compiled == pytest.approx(plain, rel=2e-3)
 
 
-def test_a_thousand_steps_take_no_more_memory_than_a_hundred(device):
+def test_memory_does_not_grow_with_steps(device):
     if device.type == "cpu":
         pytest.skip("counts the GPU's memory")
     run = runs.running("OKDDip", device, ema=0.9)
@@ -107,7 +107,7 @@ def test_a_thousand_steps_take_no_more_memory_than_a_hundred(device):
     assert seen[1] <= seen[0] + 2**20
 
 
-def test_a_share_of_the_memory_is_all_that_a_run_gets(device):
+def test_a_run_stays_within_its_share_of_gpu_memory(device):
     if device.type == "cpu":
         pytest.skip("for GPUs")
     total = torch.cuda.get_device_properties(device).total_memory

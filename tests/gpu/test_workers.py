@@ -50,7 +50,7 @@ def test_one_and_two_workers_make_the_same_updates(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["killed", "stuck"])
-def test_a_run_outlives_a_worker(tmp_path, fault):
+def test_a_run_survives_the_loss_of_a_worker(tmp_path, fault):
     """Through the command line and Ray; the line that the user sees names the worker."""
     import subprocess
     import sys

@@ -35,7 +35,7 @@ def loaded(folder: Path):
     return load(path)
 
 
-def test_each_teacher_stands_once_behind_its_own(tmp_path):
+def test_teachers_are_ordered_after_their_own_teachers(tmp_path):
     plan = TeacherPlan(str(tmp_path))
     names = plan.add(loaded(tmp_path).recipe)
     assert [name.split("-")[0] for name in names] == ["teachers/resnet14", "teachers/resnet14", "teachers/resnet20"]
@@ -43,7 +43,7 @@ def test_each_teacher_stands_once_behind_its_own(tmp_path):
     assert [job.teachers for job in plan.missing.values()] == [(), (names[2],), (names[2],)]
 
 
-def test_a_chain_is_trained_in_order_and_found_again(tmp_path, monkeypatch):
+def test_a_chain_of_teachers_is_trained_in_order_and_reused(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     text, chain = io.StringIO(), loaded(tmp_path)
     wanted = chain, chain.recipe, str(tmp_path / "runs"), Display(Console(file=text, width=300))

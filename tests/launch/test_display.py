@@ -24,7 +24,7 @@ LINE = {
 
 
 @pytest.mark.parametrize("width", [40, 60, 100, 200])
-def test_an_epoch_line_breaks_only_between_values(width):
+def test_an_epoch_line_wraps_only_between_values(width):
     text = lines.epoch_line(LINE, width).plain
     assert all(len(line) <= width for line in text.split("\n"))
     for value in ("epoch   12", "top-1 98.89 %", "loss 0.036", "student4 98.89", "kd 11.873", "12346 images/s"):
@@ -49,7 +49,7 @@ def test_the_progress_line_shows_whole_numbers_on_one_line(width):
 
 
 @pytest.mark.parametrize(("workers", "phase"), [(0, "starting"), (2, "starting workers")])
-def test_the_first_phase_names_what_is_waited_for(workers, phase):
+def test_the_first_phase_names_what_it_waits_for(workers, phase):
     console = Terminal(width=100)
     console.file, console._force_terminal = io.StringIO(), True
     display = Display(console)

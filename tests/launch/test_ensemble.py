@@ -21,14 +21,14 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
-def test_the_mean_of_probabilities():
+def test_the_ensemble_averages_probabilities():
     logits = np.random.default_rng(0).normal(size=(3, 5, 4)) * 3
     expected = softmax(logits).mean(0)
     found = mean_of_probabilities(torch.from_numpy(logits)).exp().numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_votes_count_and_a_tie_goes_to_the_more_probable():
+def test_ties_of_votes_go_to_the_more_probable_class():
     chosen = np.array([[[5, 0, 0], [0, 1, 0]], [[5, 0, 0], [0, 0, 9]], [[0, 9, 0], [1, 0, 0]]], dtype=float)
     found = votes(torch.from_numpy(chosen))
     assert found.argmax(-1).tolist() == [0, 2]  # two against one; one each, and class 2 is the surest
@@ -53,7 +53,7 @@ def ensure(folder, name, bad, data):
 
 
 @pytest.mark.slow
-def test_a_failed_teacher_is_named_and_the_others_are_kept(ray, tmp_path):
+def test_a_failed_teacher_is_named_and_the_others_kept(ray, tmp_path):
     from raykd.launch.cluster.failure import RunFailed
 
     recipe, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")

@@ -35,7 +35,7 @@ def test_the_teacher_is_trained_first_then_two_workers_distil(raykd, first):
         assert said in first
 
 
-def test_the_run_directory_holds_what_the_design_says(raykd, first):
+def test_the_run_directory_has_the_documented_files(raykd, first):
     run = raykd.storage / "digits/kd"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [round(line["epoch"]) for line in lines] == [1, 2, 3]
@@ -48,7 +48,7 @@ def test_the_run_directory_holds_what_the_design_says(raykd, first):
     assert len(list((run / "checkpoints").iterdir())) in (2, 3)
 
 
-def test_the_student_file_needs_nothing_of_raykds_training_code(raykd, first):
+def test_the_student_file_needs_no_training_code(raykd, first):
     """Its accuracy on the test split, measured here with the plain network, is the result's."""
     run = raykd.storage / "digits/kd"
     model = create("resnet8", 10, image_size=32).model
@@ -60,25 +60,25 @@ def test_the_student_file_needs_nothing_of_raykds_training_code(raykd, first):
     assert right / 450 == pytest.approx(raykd.json("digits/kd/result.json")["top1"])
 
 
-def test_a_finished_run_is_reported_and_its_teacher_found_by_content(raykd, first):
+def test_a_finished_run_is_not_repeated_and_its_teacher_is_reused(raykd, first):
     before = raykd.json("digits/kd/result.json")
     again = raykd("train", "recipes/digits/kd.py", *QUICK)
     assert "already trained" in again and "already finished" in again
     assert raykd.json("digits/kd/result.json") == before
 
 
-def test_another_recipe_under_the_same_name_is_refused(raykd, first):
+def test_another_recipe_of_the_same_name_is_rejected(raykd, first):
     said = raykd("train", "recipes/digits/kd.py", *QUICK, "--method.temperature", 2, status=2)
     assert "method.temperature" in said and "--name" in said and said.count("\n") == 1
 
 
-def test_eval_gives_the_results_figures(raykd, first):
+def test_eval_repeats_the_results_metrics(raykd, first):
     output = raykd("eval", raykd.storage / "digits/kd")
     assert f"{100 * raykd.json('digits/kd/result.json')['top1']:.2f} %" in output
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "onnx", "pt2"])
-def test_export(raykd, first, suffix, tmp_path):
+def test_the_student_is_exported(raykd, first, suffix, tmp_path):
     path = tmp_path / f"student.{suffix}"
     raykd("export", raykd.storage / "digits/kd", "--to", path)
     images = torch.randn(5, 3, 32, 32)
@@ -106,7 +106,7 @@ def test_export(raykd, first, suffix, tmp_path):
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
 
 
-def test_a_recipe_in_the_users_own_folder_with_a_method_beside_it(raykd, first, tmp_path):
+def test_a_recipe_with_an_own_method_trains_in_another_folder(raykd, first, tmp_path):
     """On two Ray workers, with nothing of raykd changed, started from elsewhere."""
     (tmp_path / "my_method.py").write_text(
         "from dataclasses import dataclass\n"

@@ -120,7 +120,7 @@ def none_left(root=None, seconds=15):
 
 
 @pytest.mark.slow
-def test_a_run_whose_actor_is_killed_ends_with_the_inline_weights(ray, write, tmp_path):
+def test_a_run_with_a_killed_actor_equals_inline_teachers(ray, write, tmp_path):
     path = write("tiny_remote", epochs=6)
     inline, _ = train(path, tmp_path / "inline", workers=0)
     killer = Killer(tmp_path / "remote/tiny_remote/metrics.jsonl")
@@ -132,7 +132,7 @@ def test_a_run_whose_actor_is_killed_ends_with_the_inline_weights(ray, write, tm
 
 
 @pytest.mark.slow
-def test_a_run_whose_worker_is_killed_gets_new_actors_and_ends_with_the_inline_weights(ray, write, tmp_path):
+def test_a_run_with_a_killed_worker_equals_inline_teachers(ray, write, tmp_path):
     """On two CPUs: the old actor's has to come free."""
     path = write("tiny_worker", epochs=6)
     inline, _ = train(path, tmp_path / "inline", workers=0)
@@ -144,7 +144,7 @@ def test_a_run_whose_worker_is_killed_gets_new_actors_and_ends_with_the_inline_w
 
 
 @pytest.mark.slow
-def test_two_workers_with_two_actors_each(write, raykd):
+def test_two_workers_may_have_two_actors_each(write, raykd):
     """Four actors and two workers need six CPUs, which Ray is told that there are."""
     path = write("tiny_pairs", epochs=3)
     raykd.environment["RAY_OVERRIDE_RESOURCES"] = '{"CPU": 6}'
@@ -172,7 +172,7 @@ def beginning(path, say, **changes):
     return remote_teachers.RemoteTeachers(job, recipe, 0, 1, (("stage2",),) * 2, 4, say)
 
 
-def test_an_actor_without_room_is_waited_for_and_the_user_told(ray, write, monkeypatch):
+def test_waiting_for_an_actors_resources_is_reported(ray, write, monkeypatch):
     monkeypatch.setattr(remote_teachers, "PATIENCE", 0.5)
     holder = ray.remote(num_cpus=2)(type("Holder", (), {"here": lambda self: None})).remote()
     ray.get(holder.here.remote())
@@ -186,7 +186,7 @@ def test_an_actor_without_room_is_waited_for_and_the_user_told(ray, write, monke
     assert none_left()
 
 
-def test_an_actors_own_error_is_raised_and_one_that_always_dies_ends_the_run(ray, write, monkeypatch):
+def test_actor_errors_are_raised_and_repeated_deaths_end_the_run(ray, write, monkeypatch):
     path = write("tiny_broken", epochs=1)
     sources = load(path).recipe.teachers.sources
     gone = replace(sources[1], network=replace(sources[1].network, weights="gone.safetensors"))
@@ -217,7 +217,7 @@ def test_an_actors_own_error_is_raised_and_one_that_always_dies_ends_the_run(ray
     assert len(said) == 1 and "another one computes its steps again" in said[0]
 
 
-def test_actors_that_can_never_be_placed(ray, write, tmp_path):
+def test_impossible_actors_are_rejected(ray, write, tmp_path):
     path = write("tiny_crowded", epochs=1)
     with pytest.raises(UserError, match="each with 2 actor.s. of 1 CPU, can never run here: there is room for 0"):
         train(path, tmp_path, workers=1, teachers={"placement": "remote", "actors": 2})
@@ -241,14 +241,14 @@ def remote_recipe(**changes):
         ({"teachers": {"gpus_per_actor": 1.5}}, "teachers.gpus_per_actor: 1.5"),
     ],
 )
-def test_what_no_run_can_have(change, says):
+def test_incompatible_remote_settings_are_rejected(change, says):
     recipe = remote_recipe(**change.pop("teachers", {}))
     with pytest.raises(UserError, match=says):
         validate.check(replace(recipe, **change))
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-def test_no_trial_has_remote_teachers(fixed):
+def test_trials_reject_remote_teachers(fixed):
     """A search sets aside what a trial's workers need, and no more."""
     from ray import tune
 
@@ -262,14 +262,14 @@ def test_no_trial_has_remote_teachers(fixed):
         validate.check(validate.base_of(recipe), wanted, space.read(wanted))
 
 
-def test_where_teachers_run_is_no_part_of_what_a_run_is():
+def test_teacher_placement_is_not_part_of_the_fingerprint():
     recipe = remote_recipe(actors=3, ahead=4, cpus_per_actor=2, gpus_per_actor=0.5)
     assert fingerprint(recipe) == fingerprint(remote_recipe())
     inline = replace(recipe, teachers=replace(recipe.teachers, placement="inline"))
     assert fingerprint(recipe) == fingerprint(inline)
 
 
-def test_room_together_is_what_trying_every_placement_finds():
+def test_capacity_equals_an_exhaustive_search_over_placements():
     draw = random.Random(0)
     for _ in range(60):
         sizes = [draw.randint(0, 5) for _ in range(draw.randint(1, 3))]
@@ -291,7 +291,7 @@ def placeable(sizes, recipe, workers):
     )
 
 
-def test_an_elastic_run_leaves_room_for_the_actors(monkeypatch):
+def test_an_elastic_run_leaves_resources_for_actors(monkeypatch):
     nodes = [Node({"CPU": 4.0}, {}), Node({"CPU": 3.0}, {})]
     monkeypatch.setattr(actor_capacity.connection, "nodes", lambda: nodes)
     monkeypatch.setattr(actor_capacity.Limits, "read", staticmethod(actor_capacity.Limits))

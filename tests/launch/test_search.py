@@ -75,7 +75,7 @@ GRID = (
 )
 
 
-def test_a_grid_with_failing_trials(ray, data, tmp_path):
+def test_a_grid_search_survives_failing_trials(ray, data, tmp_path):
     found, said = search(tmp_path, "tiny_grid", GRID, data)
     rows = table(found)
     assert [(row["trial"], row["method.bad"]) for row in rows] == [("0000", ""), ("0001", "nan")]
@@ -107,7 +107,7 @@ ASHA = (
 )
 
 
-def test_early_stopping_gives_everything_back(ray, data, tmp_path):
+def test_early_stopped_trials_free_their_resources(ray, data, tmp_path):
     found, _ = search(tmp_path, "tiny_asha", ASHA, data)
     assert idle(ray)
     states = [row["state"] for row in table(found)]
@@ -123,7 +123,7 @@ REPEATS = (
 
 
 @pytest.mark.slow
-def test_picks_are_repeated_with_other_seeds_and_runs_end_when_their_patience_does(ray, data, tmp_path):
+def test_repeats_use_other_seeds_and_respect_patience(ray, data, tmp_path):
     found, _ = search(tmp_path, "tiny_repeats", REPEATS, data)
     rows, runs = table(found), [Path(found.place, "trials", f"{n:04d}") for n in range(4)]
     assert [float(row["optimizer.learning_rate"]) for row in rows] == [1e-7, 1e-7, 0.05, 0.05]
@@ -149,7 +149,7 @@ OPTUNA = (
 
 
 @pytest.mark.slow
-def test_optuna_with_conditions_goes_on_with_more_samples(ray, data, tmp_path):
+def test_optuna_with_conditions_resumes_with_more_samples(ray, data, tmp_path):
     pytest.importorskip("optuna")
     first, _ = search(tmp_path, "tiny_optuna", OPTUNA, data)
     before = table(first)
@@ -171,7 +171,7 @@ PBT = (
 
 
 @pytest.mark.slow
-def test_population_based_training_moves_trials_on(ray, data, tmp_path):
+def test_population_based_training_exchanges_trials(ray, data, tmp_path):
     found, _ = search(tmp_path, "tiny_pbt", PBT, data)
     assert [row["state"] for row in table(found)] == ["finished"] * 4
     swaps = list(Path(found.place, "trials").glob("*/swaps.jsonl"))
@@ -194,7 +194,7 @@ BOHB = (
 
 
 @pytest.mark.slow
-def test_bohb(ray, data, tmp_path):
+def test_bohb_runs(ray, data, tmp_path):
     pytest.importorskip("hpbandster")
     found, _ = search(tmp_path, "tiny_bohb", BOHB, data)
     states = [row["state"] for row in table(found)]
@@ -209,7 +209,7 @@ NESTED = (
 
 
 @pytest.mark.slow
-def test_trials_of_two_workers_on_two_cpus(ray, data, tmp_path):
+def test_two_trials_of_two_workers_share_two_cpus(ray, data, tmp_path):
     """More at once than there is room for, by the user's wish: they run one after the other and none waits for ever."""
     found, said = search(tmp_path, "tiny_nested", NESTED.format(bad=["", ""]), data)
     assert "1 at once" in said
@@ -220,7 +220,7 @@ def test_trials_of_two_workers_on_two_cpus(ray, data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_trial_of_two_workers_fails_with_its_reason_and_frees_its_workers(ray, data, tmp_path):
+def test_a_failing_distributed_trial_reports_its_reason_and_frees_its_workers(ray, data, tmp_path):
     expression = NESTED.format(bad=["nan"]).replace("samples=3", "samples=1")
     from raykd.launch.cluster.failure import RunFailed
 
@@ -230,7 +230,7 @@ def test_a_trial_of_two_workers_fails_with_its_reason_and_frees_its_workers(ray,
 
 
 @pytest.mark.slow
-def test_a_lost_process_is_tried_again_and_then_named(ray, data, tmp_path):
+def test_a_lost_process_is_retried_and_then_named(ray, data, tmp_path):
     expression = "replace(base, search=Search(samples=1, space={'method.bad': tune.grid_search(['', 'killed'])}))"
     found, _ = search(tmp_path, "tiny_killed", expression, data)
     fine, lost = table(found)
@@ -253,27 +253,27 @@ def test_a_lost_process_is_tried_again_and_then_named(ray, data, tmp_path):
         ("{}", "empty"),
     ],
 )
-def test_a_wrong_space_fails_before_anything_starts(data, tmp_path, space, says):
+def test_an_invalid_search_space_is_rejected_before_anything_starts(data, tmp_path, space, says):
     name = f"tiny_wrong_{abs(hash(space))}"
     with pytest.raises(UserError, match=says):
         search(tmp_path, name, f"replace(base, search=Search(space={space}))", data)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_scheduler_that_would_end_every_trial(data, tmp_path):
+def test_a_scheduler_that_would_end_every_trial_is_rejected(data, tmp_path):
     with pytest.raises(
         UserError, match="max_t 1 of AsyncHyperBandScheduler ends every trial before its 3 training_iterations"
     ):
         search(tmp_path, "tiny_short", ASHA.replace("max_t=3", "max_t=1"), data)
 
 
-def test_a_search_that_can_never_be_placed(ray, data, tmp_path):
+def test_an_impossible_search_is_rejected(ray, data, tmp_path):
     expression = "replace(base, workers=3, search=Search(space={'seed': tune.randint(0, 9)}))"
     with pytest.raises(UserError, match="can never run here"):
         search(tmp_path, "tiny_large", expression, data)
 
 
-def test_another_search_under_the_same_name(ray, data, tmp_path):
+def test_another_search_of_the_same_name_is_rejected(ray, data, tmp_path):
     expression = "replace(base, epochs=1, search=Search(samples=1, space={'seed': tune.randint(0, 9)}))"
     search(tmp_path, "tiny_other", expression, data)
     with pytest.raises(UserError, match=r"another search.*metric \(top1 / loss\)"):
@@ -281,7 +281,7 @@ def test_another_search_under_the_same_name(ray, data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_driver_goes_on_and_repeats_nothing(data, tmp_path):
+def test_a_killed_search_resumes_without_repeating_trials(data, tmp_path):
     expression = (
         "replace(base, epochs=3, search=Search(samples=6, "
         "space={'optimizer.learning_rate': tune.loguniform(1e-3, 0.1)}))"

@@ -29,7 +29,7 @@ GRID = {"optimizer.learning_rate": tune.grid_search([0.1, 0.2, 0.4]), "batch_siz
     ],
     ids=["grids alone", "grids and a range", "a range"],
 )
-def test_no_trial_is_a_copy_of_another(entries, trials):
+def test_no_two_trials_are_equal(entries, trials):
     wanted = Search(space=entries, samples=16)
     places = space.read(wanted)
     assert validate.total(wanted, places) == trials
@@ -38,7 +38,7 @@ def test_no_trial_is_a_copy_of_another(entries, trials):
 
 
 @pytest.mark.parametrize("field", ["workers", "log_every", "data.root", "teachers.ahead", "collective_timeout"])
-def test_what_has_no_effect_on_a_result_is_not_searched(field):
+def test_fields_without_effect_cannot_be_searched(field):
     with pytest.raises(Exception, match=f"search: {field} is the same for all trials"):
         space.read(Search(space={field: tune.choice([1, 2])}))
 
@@ -47,7 +47,7 @@ def test_what_has_no_effect_on_a_result_is_not_searched(field):
     ("share", "reason"),
     [(0.001, "0.001 is too small to hold out an image"), (0.999, "0.999 leaves no training images of class 0")],
 )
-def test_shares_that_leave_no_image_are_refused_before_anything_starts(tmp_path, share, reason):
+def test_validation_shares_without_images_are_rejected_before_anything_starts(tmp_path, share, reason):
     from raykd.launch.driver.display import Display
 
     entries = "space={'batch_size': tune.choice([16, 32])}"
@@ -57,7 +57,7 @@ def test_shares_that_leave_no_image_are_refused_before_anything_starts(tmp_path,
     assert not (tmp_path / "runs").exists()
 
 
-def test_every_pick_is_repeated_and_the_best_mean_wins(tmp_path):
+def test_repeated_trials_are_compared_by_their_mean(tmp_path):
     """Two picks of two runs each: the pick with the best single run has the worse mean, a third is not whole."""
     wanted = Search(space={"optimizer.learning_rate": tune.uniform(0.1, 1.0)}, samples=3, repeats=2)
     places = space.read(wanted)
@@ -73,7 +73,7 @@ def test_every_pick_is_repeated_and_the_best_mean_wins(tmp_path):
     assert best.name == "0002" and best.metric == pytest.approx(0.75)
 
 
-def test_repeats_need_random_or_grid_search():
+def test_repeats_require_random_or_grid_search():
     from ray.tune.schedulers import PopulationBasedTraining
 
     swapping = PopulationBasedTraining(hyperparam_mutations={"optimizer.learning_rate": tune.uniform(0.1, 1.0)})

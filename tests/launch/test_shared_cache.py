@@ -83,7 +83,7 @@ def trials(ray, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_trials_ask_the_teacher_once_for_every_batch_and_learn_the_same(trials):
+def test_two_trials_compute_each_teacher_batch_once(trials):
     alone, expected = trials("none")
     assert len(expected) == 2 and Counter(Counter(alone).values()) == {2: STEPS}
     shared, found = trials("float32")

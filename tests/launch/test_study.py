@@ -44,7 +44,7 @@ def started(of):
     return found
 
 
-def test_a_job_starts_as_soon_as_its_own_teachers_are_there():
+def test_a_job_starts_as_soon_as_its_teachers_are_trained():
     jobs = queue(job("t1"), job("t2", "t1"), job("a", "t1"), job("b", "t2", "t1"), job("c", "found before"))
     assert started(jobs) == ["t1", "c"]
     jobs.finish("t1")
@@ -56,7 +56,7 @@ def test_a_job_starts_as_soon_as_its_own_teachers_are_there():
     assert jobs.counts() == {"finished": 3, "running": 2}
 
 
-def test_a_failed_teacher_fails_those_that_would_have_learned_from_it():
+def test_a_failed_teacher_fails_its_students():
     jobs = queue(job("t1"), job("t2", "t1"), job("a", "t2"), job("b"))
     assert started(jobs) == ["t1", "b"]
     assert jobs.fail("t1", "no memory") == ["t1", "t2", "a"]
@@ -64,7 +64,7 @@ def test_a_failed_teacher_fails_those_that_would_have_learned_from_it():
     assert jobs.empty and jobs.states["b"].status == "running"
 
 
-def test_no_more_at_once_than_wanted_and_than_there_is_room_for():
+def test_concurrency_is_limited_by_request_and_resources():
     assert started(queue(*map(job, "abcd"), most=2)) == ["a", "b"]
     several = [job(name, workers=2) for name in "abc"]
     assert started(queue(*several, job("d"), room=2)) == ["a", "b", "d"]
@@ -73,13 +73,13 @@ def test_no_more_at_once_than_wanted_and_than_there_is_room_for():
 @pytest.mark.parametrize(
     "known, most, expected", [(True, 0, 6), (True, 1, 1), (True, 9, 6), (False, 0, 0), (False, 9, 9)]
 )
-def test_tune_gets_one_run_more_than_fits(monkeypatch, known, most, expected):
+def test_tune_gets_one_more_run_than_fits(monkeypatch, known, most, expected):
     monkeypatch.setattr("raykd.launch.trials.side_by_side.at_once", lambda recipe: 6 - recipe.workers)
     monkeypatch.setattr(Limits, "read", staticmethod(lambda: Limits(known=known)))
     assert at_most(queue(job("a"), most=most), [ONE]) == expected
 
 
-def test_what_a_cell_of_the_matrix_says():
+def test_the_progress_matrix_describes_each_cell():
     there, other = RunState("finished", 0.99), RunState("finished", 0.97)
     assert str(cell_text([there, other])) == "98.00 ± 1.41"
     running = RunState("running", 0.5, 0.25)
@@ -89,13 +89,13 @@ def test_what_a_cell_of_the_matrix_says():
     assert str(cell_text([RunState("failed"), there])) == "99.00 failed"
 
 
-def test_where_there_is_no_room_what_runs_is_shown():
+def test_running_cells_are_shown_when_space_is_short():
     assert fitting(list("abcd"), {"d"}, 2) == ["a", "d"]
     assert fitting(list("abcd"), set(), 9) == list("abcd")
     assert fitting(list("abcd"), {"c"}, 0) == ["c"]
 
 
-def test_what_trials_wait_for_is_told_only_while_none_trains(monkeypatch):
+def test_waiting_is_reported_only_while_nothing_trains(monkeypatch):
     monkeypatch.setattr("raykd.launch.cluster.connection.waiting", lambda recipe: "waiting for 1 worker(s)")
     text, trials = io.StringIO(), [SimpleNamespace(status="PENDING"), SimpleNamespace(status="RUNNING")]
     waits = Waits([ONE], Console(file=text), seconds=0)
@@ -125,7 +125,7 @@ def test_the_matrix_stays_within_the_terminal(width, columns):
     assert any(line.startswith("method 39") and line.rstrip().endswith("70.00 25 %") for line in lines)
 
 
-def test_the_time_left():
+def test_the_remaining_time_is_estimated():
     jobs = queue(*map(job, "abcde"), most=2)
     assert started(jobs) == ["a", "b"] and seconds_left(jobs, [], 100.0) is None
     jobs.states["a"].began, jobs.states["b"].began = 90.0, 95.0
@@ -166,13 +166,13 @@ def study(tmp_path, monkeypatch):
         (["--teachers.placement", "remote"], "row KD, column small: teachers.placement: a study reserves no resources"),
     ],
 )
-def test_what_no_study_can_be_is_told_before_anything_starts(study, words, message, tmp_path):
+def test_invalid_studies_are_rejected_before_anything_starts(study, words, message, tmp_path):
     with pytest.raises(UserError, match=message):
         study(*words)
     assert not (tmp_path / "runs").exists()
 
 
-def test_overrides_of_all_cells_of_a_row_and_of_a_column(study):
+def test_overrides_apply_to_all_cells_a_row_or_a_column(study):
     words = (
         "--epochs 3 --teachers.sources.0.recipe.epochs 2 --precision.no-tf32 --row KD --method.temperature 2 --epochs 7"
     )
@@ -184,7 +184,7 @@ def test_overrides_of_all_cells_of_a_row_and_of_a_column(study):
     assert recipes["KD/small"].method.temperature == 2 and recipes["KD/small"].teachers.sources[0].recipe.epochs == 2
 
 
-def test_published_figures_of_the_cells(study, tmp_path):
+def test_published_figures_are_assigned_to_cells(study, tmp_path):
     head = "paper,table,dataset,teacher,student,method,metric,kind,mean,std,n,source,note\n"
     lines = [
         "P,1,few,r14,r8,KD,top1,accuracy,70.5,0.2,5,url,[own] last epoch",
@@ -225,7 +225,7 @@ FAILS = (
 )
 
 
-def test_a_study_fails_where_it_must_goes_on_elsewhere_and_repeats_only_what_is_missing(ray, study, tmp_path):
+def test_a_study_continues_after_failures_and_repeats_only_missing_runs(ray, study, tmp_path):
     words = ["--epochs", "2", "--seeds", "0"]
     made, missing, text = run(study(*words, rows=FAILS))
     assert [line.split(":")[0] for line in missing] == ["bad, small, seed 0", "gone, small, seed 0"]
@@ -264,7 +264,7 @@ TUNED = (
 
 
 @pytest.mark.slow
-def test_a_tuned_row_takes_what_its_search_found(ray, study, tmp_path):
+def test_a_tuned_row_uses_the_best_values_of_its_search(ray, study, tmp_path):
     made, missing, text = run(study("--seeds", "0", "1", "--rows", "tuned", rows=TUNED))
     assert missing == []
     best = json.loads((tmp_path / "runs/table/searches/tuned/small/search.json").read_text())["values"]
@@ -278,7 +278,7 @@ def test_a_tuned_row_takes_what_its_search_found(ray, study, tmp_path):
     assert missing == [] and "2 finished" in text and "trials" not in text
 
 
-def test_a_study_is_submitted_with_its_own_options(study, tmp_path):
+def test_a_study_is_submitted_with_its_options(study, tmp_path):
     from raykd.commands.submit import options
 
     study()

@@ -13,7 +13,7 @@ from raykd.reports.tables.study import read_study
 from raykd.storage.folder import Folder
 
 
-def test_runs_of_cells_that_the_study_no_longer_has_are_left_out_and_all_others_stay(tmp_path):
+def test_runs_of_removed_cells_are_dropped_from_the_record(tmp_path):
     study = Study(
         rows=(Row(name="alone", method=Supervised.Config()), Row(name="KD", method=KD.Config())),
         columns=(Column(name="long", recipe=recipe), Column(name="short", recipe=replace(recipe, epochs=1))),

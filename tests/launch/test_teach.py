@@ -46,7 +46,7 @@ def weights(setting, name: str, recipe):
     return load_file(f"{finished.place}/student.safetensors")
 
 
-def test_training_writes_the_same_files_and_gives_the_same_student(setting, tmp_path):
+def test_filling_a_cache_ahead_equals_filling_it_in_training(setting, tmp_path):
     loaded, storage, display, text = setting
     assert teach(loaded, loaded.recipe, storage, display) == 2 * 384  # ⌊2.5 · 160 / 32⌋ whole batches of 32
     assert "384 images × (resnet8 logits 40 bytes, resnet8-1 logits 40 bytes)" in text.getvalue()
@@ -75,14 +75,14 @@ def test_only_what_is_missing_or_damaged_is_computed(setting, tmp_path):
     assert files(tmp_path) == whole
 
 
-def test_mixed_images_are_asked_about_once_in_each_view(setting, tmp_path):
+def test_each_view_of_mixed_images_is_computed_once(setting, tmp_path):
     loaded, storage, display, _ = setting
     chosen = replace(loaded.recipe, data=replace(loaded.recipe.data, mixing=Mixup(), views=2), epochs=40.0)
     assert teach(loaded, chosen, storage, display) == 2 * 320
     assert teach(loaded, chosen, storage, display) == 0
 
 
-def test_nothing_to_keep_is_an_error(setting):
+def test_a_recipe_without_a_cache_is_rejected(setting):
     loaded, storage, display, _ = setting
     with pytest.raises(UserError, match="teachers.cache"):
         teach(loaded, override(loaded.recipe, {"teachers.cache": "none"}), storage, display)
@@ -91,7 +91,7 @@ def test_nothing_to_keep_is_an_error(setting):
 
 
 @pytest.mark.slow
-def test_tasks_on_ray_write_the_same_files(ray, setting, tmp_path):
+def test_ray_tasks_write_the_same_files(ray, setting, tmp_path):
     loaded, storage, display, _ = setting
     teach(loaded, loaded.recipe, storage, display)
     here = files(tmp_path)
@@ -104,7 +104,7 @@ def test_tasks_on_ray_write_the_same_files(ray, setting, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_command_killed_ten_times_ends_with_the_same_files(raykd, setting, tmp_path):
+def test_a_repeatedly_killed_command_writes_the_same_files(raykd, setting, tmp_path):
     loaded, storage, display, _ = setting
     chosen = override(loaded.recipe, {"epochs": 40.0})
     teach(loaded, chosen, storage, display)
@@ -129,7 +129,7 @@ def total_size(root) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("fill", "read"), [(1, 2), (2, 1)])
-def test_on_ray_one_number_of_workers_reads_what_another_filled(ray, setting, tmp_path, fill, read):
+def test_any_number_of_workers_reads_a_cache_filled_on_ray(ray, setting, tmp_path, fill, read):
     recipe = setting[0].recipe
     live = weights(setting, f"live-{read}", override(recipe, {"workers": read, "teachers.cache": "none"}))
     weights(setting, f"fills-{fill}", override(recipe, {"workers": fill}))

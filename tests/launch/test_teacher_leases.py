@@ -37,7 +37,7 @@ def until(condition):
         time.sleep(0.05)
 
 
-def test_a_name_that_another_driver_holds_is_taken_when_it_is_free(tmp_path):
+def test_a_lease_held_by_another_driver_is_awaited(tmp_path):
     said, there = [], set()
     with lease.held(Folder(tmp_path) / "teachers/b", said.append):
         leases = teacher_leases.TeacherLeases(str(tmp_path), said.append)
@@ -54,7 +54,7 @@ def test_a_name_that_another_driver_holds_is_taken_when_it_is_free(tmp_path):
         assert said == []
 
 
-def test_what_another_driver_trained_is_finished_and_what_it_left_is_trained_here(tmp_path):
+def test_teachers_of_another_driver_are_reused_or_finished(tmp_path):
     jobs = [Job(name=f"teachers/{name}", recipe=replace(digits, workers=1), role="teacher") for name in "ab"]
     student = Job(name="student", recipe=replace(digits, workers=1), teachers=("teachers/a",))
     queue = Queue({job.name: job for job in [*jobs, student]}, lambda recipe: 1)
@@ -92,9 +92,7 @@ with lease.held(Folder(sys.argv[1]), print):
 
 
 @pytest.mark.slow
-def test_a_study_goes_on_without_a_teacher_of_another_driver_and_trains_it_when_that_driver_dies(
-    ray, tmp_path, monkeypatch
-):
+def test_a_study_takes_over_a_teacher_when_its_driver_dies(ray, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     runs = tmp_path / "runs"
     path = tiny_study.write(tmp_path, "shared_table", tmp_path / "data")

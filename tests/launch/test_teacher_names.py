@@ -8,7 +8,7 @@ from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe
 
 
-def test_a_teacher_that_an_earlier_version_named_is_found_by_its_recipe(tmp_path):
+def test_a_teacher_named_by_an_earlier_version_is_found(tmp_path):
     """A search's trials and `raykd train` ask the same function, so both find it."""
     other = replace(recipe, seed=7)
     for name, run in (("resnet8-0123456789ab", other), ("resnet8-ba9876543210", recipe)):

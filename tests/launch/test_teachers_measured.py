@@ -37,7 +37,7 @@ def train(folder, monkeypatch, teacher, options={}, module="kd", method="KD"):  
     return main(["train", str(recipe), "--storage", str(folder / "runs")])
 
 
-def test_a_teacher_near_chance_is_warned_of_before_the_first_step(tmp_path, monkeypatch, capsys):
+def test_a_teacher_near_chance_is_reported_before_the_first_step(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     assert train(tmp_path, monkeypatch, create("resnet8", 10, 32)) == 0
     out = capsys.readouterr().out
@@ -48,7 +48,7 @@ def test_a_teacher_near_chance_is_warned_of_before_the_first_step(tmp_path, monk
 
 
 @pytest.mark.parametrize(("top1", "classes"), [(0.11, 10), (0.51, 2), (0.03, 1000)])
-def test_what_near_chance_means(top1, classes):
+def test_near_chance_is_defined_relative_to_the_number_of_classes(top1, classes):
     for more, warned in ((0.0, True), (0.1, False)):
         (line,) = MeasuredTeachers({}, {"t": SimpleNamespace(top1=top1 + more)}, {}).lines(classes, False)
         assert line.startswith("warning") == warned

@@ -15,7 +15,7 @@ LAST_MAP = {"torchvision:resnet18": 1, "resnet8": 8, "torchvision:vit_b_16": 0} 
 
 @pytest.mark.parametrize("network", LAST_MAP)
 @pytest.mark.parametrize(("batch", "workers", "accumulate"), [(2, 2, 1), (3, 2, 1), (64, 0, 64), (8, 2, 3), (4, 2, 1)])
-def test_parts_of_one_image(network, batch, workers, accumulate):
+def test_batches_of_one_image_per_worker_are_rejected_for_batch_norm(network, batch, workers, accumulate):
     recipe = replace(base, student=Network(network), batch_size=batch, workers=workers, accumulate=accumulate)
     smallest = batch // max(1, workers) // accumulate
     if smallest <= 1 and LAST_MAP[network] == 1:
@@ -25,7 +25,7 @@ def test_parts_of_one_image(network, batch, workers, accumulate):
         check(recipe)
 
 
-def test_a_methods_own_batch_norm_is_no_failure_of_raykds():
+def test_a_methods_own_batch_norm_error_is_an_input_error():
     import torch
 
     with pytest.raises(ValueError, match="Expected more than 1 value") as raised:

@@ -25,7 +25,7 @@ def vectors(seed: int, count: int, kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ("plain", "of all lengths", "nearly parallel", "two equal, one zero", "tiny"))
 @pytest.mark.parametrize("count", (2, 3, 4))
-def test_reaches_the_exact_optimum(count: int, kind: str):
+def test_weights_equal_the_exact_optimum(count: int, kind: str):
     for seed in range(6):
         v = vectors(seed, count, kind)
         gram, upper = v @ v.T, (0.6, 1.0, 1 / count + 0.05)[seed % 3]
@@ -54,7 +54,7 @@ def test_order_of_teachers_does_not_matter():
 
 
 @pytest.mark.parametrize("normalize", (False, True))
-def test_gradients_are_those_of_the_divergence(normalize: bool):
+def test_gradients_equal_those_of_the_divergence(normalize: bool):
     """The closed form against the gradients that autograd gives, as the original computes them."""
     rng = np.random.default_rng(0)
     student, teachers = rng.normal(size=(6, 9)), rng.normal(size=(3, 6, 9))
@@ -68,7 +68,7 @@ def test_gradients_are_those_of_the_divergence(normalize: bool):
     assert torch.allclose(weights, torch.from_numpy(expected / expected.sum()), atol=1e-9)
 
 
-def test_extremes_are_finite():
+def test_weights_of_extreme_gradients_are_finite():
     large = torch.full((2, 3), -80.0)
     large[:, 0] = 80.0
     for student, teachers in (

@@ -15,7 +15,7 @@ from raykd.models import create
 
 @pytest.mark.parametrize("hidden", [0, 3])
 @pytest.mark.parametrize("size", [(3, 3), (4, 4), (8, 8), (5, 7)], ids=str)
-def test_an_enlarged_map_is_that_of_resizing_first(hidden: int, size: tuple[int, int]):
+def test_pooling_an_enlarged_map_equals_resizing_first(hidden: int, size: tuple[int, int]):
     torch.manual_seed(0)
     plain = embedding(6, 5, hidden).double()
     cheap = copy.deepcopy(plain)
@@ -34,7 +34,7 @@ def test_an_enlarged_map_is_that_of_resizing_first(hidden: int, size: tuple[int,
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_the_gradient_of_a_mean_lies_as_its_map(layout: torch.memory_format):
+def test_the_gradient_of_a_mean_keeps_the_memory_layout(layout: torch.memory_format):
     x = torch.randn(2, 3, 4, 5, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     gradients = []
     x.register_hook(gradients.append)

@@ -69,7 +69,7 @@ LOSSES = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("half", (False, True), ids=("float32", "bf16 autocast"))
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses_and_gradients_are_finite_everywhere(name: str, half: bool, kind: str):
+def test_losses_and_gradients_are_finite(name: str, half: bool, kind: str):
     student, teacher = maps(kind)
     if half:
         student, teacher = ([x.bfloat16() for x in each] for each in (student, teacher))
@@ -83,12 +83,12 @@ def test_losses_and_gradients_are_finite_everywhere(name: str, half: bool, kind:
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name not in ("vid", "crd", "ab")])
-def test_a_student_that_equals_its_teacher_has_no_distance(name: str):
+def test_the_loss_is_0_if_student_equals_teacher(name: str):
     student, teacher = maps("equal networks")
     assert LOSSES[name](student, teacher).item() == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_batch_of_one_sample_has_no_relations():
+def test_relational_losses_of_one_sample_are_0():
     one = torch.randn(1, 5)
     assert cc.cc_loss(one, -one).item() == 0.0
     assert [value.item() for value in rkd.rkd_loss(one, -one).values()] == [0.0, 0.0]
@@ -103,7 +103,7 @@ def remembering(count: int = 60, negatives: int = 400) -> tuple[crd.CRD, Tensor]
     return distiller.double().train(), labels
 
 
-def test_negatives_are_all_the_samples_of_other_classes_equally_often():
+def test_negatives_are_uniform_over_samples_of_other_classes():
     distiller, labels = remembering()
     batch = data(4)._replace(index=torch.tensor([1, 2, 3, 4]), labels=labels[[1, 2, 3, 4]])
     drawn = []
@@ -119,7 +119,7 @@ def test_negatives_are_all_the_samples_of_other_classes_equally_often():
         assert chi_squared < len(others) + 6 * np.sqrt(2 * len(others))
 
 
-def test_a_samples_negatives_depend_on_the_step_the_seed_and_the_sample_alone():
+def test_negatives_depend_only_on_step_seed_and_sample():
     distiller, labels = remembering()
     index = torch.tensor([1, 2, 3, 4])
     batch = data(4)._replace(index=index, labels=labels[index])
@@ -133,7 +133,7 @@ def test_a_samples_negatives_depend_on_the_step_the_seed_and_the_sample_alone():
     assert not torch.equal(distiller.negatives(batch), whole)
 
 
-def test_a_step_moves_the_entries_of_its_samples_and_no_others():
+def test_a_step_updates_only_its_samples_memory():
     distiller, labels = remembering()
     index = torch.tensor([8, 2, 2, 5])
     batch = data(4)._replace(index=index, labels=labels[index])
@@ -151,7 +151,7 @@ def test_a_step_moves_the_entries_of_its_samples_and_no_others():
     assert torch.equal(distiller.student_memory, kept) and int(distiller.steps) == 1
 
 
-def test_memories_and_counters_stand_in_checkpoints_and_what_the_data_says_does_not():
+def test_checkpoints_contain_memories_and_counters_but_not_the_data():
     distiller, _ = remembering()
     state = {name for name in distiller.state_dict() if not name.startswith(("student.", "student_e", "teacher_e"))}
     assert state == {"student_memory", "teacher_memory", "normalisers", "steps"}
@@ -159,6 +159,6 @@ def test_memories_and_counters_stand_in_checkpoints_and_what_the_data_says_does_
     assert halves.student_memory.dtype == torch.float16
 
 
-def test_one_class_has_no_negatives():
+def test_a_single_class_is_rejected():
     with pytest.raises(UserError, match="at least two classes"):
         distiller_for("crd", teachers_for("crd")).set_training_labels(torch.tensor([3, 3, -1]))

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("distance", ["cosine", "mse"])
-def test_the_distance_is_the_formulas(distance):
+def test_the_distance_equals_the_formula(distance):
     a, b = RNG.normal(size=(2, 5, 7))
     if distance == "cosine":
         expected = 1 - ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).mean()
@@ -37,7 +37,7 @@ def batch():
 
 
 @pytest.mark.parametrize("hidden", [0, 6])
-def test_it_trains_all_but_the_last_layer_towards_every_teacher(hidden):
+def test_all_but_the_last_layer_is_trained_towards_every_teacher(hidden):
     teachers = [create("resnet8", 3, 16), create("resnet8x4", 7, 16)]  # whose classes are others
     distiller = FeatureMatch.Config(hidden=hidden).build(student, teachers)
     said = [t.output(batch().images, ("pooled",)) for t in teachers]
@@ -49,7 +49,7 @@ def test_it_trains_all_but_the_last_layer_towards_every_teacher(hidden):
     assert not any("fc" in name for name in grads) and step.notes["distances"].shape == (2,)
 
 
-def test_a_probe_trains_the_last_layer_alone_and_leaves_statistics():
+def test_a_probe_trains_only_the_last_layer():
     distiller = LinearProbe.Config().build(student, ())
     distiller.train()
     before = {name: buffer.clone() for name, buffer in distiller.named_buffers()}
@@ -61,7 +61,7 @@ def test_a_probe_trains_the_last_layer_alone_and_leaves_statistics():
         LinearProbe.Config().build(student, [student()])
 
 
-def test_the_recipes_run_one_after_another(tmp_path, monkeypatch):
+def test_the_feature_recipes_run_in_sequence(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     short = ["--epochs", "0.1", "--workers", "0", "--storage", str(tmp_path)]
     teacher = ["--teachers.sources.0.recipe.epochs", "0.1", "--teachers.sources.0.recipe.workers", "0"]

@@ -17,11 +17,11 @@ def found() -> list[Row]:
 
 
 @pytest.mark.skipif(golden.FOLDER != golden.OWN, reason="another set holds what it holds")
-def test_every_golden_method_of_the_family_is_compared(found: list[Row]):
+def test_every_method_with_golden_numbers_is_tested(found: list[Row]):
     assert {row.method for row in found} == {*METHODS, *AGAIN}
 
 
 @pytest.mark.parametrize("method", [*METHODS, *AGAIN])
-def test_golden_losses_gradients_and_state(method: str, found: list[Row]):
+def test_golden_losses_gradients_and_state_are_exact(method: str, found: list[Row]):
     own = [row for row in found if row.method == method]
     assert [row for row in own if not row.difference <= CANCELLING.get(method, 1e-9)] == []

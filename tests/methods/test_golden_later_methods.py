@@ -16,11 +16,11 @@ def found() -> list[Row]:
 
 
 @pytest.mark.skipif(golden.FOLDER != golden.OWN, reason="another set holds what it holds")
-def test_every_later_method_is_compared(found: list[Row]):
+def test_every_method_with_golden_numbers_is_tested(found: list[Row]):
     assert {row.method for row in found} == set(METHODS)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_later_losses_and_gradients_match_golden(method: str, found: list[Row]):
+def test_golden_losses_and_gradients_are_exact(method: str, found: list[Row]):
     own = [row for row in found if row.method == method]
     assert [row for row in own if not row.difference <= 1e-9] == []

@@ -57,17 +57,17 @@ METHODS = (
 
 
 @pytest.mark.skipif(golden.FOLDER != golden.OWN, reason="another set holds what it holds")
-def test_every_golden_method_is_compared(found: list[Row]):
+def test_every_method_with_golden_numbers_is_tested(found: list[Row]):
     assert {row.method for row in found} == set(METHODS)
     assert len(table(found)) == len(METHODS) + 2
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_losses_and_gradients_match_golden(method: str, found: list[Row]):
+def test_golden_losses_and_gradients_are_exact(method: str, found: list[Row]):
     own = [row for row in found if row.method == method]
     assert [row for row in own if not row.difference <= tolerance(row)] == []
 
 
 @pytest.mark.skipif(golden.FOLDER != golden.OWN, reason="how much the constant matters depends on the numbers")
-def test_golden_without_the_constant_losses_stay_within_1e_4(clean: list[Row]):
+def test_golden_losses_without_the_constant_are_within_1e_4(clean: list[Row]):
     assert [row for row in clean if "(+1e-7)" in row.method and not row.difference <= 1e-4] == []

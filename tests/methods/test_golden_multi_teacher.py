@@ -13,7 +13,7 @@ def far(rows: list[Row], tolerance: float) -> list[Row]:
     return [row for row in rows if not row.difference <= tolerance]
 
 
-def test_golden_losses_of_every_pair_of_rules():
+def test_golden_losses_of_every_combination_are_exact():
     rows = list(loss_rows(GOLDEN))
     assert rows or golden.FOLDER != golden.OWN  # another set holds what it holds
     assert far([row for row in rows if not row.what.startswith("weights")], 1e-9) == []
@@ -21,5 +21,5 @@ def test_golden_losses_of_every_pair_of_rules():
 
 
 @pytest.mark.parametrize("name", net_cases(GOLDEN))
-def test_golden_whole_step(name: str):
+def test_golden_whole_step_is_exact(name: str):
     assert far(list(net_rows(GOLDEN, name)), 1e-8) == []

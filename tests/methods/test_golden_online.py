@@ -14,11 +14,11 @@ def far(rows: list[Row], tolerance: float) -> list[Row]:
 
 
 @pytest.mark.parametrize("name", wrapper_cases(NETWORKS))
-def test_golden_networks_of_branches(name: str):
+def test_golden_branched_networks_are_exact(name: str):
     assert far(list(wrapper_rows(NETWORKS, name)), 1e-9) == []
 
 
-def test_golden_losses_with_the_cross_entropy():
+def test_golden_losses_are_exact():
     rows = list(cross_entropy_rows(STEPS))
     assert rows or golden.FOLDER != golden.OWN  # another set holds what it holds
     assert far(rows, 1e-9) == []
@@ -26,5 +26,5 @@ def test_golden_losses_with_the_cross_entropy():
 
 @pytest.mark.usefixtures("as_original")
 @pytest.mark.parametrize("name", run_cases(STEPS))
-def test_golden_five_steps(name: str):
+def test_golden_five_steps_are_exact(name: str):
     assert far(list(run_rows(STEPS, name)), 1e-9) == []

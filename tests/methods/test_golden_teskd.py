@@ -46,7 +46,7 @@ def heavy_apart(cases: list[str]) -> list:
 
 
 @pytest.mark.parametrize("case", heavy_apart(CASES))
-def test_golden_structure(case: str):
+def test_golden_structure_is_equal(case: str):
     """The parameters are the authors': as many, of the same shapes."""
     network, classes = OWN.match(case).groups()
     size = 64 if network.startswith("imagenet") else 32
@@ -56,7 +56,7 @@ def test_golden_structure(case: str):
 
 
 @pytest.mark.parametrize("case", heavy_apart([case for case in CASES if f"{case}/B_eval/out" in GOLDEN]))
-def test_golden_outputs_of_all_heads(case: str):
+def test_golden_outputs_of_all_heads_are_exact(case: str):
     network, classes = OWN.match(case).groups()
     batch, size = int(GOLDEN[f"{case}/hp/B"]), int(GOLDEN[f"{case}/hp/H"])
     made, x = distiller_of(network, int(classes), size), images(batch, size, set_offset() + 7)
@@ -87,7 +87,7 @@ def expect_gradients(made: TESKD, found: dict[str, torch.Tensor], golden_sums: n
 
 @pytest.mark.usefixtures("as_original")
 @pytest.mark.parametrize("case", STEPS)
-def test_golden_steps(case: str):
+def test_golden_steps_are_exact(case: str):
     """The parts of the loss before each of two steps, each head's cross-entropy, and all logits after the second."""
     batch, classes = int(GOLDEN[f"{case}/hp/B"]), int(GOLDEN[f"{case}/hp/C"])
     made = distiller_of(case.removeprefix("step_"), classes, 32).train()

@@ -33,33 +33,33 @@ def far(found: list[Row], tolerance: float = 1e-9) -> list[Row]:
 
 
 @pytest.mark.parametrize("case", some_slow([*CLEAN, *SATURATED[1:]], slow=("aver_mkd_cal", "ebkd_cal", *SATURATED)))
-def test_golden_where_the_original_is_clean_every_step_is_exact(case: str):
+def test_golden_every_step_is_exact(case: str):
     assert far(list(rows(GOLDEN, case))) == []
 
 
 @pytest.mark.usefixtures("as_original")
 @pytest.mark.parametrize("case", some_slow([*ADDING, "kd", "teskd"], slow=(*TWO, "kd", "teskd")))
-def test_golden_with_the_originals_constant_every_step_is_exact(case: str):
+def test_golden_every_step_with_the_originals_constant_is_exact(case: str):
     assert far(list(rows(GOLDEN, case))) == []
 
 
 @pytest.mark.usefixtures("as_original")
 @pytest.mark.skipif("teskd" not in golden.names(GOLDEN), reason="not in this set")
-def test_golden_two_steps_of_teskd_are_exact():
+def test_golden_first_two_teskd_steps_are_exact():
     assert far(list(rows(GOLDEN, "teskd", steps=2))) == []
 
 
 @here
 @pytest.mark.parametrize("case", some_slow(ADDING, slow=("okddip_net", "cl_ilr", *TWO, "dml3_pairwise")))
-def test_golden_without_it_the_losses_stay_within_1e_4(case: str):
+def test_golden_losses_without_the_constant_are_within_1e_4(case: str):
     assert far([row for row in rows(GOLDEN, case) if not row.what.startswith("eval")], 1e-4) == []
 
 
 @here
 @pytest.mark.slow
-def test_golden_teskd_without_it_stays_within_1e_4_up_to_the_switch():
+def test_golden_teskd_without_the_constant_is_within_1e_4_before_the_switch():
     assert far(list(rows(GOLDEN, "teskd", steps=3)), 1e-4) == []
 
 
-def test_every_case_is_run():
+def test_every_golden_case_is_tested():
     assert {*CLEAN, *ADDING, "teskd", *SATURATED} == set(CASES)

@@ -225,7 +225,7 @@ grid = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 @grid
 @pytest.mark.parametrize("name", LOSSES)
-def test_equals_the_formula(name: str, shape: Shape):
+def test_every_loss_equals_its_formula(name: str, shape: Shape):
     if name == "dist" and (shape.batch == 1 or shape.kind in ("uniform", "large")):
         pytest.skip("a correlation without variation: tested below")
     call, formula = LOSSES[name]
@@ -237,7 +237,7 @@ def test_equals_the_formula(name: str, shape: Shape):
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name not in ("wsld", "wttm")])  # their weights have none
-def test_gradients_equal_those_of_the_formula(name: str):
+def test_every_gradient_equals_that_of_the_formula(name: str):
     """Central differences of the numpy formula in every coordinate that the loss reads."""
     call, formula = LOSSES[name]
     x = inputs(Shape(3, 4, 3))
@@ -268,7 +268,7 @@ def differences(formula: Callable, x: dict[str, np.ndarray], key: str, step: flo
 @grid
 @pytest.mark.parametrize("half", (False, True), ids=("float32", "bf16 autocast"))
 @pytest.mark.parametrize("name", CALLS)
-def test_finite_in_low_precision(name: str, half: bool, shape: Shape):
+def test_losses_are_finite_in_low_precision(name: str, half: bool, shape: Shape):
     x = inputs(shape)
     dtype = torch.bfloat16 if half else torch.float32
     x = {key: value.to(dtype).requires_grad_() if value.is_floating_point() else value for key, value in x.items()}
@@ -291,7 +291,7 @@ def test_half_precision_inputs_are_computed_in_float32(name: str):
     assert loss.item() == pytest.approx(exact.item(), rel=3e-6)
 
 
-def test_nothing_is_detached_but_where_the_method_says_so():
+def test_gradients_flow_unless_the_method_detaches():
     x = {key: v.requires_grad_() if v.is_floating_point() else v for key, v in inputs(Shape(4, 5, 3)).items()}
     for name, reads in {"okddip": ("many", "queries", "keys", "student"), "one": ("many", "gates")}.items():
         for key in reads:
@@ -301,33 +301,33 @@ def test_nothing_is_detached_but_where_the_method_says_so():
     assert all(gradient.abs().sum() > 0 for gradient in students)
 
 
-def test_soft_labels_that_are_one_hot_equal_classes():
+def test_one_hot_soft_labels_equal_hard_labels():
     x = inputs(Shape(5, 6, 3))
     soft = x | {"labels": torch.nn.functional.one_hot(x["labels"], 6).double()}
     for name in ("kd", "okddip", "one", "cl_ilr", "dml", "teskd", "ca_mkd logits", "ca_mkd features"):
         assert CALLS[name](soft).item() == pytest.approx(CALLS[name](x).item(), rel=1e-12)
 
 
-def test_certain_teachers_are_weighted_equally():
+def test_equally_certain_teachers_have_equal_weights():
     teachers = torch.full((3, 2, 4), -1e4, dtype=torch.float64)
     teachers[:, :, 1] = 1e4
     assert torch.allclose(ebkd.entropy_weights(teachers), torch.full((3, 2), 2 / 3, dtype=torch.float64))
 
 
-def test_confident_teachers_are_weighed_as_well_in_float32():
+def test_confident_teachers_are_weighted_correctly_in_float32():
     teachers = torch.zeros(3, 1, 10)
     teachers[0, 0, 0], teachers[1, 0, 0], teachers[2, 0, 0] = 20.0, 22.0, 24.0
     h = formulas.entropy(teachers.double().numpy())
     assert np.allclose(ebkd.entropy_weights(teachers).numpy(), 1 - h / h.sum(0), rtol=1e-5)
 
 
-def test_a_single_teacher_counts_fully():
+def test_a_single_teacher_has_weight_1():
     x = inputs(Shape(4, 5, 1))
     loss = weighed_by(ca_mkd.Confidence())(x)
     assert loss.item() == pytest.approx(formulas.kl(x["student"].numpy(), x["many"][0].numpy(), T).mean(), rel=1e-12)
 
 
-def test_a_constant_vector_correlates_with_nothing():
+def test_the_correlation_of_a_constant_vector_is_0():
     student = torch.zeros(1, 4, requires_grad=True)
     terms = dist.dist_loss(student, torch.randn(1, 4), 4.0, 1.0, 1.0)
     assert {name: term.item() for name, term in terms.items()} == {"inter": 16.0, "intra": 16.0}
@@ -340,7 +340,7 @@ def test_standardised_logits_ignore_shift_and_scale():
     assert torch.allclose(standardize(3 * z + 7), standardize(z), atol=1e-6)
 
 
-def test_scale_gradient_leaves_the_value():
+def test_scale_gradient_keeps_the_value():
     x = torch.randn(4, 3, requires_grad=True)
     y = cl_ilr.scale_gradient(x, 0.25)
     assert torch.equal(x, y)

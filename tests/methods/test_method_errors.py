@@ -43,32 +43,32 @@ WEIGHTED = ("ebkd", "aekd", "ca_mkd")
 
 
 @pytest.mark.parametrize("name", TAUGHT)
-def test_needs_teachers(name: str):
+def test_methods_require_their_number_of_teachers(name: str):
     with pytest.raises(UserError, match="`teachers`"):
         EVERY[name].build(new_tiny, [])
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_takes_no_teachers(name: str):
+def test_methods_without_teachers_reject_teachers(name: str):
     with pytest.raises(UserError, match="`teachers`"):
         EVERY[name].build(new_tiny, [tiny()])
 
 
 @pytest.mark.parametrize("name", WEIGHTED)
-def test_one_teacher_has_no_weights(name: str):
+def test_weights_of_teachers_require_several_teachers(name: str):
     with pytest.raises(UserError, match="(at least 2|2 to 8).*`teachers`"):
         EVERY[name].build(new_tiny, [tiny()])
 
 
 @pytest.mark.parametrize("name", [name for name in TAUGHT if name.split()[0] not in FEATURES_ALONE])
-def test_teachers_of_other_classes_are_refused(name: str):
+def test_teachers_with_other_classes_are_rejected(name: str):
     teachers = teachers_for(name)[:-1] + [tiny(classes=7)]
     with pytest.raises(UserError, match=rf"teachers\[{len(teachers) - 1}\].*7.*5.*`teachers`"):
         EVERY[name].build(new_tiny, teachers)
 
 
 @pytest.mark.parametrize("name", TAUGHT)
-def test_a_student_as_large_as_its_teachers_works(name: str):
+def test_the_student_may_be_as_large_as_its_teachers(name: str):
     teachers = [tiny().double().eval().requires_grad_(False) for _ in teachers_for(name)]
     distiller = distiller_for(name, teachers).double()
     assert sum(run(distiller, teachers, data(4)).terms.values()) > 0
@@ -87,7 +87,7 @@ def test_a_student_as_large_as_its_teachers_works(name: str):
         (OKDDip.Config(shared_trunk=False, branch_from="stage2"), "method.branch_from.*method.shared_trunk"),
     ],
 )
-def test_fields_that_make_no_sense_are_named(config, field: str):
+def test_invalid_fields_are_named(config, field: str):
     with pytest.raises(UserError, match=field):
         config.build(new_tiny, [])
 
@@ -107,17 +107,17 @@ def test_fields_that_make_no_sense_are_named(config, field: str):
         (EBKD.Config(fade_from=3.0), 3, "method.fade_from.*method.fade_epochs"),
     ],
 )
-def test_fields_that_do_not_fit_the_teachers_are_named(config, teachers: int, field: str):
+def test_fields_incompatible_with_the_teachers_are_named(config, teachers: int, field: str):
     with pytest.raises(UserError, match=field):
         config.build(new_tiny, [tiny() for _ in range(teachers)])
 
 
-def test_teskd_needs_four_stages():
+def test_teskd_requires_four_stages():
     with pytest.raises(UserError, match="four stages.*tiny has 3.*student"):
         TESKD.Config().build(lambda: tiny(stages=3), [])
 
 
-def test_fitnet_and_ca_mkd_take_teachers_of_other_widths_and_sizes():
+def test_fitnet_and_ca_mkd_accept_other_widths_and_sizes():
     for name in ("fitnet_mkd", "ca_mkd"):
         teachers = [tiny(6, 1), tiny(8, 2), tiny(10, 4)]
         for teacher in teachers:
@@ -128,6 +128,6 @@ def test_fitnet_and_ca_mkd_take_teachers_of_other_widths_and_sizes():
 
 
 @pytest.mark.parametrize("name", [name for name, config in EVERY.items() if hasattr(config, "temperature")])
-def test_a_temperature_that_divides_by_0_is_refused_by_the_recipes_check(name: str):
+def test_a_temperature_of_0_is_rejected(name: str):
     with pytest.raises(UserError, match="method.temperature"):
         validate(replace(EVERY[name], temperature=-1.0), "method")

@@ -13,7 +13,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", ["timm:test_vit", "timm:ghostnet_050", "torchvision:squeezenet1_1"])
-def test_whole_networks(name):
+def test_whole_networks_can_be_students(name):
     network = create(name, CLASSES, SMALL[name])
     found = {method: cell(network, config) for method, config in METHODS.items()}
     refused = {method: line.format(name=name) for method, line in REFUSED.items()}
@@ -21,6 +21,6 @@ def test_whole_networks(name):
         assert refused[method] in said if method in refused else said == "yes", (method, said)
 
 
-def test_chains():
+def test_branching_methods_require_chains():
     network = create("timm:test_resnet", CLASSES, SMALL["timm:test_resnet"])
     assert {cell(network, config) for config in METHODS.values()} == {"yes"}

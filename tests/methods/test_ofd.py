@@ -13,7 +13,7 @@ def test_the_margin_is_the_mean_of_the_negative_values():
     assert np.allclose(negative_mean(torch.from_numpy(teacher)).flatten().numpy(), expected)
 
 
-def test_the_distance_counts_by_the_signs_of_the_teacher():
+def test_the_partial_distance_equals_its_definition():
     """Positive: as it is; between margin and 0: where the student is above it; below the margin: down to the margin."""
     student, teacher, margin = np.meshgrid(np.linspace(-2, 2, 9), np.linspace(-2, 2, 8), [-1.1], indexing="ij")
     expected = np.where(teacher > 0, (student - teacher) ** 2, 0)

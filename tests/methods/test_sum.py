@@ -44,7 +44,7 @@ def added(teachers) -> nn.Module:
     return Sum.Config(methods=METHODS, weights=WEIGHTS).build(new_tiny, teachers).double().train()
 
 
-def test_its_terms_are_those_of_its_methods_weighted(added, teachers):
+def test_terms_are_the_weighted_terms_of_its_methods(added, teachers):
     batch, found = data(4), {}
     for weight, config, (name, part) in zip(WEIGHTS, METHODS, added.parts.items(), strict=True):
         alone = config.build(lambda: copy.deepcopy(added.student), teachers).double().train()
@@ -65,12 +65,12 @@ def test_the_student_runs_once(added, teachers, monkeypatch):
     assert len(calls) == 1 and sorted(calls[0]) == ["stage2", "stage3", "stage4"]
 
 
-def test_teachers_are_asked_for_what_any_method_reads(added, teachers):
+def test_teachers_compute_the_features_that_any_method_reads(added, teachers):
     assert [sorted(names) for names in added.teacher_features] == [["stage2", "stage3", "stage4"]] * 3
     outputs_of(added, teachers, data(2).images)
 
 
-def test_a_checkpoint_holds_the_student_once(added):
+def test_a_checkpoint_contains_the_student_once(added):
     keys = added.state_dict().keys()
     owned = {key for key in keys if ".student." in key}
     assert not owned and sum(key == "student.model.stem.weight" for key in keys) == 1
@@ -78,19 +78,19 @@ def test_a_checkpoint_holds_the_student_once(added):
     assert twin.student is not added.student and all(part.student is twin.student for part in twin.parts.values())
 
 
-def test_methods_without_teachers_read_none(teachers):
+def test_methods_without_teachers_get_no_teacher_outputs(teachers):
     config = Sum.Config(methods=(Supervised.Config(), KD.Config(gamma=0.0)), weights=(1.0, 1.0))
     assert config.uses_teachers and not config.hard_labels
     terms = run(config.build(new_tiny, teachers[:1]).double(), teachers[:1], data(4)).terms
     assert list(terms) == ["supervised.ce", "kd.ce", "kd.kd"]
 
 
-def test_it_says_what_its_methods_need():
+def test_requirements_are_those_of_its_methods():
     assert Sum.Config(methods=(DKD.Config(), KD.Config()), weights=(1.0, 1.0)).hard_labels
     assert not Sum.Config(methods=(Supervised.Config(),), weights=(1.0,)).uses_teachers
 
 
-def test_a_sum_may_hold_a_sum(teachers):
+def test_a_sum_may_contain_a_sum(teachers):
     inner = Sum.Config(methods=(OFA.Config(), DIST.Config()), weights=(1.0, 3.0))
     distiller = Sum.Config(methods=(KD.Config(), inner), weights=(1.0, 0.5)).build(new_tiny, teachers[:1]).double()
     terms = run(distiller, teachers[:1], data(4)).terms
@@ -113,7 +113,7 @@ def test_a_sum_may_hold_a_sum(teachers):
         ((Supervised.Config(), TESKD.Config()), (1.0, 1.0), "sum combines.*teskd has several"),
     ],
 )
-def test_what_can_not_be_added_is_refused(methods, weights, message: str, teachers):
+def test_methods_that_cannot_be_summed_are_rejected(methods, weights, message: str, teachers):
     config = Sum.Config(methods=methods, weights=weights)
     with pytest.raises(UserError, match=message):
         config.build(new_tiny, teachers[:1] if config.uses_teachers else [])
@@ -125,7 +125,7 @@ RECIPE = replace(
 )
 
 
-def test_a_search_and_the_command_line_reach_every_field_of_its_methods():
+def test_fields_of_its_methods_can_be_searched_and_overridden():
     values = {"method.weights.1": 2, "method.methods.0.alpha": 0.3, "method.methods.1.method.beta": 4.0}
     changed = override(RECIPE, values).method
     assert changed.weights == (1.0, 2.0) and type(changed.weights[1]) is float
@@ -136,20 +136,20 @@ def test_a_search_and_the_command_line_reach_every_field_of_its_methods():
             override(RECIPE, {name: value})
 
 
-def test_the_range_of_every_weight_is_checked():
+def test_weights_are_validated():
     with pytest.raises(UserError, match=r"method\.weights\.0"):
         validate(override(RECIPE, {"method.weights.0": -1.0}))
     with pytest.raises(UserError, match=r"method\.methods\.1\.method\.temperature"):
         validate(override(RECIPE, {"method.methods.1.method.temperature": -1.0}))
 
 
-def test_it_is_written_and_read_and_called_by_its_methods():
+def test_it_is_serialised_and_named_by_its_methods():
     plain = json.loads(json.dumps(to_dict(RECIPE) | {"search": None}))
     assert from_dict(plain) == RECIPE
     assert labels(plain).method == "KD + CTKD of DKD"
 
 
-def test_its_fingerprint_follows_the_code_and_the_fields_of_its_methods(monkeypatch):
+def test_the_fingerprint_depends_on_its_methods_fields_and_code(monkeypatch):
     before = fingerprint(RECIPE)
     assert before != fingerprint(override(RECIPE, {"method.methods.1.method.beta": 4.0}))
     source = inspect.getsource
@@ -159,7 +159,7 @@ def test_its_fingerprint_follows_the_code_and_the_fields_of_its_methods(monkeypa
     assert before != fingerprint(RECIPE)
 
 
-def test_fields_of_the_methods_are_checked_with_the_recipes():
+def test_fields_of_its_methods_are_validated():
     config = Sum.Config(methods=(KD.Config(), KD.Config(temperature=0.0)), weights=(1.0, 1.0))
     with pytest.raises(UserError, match=r"method.methods.1.temperature"):
         validate(config, "method")

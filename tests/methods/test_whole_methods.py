@@ -45,7 +45,7 @@ every = pytest.mark.parametrize("name", EVERY)
 
 
 @every
-def test_everything_that_is_registered_trains(name: str):
+def test_every_registered_parameter_is_trained(name: str):
     """Every parameter gets a gradient (those for features from the second epoch on), and teachers register nothing."""
     teachers = teachers_for(name)
     distiller = distiller_for(name, teachers).double().train()
@@ -87,7 +87,7 @@ def test_bf16_autocast_trains(name: str):
 
 
 @every
-def test_soft_labels_that_are_one_hot_change_nothing(name: str):
+def test_one_hot_soft_labels_equal_hard_labels(name: str):
     if EVERY[name].hard_labels:
         pytest.skip("says that it takes classes only")
     teachers, batch = teachers_for(name), data(4)
@@ -99,7 +99,7 @@ def test_soft_labels_that_are_one_hot_change_nothing(name: str):
 
 
 @every
-def test_predict_agrees_with_the_networks_by_themselves(name: str):
+def test_predict_equals_the_separate_networks(name: str):
     distiller = distiller_for(name, teachers_for(name)).double().eval()
     images = data(3).images
     with torch.no_grad():
@@ -112,7 +112,7 @@ def test_predict_agrees_with_the_networks_by_themselves(name: str):
 
 
 @pytest.mark.parametrize("name", ("okddip", "okddip without leader", "one", "dml"))
-def test_reports_ensemble_and_diversity(name: str):
+def test_peers_log_ensemble_accuracy_and_diversity(name: str):
     distiller = distiller_for(name, []).double().eval()
     with torch.no_grad():
         predicted = distiller.predict(data(3).images)
@@ -125,7 +125,7 @@ def test_reports_ensemble_and_diversity(name: str):
 
 
 @pytest.mark.parametrize("name", BRANCHED)
-def test_branches_share_the_trunk_and_nothing_else(name: str):
+def test_branches_share_only_the_trunk(name: str):
     distiller = distiller_for(name, [])
     first, second = (set(map(id, branch.parameters())) for branch in list(distiller.branches)[:2])
     trunk = 4 if name == "okddip from stage2" else 8  # parameters of stem and stages before the split
@@ -159,7 +159,7 @@ def test_the_trunk_runs_once(name: str):
     assert counted.calls == 2
 
 
-def test_networks_share_their_trunk_again_after_modules_were_replaced():
+def test_networks_share_their_trunk_after_module_replacement():
     distiller = distiller_for("okddip", [])
     for branch in distiller.branches:
         branch.model.stem = copy.deepcopy(branch.model.stem)
@@ -167,14 +167,14 @@ def test_networks_share_their_trunk_again_after_modules_were_replaced():
     assert networks["leader"].model.stem is networks["branch0"].model.stem
 
 
-def test_one_student_of_a_frozen_teacher_reads_only_what_it_needs():
+def test_only_needed_features_are_requested():
     teachers = teachers_for("ca_mkd")
     assert distiller_for("ca_mkd", teachers).teacher_features == (("stage4",),) * 3
     assert distiller_for("fitnet_mkd", teachers).teacher_features == (("stage2",),) * 3
     assert distiller_for("ebkd", teachers).teacher_features == ((),) * 3
 
 
-def test_ca_mkd_leaves_features_out_in_the_first_epoch_only():
+def test_ca_mkd_skips_features_only_in_the_first_epoch():
     teachers = teachers_for("ca_mkd")
     distiller = distiller_for("ca_mkd", teachers).double()
     terms = [run(distiller, teachers, data(4), epoch).terms for epoch in (0.0, 0.99, 1.0)]
@@ -182,7 +182,7 @@ def test_ca_mkd_leaves_features_out_in_the_first_epoch_only():
 
 
 @pytest.mark.parametrize("name", ("okddip", "one", "cl_ilr"))
-def test_divergences_ramp_up_by_whole_epochs(name: str):
+def test_divergence_weights_ramp_up_by_whole_epochs(name: str):
     distiller = distiller_for(name, []).double().eval()
     parts = {epoch: run(distiller, [], data(4), epoch).terms["kd"].item() for epoch in (0.0, 0.9, 40.0, 80.0, 200.0)}
     assert parts[0.0] == parts[0.9] and parts[80.0] == parts[200.0]
@@ -190,12 +190,12 @@ def test_divergences_ramp_up_by_whole_epochs(name: str):
     assert parts[40.0] / parts[80.0] == pytest.approx(ramp_up(40.0, 80.0), rel=1e-9)
 
 
-def test_dkd_warms_up_from_a_twentieth():
+def test_dkd_warm_up_starts_at_one_twentieth():
     assert [warm_up(epoch, 20.0) for epoch in (0.0, 0.99, 1.0, 18.9, 19.0, 100.0)] == [0.05, 0.05, 0.1, 0.95, 1, 1]
     assert warm_up(0.0, 0.0) == 1.0
 
 
-def test_cl_ilr_divides_the_trunks_gradient_by_the_branches():
+def test_cl_ilr_divides_the_trunk_gradient_by_the_number_of_branches():
     shared, scaled = (distiller_for(name, []).double() for name in ("individual", "cl_ilr"))
     scaled.config = type(scaled.config)(alpha=0.0)
     for distiller in (shared, scaled):
@@ -207,7 +207,7 @@ def test_cl_ilr_divides_the_trunks_gradient_by_the_branches():
     assert torch.allclose(head[0], head[1], rtol=1e-9)
 
 
-def test_kd_without_its_teacher_reproduces_supervised_bit_for_bit():
+def test_kd_without_a_teacher_term_equals_supervised_bit_for_bit():
     teachers = [tiny(width=6).eval().requires_grad_(False)]
     trained = {}
     for config, taught in ((Supervised.Config(), []), (KD.Config(gamma=1.0, alpha=0.0), teachers)):
@@ -303,7 +303,7 @@ def test_five_steps_equal_the_papers_formula(name: str):
             value -= 1e-3 * (g + 0.9 * velocity[i])
 
 
-def test_batches_of_one_sample_work_where_there_is_no_batch_norm():
+def test_batches_of_one_sample_work_without_batch_norm():
     for name in EVERY:
         if name in ("one", *WITH_FEATURES, "teskd", "reviewkd", "srrl pooled", "sum over teachers"):
             continue  # their own modules hold BatchNorm
@@ -314,7 +314,7 @@ def test_batches_of_one_sample_work_where_there_is_no_batch_norm():
         assert all(torch.isfinite(p.grad).all() for p in distiller.parameters() if p.grad is not None), name
 
 
-def test_list_groups_the_methods_by_what_they_learn_from(capsys):
+def test_list_groups_methods_by_their_kind_of_teacher(capsys):
     assert list_command.run(["methods"]) == 0
     groups = [group.splitlines() for group in capsys.readouterr().out.split("\n\n") if group.strip()]
     listed = {line.split()[0]: title for title, *lines in groups for line in map(str.strip, lines)}
@@ -326,7 +326,7 @@ def test_list_groups_the_methods_by_what_they_learn_from(capsys):
     }
 
 
-def test_distillation_fades_in_a_straight_line():
+def test_the_distillation_weight_fades_linearly():
     teachers = teachers_for("multi_teacher embeddings")
     distiller = distiller_for("multi_teacher embeddings", teachers).double()
     for module in distiller.modules():
@@ -340,7 +340,7 @@ def test_distillation_fades_in_a_straight_line():
 
 
 @every
-def test_the_training_accuracy_of_what_is_deployed_is_noted(name: str):
+def test_the_deployed_networks_training_accuracy_is_logged(name: str):
     """The share of the batch that the deployed network gets right, also where labels are shares of classes."""
     teachers, batch = teachers_for(name), data(8)
     distiller = distiller_for(name, teachers).double().eval()

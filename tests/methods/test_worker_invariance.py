@@ -60,7 +60,7 @@ def of_two_workers(tmp_path_factory) -> dict[str, tuple[dict[str, torch.Tensor],
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_two_workers_get_the_gradients_of_one(name: str, of_two_workers):
+def test_two_workers_compute_the_gradients_of_one(name: str, of_two_workers):
     alone, loss = gradients(name, slice(0, GLOBAL))
     together, mean_loss = of_two_workers[name]
     largest = max(float(g.abs().max()) for g in alone.values())

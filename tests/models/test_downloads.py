@@ -50,7 +50,7 @@ def network(url, **more):
     return Network(name="resnet8", weights=f"{url}/some/w.safetensors", **{"sha256": DIGEST} | more)
 
 
-def test_it_is_fetched_once_checked_and_kept(server, tmp_path):
+def test_a_download_is_verified_and_cached(server, tmp_path):
     url, asked = server
     for _ in range(2):
         download(network(url), str(tmp_path), print)
@@ -63,14 +63,14 @@ def test_it_is_fetched_once_checked_and_kept(server, tmp_path):
     assert local(marked, str(tmp_path)).weights == f"{file}#backbone"
 
 
-def test_nothing_is_fetched_unasked(server, tmp_path):
+def test_nothing_is_downloaded_without_permission(server, tmp_path):
     url, asked = server
     with pytest.raises(UserError, match="--download"):
         local(network(url), str(tmp_path))
     assert asked == []
 
 
-def test_another_file_is_refused_and_not_kept(server, tmp_path):
+def test_a_file_with_another_hash_is_rejected(server, tmp_path):
     url, _ = server
     other = network(url, sha256="0" * 64)
     with pytest.raises(UserError, match=f"has sha256 {DIGEST}, not 0000"):
@@ -85,7 +85,7 @@ def test_another_file_is_refused_and_not_kept(server, tmp_path):
         local(network(url), str(tmp_path))
 
 
-def test_what_is_not_there_is_one_clear_line(server, tmp_path):
+def test_missing_downloads_are_reported_in_one_line(server, tmp_path):
     url, _ = server
     missing = replace(network(url), weights=f"{url}/nothing")
     with pytest.raises(UserError, match="could not be downloaded: 404"):
@@ -102,7 +102,7 @@ def test_a_hub_name_is_a_file_of_the_hub(server, tmp_path, monkeypatch):
     assert asked == ["/timm/resnet8.a1/resolve/main/w.safetensors", "/timm/resnet8.a1/resolve/v2/sub/w.safetensors"]
 
 
-def test_a_file_by_url_is_kept_and_checked_like_any_other(tmp_path):
+def test_file_urls_are_verified_and_cached(tmp_path):
     (tmp_path / "of them").mkdir()
     file = tmp_path / "of them" / "w.safetensors"
     file.write_bytes(CONTENT)

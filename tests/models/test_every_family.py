@@ -53,17 +53,17 @@ def check(name, size):
 
 
 @pytest.mark.parametrize(("name", "size"), SMALL.items())
-def test_it_is_the_librarys_network(name, size):
+def test_every_family_equals_its_librarys_network(name, size):
     check(name, size)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), LARGE.items())
-def test_large_ones_are_too(name, size):
+def test_large_families_equal_their_librarys_network(name, size):
     check(name, size)
 
 
-def test_no_family_of_timm_is_missing():
+def test_every_family_of_timm_is_tested():
     """Every module of timm that defines networks has one here."""
     from timm.models._registry import _model_to_module
 
@@ -72,7 +72,7 @@ def test_no_family_of_timm_is_missing():
     assert not missing, f"no network of timm's {missing}"
 
 
-def test_no_family_of_torchvision_is_missing():
+def test_every_family_of_torchvision_is_tested():
     def module_of(name):
         return torchvision.models.get_model_builder(name).__module__
 

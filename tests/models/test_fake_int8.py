@@ -28,7 +28,7 @@ def test_weights_are_rounded_by_output_channel():
 
 
 @pytest.mark.parametrize("low, high", [(-1.0, 3.0), (0.5, 2.0), (-4.0, -1.0)])
-def test_inputs_are_rounded_to_256_steps_among_which_is_zero(low, high):
+def test_inputs_are_rounded_to_256_levels_that_include_zero(low, high):
     x = torch.empty(2, 3, 8, 8).uniform_(low, high, generator=torch.Generator().manual_seed(1))
     least, most = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
     step = (most - least) / 255
@@ -44,7 +44,7 @@ def test_gradients_pass_straight_through():
     assert torch.allclose(weight.grad, 2 * rounded_weight(weight.detach()))
 
 
-def test_a_network_rounds_while_it_trains_and_keeps_its_keys():
+def test_rounding_applies_in_training_and_keeps_the_keys():
     plain, rounded = create("resnet8", 10, 32), create_network(Network(name="resnet8", int8=True), 10, 32)
     rounded.load_state_dict(plain.state_dict())
     images = torch.randn(4, 3, 32, 32)
@@ -54,7 +54,7 @@ def test_a_network_rounds_while_it_trains_and_keeps_its_keys():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in rounded.parameters())
 
 
-def test_it_is_what_onnxruntime_computes_in_int8_but_for_the_last_rounding(tmp_path):
+def test_outputs_equal_onnxruntimes_int8_except_for_the_last_rounding(tmp_path):
     torch.manual_seed(2)
     layers = [nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 16, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)]
     model, images = nn.Sequential(*layers), torch.randn(32, 3, 16, 16)
@@ -68,7 +68,7 @@ def test_it_is_what_onnxruntime_computes_in_int8_but_for_the_last_rounding(tmp_p
     assert (rounded - int8).abs().mean() < 0.85 * (of_float - int8).abs().mean()
 
 
-def test_a_network_without_such_layers_is_refused():
+def test_a_network_without_such_layers_is_rejected():
     staged = network()
     for module in list(staged.model.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear):

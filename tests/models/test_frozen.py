@@ -54,7 +54,7 @@ def difference(one: Staged, other: Staged, images: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_logits_and_every_feature_stay(name: str):
+def test_freezing_keeps_logits_and_features(name: str):
     network = trained(name)
     for kind, limit in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
         plain = copy.deepcopy(network).to(kind)
@@ -65,7 +65,7 @@ def test_logits_and_every_feature_stay(name: str):
         assert not frozen.training and not any(p.requires_grad for p in frozen.parameters())
 
 
-def test_the_head_that_methods_read_stays():
+def test_freezing_keeps_the_head():
     network = trained("wrn_16_2").double()
     frozen = freeze(copy.deepcopy(network))
     feature_map = torch.randn(2, *network.shapes["stage3"], dtype=torch.float64, requires_grad=True)
@@ -74,7 +74,7 @@ def test_the_head_that_methods_read_stays():
     assert feature_map.grad.abs().sum() > 0
 
 
-def test_a_renormalised_teacher_keeps_its_map():
+def test_a_renormalised_teacher_keeps_its_features():
     network = renormalize(trained("resnet8").double(), (0.5,) * 3, (0.25,) * 3, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
     frozen = freeze(copy.deepcopy(network))
     assert norms(frozen) == 0 and difference(network, frozen, torch.randn(2, 3, 32, 32).double()) < 1e-12
@@ -97,7 +97,7 @@ class Tangled(nn.Module):
         return self.norm3(self.free(y))
 
 
-def test_only_convolutions_that_nothing_else_reads_are_folded():
+def test_only_convolutions_with_one_reader_are_folded():
     tangled = Tangled()
     model = nn.Sequential()
     model.add_module("feature", nn.Conv2d(3, 4, 1))  # handed out as "stem", then normalised

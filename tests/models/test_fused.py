@@ -19,7 +19,7 @@ LIBRARIES = ["torchvision:resnet18", "timm:resnet50", "timm:resnetv2_50x1_bit", 
 
 @pytest.mark.parametrize("name", CHAINS + LIBRARIES)
 @torch.no_grad()
-def test_a_fused_network_gives_what_the_network_gives(name):
+def test_a_fused_network_has_the_same_outputs(name):
     network = freeze(create(name, 10, 64 if ":" in name else 32))
     features = tuple(network.shapes)
     images = torch.randn(2, 3, network.image_size, network.image_size)
@@ -30,7 +30,7 @@ def test_a_fused_network_gives_what_the_network_gives(name):
         torch.testing.assert_close(found, expected.features[feature])
 
 
-def test_every_convolution_of_a_resnet_has_its_relu_in_it():
+def test_every_relu_of_a_resnet_is_fused():
     """27 blocks of two, and the stem; the two shortcuts that have a convolution have no ReLU of their own."""
     graph = fuse(trace_network(freeze(create("resnet56", 10, 32)), ())).graph
     calls = [node.target for node in graph.nodes if node.op == "call_function"]
@@ -47,7 +47,7 @@ class Counted(nn.Module):
         return Output(images * (2.0 if images.sum() > 0 else 1.0), {})
 
 
-def test_a_network_that_cannot_be_followed_runs_as_it_is():
+def test_a_network_that_cannot_be_traced_is_left_unchanged():
     assert fuse(trace_network(Counted(), ()))(torch.ones(1))[0] == 2
 
 
@@ -61,7 +61,7 @@ def test_standardised_convolutions_become_plain_ones(name):
     assert {type(m) for m in network.modules() if isinstance(m, nn.Conv2d)} == {nn.Conv2d}
 
 
-def test_compiled_teachers_are_counted_one_by_one(monkeypatch):
+def test_compiled_teachers_are_compiled_separately(monkeypatch):
     """torch.compile gives up a function after eight variants, without a word: three teachers in four forms are more."""
     compile_as_usual = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module: compile_as_usual(module, backend="eager"))

@@ -80,14 +80,14 @@ def shapes(network):
 
 
 @pytest.mark.parametrize("case", STRUCTURES)
-def test_structure_is_the_authors(case):
+def test_golden_structure_is_equal(case):
     name, classes = split(case.removeprefix("structonly_"))
     network = create(name, classes, 32)
     assert shapes(network) == str(GOLDEN[f"{case}/struct/shapes"])
 
 
 @pytest.mark.parametrize("case", SOME_SLOW)
-def test_network_equals_the_authors(case):
+def test_golden_network_is_exact(case):
     (name, classes), offset = split(case), stream_offset(GOLDEN, case)
     features = features_of(name)
     golden = {key.removeprefix(f"{case}/"): x for key, x in GOLDEN.items() if key.startswith(f"{case}/")}
@@ -123,7 +123,7 @@ def expect_gradients(network, golden):
 
 
 @pytest.mark.parametrize("case", BACKBONES)
-def test_teskd_backbone_equals_the_authors(case):
+def test_golden_teskd_backbone_is_exact(case):
     (name, classes), offset = split(case), stream_offset(GOLDEN, case)
     measured = f"{case}/B_eval/out" in GOLDEN
     network = create(TESKD[name], classes, int(GOLDEN[f"{case}/hp/H"]) if measured else 32)
@@ -141,7 +141,7 @@ def test_teskd_backbone_equals_the_authors(case):
 
 
 @pytest.mark.parametrize("case", [*SOME_SLOW, *(case for case in BACKBONES if case.startswith("cifarresnet18"))])
-def test_fresh_parameters_have_the_authors_distribution(case):
+def test_golden_initial_parameters_have_the_same_distribution(case):
     torch.manual_seed(0)
     name, classes = split(case)
     network = create({**RENAMED, **TESKD}.get(name, name), classes, 32)

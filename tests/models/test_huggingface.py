@@ -22,7 +22,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_logits_keys_and_maps_are_the_librarys(name):
+def test_logits_keys_and_features_equal_the_librarys(name):
     options, maps = NETWORKS[name]
     network = create(name, 7, 32, options=options).eval()
     assert [network.shapes[stage] for stage in network.stages] == maps
@@ -40,7 +40,7 @@ def test_logits_keys_and_maps_are_the_librarys(name):
     assert list(network.model.state_dict()) == list(fresh.state_dict())
 
 
-def test_a_frozen_one_says_the_same():
+def test_freezing_keeps_the_outputs():
     network = create("hf:resnet", 7, 32, options=NETWORKS["hf:resnet"][0]).eval()
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_a_frozen_one_says_the_same():
         torch.testing.assert_close(freeze(network)(images), before, rtol=1e-4, atol=1e-5)
 
 
-def test_weights_of_a_folder_are_taken_and_a_missing_head_is_not_made_up(tmp_path):
+def test_a_folders_weights_are_loaded_and_a_missing_head_is_rejected(tmp_path):
     network = create("hf:vit", 7, 32, options=NETWORKS["hf:vit"][0]).eval()
     network.model.save_pretrained(tmp_path / "whole")
     loaded = create(f"hf:{tmp_path}/whole", 7, 32, weights="pretrained").eval()
@@ -60,12 +60,12 @@ def test_weights_of_a_folder_are_taken_and_a_missing_head_is_not_made_up(tmp_pat
         create(f"hf:{tmp_path}/backbone", 7, 32, weights="pretrained")
 
 
-def test_what_it_does_not_have_is_one_clear_line():
+def test_missing_weights_and_options_are_rejected_in_one_line():
     with pytest.raises(UserError, match="hf:nowhere/nothing"):
         create("hf:nowhere/nothing", 7, 32)
 
 
-def test_no_code_of_a_folder_is_run_whatever_a_run_asks_for(tmp_path):
+def test_code_in_a_model_folder_is_never_run(tmp_path):
     """A run of somebody else's names networks and their options; transformers would take them for its own keywords."""
     (tmp_path / "configuration_theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass C: pass\n")
     config = {"model_type": "theirs", "auto_map": {"AutoConfig": "configuration_theirs.C"}}
@@ -88,13 +88,13 @@ def test_options_are_fields_of_the_configuration(option):
 @pytest.mark.parametrize(
     "changes", [{"hidden_size": 0}, {"num_attention_heads": 0}, {"hidden_size": "wide"}, {"depths": 1}]
 )
-def test_values_that_no_network_has_are_one_line(changes):
+def test_invalid_option_values_are_rejected_in_one_line(changes):
     name = "hf:resnet" if "depths" in changes else "hf:vit"
     with pytest.raises(UserError, match="can't be built"):
         create(name, 7, 32, options={**NETWORKS[name][0], **changes})
 
 
-def test_what_a_processor_does_to_pixels(tmp_path):
+def test_the_image_processors_preprocessing_is_read(tmp_path):
     """Scaled, shifted, normalised, as it says; against transformers' own words for it."""
     network = create("hf:vit", 7, 32, options=NETWORKS["hf:vit"][0])
     network.model.save_pretrained(tmp_path)

@@ -42,7 +42,7 @@ def library_model(name):
 
 
 @pytest.mark.parametrize(("name", "size"), FAMILIES.items())
-def test_parts_are_the_whole(name, size):
+def test_sections_together_equal_the_network(name, size):
     torch.manual_seed(0)
     network = create(name, 7, size).eval()
     torch.manual_seed(0)
@@ -67,7 +67,7 @@ def test_parts_are_the_whole(name, size):
 
 
 @pytest.mark.parametrize("name", ["torchvision:densenet121", "torchvision:mobilenet_v2", "timm:resnetv2_50x1_bit"])
-def test_training_through_the_parts_gives_the_same_gradients(name):
+def test_gradients_through_sections_equal_those_of_the_network(name):
     network, x = create(name, 7, 32).train(), torch.randn(4, 3, 32, 32)
     gradients = []
     for run in (network, lambda images: network.output(images, ()).logits):
@@ -107,7 +107,7 @@ def test_four_stages_halve_the_map(name):
         ("timm:vit_base_patch32_224.none", "vit_base_patch32_224"),
     ],
 )
-def test_what_can_not_be_built_is_one_clear_line(name, message):
+def test_networks_that_cannot_be_built_are_rejected_in_one_line(name, message):
     with pytest.raises(UserError, match=message) as caught:
         create(name, 7, 32)
     assert "\n" not in str(caught.value)
@@ -118,7 +118,7 @@ def test_own_networks_have_no_published_weights():
         create("resnet8", 7, 32, weights="pretrained")
 
 
-def test_a_failed_download_is_one_clear_line(monkeypatch):
+def test_a_failed_download_is_reported_in_one_line(monkeypatch):
     def offline(*_, **__):
         raise OSError("no route to host")
 
@@ -130,7 +130,7 @@ def test_a_failed_download_is_one_clear_line(monkeypatch):
 
 
 @pytest.mark.parametrize(("num_classes", "kept"), [(1000, True), (7, False)])
-def test_pretrained_weights_keep_all_but_a_classifier_of_other_classes(monkeypatch, num_classes, kept):
+def test_pretrained_weights_exclude_a_classifier_of_other_classes(monkeypatch, num_classes, kept):
     published = torchvision.models.mobilenet_v2(weights=None).state_dict()
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published)
     network = create("torchvision:mobilenet_v2", num_classes, 32, weights="pretrained")
@@ -139,16 +139,16 @@ def test_pretrained_weights_keep_all_but_a_classifier_of_other_classes(monkeypat
         assert same == (kept or not key.startswith("classifier.1")), key
 
 
-def test_normalization_is_the_weights_own():
+def test_normalisation_comes_from_the_weights():
     assert published("timm:resnetv2_50x1_bit")[:2] == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert published("torchvision:resnet18")[:2] == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def test_the_listing_has_a_line_for_each():
+def test_the_list_has_a_line_for_each_network():
     listed = dict(names())
     assert {"resnet32", "wrn_16_2", "vgg8", "mobilenetv2_half", "torchvision:NAME", "timm:NAME"} <= listed.keys()
     assert all(line and "\n" not in line for line in listed.values())
 
 
-def test_other_spellings_are_the_same_network():
+def test_aliases_name_the_same_network():
     assert create("ShuffleV2", 7, 32).shapes == create("shufflenetv2", 7, 32).shapes

@@ -11,7 +11,7 @@ from raykd.models import create, create_network
 from raykd.models.config import Network
 
 
-def test_dropout_is_a_number():
+def test_dropout_must_be_a_number():
     network = create("okddip_vgg16", 10, 32, options={"dropout": 0.3})
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.3, 0.3]
     assert [m.p for m in create("okddip_vgg16", 10, 32).modules() if isinstance(m, nn.Dropout)] == [0.0, 0.0]
@@ -25,7 +25,7 @@ def test_dropout_is_a_number():
         ("okddip_vgg16", {"dropout": 1.5}, "can't be built"),
     ],
 )
-def test_other_options_are_refused(name: str, options: dict, said: str):
+def test_unknown_options_are_rejected(name: str, options: dict, said: str):
     with pytest.raises(UserError, match=said):
         create(name, 10, 32, options=options)
 
@@ -45,7 +45,7 @@ def step(network: nn.Module, images: torch.Tensor) -> tuple[dict[str, torch.Tens
     return state, sum(kept.values())
 
 
-def test_recomputed_activations_change_nothing_but_memory():
+def test_recomputing_activations_only_saves_memory():
     torch.manual_seed(0)
     plain = create("densenet_bc_40_12", 10, 32)
     saving = create("densenet_bc_40_12", 10, 32, options={"recompute": True})
@@ -58,7 +58,7 @@ def test_recomputed_activations_change_nothing_but_memory():
 
 
 @pytest.mark.parametrize("name", ("resnet8", "torchvision:resnet18", "timm:resnetv2_50x1_bit"))
-def test_a_head_that_starts_at_zero(name: str):
+def test_a_head_can_start_at_zero(name: str):
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(create_network(Network(name, zero_head=True), 10, 32)(images), torch.zeros(2, 10))
     assert not torch.equal(create_network(Network(name), 10, 32)(images), torch.zeros(2, 10))

@@ -65,7 +65,7 @@ def module(tmp_path, monkeypatch, request):
     return name
 
 
-def test_it_is_called_with_the_classes_and_the_options(module):
+def test_the_function_is_called_with_classes_and_options(module):
     trusted.allow({module})
     network = create(f"{module}:SmallNet", 7, 32, options={"width": 4}, stages=("one", "two"))
     assert network.shapes == {"stage1": (4, 16, 16), "stage2": (8, 8, 8), "pooled": (8,)}
@@ -90,7 +90,7 @@ def test_it_is_called_with_the_classes_and_the_options(module):
         ("SmallNet", {"weights": "pretrained"}, "no published weights"),
     ],
 )
-def test_what_is_no_network_is_one_clear_line(module, name, more, message):
+def test_invalid_networks_are_rejected_in_one_line(module, name, more, message):
     trusted.allow({module})
     with pytest.raises(UserError, match=message) as caught:
         create(f"{module}:{name}", 7, 32, **more)
@@ -98,20 +98,20 @@ def test_what_is_no_network_is_one_clear_line(module, name, more, message):
 
 
 @pytest.mark.parametrize("name", ["os:system", "subprocess:getoutput", "builtins:exec", "raykd.models:create"])
-def test_a_name_alone_makes_nothing_run(name, tmp_path):
+def test_a_network_name_imports_no_untrusted_module(name, tmp_path):
     with pytest.raises(UserError, match="unknown library"):
         create(name, 7, 32, options={"command": f"touch {tmp_path}/ran"})
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_module_of_ones_own_imports_is_no_network_of_it(module, tmp_path):
+def test_imported_callables_are_not_networks(module, tmp_path):
     (tmp_path / f"{module}.py").write_text("from os import system")
     trusted.allow({module})
     with pytest.raises(UserError, match="defines no callable 'system'"):
         create(f"{module}:system", 7, 32, options={"command": f"touch {tmp_path}/ran"})
 
 
-def test_it_trains_resumes_evaluates_exports_and_teaches(module, tmp_path, monkeypatch):
+def test_an_own_network_trains_resumes_evaluates_exports_and_teaches(module, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     recipe, storage = tmp_path / f"{module}_recipe.py", ["--storage", str(tmp_path / "runs")]
     assert main(["train", str(recipe), *storage, "--name", "own"]) == 0
@@ -126,7 +126,7 @@ def test_it_trains_resumes_evaluates_exports_and_teaches(module, tmp_path, monke
     assert main(["train", str(student), *storage, "--name", "student"]) == 0
 
 
-def test_its_source_is_part_of_the_fingerprint_and_travels(module, tmp_path):
+def test_its_source_is_fingerprinted_and_copied(module, tmp_path):
     loaded = load(tmp_path / f"{module}_recipe.py")
     assert loaded.sources[f"{module}.py"] == NETS
     before = fingerprint(loaded.recipe)
@@ -137,7 +137,7 @@ def test_its_source_is_part_of_the_fingerprint_and_travels(module, tmp_path):
     assert fingerprint(loaded.recipe) != before
 
 
-def test_a_strangers_run_imports_nothing(module, tmp_path, monkeypatch, capsys):
+def test_an_untrusted_run_imports_nothing(module, tmp_path, monkeypatch, capsys):
     """The run of another module's network, found beside the user: its code waits for --trust-source."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
     recipe = tmp_path / f"{module}_recipe.py"

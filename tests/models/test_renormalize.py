@@ -20,7 +20,7 @@ def setting():
     return teacher, normalized(pixels, *DATA), normalized(pixels, *TEACHER)
 
 
-def test_logits_and_features_are_those_of_rightly_normalised_images():
+def test_outputs_equal_those_of_correctly_normalised_images():
     teacher, given, right = setting()
     wrapped = renormalize(teacher, *DATA, *TEACHER)
     expected, found = teacher.output(right, {"stage2", "pooled"}), wrapped.output(given, {"stage2", "pooled"})
@@ -34,7 +34,7 @@ def test_logits_and_features_are_those_of_rightly_normalised_images():
     torch.testing.assert_close(wrapped.run_from("stem", start, ()).logits, expected.logits, rtol=1e-12, atol=1e-12)
 
 
-def test_a_map_is_classified_as_before():
+def test_features_are_classified_as_before():
     teacher, given, _ = setting()
     wrapped = renormalize(teacher, *DATA, *TEACHER)
     feature_map = teacher.output(given, {"stage3"}).features["stage3"]
@@ -47,7 +47,7 @@ def test_equal_statistics_change_nothing():
     assert renormalize(teacher, list(DATA[0]), list(DATA[1]), *DATA) is teacher
 
 
-def test_it_is_a_view_of_the_same_network():
+def test_renormalising_wraps_the_same_network():
     teacher, given, _ = setting()
     wrapped = renormalize(teacher, *DATA, *TEACHER)
     assert wrapped.model is teacher.model

@@ -22,7 +22,7 @@ def distiller(student: str, teacher: str):
 @pytest.mark.parametrize(
     "student, teacher", [("resnet8", "resnet8x4"), ("vgg8", "wrn_16_2"), ("resnet8", "timm:resnet18")]
 )
-def test_it_is_the_student_the_projector_and_the_teachers_head(student: str, teacher: str):
+def test_the_network_combines_student_projector_and_teacher_head(student: str, teacher: str):
     method, frozen = distiller(student, teacher)
     (whole,) = method.networks().values()
     images = torch.randn(3, 3, 32, 32)
@@ -34,7 +34,7 @@ def test_it_is_the_student_the_projector_and_the_teachers_head(student: str, tea
     assert not heads & {id(p) for p in whole.parameters()}
 
 
-def test_the_same_network_is_made_again_by_its_name(tmp_path):
+def test_the_network_is_recreated_by_name(tmp_path):
     method, _ = distiller("resnet8", "resnet14")
     (whole,) = method.networks().values()
     assert isinstance(whole, ReusedHead) and whole.name == NAME
@@ -46,7 +46,7 @@ def test_the_same_network_is_made_again_by_its_name(tmp_path):
         assert again.output(images, ("stage3", "pooled")).features["pooled"].shape == (2, 64)
 
 
-def test_options_of_both_networks_and_the_teachers_size_are_part_of_it():
+def test_options_of_both_networks_are_supported():
     """A wider stem, a teacher of larger images with a pooled map of another size: by name and options, the same."""
     torch.manual_seed(6)
     options = {"stem_width": 16, "avg_down": True}
@@ -65,7 +65,7 @@ def test_options_of_both_networks_and_the_teachers_size_are_part_of_it():
         create(whole.name, 7, image_size=64, options={"depth": 3})
 
 
-def test_only_the_student_and_the_projector_train():
+def test_only_student_and_projector_are_trained():
     method, _ = distiller("resnet8", "resnet14")
     (whole,) = method.networks().values()
     frozen = [name for name, p in whole.named_parameters() if not p.requires_grad]
@@ -75,11 +75,11 @@ def test_only_the_student_and_the_projector_train():
 @pytest.mark.parametrize(
     "name", ["reused:resnet8", "reused:0:resnet8+resnet14", "reused:x:resnet8+resnet14", "reused:2:resnet8"]
 )
-def test_a_name_of_another_form_is_refused(name: str):
+def test_an_invalid_name_is_rejected(name: str):
     with pytest.raises(UserError, match="reused:FACTOR:STUDENT.TEACHER"):
         create(name, 7, image_size=32)
 
 
-def test_a_larger_map_is_averaged_to_the_teachers():
+def test_a_larger_map_is_pooled_to_the_teachers_size():
     part = projector((4, 8, 8), (6, 4, 4), factor=2).eval()
     assert part(torch.randn(2, 4, 8, 8)).shape == (2, 6, 4, 4)

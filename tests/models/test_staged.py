@@ -29,7 +29,7 @@ def network():
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_sections_together_are_the_network(name):
+def test_sections_together_equal_the_network(name):
     torch.manual_seed(0)
     size = 32 if name.startswith("teskd_vgg") else 16
     network = create(name, 7, size).eval()
@@ -52,7 +52,7 @@ LIBRARY = ("torchvision:resnet18", "torchvision:resnet50", "torchvision:vgg11_bn
 
 
 @pytest.mark.parametrize("name", [*ACTIVATED, *LIBRARY])
-def test_a_stage_is_the_relu_of_its_map_before_the_activation(name):
+def test_a_stage_is_the_relu_of_its_pre_activation(name):
     network = create(name, 7, 64).train()
     with torch.no_grad():
         output = network.output(images(64), tuple(network.shapes))
@@ -61,7 +61,7 @@ def test_a_stage_is_the_relu_of_its_map_before_the_activation(name):
         assert torch.equal(before.relu(), output.features[stage])
 
 
-def test_wide_resnets_norm_the_next_block_begins_with_and_count_the_batch_once():
+def test_wide_resnet_pre_activations_update_batch_statistics_once():
     network = create("wrn_16_1", 7, 32).train()
     asked, plain = copy.deepcopy(network), copy.deepcopy(network)
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_wide_resnets_norm_the_next_block_begins_with_and_count_the_batch_once()
     assert all(torch.equal(a, b) for a, b in zip(asked.buffers(), plain.buffers(), strict=True))
 
 
-def test_a_network_says_which_maps_before_the_activation_it_has():
+def test_a_network_lists_its_pre_activations():
     with pytest.raises(UserError, match=r"no feature 'stage1.pre'; it has stem, .*stage3.pre"):
         create("densenet_bc_40_12", 7, 16).output(images(16), ("stage1.pre",))
 
@@ -90,7 +90,7 @@ def test_vgg_pools_before_its_last_block_from_64_pixels_on():
     assert create("vgg8", 7, 64).shapes["stage4"] == (512, 4, 4)
 
 
-def test_shared_trunk_is_one_and_both_stay_whole(network):
+def test_sharing_a_trunk_keeps_both_networks_complete(network):
     leader, peer = copy.deepcopy(network), create("resnet8", 7, 16).eval()
     own = {key: tensor.clone() for key, tensor in peer.model.state_dict().items()}
     peer.share_trunk(leader, before="stage3")
@@ -108,7 +108,7 @@ def test_shared_trunk_is_one_and_both_stay_whole(network):
     assert leader.model.conv1.weight.grad is not None
 
 
-def test_a_trunk_of_another_network_is_refused(network):
+def test_sharing_the_trunk_of_another_network_is_rejected(network):
     with pytest.raises(UserError, match="resnet8.*resnet14"):
         create("resnet8", 7, 16).share_trunk(create("resnet14", 7, 16), before="stage2")
 
@@ -125,13 +125,13 @@ def test_unknown_features_and_stages_are_named(network):
             wrong()
 
 
-def test_measuring_leaves_no_trace(network):
+def test_measuring_shapes_changes_nothing(network):
     fresh = create("resnet8", 7, 16)
     assert fresh.training and fresh.model.training
     assert all(b.count_nonzero() == 0 for n, b in fresh.named_buffers() if "mean" in n or "batches" in n)
 
 
-def test_keys_are_the_networks_own():
+def test_staged_keeps_the_networks_keys():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 7))
     staged = Staged(
         model, stem=("0",), stages=(("1",),), pool=(mean_pool,), head=("2",), name="own", num_classes=7, image_size=8
@@ -141,12 +141,12 @@ def test_keys_are_the_networks_own():
     assert staged.classifier == "2"
 
 
-def test_images_that_are_too_small_are_refused():
+def test_too_small_images_are_rejected():
     with pytest.raises(UserError, match="vgg8 can't take images of 4×4 pixels"):
         create("vgg8", 7, 4)
 
 
-def test_importing_the_room_costs_nothing():
+def test_importing_the_package_is_cheap():
     code = (
         "import sys, raykd.models, raykd.models.config; assert not {'torch', 'timm', 'torchvision'} & set(sys.modules)"
     )

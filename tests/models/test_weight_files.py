@@ -55,7 +55,7 @@ CHECKPOINTS = {
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 @pytest.mark.parametrize("zipped", [True, False])
-def test_checkpoints_are_told_by_their_content(tmp_path, name, zipped):
+def test_checkpoints_are_recognised_by_their_content(tmp_path, name, zipped):
     content, taken = CHECKPOINTS[name]
     torch.save(content, tmp_path / name, _use_new_zipfile_serialization=zipped)
     made = network(seed=2)
@@ -64,13 +64,13 @@ def test_checkpoints_are_told_by_their_content(tmp_path, name, zipped):
     assert re.search(taken, said) if taken else said == ""
 
 
-def test_two_networks_that_fit_are_not_guessed_between(tmp_path):
+def test_ambiguous_files_are_rejected(tmp_path):
     torch.save({"first": WANTED, "second": OTHER}, tmp_path / "both.pth")
     with pytest.raises(UserError, match="several networks that fit, 'first' and 'second'"):
         load_weights(network(), tmp_path / "both.pth")
 
 
-def test_repdistillers_teachers_load(tmp_path):
+def test_repdistiller_teachers_can_be_loaded(tmp_path):
     """What its train_teacher.py saves: the epoch, the network under "model", the accuracy, the optimizer."""
     made = network("wrn_16_2", classes=100)
     state = OrderedDict(made.model.state_dict())
@@ -108,7 +108,7 @@ def big_vision_arrays(classes):
 
 
 @pytest.mark.parametrize("prefix", ["", "params/"])
-def test_big_visions_teachers_load(tmp_path, prefix):
+def test_big_vision_teachers_can_be_loaded(tmp_path, prefix):
     arrays = big_vision_arrays(5)
     np.savez(tmp_path / "bit.npz", **{prefix + name: array for name, array in arrays.items()})
     state = create("timm:resnetv2_50x1_bit", 5, 32, weights=str(tmp_path / "bit.npz")).model.state_dict()
@@ -129,7 +129,7 @@ class Surprise:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_what_is_allowed_runs_no_code(tmp_path, zipped):
+def test_unpickling_never_runs_code(tmp_path, zipped):
     content = {"model": WANTED, "args": argparse.Namespace(hook=Surprise(tmp_path / "touched"))}
     torch.save(content, tmp_path / "evil.ckpt", _use_new_zipfile_serialization=zipped)
     with pytest.raises(UserError, match="evil.ckpt can't be loaded safely"):
@@ -138,7 +138,7 @@ def test_what_is_allowed_runs_no_code(tmp_path, zipped):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_files_that_are_damaged_at_random_are_one_line(tmp_path, seed):
+def test_randomly_damaged_files_are_rejected_in_one_line(tmp_path, seed):
     """safetensors, both formats of torch, and npz."""
     draw = random.Random(seed)
     state = {"weight": torch.arange(600.0).reshape(20, 30), "bias": torch.ones(20)}
@@ -159,7 +159,7 @@ def test_files_that_are_damaged_at_random_are_one_line(tmp_path, seed):
 
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.complex64])
-def test_weights_of_another_type_are_not_taken_for_numbers(tmp_path, kind):
+def test_weights_of_another_type_are_rejected(tmp_path, kind):
     """Quantised weights without their scales would load as whole numbers."""
     torch.save({"weight": torch.ones(20, 30, dtype=kind), "bias": torch.ones(20)}, tmp_path / "w.pt")
     with pytest.raises(UserError, match=f"1 of another type: weight is {kind} instead of torch.float32"):

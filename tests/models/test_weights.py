@@ -40,13 +40,13 @@ def save(network, path):
         lambda state: {key: tensor for key, tensor in state.items() if "num_batches" not in key},
     ],
 )
-def test_checkpoints_of_training_scripts_are_understood(tmp_path, wrap):
+def test_checkpoints_of_training_scripts_are_read(tmp_path, wrap):
     saved, path = network(), tmp_path / "checkpoint.pth"
     torch.save(wrap(dict(saved.model.state_dict())), path)
     assert equal(create("resnet8", 5, 16, weights=str(path)), saved, except_for="nothing")
 
 
-def test_all_but_the_classifier(tmp_path):
+def test_the_classifier_can_be_excluded(tmp_path):
     saved, path = network(num_classes=9), tmp_path / "other.safetensors"
     save(saved, path)
     with pytest.raises(UserError, match=r"other.safetensors.*9 classes.*resnet8.*5: .*#backbone"):
@@ -59,7 +59,7 @@ def test_all_but_the_classifier(tmp_path):
     assert torch.equal(adapted.model.fc.weight, fresh.model.fc.weight)
 
 
-def test_differences_are_named(tmp_path):
+def test_differences_between_file_and_network_are_named(tmp_path):
     path, other = tmp_path / "other.safetensors", network("resnet14")
     save(other, path)
     with pytest.raises(UserError, match=r"other.safetensors does not fit resnet8: .*unexpected: layer1\.1\.\S+, .* …"):
@@ -74,7 +74,7 @@ def test_differences_are_named(tmp_path):
         load_weights(network().model, path)
 
 
-def test_a_refused_file_changes_nothing(tmp_path):
+def test_a_rejected_file_leaves_the_network_unchanged(tmp_path):
     path, kept, before = tmp_path / "other.safetensors", network(), network()
     save(network("resnet8x4", seed=5), path)
     with pytest.raises(UserError):
@@ -83,7 +83,7 @@ def test_a_refused_file_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".npz"])
-def test_cut_off_and_foreign_files_are_one_clear_line(tmp_path, suffix):
+def test_truncated_and_foreign_files_are_rejected_in_one_line(tmp_path, suffix):
     whole = tmp_path / f"whole{suffix}"
     if suffix == ".safetensors":
         save(network(), whole)
@@ -124,13 +124,13 @@ def test_nothing_is_unpickled(tmp_path):
     ("content", "message"),
     [({"epoch": 3}, "no state_dict in it"), ([1, 2], "no state_dict in it"), ({}, "no state_dict")],
 )
-def test_a_file_without_a_network(tmp_path, content, message):
+def test_a_file_without_a_network_is_rejected(tmp_path, content, message):
     torch.save(content, tmp_path / "log.pth")
     with pytest.raises(UserError, match=message):
         load_weights(network(), tmp_path / "log.pth")
 
 
-def test_missing_files_and_other_suffixes():
+def test_missing_and_unsupported_files_are_rejected():
     with pytest.raises(UserError, match="no such weights file"):
         create("resnet8", 5, 16, weights="nowhere.pth")
     with pytest.raises(UserError, match=r"\.onnx"):
@@ -162,7 +162,7 @@ def bit_arrays(num_classes, seed=0):
     return {f"resnet/{name}": array.astype(np.float32) for name, array in arrays.items()}
 
 
-def test_bit_files_equal_timms_own_reading(tmp_path):
+def test_bit_files_are_read_like_timm(tmp_path):
     path = tmp_path / "BiT-R50x1.npz"
     np.savez(path, **bit_arrays(21))
     name = "timm:resnetv2_50x1_bit"

@@ -17,7 +17,7 @@ from raykd.recipes.digits.kd import recipe as kd
 GOOD = "from dataclasses import replace\nfrom raykd.recipes.digits.kd import recipe\nrecipe = replace(recipe, seed=7)\n"
 
 
-def test_a_recipe_of_the_checkout_brings_the_sources_it_imports():
+def test_a_recipe_in_a_checkout_includes_its_imported_modules():
     loaded = load("recipes/digits/kd.py")
     assert isinstance(loaded.recipe, Recipe)
     assert set(loaded.sources) >= {"recipes/digits/kd.py"}
@@ -25,7 +25,7 @@ def test_a_recipe_of_the_checkout_brings_the_sources_it_imports():
     assert "raykd train digits/kd" in loaded.docstring
 
 
-def test_a_recipe_elsewhere_brings_the_modules_beside_it(tmp_path):
+def test_a_recipe_elsewhere_includes_modules_next_to_it(tmp_path):
     (tmp_path / "my_method.py").write_text("from raykd.methods.kd import KD\nclass Mine(KD):\n    pass\n")
     (tmp_path / "mine.py").write_text("from my_method import Mine\n" + GOOD)
     loaded = load(tmp_path / "mine.py")
@@ -45,14 +45,14 @@ def test_a_recipe_elsewhere_brings_the_modules_beside_it(tmp_path):
         (GOOD.replace("seed=7", "sead=7"), "sead"),
     ],
 )
-def test_a_file_that_is_no_recipe(tmp_path, text, says):
+def test_files_without_a_recipe_are_rejected(tmp_path, text, says):
     path = tmp_path / "bad_recipe.py"
     path.write_text(text)
     with pytest.raises(UserError, match=says):
         load(path)
 
 
-def test_a_missing_file_and_a_name_that_python_cant_import(tmp_path):
+def test_missing_files_and_invalid_names_are_rejected(tmp_path):
     with pytest.raises(UserError, match="no recipe at"):
         load(tmp_path / "none.py")
     (tmp_path / "two-words.py").write_text(GOOD)
@@ -60,7 +60,7 @@ def test_a_missing_file_and_a_name_that_python_cant_import(tmp_path):
         load(tmp_path / "two-words.py")
 
 
-def test_dotted_overrides():
+def test_fields_are_overridden_by_dotted_names():
     changed = override(kd, {"method.alpha": 0.25, "optimizer.learning-rate": 1e-3, "workers": (1, 4)})
     assert (changed.method.alpha, changed.optimizer.learning_rate, changed.workers) == (0.25, 1e-3, (1, 4))
     assert type(changed.method) is type(kd.method) and changed.data == kd.data
@@ -75,7 +75,7 @@ def test_dotted_overrides():
         ({"teachers.sources.0.recipe.epoch": 1}, "teachers.sources.0.recipe.epochs"),
     ],
 )
-def test_a_wrong_override_is_one_line_with_a_suggestion(values, says):
+def test_an_invalid_override_is_one_line_with_a_suggestion(values, says):
     with pytest.raises(UserError, match=says) as raised:
         override(kd, values)
     assert "\n" not in str(raised.value)
@@ -112,7 +112,7 @@ def test_types_are_checked():
     check_types(kd, "kd")
 
 
-def test_modules_of_python_and_of_packages_are_not_the_recipes_own(tmp_path, monkeypatch):
+def test_installed_modules_are_not_part_of_a_recipe(tmp_path, monkeypatch):
     """Also where the recipe's root lies above them, as / or a home with its pyenv does."""
     monkeypatch.chdir("/")
     (tmp_path / "with_library.py").write_text("import sched, tyro, nntplib_of_mine\n" + GOOD)
@@ -123,7 +123,7 @@ def test_modules_of_python_and_of_packages_are_not_the_recipes_own(tmp_path, mon
     assert not [name for name in loaded.sources if name.endswith("/sched.py") or "tyro" in name]
 
 
-def test_linked_modules_are_the_recipes_own(tmp_path, monkeypatch):
+def test_linked_modules_are_part_of_a_recipe(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "linked_part.py").write_text("")
     (tmp_path / "here").mkdir()
@@ -133,7 +133,7 @@ def test_linked_modules_are_the_recipes_own(tmp_path, monkeypatch):
     assert {"using_a_link.py", "linked/linked_part.py"} <= set(load("using_a_link.py").sources)
 
 
-def test_recipes_in_other_encodings_arrive_as_they_are(tmp_path):
+def test_recipes_in_other_encodings_are_copied_unchanged(tmp_path):
     source = b"# -*- coding: latin-1 -*-\nname = 'caf\xe9'\nassert len(name) == 4\n" + GOOD.encode()
     (tmp_path / "of_latin_1.py").write_bytes(source)
     loaded = load(tmp_path / "of_latin_1.py")
@@ -141,18 +141,18 @@ def test_recipes_in_other_encodings_arrive_as_they_are(tmp_path):
     assert (tmp_path / "copy" / "of_latin_1.py").read_bytes() == source
 
 
-def test_latin_1_that_is_not_said_is_refused(tmp_path):
+def test_undeclared_latin_1_is_rejected(tmp_path):
     (tmp_path / "unsaid.py").write_bytes(b"name = 'caf\xe9'\n" + GOOD.encode())
     with pytest.raises(UserError, match="unsaid.py.*SyntaxError"):
         load(tmp_path / "unsaid.py")
 
 
-def test_a_recipe_at_the_root_has_a_name():
+def test_a_recipe_in_the_root_folder_has_a_default_name():
     assert default_name(Path("/kd.py")) == "kd"
     assert default_name(Path("/recipes/digits/kd.py")) == "digits/kd"
 
 
-def test_shipped_recipes_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
+def test_shipped_recipes_are_found_by_name_from_any_folder(tmp_path, monkeypatch):
     by_path = load("recipes/digits/kd.py")
     monkeypatch.chdir(tmp_path)
     loaded = load("digits/kd")
@@ -169,7 +169,7 @@ def test_shipped_recipes_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
         load("own")
 
 
-def test_a_module_that_an_earlier_recipe_imported_is_taken_along_too(tmp_path):
+def test_a_module_imported_by_an_earlier_recipe_is_included(tmp_path):
     (tmp_path / "shared_rates.py").write_text("seed = 7\n")
     text = "from shared_rates import seed\n" + GOOD.replace("seed=7", "seed=seed")
     for name in ("first_of_two", "second_of_two"):
@@ -177,7 +177,7 @@ def test_a_module_that_an_earlier_recipe_imported_is_taken_along_too(tmp_path):
         assert set(load(tmp_path / f"{name}.py").sources) >= {f"{name}.py", "shared_rates.py"}
 
 
-def test_a_recipe_made_in_python_brings_the_modules_of_its_classes(tmp_path, monkeypatch):
+def test_a_recipe_made_in_python_includes_the_modules_of_its_classes(tmp_path, monkeypatch):
     (tmp_path / "half_rate.py").write_text("factor = 0.5\n")
     (tmp_path / "my_kd.py").write_text(
         "from dataclasses import dataclass\nimport half_rate\nfrom raykd.methods.kd import KD\n"
@@ -192,13 +192,13 @@ def test_a_recipe_made_in_python_brings_the_modules_of_its_classes(tmp_path, mon
     assert (loaded.recipe.method.more, default_name(loaded.path)) == (1, "notebook/mine")
 
 
-def test_a_class_of_a_notebooks_cell_is_refused_in_one_line():
+def test_a_class_defined_in_a_notebook_cell_is_rejected():
     cell = dataclass(frozen=True, kw_only=True)(type("Cell", (type(kd.method),), {"__module__": "__main__"}))
     with pytest.raises(UserError, match="^Cell is defined in a notebook's cell.*%%writefile"):
         load_object(replace(kd, method=cell()), "mine")
 
 
-def test_a_file_that_was_edited_is_read_anew_and_an_unchanged_one_keeps_its_classes(tmp_path):
+def test_an_edited_recipe_is_reloaded_and_an_unchanged_one_keeps_its_classes(tmp_path):
     file = tmp_path / "edited.py"
     text = "from raykd.recipes.digits.kd import recipe as kd\nfrom dataclasses import replace\n"
     file.write_text(text + "class Own: pass\nrecipe = replace(kd, seed=1)\n")

@@ -28,7 +28,7 @@ RICH = dataclasses.replace(
 
 
 @pytest.mark.parametrize("recipe", [supervised, kd, RICH], ids=["supervised", "kd", "rich"])
-def test_json_and_back_is_the_same_recipe(recipe):
+def test_a_recipe_survives_json(recipe):
     assert from_dict(json.loads(json.dumps(to_dict(recipe)))) == recipe
 
 
@@ -40,7 +40,7 @@ def test_sections_are_named_by_the_package_that_offers_them():
             assert f"{module_of(offered)}:{offered.__qualname__}" == f"raykd.recipe:{name}"
 
 
-def test_fingerprint_is_the_same_in_another_process():
+def test_the_fingerprint_is_the_same_in_another_process():
     code = """
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipes.digits.kd import recipe
@@ -63,7 +63,7 @@ print(fingerprint(recipe))"""
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_determines_the_result_changes_the_fingerprint(change):
+def test_settings_that_affect_the_result_change_the_fingerprint(change):
     assert fingerprint(dataclasses.replace(kd, **change)) != fingerprint(kd)
 
 
@@ -86,7 +86,7 @@ def test_what_determines_the_result_changes_the_fingerprint(change):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_circumstances_do_not(change):
+def test_settings_without_effect_do_not_change_the_fingerprint(change):
     assert fingerprint(dataclasses.replace(kd, **change)) == fingerprint(kd)
 
 
@@ -127,7 +127,7 @@ def changed(path: str, value):
         ("workers", [1, 2, 3], "recipe.workers"),
     ],
 )
-def test_what_does_not_fit_is_named(path, value, says):
+def test_values_of_wrong_types_are_named(path, value, says):
     with pytest.raises(UserError, match=says.replace(".", r"\.")):
         from_dict(changed(path, value))
 
@@ -138,7 +138,7 @@ def test_the_class_must_be_a_recipe():
 
 
 @pytest.mark.parametrize("path", ["recipes/digits/search.py", "recipes/digits/ca_mkd.py", "recipes/sweeps/okddip.py"])
-def test_a_copy_from_a_file_has_the_same_fingerprint_and_so_the_same_teachers(path):
+def test_a_recipe_read_from_json_has_the_same_fingerprint(path):
     """Fields that are floats may be written as whole numbers, and a trial reads its recipe from JSON."""
 
     recipe = dataclasses.replace(load(path).recipe, search=None)

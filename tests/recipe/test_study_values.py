@@ -30,7 +30,7 @@ def study(*rows, columns=(SMALL, LARGE), **more):
     return Study(rows=rows, columns=columns, **more)
 
 
-def test_a_cell_is_the_columns_recipe_with_the_rows_method():
+def test_a_cell_combines_the_columns_recipe_and_the_rows_method():
     found = cells(study(ALONE, Row(name="KD", method=KD.Config(alpha=0.5))))
     assert [cell.path for cell in found] == [
         "Supervised/resnet20-resnet8",
@@ -45,7 +45,7 @@ def test_a_cell_is_the_columns_recipe_with_the_rows_method():
     )
 
 
-def test_a_method_of_several_teachers_gets_the_first_of_the_columns():
+def test_a_method_with_k_teachers_gets_the_columns_first_k():
     recipe = replace(
         ca_mkd, teachers=Teachers(sources=(Train(recipe=supervised, seeds=(4, 2)), *ca_mkd.teachers.sources))
     )
@@ -60,7 +60,7 @@ def test_a_method_of_several_teachers_gets_the_first_of_the_columns():
         cells(study(Row(name="CA-MKD", method=CAMKD.Config(), teachers=4), columns=(SMALL,)))
 
 
-def test_changes_of_a_row_and_of_one_column():
+def test_a_rows_changes_apply_to_all_columns_or_one():
     row = Row(
         name="DKD",
         method=DKD.Config(beta=8.0),
@@ -73,7 +73,7 @@ def test_changes_of_a_row_and_of_one_column():
     assert isinstance(small.epochs, float)  # as a file or a command line gives it
 
 
-def test_the_row_of_an_ordinary_recipe():
+def test_a_row_can_be_made_from_a_recipe():
     (cell,) = cells(study(Row.of("FunMatch", funmatch, base=supervised), columns=(SMALL,)))
     assert cell.recipe == funmatch
     assert Row.of("CA-MKD", replace(ca_mkd, workers=7, seed=3), base=supervised) == Row(
@@ -81,14 +81,14 @@ def test_the_row_of_an_ordinary_recipe():
     )
 
 
-def test_rows_and_columns_that_do_not_meet():
+def test_rows_and_columns_can_be_restricted_to_each_other():
     found = cells(study(ALONE, Row(name="KD", method=KD.Config(), columns=(SMALL.name,))))
     assert len(found) == 3
     found = cells(study(ALONE, Row(name="KD", method=KD.Config()), columns=(SMALL, replace(LARGE, rows=("KD",)))))
     assert len(found) == 3
 
 
-def test_some_rows_and_columns():
+def test_some_rows_and_columns_can_be_selected():
     whole = study(ALONE, Row(name="KD", method=KD.Config()))
     found = cells(whole)
     assert select(found, whole) == found
@@ -112,7 +112,7 @@ def test_some_rows_and_columns():
         (study(replace(ALONE, changes={"method": FunMatch})), "method: .* is not of type MethodConfig"),
     ],
 )
-def test_tables_that_cannot_be(made, message):
+def test_invalid_studies_are_rejected(made, message):
     with pytest.raises(UserError, match=message):
         cells(made)
 
@@ -129,7 +129,7 @@ study = Study(rows=(Row(name="a", method=Supervised.Config()),), columns=(Column
 """
 
 
-def test_a_file_with_a_study(tmp_path):
+def test_a_study_is_loaded_from_a_file(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(FILE.format(more=""))
     loaded = load_study(path)
@@ -142,7 +142,7 @@ def test_a_file_with_a_study(tmp_path):
         load_study(path.with_name("missing.py"))
 
 
-def test_teachers_in_a_circle_are_refused(tmp_path):
+def test_circular_teachers_are_rejected(tmp_path):
     path = tmp_path / "circle.py"
     circle = (
         "recipe = replace(recipe, teachers=Teachers(sources=(Train(recipe=recipe),)))\n"
@@ -168,7 +168,7 @@ def test_teachers_in_a_circle_are_refused(tmp_path):
         ({"columns": (replace(SMALL, recipe="digits/kd"),)}, "study.columns.0.recipe: must be of type Recipe"),
     ],
 )
-def test_values_of_another_type_are_named(changes, says):
+def test_values_of_wrong_types_are_named(changes, says):
     """A study is Python that somebody has written, and dataclasses let all values pass."""
     expect_types(study(ALONE), Study, "study")
     with pytest.raises(UserError) as refused:

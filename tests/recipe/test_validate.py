@@ -90,7 +90,7 @@ WHOLE = [kd, dataclasses.replace(supervised, optimizer=Shampoo()), dataclasses.r
 
 
 @pytest.mark.parametrize("recipe", WHOLE, ids=["kd", "shampoo", "steps"])
-def test_absurd_numbers_are_refused_by_name(recipe):
+def test_out_of_range_numbers_are_rejected_by_name(recipe):
     validate(recipe)
     cases = list(numbers(recipe))
     assert len(cases) > 100
@@ -128,12 +128,12 @@ CASES = [
 @pytest.mark.parametrize(
     ("recipe", "path", "value", "says"), CASES, ids=lambda case: case if isinstance(case, str) else ""
 )
-def test_a_value_out_of_its_range_is_named_with_the_range(recipe, path, value, says):
+def test_an_invalid_value_is_named_with_its_range(recipe, path, value, says):
     with pytest.raises(UserError, match=f"^{says}"):
         validate(put(recipe, path.split("."), value))
 
 
-def test_a_number_that_float32_can_not_hold_is_refused_even_without_a_range():
+def test_numbers_outside_float32_are_rejected_without_a_range():
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class OfAUser(KD.Config):
         sharpness: float = 1.0
@@ -154,24 +154,24 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_checks(command):
+def test_every_command_validates_its_recipe(command):
     run, more, field = COMMANDS[command]
     with pytest.raises(UserError, match=rf"^{field[2:]}: .* must be "):
         run(["recipes/digits/kd.py", field, "-1"], *more)
 
 
-def test_trials_of_a_search_are_checked_like_recipes():
+def test_trials_of_a_search_are_validated_like_recipes():
     assert override(kd, {"method.alpha": 2.0}).method.alpha == 2.0
     with pytest.raises(UserError, match="^method.alpha: -2.0 must be"):
         override(kd, {"method.alpha": -2.0})
 
 
-def test_options_are_checked_like_fields():
+def test_command_line_options_are_validated_like_fields():
     with pytest.raises(UserError, match="^samples: -1 must be"):
         tune.run(["recipes/digits/search.py", "--samples", "-1"])
 
 
-def test_shipped_recipes_are_in_range():
+def test_shipped_recipes_are_valid():
     from tests.test_recipes import RECIPES
 
     for path in RECIPES:

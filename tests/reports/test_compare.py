@@ -23,7 +23,7 @@ def teachers(source):
     return {"class": "raykd.recipe:Teachers", "sources": [source], "max_parallel": 0}
 
 
-def test_circumstances_are_no_difference(tmp_path, recipe):
+def test_settings_without_effect_are_no_difference(tmp_path, recipe):
     """Where and how a run is carried out, and fields that are newer than the other run."""
     write_run(tmp_path, recipe("KD", 0), "kd-seed0")
     write_run(tmp_path, recipe("KD", 1, collective_timeout=5, node_labels=["a=b"], workers=7), "kd-seed1")
@@ -32,7 +32,7 @@ def test_circumstances_are_no_difference(tmp_path, recipe):
     assert labels(tmp_path) == {"KD": 3}
 
 
-def test_copies_and_equal_seeds_count_once(tmp_path, recipe):
+def test_copies_and_repeated_seeds_count_once(tmp_path, recipe):
     for seed in (0, 1):
         write_run(tmp_path, recipe("KD", seed), f"kd-seed{seed}")
     once = make([str(tmp_path)]).entries[0]
@@ -46,7 +46,7 @@ def test_copies_and_equal_seeds_count_once(tmp_path, recipe):
     ]
 
 
-def test_seeds_of_teachers_make_other_runs_but_no_other_row(tmp_path, recipe):
+def test_teacher_seeds_distinguish_runs_but_not_rows(tmp_path, recipe):
     other = TEACHER | {"seeds": [3, 4, 5]}
     write_run(tmp_path, recipe("KD", 0, teachers=teachers(TEACHER)), "a")
     write_run(tmp_path, recipe("KD", 0, teachers=teachers(other)), "b")
@@ -54,7 +54,7 @@ def test_seeds_of_teachers_make_other_runs_but_no_other_row(tmp_path, recipe):
     assert sorted(labels(tmp_path).values()) == [1, 2], "one teacher is another experiment than three"
 
 
-def test_rows_are_told_apart_by_what_differs(tmp_path, recipe):
+def test_rows_are_named_by_their_differences(tmp_path, recipe):
     cold = {"class": "raykd.methods.kd:KD.Config", "temperature": 2.0}
     for seed in (0, 1):
         write_run(tmp_path, recipe("KD", seed), f"kd-seed{seed}")
@@ -66,14 +66,14 @@ def test_rows_are_told_apart_by_what_differs(tmp_path, recipe):
     }
 
 
-def test_one_name_of_two_recipes_is_two_rows(tmp_path, recipe):
+def test_two_recipes_of_one_name_are_two_rows(tmp_path, recipe):
     cold = {"class": "raykd.methods.kd:KD.Config", "temperature": 2.0}
     write_run(tmp_path, recipe("KD", 0), "kd-seed0")
     write_run(tmp_path, recipe("KD", 1) | {"method": cold}, "kd-seed1")
     assert labels(tmp_path) == {"KD (temperature 4)": 1, "KD (temperature 2)": 1}
 
 
-def test_names_of_many_differences_stay_different(tmp_path, recipe):
+def test_rows_with_many_differences_have_unique_names(tmp_path, recipe):
     for i, name in enumerate("ab"):
         changed = {"epochs": 4, "batch_size": 64 + i, "ema": 0.1 * i, "accumulate": 1 + i}
         optimizer = {"class": "raykd.recipe:SGD", "learning_rate": 0.2 + i}
@@ -90,7 +90,7 @@ def test_names_of_many_differences_stay_different(tmp_path, recipe):
         ({"student": "resnet110"}, "no finished run of this student on this data"),
     ],
 )
-def test_a_baseline_of_another_length_size_or_network_is_none(tmp_path, recipe, change, reason):
+def test_a_baseline_must_have_the_same_length_data_and_student(tmp_path, recipe, change, reason):
     write_run(tmp_path, recipe("Supervised", 0), "supervised")
     own = recipe("KD", 0)
     own["epochs"] = change.get("epochs", 4)
@@ -101,7 +101,7 @@ def test_a_baseline_of_another_length_size_or_network_is_none(tmp_path, recipe, 
     assert kd.gain is None and kd.baseline.reason == reason
 
 
-def test_settings_leave_out_defaults_and_machines(recipe):
+def test_settings_exclude_defaults_and_machines(recipe):
     source = {"class": "raykd.data.sources.folders:ImageFolder", "path": "/data/pets", "train": "train"}
     fields = settings(recipe(data=recipe()["data"] | {"source": source}))
     assert fields["data.source.path"] == "pets" and fields["epochs"] == 4 and "workers" not in fields

@@ -44,21 +44,21 @@ def test_a_damaged_run_is_left_out(folder, tmp_path, capsys, file, content):
     assert "| KD (kd) | " in text and "Left out" in text and file in text
 
 
-def test_a_run_whose_files_do_not_belong_together(folder):
+def test_a_run_with_inconsistent_files_is_left_out(folder):
     text = (folder / "kd-seed1" / "metrics.jsonl").read_text()
     (folder / "kd-seed1" / "metrics.jsonl").write_text(text.replace('"student"', '"other"', 1))
     (line,) = make([str(folder)]).left_out
     assert line.endswith("metrics.jsonl: the evaluation at epoch 1 has no student")
 
 
-def test_nothing_left_is_an_error(folder):
+def test_a_report_without_readable_runs_is_rejected(folder):
     for seed in range(2):
         (folder / f"kd-seed{seed}" / "recipe.json").write_text("")
     with pytest.raises(UserError, match="no run can be read: .*kd-seed0/recipe.json is not valid JSON"):
         make([str(folder)])
 
 
-def test_what_can_not_be_opened_hangs_nothing(folder):
+def test_unreadable_files_never_block(folder):
     for name in ("recipe.json", "metrics.jsonl"):
         run = write_run(folder, new_recipe("KD", 7), f"fifo-{name}")
         (run / name).unlink()
@@ -70,7 +70,7 @@ def test_what_can_not_be_opened_hangs_nothing(folder):
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_a_full_disk_leaves_the_older_file(folder, tmp_path, monkeypatch, suffix):
+def test_a_full_disk_keeps_the_older_report(folder, tmp_path, monkeypatch, suffix):
     out = tmp_path / f"report{suffix}"
     out.write_text("the older report")
 
@@ -83,7 +83,7 @@ def test_a_full_disk_leaves_the_older_file(folder, tmp_path, monkeypatch, suffix
     assert out.read_text() == "the older report"
 
 
-def test_names_are_no_formulas_markup_or_terminal_commands(tmp_path, capsys):
+def test_names_are_escaped(tmp_path, capsys):
     evil = "=cmd|' /C calc'!A"
     run = write_run(tmp_path / "runs", new_recipe("KD", 0), "run", name=evil)
     write_run(tmp_path / "runs", new_recipe("DKD", 0), "other", name="<b>[x](javascript:a)\x1b[2J|`")
@@ -96,7 +96,7 @@ def test_names_are_no_formulas_markup_or_terminal_commands(tmp_path, capsys):
     assert "\x1b" not in md.read_text() + csv_file.read_text() + tex.read_text()
 
 
-def test_a_study_with_damage(tmp_path):
+def test_a_damaged_study_is_left_out(tmp_path):
     root = write_study(
         tmp_path / "study", ["Supervised", "KD", "DKD"], ["a → b", "c → d"], missing={("KD", "a → b", 1)}
     )
@@ -120,7 +120,7 @@ def test_a_study_with_damage(tmp_path):
         ('"rows": ["x"]', '"rows": ["x", "x"]', "two rows or two columns of one name"),
     ],
 )
-def test_a_wrong_study_is_one_line(tmp_path, old, new, message):
+def test_an_invalid_study_is_rejected_in_one_line(tmp_path, old, new, message):
     root = write_study(tmp_path / "study", ["x"], ["a"], seeds=2)
     text = (root / "study.json").read_text()
     assert old in text
@@ -129,7 +129,7 @@ def test_a_wrong_study_is_one_line(tmp_path, old, new, message):
     assert message in line and "study.json" in line
 
 
-def test_mutated_runs_searches_and_studies(tmp_path):
+def test_mutated_runs_searches_and_studies_are_read_or_left_out(tmp_path):
     """Bytes changed, cut out and doubled: every output is written, or one line says why not."""
     root = tmp_path / "study"
     write_study(root, ["x", "y"], ["a", "b"], seeds=1, epochs=3)
@@ -150,7 +150,7 @@ def test_mutated_runs_searches_and_studies(tmp_path):
         path.write_bytes(original)
 
 
-def test_published_figures(tmp_path):
+def test_invalid_published_figures_are_rejected(tmp_path):
     from raykd.reports.tables.published import find_published, read_published
 
     path = tmp_path / "table.csv"

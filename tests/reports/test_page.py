@@ -35,7 +35,7 @@ class Text(HTMLParser):
             self.parts.append(data)
 
 
-def test_page_shows_the_numbers_and_needs_nothing(runs):  # noqa: F811
+def test_the_page_shows_the_numbers_and_is_self_contained(runs):  # noqa: F811
     write_search(runs)
     made = make([str(runs)])
     content = page(made)
@@ -58,7 +58,7 @@ def test_page_shows_the_numbers_and_needs_nothing(runs):  # noqa: F811
     assert content.count('class="trial') == 24
 
 
-def test_names_are_text_not_markup(tmp_path, recipe):
+def test_names_are_escaped(tmp_path, recipe):
     evil = "<img src=x onerror=alert(1)>"
     write_run(
         tmp_path, recipe("KD", 0), "a", networks=(evil, "peer"), teachers=(evil,), wandb_url="javascript:alert(1)"
@@ -67,7 +67,7 @@ def test_names_are_text_not_markup(tmp_path, recipe):
     assert "<img" not in content and "javascript:" not in content and "&lt;img" in content
 
 
-def test_columns_that_say_nothing_are_left_out(runs):  # noqa: F811
+def test_empty_columns_are_omitted(runs):  # noqa: F811
     found = columns(make([str(runs)]).entries)
     titles = [column.title for column in found.shown]
     assert titles[:3] == ["method", "top-1 %", "gain"] and "restarts" not in titles, "the best epoch is the last one"
@@ -75,7 +75,7 @@ def test_columns_that_say_nothing_are_left_out(runs):  # noqa: F811
     assert found.shown[1].small == "last epoch: 4" and "parameters" in titles, "they differ"
 
 
-def test_what_is_the_same_is_said_once(tmp_path, recipe):
+def test_common_settings_are_stated_once(tmp_path, recipe):
     for seed in range(2):
         write_run(tmp_path, recipe("Supervised", seed), f"supervised-{seed}", teachers=())
         write_run(tmp_path, recipe("KD", seed), f"kd-{seed}")
@@ -93,7 +93,7 @@ def test_classes_have_one_order_and_one_scale(runs):  # noqa: F811
     )
 
 
-def test_epochs_are_whole_where_they_are(tmp_path, recipe):
+def test_whole_epochs_are_shown_as_integers(tmp_path, recipe):
     """A last step of whole batches ends a little before the epoch's end; a run that stopped within one does not."""
     folder = write_run(tmp_path, recipe(), "kd", epochs=3)
     written = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -104,7 +104,7 @@ def test_epochs_are_whole_where_they_are(tmp_path, recipe):
     assert [epoch for epoch, _ in item.row.runs[0].evaluations] == [1, 2, 2.5]
 
 
-def test_ticks():
+def test_ticks_are_round_numbers():
     assert nice_ticks(0.931, 0.957) == [0.935, 0.94, 0.945, 0.95, 0.955]
     assert nice_ticks(1, 4, whole=True) == [1, 2, 3, 4] and nice_ticks(1, 2, whole=True) == [1, 2]
     assert all(tick == int(tick) for end in range(2, 400) for tick in nice_ticks(1, end, whole=True))
@@ -113,7 +113,7 @@ def test_ticks():
     assert Axes((3, 3), (0.5, 0.5), x_label="", y_label="").x(3) > 0
 
 
-def test_no_axis_passes_100_percent():
+def test_no_axis_exceeds_100_percent():
     drawing = lines([curve("a", [[(1, 0.2), (2, 0.995)]])], y_label="top-1", y_format=str, most=1)
     assert max(float(t) for t in re.findall(r'class="tick end"[^>]*>([\d.]+)<', drawing)) <= 1
 
@@ -123,7 +123,7 @@ def test_the_teacher_is_a_line():
     assert 'class="reference"' in drawing and "teacher 0.9" in drawing
 
 
-def test_many_series_are_named_and_no_colour_repeats():
+def test_many_series_are_labelled_and_no_colour_repeats():
     curves = [curve(f"method {i}", [[(1, 0.2), (2, 0.5 + i / 100)]]) for i in range(20)]
     drawing = lines(curves, y_label="top-1")
     places = [float(y) for y in re.findall(r'class="label" x="[\d.]+" y="([\d.]+)"', drawing)]
@@ -133,7 +133,7 @@ def test_many_series_are_named_and_no_colour_repeats():
     assert all(f">{c.name}</text>" in named for c in curves)
 
 
-def test_labels_are_spread_out():
+def test_labels_do_not_overlap():
     assert spread_out([50, 10, 12, 11], 10, 0, 100) == [50, 10, 30, 20]
     assert spread_out([98, 99, 100], 10, 0, 100) == [80, 90, 100]
 
@@ -143,12 +143,12 @@ def test_long_curves_are_thinned():
     assert len(thin.epochs) <= 120 and thin.epochs[-1] == 99_999 and max(thin.high) == 1
 
 
-def test_critical_difference_joins_what_is_not_told_apart():
+def test_the_critical_difference_joins_indistinguishable_rows():
     drawing = critical_difference(["a", "b", "<c>"], Ranking([1.0, 1.5, 3.0], 8, 0.01, 1.2))
     assert drawing.count('class="clique"') == 1 and "&lt;c&gt;" in drawing and "critical difference 1.20" in drawing
 
 
-def test_accuracy_against_latency_where_it_was_measured(tmp_path, recipe):
+def test_accuracy_is_plotted_against_measured_latency(tmp_path, recipe):
     """Of students and teachers, as deployment.json has them, and on which machine."""
     write_run(tmp_path, recipe("KD"), "kd", top1=0.91)
     write_run(tmp_path, recipe("Supervised"), "alone", top1=0.88)

@@ -51,7 +51,7 @@ def files(runs, method):
     return found
 
 
-def test_every_number_of_the_table(runs, tmp_path):
+def test_every_number_of_the_table_equals_its_formula(runs, tmp_path):
     kd, base = files(runs, "kd"), files(runs, "supervised")
     row = table(runs, tmp_path)["KD"]
     last = np.array([lines[-1]["evaluation"]["student"]["top1"] for lines, *_ in kd])
@@ -94,7 +94,7 @@ def test_every_number_of_the_table(runs, tmp_path):
     assert {name: row[name] for name in texts} == texts
 
 
-def test_interval_against_the_formula(runs):
+def test_the_interval_equals_the_formula(runs):
     """Welch's interval by hand, so that the table does not rest on one function of SciPy."""
     (kd,) = [item for item in make([str(runs)]).entries if item.row.method == "KD"]
     a = [run.evaluations[-1][1]["student"].top1 for run in kd.row.runs]
@@ -107,7 +107,7 @@ def test_interval_against_the_formula(runs):
     )
 
 
-def test_what_one_run_and_no_baseline_leave_open(runs, tmp_path):
+def test_one_run_without_a_baseline_has_no_gain(runs, tmp_path):
     rows = table(runs, tmp_path)
     assert rows["OKDDip"]["n"] == "1" and rows["OKDDip"]["top1_last_std"] == rows["OKDDip"]["gain_low"] == ""
     assert rows["Supervised"]["gain"] == rows["Supervised"]["teacher_top1"] == ""
@@ -115,7 +115,7 @@ def test_what_one_run_and_no_baseline_leave_open(runs, tmp_path):
     assert only["gain"] == only["baseline"] == ""
 
 
-def test_other_baseline(runs, tmp_path):
+def test_another_baseline_can_be_chosen(runs, tmp_path):
     rows = table(runs, tmp_path, baseline="kd")
     kd, supervised = float(rows["KD"]["top1_last"]), float(rows["Supervised"]["top1_last"])
     assert float(rows["Supervised"]["gain"]) == pytest.approx(supervised - kd) and rows["KD"]["gain"] == ""
@@ -123,7 +123,7 @@ def test_other_baseline(runs, tmp_path):
         table(runs, tmp_path, baseline="dkd")
 
 
-def test_curves_classes_and_calibration(runs):
+def test_curves_classes_and_calibration_are_shown(runs):
     (kd,) = [item for item in make([str(runs)]).entries if item.row.method == "KD"]
     loaded = files(runs, "kd")
     series = np.array([[line["evaluation"]["student"]["top1"] for line in lines] for lines, *_ in loaded])
@@ -159,7 +159,7 @@ def test_every_network_has_its_curve(runs):
     assert [curve.name for curve in accuracy_curves(item.row)] == ["student", "peer"]
 
 
-def test_sources(runs, tmp_path):
+def test_runs_folders_and_globs_are_collected(runs, tmp_path):
     assert len(make([str(runs), str(runs / "kd-seed0")]).entries) == 3, "each run once"
     for wrong in (tmp_path / "absent", tmp_path):
         if wrong == tmp_path:
@@ -171,7 +171,7 @@ def test_sources(runs, tmp_path):
         report([str(runs)], out=Path("a.pdf"))
 
 
-def test_search(tmp_path):
+def test_a_search_is_reported(tmp_path):
     folder = write_search(tmp_path)
     (trials,) = make([str(tmp_path)]).searches
     with open(folder / "trials.csv", newline="") as file:
@@ -187,7 +187,7 @@ def test_search(tmp_path):
 
 
 @pytest.mark.parametrize(("tied", "words"), [(2, "B0 (p = 0.50) and B1 (p = 0.50)"), (9, "9 of the 10 other rows")])
-def test_rows_that_cannot_be_distinguished_are_named_or_where_they_are_many_counted(tied, words):
+def test_indistinguishable_rows_are_named_or_counted(tied, words):
     rows = [("A", "best", 1.0), *((f"B{i}", "tied", 0.5) for i in range(tied)), ("C", "worse", 0.01)]
     said = comparison([SimpleNamespace(label=label, mark=mark, p=p) for label, mark, p in rows])
     assert said.startswith(f"A has the highest mean. {words}") and "can't be distinguished from it" in said

@@ -15,41 +15,41 @@ B = [0.7250, 0.7266, 0.7241]
 C = [0.7149, 0.7320, 0.7215]
 
 
-def test_spread():
+def test_mean_and_deviation_equal_numpys():
     assert spread(A) == pytest.approx((np.mean(A), np.sqrt(np.sum((np.array(A) - np.mean(A)) ** 2) / 4), 5))
     assert spread([0.5, None, math.nan])[::2] == (0.5, 1) and math.isnan(spread([0.5]).deviation)
     assert spread([]).n == 0
 
 
-def test_gain_against_statsmodels():
+def test_gain_equals_statsmodels():
     low, high = CompareMeans(DescrStatsW(A), DescrStatsW(B)).tconfint_diff(0.05, usevar="unequal")
     assert gain(A, B) == pytest.approx((np.mean(A) - np.mean(B), low, high), rel=1e-9)
 
 
 @pytest.mark.parametrize("a, b", [([0.7], B), (A, [0.7]), ([0.7, 0.7], [0.6, 0.6])])
-def test_nothing_is_said_without_a_variance(a, b):
+def test_nothing_is_tested_without_variance(a, b):
     assert math.isnan(gain(a, b).low) and math.isnan(welch(a, b))
 
 
-def test_welch_against_statsmodels():
+def test_welch_equals_statsmodels():
     _, p, _ = CompareMeans(DescrStatsW(A), DescrStatsW(C)).ttest_ind(usevar="unequal")
     assert welch(A, C) == pytest.approx(p, rel=1e-9)
 
 
-def test_holm_against_statsmodels():
+def test_holm_equals_statsmodels():
     p = [0.001, 0.8, 0.012, 0.04, 0.03, 0.012, 0.5]
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
     with_gap = holm([0.04, math.nan, 0.01])  # an untested one is no comparison
     assert with_gap[::2] == pytest.approx(multipletests([0.04, 0.01], method="holm")[1]) and math.isnan(with_gap[1])
 
 
-def test_comparison_with_the_best():
+def test_rows_are_compared_with_the_best():
     best, p = compared_with_best([C, A, B])
     expected = multipletests([welch(A, C), welch(A, B)], method="holm")[1]
     assert best == 1 and math.isnan(p[1]) and [p[0], p[2]] == pytest.approx(expected)
 
 
-def test_ranks_against_scipy_and_demsar():
+def test_ranks_equal_scipys_and_demsars():
     """Critical values from table 5 of Demšar 2006; ranks with ties by hand."""
     table = np.array([[0.70, 0.60, 0.80, 0.71], [0.72, 0.61, 0.80, 0.75], [0.74, 0.66, 0.79, 0.75]])
     found = rank_rows(table)
@@ -62,18 +62,18 @@ def test_ranks_against_scipy_and_demsar():
         assert distance == pytest.approx(q * math.sqrt(rows * (rows + 1) / (6 * 12)), abs=6e-4 * rows)
 
 
-def test_friedman_by_its_formula():
+def test_friedman_equals_its_formula():
     table = np.random.default_rng(3).random((5, 9))
     ranks = np.array(rank_rows(table).average)
     statistic = 12 * 9 / (5 * 6) * (np.sum(ranks**2) - 5 * 6**2 / 4)
     assert rank_rows(table).p == pytest.approx(stats.chi2.sf(statistic, 4))
 
 
-def test_two_rows_have_ranks_and_no_test():
+def test_two_rows_have_ranks_but_no_test():
     assert math.isnan(rank_rows([[0.7, 0.8], [0.6, 0.9]]).p)
     assert math.isnan(rank_rows([[0.7, 0.8]] * 3).p), "all rows are equal"
 
 
-def test_cliques_are_the_largest_groups_within_the_distance():
+def test_cliques_are_maximal_groups_within_the_critical_difference():
     ranking = rank_rows([[0.5]] * 2)._replace(average=[1.0, 2.5, 2.9, 4.4, 6.0], distance=2.0)
     assert cliques(ranking) == [(1.0, 2.9), (2.5, 4.4), (4.4, 6.0)]

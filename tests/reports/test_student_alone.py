@@ -13,14 +13,14 @@ def find(tmp_path, recipe):
     return lambda: _student_alone(Folder(run), "digits/kd", str(tmp_path))
 
 
-def test_the_same_student(tmp_path, recipe, find):
+def test_the_same_student_without_a_teacher_is_found(tmp_path, recipe, find):
     assert find() == (None, "to compare with the student trained alone, run raykd train digits/supervised")
     alone = write_run(tmp_path / "digits", recipe("Supervised", 3, workers=7), "supervised-seed3", method="Supervised")
     found, hint = find()
     assert found.place == str(alone) and hint == ""
 
 
-def test_a_recipe_of_ones_own_below_no_folder(tmp_path, recipe):
+def test_an_own_recipe_outside_a_folder_gets_a_hint(tmp_path, recipe):
     """As `raykd new` names them: mine.py and mine_alone.py."""
     run = write_run(tmp_path, recipe("KD", 0), "mine")
     found, hint = _student_alone(Folder(run), "mine", str(tmp_path))
@@ -29,7 +29,7 @@ def test_a_recipe_of_ones_own_below_no_folder(tmp_path, recipe):
     assert _student_alone(Folder(run), "mine", str(tmp_path))[0].place == str(alone)
 
 
-def test_another_length_is_said(tmp_path, recipe, find):
+def test_a_different_length_is_reported(tmp_path, recipe, find):
     write_run(tmp_path / "digits", recipe("Supervised", 0, epochs=30), "supervised", method="Supervised")
     assert find() == (
         None,
@@ -37,7 +37,7 @@ def test_another_length_is_said(tmp_path, recipe, find):
     )
 
 
-def test_damaged_and_unfinished_ones_are_passed_over(tmp_path, recipe, find):
+def test_damaged_and_unfinished_runs_are_skipped(tmp_path, recipe, find):
     damaged = write_run(tmp_path / "digits", recipe("Supervised", 0), "supervised", method="Supervised")
     (damaged / "recipe.json").write_text("{")
     write_run(tmp_path / "digits", recipe("Supervised", 1), "supervised-seed1", status="unfinished")

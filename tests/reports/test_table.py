@@ -66,7 +66,7 @@ def table():
     )
 
 
-def test_cells_against_scipy(table):
+def test_cells_equal_scipys(table):
     kd, dkd = table.cells["KD", COLUMNS[0]], table.cells["DKD", COLUMNS[0]]
     p = {row: stats.ttest_ind(VALUES[row], VALUES["DKD"], equal_var=False).pvalue for row in ("KD", "Supervised")}
     assert dkd.mark == "best" and kd.mark == "tied" and kd.p == pytest.approx(max(p["KD"], 2 * p["Supervised"]))
@@ -86,7 +86,7 @@ def test_published_figures_are_compared_with_the_same_epoch(table):
     assert cell.difference(last) == pytest.approx(np.mean(VALUES["KD"]) - 0.7066)
 
 
-def test_ranks_are_of_complete_rows(table):
+def test_only_complete_rows_are_ranked(table):
     assert table.ranked == ("Supervised", "KD", "DKD") and table.ranking.columns == 3
     assert table.ranking.average == [3, 2, 1] and math.isnan(table.average_rank("rare"))
     hours, accuracy = table.mean_over_columns("KD")
@@ -105,7 +105,7 @@ def test_rows_with_equal_means_are_both_the_best():
         ({"baseline": "AT"}, "the baseline 'AT' must be one of the rows Supervised, KD"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(change, message):
+def test_inconsistent_tables_are_rejected(change, message):
     with pytest.raises(UserError, match=message):
         build_table(cells(), **{"rows": ROWS, "columns": COLUMNS} | change)
 
@@ -116,7 +116,7 @@ def test_a_seed_counts_once():
         build_table(twice, rows=["x"], columns=["a"])
 
 
-def test_markdown_marks_and_escapes(table):
+def test_markdown_has_marks_and_escapes(table):
     text = "\n".join(table_parts(table))
     assert "| DKD | **70.97 ± 0.16** |" in text and "| KD | *70.84 ± 0.21* |" in text
     assert "digits\\_few \\& more" in text and "| teacher | 80.00 |" in text
@@ -133,7 +133,7 @@ def test_csv_has_every_number(table):
     assert float(line["average_rank"]) == 2 and lines["rare", COLUMNS[0]]["top1_last_std"] == ""
 
 
-def test_latex(table):
+def test_latex_has_marks_and_escapes(table):
     text = matrix(table)
     assert r"\textbf{70.97{\scriptsize\,\ensuremath{\pm}0.16}}" in text and r"\underline{70.84" in text
     assert r"\shortstack{resnet56 \\ resnet20}" in text and r"digits\_few \& more" in text

@@ -21,7 +21,7 @@ def save(run, step, top1=None, value=1.0):
     return state
 
 
-def test_what_was_written_is_read(run):
+def test_a_checkpoint_is_read_as_written(run):
     state = save(run, 7, top1=0.5)
     found, stamp = checkpoint.newest(run, pytest.fail)
     assert stamp.step == 7 and stamp.top1 == 0.5
@@ -32,7 +32,7 @@ def test_what_was_written_is_read(run):
     )
 
 
-def test_no_checkpoint_is_no_checkpoint(run):
+def test_a_run_without_checkpoints_has_none(run):
     assert checkpoint.newest(run, pytest.fail) is None
 
 
@@ -46,7 +46,7 @@ def test_no_checkpoint_is_no_checkpoint(run):
     ],
     ids=["truncated", "changed", "empty", "missing"],
 )
-def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(run, damage):
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(run, damage):
     save(run, 1, value=1.0)
     save(run, 2, value=2.0)
     damage(run.local / "checkpoints/step-000000002/state.pt")
@@ -57,7 +57,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(run, damag
 
 
 @pytest.mark.parametrize("stamp", ["", "{", "[]", '{"step": 2}', None])
-def test_a_checkpoint_without_its_stamp_does_not_exist(run, stamp):
+def test_a_checkpoint_without_a_stamp_is_ignored(run, stamp):
     save(run, 1)
     save(run, 2)
     path = run.local / "checkpoints/step-000000002/stamp.json"
@@ -91,7 +91,7 @@ def test_the_newest_and_the_best_are_kept(run):
     assert [s.step for s in stamps.stamps(run)] == [2, 5, 6]
 
 
-def test_storage_on_any_file_system(tmp_path):
+def test_checkpoints_work_on_any_file_system(tmp_path):
     for place in (str(tmp_path / "a"), f"file://{tmp_path}/b", "memory://c"):
         folder = Folder(place)
         folder.create()
@@ -113,7 +113,7 @@ def test_storage_on_any_file_system(tmp_path):
             folder.read_json("bad.json")
 
 
-def test_storage_that_cant_be_written_is_named(tmp_path):
+def test_unwritable_storage_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--storage"):
         Folder(tmp_path / "file" / "below").create()
@@ -122,7 +122,7 @@ def test_storage_that_cant_be_written_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("value", [object(), np.float64(1.0), {torch.float32}])
-def test_what_could_not_be_read_back_is_not_written(run, value):
+def test_unreadable_state_is_not_written(run, value):
     state = {"optimizer": {"state": {0: [torch.ones(1), {"object": value}]}}}
     with pytest.raises(TypeError, match=r"the state\['optimizer'\]\['state'\]\[0\]\[1\]\['object'\] is a"):
         checkpoint.write(run, state, step=1, epoch=0.0, top1=None, fingerprint="")

@@ -44,26 +44,26 @@ def test_no_credentials_are_written(tmp_path):
     assert SOURCE.splitlines()[3:] == run.read("source/mine.py").decode().splitlines()[3:]  # no literal secrets
 
 
-def test_a_run_goes_on_with_other_credentials(tmp_path):
+def test_a_run_resumes_with_other_credentials(tmp_path):
     run = Folder(tmp_path / "run")
     assert open_run(run, loaded(remote("A:B"), mine=SOURCE), remote("A:B"), []) == ""
     assert open_run(run, loaded(remote("C:D"), mine=SOURCE), remote("C:D"), []) == ""
 
 
-def test_who_may_read_a_storage_reads_its_teachers():
+def test_teachers_are_readable_by_whoever_may_read_the_storage():
     run = Folder("memory://KEY:SECRET@bucket/runs/digits/kd")
     run.write("teachers.json", '["memory://***@bucket/runs/teachers/a", "memory://***@other/b"]')
     assert trained_teachers(run) == ["memory://KEY:SECRET@bucket/runs/teachers/a", "memory://***@other/b"]
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", "null"])
-def test_damaged_names_of_teachers(tmp_path, content):
+def test_damaged_teacher_lists_are_rejected(tmp_path, content):
     (tmp_path / "teachers.json").write_text(content)
     with pytest.raises(UserError, match="teachers.json was changed or damaged"):
         trained_teachers(Folder(tmp_path))
 
 
-def test_a_storage_that_was_moved_has_its_teachers(tmp_path):
+def test_moved_storage_keeps_its_teachers(tmp_path):
     before, after = tmp_path / "before", tmp_path / "after"
     names = [str(before / "teachers" / name) for name in ("a", "b")]
     for name in names:
@@ -77,7 +77,7 @@ def test_a_storage_that_was_moved_has_its_teachers(tmp_path):
     assert recipe_of(Folder(after / "renamed/kd")) == kd
 
 
-def test_how_a_run_is_made_longer_is_said(tmp_path):
+def test_a_longer_run_is_rejected_with_instructions(tmp_path):
     run = Folder(tmp_path / "run")
     open_run(run, loaded(kd), kd, [])
     longer = replace(kd, epochs=99)
@@ -87,7 +87,7 @@ def test_how_a_run_is_made_longer_is_said(tmp_path):
         open_run(run, loaded(longer), replace(longer, seed=7), [])
 
 
-def test_eval_uses_the_users_own_data(tmp_path, monkeypatch):
+def test_eval_reads_the_users_own_data(tmp_path, monkeypatch):
     """A run of somebody else's says where its data were: nothing is read or written there."""
     theirs = replace(kd, data=replace(kd.data, root=str(tmp_path / "theirs"), shared=str(tmp_path / "shared")))
     open_run(Folder(tmp_path / "run"), loaded(theirs), theirs, [])
@@ -104,7 +104,7 @@ def test_eval_uses_the_users_own_data(tmp_path, monkeypatch):
     assert [(data.root, data.shared) for data in seen] == [("~/.cache/raykd", ""), ("mine", "")]
 
 
-def test_the_best_recipe_of_a_search_runs_where_it_lies(tmp_path):
+def test_the_best_recipe_of_a_search_can_be_trained(tmp_path):
     """Its modules lay beside the search's recipe, and their copies lie below the search."""
     search = tmp_path / "runs" / "a search"
     (search / "source/exp").mkdir(parents=True)

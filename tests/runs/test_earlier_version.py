@@ -18,7 +18,7 @@ ARCHIVE = Path(__file__).parent / "begun_by_0.1.0.tar.xz"
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_a_run_that_version_0_1_0_began_ends_as_it_would_have_there(tmp_path, monkeypatch):
+def test_a_run_started_with_0_1_0_resumes_identically(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")

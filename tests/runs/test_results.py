@@ -34,7 +34,7 @@ def refusal(run, name, content):
     return str(caught.value)
 
 
-def test_what_a_run_writes_comes_back(run):
+def test_results_are_read_as_written(run):
     folder, own = Folder(run), json.loads((run / "evaluation.json").read_text())
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert read_recipe(folder) == json.loads((run / "recipe.json").read_text())
@@ -47,7 +47,7 @@ def test_what_a_run_writes_comes_back(run):
     assert read_result(folder).seconds == json.loads((run / "result.json").read_text())["seconds"]
 
 
-def test_a_run_that_has_not_ended(tmp_path):
+def test_an_unfinished_run_has_no_result(tmp_path):
     run = write_run(tmp_path, new_recipe(), "kd", status="unfinished")
     assert read_result(Folder(run)) is read_evaluation(Folder(run)) is None
     (run / "metrics.jsonl").unlink()
@@ -56,7 +56,7 @@ def test_a_run_that_has_not_ended(tmp_path):
         read_recipe(Folder(tmp_path))
 
 
-def test_metrics_a_user_added_are_read(run):
+def test_custom_metrics_are_read(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         line["evaluation"]["student"]["brier"] = 0.25
@@ -102,7 +102,7 @@ def test_classes_must_agree(run):
     assert "peer has 9 classes, class_names 10" in refusal(run, "evaluation.json", json.dumps(own))
 
 
-def test_only_regular_files_of_bounded_size(run, tmp_path):
+def test_only_regular_files_of_limited_size_are_read(run, tmp_path):
     for name in READERS:
         (run / name).unlink()
         os.mkfifo(run / name)
@@ -117,13 +117,13 @@ def test_only_regular_files_of_bounded_size(run, tmp_path):
         read_local(sparse, 1000)
 
 
-def test_text_can_be_printed(run):
+def test_text_is_printable(run):
     own = json.loads((run / "result.json").read_text()) | {"name": "a\x1b]0;b\x07\n\u202ec\x00 µ → 学"}
     (run / "result.json").write_text(json.dumps(own))
     assert read_result(Folder(run)).name == "a\\x1b]0;b\\x07 \\u202ec\\x00 µ → 学"
 
 
-def test_mutated_files_are_read_or_refused(run):
+def test_mutated_files_are_read_or_rejected(run):
     """Bytes changed, cut out and doubled: a value or one line, never another exception."""
     rng = random.Random(0)
     for name, reader in READERS.items():

@@ -81,7 +81,7 @@ def same(one, other) -> bool:
 
 
 @pytest.mark.parametrize("changes", METHODS.values(), ids=METHODS)
-def test_filling_and_reading_give_the_live_teachers_student_bit_for_bit(root, changes):
+def test_cached_training_is_bit_identical_to_live_teachers(root, changes):
     live, steps = train(recipe("none", **changes))
     assert steps and not root.exists()
     filled, computed = train(recipe(**changes))
@@ -91,12 +91,12 @@ def test_filling_and_reading_give_the_live_teachers_student_bit_for_bit(root, ch
 
 
 @pytest.mark.parametrize("changes", [{"batch_size": 60}, {"accumulate": 3}, {"method": KD.Config(temperature=2.0)}])
-def test_other_runs_on_the_same_data_run_no_teacher(changes):
+def test_later_runs_on_the_same_data_run_no_teacher(changes):
     train(recipe())
     assert train(recipe(**changes), distiller_seed=1)[1] == 0
 
 
-def test_a_method_that_reads_features_finds_the_logits_of_another(root):
+def test_a_method_reads_logits_cached_by_another(root):
     train(recipe())
     before = set(root.iterdir())
     train(recipe(method=AT.Config()))
@@ -105,7 +105,7 @@ def test_a_method_that_reads_features_finds_the_logits_of_another(root):
 
 
 @pytest.mark.parametrize("changes", [{}, {"mixing": Mixup()}, {"method": AT.Config()}], ids=str)
-def test_half_the_room_gives_every_reader_the_same_numbers(changes):
+def test_a_float16_cache_gives_every_reader_the_same_values(changes):
     filled, _ = train(recipe("float16", **changes))
     read, runs = train(recipe("float16", **changes))
     assert runs == 0 and same(filled, read)
@@ -113,7 +113,7 @@ def test_half_the_room_gives_every_reader_the_same_numbers(changes):
         torch.testing.assert_close(read[name], value, rtol=1e-2, atol=1e-3)
 
 
-def test_compressed_maps_are_the_same_and_what_is_there_needs_no_room_again(root, monkeypatch):
+def test_compressed_maps_are_lossless_and_counted_once(root, monkeypatch):
     monkeypatch.setattr(attach, "suits", lambda size: size > 1000)
     big = replace(recipe("none", method=AT.Config(), epochs=0.2), teachers=Teachers(cache="float32"))
     small = replace(big, teachers=Teachers(cache="float32", cache_compression=True))
@@ -127,13 +127,13 @@ def test_compressed_maps_are_the_same_and_what_is_there_needs_no_room_again(root
     assert "at most 0.00 GB to write" in said[0]
 
 
-def test_all_logits_kept_as_the_largest_are_all_logits_in_float16():
+def test_top_k_of_all_classes_equals_float16():
     filled, _ = train(recipe("float16"))
     for _ in range(2):
         assert same(filled, train(recipe(teachers=Teachers(cache="top-k", top_k=10)))[0])
 
 
-def test_a_cache_of_the_largest_is_read_and_is_small(root):
+def test_a_top_k_cache_is_small(root):
     chosen = recipe(teachers=Teachers(cache="top-k", top_k=2))
     filled, computed = train(chosen)
     read, runs = train(chosen)
@@ -176,7 +176,7 @@ def _read_all(chosen, taught, say, rank: int = 0, world: int = 1, writer=None):
 
 @pytest.mark.parametrize("changes", [METHODS["maps"], METHODS["mixup"], METHODS["mixed views"]], ids=str)
 @pytest.mark.parametrize(("fill", "read"), [(1, 2), (2, 1), (2, 3)])
-def test_any_number_of_workers_reads_what_others_filled(changes, fill, read):
+def test_any_number_of_workers_reads_a_cache(changes, fill, read):
     chosen = recipe("float32", **changes)
     filled = [_read_all(chosen, teacher(), pytest.fail, rank, fill) for rank in range(fill)]
     absent = teacher()
@@ -210,7 +210,7 @@ KEYS = [
 
 
 @pytest.mark.parametrize(("other", "stays"), KEYS, ids=str)
-def test_the_key_is_all_that_the_numbers_depend_on(other, stays):
+def test_the_key_contains_everything_that_affects_outputs(other, stays):
     mixing = other.get("mixing")
     plain = recipe(mixing=Mixup() if mixing else None)
     of_data = {name: value for name, value in other.items() if name in ("mean", "train", "order", "validation")}
@@ -220,7 +220,7 @@ def test_the_key_is_all_that_the_numbers_depend_on(other, stays):
     assert (keys[0] == keys[1]) is stays
 
 
-def test_other_weights_or_data_or_contents_have_another_key():
+def test_other_weights_data_or_tensors_have_another_key():
     chosen, taught = recipe(), teacher()
     weights = digest_of(taught.network)
     key = key_of(taught, weights, chosen, stand_in(), {"what": "logits"})
@@ -246,7 +246,7 @@ def stand_in(mixes: bool = False, images: int = 4):
     return namedtuple("Loader", [*fields, "distinct_images"])(*fields.values(), lambda steps: steps * 64)
 
 
-def test_what_a_cache_takes_is_said_and_refused_before_anything_is_written(root):
+def test_the_size_is_reported_and_checked_before_writing(root):
     said, writer = [], WriteBehind(pytest.fail)
     features = (("pooled", "stage2"),)
     attach_cache([teacher()], recipe(epochs=64), features, stand_in(), writer, said.append)
@@ -262,7 +262,7 @@ def test_what_a_cache_takes_is_said_and_refused_before_anything_is_written(root)
         attach_cache([teacher()], capped, features, stand_in(images=10**5), writer, print)
 
 
-def test_a_full_disk_ends_the_filling_and_not_the_training(monkeypatch):
+def test_a_full_disk_ends_caching_but_not_training(monkeypatch):
     from raykd.teachers.cache.row_files import RowFiles
 
     live, steps = train(recipe("none"))
@@ -277,7 +277,7 @@ def test_a_full_disk_ends_the_filling_and_not_the_training(monkeypatch):
     assert len(said) == 2 and all("No space left on device" in line for line in said)
 
 
-def test_only_rounded_outputs_make_another_experiment():
+def test_only_rounded_outputs_change_the_fingerprint():
     none, exact, rounded = (fingerprint(recipe(kind)) for kind in ("none", "float32", "float16"))
     assert none == exact != rounded
     assert fingerprint(recipe(views=3)) != exact

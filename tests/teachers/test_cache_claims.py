@@ -71,7 +71,7 @@ def computed(folder: Path) -> list[str]:
     return (folder / "computed").read_text().splitlines()
 
 
-def test_three_runs_side_by_side_compute_every_batch_once(tmp_path):
+def test_concurrent_runs_compute_every_batch_once(tmp_path):
     def run(name: str) -> None:
         assert is_whole(outputs(tmp_path, name))
 
@@ -81,7 +81,7 @@ def test_three_runs_side_by_side_compute_every_batch_once(tmp_path):
     assert sorted(line.split()[1] for line in computed(tmp_path)) == sorted(map(str, range(BATCHES)))
 
 
-def test_a_method_that_reads_features_too_computes_only_where_these_are_missing(tmp_path):
+def test_a_method_with_features_computes_only_missing_features(tmp_path):
     child = in_a_process(lambda: os._exit(not is_whole(outputs(tmp_path, "logits"))))
     assert is_whole(outputs(tmp_path, "both", ("pooled",)), ("pooled",))
     assert ended_well(child)
@@ -89,7 +89,7 @@ def test_a_method_that_reads_features_too_computes_only_where_these_are_missing(
     assert len(set(lines)) == len(lines) and sum(line.startswith("both") for line in lines) == BATCHES
 
 
-def test_the_claim_of_a_killed_process_is_nobodys(tmp_path):
+def test_a_killed_process_loses_its_claim(tmp_path):
     def hold() -> None:
         assert Claims(tmp_path).take(np.arange(8))
         (tmp_path / "held").touch()
@@ -103,7 +103,7 @@ def test_the_claim_of_a_killed_process_is_nobodys(tmp_path):
     assert Claims(tmp_path).take(np.arange(8))
 
 
-def test_a_claim_that_is_not_given_up_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+def test_waiting_for_a_claim_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "PATIENCE", 0.05)
 
     def hold() -> None:
@@ -129,7 +129,7 @@ def test_a_claim_that_is_not_given_up_is_not_waited_for_for_ever(tmp_path, monke
     os.waitpid(child, 0)
 
 
-def test_scattered_rows_and_file_systems_without_locks_are_not_claimed(tmp_path, monkeypatch):
+def test_scattered_rows_and_file_systems_without_locks_have_no_claims(tmp_path, monkeypatch):
     own = Claims(tmp_path)
     assert not own.take(np.array([3, 4, 9]))
 
@@ -140,7 +140,7 @@ def test_scattered_rows_and_file_systems_without_locks_are_not_claimed(tmp_path,
     assert not own.take(np.arange(3))
 
 
-def test_a_folder_with_claims_is_known_as_a_cache(tmp_path):
+def test_a_folder_with_claims_is_recognised_as_a_cache(tmp_path):
     folder = tmp_path / "teachers" / "0123"
     folders.use(folder, {"teacher": "tiny"})
     assert Claims(folder).take(np.arange(4))

@@ -30,7 +30,7 @@ def open_rows(folder: Path, layout: Layout = PLAIN):
 
 
 @pytest.mark.parametrize("layout", [PLAIN, COMPRESSED])
-def test_rows_are_read_as_they_were_written_whatever_their_order(tmp_path, layout):
+def test_rows_are_read_as_written_in_any_order(tmp_path, layout):
     addresses = np.array([7, 200, 8, 9, 15, 16, 17, 3])
     writer, _ = open_rows(tmp_path / "a", layout)
     writer.write(addresses, rows_of(addresses, layout), 3)
@@ -41,7 +41,7 @@ def test_rows_are_read_as_they_were_written_whatever_their_order(tmp_path, layou
     assert reader.read(np.array([7, 6])) is None and reader.read(np.array([5000])) is None and not said
 
 
-def test_a_compressed_row_takes_the_room_that_it_needs(tmp_path):
+def test_a_compressed_row_uses_only_its_own_size(tmp_path):
     layout, addresses = Layout(65_536, 64, width=2), np.arange(64)
     rows, _ = open_rows(tmp_path / "a", layout)
     values = np.zeros((64, layout.bytes), np.uint8)
@@ -52,7 +52,7 @@ def test_a_compressed_row_takes_the_room_that_it_needs(tmp_path):
 
 
 @given(st.integers(0, 5 * (HEAD + 20) - 1), st.integers(1, 255))
-def test_any_changed_byte_is_noticed(tmp_path_factory, byte, change):
+def test_any_changed_byte_is_detected(tmp_path_factory, byte, change):
     folder = tmp_path_factory.mktemp("rows")
     rows, said = open_rows(folder)
     rows.write(np.arange(5), rows_of(range(5)), 0)
@@ -70,7 +70,7 @@ def test_any_changed_byte_is_noticed(tmp_path_factory, byte, change):
     assert np.array_equal(rows.read(np.arange(5))[0], rows_of(range(5)))
 
 
-def test_rows_of_other_places_and_caches_are_foreign(tmp_path):
+def test_misplaced_rows_and_rows_of_other_caches_are_detected(tmp_path):
     rows, _ = open_rows(tmp_path / "a")
     rows.write(np.arange(32), rows_of(range(32)), 0)
     other, said = open_rows(tmp_path / "b")
@@ -84,7 +84,7 @@ def test_rows_of_other_places_and_caches_are_foreign(tmp_path):
     assert open_rows(tmp_path / "a")[0].read(np.arange(16, 20)) is None
 
 
-def test_a_file_that_was_cut_off_lacks_its_end(tmp_path):
+def test_a_truncated_file_lacks_only_its_last_rows(tmp_path):
     rows, said = open_rows(tmp_path / "a")
     rows.write(np.arange(16), rows_of(range(16)), 0)
     os.truncate(tmp_path / "a" / "000000.rows", 10 * 28 + 13)
@@ -111,7 +111,7 @@ def in_a_child(work) -> int:
 
 
 @pytest.mark.parametrize("layout", [Layout(4000, 64), COMPRESSED])
-def test_writers_killed_ten_times_leave_nothing_that_is_read(tmp_path, layout):
+def test_killed_writers_leave_no_readable_partial_rows(tmp_path, layout):
     folder, everything = tmp_path / "a", np.arange(256)
     draw = np.random.default_rng(0)
     for _ in range(10):
@@ -128,7 +128,7 @@ def test_writers_killed_ten_times_leave_nothing_that_is_read(tmp_path, layout):
     assert np.array_equal(open_rows(folder, layout)[0].read(everything)[0], rows_of(everything, layout))
 
 
-def test_readers_beside_two_writers_see_whole_rows_or_none(tmp_path):
+def test_concurrent_readers_see_complete_rows_only(tmp_path):
     """One writes what is right, one the same rows as of another run: rounded otherwise."""
     layout, everything = Layout(4000, 64), np.arange(64)
     right = rows_of(everything, layout)

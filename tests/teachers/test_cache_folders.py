@@ -38,7 +38,7 @@ def clean(root, capsys, *arguments, status=0) -> str:
     return capsys.readouterr().out
 
 
-def test_it_lists_and_removes_nothing(root, capsys):
+def test_listing_removes_nothing(root, capsys):
     before = names(root)
     said = clean(root, capsys)
     lines = said.splitlines()
@@ -50,7 +50,7 @@ def test_it_lists_and_removes_nothing(root, capsys):
     assert "4 in" in said and "0.01 GB; 0.00 GB would be freed" in said and names(root) == before
 
 
-def test_the_oldest_go_until_the_rest_fits(root, capsys):
+def test_the_oldest_caches_are_removed_until_the_rest_fits(root, capsys):
     said = clean(root, capsys, "--keep-gb", "0.0051", status=2)
     assert said.count("yes") == 2 and len(names(root)) == 4
     clean(root, capsys, "--keep-gb", "0.0051", "--yes")
@@ -59,7 +59,7 @@ def test_the_oldest_go_until_the_rest_fits(root, capsys):
     assert not names(root) and "no caches" in clean(root, capsys)
 
 
-def test_a_cache_in_use_stays_until_its_process_ends(root, capsys):
+def test_a_cache_in_use_is_not_removed(root, capsys):
     place = folders.root_of(str(root)) / "resnet20-logits-1"
     program = f"""
         import sys
@@ -81,14 +81,14 @@ def test_a_cache_in_use_stays_until_its_process_ends(root, capsys):
     assert not names(root)
 
 
-def test_use_makes_it_the_newest(root):
+def test_using_a_cache_makes_it_the_newest(root):
     place = folders.root_of(str(root))
     folders.use(place / "resnet20-logits-1", {"teacher": "other"})
     newest = folders.oldest_first(place)[-1]
     assert newest.path.name == "resnet20-logits-1" and newest.about["teacher"] == "resnet20"
 
 
-def test_what_else_lies_there_stays(root, capsys, tmp_path):
+def test_other_files_are_not_removed(root, capsys, tmp_path):
     """Trained teachers' runs stand in STORAGE/teachers, and a storage may be the data root."""
     place = folders.root_of(str(root))
     (place / "resnet20-v2-c74168b4223e" / "checkpoints").mkdir(parents=True)
@@ -107,7 +107,7 @@ def test_what_else_lies_there_stays(root, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[]", "\xff", None])
-def test_a_damaged_description_of_a_cache(root, capsys, content):
+def test_a_cache_with_a_damaged_description_is_listed(root, capsys, content):
     about = folders.root_of(str(root)) / "resnet20-logits-1" / "about.json"
     about.unlink()
     os.mkfifo(about) if content is None else about.write_text(content, encoding="latin-1")

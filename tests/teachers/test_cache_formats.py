@@ -16,7 +16,7 @@ def layouts(values):
 
 @pytest.mark.parametrize("kind", ["float32", "float16"])
 @pytest.mark.parametrize("live", [torch.float32, torch.bfloat16, torch.float16])
-def test_values_come_back_rounded_once_in_their_type_and_layout(kind, live):
+def test_values_are_rounded_once_and_keep_type_and_layout(kind, live):
     exact = torch.from_numpy(np.random.default_rng(0).normal(0, 4, (6, 5, 3, 4)).astype("float32")).to(live)
     form = Full((5, 3, 4), kind)
     for values in layouts(exact):
@@ -27,13 +27,13 @@ def test_values_come_back_rounded_once_in_their_type_and_layout(kind, live):
         assert torch.equal(back, expected) and (back.dtype, back.stride()) == (live, values.stride())
 
 
-def test_vectors_come_back(tmp_path):
+def test_vectors_are_restored(tmp_path):
     values = torch.randn(4, 7)
     form = Full((7,), "float32")
     assert torch.equal(form.unpack(form.pack(values), mark_of(values)), values)
 
 
-def test_what_float16_can_not_hold_is_refused():
+def test_values_outside_float16_are_rejected():
     for values in (torch.tensor([[1.0, 7e4]]), torch.tensor([[float("nan"), 0.0]])):
         with pytest.raises(UserError, match="teacher's pooled .* float32"):
             Full((2,), "float16").expect_exact(Full((2,), "float16").pack(values).numpy(), "teacher's pooled")
@@ -48,7 +48,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("k", [1, 3, 9, 10])
-def test_the_largest_logits_and_the_remainder(k):
+def test_top_k_keeps_the_largest_logits_and_the_remainder(k):
     logits = np.random.default_rng(k).normal(0, 4, (50, 10)).astype("float32")
     form = TopK(10, k)
     packed = form.pack(torch.from_numpy(logits))
@@ -67,14 +67,14 @@ def test_the_largest_logits_and_the_remainder(k):
             assert len(set(line[~mask])) == 1
 
 
-def test_classes_are_numbered_to_65536():
+def test_top_k_supports_65536_classes():
     logits = torch.zeros(2, 65_536)
     logits[0, 40_000], logits[1, 65_535] = 5.0, 6.0
     form = TopK(65_536, 1)
     assert form.unpack(form.pack(logits), 0).argmax(1).tolist() == [40_000, 65_535]
 
 
-def test_more_logits_than_classes_are_refused():
+def test_more_logits_than_classes_are_rejected():
     with pytest.raises(UserError, match="top_k: 11 must be from 1 to 10"):
         TopK(10, 11)
     with pytest.raises(UserError, match="65,536"):
@@ -82,7 +82,7 @@ def test_more_logits_than_classes_are_refused():
 
 
 @pytest.mark.parametrize("width", [2, 4])
-def test_compression_loses_nothing(width):
+def test_compression_is_lossless(width):
     draw = np.random.default_rng(1)
     activations = np.maximum(draw.normal(size=4096 * 4 // width), 0).astype(f"float{8 * width}").view(np.uint8)
     noise = draw.integers(0, 256, 4096, np.uint8)

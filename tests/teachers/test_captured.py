@@ -29,7 +29,7 @@ def traced_pass(form: TeacherPrecision, features=()) -> Trace:
 
 
 @pytest.mark.parametrize("features", [(), ("stage1", "pooled")])
-def test_a_captured_pass_is_one_launch_of_the_same_kernels(features):
+def test_a_captured_pass_launches_the_same_kernels_at_once(features):
     one_by_one, graph = (
         traced_pass(TeacherPrecision("recipe", launch), features) for launch in ("one by one", "captured")
     )
@@ -45,7 +45,7 @@ class Branching(nn.Module):
         return x if x.sum() > 0 else -x
 
 
-def test_a_network_that_can_not_be_traced_is_not_captured(monkeypatch):
+def test_an_untraceable_network_is_not_captured(monkeypatch):
     monkeypatch.setattr(frozen_teacher, "Captured", lambda run: pytest.fail("it may launch other kernels"))
     parts = {"conv": nn.Conv2d(3, 8, 1), "odd": Branching(), "pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}
     model = nn.Sequential(OrderedDict(parts | {"fc": nn.Linear(8, 10)}))
@@ -56,7 +56,7 @@ def test_a_network_that_can_not_be_traced_is_not_captured(monkeypatch):
         frozen_teacher.runner(network, (), None, "captured")
 
 
-def test_a_pass_that_waits_can_not_be_captured():
+def test_a_pass_that_synchronises_is_not_captured():
     def waiting(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x.to("cpu")
         return (x + 1,)
@@ -91,7 +91,7 @@ def shapes(monkeypatch) -> list[tuple[int, ...]]:
     return found
 
 
-def test_each_pass_gives_its_own_images_numbers_in_memory_of_its_own(shapes):
+def test_each_pass_has_its_own_outputs_and_memory(shapes):
     run = Captured(lambda x: (2 * x, x.sum((1, 2, 3))))
     given = [torch.full((n, 3, 2, 2), float(n)) for n in (4, 4, 2, 4)] + [torch.ones(4, 3, 2, 2)]
     found = [run(images) for images in given]

@@ -41,7 +41,7 @@ def images(size=32):
 
 
 @torch.no_grad()
-def test_classes_in_another_order_are_put_into_the_datas(tmp_path):
+def test_classes_are_reordered_to_the_datas_order(tmp_path):
     source, network = a_run(tmp_path, ANIMALS)
     wanted = ("owl", "cat", "fox", "dog")
     teacher = load(source, wanted)
@@ -55,25 +55,25 @@ def test_classes_in_another_order_are_put_into_the_datas(tmp_path):
 
 
 @torch.no_grad()
-def test_of_more_classes_the_datas_are_taken(tmp_path):
+def test_only_the_datas_classes_are_used(tmp_path):
     source, network = a_run(tmp_path, ANIMALS)
     teacher = load(source, ("fox", "dog"))
     torch.testing.assert_close(teacher.network(images()), network(images())[:, [3, 1]], rtol=1e-4, atol=1e-5)
     assert teacher.network.num_classes == 2 and "2 of its 4 classes" in teacher.remarks[0]
 
 
-def test_the_same_classes_need_no_word(tmp_path):
+def test_equal_classes_need_no_remark(tmp_path):
     assert load(a_run(tmp_path, ANIMALS)[0], ANIMALS).remarks == ()
 
 
 @pytest.mark.parametrize("classes", [("cat", "dog", "owl", "wolf"), ("cat", "dog", "owl", "fox", "wolf")])
-def test_other_classes_are_refused_and_named(tmp_path, classes):
+def test_missing_classes_are_rejected_and_named(tmp_path, classes):
     with pytest.raises(UserError, match="lacks 1 of the data's . classes: 'wolf'.*teachers.classes"):
         load(a_run(tmp_path, ANIMALS)[0], classes)
 
 
 @torch.no_grad()
-def test_pairs_of_names_say_which_classes_are_the_same(tmp_path):
+def test_classes_can_be_mapped_by_pairs_of_names(tmp_path):
     source, network = a_run(tmp_path, ANIMALS)
     teacher = load(source, ("wolf", "cat"), (("wolf", "dog"),))
     torch.testing.assert_close(teacher.network(images()), network(images())[:, [1, 0]], rtol=1e-4, atol=1e-5)
@@ -85,7 +85,7 @@ def test_pairs_of_names_say_which_classes_are_the_same(tmp_path):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["resnet8", "timm:test_vit", "torchvision:mobilenet_v3_small"])
-def test_several_of_its_classes_may_be_one_of_the_datas(tmp_path, name):
+def test_several_classes_can_be_merged_into_one(tmp_path, name):
     source, network = a_run(tmp_path, ANIMALS, size=64, name=name)
     pairs = (("pet", "cat"), ("pet", "dog"), ("bird", "owl"))
     teacher = load(source, ("bird", "pet"), pairs)
@@ -101,7 +101,7 @@ def test_several_of_its_classes_may_be_one_of_the_datas(tmp_path, name):
             ReusedHead(create("resnet8", 2, 32), torch.nn.Identity(), teacher.network, 2)
 
 
-def test_logits_that_are_made_behind_the_last_layer_are_not_joined(tmp_path):
+def test_logits_without_a_last_linear_layer_are_not_merged(tmp_path):
     source, _ = a_run(tmp_path, ANIMALS, size=64, name="torchvision:squeezenet1_1")
     with pytest.raises(UserError, match="can't be reordered or joined"):
         load(source, ("pet", "owl"), (("pet", "cat"), ("pet", "dog")))
@@ -117,7 +117,7 @@ def test_heads_of_every_kind_are_reordered(tmp_path, name):
 
 
 @torch.no_grad()
-def test_a_teacher_of_other_pixels_and_size_gets_them(tmp_path):
+def test_a_teacher_gets_images_of_its_own_normalisation_and_size(tmp_path):
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
     source, network = a_run(tmp_path, ANIMALS, size=48, mean=mean, std=std)
     teacher = load(source, ANIMALS)
@@ -137,13 +137,13 @@ def weights(path, name="resnet8", classes=10):
 
 
 @pytest.mark.parametrize("what", ["", "#backbone"])
-def test_a_teacher_with_anything_random_is_refused(tmp_path, what):
+def test_a_teacher_with_random_weights_is_rejected(tmp_path, what):
     network = weights(tmp_path / "w.safetensors") if what else Network(name="resnet8")
     with pytest.raises(UserError, match="random weights: use trained"):
         load(Pretrained(network=replace(network, weights=network.weights + what), **OWN), "0123456789")
 
 
-def test_a_file_names_its_normalisation_and_its_classes(tmp_path):
+def test_a_weights_file_requires_normalisation_and_classes(tmp_path):
     network = weights(tmp_path / "w.safetensors", classes=4)
     with pytest.raises(UserError, match="`mean` and `std`"):
         load(Pretrained(network=network), ANIMALS)
@@ -156,7 +156,7 @@ def test_a_file_names_its_normalisation_and_its_classes(tmp_path):
         load(Pretrained(network=network, **OWN), "0123456789")
 
 
-def test_a_file_that_raykd_wrote_says_all_of_it_itself(tmp_path):
+def test_a_file_written_by_raykd_contains_normalisation_and_classes(tmp_path):
     source, network = a_run(tmp_path, ANIMALS)
     path = f"{source.path}/student.safetensors"
     teacher = load(Pretrained(network=Network(name="resnet8", weights=path)), ANIMALS[::-1])
@@ -176,7 +176,7 @@ def offline(monkeypatch):
     monkeypatch.setattr(kind, "get_state_dict", lambda self, **k: torchvision.models.resnet18().state_dict())
 
 
-def test_a_librarys_weights_bring_their_pixels_size_and_classes(offline):
+def test_library_weights_have_normalisation_size_and_classes(offline):
     about = published("timm:resnetv2_50x1_bit.goog_distilled_in1k")
     assert about.mean == about.std == (0.5, 0.5, 0.5) and (about.image_size, about.num_classes) == (224, 1000)
     source = Pretrained(network=Network(name="timm:resnetv2_50x1_bit", weights="pretrained"), image_size=32)
@@ -189,14 +189,14 @@ def test_a_librarys_weights_bring_their_pixels_size_and_classes(offline):
         load(source, "0123456789")
 
 
-def test_a_librarys_head_for_other_classes_is_never_made_up(offline):
+def test_a_library_head_of_other_classes_is_rejected(offline):
     source = Pretrained(network=Network(name="torchvision:resnet18", weights="pretrained"), image_size=32)
     with pytest.raises(UserError, match="lacks 37 of the data's 37 classes"):
         load(source, [f"pet {i}" for i in range(37)])
 
 
 @torch.no_grad()
-def test_features_without_classes_teach_methods_that_compare_none(offline):
+def test_feature_extractors_teach_feature_methods_only(offline):
     network = Network(name="timm:vit_small_patch14_dinov2", weights="pretrained", options={"depth": 2})
     source = Pretrained(network=network, image_size=28)
     teacher = load(source, ANIMALS, compares_classes=False)
@@ -206,7 +206,7 @@ def test_features_without_classes_teach_methods_that_compare_none(offline):
         load(source, ANIMALS)
 
 
-def test_names_are_unique(tmp_path):
+def test_teacher_names_are_unique(tmp_path):
     one, other = a_run(tmp_path / "a", ANIMALS)[0], a_run(tmp_path / "b", ANIMALS)[0]
     teachers = load_teachers(Teachers(sources=(one, other)), DATA, ANIMALS, ())
     assert [teacher.name for teacher in teachers] == ["resnet8", "resnet8-1"]

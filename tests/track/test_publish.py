@@ -20,7 +20,7 @@ def runs(tmp_path, recipe):
     return root
 
 
-def test_report_is_saved_as_a_draft_and_updated(server, runs, tmp_path):
+def test_a_report_is_saved_as_a_draft_and_updated(server, runs, tmp_path):
     out = tmp_path / "comparison.html"
     first = report([str(runs)], out=out, wandb=True)
     second = report([str(runs)], out=out, wandb=True)
@@ -42,7 +42,7 @@ def test_report_is_saved_as_a_draft_and_updated(server, runs, tmp_path):
 FIGURE = {"value": 0.7066, "n": 5, "reporter": "own", "epoch": "last", "source": "P, table 1"}
 
 
-def test_a_study_has_its_table_published_figures_and_the_curves_of_its_cells(server, tmp_path):
+def test_a_study_is_published_with_table_figures_and_curves(server, tmp_path):
     published = [FIGURE | {"row": "KD", "column": "resnet56 → resnet20"}]
     rows, columns = ["Supervised", "KD"], ["resnet56 → resnet20", "vgg13 → vgg8"]
     missing = {("KD", "vgg13 → vgg8", 1)}
@@ -63,7 +63,7 @@ def test_a_study_has_its_table_published_figures_and_the_curves_of_its_cells(ser
     assert grouping.index("column") < grouping.index("row")
 
 
-def test_search_shows_its_trials_in_wandbs_sweep_views(server, tmp_path):
+def test_a_search_is_published_with_its_trials(server, tmp_path):
     report([str(write_search(tmp_path))], out=tmp_path / "search.html", wandb=True)
     assert server.unknown == []
     ((saved,),) = server.views.values()
@@ -80,7 +80,7 @@ def test_search_shows_its_trials_in_wandbs_sweep_views(server, tmp_path):
     assert "search" in saved["spec"]
 
 
-def test_runs_come_back_from_wandb(server, runs, recipe):
+def test_runs_can_be_reported_from_wandb(server, runs, recipe):
     here = {item.row.method: item for item in make([str(runs)]).entries}
     for folder in sorted(runs.iterdir()):
         own = json.loads((folder / "recipe.json").read_text())
@@ -97,7 +97,7 @@ def test_runs_come_back_from_wandb(server, runs, recipe):
         make(["wandb:raykd"])
 
 
-def test_unreachable_server_is_one_clear_line(server, runs, tmp_path):
+def test_an_unreachable_server_is_reported_in_one_line(server, runs, tmp_path):
     server.kill()
     with pytest.raises(UserError, match="does not respond; the report is in"):
         report([str(runs)], out=tmp_path / "a.html", wandb=True)

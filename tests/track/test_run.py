@@ -48,7 +48,7 @@ def steps(server, run_id):
     return [row["_step"] for row in server.history(run_id)]
 
 
-def test_upload(server, directory, recipe):
+def test_a_run_is_uploaded(server, directory, recipe):
     said = []
     settings = {"mode": "auto", "project": "raykd", "entity": "", "group": "digits", "tags": ["mine"]}
     run = start(recipe(wandb=settings), name="kd-seed0", directory=directory, job_type="student", say=said.append)
@@ -78,7 +78,7 @@ def test_upload(server, directory, recipe):
     assert run.url == f"{server.url}/someone/raykd/runs/{run.state.id}"
 
 
-def test_a_password_in_the_servers_address_is_written_nowhere(server, directory, recipe, monkeypatch):
+def test_a_password_in_the_servers_address_is_never_written(server, directory, recipe, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", server.url.replace("://", "://me:SECRET@"))
     run = start(recipe(), name="a", directory=directory)
     log(run, range(2))
@@ -90,7 +90,7 @@ def test_a_password_in_the_servers_address_is_written_nowhere(server, directory,
     assert len(files) > 3 and not [str(path) for path in files if b"SECRET" in path.read_bytes()]
 
 
-def test_teacher_is_an_input(server, directory, recipe, tmp_path):
+def test_the_teacher_is_an_input_artifact(server, directory, recipe, tmp_path):
     other = tmp_path / "teacher"
     other.mkdir()
     (other / "student.safetensors").write_bytes(b"teacher")
@@ -105,7 +105,7 @@ def test_teacher_is_an_input(server, directory, recipe, tmp_path):
     assert server.used == [(student.state.id, "student-teacher")]
 
 
-def test_resumed_run_has_each_step_once(server, directory, recipe):
+def test_a_resumed_run_has_each_step_once(server, directory, recipe):
     first = start(recipe(), name="a", directory=directory)
     log(first, range(8))
     first.finish("stopped")
@@ -115,7 +115,7 @@ def test_resumed_run_has_each_step_once(server, directory, recipe):
     assert second.state.id == first.state.id and steps(server, first.state.id) == list(range(12))
 
 
-def test_offline_parts_are_one_run_after_sync(server, directory, recipe):
+def test_offline_parts_become_one_run_after_sync(server, directory, recipe):
     settings = {"mode": "offline", "project": "raykd", "entity": "", "group": "", "tags": []}
     for began, steps_of_part in ((0, range(6)), (3, range(4, 9))):
         run = start(recipe(wandb=settings), name="a", directory=directory, resume_step=began)
@@ -129,7 +129,7 @@ def test_offline_parts_are_one_run_after_sync(server, directory, recipe):
 
 
 @pytest.mark.parametrize("part", ["first", pytest.param("later", marks=pytest.mark.slow)])
-def test_server_dies_in_mid_run(server, directory, recipe, part, monkeypatch):
+def test_a_run_survives_the_death_of_the_server(server, directory, recipe, part, monkeypatch):
     monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     said, begin = [], 0
     if part == "later":
@@ -156,7 +156,7 @@ def test_server_dies_in_mid_run(server, directory, recipe, part, monkeypatch):
     assert server.uploads["artifact0/student.safetensors"] == b"weights"
 
 
-def test_a_history_that_a_full_disk_cut_short_is_completed_from_the_metrics(server, directory, recipe):
+def test_a_truncated_history_is_completed_from_the_metrics(server, directory, recipe):
     rows = [{"step": step, "epoch": step / 10, "terms": {"ce": 1.0 / (step + 1)}} for step in range(2, 9, 2)]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = start(recipe(mode="offline"), name="a", directory=directory)
@@ -195,7 +195,7 @@ def test_an_uploaded_row_has_the_time_at_which_it_was_logged(server, directory, 
     assert server.runs[run.state.id]["exit"] == 0
 
 
-def test_later_part_waits_for_the_earlier(server, directory, recipe, monkeypatch):
+def test_later_parts_wait_for_earlier_ones(server, directory, recipe, monkeypatch):
     monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     run = start(recipe(), name="a", directory=directory)
     log(run, range(3))
@@ -209,7 +209,7 @@ def test_later_part_waits_for_the_earlier(server, directory, recipe, monkeypatch
 
 
 @pytest.mark.parametrize("trouble", ["no server", "no key"])
-def test_goes_offline_and_says_so_once(server, directory, recipe, trouble, monkeypatch, tmp_path, capfd):
+def test_an_unreachable_server_is_reported_once(server, directory, recipe, trouble, monkeypatch, tmp_path, capfd):
     if trouble == "no server":
         server.kill()
     else:
@@ -222,7 +222,7 @@ def test_goes_offline_and_says_so_once(server, directory, recipe, trouble, monke
     assert len(said) == 1 and "offline" in said[0] and capfd.readouterr() == ("", "")
 
 
-def test_service_dies(server, directory, recipe, monkeypatch):
+def test_a_run_survives_the_death_of_wandbs_service(server, directory, recipe, monkeypatch):
     monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     said = []
     run = start(recipe(), name="a", directory=directory, say=said.append)
@@ -236,7 +236,7 @@ def test_service_dies(server, directory, recipe, monkeypatch):
     assert len(said) == 1 and "training continues" in said[0]
 
 
-def test_disabled_leaves_nothing(directory, recipe):
+def test_disabled_tracking_writes_nothing(directory, recipe):
     settings = {"mode": "disabled", "project": "raykd", "entity": "", "group": "", "tags": []}
     run = start(recipe(wandb=settings), name="a", directory=directory)
     log(run, range(3))
@@ -244,7 +244,7 @@ def test_disabled_leaves_nothing(directory, recipe):
     assert not (directory / "wandb.json").exists() and not (directory / "wandb").exists()
 
 
-def test_key_is_nowhere(server, directory, recipe, tmp_path, monkeypatch, capfd):
+def test_the_key_is_never_written(server, directory, recipe, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     monkeypatch.setattr("sys.argv", ["raykd", "--token", "another0secret"])
     said = []
@@ -263,7 +263,7 @@ def test_key_is_nowhere(server, directory, recipe, tmp_path, monkeypatch, capfd)
         assert secret.encode() not in written + b"".join(server.bodies) and secret not in shown
 
 
-def test_thin_lines_keep_to_their_share(server, directory, recipe, monkeypatch):
+def test_step_lines_are_thinned_to_a_limit(server, directory, recipe, monkeypatch):
     run = start(recipe(), name="a", directory=directory)
     clock = [0.0]
     run.began = 0.0
@@ -287,7 +287,7 @@ class Slow:
         self.clock[0] += 0.05
 
 
-def test_run_in_a_remote_storage_stays_one_run(server, directory, recipe, tmp_path):
+def test_a_run_in_remote_storage_stays_one_run(server, directory, recipe, tmp_path):
     """A worker on another machine finds the run's id and what the server lacks in the storage; `sync` does too."""
     from raykd.commands import sync as command
     from raykd.storage.local_copy import LocalCopy, of_tracking
@@ -309,7 +309,7 @@ def test_run_in_a_remote_storage_stays_one_run(server, directory, recipe, tmp_pa
     assert not json.loads((tmp_path / "far/wandb.json").read_text())["uploaded"]
 
 
-def test_nothing_but_the_runs_own_files_is_uploaded(server, directory, recipe, tmp_path):
+def test_only_the_runs_own_files_are_uploaded(server, directory, recipe, tmp_path):
     """Somebody else made the run: links stay here, and so does what is no plain value of its history."""
     (tmp_path / "secret").write_text("PRIVATE")
     run = start(recipe(mode="offline"), name="a", directory=directory)
@@ -327,7 +327,7 @@ def test_nothing_but_the_runs_own_files_is_uploaded(server, directory, recipe, t
     assert server.uploads["artifact0/student.safetensors"] == b"weights"
 
 
-def test_a_run_that_is_being_trained_is_left_alone(server, directory, recipe):
+def test_a_run_in_training_is_not_uploaded(server, directory, recipe):
     run = start(recipe(mode="offline"), name="a", directory=directory)
     log(run, range(3))
     with lease.held(Folder(directory), print):
@@ -360,14 +360,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_wandb_json_that_raykd_did_not_write_is_refused(server, directory, case):
+def test_a_foreign_wandb_json_is_rejected(server, directory, case):
     (directory / "wandb.json").write_text(json.dumps({"id": "abc", "project": "raykd", "entity": ""} | HOSTILE[case]))
     with pytest.raises(UserError, match="wandb.json was changed or damaged"):
         sync([str(directory)])
     assert not server.uploads
 
 
-def test_a_run_goes_only_where_its_user_wants_it(server, directory, recipe):
+def test_a_run_is_uploaded_elsewhere_only_after_confirmation(server, directory, recipe):
     settings = {"mode": "offline", "project": "loot", "entity": "stranger", "group": "", "tags": []}
     run = start(recipe(wandb=settings), name="a", directory=directory)
     log(run, range(3))
@@ -382,7 +382,7 @@ def test_a_run_goes_only_where_its_user_wants_it(server, directory, recipe):
     assert "uploaded" in line and steps(server, run.state.id) == [0, 1, 2]
 
 
-def test_a_history_that_names_another_project_goes_to_the_runs_own(server, directory, recipe):
+def test_a_history_that_names_another_project_is_uploaded_to_the_runs_project(server, directory, recipe):
     run = start(recipe(mode="offline"), name="a", directory=directory)
     log(run, range(3))
     run.finish("finished")
@@ -394,7 +394,7 @@ def test_a_history_that_names_another_project_goes_to_the_runs_own(server, direc
     assert not any(b"stranger" in body or b"loot" in body or b"theirs" in body for body in server.bodies)
 
 
-def test_the_recipe_says_where_a_run_goes_and_not_the_directory(server, directory, recipe):
+def test_the_recipe_determines_the_project(server, directory, recipe):
     (directory / "wandb.json").write_text(json.dumps({"id": "theirs", "project": "loot", "entity": "stranger"}))
     run = start(recipe(), name="a", directory=directory)
     log(run, range(3))

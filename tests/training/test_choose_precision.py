@@ -37,7 +37,7 @@ def batch() -> Batch:
 
 
 @pytest.mark.parametrize("name", ["resnet8x4", "wrn_16_1", "mobilenetv2_half"])  # the second one keeps BatchNorms
-def test_a_lower_precision_gives_nearly_the_same_as_float32(name: str):
+def test_lower_precision_outputs_are_close_to_float32(name: str):
     torch.manual_seed(0)
     network = freeze(create(name, 10, 32))
     images = torch.randn(4, 3, 32, 32)
@@ -53,7 +53,7 @@ def test_a_lower_precision_gives_nearly_the_same_as_float32(name: str):
         assert next(network.parameters()).dtype is torch.float32
 
 
-def test_only_what_autocast_casts_is_cast_ahead():
+def test_only_weights_that_autocast_casts_are_cast_in_advance():
     network = freeze(create("wrn_16_1", 10, 32))
     kinds = {
         type(m).__name__: p.dtype
@@ -64,7 +64,7 @@ def test_only_what_autocast_casts_is_cast_ahead():
     assert kinds == {"Conv2d": torch.bfloat16, "Linear": torch.bfloat16, "BatchNorm2d": torch.float32}
 
 
-def test_the_fastest_form_that_leaves_the_loss_alone_is_chosen():
+def test_the_fastest_precision_with_an_unchanged_loss_is_chosen():
     quick, wrong, compiled = (
         TeacherPrecision("float16"),
         TeacherPrecision("bfloat16", "compiled"),
@@ -91,7 +91,7 @@ def kd_loss(student, taught, labels, config) -> float:
     return (1 - config.alpha) * entropy + config.alpha * divergence
 
 
-def test_the_change_of_the_loss_is_the_formulas_and_nothing_else_changes():
+def test_measuring_the_loss_change_follows_the_formula_and_changes_nothing():
     recipe, taught, data = tiny.recipe(method=KD.Config()), teacher(), batch()
     distiller = tiny.distiller(recipe.method, [taught.network], dropout=0.0)
     before = {name: value.clone() for name, value in distiller.state_dict().items()}
@@ -109,7 +109,7 @@ def test_the_change_of_the_loss_is_the_formulas_and_nothing_else_changes():
     assert all(each.seconds > 0 for each in measured.values())
 
 
-def test_batch_statistics_and_dropout_are_those_of_a_step_and_stay():
+def test_measuring_keeps_batch_statistics_and_repeats_dropout_masks():
     recipe = tiny.recipe(method=KD.Config())
     torch.manual_seed(1)
     distiller = KD.Config().build(lambda: create("resnet8", 10, 32), [teacher().network])
@@ -130,7 +130,7 @@ def test_candidates_depend_on_the_device_and_the_recipe():
     assert len(choose_precision.candidates(recipe, torch.device("cuda"))) == 6
 
 
-def test_training_runs_the_chosen_form():
+def test_training_uses_the_chosen_precision():
     recipe, data = tiny.recipe(method=KD.Config(), epochs=0.3), tiny.data(tiny.recipe())[0]
     weights = []
     for form in (PLAIN, HALF, HALF):
@@ -142,7 +142,7 @@ def test_training_runs_the_chosen_form():
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
 
 
-def test_a_run_that_goes_on_keeps_its_choice(tmp_path, monkeypatch):
+def test_a_resumed_run_keeps_the_chosen_precision(tmp_path, monkeypatch):
     recipe, taught = tiny.recipe(method=KD.Config(), teachers=Teachers(form="auto")), teacher()
     data = tiny.data(recipe)[0]
     distiller = tiny.distiller(recipe.method, [taught.network])
@@ -157,7 +157,7 @@ def test_a_run_that_goes_on_keeps_its_choice(tmp_path, monkeypatch):
     data.close()
 
 
-def test_what_can_not_be_combined_is_refused():
+def test_incompatible_settings_are_rejected():
     ready = tiny.recipe(method=KD.Config())
     for teachers, line in (
         (Teachers(form="auto", cache="float16"), "teachers.form: auto"),
@@ -171,6 +171,6 @@ def test_what_can_not_be_combined_is_refused():
     check(replace(ready, teachers=Teachers(form="bfloat16", cache="top-k", top_k=3)))
 
 
-def test_another_form_is_another_experiment():
+def test_the_precision_is_part_of_the_fingerprint():
     prints = [fingerprint(tiny.recipe(teachers=Teachers(form=form))) for form in ("recipe", "bfloat16", "auto")]
     assert len(set(prints)) == 3

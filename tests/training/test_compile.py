@@ -51,17 +51,17 @@ BACKENDS = ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)]
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", every_method.configs())
-def test_a_method_is_compiled_a_few_times_in_forty_epochs(name, backend):
+def test_a_method_is_recompiled_only_a_few_times_in_forty_epochs(name, backend):
     epochs = [0.0, 0.31, 0.7, 1.3, 5.0, 12.7, 21.2, 33.3, 40.0]
     assert graphs_of(*build(name), epochs, backend) <= MOST_GRAPHS
 
 
-def test_a_note_of_a_schedule_is_not_compiled_anew():
+def test_logging_a_schedule_does_not_recompile():
     """The only number of a schedule that autograd's tracing would take for a constant is one that fills a tensor."""
     assert graphs_of(*build("DKD"), [0.0, 1.3, 5.0, 12.7], "aot_eager") <= 2
 
 
-def test_a_compiled_distiller_in_ddp_is_cut_at_its_buckets(tmp_path, monkeypatch):
+def test_a_compiled_distiller_in_ddp_is_split_at_its_buckets(tmp_path, monkeypatch):
     """Into more than one piece, without a break: so gradients are exchanged while the backward pass goes on."""
     pieces, usual = [], torch.compile
 

@@ -40,7 +40,7 @@ def reference(z, y, t):
 
 
 @pytest.mark.parametrize(("samples", "classes", "scale"), [(257, 10, 3.0), (50, 3, 1.0), (8, 2, 0.1), (1, 7, 1.0)])
-def test_figures_are_those_of_numpy(samples, classes, scale):
+def test_metrics_equal_numpys(samples, classes, scale):
     rng = np.random.default_rng(samples)
     z, t = scale * rng.normal(size=(2, samples, classes))
     y = rng.integers(classes, size=samples)
@@ -56,7 +56,7 @@ def test_figures_are_those_of_numpy(samples, classes, scale):
     assert sum(count for count, _, _ in found.calibration) == samples
 
 
-def test_every_sample_counts_once_whatever_the_batches():
+def test_every_sample_counts_once_for_any_batch_size():
     rng = torch.Generator().manual_seed(0)
     images, labels = torch.randn(103, 4, generator=rng), torch.randint(4, (103,), generator=rng)
 
@@ -95,18 +95,18 @@ def uneven_worker(rank):
     assert sum(found["net"].per_class_count) == 9
 
 
-def test_workers_with_uneven_shares_agree_on_the_whole_split(tmp_path):
+def test_workers_with_unequal_parts_agree_on_the_whole_split(tmp_path):
     run_workers(uneven_worker, world=2, folder=tmp_path)
 
 
-def test_logits_of_80_and_half_precision_stay_finite():
+def test_metrics_of_large_logits_and_half_precision_are_finite():
     z = torch.tensor([[80.0, -80.0, 0.0], [-80.0, 80.0, 80.0]])
     for kind in (torch.float32, torch.bfloat16, torch.float16):
         found = figures(sums(z.to(kind), torch.tensor([1, 0]), [z.to(kind)]), 3, ["t"])
         assert math.isfinite(found.loss) and found.loss == pytest.approx((160 + 160 + math.log(2)) / 2, rel=1e-3)
 
 
-def test_what_several_networks_say_together():
+def test_ensemble_metrics_equal_the_formulas():
     """Against numpy: accuracy and loss of the mean of the probabilities, accuracy of the vote; nothing of one alone."""
     rng = np.random.default_rng(3)
     logits, labels = 3 * rng.standard_normal((3, 40, 5)), rng.integers(0, 5, 40)

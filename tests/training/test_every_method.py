@@ -63,7 +63,7 @@ def run(case, chosen, teachers, snapshot: dict | None = None) -> tuple[State, di
 
 
 @pytest.mark.parametrize("name", every_method.configs())
-def test_a_method_trains_and_goes_on_bit_for_bit(name: str):
+def test_every_method_trains_and_resumes_bit_for_bit(name: str):
     case = every_method.case_of(every_method.configs()[name], network, ("student",), "teacher")
     chosen = recipe(method=case.config, batch_size=BATCH, epochs=EPOCHS)
     torch.manual_seed(1)

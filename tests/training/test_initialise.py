@@ -53,7 +53,7 @@ def distiller(seed=0):
     return tiny.distiller(TwoPhases.Config(), seed=seed)
 
 
-def test_metric_lines_count_up_to_0_and_evaluate_from_there_on():
+def test_the_initialise_phase_ends_at_epoch_0_without_an_evaluation():
     chosen = recipe(epochs=2, evaluate_every=1)
     _, events, _ = run(chosen, distiller())
     lines = [event.line for event in events if isinstance(event, loop.Epoch)]
@@ -65,7 +65,7 @@ def test_metric_lines_count_up_to_0_and_evaluate_from_there_on():
     assert lines[-1]["step"] == total_steps(chosen, 1347) == 1347 // chosen.batch_size + 2 * 1347 // chosen.batch_size
 
 
-def test_each_phase_has_its_own_rate():
+def test_each_phase_has_its_own_learning_rate():
     chosen = recipe()
     first, total = initial_steps(chosen, 1347), total_steps(chosen, 1347)
     rates = [optim.learning_rate(chosen, step, 1347) for step in range(total)]
@@ -75,7 +75,7 @@ def test_each_phase_has_its_own_rate():
     assert rates[first:] == [pytest.approx(peak if epoch < 0.5 else peak / 10) for epoch in epochs]
 
 
-def test_each_phase_has_an_optimizer_of_its_own():
+def test_each_phase_has_its_own_optimizer():
     chosen = recipe()
     first = initial_steps(chosen, 1347)
     _, _, snapshots = run(chosen, distiller(), save_due=lambda step: step in (first - 1, first + 1))
@@ -98,7 +98,7 @@ def test_each_phase_has_an_optimizer_of_its_own():
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema": 0.9}], ids=["plain", "ema"])
-def test_a_run_resumed_in_either_phase_ends_bit_for_bit_the_same(changes):
+def test_a_run_resumed_in_either_phase_is_bit_identical(changes):
     chosen = recipe(**changes)
     first = initial_steps(chosen, 1347)
     whole, _, snapshots = run(chosen, distiller(), save_due=lambda step: step in (5, first - 1, first + 3))
@@ -112,7 +112,7 @@ def test_a_run_resumed_in_either_phase_ends_bit_for_bit_the_same(changes):
             assert equal(state.ema.state_dict(), whole.ema.state_dict())
 
 
-def test_the_phase_is_part_of_the_fingerprint_and_absent_where_there_is_none():
+def test_only_a_used_phase_is_part_of_the_fingerprint():
     plain = tiny.recipe()
     assert fingerprint(recipe()) != fingerprint(recipe(initialise=Initialise(epochs=2)))
     older = to_dict(plain)
@@ -120,7 +120,7 @@ def test_the_phase_is_part_of_the_fingerprint_and_absent_where_there_is_none():
     assert fingerprint(from_dict(older)) == fingerprint(plain)
 
 
-def test_a_phase_that_the_method_does_not_have_is_refused_and_one_that_it_needs_is_asked_for():
+def test_a_phase_must_be_set_exactly_if_the_method_has_one():
     with pytest.raises(UserError, match="initialise.epochs: 3, but Supervised has no such phase"):
         check(tiny.recipe(initialise=Initialise(epochs=3)))
     with pytest.raises(UserError, match="initialise.epochs: 0 leaves initialise.optimizer"):

@@ -71,7 +71,7 @@ class InFloat64:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_steps_are_those_of_a_plain_loop_in_float64(channels_last):
+def test_steps_equal_a_plain_float64_loop(channels_last):
     """Two epochs of SGD (nesterov, decay, cosine with warm-up) against an independent loop over the same batches.
 
     Resumed on the way: torch's fused SGD reads memory as it lies, so velocities must keep their parameters' layout.
@@ -117,7 +117,7 @@ def test_steps_are_those_of_a_plain_loop_in_float64(channels_last):
     ],
     ids=["sgd", "adamw-ema", "clip-accumulate-bfloat16"],
 )
-def test_a_run_resumed_within_an_epoch_ends_bit_for_bit_the_same(changes):
+def test_a_run_resumed_within_an_epoch_is_bit_identical(changes):
     recipe = tiny.recipe(epochs=2, **changes)
     build = {"config": KD.Config(), "teachers": [teacher().network], "dropout": 0.3}
     whole, events, snapshots = run(recipe, tiny.distiller(**build), [teacher()], save_due=lambda s: s in (9, 30))
@@ -132,14 +132,14 @@ def test_a_run_resumed_within_an_epoch_ends_bit_for_bit_the_same(changes):
         assert whole_lines == [e.line["terms"] for e in again if isinstance(e, loop.Epoch)]
 
 
-def test_kd_without_the_teachers_weight_is_supervised_bit_for_bit():
+def test_kd_with_alpha_0_equals_supervised_bit_for_bit():
     recipe = tiny.recipe()
     alone, _, _ = run(recipe, tiny.distiller())
     taught, _, _ = run(recipe, tiny.distiller(KD.Config(gamma=1.0, alpha=0.0), [teacher().network]), [teacher()])
     assert equal(weights(alone), weights(taught))
 
 
-def test_events_come_at_their_steps():
+def test_events_are_yielded_at_their_steps():
     recipe = tiny.recipe(epochs=3, evaluate_every=2, log_every=10)
     state, events, _ = run(recipe, save_due=lambda step: step == 7)
     size, batch = 1347, recipe.batch_size
@@ -151,7 +151,7 @@ def test_events_come_at_their_steps():
     assert [e.step for e in events if isinstance(e, loop.Progress)] == sorted({*range(10, last + 1, 10), *ends})
 
 
-def test_an_epochs_line_has_the_mean_of_each_term():
+def test_an_epoch_reports_the_mean_of_each_term():
     recipe = tiny.recipe(log_every=1)
     _, events, _ = run(recipe)
     steps = [e.values["terms/ce"] for e in events if isinstance(e, loop.Progress)]
@@ -160,7 +160,7 @@ def test_an_epochs_line_has_the_mean_of_each_term():
     assert line["step"] == len(steps) and line["images_per_second"] > 0
 
 
-def test_images_per_second_count_steps_alone_and_seconds_everything(monkeypatch):
+def test_images_per_second_excludes_evaluations(monkeypatch):
     """By a clock that an evaluation moves by 100, the waiting for a batch by 2, and nothing else."""
     clock = [0.0]
     monkeypatch.setattr("raykd.training.update.meters.time.perf_counter", lambda: clock[0])
@@ -188,7 +188,7 @@ def test_images_per_second_count_steps_alone_and_seconds_everything(monkeypatch)
     assert [line["seconds"] for line in lines] == [7 + 2 * steps[0], 100 + 2 * steps[1], 100 + 2 * steps[2]]
 
 
-def test_ema_is_the_moving_average_of_the_weights():
+def test_ema_equals_the_moving_average_formula():
     recipe = tiny.recipe(ema=0.8, log_every=1)
     state = new_state(recipe, tiny.distiller(), tiny.CPU)
     # AveragedModel starts as a copy of the weights after the first step.
@@ -203,7 +203,7 @@ def test_ema_is_the_moving_average_of_the_weights():
     assert state.evaluated is not state.distiller
 
 
-def test_accumulated_parts_make_the_same_update():
+def test_accumulation_makes_the_same_update():
     results = [run(tiny.recipe(accumulate=parts, epochs=1))[0] for parts in (1, 4)]
     for a, b in zip(*(weights(state).values() for state in results)):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
@@ -215,7 +215,7 @@ def poison(network, at):
     network.fc.register_forward_hook(lambda m, i, logits: logits * (float("nan") if next(calls) == at else 1.0))
 
 
-def test_a_loss_that_is_not_finite_stops_at_its_step_and_leaves_what_reproduces_it(tmp_path):
+def test_a_non_finite_loss_stops_the_run_and_is_dumped(tmp_path):
     from safetensors.torch import load_file
 
     recipe = tiny.recipe(debug=Debug(nan_dump=str(tmp_path)))
@@ -244,7 +244,7 @@ class Late(tiny.Supervised):
         return step._replace(terms=step.terms | {"extra": self.extra(torch.ones(1, 2)).square().sum()})
 
 
-def test_a_module_may_join_in_late():
+def test_a_module_may_be_unused_in_early_steps():
     """Until then nothing touches it; from then on it moves as SGD with a velocity of 0 does."""
     distiller = Late(tiny.Supervised.Config(), tiny.network())
     distiller.extra = torch.nn.Linear(2, 1, bias=False)
@@ -311,7 +311,7 @@ def normed_worker(rank, folder, reads_buffers):
     list(loop.fit(recipe, state, (), train, evaluate, Placement(tiny.CPU, 1, rank, 2), lambda step: False))
 
 
-def test_all_workers_evaluate_with_the_first_ones_batch_statistics(tmp_path):
+def test_all_workers_evaluate_with_rank_0_batch_statistics(tmp_path):
     """Those that are saved; each worker's own differ, as each normalises its own part of the batch.
 
     The first worker's are the same whether all take them before every step or only now.
@@ -326,14 +326,14 @@ def test_all_workers_evaluate_with_the_first_ones_batch_statistics(tmp_path):
 
 
 @pytest.mark.parametrize(("parts", "sizes"), [(1, [7]), (3, [3, 2, 2]), (9, [1] * 7)])
-def test_accumulation_splits_every_sample_once(parts, sizes):
+def test_accumulation_uses_every_sample_once(parts, sizes):
     batch = Batch(torch.randn(7, 3, 2, 2), torch.arange(7), torch.arange(7))
     found = list(split_batch(batch, parts))
     assert [len(part.index) for part in found] == sizes
     assert torch.equal(torch.cat([part.index for part in found]), batch.index)
 
 
-def test_schedules():
+def test_schedules_equal_their_formulas():
     recipe = tiny.recipe(
         epochs=300, batch_size=128, optimizer=SGD(learning_rate=0.1), schedule=Steps(milestones=(150, 225))
     )
@@ -350,7 +350,7 @@ def test_schedules():
 
 
 @pytest.mark.parametrize("vectors", [True, False])
-def test_norms_and_biases_decay_only_where_the_recipe_says_so(vectors):
+def test_norms_and_biases_decay_only_if_the_recipe_says_so(vectors):
     module = tiny.network()
     groups = optim.parameter_groups(module, 0.1, vectors)
     decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
@@ -358,7 +358,7 @@ def test_norms_and_biases_decay_only_where_the_recipe_says_so(vectors):
     assert sum(len(group["params"]) for group in groups) == len(list(module.parameters()))
 
 
-def test_funmatch_decay_is_independent_of_the_rate():
+def test_funmatch_weight_decay_is_independent_of_the_learning_rate():
     """big_vision: p ← p − schedule · wd · p, whatever the peak rate."""
     config = AdamW(learning_rate=0.02, weight_decay=1e-3, decay="schedule-only")
     p = torch.nn.Parameter(torch.ones(3, 3))
@@ -368,7 +368,7 @@ def test_funmatch_decay_is_independent_of_the_rate():
     torch.testing.assert_close(p.detach(), torch.full((3, 3), 1 - 1e-3))
 
 
-def test_a_run_ends_when_its_patience_does():
+def test_early_stopping_ends_the_run():
     """Three evaluations without a better top-1 end it; resumed at that point it trains no more."""
     recipe = tiny.recipe(epochs=9, patience=3)
     scores = iter((0.1, 0.5, 0.5, 0.4, 0.3, 0.9))

@@ -16,7 +16,7 @@ def made(chosen, seed: int = 0) -> CRD:
     return distiller
 
 
-def test_a_run_resumed_with_its_memories_ends_bit_for_bit_the_same():
+def test_a_resumed_run_with_memory_banks_is_bit_identical():
     chosen = tiny.recipe(epochs=1, method=CRD.Config(negatives=64))
     whole, events, snapshots = run(chosen, made(chosen), [teacher()], save_due=lambda step: step == 9)
     assert events[-1].line["terms"]["contrast"] > 0 and int(whole.distiller.steps) == whole.step
@@ -26,7 +26,7 @@ def test_a_run_resumed_with_its_memories_ends_bit_for_bit_the_same():
     assert equal(weights(state), weights(whole))
 
 
-def test_labels_of_the_training_file_say_which_rows_are_held_out():
+def test_training_labels_mark_the_held_out_rows():
     chosen = tiny.recipe()
     plain = training_labels(chosen.data, prepare(chosen.data))
     held = training_labels(tiny.dataclasses.replace(chosen.data, validation=0.2), prepare(chosen.data))

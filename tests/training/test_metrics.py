@@ -52,7 +52,7 @@ class Wrong(Metric):
         return logits.mean()
 
 
-def test_the_mean_over_samples_whatever_the_batches():
+def test_a_metric_is_the_mean_over_samples_for_any_batch_size():
     rng = np.random.default_rng(0)
     z, y = rng.normal(size=(103, 5)), rng.integers(5, size=103)
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
@@ -68,7 +68,7 @@ def test_the_mean_over_samples_whatever_the_batches():
     assert both["a"].means["brier"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_one_value_for_each_sample():
+def test_a_metric_must_return_one_value_per_sample():
     metrics = with_built_in((Wrong(name="wrong"),))
     with pytest.raises(UserError, match=r"metric wrong: per_sample returns \(\) for 3 images; it must return one"):
         sums(torch.zeros(3, 2), torch.tensor([0, 1, 0]), [], metrics)
@@ -83,12 +83,12 @@ def test_one_value_for_each_sample():
         ((Brier(name="a", format=".99f"),), "must be a format such as"),
     ],
 )
-def test_what_can_not_be_called_so(metrics, message):
+def test_invalid_metric_names_are_rejected(metrics, message):
     with pytest.raises(UserError, match=message):
         validate(replace(digits, metrics=metrics))
 
 
-def test_a_search_compares_it():
+def test_a_search_can_optimise_a_metric():
     from ray import tune
 
     wanted = Search(space={"optimizer.learning_rate": tune.uniform(0.01, 0.1)}, metric="brier", mode="min")
@@ -98,7 +98,7 @@ def test_a_search_compares_it():
     check(base_of(replace(recipe, metrics=(Brier(name="brier"),))), wanted, space.read(wanted))
 
 
-def test_from_one_file_to_the_report(tmp_path, capsys, monkeypatch):
+def test_a_custom_metric_appears_in_the_report(tmp_path, capsys, monkeypatch):
     (tmp_path / "with_brier.py").write_text(FILE)
     quick = ("--workers", "0", "--wandb.mode", "disabled", "--storage", str(tmp_path / "runs"), "--name", "a")
     assert main(["train", str(tmp_path / "with_brier.py"), *quick]) == 0

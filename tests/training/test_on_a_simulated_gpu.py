@@ -40,14 +40,14 @@ APART = {
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_step_and_an_evaluation_never_wait(name):
+def test_a_step_and_an_evaluation_never_synchronise(name):
     with gpu_step.running(case_of(name), SIZES) as run:
         assert not gpu_step.traced_update(run, SIZES).waits
         assert not gpu_step.traced_evaluation(run, SIZES).waits
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_step_with_everything_that_a_recipe_can_add_never_waits(name):
+def test_a_step_with_all_options_never_synchronises(name):
     mixed = not METHODS[name].hard_labels
     with gpu_step.running(case_of(name), SIZES, **ALL_AT_ONCE) as run:
         assert not gpu_step.traced_update(run, SIZES, mixed).waits
@@ -57,13 +57,13 @@ def test_a_step_with_everything_that_a_recipe_can_add_never_waits(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", APART.values(), ids=APART)
 @pytest.mark.parametrize("name", METHODS)
-def test_a_step_with_one_thing_that_a_recipe_can_add_never_waits(name, changes):
+def test_a_step_with_one_option_never_synchronises(name, changes):
     with gpu_step.running(case_of(name), SIZES, **changes) as run:
         assert not gpu_step.traced_update(run, SIZES).waits
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_run_goes_on_from_a_checkpoint_on_the_gpu(name):
+def test_a_run_resumes_from_a_checkpoint_on_the_gpu(name):
     """Within an evaluation interval, so that the meter has sums already; a checkpoint is on the CPU."""
     with gpu_step.running(case_of(name), SIZES, ema=0.9) as run:
         gpu_step.traced_update(run, SIZES)
@@ -113,7 +113,7 @@ def casts(form, autocast):
 @pytest.mark.parametrize(
     ("form", "autocast", "most"), [(TeacherPrecision(), "bfloat16", 1), (TeacherPrecision("bfloat16"), "float32", 2)]
 )
-def test_a_frozen_teachers_weights_are_not_cast_in_every_step(form, autocast, most):
+def test_teacher_weights_are_not_cast_in_every_step(form, autocast, most):
     """The images are, and where the form is the teacher's own its logits."""
     assert casts(form, autocast) <= most
 
@@ -139,7 +139,7 @@ class Nothing:
 
 
 @pytest.mark.parametrize("name", ["KD", "CAMKD", "OFD"])
-def test_a_step_that_fills_a_cache_never_waits(name):
+def test_a_step_that_writes_a_cache_never_synchronises(name):
     with gpu_step.running(case_of(name), SIZES) as run:
         written = Written()
         features = run.state.distiller.teacher_features or [()] * len(run.teachers)
@@ -177,7 +177,7 @@ class Faults:
 
 
 @pytest.mark.parametrize("fault", [f for f in vars(Faults) if not f.startswith("_")])
-def test_the_simulated_gpu_sees_what_waits(fault):
+def test_the_simulated_gpu_detects_synchronisation(fault):
     with simulated_gpu(), Trace() as trace:
         try:
             getattr(Faults, fault)()
@@ -186,12 +186,12 @@ def test_the_simulated_gpu_sees_what_waits(fault):
     assert len(trace.waits) == 1
 
 
-def test_the_simulated_gpu_refuses_tensors_of_two_devices():
+def test_the_simulated_gpu_rejects_tensors_of_two_devices():
     with simulated_gpu(), pytest.raises(RuntimeError, match="device"):
         torch.empty(3, device=CUDA) + torch.empty(3)
 
 
-def test_the_simulated_gpu_refuses_an_optimizer_whose_state_is_elsewhere():
+def test_the_simulated_gpu_rejects_optimizer_state_on_another_device():
     with simulated_gpu():
         weight = torch.nn.Parameter(torch.empty(3, device=CUDA))
         optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9, fused=True)
@@ -201,7 +201,7 @@ def test_the_simulated_gpu_refuses_an_optimizer_whose_state_is_elsewhere():
             optimizer.step()
 
 
-def test_a_simulated_step_leaves_no_trace_in_torch():
+def test_the_simulated_gpu_leaves_torch_unchanged():
     before = copy.copy(torch.empty), torch.nn.Module.to, torch.Tensor._make_subclass
     with simulated_gpu():
         pass

@@ -46,7 +46,7 @@ def saved(state):
 
 
 @pytest.mark.parametrize("cls", SHIPPED, ids=lambda cls: cls.__name__)
-def test_the_step_after_a_checkpoint_is_the_same(cls):
+def test_the_step_after_a_restored_checkpoint_is_identical(cls):
     """Past the point where Shampoo preconditions, and with a layer that has had no gradient before the checkpoint."""
     config = dataclasses.replace(cls(), learning_rate=1e-2)
     whole = network()

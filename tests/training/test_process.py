@@ -33,7 +33,7 @@ def page_faults(how: str) -> int:
 
 
 @pytest.mark.slow
-def test_memory_that_was_freed_is_used_again_without_page_faults():
+def test_freed_memory_is_reused_without_page_faults():
     assert page_faults("keep") < 20
     assert page_faults("leave") > 10 * 20  # numpy asks for huge pages: few faults, but for every array anew
 
@@ -52,13 +52,13 @@ print(torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, not cud
 
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("tf32", [False, True])
-def test_a_process_is_set_as_the_recipe_says(deterministic, tf32):
+def test_a_process_is_configured_as_the_recipe_says(deterministic, tf32):
     run = [sys.executable, "-c", SETTINGS, str(deterministic), str(tf32)]
     said = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
     assert said == [str(deterministic)] * 4 + ["high" if tf32 else "highest", str(tf32)]
 
 
-def test_a_gpu_that_is_not_there_is_refused():
+def test_a_missing_gpu_is_rejected():
     """Rather than training on the CPU without a word."""
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -67,7 +67,7 @@ def test_a_gpu_that_is_not_there_is_refused():
     assert process.local_device(recipe).type == "cpu"
 
 
-def test_a_share_of_a_gpu_is_for_runs_of_one_worker():
+def test_a_fraction_of_a_gpu_requires_one_worker():
     validate.check(replace(recipe, workers=1, gpus_per_worker=0.25))
     with pytest.raises(UserError, match="gpus_per_worker: 0.25 requires one worker"):
         validate.check(replace(recipe, gpus_per_worker=0.25, workers=2))
@@ -76,7 +76,7 @@ def test_a_share_of_a_gpu_is_for_runs_of_one_worker():
     assert "a larger part of the GPU than --gpus-per-worker 0.25" in too_large.line
 
 
-def test_an_operation_that_cant_repeat_its_bits_is_named_and_not_tried_again():
+def test_a_nondeterministic_operation_is_named_and_not_retried():
     error = RuntimeError("upsample_nearest2d_backward does not have a deterministic implementation, but you set\nmore")
     found = failure.fatal(error, recipe, 0, 1)
     assert found.kind == "input" and "\n" not in found.line

@@ -55,7 +55,7 @@ def tensors(parts):
     ]
 
 
-def test_a_replica_gives_the_worker_teachers_own_outputs_wherever_it_starts(recipe, monkeypatch):
+def test_a_replica_equals_inline_teachers_from_any_step(recipe, monkeypatch):
     monkeypatch.setattr(replica, "SPAN", 2)  # spans end on the way
     for rank in range(2):
         wanted = expected(recipe, rank, 2, 41, 49)  # the second pass begins in step 44
@@ -70,7 +70,7 @@ def test_a_replica_gives_the_worker_teachers_own_outputs_wherever_it_starts(reci
         apart.data.close()
 
 
-def test_strided_batches_are_every_so_manyth(recipe):
+def test_strided_batches_are_every_nth_batch(recipe):
     train, _ = tiny.data(recipe)
     every = list(train.batches(3, 13))
     some = list(train.batches(3, 13, 4))

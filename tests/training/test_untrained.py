@@ -36,7 +36,7 @@ def train(config, recipe=RECIPE):
 
 
 @pytest.mark.parametrize("config", [AT.Config(gamma=0.0), SRRL.Config(gamma=0.0), KD.Config(gamma=0.0, alpha=0.0)])
-def test_a_classifier_that_no_term_trains_is_refused(config):
+def test_an_untrained_classifier_is_rejected(config):
     with pytest.raises(UserError, match=r"no term of \w+'s loss trains the student's classifier \(fc\)"):
         train(config)
 
@@ -50,11 +50,11 @@ def test_a_classifier_that_no_term_trains_is_refused(config):
         FeatureMatch.Config(),
     ],
 )
-def test_a_classifier_that_is_trained_or_frozen_is_accepted(config):
+def test_trained_and_frozen_classifiers_are_accepted(config):
     assert train(config)[-1].step == 5
 
 
-def test_after_an_initialise_phase_the_classifier_is_checked_too():
+def test_the_classifier_is_also_checked_after_an_initialise_phase():
     recipe = replace(RECIPE, initialise=Initialise(epochs=1))
     with pytest.raises(UserError, match="no term of"):
         train(AT.Config(gamma=0.0), recipe)

@@ -11,7 +11,7 @@ from raykd.training.update.step import _clip
 from tests.support import tiny_training as tiny
 
 
-def test_piecewise_shares_of_the_peak():
+def test_the_piecewise_schedule_follows_its_points():
     schedule = Piecewise(shares=((2.0, 0.1), (3.0, 0.001), (4.0, 0.0001)))
     recipe = tiny.recipe(epochs=5, batch_size=10, schedule=schedule, optimizer=SGD(learning_rate=2.0))
     rates = [learning_rate(recipe, step, 100) for step in (0, 19, 20, 29, 30, 39, 40, 49)]
@@ -19,7 +19,7 @@ def test_piecewise_shares_of_the_peak():
 
 
 @pytest.mark.parametrize("limit", (0.01, 1e6))
-def test_each_gradient_is_clipped_by_itself(limit: float):
+def test_clip_each_clips_each_gradient_separately(limit: float):
     """As Keras's clipnorm: a gradient longer than the limit is scaled to it, a shorter one stays."""
     sgd = SGD(learning_rate=0.1, clip_norm=limit, clip_each=True, momentum=0.0, nesterov=False)
     recipe = tiny.recipe(optimizer=sgd)
@@ -33,12 +33,12 @@ def test_each_gradient_is_clipped_by_itself(limit: float):
         assert torch.allclose(p.grad, gradient, rtol=1e-6)
 
 
-def test_clipping_each_needs_a_norm():
+def test_clip_each_requires_clip_norm():
     with pytest.raises(UserError, match="clip_each.*clip_norm"):
         build(SGD(clip_each=True), torch.nn.Linear(3, 2))
 
 
-def test_constant_decay_does_not_depend_on_the_rate():
+def test_constant_decay_is_independent_of_the_learning_rate():
     """TensorFlow Addons' AdamW: w ← w − decay · w before Adam's step, also where the rate is 0."""
     layer = torch.nn.Linear(3, 2)
     weight, bias = (p.detach().clone() for p in layer.parameters())
