@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import MinLen
 
 from raykd import UserError
-from raykd.api.starting import default_name
+from raykd.api.starting.start import default_name
 from raykd.fields import NonNegativeInt, Seed
 from raykd.recipe.command_line import parse
 from raykd.recipe.study.cells import Cell, select

@@ -45,12 +45,12 @@ FLAGS = ("--wait", "--no-wait")
 def run(arguments: Sequence[str]) -> int:
     """Submit a recipe; returns the job's exit status, or 0 at once with --no-wait."""
     loaded, chosen = options(arguments)
-    from raykd.api import jobs
+    from raykd.api.starting.job import Request, send
     from raykd.launch.jobs.submit import arguments_without
 
     console = Terminal()
     passed_on = [word for word in arguments_without(arguments[1:], OWN) if word not in FLAGS]
-    request = jobs.Request(
+    request = Request(
         loaded=loaded,
         recipe=chosen.recipe,
         name=chosen.name,
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         wandb_key=chosen.wandb_key,
         arguments=tuple(passed_on),
     )
-    job = jobs.send(request, console.print)
+    job = send(request, console.print)
     controls = f"ray job logs -f {job.id}, stop it with ray job stop {job.id} (RAY_API_SERVER_ADDRESS={job.address})"
     if not chosen.wait:
         console.print(f"  follow it with {controls}")
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
     """Parse RECIPE and its options here, so that mistakes are reported before anything is sent."""
-    from raykd.api.jobs import check
+    from raykd.api.starting.job import check
     from raykd.launch.jobs.submit import arguments_without
 
     if not arguments or arguments[0].startswith("-"):
@@ -94,7 +94,7 @@ def _names_study(arguments: Sequence[str]) -> bool:
 
 
 def _of_recipe(arguments: Sequence[str]) -> tuple[Loaded, Options]:
-    from raykd.api.starting import default_name
+    from raykd.api.starting.start import default_name
 
     loaded = load(arguments[0])
     address = os.environ.get("RAY_API_SERVER_ADDRESS", "")

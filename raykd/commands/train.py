@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from raykd import UserError
-from raykd.api.starting import default_name, started
+from raykd.api.starting.start import default_name, started
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
 from raykd.recipe.files.load import Loaded, load
@@ -37,7 +37,7 @@ def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:
 def run(arguments: Sequence[str]) -> int:
     """Train a recipe; returns the exit status."""
     loaded, chosen = options(arguments, "train")
-    from raykd.api.training import train_started
+    from raykd.api.starting.train import train_started
     from raykd.commands.summary import summary
 
     begun = started(loaded, chosen.recipe, chosen.name, chosen.storage)

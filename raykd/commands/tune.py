@@ -8,7 +8,7 @@ import tyro
 from rich.table import Table
 
 from raykd import UserError
-from raykd.api.starting import Start, default_name, started
+from raykd.api.starting.start import Start, default_name, started
 from raykd.fields import NonNegativeInt
 from raykd.launch.teachers import ensemble_report, names
 from raykd.recipe import Recipe
@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _search(begun: Start, chosen: Options) -> None:
-    from raykd.api.training import tune_started
+    from raykd.api.starting.tune import tune_started
 
     finished = tune_started(begun, chosen.samples, chosen.max_concurrent)
     console, summary, best = begun.display.console, finished.summary, finished.best
@@ -60,7 +60,7 @@ def _search(begun: Start, chosen: Options) -> None:
 
 
 def _ensemble(begun: Start, chosen: Options) -> None:
-    from raykd.api.training import teachers_started
+    from raykd.api.starting.train import teachers_started
 
     if not names.teacher_recipes(begun.recipe):
         raise UserError(f"{begun.loaded.path} has neither a search nor teachers to train: nothing to tune")

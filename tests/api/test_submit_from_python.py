@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import raykd
-from raykd.api.jobs import Request, _packed, check, check_sources
-from raykd.api.starting import loaded_as
+from raykd.api.starting.job import Request, _packed, check, check_sources
+from raykd.api.starting.start import loaded_as
 from raykd.launch.jobs.submit import connect
 from raykd.recipe.files.load import load
 

@@ -1,22 +1,14 @@
-"""Training from Python: one run with its teachers, the teachers alone, a search."""
+"""Training from Python: one run with its teachers, or the teachers alone."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from raykd import UserError
 from raykd.api.run import Run
-from raykd.api.search import SearchResult
-from raykd.api.starting import Start, start
-from raykd.fields import NonNegativeInt
+from raykd.api.starting.start import Start, start
 from raykd.launch.driver import run as driver
 from raykd.launch.teachers import names
 from raykd.launch.teachers import train as teachers
 from raykd.recipe import Recipe
-from raykd.recipe.validate import expect
-
-if TYPE_CHECKING:
-    from raykd.launch.search.search import FinishedSearch
 
 
 def train(recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True) -> Run:
@@ -59,35 +51,3 @@ def teachers_started(begun: Start) -> list[str]:
         raise UserError(f"{begun.loaded.path} has no teachers to train")
     driver.check(begun.recipe)
     return teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)
-
-
-def tune(
-    recipe: Recipe | str | Path,
-    *,
-    name: str = "",
-    storage: str | Path = "",
-    samples: int = 0,
-    max_concurrent: int = 0,
-    show: bool = True,
-) -> SearchResult:
-    """Run or resume a recipe's search; completed trials are not repeated.
-
-    samples, max_concurrent: total and concurrent trials, instead of the search's numbers; 0: those of the search.
-    Other arguments and errors as of `train`.
-    """
-    expect(samples=(samples, NonNegativeInt), max_concurrent=(max_concurrent, NonNegativeInt))
-    begun = start(recipe, name, storage, show)
-    if begun.recipe.search is None:
-        raise UserError(f"{begun.name}: the recipe has no `search`")
-    return SearchResult(path=tune_started(begun, samples, max_concurrent).place)
-
-
-def tune_started(begun: Start, samples: int, max_concurrent: int) -> "FinishedSearch":
-    """As `tune`, for a loaded recipe."""
-    from raykd.launch.search.search import search
-    from raykd.launch.search.validate import search_of
-
-    settings = search_of(begun.recipe)
-    samples, most = samples or settings.samples, max_concurrent or settings.max_concurrent
-    recipe = replace(begun.recipe, search=replace(settings, samples=samples, max_concurrent=most))
-    return search(begun.loaded, recipe, begun.name, begun.storage, begun.display)

@@ -41,7 +41,7 @@ def study(
     """
     expect(seeds=(seeds, tuple[Seed, ...]), max_parallel=(max_parallel, NonNegativeInt))
     expect(rows=(rows, tuple[str, ...]), columns=(columns, tuple[str, ...]))
-    from raykd.api.starting import default_name, display_in
+    from raykd.api.starting.start import default_name, display_in
     from raykd.launch.driver.run import default_storage
     from raykd.launch.study.plan import check
     from raykd.launch.study.published import published

@@ -1,0 +1,59 @@
+"""Submission of a recipe as a Ray job, from Python."""
+
+from pathlib import Path
+from typing import Literal
+
+from raykd import UserError
+from raykd.api.starting.job import Request, Submitted, send
+from raykd.api.starting.start import default_name, loaded_as
+from raykd.recipe import Recipe
+from raykd.recipe.files.load import Loaded
+from raykd.recipe.study.load import load_study
+from raykd.terminal import Terminal
+
+
+def submit(
+    recipe: Recipe | str | Path,
+    *,
+    address: str = "",
+    name: str = "",
+    storage: str = "",
+    command: Literal["train", "tune", "study"] = "train",
+    wandb_key: Literal["send", "cluster"] = "send",
+    wait: bool = True,
+    show: bool = True,
+) -> Submitted:
+    """Train or tune a recipe, or run a study, as a Ray job, with the user's modules and this installation of raykd.
+
+    recipe, name: as of `raykd.train`; of a study, as of `raykd.study`. address: the Ray dashboard's URL; "" for
+    $RAY_API_SERVER_ADDRESS. storage: an absolute path or a URI on the cluster; "" for its own default. wandb_key:
+    "send" this machine's, hidden; "cluster": the head node has one. wait: until the job ends, its log printed where
+    `show`.
+    """
+    loaded, name = study_as(recipe, name) if command == "study" else loaded_as(recipe, name)
+    say = Terminal().print if show else lambda *words, **options: None
+    request = Request(
+        loaded=loaded,
+        recipe=loaded.recipe,
+        name=name,
+        address=address,
+        storage=storage,
+        command=command,
+        wandb_key=wandb_key,
+        arguments=("--name", name),
+    )
+    sent = send(request, say)
+    if wait:
+        sent.follow(lambda text: say(text, end=""))
+    return sent
+
+
+def study_as(study: Recipe | str | Path, name: str) -> tuple[Loaded, str]:
+    """A study's file with its sources, its first cell's recipe standing for all; and its name, by default the file's.
+
+    Raises UserError for a recipe.
+    """
+    if isinstance(study, Recipe):
+        raise UserError("command: study needs the path of a study's file, or the name of one of `raykd list studies`")
+    found = load_study(study)
+    return found.of(found.cells[0].recipe), name or default_name(found.path)
