@@ -1,4 +1,4 @@
-"""Trials side by side on one Ray session of two CPUs share one cache while they fill it."""
+"""Trials and cells side by side on one Ray session of two CPUs share one cache while they fill it."""
 
 import io
 import json
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from raykd.commands.study import choose
 from raykd.launch.driver.display import Display
 from raykd.launch.search.search import search
+from raykd.launch.study.run import StudyRun
 from raykd.recipe.files.load import load
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from tests.support import tiny_recipe as tiny
-
-STEPS = 2 * 140 // 32  # of a trial: two passes over what validation leaves of 160 images of ten classes
 
 # Stands in the recipe's file, which every trial imports: a line for each pass of a teacher in training, and a method
 # that is built when two processes are ready to train.
@@ -56,36 +56,73 @@ class Meeting(KD):
 """
 
 
+CELLS = """
+
+from raykd.recipe.study import Column, Row, Study
+
+rates = [replace(recipe, optimizer=SGD(learning_rate=rate)) for rate in (0.05, 0.02)]
+study = Study(
+    rows=(Row(name="KD", method=recipe.method),),
+    columns=tuple(Column(name=f"rate {i}", recipe=each) for i, each in enumerate(rates)),
+    seeds=(0,),
+)
+"""
+
+
 @pytest.fixture
-def trials(ray, tmp_path, monkeypatch):
+def write(ray, tmp_path, monkeypatch):
     monkeypatch.setattr(FrozenTeacher, "output", FrozenTeacher.output)  # the recipes replace it here too
 
-    def run(kind: str) -> tuple[list[str], list[list[dict]]]:
-        """Passes of the teacher, and each trial's evaluations, of a search of two trials at once."""
+    def write(kind: str, search: str = "") -> Path:
+        """A recipe whose teacher has this kind of cache."""
         place = tmp_path / kind
         place.mkdir()
         teachers = f"Teachers(sources=(Train(recipe=replace(base, workers=0, epochs=1)),), cache={kind!r})"
-        space = "{'optimizer.learning_rate': tune.grid_search([0.05, 0.02])}"
-        trained = f"replace(base, method=Meeting.Config(), teachers={teachers}"
-        expression = f"{trained}, search=Search(samples=1, space={space}))"
+        expression = f"replace(base, method=Meeting.Config(), teachers={teachers}{search})"
         path = tiny.write(place, f"shared_{kind}", expression, tmp_path / "data")
         added = ADDED.format(place=str(place), driver=os.getpid())
         path.write_text(path.read_text().replace("base = Recipe(", f"{added}base = Recipe("))
-        loaded = load(path)
-        display = Display(Console(file=io.StringIO(), width=300))
-        found = search(loaded, loaded.recipe, kind, str(tmp_path / "runs"), display)
-        lines = [path.read_text().splitlines() for path in sorted(Path(found.place).glob("trials/*/metrics.jsonl"))]
-        batches = [line.split()[1] for line in (place / "passes").read_text().splitlines()]
-        assert len(list(place.glob("ready-*"))) >= 2  # and the process that measures the best network
-        return batches, [[json.loads(line)["evaluation"] for line in each] for each in lines]
+        return path
 
-    return run
+    return write
+
+
+def counted(path: Path, runs: Path) -> tuple[list[str], list[list[dict]]]:
+    """The batches that the teacher was asked about, and the evaluations of each of the runs in a folder."""
+    lines = [each.read_text().splitlines() for each in sorted(runs.glob("**/metrics.jsonl"))]
+    batches = [line.split()[1] for line in (path.parent / "passes").read_text().splitlines()]
+    assert len(list(path.parent.glob("ready-*"))) >= 2  # a search's best network is measured by a further process
+    return batches, [[json.loads(line)["evaluation"] for line in each] for each in lines]
 
 
 @pytest.mark.slow
-def test_two_trials_compute_each_teacher_batch_once(trials):
-    alone, expected = trials("none")
-    assert len(expected) == 2 and Counter(Counter(alone).values()) == {2: STEPS}
-    shared, found = trials("float32")
+def test_two_trials_compute_each_teacher_batch_once(write, tmp_path):
+    def run(kind):
+        space = "{'optimizer.learning_rate': tune.grid_search([0.05, 0.02])}"
+        path = write(kind, f", search=Search(samples=1, space={space})")
+        loaded, display = load(path), Display(Console(file=io.StringIO(), width=300))
+        found = search(loaded, loaded.recipe, kind, str(tmp_path / "runs"), display)
+        return counted(path, Path(found.place) / "trials")
+
+    steps = 2 * 140 // 32  # two passes over what validation leaves of 160 images of ten classes
+    expect_each_batch_once(run("none"), run("float32"), steps)
+
+
+@pytest.mark.slow
+def test_two_cells_of_a_study_compute_each_teacher_batch_once(write, tmp_path):
+    def run(kind):
+        path = write(kind)
+        path.write_text(path.read_text() + CELLS)
+        chosen, display = choose([str(path)]), Display(Console(file=io.StringIO(), width=300))
+        study = StudyRun(chosen.loaded, chosen.cells, (0,), kind, str(tmp_path / "runs"), 0, [], display)
+        assert study.run() == []
+        return counted(path, tmp_path / "runs" / kind)
+
+    expect_each_batch_once(run("none"), run("float32"), 2 * 160 // 32)
+
+
+def expect_each_batch_once(without, cached, steps):
+    (alone, expected), (shared, found) = without, cached
+    assert len(expected) == 2 and Counter(Counter(alone).values()) == {2: steps}
     assert Counter(shared) == Counter(set(alone))
     assert found == expected

@@ -30,7 +30,9 @@ ONE = replace(digits, workers=1)
 
 
 def queue(*jobs, room=1, most=0):
-    return Queue({job.name: job for job in jobs}, lambda recipe: room, most)
+    return Queue(
+        {job.name: job for job in jobs}, lambda recipe: room, lambda placed, waiting: lambda recipe: True, most
+    )
 
 
 def job(name, *teachers, workers=1):
@@ -255,6 +257,33 @@ def test_a_study_continues_after_failures_and_repeats_only_missing_runs(ray, stu
 
     with pytest.raises(UserError, match=r"alone, small, seed 0: .*another length: epochs \(2.0 / 3.0\)"):
         run(study("--epochs", "3", "--seeds", "0"))
+
+
+CHAIN = """
+large = replace(base, student=Network(name="resnet14"), epochs=0.2, workers=2)
+teacher = replace(large, workers=1, epochs=2)
+assistant = replace(large, method=KD.Config(), teachers=Teachers(sources=(Train(recipe=teacher),)))
+taught = replace(base, epochs=0.2, teachers=Teachers(sources=(Train(recipe=assistant),)))
+rates = [SGD(learning_rate=0.01 * i) for i in range(1, 41)]
+study = Study(
+    rows=(Row(name="alone", method=Fragile.Config()), Row(name="KD", method=KD.Config(), columns=("rate 1",))),
+    columns=tuple(Column(name=f"rate {i}", recipe=replace(taught, optimizer=rate)) for i, rate in enumerate(rates, 1)),
+    seeds=(0,),
+)
+"""
+
+
+@pytest.mark.slow
+def test_a_teacher_of_two_workers_starts_between_cells_of_one(ray, study, tmp_path):
+    """It becomes ready while such cells occupy both CPUs; without a rule for it, it would start after the last one."""
+    path = tiny_study.write(tmp_path, "tiny_table", tmp_path / "data")
+    path.write_text(path.read_text() + CHAIN)
+    made, missing, text = run(study())
+    assert missing == []
+    ends = [line.split(" s  ")[1].partition(" finished")[0] for line in text.splitlines() if " finished, top-1" in line]
+    assert len(ends) == 43
+    teacher, assistant = (i for i, name in enumerate(ends) if name.startswith("teachers/"))
+    assert teacher < assistant < teacher + 15
 
 
 TUNED = (

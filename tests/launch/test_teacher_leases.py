@@ -57,14 +57,15 @@ def test_a_lease_held_by_another_driver_is_awaited(tmp_path):
 def test_teachers_of_another_driver_are_reused_or_finished(tmp_path):
     jobs = [Job(name=f"teachers/{name}", recipe=replace(digits, workers=1), role="teacher") for name in "ab"]
     student = Job(name="student", recipe=replace(digits, workers=1), teachers=("teachers/a",))
-    queue = Queue({job.name: job for job in [*jobs, student]}, lambda recipe: 1)
+    admit_all = lambda placed, waiting: lambda recipe: True  # noqa: E731
+    queue = Queue({job.name: job for job in [*jobs, student]}, lambda recipe: 1, admit_all)
     text = io.StringIO()
     progress = TeacherProgress(queue, str(tmp_path), Console(file=text, width=200))
     leases = teacher_leases.TeacherLeases(str(tmp_path), text.write)
     with lease.held(Folder(tmp_path) / "teachers/a", print), lease.held(Folder(tmp_path) / "teachers/b", print):
         leases.take(queue.teachers)
         progress.share_teachers(leases)
-        searcher = NextJob(queue, [kind(student.recipe)], progress.settle_teachers)
+        searcher = NextJob(queue, [kind(student.recipe)], progress.settle)
         assert searcher.suggest("1") is None and not queue.empty and not queue.running
         assert text.getvalue().count("is being trained by another process: waiting for it") == 2
         result = dict.fromkeys(("epochs", "seed", "workers", "restarts", "seconds", "images_per_second"), 1)

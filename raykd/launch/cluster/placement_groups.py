@@ -27,6 +27,12 @@ def reap() -> int:
     return len(orphans)
 
 
+def placed_worker_groups() -> int:
+    """How many groups of several workers hold their resources, in this driver's job."""
+    mine = ray.get_runtime_context().get_job_id()
+    return sum(group.job == mine and group.bundles > 1 and group.placed for group in placement_groups())
+
+
 def _orphaned(group: Group, mine: str, dead: set[str]) -> bool:
     if group.detached:
         return False

@@ -18,6 +18,8 @@ class Group(NamedTuple):
     actor: bytes  # that created it; empty if a driver did
     actor_dead: bool
     detached: bool
+    bundles: int
+    placed: bool  # whether it holds its resources
 
 
 @contextmanager
@@ -64,14 +66,14 @@ def placement_groups() -> list[Group]:
     from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Table  # type: ignore[attr-defined]  # made at run time
 
     table = map(Table.FromString, state._connect_and_get_accessor().get_placement_group_table())
-    return [_group(entry) for entry in table if entry.state != Table.REMOVED]
+    return [_group(entry, entry.state == Table.CREATED) for entry in table if entry.state != Table.REMOVED]
 
 
-def _group(entry: Any) -> Group:
+def _group(entry: Any, placed: bool) -> Group:
     # For a group created by a driver, the table has no actor and reports it as dead.
     actor = entry.creator_actor_id if entry.creator_actor_id.strip(b"\xff") else b""
     job, dead = entry.creator_job_id.hex(), entry.creator_actor_dead
-    return Group(entry.placement_group_id, job, actor, dead, entry.is_detached)
+    return Group(entry.placement_group_id, job, actor, dead, entry.is_detached, len(entry.bundles), placed)
 
 
 def actor_lives(actor: bytes) -> bool:

@@ -11,6 +11,7 @@ from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.teachers.progress import TeacherProgress
+from raykd.launch.trials.admission import admission
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import run_jobs
 from raykd.launch.trials.tuner import at_once, with_fixed_workers
@@ -73,9 +74,8 @@ def capacity(teachers: list[Recipe], at_most: int) -> int:
 
 
 def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int, display: Display) -> None:
-    queue = Queue(
-        {job.name: replace(job, recipe=with_fixed_workers(job.recipe)) for job in jobs}, at_once, most=concurrent
-    )
+    fixed = {job.name: replace(job, recipe=with_fixed_workers(job.recipe)) for job in jobs}
+    queue = Queue(fixed, at_once, admission, most=concurrent)
     text = f", {concurrent} at once: {', '.join(queue.jobs)}"
     display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), text))
     scratch = f".{secrets.token_hex(6)}"  # two drivers may train different ones of the same teachers

@@ -5,6 +5,7 @@ from typing import Any
 
 from ray.tune import Callback
 
+from raykd.launch.cluster import placement_groups
 from raykd.launch.trials.progress import LiveTable, error_of
 from raykd.launch.trials.queue import Queue
 from raykd.launch.trials.teacher_leases import TeacherLeases
@@ -27,11 +28,19 @@ class JobsProgress(LiveTable, Callback):
         self._leases = leases
         for name in self.queue.teachers:
             self.queue.states[name].status = "elsewhere"
-        self.settle_teachers()
+        self._settle_teachers()
         for name in self.queue.elsewhere:
             self.console.print(f"{name} is being trained by another process: waiting for it, the rest goes on")
 
-    def settle_teachers(self) -> None:
+    def settle(self) -> None:
+        """Bring the queue up to date with other drivers' teachers and with Ray's placement of workers."""
+        self._settle_teachers()
+        several = [name for name in self.queue.running if self.queue.jobs[name].recipe.workers != 1]
+        placed = placement_groups.placed_worker_groups() if several else 0
+        for number, name in enumerate(several):  # which of them have their workers isn't known, only how many
+            self.queue.states[name].placed = number < placed
+
+    def _settle_teachers(self) -> None:
         """A teacher whose name was just taken was trained by another driver, or is to be trained here."""
         for name in self._leases.taken():
             result = read_result(Folder(self.storage) / name)
@@ -43,10 +52,12 @@ class JobsProgress(LiveTable, Callback):
             self.say(name, f"was trained by another process, top-1 {100 * result.top1:.2f} %")
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        self.settle_teachers()
+        self.settle()
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.queue.states[str(trial)].began = time.monotonic()
+        state = self.queue.states[str(trial)]
+        state.began = time.monotonic()
+        state.placed = self.queue.jobs[str(trial)].recipe.workers == 1
         self.say(str(trial), "starts")
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
@@ -54,6 +65,7 @@ class JobsProgress(LiveTable, Callback):
         state.epoch, state.top1 = result["epoch"], result["top1"]
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.queue.states[str(trial)].placed = False
         self.say(str(trial), f"was lost ({error_of(trial)}) and starts again")
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:

@@ -1,6 +1,6 @@
 """A queue of runs: the next one is the first whose teachers are finished and whose workers fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,6 +31,7 @@ class State:
     top1: float | None = None
     reason: str = ""
     began: float = 0.0  # on the queue's clock
+    placed: bool = False  # whether a running job has its CPUs and GPUs
 
 
 @dataclass
@@ -38,10 +39,13 @@ class Queue:
     """Jobs, including those that others depend on; `most`: maximum number of concurrent ones, 0: as many as fit.
 
     room: how many runs of a recipe with several workers fit; for runs of one worker Ray itself does the accounting.
+    admission: given the recipes of running jobs that have their CPUs and GPUs, and of those that wait for them: whether
+    a run of another recipe may start beside them.
     """
 
     jobs: dict[str, Job]
     room: Callable[[Recipe], int]
+    admission: Callable[[Sequence[Recipe], Sequence[Recipe]], Callable[[Recipe], bool]]
     most: int = 0
     states: dict[str, State] = field(default_factory=dict)
 
@@ -52,9 +56,11 @@ class Queue:
         """Start the first job that can run now and return it; None if every job must wait for another one."""
         if self.most and len(self.running) >= self.most:
             return None
+        admitted = self.admission(self._running_recipes(placed=True), self._running_recipes(placed=False))
         for name in self._all("waiting"):
             job = self.jobs[name]
-            if all(self._is_there(teacher) for teacher in job.teachers) and self._has_room(job):
+            ready = all(self._is_there(teacher) for teacher in job.teachers)
+            if ready and self._has_room(job) and admitted(job.recipe):
                 self.states[name].status = "running"
                 return job
         return None
@@ -96,6 +102,9 @@ class Queue:
 
     def _all(self, status: Status) -> list[str]:
         return [name for name, state in self.states.items() if state.status == status]
+
+    def _running_recipes(self, placed: bool) -> list[Recipe]:
+        return [self.jobs[name].recipe for name in self.running if self.states[name].placed is placed]
 
     def _is_there(self, teacher: str) -> bool:
         return teacher not in self.states or self.states[teacher].status == "finished"

@@ -96,7 +96,7 @@ def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Fold
                 trainable=trainable,
                 kinds=tuple(kinds.values()),
                 space={},
-                options={"search_alg": NextJob(queue, list(kinds), progress.settle_teachers), "num_samples": len(jobs)},
+                options={"search_alg": NextJob(queue, list(kinds), progress.settle), "num_samples": len(jobs)},
                 callback=progress,
                 scratch=scratch,
                 idle=lambda: not queue.running,

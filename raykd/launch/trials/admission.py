@@ -1,0 +1,49 @@
+"""Which runs may start while larger ones wait for their CPUs and GPUs.
+
+Ray gives free resources to whatever fits, so a run of two CPUs would wait for as long as runs of one CPU follow each
+other.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import ray
+
+from raykd.launch.cluster import connection
+from raykd.recipe import Recipe
+
+
+def admission(placed: Sequence[Recipe], waiting: Sequence[Recipe]) -> Callable[[Recipe], bool]:
+    """Whether a run of a recipe may start: not if it could take what a larger run waits for.
+
+    placed, waiting: this driver's runs that have their resources, and those that wait for them. A run is waited for
+    only if the end of the placed ones leaves enough for it: other drivers may hold the rest for days.
+    """
+    nodes, free = functools.cache(connection.nodes), functools.cache(lambda: free_without(placed))
+
+    def is_awaited(larger: Recipe) -> bool:
+        return all(free()[name] + 1e-6 >= amount for name, amount in total(larger).items())
+
+    def compete(one: Recipe, other: Recipe) -> bool:
+        return any(connection.fit(node, one) and connection.fit(node, other) for node in nodes())
+
+    return lambda recipe: (
+        not any(size(recipe) < size(larger) and compete(recipe, larger) and is_awaited(larger) for larger in waiting)
+    )
+
+
+def free_without(placed: Sequence[Recipe]) -> Counter[str]:
+    """The cluster's free resources once these runs have ended."""
+    return sum(map(total, placed), Counter(ray.available_resources()))
+
+
+def size(recipe: Recipe) -> tuple[float, float]:
+    """GPUs and CPUs, by which runs are ordered."""
+    return total(recipe)["GPU"], total(recipe)["CPU"]
+
+
+def total(recipe: Recipe) -> Counter[str]:
+    """The Ray resources of all workers of a recipe with a fixed number of workers."""
+    workers, _ = connection.workers_of(recipe)
+    return Counter({name: workers * amount for name, amount in connection.per_worker(recipe).items()})

@@ -1,0 +1,79 @@
+"""Small runs don't take what a larger run waits for, on clusters that are given as values."""
+
+from dataclasses import replace
+
+import pytest
+
+from raykd.launch.cluster.autoscaler import Node
+from raykd.launch.trials.admission import admission
+from raykd.launch.trials.queue import Job, Queue
+from recipes.digits.supervised import recipe as digits
+
+ONE = replace(digits, workers=1)
+TWO = replace(digits, workers=2)
+QUARTER, GPU = replace(ONE, gpus_per_worker=0.25), replace(ONE, gpus_per_worker=1)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Sets the nodes, and what is free of them in total."""
+
+    def of(free, *nodes):
+        monkeypatch.setattr("raykd.launch.cluster.connection.nodes", lambda: list(nodes))
+        monkeypatch.setattr("ray.available_resources", lambda: free)
+
+    return of
+
+
+def node(cpus, gpus=0, **labels):
+    return Node({"CPU": float(cpus), "GPU": float(gpus)}, labels)
+
+
+def test_small_runs_wait_while_a_larger_one_does(cluster):
+    cluster({"CPU": 1.0}, node(2))
+    assert not admission([ONE], [TWO])(ONE)
+    assert admission([ONE], [TWO])(TWO) and admission([TWO], [ONE])(TWO)
+    assert admission([ONE], [ONE])(ONE) and admission([ONE, TWO], [])(ONE)
+
+
+def test_a_run_of_a_whole_gpu_is_not_overtaken_by_quarters(cluster):
+    cluster({"CPU": 6.0, "GPU": 0.5}, node(8, 1))
+    assert not admission([QUARTER] * 2, [GPU])(QUARTER)
+    assert not admission([QUARTER] * 2, [GPU])(TWO)
+    assert admission([QUARTER] * 2, [QUARTER])(GPU)
+
+
+def test_runs_for_other_nodes_start(cluster):
+    cluster({"CPU": 2.0}, node(1, zone="a"), node(2, zone="b"))
+    here, there = replace(ONE, node_labels=("zone=a",)), replace(ONE, node_labels=("zone=b",), cpus_per_worker=2)
+    assert admission([], [there])(here)
+    assert not admission([], [there])(replace(there, cpus_per_worker=1))
+
+
+def test_what_others_hold_is_not_waited_for(cluster):
+    """Another driver has one of the two CPUs."""
+    cluster({"CPU": 0.0}, node(2))
+    assert admission([ONE], [TWO])(ONE)
+
+
+def test_every_job_of_a_queue_ends_whatever_their_sizes(cluster):
+    """Ray as simulated here prefers the smallest waiting run, yet the large teacher starts before most cells."""
+    recipes = [TWO if i == 5 else replace(TWO, workers=3) if i == 40 else ONE for i in range(60)]
+    jobs = [Job(name=str(i), recipe=recipe) for i, recipe in enumerate(recipes)]
+    large = replace(jobs[5], teachers=("0",))
+    queue = Queue({job.name: job for job in [large, *jobs[:5], *jobs[6:]]}, lambda recipe: 1, admission, most=5)
+    free, ended, running = 3, [], []
+    while not queue.empty or queue.running:
+        cluster({"CPU": float(free)}, node(3))
+        while queue.next() is not None:
+            pass
+        pending = [name for name in queue.running if not queue.states[name].placed]
+        for name in sorted(pending, key=lambda name: queue.jobs[name].recipe.workers):
+            if queue.jobs[name].recipe.workers <= free:
+                free -= queue.jobs[name].recipe.workers
+                queue.states[name].placed = True
+                running.append(name)
+        ended.append(running.pop(0))
+        free += queue.jobs[ended[-1]].recipe.workers
+        queue.finish(ended[-1])
+    assert len(ended) == 60 and ended.index("5") < 12

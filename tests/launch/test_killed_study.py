@@ -1,0 +1,44 @@
+"""A study whose driver is killed at random moments ends, by the same command, as one that was left alone."""
+
+import itertools
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from raykd.reports.make import make
+from raykd.reports.tables.study import read_study
+from raykd.storage.folder import Folder
+from tests.support import tiny_study
+
+KILLS = 5
+
+
+def students(storage: Path) -> dict[str, bytes]:
+    """The weights of every cell and teacher, by their runs' names."""
+    found = storage.rglob("student.safetensors")
+    return {str(path.parent.relative_to(storage)): path.read_bytes() for path in found}
+
+
+@pytest.mark.slow
+def test_killed_five_times_it_gives_the_same_table(raykd, tmp_path):
+    path, draw = tiny_study.write(tmp_path, "killed_table", tmp_path / "data"), random.Random(0)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    words = ("study", path, "--name", "table", "--checkpoint.every", "2 steps", "--storage")
+    raykd(*words, whole)
+    for _ in range(KILLS):
+        with raykd.start(*words, killed) as process:
+            starts = (line for line in process.stdout if " starts" in line)
+            for _ in itertools.islice(starts, draw.randint(1, 3)):
+                pass
+            time.sleep(draw.uniform(0, 3))
+            process.kill()
+            assert process.wait() == -9
+    raykd(*words, killed)
+    assert students(killed) == students(whole) and len(students(whole)) == 2 * 2 * 2 + 1
+    assert {cell.status for cell in read_study(Folder(killed / "table")).cells} == {"finished"}
+    (table,), (expected,) = (make([str(storage / "table")]).tables for storage in (killed, whole))
+    assert {key: cell.spread for key, cell in table.cells.items()} == {
+        key: cell.spread for key, cell in expected.cells.items()
+    }
