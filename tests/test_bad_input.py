@@ -81,7 +81,10 @@ COMMAND_LINE = [
     ("submit recipes/digits/kd.py", "--address"),
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage runs", "storage"),
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage /tmp/runs", "127.0.0.1:1"),
-    ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage s3://KEY:SECRET@b/x", "set credentials there"),
+    (
+        "submit recipes/digits/kd.py --address http://127.0.0.1:1 --storage s3://KEY:SECRET@b/x",
+        "set credentials on the cluster",
+    ),
     ("submit recipes/digits/kd.py --address http://127.0.0.1:1 --data.shared s3://K@b/x", "read the job's command"),
 ]
 

@@ -72,7 +72,7 @@ def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
             raise UserError(f"{changed}: restore the data to evaluate it")
         state, found = opened.new_state(), newest(folder, _warn)
         if found is None:
-            raise UserError(f"{folder} has no checkpoint to evaluate")
+            raise UserError(f"{folder} has no checkpoint to evaluate: train it first")
         state.restore(found[0])
         distiller, batches = state.evaluated.eval(), opened.test_data.batches()
         try:

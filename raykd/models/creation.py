@@ -74,7 +74,7 @@ def _own_parts(name: str, num_classes: int, image_size: int, weights: str, optio
     if name not in families.NETWORKS and name not in families.ALIASES:
         raise UserError(f"unknown network {name!r}{_suggestion(name)}; `raykd list models` shows all")
     if weights == "pretrained":
-        raise UserError(f"{name} has no published weights: give a file, or take a network of torchvision or timm")
+        raise UserError(f"{name} has no published weights: give a file, or use a network of torchvision or timm")
     return families.build(name, num_classes, image_size, options)
 
 

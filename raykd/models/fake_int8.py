@@ -65,6 +65,6 @@ def train_in_int8(network: Staged) -> None:
     """
     layers = [module for module in network.model.modules() if type(module) in ROUNDED]
     if not layers:
-        raise UserError(f"student.int8: {network.name} has no plain convolution or linear layer to round")
+        raise UserError(f"student.int8: {network.name} has no plain convolution or linear layer to quantise")
     for module in layers:
         module.__class__ = ROUNDED[type(module)]  # parameters, hooks and keys are unchanged

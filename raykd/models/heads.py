@@ -48,7 +48,8 @@ def select_classes(staged: Staged, positions: Sequence[Sequence[int]]) -> None:
             staged.model.set_submodule(name, nn.Sequential(layer, JoinClasses([len(group) for group in positions])))
     if not staged.classifiers or not torch.allclose(staged(images), wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise UserError(
-            f"{staged.name}: its logits don't come from a last linear layer, so classes can't be reordered or joined"
+            f"{staged.name}: its last layer is not linear, so its classes can't be reordered or merged: use another "
+            "teacher"
         )
     staged.num_classes = len(positions)
     staged.train(training)

@@ -28,9 +28,7 @@ class ReusedHead(Staged):
 
     def __init__(self, student: Staged, projector: nn.Module, teacher: Staged, factor: int):
         if any(isinstance(module, JoinClasses) for module in teacher.modules()):
-            raise UserError(
-                f"{teacher.name}: several of its classes are one of the data's, so its head can't be reused"
-            )
+            raise UserError(f"{teacher.name}: its head can't be reused, because some of its classes are merged")
         trunk, rest = ("stem", *student.stages), ("pooled", "head")
         stem, *stages = (_under("student", student.sections[section]) for section in trunk)
         stages[-1] += ("projector",)
@@ -105,7 +103,9 @@ def expect_chains(*networks: Staged) -> None:
     """Raise UserError unless all networks can be entered at their stages."""
     for network in networks:
         if not network.is_chain or len(network.shapes[network.last_stage]) != 3:
-            raise UserError(f"{network.name} is not a chain of stages with a map at its end: take another network")
+            raise UserError(
+                f"{network.name} is not a chain of stages that ends with a feature map: use another network"
+            )
 
 
 def _unit(in_channels: int, channels: int, kernel: int) -> list[nn.Module]:

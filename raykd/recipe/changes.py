@@ -26,7 +26,7 @@ def put(section: Any, path: list[str], value: Any, name: str) -> Any:
         new = value if len(path) == 1 else put(section[at], path[1:], value, name)
         return (*section[:at], new, *section[at + 1 :])
     if not dataclasses.is_dataclass(section) or path[0] not in (field.name for field in dataclasses.fields(section)):
-        raise UserError(f"there is no field {name} in a recipe with {_what(section)} there")
+        raise UserError(f"there is no field {name}: {_what(section)} doesn't have it")
     if len(path) > 1:
         value = put(getattr(section, path[0]), path[1:], value, name)
     if len(path) == 1 or (len(path) == 2 and isinstance(value, tuple)):

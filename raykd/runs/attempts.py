@@ -44,4 +44,4 @@ def expect_mine(run: Folder, token: str) -> None:
     """Raise Superseded if a later attempt than the token's has started, FileNotFoundError if storage is unavailable."""
     expect_there(run)
     if attempts_of(run)[-1:] and attempts_of(run)[-1]["token"] != token:
-        raise Superseded(f"another process has taken {run} over, so this one stops")
+        raise Superseded(f"another process has taken over {run}, so this one stops")

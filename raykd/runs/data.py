@@ -14,7 +14,7 @@ def other_data(run: Folder, prepared: Prepared) -> str:
     if not isinstance(stored, dict) or stored.get("identity") == prepared.identity:
         return ""
     was, now = (f"{x} training images of {c} classes" for x, c in (_shown(stored), _shown(about_data(prepared))))
-    return f"the data have changed since this run began: {was} then, {now} now, or other ones"
+    return f"the data has changed since this run started: {was} then, {now} now, or other images"
 
 
 def about_data(prepared: Prepared) -> dict[str, Any]:

@@ -82,9 +82,11 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
     if not differing:
         return
     if all(line.startswith("epochs (") for line in differing):
-        raise UserError(f"{run} holds a run of another length: {differing[0]} (there / here). {how_to_train_on(run)}")
+        raise UserError(
+            f"{run} contains a run of another length: {differing[0]} (there / here). {how_to_train_on(run)}"
+        )
     raise UserError(
-        f"{run} holds a run of another recipe (there / here): {'; '.join(differing[:4])}. "
+        f"{run} contains a run of another recipe (there / here): {'; '.join(differing[:4])}. "
         "Give this one another --name, or remove that directory"
     )
 
@@ -92,8 +94,8 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
 def how_to_train_on(run: Folder) -> str:
     """Advice for extending a finished run, whose schedule was made for its own length."""
     return (
-        f"A run's length is part of its schedule; to train its student on, give another --name, --epochs for what is "
-        f"to be added, and --student.weights {run}/{STUDENT}"
+        f"A run's length is part of its schedule; to train its student further, give another --name, the additional "
+        f"--epochs, and --student.weights {run}/{STUDENT}"
     )
 
 
@@ -111,8 +113,8 @@ def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
     if not names:
         return ""
     return (
-        f"{', '.join(sorted(names))} changed since {run} was last trained: what is there stands, and training "
-        "goes on with the code as it is now; another --name begins anew"
+        f"{', '.join(sorted(names))} changed since {run} was last trained; training continues from its checkpoint "
+        "with the new code (to start again, give another --name)"
     )
 
 

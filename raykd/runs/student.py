@@ -52,7 +52,7 @@ def read_student(run: Folder) -> tuple[Staged, About]:
     try:
         content = run.read(FILE)
     except FileNotFoundError:
-        raise UserError(f"{run} has no {FILE}: is it a finished run?") from None
+        raise UserError(f"{run} has no {FILE}: only finished runs have one") from None
     with temporary_folder() as folder:
         path = run.local / FILE if run.local is not None else Path(folder) / FILE
         if run.local is None:

@@ -93,7 +93,7 @@ def test_folder_names_are_quoted_safely(photos, home):
         ("mine.txt", {}, "mine.txt: a recipe is a Python file"),
         ("two-words.py", {}, "a recipe is a Python file"),
         ("nowhere/mine.py", {}, "is not a folder"),
-        ("mine.py", {"data": "none"}, "no such folder or file"),
+        ("mine.py", {"data": "none"}, "neither a file or folder nor"),
         ("mine.py", {"data": "huggingface"}, "it needs dataset"),
         ("mine.py", {"teacher": ""}, "needs --teacher"),
         ("mine.py", {"method": "supervised"}, "use a teacher: remove --teacher"),

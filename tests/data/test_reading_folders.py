@@ -218,4 +218,4 @@ def test_a_run_resumes_only_with_the_same_data(tmp_path):
     folder(tmp_path / "d", "cat", "dog", "owl")
     with pytest.raises(UserError, match="10 training images of 2 classes then, 15 training images of 3 classes now"):
         expect_data(run, prepare(data))
-    assert "data have changed" in other_data(run, prepare(data))
+    assert "data has changed" in other_data(run, prepare(data))

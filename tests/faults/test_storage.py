@@ -66,7 +66,7 @@ def test_training_continues_on_a_full_disk_and_the_newest_state_is_written_later
     for step in (1, 2, 3):
         writer.save(state(step), step, step / 10, None)  # returns, though nothing can be written
         time.sleep(0.05)
-    assert len(said) == 1 and "No space left" in said[0] and "training goes on" in said[0]
+    assert len(said) == 1 and "No space left" in said[0] and "training continues" in said[0]
     mended.set()
     writer.wait()
     found, stamp = checkpoint.newest(run, pytest.fail)

@@ -151,9 +151,9 @@ def study(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--rows", "DKD"], "--rows: 'DKD' is no row of the study; there are alone; KD"),
-        (["--columns", "x"], "--columns: 'x' is no column"),
-        (["--row", "DKD", "--epochs", "3"], "--rows: 'DKD' is no row"),
+        (["--rows", "DKD"], "--rows: the study has no row 'DKD'; its rows are alone; KD"),
+        (["--columns", "x"], "--columns: the study has no column 'x'"),
+        (["--row", "DKD", "--epochs", "3"], "--rows: the study has no row 'DKD'"),
         (["--row", "alone", "--method.temperature", "2"], "row alone, column small: .*temperature"),
         (["--epochs", "-1"], "row alone, column small: epochs: -1.0 must be above 0"),
         (["--batch-sise", "3"], "row alone, column small: .*batch-sise"),

@@ -102,7 +102,7 @@ def test_four_stages_halve_the_map(name):
         ("resnet50", "did you mean torchvision:resnet50, timm:resnet50"),
         ("torchvision:resnet19", "did you mean .*resnet18"),
         ("timm:resnetv2_50x1_bitt", "did you mean .*resnetv2_50x1_bit"),
-        ("keras:resnet50", "unknown library 'keras'.*modules that came with the recipe"),
+        ("keras:resnet50", "unknown library 'keras'.*modules that the recipe imports"),
         ("torchvision:inception_v3", "can't take images of 32×32 pixels"),
         ("timm:vit_base_patch32_224.none", "vit_base_patch32_224"),
     ],

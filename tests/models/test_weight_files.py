@@ -66,7 +66,7 @@ def test_checkpoints_are_recognised_by_their_content(tmp_path, name, zipped):
 
 def test_ambiguous_files_are_rejected(tmp_path):
     torch.save({"first": WANTED, "second": OTHER}, tmp_path / "both.pth")
-    with pytest.raises(UserError, match="several networks that fit, 'first' and 'second'"):
+    with pytest.raises(UserError, match=r"several networks that fit \('first' and 'second'\)"):
         load_weights(network(), tmp_path / "both.pth")
 
 

@@ -122,7 +122,7 @@ def test_nothing_is_unpickled(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [({"epoch": 3}, "no state_dict in it"), ([1, 2], "no state_dict in it"), ({}, "no state_dict")],
+    [({"epoch": 3}, "no state_dict"), ([1, 2], "no state_dict"), ({}, "no state_dict")],
 )
 def test_a_file_without_a_network_is_rejected(tmp_path, content, message):
     torch.save(content, tmp_path / "log.pth")

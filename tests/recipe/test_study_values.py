@@ -93,7 +93,7 @@ def test_some_rows_and_columns_can_be_selected():
     found = cells(whole)
     assert select(found, whole) == found
     assert select(found, whole, rows=["KD"], columns=[LARGE.name]) == found[3:]
-    with pytest.raises(UserError, match="--rows: 'DKD' is no row of the study; there are Supervised; KD"):
+    with pytest.raises(UserError, match="--rows: the study has no row 'DKD'; its rows are Supervised; KD"):
         select(found, whole, rows=["DKD"])
 
 
@@ -103,10 +103,13 @@ def test_some_rows_and_columns_can_be_selected():
         (study(ALONE, ALONE), "two rows, 'Supervised' and 'Supervised', have one name"),
         (study(ALONE, replace(ALONE, name="supervised")), "have names that give one folder, supervised"),
         (study(ALONE, columns=(SMALL, replace(LARGE, name="resnet20: resnet8"))), "one folder, resnet20-resnet8"),
-        (study(ALONE, baseline="KD"), "baseline: 'KD' is no row of the study; there are Supervised"),
-        (study(replace(ALONE, columns=("c",))), "row Supervised: columns: 'c' is no column"),
-        (study(replace(ALONE, in_column={"c": {}})), "row Supervised: in_column: 'c' is no column"),
-        (study(ALONE, columns=(replace(SMALL, rows=("x",)),)), "column resnet20 → resnet8: rows: 'x' is no row"),
+        (study(ALONE, baseline="KD"), "baseline: the study has no row 'KD'; its rows are Supervised"),
+        (study(replace(ALONE, columns=("c",))), "row Supervised: columns: the study has no column 'c'"),
+        (study(replace(ALONE, in_column={"c": {}})), "row Supervised: in_column: the study has no column 'c'"),
+        (
+            study(ALONE, columns=(replace(SMALL, rows=("x",)),)),
+            "column resnet20 → resnet8: rows: the study has no row 'x'",
+        ),
         (study(replace(ALONE, changes={"epoch": 3})), "row Supervised, column .* there is no field epoch"),
         (study(replace(ALONE, changes={"epochs": "3"})), "epochs: '3' is not of type float"),
         (study(replace(ALONE, changes={"method": FunMatch})), "method: .* is not of type MethodConfig"),
@@ -150,7 +153,7 @@ def test_circular_teachers_are_rejected(tmp_path):
         "from raykd.methods.kd import KD"
     )
     path.write_text(FILE.format(more=circle).replace("Supervised.Config()", "KD.Config()"))
-    with pytest.raises(UserError, match="is among its own teachers"):
+    with pytest.raises(UserError, match="is one of its own teachers"):
         load_study(path)
 
 

@@ -97,13 +97,13 @@ def test_several_classes_can_be_merged_into_one(tmp_path, name):
     assert teacher.network.num_classes == 2
     assert any("3 of its 4 classes are merged into 2 by adding probabilities" in line for line in teacher.remarks)
     if teacher.network.is_chain:
-        with pytest.raises(UserError, match="several of its classes"):
+        with pytest.raises(UserError, match="some of its classes are merged"):
             ReusedHead(create("resnet8", 2, 32), torch.nn.Identity(), teacher.network, 2)
 
 
 def test_logits_without_a_last_linear_layer_are_not_merged(tmp_path):
     source, _ = a_run(tmp_path, ANIMALS, size=64, name="torchvision:squeezenet1_1")
-    with pytest.raises(UserError, match="can't be reordered or joined"):
+    with pytest.raises(UserError, match="can't be reordered or merged"):
         load(source, ("pet", "owl"), (("pet", "cat"), ("pet", "dog")))
 
 
@@ -152,7 +152,7 @@ def test_a_weights_file_requires_normalisation_and_classes(tmp_path):
     named = load(Pretrained(network=network, **OWN, classes=ANIMALS), ANIMALS[::-1])
     with torch.no_grad():
         torch.testing.assert_close(named.network(images()), taken.network(images()).flip(1), rtol=1e-4, atol=1e-5)
-    with pytest.raises(UserError, match="network of 4 classes.*name its `classes`"):
+    with pytest.raises(UserError, match="network of 4 classes.*set `classes`"):
         load(Pretrained(network=network, **OWN), "0123456789")
 
 

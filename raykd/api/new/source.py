@@ -59,7 +59,7 @@ def _in_files(word: str, suffix: str) -> Source:
 
     if suffix == ".beton":
         raise UserError(
-            f"--data {word}: files of FFCV come without mean, deviation and names of classes, so write the recipe by "
+            f"--data {word}: .beton files lack mean, deviation and class names, so write the recipe by "
             "hand, with Beton(train=…, test=…)"
         )
     kind = {".npz": Npz, ".tar": WebDataset}.get(suffix, Table)
@@ -75,7 +75,7 @@ def _named(word: str) -> Source:
         source: Source = known[word]()
         return source
     except KeyError:
-        raise UserError(f"--data {word}: no such folder or file, nor a data set of `raykd list datasets`") from None
+        raise UserError(f"--data {word}: neither a file or folder nor a data set of `raykd list datasets`") from None
     except TypeError as error:
         missing = re.findall(r"'(\w+)'", str(error))
         raise UserError(f"--data {word}: it needs {', '.join(missing)}, so write the recipe by hand") from None

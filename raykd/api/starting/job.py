@@ -86,10 +86,10 @@ def check(address: str, storage: str, words: Sequence[str]) -> None:
         raise UserError("address: missing; give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
     for word in (storage, *words):
         if masked(word) != word:
-            why = "all who see the dashboard can read the job's command; set credentials there"
+            why = "set credentials on the cluster: whoever sees the dashboard can read the job's command"
             raise UserError(f"{masked(word)}: {why}")
     if storage and "://" not in storage and not storage.startswith(("/", "~")):
-        raise UserError(f"storage: {storage!r} is relative; on the cluster only an absolute path or a URI lasts")
+        raise UserError(f"storage: {storage!r} is relative; on a cluster it must be an absolute path or a URI")
 
 
 def check_sources(sources: Mapping[str, str], recipe: Recipe) -> None:
@@ -99,7 +99,8 @@ def check_sources(sources: Mapping[str, str], recipe: Recipe) -> None:
         places.append("the recipe")
     if places:
         raise UserError(
-            f"{places[0]} has credentials in a URI, and the cluster keeps what is sent: remove them, and set them there"
+            f"{places[0]} has credentials in a URI, and the cluster stores what is sent: remove them, and set them on "
+            "the cluster"
         )
 
 

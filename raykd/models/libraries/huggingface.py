@@ -77,7 +77,7 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
     model, about = transformers.AutoModelForImageClassification.from_pretrained(name, config=config, **how)
     missing = sorted(about["missing_keys"])
     if missing and configuration(name, {}).num_labels == num_classes:
-        raise UserError(f"hf:{name} has no weights for {', '.join(missing[:3])}: they would be random")
+        raise UserError(f"hf:{name} has no weights for {', '.join(missing[:3])}: use weights that contain them")
     return plain(model)
 
 

@@ -50,7 +50,7 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
 def _expect_own(options: Mapping[str, Any]) -> None:
     """Raise UserError for a keyword that brings weights along, or another kind of network."""
     for option in NO_OPTIONS & options.keys():
-        raise UserError(f"options: {option!r} is none: weights are given as the network's `weights`")
+        raise UserError(f"options: {option!r} is not an option: set the network's `weights` instead")
 
 
 def _sized(name: str, image_size: int) -> dict[str, int]:

@@ -28,8 +28,9 @@ def callable_of(name: str) -> Any:
     module, _, path = name.partition(":")
     if module not in _allowed:
         raise UserError(
-            f"unknown library {module!r} in {name!r}; there are torchvision, timm, hf, and modules that came with the "
-            "recipe: put yours beside it and import it there; of a run that you trust, give --trust-source"
+            f"unknown library {module!r} in {name!r}; known are torchvision, timm, hf and modules that the recipe "
+            "imports. "
+            "Import your module in the recipe; for a run that you trust, use --trust-source"
         )
     try:
         found = getattr(importlib.import_module(module), path, None)

@@ -73,7 +73,7 @@ class Staged(nn.Module):
     def last_stage(self) -> str:
         """Raises UserError if the network has no stages."""
         if not self.stages:
-            raise UserError(f"{self.name} has no stages whose maps could be read: take another network or method")
+            raise UserError(f"{self.name} has no stages with feature maps: use another network or method")
         return self.stages[-1]
 
     @property
@@ -177,7 +177,7 @@ class Staged(nn.Module):
     def _expect_section(self, name: str) -> None:
         if not self.is_chain:
             raise UserError(
-                f"{self.name} is not a chain of stages, so it can't be entered at {name!r}: take another network, or "
+                f"{self.name} is not a chain of stages, so it can't be run from {name!r} on: use another network, or "
                 "a method that does not branch it or classify its maps"
             )
         if name not in self.sections:
@@ -205,7 +205,7 @@ class Staged(nn.Module):
         self.model.train(training)
         if self.num_classes and logits.shape != (1, self.num_classes):
             shape = list(logits.shape)
-            raise UserError(f"{self.name} gives {shape} for one image, not the logits [1, {self.num_classes}]")
+            raise UserError(f"{self.name} outputs {shape} for one image, not the logits [1, {self.num_classes}]")
         return {name: tuple(feature.shape[1:]) for name, feature in features.items()}
 
     def _run_all(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -40,8 +40,8 @@ def local(network: Network, root: str, may_download: bool = False) -> Network:
     path = local_path(network, root)
     if not path.is_file():
         raise UserError(
-            f"{network.weights} is not in {path.parent}: `raykd data prepare RECIPE --download` fetches it, and with "
-            "--data.download each node fetches what it lacks"
+            f"{network.weights} is not in {path.parent}: download it with `raykd data prepare RECIPE --download`, or "
+            "on each node with --data.download"
         )
     if _hash(path) != network.sha256.lower():
         raise UserError(f"{path} is not the file with sha256 {network.sha256}: delete it and download it again")
@@ -80,7 +80,7 @@ def _fetch_checked(network: Network, url: str, path: Path) -> None:
     try:
         digest = _fetch(url, partial)
         if digest != network.sha256.lower():
-            raise UserError(f"{network.weights} has sha256 {digest}, not {network.sha256}: it is another file")
+            raise UserError(f"{network.weights} has sha256 {digest}, not {network.sha256}: correct one of them")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -71,7 +71,7 @@ def content_of(path: str | os.PathLike) -> Any:
             raise UserError(f"{path} has no weights (safetensors, torch or npz), or is truncated")
         return read(path)
     except UnpicklingError as error:
-        reason = "it is cut off, or holds other things than tensors: save the network's state_dict() alone"
+        reason = "it is truncated, or contains more than tensors: save only the network's state_dict()"
         raise UserError(f"{path} can't be loaded safely; {reason} ({_first_line(error)})") from error
     except DAMAGE as error:
         raise UserError(f"{path} is not a readable weights file, or is truncated ({_first_line(error)})") from error

@@ -23,7 +23,7 @@ def published(name: str) -> Published:
     library, _, inner = name.partition(":")
     readers = {"timm": _timm, "torchvision": _torchvision, "hf": _huggingface}
     if library not in readers:
-        raise UserError(f"{name} has no published weights: give a file, or take a network of timm or torchvision")
+        raise UserError(f"{name} has no published weights: give a file, or use a network of timm or torchvision")
     return readers[library](inner)
 
 

@@ -58,11 +58,11 @@ def _best(path: str | os.PathLike, own: Mapping[str, Tensor]) -> Candidate:
     """The network in the file that fits best; raises UserError if two fit equally well."""
     candidates = sorted(_networks(path, own), key=lambda each: _fit(each, own), reverse=True)
     if not candidates:
-        raise UserError(f"{path} holds no network: no state_dict in it, and no tensors by name in its dictionaries")
+        raise UserError(f"{path} contains no network: no state_dict, and no dictionary of named tensors")
     best, second = candidates[0], candidates[1] if len(candidates) > 1 else None
     if second and _fit(second, own) == _fit(best, own) and not _missing(second.state, own):
         raise UserError(
-            f"{path} holds several networks that fit, {best} and {second}: save the one you want in a file of its own"
+            f"{path} contains several networks that fit ({best} and {second}): save the one to use in its own file"
         )
     return best
 
@@ -106,10 +106,10 @@ def _prefixes(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[
 
 def _expect_classes(kernel: Tensor | None, network: Staged, path: str | os.PathLike) -> None:
     if kernel is not None and kernel.shape[0] != network.num_classes:
-        counts = f"{path} is of a network of {kernel.shape[0]} classes, {network.name} here has {network.num_classes}"
+        counts = f"{path} has {kernel.shape[0]} classes, but {network.name} has {network.num_classes} here"
         raise UserError(
-            f"{counts}: for all but a student's last layer, write '#backbone' behind the file's name; of a teacher, "
-            "name its `classes`"
+            f"{counts}: to load all but the last layer of a student, append '#backbone' to the file name; for a "
+            "teacher, set `classes`"
         )
 
 

@@ -38,7 +38,7 @@ def load_object(recipe: Recipe, name: str) -> Loaded:
     if "__main__" in modules:
         raise UserError(
             f"{modules['__main__'].__qualname__} is defined in a notebook's cell or in the script that runs, where no "
-            "worker can import it: put it into a module beside it (in a notebook: %%writefile mine.py) and import it"
+            "worker can import it: move it to a module (in a notebook: %%writefile mine.py) and import it"
         )
     check_types(recipe, "the recipe")
     roots = [Path.cwd().resolve(), *(root for name in modules if (root := import_root(name)) is not None)]
@@ -52,4 +52,4 @@ def check_types(recipe: Recipe, where: Path | str) -> None:
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except RecursionError:
-        raise UserError(f"{where}: a recipe is among its own teachers") from None
+        raise UserError(f"{where}: a recipe is one of its own teachers; remove it there") from None

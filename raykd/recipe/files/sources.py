@@ -116,7 +116,7 @@ def materialize(sources: Mapping[str, str], folder: Path) -> None:
     for name, text in sources.items():
         file = folder / name
         if not file.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"the source {name!r} of a recipe lies outside its folder")
+            raise UserError(f"the source {name!r} of a recipe is outside its folder; move it there")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(source_bytes(text))
         parts = Path(name).with_suffix("").parts

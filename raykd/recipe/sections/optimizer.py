@@ -42,7 +42,7 @@ class Optimizer:
 
         Its groups' "lr" is set before each step. Its state is tensors and plain values, as checkpoints hold no others.
         """
-        raise UserError(f"optimizer: {type(self).__name__} is none: take SGD, AdamW, Shampoo, or write a `build`")
+        raise UserError(f"optimizer: {type(self).__name__} has no `build`: write one, or use SGD, AdamW or Shampoo")
 
     @property
     def group_decay(self) -> float:

@@ -46,7 +46,7 @@ def cells(study: Study) -> list[Cell]:
         _expect(f"column {column.name}: rows", column.rows, "row", study.rows)
     table = [_cell(row, column) for row in study.rows for column in study.columns if _meet(row, column)]
     if not table:
-        raise UserError("study: no row has any of the columns")
+        raise UserError("study: no row has any of the columns; check their `columns` and `rows`")
     return table
 
 
@@ -87,7 +87,7 @@ def _teachers(of_column: Teachers, row: Row) -> Teachers:
         return Teachers()
     available = list(single_teachers(of_column.sources))
     if len(available) < row.teachers:
-        raise UserError(f"it needs {row.teachers} teacher(s), and the column has {len(available)}")
+        raise UserError(f"it needs {row.teachers} teacher(s), but the column has {len(available)}")
     chosen: list[Teacher] = []
     for source in available[: row.teachers]:
         last = chosen[-1] if chosen else None
@@ -113,4 +113,4 @@ def _expect(where: str, names: Iterable[str], kind: str, known: Iterable[Row | C
     existing = [each.name for each in known]
     for name in names:
         if name not in existing:
-            raise UserError(f"{where}: {name!r} is no {kind} of the study; there are {'; '.join(existing)}")
+            raise UserError(f"{where}: the study has no {kind} {name!r}; its {kind}s are {'; '.join(existing)}")

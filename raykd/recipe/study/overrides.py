@@ -43,12 +43,12 @@ def split(arguments: Sequence[str], own: set[str]) -> tuple[list[str], Overrides
         if kind in sections:
             values = [value, *option[1:]] if equals else list(option[1:])
             if len(values) != 1:
-                raise UserError(f"{name}: give one name, and then the fields that change in it")
+                raise UserError(f"{name}: give one name, followed by the fields that change in it")
             current = []
             sections[kind].append((values[0], current))
         elif name.replace("_", "-") in own or not name.startswith("--"):
             if option in (("--rows",), ("--columns",), ("--seeds",)):
-                raise UserError(f"{name}: give at least one; left out, they are all meant")
+                raise UserError(f"{name}: give at least one name, or omit the option to select all")
             words += option
         else:
             current.append(option)
@@ -112,7 +112,7 @@ def _value(recipe: Recipe, word: str) -> tuple[str, Any]:
     """An option's dotted field and its parsed value; --precision.no-tf32 sets precision.tf32."""
     path = word.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
     if path[0] in ("seed", "search"):
-        raise UserError(f"{word}: the study gives it; use --seeds, or change the study's file")
+        raise UserError(f"{word}: it is set by the study; use --seeds, or change the study's file")
     try:
         value = value_at(recipe, path)
     except LookupError:

@@ -39,7 +39,7 @@ def expect_readable(value: Any, name: str) -> None:
         for i, item in enumerate(value):
             expect_readable(item, f"{name}[{i}]")
     elif not isinstance(value, torch.Tensor) and type(value) not in PLAIN:
-        raise TypeError(f"a checkpoint holds tensors and plain values; {name} is a {type(value).__name__}")
+        raise TypeError(f"a checkpoint can contain only tensors and plain values; {name} is a {type(value).__name__}")
 
 
 def read(run: Folder, stamp: Stamp) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def decode(content: bytes, name: str) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
-        raise UserError(f"{name} is not a raykd checkpoint: it holds more than tensors and numbers") from None
+        raise UserError(f"{name} is not a raykd checkpoint: it contains more than tensors and numbers") from None
     return state
 
 

@@ -94,7 +94,7 @@ class Writer:
         except OSError as error:
             if self._failure is None:
                 why = f"the checkpoint of step {task.step} can't be written ({reason(error)})"
-                self._say(f"{why}; training goes on, and it is tried again")
+                self._say(f"{why}; training continues, and writing is retried")
             self._failure = error
             return False
         except Exception as error:  # noqa: BLE001  raised in the training thread

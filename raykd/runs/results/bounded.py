@@ -39,4 +39,4 @@ def read_local(path: Path, most: int) -> bytes:
 
 
 def _too_large(place: str, size: int, most: int) -> bytes:
-    raise UserError(f"{place} has {size:,} bytes, more than the {most:,} that such a file may have")
+    raise UserError(f"{place} has {size:,} bytes, more than the {most:,} allowed for such a file")
