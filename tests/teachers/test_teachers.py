@@ -152,7 +152,7 @@ def test_a_weights_file_requires_normalisation_and_classes(tmp_path):
     named = load(Pretrained(network=network, **OWN, classes=ANIMALS), ANIMALS[::-1])
     with torch.no_grad():
         torch.testing.assert_close(named.network(images()), taken.network(images()).flip(1), rtol=1e-4, atol=1e-5)
-    with pytest.raises(UserError, match="network of 4 classes.*set `classes`"):
+    with pytest.raises(UserError, match="has 4 classes.*set `classes`"):
         load(Pretrained(network=network, **OWN), "0123456789")
 
 
