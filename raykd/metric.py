@@ -31,9 +31,9 @@ class Metric:
     """
 
     name: Annotated[str, NAME]
-    """Its key in metrics.jsonl, e.g. brier."""
+    """Key in metrics.jsonl, e.g. brier."""
     format: Annotated[str, FORMAT] = ".4f"
-    """How tables print it."""
+    """Format in tables, such as .3f or .1%."""
 
     def per_sample(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         """[B, C] float32 logits and [B] class numbers → [B] values."""

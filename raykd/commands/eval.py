@@ -27,7 +27,7 @@ class Options:
     trust_source: bool = False
     """Run the recipe's source in the run directory, for methods that aren't installed here."""
     data_root: Annotated[str, tyro.conf.arg(name="data.root")] = Data.root
-    """Folder of the .beton files and downloads. The run's own is not used: it may be somebody else's."""
+    """Folder of the .beton files and downloads. The recipe's own is not used, as the run may be someone else's."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -22,22 +22,22 @@ class Options:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory."""
     to: str = ""
-    """File to write: .safetensors (weights), .onnx or .pt2 (whole network; any batch size, images normalised), with
-    classes, preprocessing and origin in its metadata; or DIR/, a new folder with weights and a model card as the
-    Hugging Face hub has them; timm.create_model("local-dir:DIR", pretrained=True) loads it, where the network is one of
-    timm's. FILE.int8.onnx is the network in int8, calibrated on training images; its accuracy is measured."""
+    """File to write: .safetensors (weights), .onnx or .pt2 (whole network for any batch size and normalised images),
+    .int8.onnx (in int8, calibrated on training images; its accuracy is measured). Classes, preprocessing and origin are
+    in its metadata. Or DIR/: a new folder with weights and a model card for the Hugging Face hub; for timm's networks,
+    timm.create_model("local-dir:DIR", pretrained=True) loads it."""
     preprocess: bool = False
-    """ONNX: resizing, cropping and normalisation are in the graph: uint8 [N, H, W, 3] in, probabilities out."""
+    """ONNX: include resizing, cropping and normalisation in the graph: uint8 [N, H, W, 3] in, probabilities out."""
     max_loss: MaxLoss = 100.0
-    """Int8: layers are left in float32 until the top-1 accuracy is at most this many percentage points below float32's,
-    on the split that the run's own evaluations are on."""
+    """Int8: keep layers in float32 until top-1 is at most this many percentage points below float32's, on the split of
+    the run's evaluations."""
     calibration: PositiveInt = 256
-    """Int8: training images that the activations' ranges are measured on."""
+    """Int8: number of training images for measuring the ranges of the activations."""
     measure: bool = False
-    """Time the student and its teachers by onnxruntime on this machine (batches of 1 and 32, one thread and all), with
-    their memory and size, and leave that in the run, where reports find it; with or without --to."""
+    """Measure latency (batches of 1 and 32, one thread and all), memory and size of the student and its teachers with
+    onnxruntime on this machine, and save them in the run for reports; with or without --to."""
     data_root: Annotated[str, tyro.conf.arg(name="data.root")] = Data.root
-    """Folder of the .beton files and downloads. The run's own is not used: it may be somebody else's."""
+    """Folder of the .beton files and downloads. The recipe's own is not used, as the run may be someone else's."""
     trust_source: bool = False
     """Run the recipe's source in the run directory, for networks that aren't part of raykd."""
 

@@ -28,7 +28,7 @@ class Options:
     batch_size: PositiveInt = 64
     """Images at once."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if available."""
+    """Device; auto: a GPU if available, else the CPU."""
     trust_source: bool = False
     """Run the recipe's source in the run directory, for networks that aren't part of raykd."""
 

@@ -92,9 +92,9 @@ class Encoding:
     raw_share: Probability = 0.5
     """Share of the images stored raw; only for mode proportion."""
     ground: tuple[Level, Level, Level] = (255, 255, 255)
-    """Red, green and blue, 0–255, of what shows through transparent images."""
+    """Background of transparent images: red, green and blue from 0 to 255."""
     white: NonNegative = 0.0
-    """Level that is white in images of more than 8 bits; 0: 65,535 where they have 16, and others are refused."""
+    """Value of white in images of more than 8 bits; 0: 65,535 for 16 bits, and others are rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +116,9 @@ class Data:
     image_size: Annotated[int, Interval(ge=1, lt=2**16)]
     """Side in pixels of the square images that the networks get."""
     mean: tuple[Probability, Probability, Probability] | None = None
-    """Per-channel mean of the pixels scaled to [0, 1], for normalisation; None: of the training images, as measured."""
+    """Per-channel mean of the pixels scaled to [0, 1], for normalisation; None: measured on the training images."""
     std: tuple[Deviation, Deviation, Deviation] | None = None
-    """Per-channel standard deviation of the pixels scaled to [0, 1]; None: as measured."""
+    """Per-channel standard deviation of the pixels scaled to [0, 1]; None: measured on the training images."""
     train: tuple[Transform, ...] = ()
     """Augmentation of training images, in order."""
     test: tuple[Transform, ...] = ()
@@ -132,17 +132,17 @@ class Data:
     order: Literal["random", "quasi-random"] = "random"
     """quasi-random: shuffled within windows of the file's pages, for files larger than memory; reads each page once."""
     views: NonNegativeInt = 0
-    """Passes after which images come again as they were augmented before: pass p draws as pass p mod `views`, so that
-    teachers with a cache are run in the first `views` passes alone. With mixing, whole batches come again. 0: never."""
+    """Number of passes after which augmentations repeat: pass p has the images of pass p mod `views`, so that cached
+    teachers run only in the first `views` passes. With mixing, whole batches repeat. 0: never."""
     root: str = no_effect("~/.cache/raykd")
     """Folder of the .beton files and downloads."""
     download: bool = no_effect(False)
-    """Download what is missing of the data set, where its source can, and of weights by URL, on each node that reads
+    """Download a missing data set, if its source supports it, and missing weights by URL, on each node that reads
     them."""
     shared: str = no_effect("")
-    """Folder or URI (s3://, gs://, …) that keeps the .beton files for all nodes, which copy them; empty: none."""
+    """Folder or URI (s3://, gs://, …) from which all nodes copy the .beton files; empty: none."""
     encoding: Encoding = Encoding()
-    """How the images are stored there."""
+    """How images are stored in the .beton files."""
     loader: Literal["ffcv", "torch"] = no_effect("ffcv")
     """ffcv, or PyTorch's DataLoader where FFCV can't be built (much slower)."""
 

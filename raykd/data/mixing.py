@@ -22,7 +22,7 @@ class Mixup(Mixing):
     variant: Literal["official", "uniform"] = "official"
     """official: λ from Beta(alpha, alpha), then max(λ, 1 − λ) (big_vision); uniform: λ from U(0, 1)."""
     alpha: Concentration = 1.0
-    """Parameter of the Beta distribution; the uniform variant takes none."""
+    """Parameter of the Beta distribution; not used by the uniform variant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class CutMix(Mixing):
     """A box of the previous image pasted in, labels by its area (Yun et al. 2019); one box per global step."""
 
     alpha: Concentration = 1.0
-    """Parameter of the Beta distribution of the share that stays."""
+    """Parameter of the Beta distribution of the kept fraction of the image."""
 
 
 def beta(alpha: float, *parts: int) -> float:

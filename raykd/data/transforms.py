@@ -30,9 +30,9 @@ class RandomResizedCrop(Transform):
     """A box of random area and aspect ratio, resized to `image_size`; area 0.05–1 is the Inception crop."""
 
     area: Annotated[tuple[Area, Area], ascending] = (0.08, 1.0)
-    """Least and greatest share of the image's area."""
+    """Minimum and maximum share of the image's area."""
     aspect: Annotated[tuple[Aspect, Aspect], ascending] = (3 / 4, 4 / 3)
-    """Least and greatest width over height, drawn log-uniformly."""
+    """Minimum and maximum of width / height, drawn log-uniformly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class Resize(Transform):
     """Resizing of the whole image; a crop may follow."""
 
     size: Side
-    """Pixels of the shorter side, or of both."""
+    """Length of the shorter side in pixels, or of both sides."""
     keep_aspect: bool = True
-    """False: both sides become `size`, whatever the shape was."""
+    """False: resize both sides to `size`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Flip(Transform):
     """Mirror left and right."""
 
     probability: Probability = 0.5
-    """How often."""
+    """Probability of a flip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +77,9 @@ class RandAugment(Transform):
     """A few of 14 operations, each at one strength (Cubuk et al. 2020), as torchvision has them."""
 
     operations: Annotated[int, Interval(ge=1, le=100)] = 2
-    """How many are applied to each image."""
+    """Number of operations applied to each image."""
     magnitude: Annotated[int, Interval(ge=0, le=30)] = 9
-    """Their strength, 0 to 30."""
+    """Strength of the operations, 0 to 30."""
 
 
 @dataclass(frozen=True, kw_only=True)

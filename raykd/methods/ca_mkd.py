@@ -108,9 +108,9 @@ class Embeddings(Features):
     convs: bool = False
     """Embed by three convolutions, 1×1, 3×3 and 1×1, instead of one."""
     factor: PositiveInt = 2
-    """How much narrower than the student's map the inner ones are; only with `convs`."""
+    """Factor by which the inner maps are narrower than the student's; only with `convs`."""
     first_epoch: NonNegative = 1.0
-    """Epoch from which it counts."""
+    """First epoch with this term."""
 
     def build(self, student: Staged, teachers: Sequence[Staged]) -> FeatureTerm:
         if self.factor != Embeddings.factor and not self.convs:
@@ -156,7 +156,7 @@ class CAMKD(MultiTeacher):
         convs: bool = False
         """Embed by three convolutions instead of one; see `Embeddings`."""
         factor: PositiveInt = 2
-        """How much narrower than the student's map the inner ones are; only with `convs`."""
+        """Factor by which the inner maps are narrower than the student's; only with `convs`."""
         logits_only_epochs: NonNegative = 1.0
         """Epochs at the start without the feature term."""
 

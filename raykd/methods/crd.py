@@ -112,11 +112,11 @@ class CRD(FeatureMethod):
         beta: NonNegative = 0.8
         """Weight of the contrastive losses."""
         negatives: PositiveInt = 16384
-        """Entries of other classes, K, that each sample is compared with."""
+        """Number of entries of other classes, K, that each sample is compared with."""
         temperature: Positive = 0.07
         """Temperature T of the inner products."""
         momentum: Fraction = 0.5
-        """Share of a memory's entry that stays when its sample comes."""
+        """Momentum of the memory: share of the old entry that is kept at an update."""
         dimensions: PositiveInt = 128
         """Dimensions of the embeddings."""
         memory: Literal["float32", "float16"] = "float32"

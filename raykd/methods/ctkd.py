@@ -36,13 +36,14 @@ class CTKD(SingleStudent):
         kind = "logits"
 
         method: MethodConfig = KD.Config(temperature=15.62)
-        """The method whose temperature is trained: one of kd, dkd, nkd, wsld. It starts at the method's own."""
+        """The method whose temperature is trained: one of kd, dkd, nkd, wsld. Its temperature is the initial one."""
         lowest: Positive = 1.0
         """Lower bound of the temperature."""
         span: Positive = 20.0
-        """Width of the range above it."""
+        """Width of the temperature's range above `lowest`."""
         curriculum_epochs: NonNegative = 10.0
-        """Epochs over which the reversed gradient's scale rises to 1, along half a cosine; 0: at once."""
+        """Epochs over which the scale of the reversed gradient rises to 1 along half a cosine; 0: it is 1 from the
+        start."""
 
         @property
         def hard_labels(self) -> bool:

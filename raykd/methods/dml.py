@@ -60,7 +60,7 @@ class DML(PeerDistiller):
         ensemble_first: bool = False
         """True: learn from the mean of the others' logits; False: from each of the others."""
         loss: Loss = "kl"
-        """The divergence: kl, or the cross-entropy with the softened target, which gradients flow into as well."""
+        """The divergence: kl, or the cross-entropy with the softened target, which also gets gradients."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DML":
             expect_teachers("dml", teachers, 0, 0)

@@ -69,9 +69,9 @@ class Hints(Features):
     weight: NonNegative = 100.0
     """Weight of the term."""
     stage: str = "stage2"
-    """What is compared, of student and teachers: "stem", "stage1" …, "last"; "stage2.pre": before its activation."""
+    """Stage to compare, of student and teachers: "stem", "stage1" …, "last"; "stage2.pre": before its activation."""
     first_epoch: NonNegative = 1.0
-    """Epoch from which it counts."""
+    """First epoch with this term."""
 
     def build(self, student: Staged, teachers: Sequence[Staged]) -> FeatureTerm:
         return HintTerm(self, student, teachers)

@@ -87,9 +87,9 @@ class OKDDip(PeerDistiller):
         shared_trunk: bool = True
         """True: one trunk with branches ("branch-based"); False: whole networks ("network-based")."""
         branch_from: str = "last"
-        """With a shared trunk, the first stage that every branch has for itself: "last", or a name such as "stage2"."""
+        """With a shared trunk, the first stage that the branches do not share: "last", or a name such as "stage2"."""
         leader: bool = True
-        """False: all students are peers, and the ensemble is what is evaluated and deployed."""
+        """False: all students are peers, and their ensemble is evaluated and deployed."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "OKDDip":
             expect_teachers("okddip", teachers, 0, 0)

@@ -53,7 +53,8 @@ class SDD(SingleStudent):
         scales: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (1, 2, 4)
         """Cells along each side of the map; the first scale is 1, the whole image."""
         conflict: NonNegative = 2.0
-        """Weight of the cells on which the teacher is right and on the whole image wrong, or vice versa."""
+        """Weight of cells in which the teacher is right where its prediction for the whole image is wrong, or vice
+        versa."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SDD":
             if not self.scales or self.scales[0] != 1:

@@ -37,7 +37,7 @@ class SimKD(SingleStudent):
         beta: NonNegative = 1.0
         """Weight of the features' distance."""
         factor: PositiveInt = 2
-        """How much narrower than the teacher's map the projector's inner convolutions are."""
+        """Factor by which the projector's inner convolutions are narrower than the teacher's map."""
 
     config: Config
 

@@ -40,7 +40,7 @@ class WSLD(LogitMethod):
         gamma: NonNegative = 1.0
         """Weight of the cross-entropy with the labels."""
         alpha: NonNegative = 2.25
-        """Weight of the weighted soft labels (T² is part of the term)."""
+        """Weight of the weighted soft-label term (T² is part of the term)."""
         temperature: Positive = 4.0
         """Temperature T of both softmaxes."""
 

@@ -10,24 +10,25 @@ class Network:
     """One network and its initial weights."""
 
     name: str
-    """A name of `raykd list models`, `torchvision:NAME`, `timm:NAME`, `hf:NAME`, or `MODULE:CALLABLE`: Python beside
-    the recipe that returns a torch.nn.Module, called with num_classes and the options."""
+    """A name of `raykd list models`, `torchvision:NAME`, `timm:NAME`, `hf:NAME`, or `MODULE:CALLABLE`: a callable in a
+    module next to the recipe, which gets num_classes and the options and returns a torch.nn.Module."""
     weights: str = ""
-    """Empty: a fresh network. "pretrained": the library's own weights, with a fresh last layer for other numbers of
-    classes. Else a file, or a URL (https://…, file://…, hf://ORG/REPO/FILE) with its sha256; FILE#backbone takes all
-    but its last layer."""
+    """Empty: random initialisation. "pretrained": the library's own weights, with a fresh last layer if the number of
+    classes differs. Else a file, or a URL (https://…, file://…, hf://ORG/REPO/FILE) with its sha256; FILE#backbone: all
+    but the last layer."""
     sha256: str = ""
-    """Of a URL's file, 64 hexadecimal digits."""
+    """SHA-256 of a URL's file, 64 hexadecimal digits."""
     options: dict[str, int | float | str | bool] = field(default_factory=dict)
     """Keywords for the library's builder or the callable, such as drop_path_rate."""
     zero_head: bool = False
-    """The last layer starts at 0, whatever the weights have there: every class equally likely, as BiT is fine-tuned."""
+    """Initialise the last layer with 0 regardless of `weights`, so that all classes start equally likely, as in BiT's
+    fine-tuning."""
     stages: tuple[str, ...] = ()
-    """Dotted names of the modules whose outputs are stage1, stage2, …, for methods that read feature maps; empty: what
-    is known of the network."""
+    """Dotted names of the modules whose outputs are stage1, stage2, …, for methods that read feature maps; empty: the
+    network's known stages."""
     int8: bool = False
-    """Of a student: in training, its plain convolutions and linear layers round their weights and inputs to 8 bits, so
-    that exporting it in int8 costs less accuracy; evaluations are in float. Start from the weights of a trained run."""
+    """For students: in training, plain convolutions and linear layers round weights and inputs to 8 bits, so that
+    export in int8 loses less accuracy; evaluations are in float. Start from the weights of a trained run."""
 
     @property
     def module(self) -> str:

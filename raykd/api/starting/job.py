@@ -28,7 +28,7 @@ class Request:
     loaded: Loaded
     recipe: Recipe
     name: str
-    """Of the run, "" where `arguments` name it."""
+    """Name of the run; empty: given in `arguments`."""
     address: str
     """The Ray dashboard's URL; "": $RAY_API_SERVER_ADDRESS."""
     storage: str

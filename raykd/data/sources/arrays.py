@@ -24,13 +24,14 @@ class Npz(Source):
     name: ClassVar[str] = "npz"
     description: ClassVar[str] = "NumPy arrays of images and labels in one .npz file"
     path: str
-    """The file."""
+    """The .npz file."""
     train: tuple[str, str] = ("x_train", "y_train")
-    """Its arrays of training images and labels."""
+    """Names of the arrays of training images and labels."""
     test: tuple[str, str] = ("x_test", "y_test")
-    """Its arrays of test images and labels; where it has neither, a share of the training split is the test split."""
+    """Names of the arrays of test images and labels; without them a share of the training split is held out as test
+    split."""
     test_share: Fraction = 0.2
-    """That share of each class."""
+    """Share of each class held out as test split if there is none."""
     classes: ClassNames = ()
     """Names of the labels 0, 1, …; empty: the labels themselves."""
 
@@ -75,19 +76,19 @@ class TFRecord(Source):
     name: ClassVar[str] = "tfrecord"
     description: ClassVar[str] = "TFRecord shards of encoded images and class numbers, read without TensorFlow"
     path: str
-    """The folder of the shards."""
+    """Folder of the shards."""
     train: str = "train*"
     """Pattern of the training shards."""
     test: str = "val*"
-    """Pattern of the test shards; empty: a share of the training split."""
+    """Pattern of the test shards; empty: a share of the training split is held out as test split."""
     test_share: Fraction = 0.2
-    """That share of each class."""
+    """Share of each class held out as test split if there is none."""
     classes: ClassNames = ()
     """Names of the classes 0, 1, …; empty: their numbers."""
     image: str = "image"
-    """The feature of the image's bytes."""
+    """Name of the feature with the encoded image."""
     label: str = "class"
-    """The feature of the class number."""
+    """Name of the feature with the class number."""
 
     def open(self, root: Path, download: bool) -> Splits:
         base = Path(self.path).expanduser()

@@ -23,11 +23,11 @@ class FewLabels(Source):
     name: ClassVar[str] = "fewlabels"
     description: ClassVar[str] = "a labelled source that keeps only a few labels per class"
     source: Source
-    """Where images and labels come from."""
+    """The labelled source."""
     per_class: PositiveInt = 10
     """Training images of each class that keep their labels."""
     seed: Seed = 0
-    """Which ones: a random choice."""
+    """Seed of the random choice of these images."""
 
     def paths(self) -> tuple[Path, ...]:
         return self.source.paths()

@@ -29,11 +29,11 @@ class Beton(Source):
     train: str
     """The file of training images."""
     test: str = ""
-    """The file of test images; empty: none, so that data.validation must hold a share of the training images out."""
+    """The file of test images; empty: none, so that `data.validation` must hold out training images."""
     image: str = ""
-    """The field of the images; empty: the only one."""
+    """Name of the image field; empty: the only one."""
     label: str = ""
-    """The field of the labels; empty: the one called label, or the only integer."""
+    """Name of the label field; empty: "label", or the only integer field."""
     classes: ClassNames = ()
     """Names of the labels 0, 1, …; empty: their numbers."""
 

@@ -28,13 +28,13 @@ class ImageFolder(Source):
     path: str
     """The folder."""
     train: str = "train"
-    """Its folder of the training split; empty: there are only images without labels."""
+    """Subfolder of the training split; empty: all training images are unlabelled."""
     test: str = "val"
-    """Its folder of the test split; empty: a share of the training split."""
+    """Subfolder of the test split; empty: a share of the training split is held out."""
     unlabelled: str = ""
-    """Its folder of training images without labels, flat or nested; empty: none."""
+    """Subfolder of unlabelled training images, flat or nested; empty: none."""
     test_share: Fraction = 0.2
-    """Share of each class that is the test split where there is not a folder of it."""
+    """Share of each class held out as test split if there is no subfolder for it."""
 
     def paths(self) -> tuple[Path, ...]:
         base = Path(self.path).expanduser()

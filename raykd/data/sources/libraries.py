@@ -64,7 +64,7 @@ class _Torchvision(Source):
     kind: ClassVar[str]
     splits: ClassVar[tuple[dict, dict]]
     path: str = ""
-    """Folder that torchvision keeps it in; empty: `downloads` below data.root."""
+    """Folder in which torchvision stores it; empty: `downloads` below data.root."""
 
     def open(self, root: Path, download: bool) -> Splits:
         return _open_splits(self.kind, self.splits, self.path, root, download)
@@ -127,13 +127,13 @@ class Torchvision(Source):
     name: ClassVar[str] = "torchvision"
     description: ClassVar[str] = "any classification data set of torchvision, by name"
     kind: str
-    """Its class in torchvision.datasets, such as SVHN."""
+    """Name of its class in torchvision.datasets, such as SVHN."""
     train: str = "train"
-    """Its name of the training split, where it takes one."""
+    """The class's `split` of training images, if it has that argument."""
     test: str = "test"
-    """Its name of the test split, where it takes one."""
+    """The class's `split` of test images, if it has that argument."""
     path: str = ""
-    """Folder that torchvision keeps it in; empty: `downloads` below data.root."""
+    """Folder in which torchvision stores it; empty: `downloads` below data.root."""
 
     def open(self, root: Path, download: bool) -> Splits:
         import torchvision
@@ -155,15 +155,15 @@ class HuggingFace(Source):
     dataset: str
     """Name on the hub, or a folder."""
     train: str = "train"
-    """Its training split."""
+    """Name of the training split."""
     test: str = "test"
-    """Its test split; where there is none, a share of the training split is taken for it."""
+    """Name of the test split; if there is none, a share of the training split is held out."""
     image: str = "image"
-    """The column of images."""
+    """Name of the column of images."""
     label: str = "label"
-    """The column of labels, numbers or text; empty: there is none."""
+    """Name of the column of labels, numbers or text; empty: there is none."""
     test_share: Fraction = 0.2
-    """Share of each class that is the test split where the data set has none."""
+    """Share of each class held out as test split if there is none."""
 
     def paths(self) -> tuple[Path, ...]:
         path = Path(self.dataset).expanduser()

@@ -40,9 +40,9 @@ class Mixed(Source):
     name: ClassVar[str] = "mixed"
     description: ClassVar[str] = "a labelled source plus unlabelled images for training"
     labelled: Source
-    """Where classes, labelled training images and the test split come from."""
+    """Source of the classes, the labelled training images and the test split."""
     unlabelled: Source
-    """Where further training images come from; labels that they may have are not used."""
+    """Source of further training images, whose labels are ignored."""
 
     def paths(self) -> tuple[Path, ...]:
         return (*self.labelled.paths(), *self.unlabelled.paths())

@@ -39,15 +39,15 @@ class WebDataset(Source):
     name: ClassVar[str] = "webdataset"
     description: ClassVar[str] = "WebDataset: .tar shards of images and, beside them, .cls, .txt or .json labels"
     path: str
-    """The training shards: a file, or a pattern, as shards/train-*.tar."""
+    """The training shards: a file or a pattern, such as shards/train-*.tar."""
     test: str = ""
-    """The test shards; empty: a share of the training images."""
+    """The test shards; empty: a share of the training images is held out."""
     label: str = "cls"
-    """Suffix of the files with the labels; of json the value of "label" or "cls". Empty: there are none."""
+    """Suffix of the label files; in json files, the value of "label" or "cls". Empty: there are no labels."""
     classes: ClassNames = ()
     """Names of the labels 0, 1, …; empty: as the shards have them."""
     test_share: Fraction = 0.2
-    """Share of each class that is the test split where there are no shards of it."""
+    """Share of each class held out as test split if there are no test shards."""
 
     def paths(self) -> tuple[Path, ...]:
         found = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]

@@ -29,19 +29,20 @@ class Table(Source):
     name: ClassVar[str] = "table"
     description: ClassVar[str] = "CSV or parquet of (path or bytes of an image, label), or a list of paths"
     path: str
-    """The table of training images: a file, or a pattern of several, as data/train-*.parquet."""
+    """The table of training images: a file or a pattern, such as data/train-*.parquet."""
     test: str = ""
-    """The table of test images; empty: a share of the training images."""
+    """The table of test images; empty: a share of the training images is held out."""
     image: str = "image"
-    """The column of images; in a CSV without such a column the first one."""
+    """Name of the column of images; a CSV without such a column: the first one."""
     label: str = "label"
-    """The column of labels, numbers or text; empty: there is none. In a CSV without such a column the second one."""
+    """Name of the column of labels, numbers or text; empty: there is none. A CSV without such a column: the second
+    one."""
     images: str = ""
     """Folder that paths are relative to; empty: the table's own."""
     classes: ClassNames = ()
     """Names of the labels 0, 1, …; empty: as the table has them."""
     test_share: Fraction = 0.2
-    """Share of each class that is the test split where there is no table of it."""
+    """Share of each class held out as test split if there is no test table."""
 
     def paths(self) -> tuple[Path, ...]:
         tables = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]

@@ -91,9 +91,9 @@ class MultiTeacherConfig(MethodConfig):
     temperature: Positive = 4.0
     """Temperature T of both softmaxes of the divergence."""
     fade_from: NonNegative = 0.0
-    """Epoch from which the weights of divergence and features fall, in a straight line to 0."""
+    """Epoch at which the weights of divergence and features start to fall linearly to 0."""
     fade_epochs: NonNegative = 0.0
-    """Epochs that this takes; 0: they never fall."""
+    """Length of this fade in epochs; 0: no fade."""
 
 
 class MultiTeacher(SingleStudent):

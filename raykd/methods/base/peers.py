@@ -91,7 +91,7 @@ class PeerConfig(MethodConfig):
     uses_teachers = False
 
     select_by: Literal["deployed", "mean"] = "deployed"
-    """Top-1 that a run's best evaluation is selected by: the deployed network's, or the mean of all students', as in
+    """Top-1 that selects a run's best evaluation: that of the deployed network, or the mean over all students, as in
     OKDDip's code for branches without a leader."""
 
 
@@ -102,10 +102,10 @@ class BranchConfig(PeerConfig):
     branches: Annotated[int, Interval(ge=2, le=64)] = 4
     """Number of branches; branch0 is deployed."""
     branch_from: str = "last"
-    """First stage that every branch has for itself: "last", or a stage's name such as "stage2"."""
+    """First stage that the branches do not share: "last", or a stage's name such as "stage2"."""
     share_block: bool = False
-    """All branches use one last stage, through the same BatchNorms, as OKDDip's DenseNets do; what follows its
-    convolutions (DenseNet's last norm, the classifier) every branch has for itself."""
+    """Share the last stage as well, with its BatchNorms, as OKDDip's DenseNets do; what follows it (DenseNet's last
+    norm, the classifier) belongs to each branch."""
 
     def build_branches(self, method: str, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
         """Fresh branches and the stage they start from; raises UserError if the network can't be branched there."""
@@ -126,11 +126,11 @@ class ConsistencyConfig(PeerConfig):
     alpha: NonNegative = 1.0
     """Weight of the divergences (T² is part of them)."""
     loss: Loss = "kl"
-    """The divergence: kl, or the cross-entropy with the softened target, which gradients flow into as well."""
+    """The divergence: kl, or the cross-entropy with the softened target, which also gets gradients."""
     ramp_up_start: NonNegative = 0.0
     """Epoch at which the ramp-up starts; before it the weight is alpha itself."""
     ramp_up_epochs: NonNegative = 80.0
-    """Epochs over which that weight rises from exp(-5) of itself; 0: at once."""
+    """Epochs over which the weight rises from exp(-5) × alpha to alpha; 0: no ramp-up."""
 
     def weight(self, epoch: float) -> float:
         """The divergences' weight at an epoch."""

@@ -23,7 +23,7 @@ class Checkpoint:
     every: Annotated[str, Rule('like "500 steps", "10 minutes" or "never"', lambda text: EVERY.fullmatch(text))] = (
         "10 minutes"
     )
-    """Between two checkpoints within an evaluation interval, e.g. "500 steps" or "10 minutes"; "never": none."""
+    """Interval of checkpoints between evaluations, e.g. "500 steps" or "10 minutes"; "never": only at evaluations."""
     keep: PositiveInt = 2
     """Number of newest checkpoints to keep; the best by top-1 is kept in addition."""
 

@@ -62,11 +62,11 @@ class Recipe:
     student: Network
     """The network that is trained and deployed."""
     data: Data
-    """The data set, its augmentation and its reading."""
+    """The data set, its augmentation and how it is loaded."""
     epochs: Annotated[float, Interval(gt=0, le=1_000_000)]
     """Passes over the training split."""
     batch_size: PositiveInt
-    """Images of one update, over all workers."""
+    """Images per update, over all workers."""
     optimizer: Optimizer = SGD()
     """The optimizer."""
     schedule: Schedule = Cosine()
@@ -78,11 +78,11 @@ class Recipe:
     seed: Seed = 0
     """Seed of initialisation, order and augmentation."""
     accumulate: PositiveInt = 1
-    """Number of parts in which a worker computes its share of a batch, to save memory."""
+    """Number of parts into which a worker splits its share of a batch, to save memory."""
     ema: Fraction = 0.0
     """Decay of an exponential moving average of the weights, which is then evaluated and deployed; 0: none."""
     sync_batchnorm: bool = False
-    """Batch statistics over all workers."""
+    """Compute batch statistics over all workers."""
     precision: Precision = Precision()
     """Numbers, layout and compilation."""
     metrics: tyro.conf.Suppress[Annotated[tuple[Metric, ...], DISTINCT]] = no_effect(())
@@ -102,11 +102,11 @@ class Recipe:
     """GPUs of each worker: 0, 1, or, in a run with one worker, a fraction such as 0.25, so that four runs share a GPU;
     each may use that fraction of its memory."""
     accelerator_type: str = no_effect("")
-    """Ray's name of the GPU that workers need, e.g. A100; empty: any."""
+    """Ray's name of the required GPU type, e.g. A100; empty: any."""
     node_labels: tuple[Label, ...] = no_effect(())
-    """Ray labels of the nodes that workers need, each KEY=VALUE, e.g. ray.io/market-type=on-demand."""
+    """Ray labels that a worker's node must have, each KEY=VALUE, e.g. ray.io/market-type=on-demand."""
     max_failures: Annotated[int, Interval(ge=-1, lt=2**31)] = no_effect(3)
-    """Maximum number of losses of workers or nodes without a new checkpoint between them; -1: unlimited. Announced ones
+    """Maximum number of lost workers or nodes without a new checkpoint in between; -1: unlimited. Announced losses
     (SIGTERM, a drained node) don't count. In trials of Tune every loss counts."""
     collective_timeout: Annotated[int, Interval(ge=1, le=1_000_000)] = no_effect(900)
     """Seconds that workers wait for a stuck worker before all restart from the last checkpoint."""
@@ -117,6 +117,6 @@ class Recipe:
     debug: Debug = no_effect(Debug())
     """Files for debugging failed runs."""
     search: tyro.conf.Suppress[Search | None] = no_effect(None)
-    """What `raykd tune` searches."""
+    """The search of `raykd tune`."""
     published: tyro.conf.Suppress[tuple[Published, ...]] = no_effect(())
     """Published figures of the same experiment."""

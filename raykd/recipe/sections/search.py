@@ -27,7 +27,7 @@ class When:
     field: str
     """Dotted name of the other field."""
     one_of: tuple[Any, ...]
-    """Its values in those trials."""
+    """Values of the other field for which this one is searched."""
     space: Any
     """A `ray.tune` search space."""
 
@@ -41,12 +41,12 @@ class Search:
     samples: PositiveInt = 16
     """Number of trials; multiplied by the points of grids; if only grids are searched, each point is one trial."""
     repeats: Count = 1
-    """Trials of every pick with consecutive seeds, from the recipe's own; picks are compared by their mean."""
+    """Number of trials with each choice of values, with consecutive seeds; choices are compared by their mean."""
     metric: str = "top1"
     """Metric of the deployed network on the held-out part of the training split: top1, top5, loss, ece, or one of the
     recipe's metrics."""
     mode: Literal["max", "min"] = "max"
-    """Whether more or less of it is better."""
+    """Whether the metric is maximised or minimised."""
     validation: Annotated[float, Interval(gt=0, lt=1)] = 0.1
     """Share of the training split that is held out for the metric; a recipe's `data.validation` has precedence."""
     scheduler: Any = None

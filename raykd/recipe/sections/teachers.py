@@ -63,7 +63,7 @@ class Teachers:
     number of workers; auto: the fastest measured one that changes the student's first losses by less than 1e-3, so
     that two runs may differ slightly; a resumed run keeps its choice."""
     capture: bool = no_effect(True)
-    """On GPUs, replay the frozen teachers' passes as CUDA graphs: a single launch of the same kernels. Off: kernels are
+    """On GPUs, replay the teachers' passes as CUDA graphs, a single launch of the same kernels; off: kernels are
     launched one by one."""
     cache: Literal["none", "float32", "float16", "top-k"] = "none"
     """Cache the teachers' outputs for every training image below `data.root` in this type: logits, and the features

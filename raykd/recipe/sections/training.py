@@ -18,7 +18,7 @@ class Initialise:
     """
 
     epochs: NonNegative = 0.0
-    """Passes over the training split; 0: no such phase."""
+    """Passes over the training split in this phase; 0: no such phase."""
     optimizer: Optimizer = SGD()
     """The optimizer."""
     schedule: Schedule = Schedule()
@@ -30,7 +30,7 @@ class Precision:
     """Number types, memory layout and compilation."""
 
     autocast: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type of the forward passes; parameters, losses and updates stay float32."""
+    """Type of the forward passes; parameters, losses and updates stay in float32."""
     channels_last: bool = True
     """Memory layout NHWC, in which convolutions are faster."""
     compile: bool = False

@@ -27,11 +27,11 @@ class Quotes:
     """Names of a column's data set and networks in CSV files of published figures."""
 
     dataset: str = ""
-    """The data set's name there."""
+    """Name of the data set in published figures."""
     teacher: str = ""
-    """The teacher's name there."""
+    """Name of the teacher in published figures."""
     student: str = ""
-    """The student's name there; empty: no published figures."""
+    """Name of the student in published figures; empty: no published figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,13 @@ class Column:
     """A column of a study: one setting in which the methods are compared."""
 
     name: Name
-    """What the table calls it."""
+    """Name in the table."""
     recipe: Recipe
     """Student, data, schedule, and the teachers that methods may use. Method and seed are given by row and study."""
     rows: tuple[str, ...] = ()
-    """Rows that it has; empty: all."""
+    """Names of its rows; empty: all."""
     published: Quotes = Quotes()
-    """What published figures call it; without a student: it has none."""
+    """Names of data set, teacher and student in published figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,22 +53,22 @@ class Row:
     """A row of a study: one method, with what else it changes of a column's recipe."""
 
     name: Name
-    """What the table calls it."""
+    """Name in the table."""
     method: MethodConfig
     """The method and its settings."""
     teachers: NonNegativeInt = 1
-    """Teachers of the column that the method gets, the first ones. A method that uses none gets none."""
+    """Number of the column's teachers that the method gets (the first ones); methods without teachers get none."""
     changes: dict[str, Any] = field(default_factory=dict)
-    """Other fields that it changes, dotted names to values: {"data.mixing": Mixup(), "method.alpha": 0.5}."""
+    """Other fields to change, dotted names to values: {"data.mixing": Mixup(), "method.alpha": 0.5}."""
     in_column: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Fields that it changes in one column alone, by that column's name, after `changes`."""
+    """Fields to change in one column only, by that column's name; applied after `changes`."""
     columns: tuple[str, ...] = ()
-    """Columns that it has; empty: all."""
+    """Names of its columns; empty: all."""
     tune: Search | None = None
-    """A search whose best values it takes: run first, for each column by itself, on a part held out of the training
-    split; the cells then train on the whole split with these values."""
+    """A search that is run first for each column, on a held-out part of the training split; the cells are then trained
+    on the whole split with the best values."""
     published: tuple[str, ...] = ()
-    """What published figures call the method; empty: as the row."""
+    """Name of the method in published figures; empty: the row's name."""
 
     @staticmethod
     def of(name: str, recipe: Recipe, base: Recipe, **more: Any) -> "Row":
@@ -90,11 +90,11 @@ class Study:
     columns: Annotated[tuple[Column, ...], MinLen(1)]
     """Columns, in the order of the table."""
     seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0, 1, 2)
-    """Seeds, a run of each cell for each."""
+    """Seeds; each cell has one run for each."""
     baseline: str = ""
-    """Row that gains are over; empty: none."""
+    """Row that gains are relative to; empty: none."""
     published: tuple[str, ...] = ()
-    """CSV files of published figures, by their paths from the study's own folder."""
+    """CSV files of published figures, relative to the study's folder."""
 
 
 def single_teachers(sources: Iterable[Teacher]) -> Iterator[Teacher]:
