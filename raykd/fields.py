@@ -18,6 +18,7 @@ __all__ = [
     "Ge",
     "Gt",
     "Interval",
+    "Given",
     "MaxLen",
     "MaxLoss",
     "MinLen",
@@ -73,6 +74,8 @@ Count = Annotated[int, Interval(ge=1, le=256)]
 """A number of things that each take memory, such as actors: 1 to 256."""
 ClassNames = Annotated[tuple[str, ...], distinct]
 """Names of the classes 0, 1, …"""
+Given = Annotated[str, MinLen(1)]
+"""Text that may not be empty: an empty path would be the current folder."""
 Threads = Annotated[int, Interval(ge=0, le=1024)]
 """CPU threads; 0: torch's own choice."""
 MaxLoss = Annotated[float, Interval(ge=0, le=100)]

@@ -33,7 +33,7 @@ def evaluate(
     batch_size: int = 0,
     test: bool = False,
     trust_source: bool = False,
-    data_root: str = Data.root,
+    data_root: str | Path = Data.root,
 ) -> Evaluated:
     """Evaluate every network of a run from its newest readable checkpoint.
 
@@ -42,9 +42,10 @@ def evaluate(
     directory holds. data_root: folder of the .beton files and downloads; the run's own may be somebody else's.
     Raises UserError where there is no run, no checkpoint, or other data than the run had.
     """
-    expect(threads=(threads, Threads), batch_size=(batch_size, NonNegativeInt))
+    expect(run=(run, Run | str | Path), threads=(threads, Threads), batch_size=(batch_size, NonNegativeInt))
+    expect(test=(test, bool), trust_source=(trust_source, bool), data_root=(data_root, str | Path))
     folder, recipe = open_finished(str(getattr(run, "path", run)), trust_source)
-    data = replace(recipe.data, root=data_root, shared="", download=False)
+    data = replace(recipe.data, root=str(data_root), shared="", download=False)
     recipe = replace(recipe, batch_size=batch_size or recipe.batch_size, data=data)
     if test:
         recipe = replace(recipe, data=replace(data, validation=0.0))

@@ -18,7 +18,7 @@ def export(
     max_loss: float = 100.0,
     calibration: int = 256,
     trust_source: bool = False,
-    data_root: str = Data.root,
+    data_root: str | Path = Data.root,
 ) -> Path:
     """Write the deployed network of a run, checked against the original; returns the path.
 
@@ -30,12 +30,14 @@ def export(
     trust_source: import the user's own modules that the run's directory holds.
     data_root: folder of the .beton files; the run's own may be somebody else's.
     """
-    expect(max_loss=(max_loss, MaxLoss), calibration=(calibration, PositiveInt))
+    expect(run=(run, Run | str | Path), to=(to, str | Path), max_loss=(max_loss, MaxLoss))
+    expect(calibration=(calibration, PositiveInt), preprocess=(preprocess, bool), trust_source=(trust_source, bool))
+    expect(data_root=(data_root, str | Path))
     from raykd.deploy.deployed import open_deployed
     from raykd.deploy.write import write
 
     folder, recipe = open_finished(run.path if isinstance(run, Run) else str(run), trust_source)
-    data = replace(recipe.data, root=data_root, shared="", download=False)
+    data = replace(recipe.data, root=str(data_root), shared="", download=False)
     deployed = open_deployed(folder, replace(recipe, data=data))
     write(deployed, str(to), preprocess=preprocess, max_loss=max_loss, calibration=calibration)
     return Path(to)

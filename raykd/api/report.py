@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from raykd import UserError
 from raykd.api.run import Run
+from raykd.recipe.validate import expect
 from raykd.storage.local_copy import local_copy, of_results
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def report(
 
     if not runs:
         raise UserError("raykd report needs runs: raykd report runs/digits [--out report.html]")
+    expect(baseline=(baseline, str), out=(out, str | Path), wandb=(wandb, bool))
+    expect(**{f"run {i}": (run, Run | str | Path) for i, run in enumerate(runs)})
     given = [run.path if isinstance(run, Run) else str(run) for run in runs]
     far = {place: local_copy(place, of_results) for place in given if "://" in place}
     places = [str(far[place].path) if place in far else place for place in given]

@@ -99,6 +99,7 @@ def load(path: str | Path, *, trust_source: bool = False) -> Run:
 
     trust_source: import the user's modules that are stored in the directory, which runs their code.
     """
+    expect(path=(path, str | Path), trust_source=(trust_source, bool))
     folder = Folder(path)
     if not folder.exists("recipe.json"):
         raise UserError(f"{folder} is not a run directory: it has no recipe.json")
@@ -108,9 +109,12 @@ def load(path: str | Path, *, trust_source: bool = False) -> Run:
 
 
 def several(images: Any) -> Iterable[Any]:
-    """Several pictures as they are, a single one as a list."""
+    """Several pictures as they are, a single one as a list; raises UserError for what is neither."""
     alone = isinstance(images, str | Path | bytes) or getattr(images, "ndim", 0) == 3 or hasattr(images, "getbands")
-    return [images] if alone else images
+    try:
+        return [images] if alone else iter(images)
+    except TypeError:
+        raise UserError(f"images: {images!r:.60} is neither a picture nor a list of pictures") from None
 
 
 def table(lines: list[dict[str, Any]]) -> Any:

@@ -16,6 +16,8 @@ SUFFIXES = (".safetensors", ".onnx", ".pt2")
 def check_target(to: str, preprocess: bool, max_loss: float, calibration: int) -> None:
     """Raise UserError for an invalid target, or for options that don't apply to it."""
     path = Path(to)
+    if "://" in to or "\0" in to:
+        raise UserError(f"--to {to!r}: give a file or a folder of this machine")
     if not _is_folder(to) and path.suffix not in SUFFIXES:
         raise UserError(f"--to {to}: the suffix must be one of {', '.join(SUFFIXES)}, or / for a folder")
     if preprocess and path.suffix != ".onnx":
@@ -34,18 +36,25 @@ def write(
     """
     check_target(to, preprocess, max_loss, calibration)
     path = Path(to)
-    if _is_folder(to):
-        return write_folder(deployed, path)
-    with replacing(path) as temporary:
-        if path.name.endswith(INT8):
-            from raykd.deploy.int8_file import write_int8
-
-            summary = write_int8(deployed, temporary, preprocess, max_loss, calibration)
-        elif path.suffix == ".onnx":
-            summary = write_onnx(deployed, temporary, preprocess)
-        else:
-            summary = (write_pt2 if path.suffix == ".pt2" else write_safetensors)(deployed, temporary)
+    try:
+        if _is_folder(to):
+            return write_folder(deployed, path)
+        with replacing(path) as temporary:
+            summary = _write_file(deployed, path.name, temporary, preprocess, max_loss, calibration)
+    except OSError as error:
+        raise UserError(f"can't write {path}: {error.strerror or error}; choose another --to, or make room") from error
     return f"{summary}, {path.stat().st_size:,} bytes"
+
+
+def _write_file(deployed: Deployed, name: str, path: Path, preprocess: bool, max_loss: float, calibration: int) -> str:
+    """Write the format of a file's name to a path."""
+    if name.endswith(INT8):
+        from raykd.deploy.int8_file import write_int8
+
+        return write_int8(deployed, path, preprocess, max_loss, calibration)
+    if path.suffix == ".onnx":
+        return write_onnx(deployed, path, preprocess)
+    return (write_pt2 if path.suffix == ".pt2" else write_safetensors)(deployed, path)
 
 
 def _is_folder(to: str) -> bool:

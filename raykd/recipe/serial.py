@@ -148,4 +148,14 @@ def refuse_foreign(data: Any, origin: str) -> None:
 
 
 def _name(kind: Any) -> str:
-    return str(kind) if typing.get_origin(kind) else getattr(kind, "__name__", str(kind))
+    """A type as a user writes it, without ranges and module names."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _name(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_name, arguments))
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if kind is Ellipsis or origin is None:
+        return "..." if kind is Ellipsis else getattr(kind, "__name__", str(kind))
+    return f"{_name(origin)}[{', '.join(map(_name, arguments))}]"

@@ -12,6 +12,7 @@ from raykd import UserError
 from raykd.fields import Rule
 from raykd.recipe.serial import from_dict, type_hints
 
+PLAIN = (str, int, float, bool)
 FLOAT32 = 2.0**-126, 2.0**128  # the least normal number, and the first that is too large
 
 
@@ -28,11 +29,19 @@ def validate(settings: Any, where: str = "") -> None:
 def expect(**arguments: tuple[Any, Any]) -> None:
     """Check a function's arguments, given as their values and annotations, as the fields of a recipe are.
 
+    Objects of an annotated class, such as a `Recipe` or a `Path`, are not looked into.
     Raises UserError for the first one that is not of its type, or that lies outside its range.
     """
     for name, (value, kind) in arguments.items():
-        from_dict(value, kind, name)
-        _check(value, kind, name)
+        if not _is_object(value, kind):
+            from_dict(value, kind, name)
+            _check(value, kind, name)
+
+
+def _is_object(value: Any, kind: Any) -> bool:
+    """Whether a value is an instance of a class, among those of an annotation, that no JSON value has."""
+    classes = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return any(isinstance(each, type) and isinstance(value, each) and each not in PLAIN for each in classes)
 
 
 def _fields(settings: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -57,6 +66,8 @@ def _check(value: Any, kind: Any, where: str) -> None:
         kinds = _kinds(arguments, len(value)) if origin is tuple else (Any,) * len(value)
         for i, (item, each) in enumerate(zip(value, kinds, strict=True)):
             _check(item, each, f"{where}.{i}")
+    elif isinstance(value, str) and "\0" in value:
+        raise UserError(f"{where}: {value!r} must not contain a NUL character")
     elif isinstance(value, float) and value != 0 and not FLOAT32[0] <= abs(value) < FLOAT32[1]:
         raise UserError(f"{where}: {value} must be a number that float32 can represent")
 

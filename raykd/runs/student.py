@@ -1,11 +1,14 @@
 """The deployed student as a file: weights under the network's own keys, and a description of its input."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import safetensors
+from annotated_types import Interval, MinLen
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save as save_bytes
 from torch import nn
 
@@ -13,9 +16,13 @@ from raykd import UserError
 from raykd.models import create
 from raykd.models.staged import Staged
 from raykd.recipe import Recipe
+from raykd.runs.results.read import first_of
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import STUDENT as FILE
+
+Finite = Annotated[float, Interval(gt=-math.inf, lt=math.inf)]
+Deviation = Annotated[float, Interval(gt=0, lt=math.inf)]
 
 
 @dataclass(frozen=True)
@@ -23,10 +30,10 @@ class About:
     """The description of a network in its weights file, under "raykd" in the header's metadata."""
 
     network: str
-    classes: tuple[str, ...]
-    image_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    classes: Annotated[tuple[str, ...], MinLen(1)]
+    image_size: Annotated[int, Interval(ge=1, lt=2**16)]
+    mean: tuple[Finite, Finite, Finite]
+    std: tuple[Deviation, Deviation, Deviation]
     options: dict[str, int | float | str | bool] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
 
@@ -64,13 +71,23 @@ def read_student(run: Folder) -> tuple[Staged, About]:
 
 
 def about_of(path: Path) -> About:
-    """The header's metadata of a student.safetensors; raises UserError for a foreign or damaged file."""
+    """The description in a student.safetensors; raises UserError for a foreign or damaged file."""
+    about = about_if_any(path)
+    if about is None:
+        raise UserError(f"{path} is not a student that raykd wrote, or it is damaged")
+    return about
+
+
+def about_if_any(path: Path) -> About | None:
+    """As `about_of`; None for a file that has no such description, as others' weights."""
     try:
         with safetensors.safe_open(path, "pt") as file:
-            fields = json.loads((file.metadata() or {})["raykd"])
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return About(**plain)
+            text = (file.metadata() or {}).get("raykd")
     except FileNotFoundError:
         raise UserError(f"{path}: no such weights file") from None
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError):
-        raise UserError(f"{path} is not a student that raykd wrote, or it is damaged") from None
+    except (safetensors.SafetensorError, OSError):
+        return None
+    try:
+        return None if text is None else TypeAdapter(About).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise UserError(f"{path}, the description of its network: {first_of(error)}") from None

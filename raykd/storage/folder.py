@@ -27,6 +27,8 @@ def absolute(place: str | Path) -> str:
     place = str(place)
     if ALMOST.match(place):
         raise UserError(f"{masked(place)} is not a URI: write s3://BUCKET/FOLDER or file:///FOLDER")
+    if "\0" in place:
+        raise UserError(f"{place!r} is not a path: it contains a NUL character")
     place = place.removeprefix("file://")
     return place if "://" in place else str(Path(place).expanduser().absolute())
 

@@ -13,7 +13,7 @@ from raykd.models.heads import select_classes
 from raykd.models.staged import Staged, parameters
 from raykd.models.weights.downloads import local
 from raykd.recipe import Pretrained, Run, Teachers, Train
-from raykd.runs.student import About, about_of, read_student
+from raykd.runs.student import about_if_any, read_student
 from raykd.storage.folder import Folder
 from raykd.teachers.classes import describe_match, expect_pairs, positions_of
 from raykd.teachers.frozen_teacher import FrozenTeacher, recipe_precision
@@ -93,7 +93,7 @@ def _of_library(source: Pretrained) -> Origin:
 
 def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
     wanted = local(source.network, data.root, data.download)
-    about = _about_file(wanted.weights)
+    about = about_if_any(Path(wanted.weights).expanduser())
     mean = source.mean or (about.mean if about else None)
     std = source.std or (about.std if about else None)
     if mean is None or std is None:
@@ -106,14 +106,6 @@ def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
     size = source.image_size or (about.image_size if about else data.image_size)
     network = create_network(wanted, len(names) or len(classes), size)
     return Origin(network, wanted.weights, mean, std, (names,) if names else ())
-
-
-def _about_file(path: str) -> About | None:
-    """The metadata of a weights file that raykd wrote; None for others."""
-    try:
-        return about_of(Path(path).expanduser())
-    except UserError:
-        return None
 
 
 def _frozen(

@@ -119,7 +119,7 @@ def test_runs_are_listed_with_their_results(recipe, run, capsys, tmp_path):
     ("call", "says"),
     [
         (lambda run: run.predictor(batch_size=0), "batch_size: 0 must be at least 1"),
-        (lambda run: run.predictor(device="gpu"), "device: 'gpu' is not of type"),
+        (lambda run: run.predictor(device="gpu"), "device: 'gpu' is not of type 'auto' or 'cpu' or 'cuda'"),
         (lambda run: run.predict([], top=-1), "top: -1 must be at least 1"),
         (lambda run: raykd.evaluate(run, threads=10**9), "threads: 1000000000 must be from 0 to 1,024"),
         (lambda run: raykd.evaluate(run, batch_size=-3), "batch_size: -3 must be at least 0"),
@@ -130,7 +130,20 @@ def test_runs_are_listed_with_their_results(recipe, run, capsys, tmp_path):
         ),
         (lambda run: raykd.tune("digits/search", samples=-1), "samples: -1 must be at least 0"),
         (lambda run: raykd.study("studies/digits", seeds=("0",)), "seeds.0: '0' is not of type int"),
-        (lambda run: raykd.study("studies/digits", rows="KD"), "rows: 'KD' is not of type"),
+        (lambda run: raykd.study("studies/digits", rows="KD"), "rows: 'KD' is not of type tuple[str, ...]"),
+        (lambda run: raykd.study(None), "study: None is not of type str or Path"),
+        (lambda run: raykd.load(None), "path: None is not of type str or Path"),
+        (lambda run: raykd.load("a\0b"), "path: 'a\\x00b' must not contain a NUL"),
+        (lambda run: raykd.load_recipe(5), "recipe: 5 is not of type str or Path"),
+        (lambda run: raykd.train(None), "recipe: None is not of type Recipe or str or Path"),
+        (lambda run: raykd.train("digits/kd", name=5), "name: 5 is not of type str"),
+        (lambda run: raykd.train("digits/kd", storage=None), "storage: None is not of type str or Path"),
+        (lambda run: raykd.evaluate(None), "run: None is not of type Run or str or Path"),
+        (lambda run: raykd.evaluate(run, test="no"), "test: 'no' is not of type bool"),
+        (lambda run: raykd.export(run, None), "to: None is not of type str or Path"),
+        (lambda run: raykd.report(run, None), "run 1: None is not of type Run or str or Path"),
+        (lambda run: raykd.report(run, baseline=5), "baseline: 5 is not of type str"),
+        (lambda run: raykd.submit(None, address="http://x"), "recipe: None is not of type Recipe or str or Path"),
     ],
 )
 def test_arguments_are_validated_like_command_line_options(tmp_path, monkeypatch, call, says):
@@ -138,6 +151,22 @@ def test_arguments_are_validated_like_command_line_options(tmp_path, monkeypatch
     with pytest.raises(raykd.UserError) as refused:
         call(raykd.Run(path=str(tmp_path)))
     assert str(refused.value).startswith(says) and not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (None, "images: None is neither a picture nor a list of pictures"),
+        (np.array(5), "images: array(5) is neither"),
+        ([None], "picture 0 can't be read: a picture is a path, bytes, an array or an image of PIL, not NoneType"),
+        (np.zeros((2, 8, 8, 3)), "picture 0 can't be read: it has float64 levels"),
+        (b"", "picture 0 can't be read"),
+    ],
+)
+def test_what_is_no_picture_is_refused(run, images, says):
+    with pytest.raises(raykd.UserError) as refused:
+        run.predict(images)
+    assert str(refused.value).startswith(says)
 
 
 def test_a_run_shows_no_credentials():

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from raykd.data import sources as s
 from raykd.data.config import Data
 from raykd.data.reading.pictures import read_rgb
 from raykd.data.storage.prepare import prepare
+from raykd.recipe.validate import validate
 
 
 def stored(seed: int) -> bytes:
@@ -151,6 +153,22 @@ def test_unlabelled_folders_are_read(tmp_path):
     assert read(opened(mixed).test) == [(2, 0), (3, 1)]
     (tmp_path / "more" / "notes.txt").touch()
     assert opened(mixed).notes == (f"left out of {tmp_path}/more: 1 with suffix .txt",)
+
+
+def test_unlabelled_images_that_are_not_there_are_missed(tmp_path):
+    for name in ("train/cat", "train/dog", "val/cat", "val/dog"):
+        save(tmp_path / name / "0.png", 1)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "notes.txt").touch()
+    folder = s.ImageFolder(path=str(tmp_path))
+    with pytest.raises(UserError, match="more, data.source.unlabelled, has no images"):
+        opened(replace(folder, unlabelled="more"))
+    with pytest.raises(UserError, match="unlabelled has no training images; left out of .*: 1 with suffix .txt"):
+        opened(s.Mixed(labelled=folder, unlabelled=s.Images(path=str(tmp_path / "more"))))
+    with pytest.raises(UserError, match="and can't be mixed"):
+        opened(s.Mixed(labelled=folder, unlabelled=s.Beton(train="x.beton")))
+    with pytest.raises(UserError, match="unlabelled.path: '' must be given"):
+        validate(s.Mixed(labelled=folder, unlabelled=s.Images(path="")))
 
 
 def test_a_list_of_unlabelled_paths_is_read(tmp_path):

@@ -1,4 +1,4 @@
-"""Exports to a full disk: one line, and what was there stays."""
+"""Exports to a full disk, or to where no file can be: one line, and what was there stays."""
 
 import os
 import shutil
@@ -33,3 +33,13 @@ def test_a_full_disk_keeps_the_older_file_and_leaves_no_partial_one(digits, smal
     left = [path.name for path in small_disk.iterdir()]
     assert left == ([] if name.endswith("/") else [name])
     assert not left or old.read_text() == "old"
+
+
+@pytest.mark.parametrize("to", ["/proc/s.onnx", "FILE/s.onnx", "https://host/s.onnx", "s3://bucket/folder/"])
+def test_where_no_file_can_be_written_nothing_is(digits, tmp_path, monkeypatch, to, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").touch()
+    assert main(["export", digits.place, "--to", to]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and to.rstrip("/") in said, said
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]

@@ -288,10 +288,18 @@ def attack(kind: str, folder: Path, first: int) -> None:
         print("…", result, flush=True)
 
 
+class Faults(list[str]):
+    """Lines that are also printed as they come: a long run is looked at while it goes on."""
+
+    def append(self, line: str) -> None:
+        super().append(line)
+        print(line, file=sys.stderr, flush=True)
+
+
 def fuzz(kind: str, seconds: float, first: int = 0) -> tuple[Counter[str], list[str]]:
     """How many attempts were read and refused, and a line for each that ended in any other way."""
     results: Counter[str] = Counter()
-    faults: list[str] = []
+    faults = Faults()
     until = time.monotonic() + seconds
     while time.monotonic() < until and len(faults) < 50:
         with tempfile.TemporaryDirectory() as folder:

@@ -257,7 +257,8 @@ def test_checking_whether_a_run_is_in_use_has_no_effect(tmp_path, monkeypatch):
     ("place", "says"),
     [
         ("s3:/bucket/runs", "s3:/bucket/runs is not a URI: write s3://BUCKET/FOLDER"),
-        ("gs:bucket", "gs:bucket is no URI"),
+        ("gs:bucket", "gs:bucket is not a URI"),
+        ("a\0b", "'a\\x00b' is not a path"),
         ("file:/tmp/runs", "file:/tmp/runs is not a URI"),
         ("file://runs", "file://runs is not a URI"),
         ("ftp://127.0.0.1:1/runs", "can't use ftp://127.0.0.1:1/runs as storage"),

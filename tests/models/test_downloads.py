@@ -2,6 +2,8 @@
 
 import hashlib
 import http.server
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -83,6 +85,30 @@ def test_a_file_with_another_hash_is_rejected(server, tmp_path):
     file.write_bytes(b"damaged")
     with pytest.raises(UserError, match="is not the file with sha256"):
         local(network(url), str(tmp_path))
+
+
+def test_a_killed_download_is_neither_used_nor_left_behind(tmp_path):
+    """The server ends in the middle of the file, and the process dies there."""
+    code = """
+import os, sys
+from raykd.models.weights import downloads
+from raykd.models.config import Network
+def parts(url):
+    yield b"half of it"
+    os.kill(os.getpid(), 9)
+downloads._parts = parts
+downloads.download(Network(name="resnet8", weights="https://host/w.safetensors", sha256=sys.argv[1]), sys.argv[2])
+"""
+    killed = subprocess.run([sys.executable, "-c", code, DIGEST, str(tmp_path)], check=False)
+    weights = tmp_path / "weights"
+    assert killed.returncode == -9 and [path.suffix for path in weights.glob(".*.tmp*")] == [".safetensors"]
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(CONTENT)
+    named = Network(name="resnet8", weights=file.as_uri(), sha256=DIGEST)
+    with pytest.raises(UserError, match="is not in"):
+        local(named, str(tmp_path))
+    assert Path(local(named, str(tmp_path), may_download=True).weights).read_bytes() == CONTENT
+    assert not list(weights.glob(".*.tmp*"))
 
 
 def test_missing_downloads_are_reported_in_one_line(server, tmp_path):

@@ -3,8 +3,11 @@
 import argparse
 import contextlib
 import pathlib
+import pickle
 import random
 import re
+import struct
+import zipfile
 from collections import OrderedDict
 
 import numpy as np
@@ -164,3 +167,58 @@ def test_weights_of_another_type_are_rejected(tmp_path, kind):
     torch.save({"weight": torch.ones(20, 30, dtype=kind), "bias": torch.ones(20)}, tmp_path / "w.pt")
     with pytest.raises(UserError, match=f"1 of another type: weight is {kind} instead of torch.float32"):
         load_weights(torch.nn.Linear(30, 20), tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    """1e300, a number of 64 bits, is infinite in 32."""
+    torch.save({"weight": torch.full((20, 30), value, dtype=torch.float64), "bias": torch.ones(20)}, tmp_path / "w.pt")
+    with pytest.raises(UserError, match="w.pt has NaN or infinity in 1 tensors, such as weight"):
+        load_weights(torch.nn.Linear(30, 20), tmp_path / "w.pt")
+    norm, wrong = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3).double()
+    wrong.running_var.fill_(value)
+    torch.save(wrong.state_dict(), tmp_path / "norm.pt")
+    with pytest.raises(UserError, match="such as running_var"):
+        load_weights(norm, tmp_path / "norm.pt")
+
+
+def test_tensors_without_values_are_refused(tmp_path):
+    torch.save(torch.nn.Linear(30, 20, device="meta").state_dict(), tmp_path / "w.pt")
+    with pytest.raises(UserError, match="w.pt can't be loaded: .*meta"):
+        load_weights(torch.nn.Linear(30, 20), tmp_path / "w.pt")
+
+
+def npy(shape: str, content: bytes = b"", descr: str = "<f4") -> bytes:
+    """A .npy file with whatever its header says."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + content
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"a": npy("(1,)", pickle.dumps(np.array([1], object)), "|O")}, "allow_pickle=False"),
+        ({"a": npy("(1000000000000, 1000)")}, "Unable to allocate"),
+        ({"a": npy("(-1, 3)")}, "negative"),
+        ({"a": npy("(2,)", bytes(32), "<U4")}, "can't convert"),
+        ({"a": npy("(2,)", bytes(4))}, "truncated"),
+        ({"a": b"no array"}, "truncated"),
+        ({"head/kernel": npy("(2,)", bytes(8)), "params/head/kernel": npy("(2,)", bytes(8))}, "head.fc.weight twice"),
+        ({"a": npy("(100000000,)", bytes(4 * 10**8))}, "unpack to"),
+    ],
+    ids=["objects", "huge", "negative", "text", "short", "no array", "twice", "bomb"],
+)
+def test_npz_files_made_to_hurt_are_one_line(tmp_path, arrays, says):
+    with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in arrays.items():
+            archive.writestr(f"{name}.npy", content)
+    with pytest.raises(UserError, match=f"w.npz .*{says}"):
+        load_weights(torch.nn.Linear(30, 20), tmp_path / "w.npz")
+
+
+def test_npz_files_of_the_other_byte_order_load(tmp_path):
+    layer = torch.nn.Linear(30, 20)
+    weight = np.random.default_rng(0).normal(size=(20, 30)).astype(">f4")
+    np.savez(tmp_path / "w.npz", weight=weight, bias=np.zeros(20, ">f4"))
+    load_weights(layer, tmp_path / "w.npz")
+    np.testing.assert_array_equal(layer.weight.detach().numpy(), weight.astype("<f4"))

@@ -8,6 +8,7 @@ from raykd.launch.driver.display import Display
 from raykd.launch.driver.run import default_storage, lasting, say_storage
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded, load, load_object
+from raykd.recipe.validate import expect
 from raykd.terminal import Terminal
 
 
@@ -25,6 +26,7 @@ class Start:
 
 def start(recipe: Recipe | str | Path, name: str, storage: str | Path, show: bool) -> Start:
     """Load a recipe. name: "" for that of its file. storage: "" for $RAYKD_STORAGE or ./runs. show: print progress."""
+    expect(storage=(storage, str | Path), show=(show, bool))
     loaded, name = loaded_as(recipe, name)
     return started(loaded, loaded.recipe, name, str(storage) or default_storage(), show)
 
@@ -44,6 +46,7 @@ def display_in(storage: str, show: bool) -> Display:
 
 def loaded_as(recipe: Recipe | str | Path, name: str) -> tuple[Loaded, str]:
     """A recipe with its sources, and its run's name: the given one, else that of the recipe's folder and file."""
+    expect(recipe=(recipe, Recipe | str | Path), name=(name, str))
     if not isinstance(recipe, Recipe):
         loaded = load(recipe)
         return loaded, name or default_name(loaded.path)

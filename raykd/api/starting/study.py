@@ -40,7 +40,8 @@ def study(
     Raises UserError for an invalid study, and KeyboardInterrupt if it was stopped.
     """
     expect(seeds=(seeds, tuple[Seed, ...]), max_parallel=(max_parallel, NonNegativeInt))
-    expect(rows=(rows, tuple[str, ...]), columns=(columns, tuple[str, ...]))
+    expect(study=(study, str | Path), rows=(rows, tuple[str, ...]), columns=(columns, tuple[str, ...]))
+    expect(name=(name, str), storage=(storage, str | Path), show=(show, bool))
     from raykd.api.starting.start import default_name, display_in
     from raykd.launch.driver.run import default_storage
     from raykd.launch.study.plan import check

@@ -9,6 +9,7 @@ from raykd.api.starting.start import default_name, loaded_as
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.study.load import load_study
+from raykd.recipe.validate import expect
 from raykd.terminal import Terminal
 
 
@@ -30,6 +31,9 @@ def submit(
     "send" this machine's, hidden; "cluster": the head node has one. wait: until the job ends, its log printed where
     `show`.
     """
+    expect(recipe=(recipe, Recipe | str | Path), name=(name, str), storage=(storage, str), address=(address, str))
+    expect(command=(command, Literal["train", "tune", "study"]), wandb_key=(wandb_key, Literal["send", "cluster"]))
+    expect(wait=(wait, bool), show=(show, bool))
     loaded, name = study_as(recipe, name) if command == "study" else loaded_as(recipe, name)
     say = Terminal().print if show else lambda *words, **options: None
     request = Request(

@@ -81,6 +81,8 @@ def _decoded(picture: Picture, ground: Colour, white: float) -> np.ndarray:
         return _from_pil(picture, ground, white)
     if isinstance(picture, bytes):
         source: io.BytesIO | Path = io.BytesIO(picture)
+    elif not isinstance(picture, Path):
+        raise ValueError(f"a picture is a path, bytes, an array or an image of PIL, not {type(picture).__name__}")
     else:
         # Reading from a pipe or a device would never end.
         if not stat.S_ISREG(picture.stat().st_mode):

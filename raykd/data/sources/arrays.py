@@ -14,7 +14,7 @@ from raykd.data.config import Source
 from raykd.data.reading.labels import number_labels
 from raykd.data.reading.pictures import DECODE_ERRORS
 from raykd.data.sources.examples import Examples, Splits, from_arrays, split_off_test
-from raykd.fields import ClassNames, Fraction
+from raykd.fields import ClassNames, Fraction, Given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Npz(Source):
 
     name: ClassVar[str] = "npz"
     description: ClassVar[str] = "NumPy arrays of images and labels in one .npz file"
-    path: str
+    path: Given
     """The .npz file."""
     train: tuple[str, str] = ("x_train", "y_train")
     """Names of the arrays of training images and labels."""
@@ -75,7 +75,7 @@ class TFRecord(Source):
 
     name: ClassVar[str] = "tfrecord"
     description: ClassVar[str] = "TFRecord shards of encoded images and class numbers, read without TensorFlow"
-    path: str
+    path: Given
     """Folder of the shards."""
     train: str = "train*"
     """Pattern of the training shards."""

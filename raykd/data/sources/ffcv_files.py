@@ -12,7 +12,7 @@ from raykd.data.reading.labels import NONE, expect_all
 from raykd.data.reading.listing import content_digest
 from raykd.data.sources.examples import Splits
 from raykd.data.storage.header import Header
-from raykd.fields import ClassNames
+from raykd.fields import ClassNames, Given
 
 MEND = "write it again"
 
@@ -26,7 +26,7 @@ class Beton(Source):
 
     name: ClassVar[str] = "beton"
     description: ClassVar[str] = "existing .beton files of FFCV, read in place"
-    train: str
+    train: Given
     """The file of training images."""
     test: str = ""
     """The file of test images; empty: none, so that `data.validation` must hold out training images."""
@@ -41,7 +41,7 @@ class Beton(Source):
         return tuple(Path(path).expanduser() for path in (self.train, self.test) if path)
 
     def open(self, root: Path, download: bool) -> Splits:
-        raise UserError("beton: existing .beton files need no preparation; train with them directly")
+        raise UserError("beton: existing .beton files are read in place: they need no preparation, and can't be mixed")
 
     def prepared(self) -> Prepared:
         paths = self.paths()

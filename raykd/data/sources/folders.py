@@ -11,7 +11,7 @@ from raykd.data.reading.listing import Skipped, find_images, subfolders
 from raykd.data.reading.pictures import suffixes
 from raykd.data.sources.examples import Examples, Splits, concatenate, split_off_test
 from raykd.data.sources.files import column, folder, from_files, from_folders, lines
-from raykd.fields import Fraction
+from raykd.fields import Fraction, Given
 
 SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")  # names of splits
 
@@ -25,7 +25,7 @@ class ImageFolder(Source):
 
     name: ClassVar[str] = "imagefolder"
     description: ClassVar[str] = "any folder with train/CLASS/*.jpg and val/CLASS/*.jpg, or only train, or only classes"
-    path: str
+    path: Given
     """The folder."""
     train: str = "train"
     """Subfolder of the training split; empty: all training images are unlabelled."""
@@ -57,6 +57,8 @@ class ImageFolder(Source):
             test_examples = self._test(test, classes, skipped[1] if train else Skipped(test), notes)
         if self.unlabelled:
             files = find_images(base / self.unlabelled, skipped[2])
+            if not files:
+                raise UserError(f"{base / self.unlabelled}, data.source.unlabelled, has no images")
             examples = concatenate(examples, from_files(files, [NONE] * len(files)))
         return Splits(classes, examples, test_examples, (*notes, *(note for part in skipped for note in part.notes())))
 

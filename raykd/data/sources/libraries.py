@@ -13,7 +13,7 @@ from raykd import UserError
 from raykd.data.config import Source
 from raykd.data.reading.labels import number_labels, renumbered
 from raykd.data.sources.examples import Examples, Splits, split_off_test
-from raykd.fields import Fraction
+from raykd.fields import Fraction, Given
 
 ALLOW = "allow the download with `raykd data prepare --download`, or --data.download for other commands"
 
@@ -152,7 +152,7 @@ class HuggingFace(Source):
 
     name: ClassVar[str] = "huggingface"
     description: ClassVar[str] = "any image data set of the Hugging Face hub, by name, or saved to a folder"
-    dataset: str
+    dataset: Given
     """Name on the hub, or a folder."""
     train: str = "train"
     """Name of the training split."""

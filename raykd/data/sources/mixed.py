@@ -10,6 +10,7 @@ from raykd.data.reading.labels import NONE
 from raykd.data.reading.listing import Skipped, find_images
 from raykd.data.sources.examples import Examples, Splits, concatenate, from_arrays
 from raykd.data.sources.files import from_files
+from raykd.fields import Given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class Images(Source):
 
     name: ClassVar[str] = "images"
     description: ClassVar[str] = "a folder of images without labels, flat or nested"
-    path: str
+    path: Given
     """The folder."""
 
     def open(self, root: Path, download: bool) -> Splits:
@@ -49,5 +50,7 @@ class Mixed(Source):
 
     def open(self, root: Path, download: bool) -> Splits:
         splits, more = self.labelled.open(root, download), self.unlabelled.open(root, download)
+        if not len(more.train.labels):
+            raise UserError("; ".join(("data.source.unlabelled has no training images", *more.notes)))
         extra = Examples([NONE] * len(more.train.labels), more.train.read, more.train.name)
         return splits._replace(train=concatenate(splits.train, extra), notes=(*splits.notes, *more.notes))

@@ -14,7 +14,7 @@ from raykd.data.reading.listing import is_hidden
 from raykd.data.reading.pictures import suffixes
 from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.data.sources.tables import matching
-from raykd.fields import ClassNames, Fraction
+from raykd.fields import ClassNames, Fraction, Given
 
 
 class Member(NamedTuple):
@@ -38,7 +38,7 @@ class WebDataset(Source):
 
     name: ClassVar[str] = "webdataset"
     description: ClassVar[str] = "WebDataset: .tar shards of images and, beside them, .cls, .txt or .json labels"
-    path: str
+    path: Given
     """The training shards: a file or a pattern, such as shards/train-*.tar."""
     test: str = ""
     """The test shards; empty: a share of the training images is held out."""

@@ -12,7 +12,7 @@ from raykd.data.config import Source
 from raykd.data.reading.labels import NONE, number_labels, numerals, renumbered
 from raykd.data.reading.pictures import DECODE_ERRORS, suffixes
 from raykd.data.sources.examples import Examples, Splits, split_off_test
-from raykd.fields import ClassNames, Fraction
+from raykd.fields import ClassNames, Fraction, Given
 from raykd.output import one_line
 
 Column = list[Any]
@@ -28,7 +28,7 @@ class Table(Source):
 
     name: ClassVar[str] = "table"
     description: ClassVar[str] = "CSV or parquet of (path or bytes of an image, label), or a list of paths"
-    path: str
+    path: Given
     """The table of training images: a file or a pattern, such as data/train-*.parquet."""
     test: str = ""
     """The table of test images; empty: a share of the training images is held out."""

@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from raykd import UserError
 from raykd.models.config import Network
+from raykd.storage import atomic
 
 BACKBONE = "#backbone"
 SCHEMES = ("https://", "http://", "file://", "hf://")
@@ -76,14 +77,11 @@ def download(network: Network, root: str, say: Callable[[str], None] = lambda li
 
 
 def _fetch_checked(network: Network, url: str, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    atomic.clear(path.parent)  # what killed downloads left
+    with atomic.replacing(path) as partial:
         digest = _fetch(url, partial)
         if digest != network.sha256.lower():
             raise UserError(f"{network.weights} has sha256 {digest}, not {network.sha256}: correct one of them")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _fetch(url: str, path: Path) -> str:

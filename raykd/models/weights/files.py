@@ -82,10 +82,19 @@ def _reader(path: Path) -> Callable[[Path], Any] | None:
         start = file.read(9)
     if start.startswith(b"PK"):
         with zipfile.ZipFile(path) as archive:
+            _expect_plausible(archive)
             return _read_bit if all(name.endswith(".npy") for name in archive.namelist()) else _read_torch
     if start.startswith(b"\x80"):  # torch before 1.6
         return _read_torch
     return load_file if start[8:] == b"{" else None
+
+
+def _expect_plausible(archive: zipfile.ZipFile) -> None:
+    """Raise ValueError for an archive made to fill the memory: trained weights hardly become smaller by compression."""
+    unpacked = sum(each.file_size for each in archive.infolist())
+    packed = sum(each.compress_size for each in archive.infolist())
+    if unpacked > max(SMALL, 100 * packed):
+        raise ValueError(f"{packed:,} bytes that unpack to {unpacked:,} are no weights")
 
 
 def _read_torch(path: Path) -> Any:
@@ -96,6 +105,8 @@ def _read_torch(path: Path) -> Any:
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:200]
 
+
+SMALL = 2**28  # bytes that an archive may unpack to, however small it is
 
 # BiT's arrays under the keys of timm's `resnetv2_*_bit`: first as google-research/big_transfer and the distilled
 # networks of big_vision are published, then as big_vision's own training writes them.
@@ -122,6 +133,9 @@ def _read_bit(path: Path) -> dict[str, Tensor]:
     with np.load(path, allow_pickle=False) as arrays:
         for name in arrays.files:
             key, array = _bit_key(name), arrays[name]
+            if key in state:
+                raise ValueError(f"it has {key} twice, the second time as {name}")
+            array = array.astype(array.dtype.newbyteorder("="), copy=False)
             if key.endswith("fc.weight") and array.ndim == 2:
                 array = array[None, None]
             vector = array.ndim == 4 and key.split(".")[-2].startswith("norm")

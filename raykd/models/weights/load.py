@@ -46,8 +46,20 @@ def load_weights(network: Staged | nn.Module, path: str | os.PathLike, without_c
     problems = _differences(state | fresh, own)
     if problems:
         raise UserError(f"{path} does not fit {getattr(network, 'name', type(model).__name__)}: {'; '.join(problems)}")
-    model.load_state_dict(own | state | fresh)
+    try:
+        model.load_state_dict(own | state | fresh)
+    except RuntimeError as error:  # tensors without values, of a model on the meta device
+        raise UserError(f"{path} can't be loaded: {' '.join(str(error).split())[:300]}") from error
+    _expect_finite(model, path)
     return str(candidate)
+
+
+def _expect_finite(model: nn.Module, path: str | os.PathLike) -> None:
+    """Raise UserError for weights or BatchNorm statistics with NaN or infinity, as those of a run that diverged."""
+    statistics = [(key, each) for key, each in model.named_buffers() if key.endswith(("running_mean", "running_var"))]
+    wrong = [key for key, tensor in (*model.named_parameters(), *statistics) if not tensor.isfinite().all()]
+    if wrong:
+        raise UserError(f"{path} has NaN or infinity in {len(wrong)} tensors, such as {wrong[0]}: take other weights")
 
 
 def _belongs(key: str, layers: Collection[str]) -> bool:

@@ -56,7 +56,7 @@ def _lines(run: Folder) -> Iterator[Line]:
         except ValidationError as error:
             if number == len(texts) and not _is_json(text):
                 return  # the process died while writing
-            raise UserError(f"{run}/metrics.jsonl, line {number}: {_first(error)}") from None
+            raise UserError(f"{run}/metrics.jsonl, line {number}: {first_of(error)}") from None
 
 
 def _is_json(text: bytes) -> bool:
@@ -97,10 +97,10 @@ def _checked(kind: type[T], content: dict[str, Any] | bytes, origin: str) -> T:
             return kind.model_validate_json(content)
         return kind.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_first(error)}") from None
+        raise UserError(f"{origin}: {first_of(error)}") from None
 
 
-def _first(error: ValidationError) -> str:
+def first_of(error: ValidationError) -> str:
     """The first validation error, as "networks.student.top1: Input should be …"."""
     first = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
