@@ -159,7 +159,7 @@ def test_arguments_are_validated_like_command_line_options(tmp_path, monkeypatch
         (None, "images: None is neither a picture nor a list of pictures"),
         (np.array(5), "images: array(5) is neither"),
         ([None], "picture 0 can't be read: a picture is a path, bytes, an array or an image of PIL, not NoneType"),
-        (np.zeros((2, 8, 8, 3)), "picture 0 can't be read: it has float64 levels"),
+        (np.zeros((2, 8, 8, 3)), "picture 0 can't be read: its values are float64"),
         (b"", "picture 0 can't be read"),
     ],
 )
