@@ -19,12 +19,12 @@ class Repeat:
     """A run that is skipped because another one has the same recipe and seed."""
 
     run: RunRecord
-    kept: RunRecord
+    original: RunRecord
 
     @property
     def is_copy(self) -> bool:
         """Whether it has the same results: a copy, or a repetition of the training."""
-        return self.run.evaluations == self.kept.evaluations
+        return self.run.evaluations == self.original.evaluations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def each_seed_once(group: list[RunRecord]) -> tuple[tuple[RunRecord, ...], tuple
     for run in sorted(group, key=lambda run: (run.labels.seed, run.name)):
         first = first_of.setdefault(frozenset({**run.settings, "seed": run.labels.seed}.items()), run)
         if first is not run:
-            repeats.append(Repeat(run=run, kept=first))
+            repeats.append(Repeat(run=run, original=first))
     return tuple(first_of.values()), tuple(repeats)
 
 

@@ -15,7 +15,7 @@ def patiently(action: Callable[[], Result], what: str, say: Callable[[str], None
 
     what: the action, as the subject of a message, e.g. "writing result.json".
     """
-    began, pause, said = time.monotonic(), 0.5, False
+    began, pause, reported = time.monotonic(), 0.5, False
     while True:
         try:
             result = action()
@@ -23,12 +23,12 @@ def patiently(action: Callable[[], Result], what: str, say: Callable[[str], None
         except OSError as error:
             if time.monotonic() - began + pause > seconds:
                 raise
-            if not said:
+            if not reported:
                 say(f"{what} fails ({reason(error)}); trying again for {seconds / 60:.0f} minutes")
-            said = True
+            reported = True
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
-    if said:
+    if reported:
         say(f"{what} works again")
     return result
 

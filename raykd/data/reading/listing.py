@@ -31,13 +31,13 @@ def is_hidden(name: str) -> bool:
 
 def find_images(base: Path, skipped: Skipped) -> list[Path]:
     """Image files below a folder, at any depth, sorted; raises UserError if a folder can't be read."""
-    found = []
+    images = []
     for path in files(base, skipped):
         if path.suffix.lower() in suffixes():
-            found.append(path)
+            images.append(path)
         else:
             skipped.counts[f"with suffix {path.suffix.lower()}" if path.suffix else "without a suffix"] += 1
-    return sorted(found)
+    return sorted(images)
 
 
 def files(base: Path, skipped: Skipped) -> Iterator[Path]:

@@ -50,8 +50,8 @@ class WebDataset(Source):
     """Share of each class held out as test split if there are no test shards."""
 
     def paths(self) -> tuple[Path, ...]:
-        found = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]
-        return tuple(found) or (Path(self.path).expanduser(),)
+        shards = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]
+        return tuple(shards) or (Path(self.path).expanduser(),)
 
     def open(self, root: Path, download: bool) -> Splits:
         notes: list[str] = []
@@ -105,8 +105,8 @@ class WebDataset(Source):
 
 def image_of(parts: dict[str, Member]) -> Member | None:
     """A sample's image: KEY.jpg before KEY.depth.png; raises UserError where several are equally likely."""
-    found = [suffix for suffix in parts if f".{suffix.rpartition('.')[2]}" in suffixes()]
-    plain = [suffix for suffix in found if "." not in suffix] or found
+    images = [suffix for suffix in parts if f".{suffix.rpartition('.')[2]}" in suffixes()]
+    plain = [suffix for suffix in images if "." not in suffix] or images
     if len(plain) > 1:
         one, other, *_ = (f"{parts[suffix].key}.{suffix}" for suffix in plain)
         raise UserError(f"{parts[plain[0]].shard} has several images in one sample: {one} and {other}; keep only one")

@@ -16,12 +16,12 @@ from raykd.launch.cluster.ray_internals import draining_nodes
 
 STATUS = 143  # 128 + SIGTERM
 
-asked = threading.Event()
+terminated = threading.Event()
 
 
 def listen() -> None:
-    """Turn SIGTERM into `asked`; must run in a worker's main thread, as signal handlers do."""
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+    """Turn SIGTERM into `terminated`; must run in a worker's main thread, as signal handlers do."""
+    signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
 
 
 class Backend(_TorchBackend):

@@ -104,7 +104,7 @@ class StateClient:
     def _run(self) -> None:
         while not self._ended.wait(self._seconds):
             self._post(position_of(self._worker_thread))
-            if preemption.asked.is_set():
+            if preemption.terminated.is_set():
                 self._leave()
 
     def _post(self, position: tuple[str, bool]) -> None:

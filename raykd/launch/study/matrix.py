@@ -25,12 +25,12 @@ class RunState:
 
 def matrix(runs: Sequence[CellRun], states: Mapping[str, RunState], title: str, width: int, height: int) -> Group:
     """Rows × columns, as many as fit: active ones are preferred, and the order is kept."""
-    places: dict[tuple[str, str], list[RunState]] = {}
+    cells: dict[tuple[str, str], list[RunState]] = {}
     for run in runs:
-        places.setdefault((run.cell.row.name, run.cell.column.name), []).append(states[run.name])
-    rows = list(dict.fromkeys(row for row, _ in places))
-    columns = list(dict.fromkeys(column for _, column in places))
-    busy = [place for place, found in places.items() if any(state.status == "running" for state in found)]
+        cells.setdefault((run.cell.row.name, run.cell.column.name), []).append(states[run.name])
+    rows = list(dict.fromkeys(row for row, _ in cells))
+    columns = list(dict.fromkeys(column for _, column in cells))
+    busy = [cell for cell, runs_of in cells.items() if any(state.status == "running" for state in runs_of)]
     named = max(len(row) for row in rows)
     shown_rows = fitting(rows, {row for row, _ in busy}, height - AROUND)
     shown_columns = fitting(columns, {column for _, column in busy}, (width - named) // (WIDTH + 2))
@@ -39,7 +39,7 @@ def matrix(runs: Sequence[CellRun], states: Mapping[str, RunState], title: str, 
     for column in shown_columns:
         table.add_column(column, justify="right", max_width=WIDTH, overflow="fold")
     for row in shown_rows:
-        table.add_row(row, *(cell_text(places.get((row, column), [])) for column in shown_columns))
+        table.add_row(row, *(cell_text(cells.get((row, column), [])) for column in shown_columns))
     left = [
         f"{count} more {kind}{'' if count == 1 else 's'}"
         for count, kind in ((len(rows) - len(shown_rows), "row"), (len(columns) - len(shown_columns), "column"))

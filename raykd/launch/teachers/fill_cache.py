@@ -43,7 +43,7 @@ class Source:
 @dataclass(frozen=True)
 class Plan:
     pieces: list[tuple[int, int]]  # first step and end (exclusive) of each task
-    said: list[str]
+    notices: list[str]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Filled:
     steps: int
     images: int  # run, of each teacher
     node: str
-    said: list[str]
+    notices: list[str]
 
 
 def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int:
@@ -76,7 +76,7 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
 
 def _fill(source: Source, display: Display, run: Callable[[Callable, Sequence[tuple]], Iterator[Any]]) -> int:
     (planned,) = run(plan, [(source,)])
-    for line in planned.said:
+    for line in planned.notices:
         display.note(line)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     images, nodes = 0, set()
@@ -85,7 +85,7 @@ def _fill(source: Source, display: Display, run: Callable[[Callable, Sequence[tu
         for done in run(fill, [(source, *piece) for piece in planned.pieces]):
             images += done.images
             nodes.add(done.node)
-            for line in done.said:
+            for line in done.notices:
                 display.note(line)
             progress.advance(bar, done.steps)
     if len(nodes) > 1:

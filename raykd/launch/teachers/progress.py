@@ -15,6 +15,6 @@ class TeacherProgress(JobsProgress):
             table.add_column(name)
         for name, state in self.queue.states.items():
             status = "trained by another process" if state.status == "elsewhere" else state.status
-            told = f"{status}: {state.reason}" if state.reason else status
-            table.add_row(name, told, f"{state.epoch:g}", "" if state.top1 is None else f"{100 * state.top1:.2f} %")
+            shown = f"{status}: {state.reason}" if state.reason else status
+            table.add_row(name, shown, f"{state.epoch:g}", "" if state.top1 is None else f"{100 * state.top1:.2f} %")
         return table

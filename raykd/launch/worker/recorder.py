@@ -62,11 +62,11 @@ class Recorder:
 
     def save_due(self, step: int) -> bool:
         """Whether the loop should yield Save after this step."""
-        self.stopping, asked = self.client.stop_wanted.is_set(), self.client.save_wanted.is_set()
+        self.stopping, requested = self.client.stop_wanted.is_set(), self.client.save_wanted.is_set()
         self.client.save_wanted.clear()
         by_steps = self.every_steps and step - self.saved_step >= self.every_steps
         by_time = self.every_seconds and time.monotonic() - self.saved_at >= self.every_seconds
-        return bool(self.stopping or asked or by_steps or by_time)
+        return bool(self.stopping or requested or by_steps or by_time)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):

@@ -48,7 +48,7 @@ def notes(report: Report) -> list[str]:
 
 def repeat_lines(report: Report) -> list[str]:
     return [
-        f"{r.run.name} repeats recipe and seed of {r.kept.name}"
+        f"{r.run.name} repeats recipe and seed of {r.original.name}"
         + (", with the same figures" if r.is_copy else ", with other figures: the training is not deterministic there")
         for r in report.repeats
     ]

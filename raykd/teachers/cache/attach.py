@@ -43,9 +43,9 @@ class Planned(NamedTuple):
     @property
     def about(self) -> dict[str, Any]:
         """The description that `raykd data clean` shows."""
-        form = f"top {self.format.k} of {self.format.classes}" if isinstance(self.format, TopK) else self.format.kind
-        plain = {"teacher": self.teacher.name, "path": self.teacher.path, "what": self.what, "kept": form}
-        return plain | {"data": self.content, "seed": self.seed}
+        values = f"top {self.format.k} of {self.format.classes}" if isinstance(self.format, TopK) else self.format.kind
+        tensor = {"teacher": self.teacher.name, "path": self.teacher.path, "what": self.what, "kept": values}
+        return tensor | {"data": self.content, "seed": self.seed}
 
 
 def attach_cache(
@@ -71,19 +71,17 @@ def attach_cache(
 
 
 def _planned(teacher: FrozenTeacher, recipe: Recipe, features: Sequence[str], data: Any) -> list[Planned]:
-    weights, found = digest_of(teacher.network), []
+    weights, plans = digest_of(teacher.network), []
     for what in ("logits", *dict.fromkeys(features)):
-        form = _format(teacher.network, what, recipe)
-        compressed = recipe.teachers.cache_compression and suits(form.bytes)
-        kept = {"what": what, "format": str(form), "compressed": compressed}
-        key = key_of(teacher, weights, recipe, data, kept)
-        width = (2 if form.kind == "float16" else 4) if compressed and isinstance(form, Full) else 0
+        stored = _format(teacher.network, what, recipe)
+        compressed = recipe.teachers.cache_compression and suits(stored.bytes)
+        width = (2 if stored.kind == "float16" else 4) if compressed and isinstance(stored, Full) else 0
+        tensor = {"what": what, "format": str(stored), "compressed": compressed}
+        key = key_of(teacher, weights, recipe, data, tensor)
         name = "-".join((teacher.network.name, what, key)).replace(":", "-").replace("/", "-")
-        place = folders.root_of(recipe.data.root) / name
-        found.append(
-            Planned(teacher, what, form, Layout(form.bytes, data.size, width), place, recipe.seed, data.identity)
-        )
-    return found
+        folder, layout = folders.root_of(recipe.data.root) / name, Layout(stored.bytes, data.size, width)
+        plans.append(Planned(teacher, what, stored, layout, folder, recipe.seed, data.identity))
+    return plans
 
 
 def _format(network: Staged, what: str, recipe: Recipe) -> Format:

@@ -68,12 +68,12 @@ _held: dict[Path, int] = {}
 
 def oldest_first(root: Path) -> list[CacheFolder]:
     """All caches, the least recently used first."""
-    found = []
+    caches = []
     for path in all_in(root):
         about = path / ABOUT
         used = (about if about.exists() else path).stat().st_mtime
-        found.append(CacheFolder(path, _read(path), allocated(path), used))
-    return sorted(found, key=lambda folder: folder.used)
+        caches.append(CacheFolder(path, _read(path), allocated(path), used))
+    return sorted(caches, key=lambda folder: folder.used)
 
 
 def remove(folder: Path) -> bool:
@@ -98,7 +98,7 @@ def _unused(folder: Path) -> Iterator[bool]:
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads(read_local(folder / ABOUT, LARGEST))
+        about = json.loads(read_local(folder / ABOUT, LARGEST))
     except (UserError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return about if isinstance(about, dict) else {}

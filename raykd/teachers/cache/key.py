@@ -28,14 +28,14 @@ def digest_of(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, kept: dict[str, Any]) -> str:
+def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, tensor: dict[str, Any]) -> str:
     """Sixteen hexadecimal digits. weights: `digest_of` the teacher's network. data: the run's TrainLoader.
 
-    kept: which tensor, and its format. Not in the key, as they change nothing but rounding: the number of
+    tensor: which one, and its format. Not in the key, as they change nothing but rounding: the number of
     workers, the batch size if images are not mixed, `data.views`, which only determines when images repeat.
     """
     plain, precision = to_dict(recipe.data), recipe.precision
-    about = {"version": VERSION, "seed": recipe.seed, "content": data.identity, "size": data.size, "kept": kept}
+    about = {"version": VERSION, "seed": recipe.seed, "content": data.identity, "size": data.size, "kept": tensor}
     about |= {name: plain[name] for name in PIXELS + ORDER}
     about |= {"mixing": plain["mixing"], "batch_size": recipe.batch_size} if data.mixes else {}
     about |= {"weights": weights, "network": teacher.network.name, "own_size": teacher.network.native_size}

@@ -25,8 +25,11 @@ class TensorCache:
 
     def read(self, addresses: np.ndarray, device: torch.device) -> Tensor | None:
         """Values [B, …] at addresses [B]; None if one is missing or damaged."""
-        found = self.files.read(addresses)
-        return found and self.format.unpack(to_device(torch.from_numpy(found[0]), device), found[1])
+        stored = self.files.read(addresses)
+        if stored is None:
+            return None
+        rows, mark = stored
+        return self.format.unpack(to_device(torch.from_numpy(rows), device), mark)
 
     def write(self, addresses: np.ndarray, rows: np.ndarray, mark: int) -> None:
         """Write packed rows; raises UserError for values that the format can't hold, OSError if the disk is full."""
@@ -47,17 +50,17 @@ class TeacherCache:
         Where another process is computing it, its rows are awaited and read. Fresh outputs are passed through the
         files' format too, so that runs that fill the cache and runs that read it get the same numbers.
         """
-        found = self._read(addresses, device)
-        if len(found) < len(self.tensors):
-            found = self._computed(addresses, device, compute)
-        return Output(found.pop("logits"), found)
+        tensors = self._read(addresses, device)
+        if len(tensors) < len(self.tensors):
+            tensors = self._computed(addresses, device, compute)
+        return Output(tensors.pop("logits"), tensors)
 
     def holds(self, addresses: np.ndarray) -> bool:
         """Whether the rows at addresses [B] are complete and intact."""
         return all(tensor.files.read(addresses) is not None for tensor in self.tensors.values())
 
     def _read(self, addresses: np.ndarray, device: torch.device) -> dict[str, Tensor]:
-        """What is complete and intact."""
+        """The tensors whose rows are complete and intact."""
         read = {name: tensor.read(addresses, device) for name, tensor in self.tensors.items()}
         return {name: values for name, values in read.items() if values is not None}
 
@@ -66,18 +69,19 @@ class TeacherCache:
     ) -> dict[str, Tensor]:
         claimed = self._claims.take(addresses)
         try:
-            found = self._read(addresses, device)  # again: what another process has written meanwhile
-            missing = [name for name in self.tensors if name not in found]
-            return found | self._filled(addresses, compute(), missing) if missing else found
+            tensors = self._read(addresses, device)  # again: what another process has written meanwhile
+            missing = [name for name in self.tensors if name not in tensors]
+            return tensors | self._written(addresses, compute(), missing) if missing else tensors
         finally:
             if claimed:
                 self._writer.after(lambda: self._claims.give_up(addresses))
 
-    def _filled(self, addresses: np.ndarray, live: Output, missing: list[str]) -> dict[str, Tensor]:
-        values, found = {"logits": live.logits, **live.features}, {}
+    def _written(self, addresses: np.ndarray, output: Output, missing: list[str]) -> dict[str, Tensor]:
+        """All tensors of a fresh output as they will be read from the files; the missing ones are written to them."""
+        values, tensors = {"logits": output.logits, **output.features}, {}
         for name, tensor in self.tensors.items():
             rows, mark = tensor.format.pack(values[name]), mark_of(values[name])
             if name in missing:
                 self._writer.put(tensor, addresses, rows, mark)
-            found[name] = tensor.format.unpack(rows, mark)
-        return found
+            tensors[name] = tensor.format.unpack(rows, mark)
+        return tensors

@@ -129,16 +129,16 @@ def evaluate(
             logits = predict(batch.images)
         logits = {name: full_precision(value) for name, value in logits.items()}
         classes = next(iter(logits.values())).shape[1]
-        taught = [to_device(kept[i], batch.labels.device) for kept in teacher_logits.values()]
+        taught = [to_device(each[i], batch.labels.device) for each in teacher_logits.values()]
         for name, value in logits.items():
             _add(totals, name, sums(value, batch.labels, taught, metrics))
         for name, value in measure(logits).items():
             total = value.double().sum()
             _add(measured, name, torch.stack([total, torch.full_like(total, len(value))]))
     about = (classes, list(teacher_logits), metrics)
-    found = {name: _of(name, global_sum(total), *about) for name, total in totals.items()}
+    figures_of = {name: _of(name, global_sum(total), *about) for name, total in totals.items()}
     means = {name: (lambda pair: pair[0] / pair[1])(fetch(global_sum(total))) for name, total in measured.items()}
-    return found, means
+    return figures_of, means
 
 
 def _of(name: str, total: Tensor, classes: int, teacher_names: Sequence[str], metrics: Sequence[Metric]) -> Figures:
@@ -155,8 +155,8 @@ def _add(totals: dict[str, Tensor], name: str, value: Tensor) -> None:
 @torch.inference_mode()
 def collect(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], autocast: Context) -> list[Tensor]:
     """A frozen network's logits for every batch of this worker, on the CPU."""
-    found = []
+    logits = []
     for batch in batches:
         with autocast():
-            found.append(full_precision(network(batch.images)).cpu())
-    return found
+            logits.append(full_precision(network(batch.images)).cpu())
+    return logits

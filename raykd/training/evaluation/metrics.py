@@ -43,11 +43,11 @@ def with_built_in(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
 
 def values(metric: Metric, logits: Tensor, labels: Tensor) -> Tensor:
     """[B] float64 values of a metric; raises UserError if it returns something else."""
-    found = metric.per_sample(logits, labels)
-    if not isinstance(found, Tensor) or found.shape != labels.shape:
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    scores = metric.per_sample(logits, labels)
+    if not isinstance(scores, Tensor) or scores.shape != labels.shape:
+        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise UserError(
             f"metric {metric.name}: per_sample returns {shape} for {len(labels)} images; it must return one value per "
             "image"
         )
-    return found.to(torch.float64)
+    return scores.to(torch.float64)

@@ -75,14 +75,14 @@ class Meter:
 
     def _named(self, add_up: Callable[[Tensor], Tensor]) -> tuple[dict[str, float], dict[str, float | list[float]]]:
         """Means of terms and notes by name, in alphabetical order."""
-        found: dict[tuple[str, str], Any] = {}
+        sums: dict[tuple[str, str], Any] = {}
         for layout, values in self.sums.items():  # the same names in the same order on every worker
             parts = fetch(add_up(values))
             for kind, name, size in layout:
                 count = 1 if size is None else size
                 part, parts = np.array(parts[:count]), parts[count:]
-                found[kind, name] = found.get((kind, name), 0.0) + (part[0] if size is None else part)
-        means = {key: (value / self.steps).tolist() for key, value in sorted(found.items())}
+                sums[kind, name] = sums.get((kind, name), 0.0) + (part[0] if size is None else part)
+        means = {key: (value / self.steps).tolist() for key, value in sorted(sums.items())}
         terms, notes = ({name: v for (kind, name), v in means.items() if kind == wanted} for wanted in Step._fields)
         return terms, notes
 
