@@ -76,7 +76,7 @@ class ColorJitter(Transform):
 class RandAugment(Transform):
     """A few of 14 operations, each at one strength (Cubuk et al. 2020), as torchvision has them."""
 
-    operations: Annotated[int, Interval(ge=1, le=100)] = 2
+    operations: Annotated[int, Interval(ge=1, le=16)] = 2
     """Number of operations applied to each image."""
     magnitude: Annotated[int, Interval(ge=0, le=30)] = 9
     """Strength of the operations, 0 to 30."""

@@ -95,7 +95,9 @@ def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
         about = {"run": "", "name": "", "trained": (), "fingerprint": "", "git": ""}
         job = JobSpec(recipe=to_dict(recipe), sources={}, **about)
         features, steps = distiller.teacher_features, total_steps(recipe, data.size)
-        apart = stack.enter_context(closing(RemoteTeachers(job, recipe, 0, 1, features, steps, print)))
+        apart = stack.enter_context(
+            closing(RemoteTeachers(job, recipe, Placement(torch.device("cpu"), 1), features, steps, print))
+        )
         apart.gather()
     state = new_state(recipe, distiller, CPU)
     events = loop.fit(recipe, state, teachers, data, lambda d: {}, Placement(CPU, 1), lambda step: True, remote=apart)

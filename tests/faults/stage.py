@@ -218,7 +218,7 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
     os.dup2(file, 2)
     os.chdir(ROOT)
     from raykd.launch.job_spec import job_of
-    from raykd.launch.run_state.client import SilentClient
+    from raykd.launch.run_state.client import Client
     from raykd.launch.worker.start import work
     from raykd.recipe.files.load import load
     from raykd.runs import directory
@@ -230,6 +230,6 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
         directory.open_run(run, loaded, loaded.recipe, [])
     torch.distributed.barrier()
     job = job_of(loaded, loaded.recipe, run, name, [])
-    work(job, rank, world, torch.device("cpu"), lambda metrics: None, SilentClient())
+    work(job, rank, world, torch.device("cpu"), lambda metrics: None, Client())
     sys.stdout.flush()
     os._exit(0)

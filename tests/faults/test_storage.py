@@ -13,7 +13,7 @@ import torch
 
 from raykd import UserError
 from raykd.contract import Placement
-from raykd.launch.run_state.client import SilentClient
+from raykd.launch.run_state.client import Client
 from raykd.launch.worker.run_files import RunFiles
 from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe as digits
@@ -172,7 +172,7 @@ def test_unreachable_storage_is_not_mistaken_for_a_new_run(run):
     assert run.names() == []
 
 
-class Listening(SilentClient):
+class Listening(Client):
     """A client whose driver has, or has not, seen workers before."""
 
     def __init__(self, takes_over):
@@ -186,7 +186,7 @@ class Listening(SilentClient):
 def test_a_replacement_worker_waits_for_unreachable_storage(run, hasty):
     files = RunFiles(run, Placement(torch.device("cpu"), 1), print)
     with pytest.raises(UserError, match="storage: node .* can't see"):
-        files.expect_visible(SilentClient())
+        files.expect_visible(Client())
     back = threading.Timer(1, lambda: run.write("recipe.json", "{}"))
     back.start()
     client = Listening(takes_over=True)

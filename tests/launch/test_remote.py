@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from raykd import UserError
+from raykd.contract import Placement
 from raykd.launch.cluster import actor_capacity
 from raykd.launch.cluster.autoscaler import Node
 from raykd.launch.driver import validate
@@ -169,7 +170,7 @@ def beginning(path, say, **changes):
     recipe = replace(loaded.recipe, teachers=replace(loaded.recipe.teachers, placement="remote", **changes))
     about = {"run": "", "name": "", "trained": (), "fingerprint": "", "git": ""}
     job = JobSpec(recipe=to_dict(recipe), sources=loaded.sources, **about)
-    return remote_teachers.RemoteTeachers(job, recipe, 0, 1, (("stage2",),) * 2, 4, say)
+    return remote_teachers.RemoteTeachers(job, recipe, Placement(torch.device("cpu"), 1), (("stage2",),) * 2, 4, say)
 
 
 def test_waiting_for_an_actors_resources_is_reported(ray, write, monkeypatch):

@@ -148,7 +148,7 @@ def test_a_resumed_run_keeps_the_chosen_precision(tmp_path, monkeypatch):
     distiller = tiny.distiller(recipe.method, [taught.network])
     measured, said = {PLAIN: Measured(1.0, 0.0), HALF: Measured(0.5, 1e-5)}, []
     monkeypatch.setattr(precision_choice, "measure", lambda *args: measured)
-    args = (Folder(tmp_path), recipe, distiller, [taught], data, tiny.CPU, 0, said.append)
+    args = (Folder(tmp_path), recipe, distiller, [taught], data, tiny.ALONE, said.append)
     assert precision_choice.choose_precision(*args) == HALF
     assert said == [choose_precision.describe(HALF, measured)] and "teachers run in bfloat16" in said[0]
     assert json.loads((tmp_path / precision_choice.FILE).read_text())["precision"] == "bfloat16"

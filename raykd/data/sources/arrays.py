@@ -1,5 +1,6 @@
 """Data sets in files of arrays and records: NumPy .npz, TFRecord."""
 
+import functools
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import DecodeError
 
 from raykd import UserError
 from raykd.data.config import Source
@@ -152,59 +155,42 @@ def checksum(data: bytes) -> bytes:
 
 
 def features(record: bytes, path: Path) -> dict[str, int | bytes | None]:
-    """First value of each feature of a tf.train.Example, in Protocol Buffers' wire format.
+    """First value of each feature of a tf.train.Example; None where it is empty or a float.
 
     Raises UserError, naming the file, if the record is not one.
     """
-    result = {}
+    example = _example()()
     try:
-        for _, example in _fields(record):  # Example.features
-            for _, entry in _fields(message(example)):  # Features.feature, a map entry: key, value
-                parts = dict(_fields(message(entry)))
-                result[message(parts[1]).decode()] = _value(message(parts[2]))
-    except (LookupError, TypeError, AttributeError, UnicodeDecodeError, StopIteration):
+        example.ParseFromString(record)
+    except DecodeError:
         raise UserError(f"{path} has a record that is not a tf.train.Example") from None
-    return result
+    lists = {
+        name: (*value.bytes_list.value, *value.int64_list.value) for name, value in example.features.feature.items()
+    }
+    return {name: values[0] if values else None for name, values in lists.items()}
 
 
-def _value(feature: bytes) -> int | bytes | None:
-    for kind, content in _fields(feature):  # bytes_list = 1, float_list = 2, int64_list = 3
-        if kind == 1:
-            return next(iter(_fields(message(content))))[1]
-        if kind == 3:
-            first = next(iter(_fields(message(content))))[1]
-            value = _varint(first, 0)[0] if isinstance(first, bytes) else first
-            return value - (1 << 64) if value >> 63 else value
-    return None
+@functools.cache
+def _example() -> type[Any]:
+    """tf.train.Example, as far as it is read here; see tensorflow/core/example/feature.proto."""
+    file = text_format.Parse(EXAMPLE, descriptor_pb2.FileDescriptorProto())
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("Example"))
 
 
-def message(content: int | bytes) -> bytes:
-    """The content of a field that is a message; raises TypeError if it is a number."""
-    if isinstance(content, int):
-        raise TypeError("a number where a message should be")
-    return content
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number of at most 64 bits, and the position after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        value |= (data[at] & 127) << shift
-        at += 1
-        if data[at - 1] < 128:
-            return value & (1 << 64) - 1, at
-    raise IndexError("a number of more than 64 bits")
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and content of each field of a message: integers for varints, bytes otherwise."""
-    at = 0
-    content: int | bytes
-    while at < len(data):
-        tag, at = _varint(data, at)
-        if tag & 7 == 0:
-            content, at = _varint(data, at)
-        else:
-            length, at = _varint(data, at) if tag & 7 == 2 else ({1: 8, 5: 4}[tag & 7], at)
-            content, at = data[at : at + length], at + length
-        yield tag >> 3, content
+EXAMPLE = """
+name: "example.proto" syntax: "proto3"
+message_type { name: "BytesList" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
+message_type { name: "Int64List" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+message_type { name: "Feature"
+  field { name: "bytes_list" number: 1 label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: "BytesList" }
+  field { name: "int64_list" number: 3 label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: "Int64List" } }
+message_type { name: "Features"
+  field { name: "feature" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: "FeatureEntry" }
+  nested_type { name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field { name: "value" number: 2 label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: "Feature" } } }
+message_type { name: "Example"
+  field { name: "features" number: 1 label: LABEL_OPTIONAL type: TYPE_MESSAGE type_name: "Features" } }
+"""

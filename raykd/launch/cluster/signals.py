@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,38 +32,38 @@ class Caught:
 
 
 @contextmanager
-def at_once() -> Iterator[None]:
-    """Context that handles SIGTERM as Ctrl-C, for work that has no checkpoint to save."""
+def handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Context in which SIGINT and SIGTERM call `handler`; outside the main thread, which gets the signals, a no-op."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Context that handles SIGTERM as Ctrl-C, for work that has no checkpoint to save."""
 
     def end(number: int, frame: Any) -> None:
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(end):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def signals() -> Iterator[Caught]:
-    """Context that turns SIGINT and SIGTERM into an event; in the main thread only."""
+    """Context that turns SIGINT and SIGTERM into an event."""
     caught = Caught(threading.Event())
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
 
     def catch(number: int, frame: Any) -> None:
         caught.number, caught.count = number, caught.count + 1
         caught.event.set()
 
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(catch):
         yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -18,7 +18,7 @@ from raykd.launch.driver.on_ray import train_on_ray
 from raykd.launch.driver.validate import check, check_name
 from raykd.launch.job_spec import JobSpec, job_of
 from raykd.launch.jobs import wandb_key
-from raykd.launch.run_state.client import SilentClient
+from raykd.launch.run_state.client import Client
 from raykd.launch.run_state.messages import Snapshot
 from raykd.launch.worker.start import work
 from raykd.recipe import Recipe
@@ -115,7 +115,7 @@ def _in_this_process(job: JobSpec, display: Display) -> None:
             raise RunFailed(str(error)) from error
 
 
-class _LocalClient(SilentClient):
+class _LocalClient(Client):
     """The client of a worker that runs in the driver's process."""
 
     def __init__(self, display: Display):

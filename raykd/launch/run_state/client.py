@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 
@@ -21,11 +21,14 @@ FETCHING = "raykd.training.update.fetch"
 WAITING = ("torch.autograd.graph", "torch.distributed", "torch.nn.parallel.distributed", "torch.cuda", FETCHING)
 
 
-class Client(Protocol):
-    """What a worker reports, and what the driver requests of it."""
+class Client:
+    """What a worker reports, and what its driver requests.
 
-    stop_wanted: threading.Event
-    save_wanted: threading.Event
+    This base class has no driver: it is the client of a trial of one worker.
+    """
+
+    def __init__(self) -> None:
+        self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
 
     def tell(self, **changes: Any) -> None:
         """Change fields of the run's `Progress`; for rank 0 only."""
@@ -41,36 +44,17 @@ class Client(Protocol):
 
     def takes_over(self) -> bool:
         """Whether this worker replaces an earlier one, so that the run has already been able to train."""
+        return False
 
     def close(self) -> None:
         """Send what has not been reported yet."""
 
 
-class SilentClient:
-    """The client of a worker without a monitoring driver: a trial of one worker."""
-
-    def __init__(self) -> None:
-        self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
-
-    def tell(self, **changes: Any) -> None: ...
-
-    def copying(self, line: str) -> None: ...
-
-    def note(self, line: str) -> None: ...
-
-    def fail(self, failure: Failure) -> None: ...
-
-    def takes_over(self) -> bool:
-        return False
-
-    def close(self) -> None: ...
-
-
-class StateClient:
+class StateClient(Client):
     """Sends a worker's progress and status to its `RunState` every second; receives the driver's requests."""
 
     def __init__(self, state: Any, rank: int, seconds: float = 1.0):
-        self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
+        super().__init__()
         self._state, self._rank, self._seconds = state, rank, seconds
         self._progress: Progress | None = None
         self._saves, self._worker_thread = 0, threading.get_ident()

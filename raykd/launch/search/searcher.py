@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -11,9 +10,10 @@ from ray.tune.search import Searcher
 from raykd import UserError
 from raykd.launch.search import space as spaces
 from raykd.launch.search.trial_table import DONE, TrialTable, number
+from raykd.launch.trials.tuner import UnsavedSearcher
 
 
-class Suggest(Searcher):
+class Suggest(UnsavedSearcher):
     """The searcher for Tune. Trials are numbered; finished ones are known from the run directories.
 
     limit: maximum number of concurrent trials; 0: as many as Tune can place.
@@ -134,13 +134,3 @@ class Suggest(Searcher):
         hear: Callable[[str], None] | None = getattr(self._inner, event, None)
         if trial_id in self._asked and hear is not None:
             hear(self._asked[trial_id])
-
-    def save(self, checkpoint_path: str) -> None:
-        """Does nothing: the run directories hold all that a resumed search needs."""
-        Path(checkpoint_path).write_text("{}", encoding="utf-8")
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Does nothing, see `save`."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}

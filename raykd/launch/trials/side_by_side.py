@@ -18,7 +18,7 @@ from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.teacher_leases import teacher_leases
 from raykd.launch.trials.trial import OUTCOME, recording_failure, train
-from raykd.launch.trials.tuner import Trials, at_once, run
+from raykd.launch.trials.tuner import Trials, UnsavedSearcher, at_once, run
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import from_dict
@@ -27,7 +27,7 @@ from raykd.runs.source_version import git_commit
 from raykd.storage.folder import Folder
 
 
-class NextJob(Searcher):
+class NextJob(UnsavedSearcher):
     """The searcher for Tune."""
 
     def __init__(self, queue: Queue, kinds: list[str], settle: Callable[[], None]):
@@ -44,16 +44,6 @@ class NextJob(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Does nothing: the progress callback records how jobs end."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Does nothing: the run directories hold all that a restart needs."""
-        Path(checkpoint_path).write_text("{}", encoding="utf-8")
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Does nothing, see `save`."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
 
 
 def kind(recipe: Recipe) -> str:

@@ -16,7 +16,7 @@ from raykd.launch.cluster.failure import cause_of
 from raykd.launch.driver.torch_trainer import trainer
 from raykd.launch.job_spec import JobSpec, unpack
 from raykd.launch.jobs import wandb_key
-from raykd.launch.run_state.client import SilentClient
+from raykd.launch.run_state.client import Client
 from raykd.launch.run_state.state import RunState
 from raykd.launch.worker.start import work
 from raykd.output import masked
@@ -50,7 +50,7 @@ def _here(job: JobSpec, recipe: Recipe, key: Any, report: Callable[[dict[str, An
     device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")
     if device.type == "cpu":
         hide_gpus()
-    work(job, 0, 1, device, report, SilentClient())
+    work(job, 0, 1, device, report, Client())
 
 
 def _by_workers(job: JobSpec, recipe: Recipe, key: Any) -> None:

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ray.tune import PlacementGroupFactory
+from ray.tune.search import Searcher
 
 from raykd.launch.cluster import connection, placement_groups
 from raykd.launch.cluster.autoscaler import Limits
@@ -29,6 +31,20 @@ QUIET = {
     # Tune's own experiment state is not used: run directories hold the trials' progress.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
 }
+
+
+class UnsavedSearcher(Searcher):
+    """A searcher whose state Tune need not save: the run directories hold all that a restart needs."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Writes an empty state, which Tune requires."""
+        Path(checkpoint_path).write_text("{}", encoding="utf-8")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Does nothing, see `save`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
 def with_fixed_workers(recipe: Recipe) -> Recipe:

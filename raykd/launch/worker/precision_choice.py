@@ -6,7 +6,7 @@ from typing import get_args
 
 import torch
 
-from raykd.contract import Distiller, global_sum
+from raykd.contract import Distiller, Placement, global_sum
 from raykd.data.loader import TrainLoader
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
@@ -24,12 +24,12 @@ def choose_precision(
     distiller: Distiller,
     teachers: Sequence[FrozenTeacher],
     data: TrainLoader,
-    device: torch.device,
-    rank: int,
+    placement: Placement,
     say: Callable[[str], None],
 ) -> TeacherPrecision:
     """The run's teacher precision: a resumed run's own, else the best one measured now. A collective of all workers."""
     # 0: nothing chosen yet. The sum broadcasts what rank 0 has read.
+    device, rank = placement.device, placement.rank
     number = 1 + ALL.index(_stored(run)) if rank == 0 and run.exists(FILE) else 0
     number = int(global_sum(torch.tensor([number], device=device)).item())
     if number:

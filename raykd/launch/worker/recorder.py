@@ -11,7 +11,7 @@ from raykd.contract import Distiller
 from raykd.launch.cluster.signals import StopRequested
 from raykd.launch.job_spec import JobSpec
 from raykd.launch.run_state.client import Client
-from raykd.launch.worker.result import Setting, Totals, evaluation_of, result_of
+from raykd.launch.worker.result import Setting, evaluation_of, result_of
 from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.runs import attempts, metrics_log
@@ -98,9 +98,10 @@ class Recorder:
         """Write the student, the evaluation and, last, the result, which marks the run as finished."""
         self.writer.wait(PATIENCE)
         network = distiller.networks()[next(iter(figures))]
-        totals = Totals(self.attempt.world, len(attempts.attempts_of(self.run)) - 1, self.tracked.url)
+        restarts, url = len(attempts.attempts_of(self.run)) - 1, self.tracked.url
+        totals = {"workers": self.attempt.world, "restarts": restarts, "wandb_url": url}
         evaluation = evaluation_of(self.recipe, self.setting, network, figures, self.attempt.device)
-        result = result_of(self.job, self.recipe, totals, self.metrics.lines, network, figures)
+        result = result_of(self.job, self.recipe, self.metrics.lines, network, figures, **totals)
         patiently(lambda: self._leave(network, evaluation), "writing the student", self.say)
         hours = result["seconds"] / 3600 * self.attempt.world * self.recipe.gpus_per_worker
         self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": hours})
@@ -141,9 +142,9 @@ class Recorder:
             resume_step=self.attempt.step,
             say=self.say,
         )
-        for teacher in self.setting.teachers:
+        for teacher, _ in self.setting.teachers:
             tracked.use_teacher(teacher.path)
-        tracked.summary({"teachers": {teacher.name: teacher.figures.line() for teacher in self.setting.teachers}})
+        tracked.summary({"teachers": {teacher.name: measured.line() for teacher, measured in self.setting.teachers}})
         self.client.tell(wandb_url=tracked.url)
         self.local.upload(of_tracking)
         return tracked

@@ -84,15 +84,14 @@ class RemoteTeachers:
         self,
         job: JobSpec,
         recipe: Recipe,
-        rank: int,
-        world: int,
+        placement: Placement,
         features: Sequence[tuple[str, ...]],
         steps: int,
         say: Callable[[str], None],
     ):
         """Start the actors, without waiting for them. steps: of the whole training. say: shows the user a line."""
-        self._recipe, self._rank, self._steps, self._say = recipe, rank, steps, say
-        self._arguments = job, rank, world, features
+        self._recipe, self._rank, self._steps, self._say = recipe, placement.rank, steps, say
+        self._arguments = job, placement.rank, placement.world, features
         self._asked: dict[int, Any] = {}
         self._told = ""
         self._actors = [self._new() for _ in range(recipe.teachers.actors)]

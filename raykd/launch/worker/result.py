@@ -13,18 +13,8 @@ from raykd.models.staged import parameters
 from raykd.recipe import Recipe
 from raykd.recipe.labels import method_name
 from raykd.recipe.serial import to_dict
+from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.training.evaluation.evaluate import Figures
-
-
-@dataclass(frozen=True)
-class TeacherRecord:
-    """One teacher as recorded in a run's result."""
-
-    name: str
-    path: str
-    parameters: int
-    form: str
-    figures: Figures  # metrics on the evaluation split
 
 
 @dataclass(frozen=True)
@@ -32,17 +22,8 @@ class Setting:
     """What is known before the first step."""
 
     classes: Sequence[str]
-    teachers: Sequence[TeacherRecord]
+    teachers: Sequence[tuple[FrozenTeacher, Figures]]  # with their metrics on the evaluation split
     ensemble: Mapping[str, Mapping[str, float]]  # see MeasuredTeachers
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What only the workers know of a run that ends."""
-
-    world: int
-    restarts: int
-    wandb_url: str
 
 
 def best_top1(lines: Iterable[Mapping[str, Any]], last: float) -> float:
@@ -56,12 +37,15 @@ def best_top1(lines: Iterable[Mapping[str, Any]], last: float) -> float:
 def result_of(
     job: JobSpec,
     recipe: Recipe,
-    totals: Totals,
     lines: Sequence[Mapping[str, Any]],
     network: nn.Module,
     figures: Mapping[str, Figures],
+    **totals: int | str,
 ) -> dict[str, Any]:
-    """result.json: last epoch's figures of the deployed network, and its best epoch's top-1 beside them."""
+    """result.json: last epoch's figures of the deployed network, and its best epoch's top-1 beside them.
+
+    totals: workers, restarts and wandb_url, which only the workers know.
+    """
     last = next(iter(figures.values()))
     return {
         "name": job.name,
@@ -69,8 +53,6 @@ def result_of(
         "status": "finished",
         "epochs": recipe.epochs,
         "seed": recipe.seed,
-        "workers": totals.world,
-        "restarts": totals.restarts,
         "top1": last.top1,
         "top1_best": best_top1(lines, last.top1),
         "top5": last.top5,
@@ -80,7 +62,7 @@ def result_of(
         "images_per_second": _images_per_second(lines, recipe.batch_size),
         "parameters": parameters(network),
         "git": job.git,
-        "wandb_url": totals.wandb_url,
+        **totals,
     }
 
 
@@ -101,9 +83,9 @@ def evaluation_of(
         "class_names": list(setting.classes),
         "networks": {name: each.full() for name, each in figures.items()},
         "teachers": {
-            teacher.name: teacher.figures.full()
-            | {"parameters": teacher.parameters, "path": teacher.path, "form": teacher.form}
-            for teacher in setting.teachers
+            teacher.name: measured.full()
+            | {"parameters": teacher.parameters, "path": teacher.path, "form": str(teacher.precision)}
+            for teacher, measured in setting.teachers
         },
         "ensemble": setting.ensemble,
         "flops": flops(network, recipe.data.image_size, device),

@@ -11,7 +11,7 @@ from raykd.launch.run_state.client import Client
 from raykd.launch.worker.precision_choice import choose_precision
 from raykd.launch.worker.recorder import Attempt, Recorder
 from raykd.launch.worker.remote_teachers import RemoteTeachers
-from raykd.launch.worker.result import Setting, TeacherRecord
+from raykd.launch.worker.result import Setting
 from raykd.launch.worker.run_files import RunFiles
 from raykd.recipe import Recipe
 from raykd.recipe.length import initial_steps
@@ -139,25 +139,14 @@ class Worker:
             return
 
         self.client.tell(phase="measuring teacher precisions")
-        at = self.placement
-        form = choose_precision(
-            self.files.folder,
-            self.recipe,
-            self.state.distiller,
-            self.teachers,
-            self.data,
-            at.device,
-            at.rank,
-            self.notice,
-        )
-        self.teachers = [replace(teacher, precision=form) for teacher in self.teachers]
+        run, distiller = self.files.folder, self.state.distiller
+        chosen = choose_precision(run, self.recipe, distiller, self.teachers, self.data, self.placement, self.notice)
+        self.teachers = [replace(teacher, precision=chosen) for teacher in self.teachers]
 
     def _start_remote_teachers(self) -> None:
         """Start this worker's actors, which begin loading at once."""
-        features, at = self.experiment.distiller.teacher_features, self.placement
-        self.remote = RemoteTeachers(
-            self.job, self.recipe, at.rank, at.world, features, self.experiment.steps, self.client.note
-        )
+        features, steps = self.experiment.distiller.teacher_features, self.experiment.steps
+        self.remote = RemoteTeachers(self.job, self.recipe, self.placement, features, steps, self.client.note)
 
     def _wait_for_remote_teachers(self) -> None:
         """Wait for the remote teachers; in this process they have only run the evaluation pass.
@@ -177,8 +166,7 @@ class Worker:
 
     def _recorder(self, attempt: str, stamp: Stamp | None) -> Recorder:
         figures, at = self.measured.figures, self.placement
-        measured = [teacher for teacher in self.teachers if teacher.name in figures]
-        teachers = [TeacherRecord(t.name, t.path, t.parameters, str(t.precision), figures[t.name]) for t in measured]
+        teachers = [(teacher, figures[teacher.name]) for teacher in self.teachers if teacher.name in figures]
         setting = Setting(self.experiment.prepared.classes, teachers, self.measured.ensemble)
         about = Attempt(attempt, at.world, at.device, stamp.step if stamp else 0)
         return Recorder(self.job, self.recipe, about, setting, self.state.snapshot, self.client, self.notice)

@@ -9,7 +9,8 @@ from statistics import fmean
 
 from raykd.reports.measures import Entry
 from raykd.reports.output.text import epochs
-from raykd.reports.tables.table import Figure, Table, TableCell
+from raykd.reports.tables.study import Quoted
+from raykd.reports.tables.table import Table, TableCell
 
 FORMULA = re.compile(r"[=+\-@\t\r]")
 
@@ -98,7 +99,7 @@ def _cell_lines(table: Table, row: str, column: str, cell: TableCell) -> list[di
     return [own | _published(cell, figure) for figure in cell.published or (None,)]
 
 
-def _published(cell: TableCell, figure: Figure | None) -> dict[str, object]:
+def _published(cell: TableCell, figure: Quoted | None) -> dict[str, object]:
     return {
         "published": figure.value if figure else None,
         "published_std": figure.deviation if figure else None,

@@ -6,7 +6,8 @@ from typing import Any
 
 from raykd.reports.measures import Entry
 from raykd.reports.tables.statistics import Gain, Spread
-from raykd.reports.tables.table import Figure, Table, TableCell
+from raykd.reports.tables.study import Quoted
+from raykd.reports.tables.table import Table, TableCell
 
 NONE = "–"
 PERCENT = ("top1", "top5")
@@ -63,17 +64,13 @@ def quoted(figure: dict[str, Any]) -> str:
     return shown if name == "top1" else f"{name} {shown}"
 
 
-def published_of(item: Entry) -> str:
-    return "; ".join(f"{quoted(p)} ({p.get('source', '')})" for p in item.published) or NONE
-
-
-def published(cell: TableCell, figure: Figure) -> str:
+def published(cell: TableCell, figure: Quoted) -> str:
     """A published figure and the difference of the measured mean from it: "79.10 ± 0.20, −0.31"."""
     deviation = f" ± {100 * figure.deviation:.2f}" if figure.deviation is not None else ""
     return f"{100 * figure.value:.2f}{deviation}, {points(cell.difference(figure))}"
 
 
-def provenance(figure: Figure) -> str:
+def provenance(figure: Quoted) -> str:
     """Who reports a published figure, and of which epoch: "copied, best epoch, n = 5"."""
     parts = [figure.reporter or "reporter not given"]
     parts.append(f"{figure.epoch} epoch" if figure.epoch else "epoch not given")
@@ -88,7 +85,7 @@ REPORTERS = {"own": "o", "copied": "c", "copied or re-run": "c/r", "re-run": "r"
 REPORTERS |= {"derived": "d", "": "?"}
 
 
-def initials(figure: Figure) -> str:
+def initials(figure: Quoted) -> str:
     """Abbreviation of who reports a figure, and for which epoch: "c,b" for copied, best epoch."""
     who = REPORTERS[figure.reporter.removesuffix("?")] + "?" * figure.reporter.endswith("?")
     return f"{who},{figure.epoch[0]}" if figure.epoch else who

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -115,9 +114,3 @@ def _epoch(row: dict[str, str]) -> Literal["last", "best", ""]:
     if len(epochs) != 1:
         return ""
     return "last" if "last" in epochs else "best"
-
-
-def find_published(figures: Iterable[PublishedFigure], **wanted: str) -> list[PublishedFigure]:
-    """Figures with the given values of columns (dataset, teacher, student, method, metric, paper …), ignoring case."""
-    wanted = {name: value.casefold() for name, value in wanted.items()}
-    return [f for f in figures if all(getattr(f, name).casefold() == value for name, value in wanted.items())]

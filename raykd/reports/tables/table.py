@@ -6,7 +6,7 @@ with Holm's correction over the column. Over all columns, rows are compared by t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from raykd.reports.tables.statistics import (
     rank_rows,
     spread,
 )
+from raykd.reports.tables.study import Quoted
 
 Mark = Literal["best", "tied", "worse", ""]  # tied: not significantly worse than the best; "": can't be tested
 
@@ -49,23 +50,6 @@ class Missing:
     reason: str = ""
 
 
-class Figure(Protocol):
-    """A published figure; `published.PublishedFigure` and a study's `Quoted` are such."""
-
-    @property
-    def value(self) -> float: ...
-    @property
-    def deviation(self) -> float | None: ...
-    @property
-    def n(self) -> int | None: ...
-    @property
-    def reporter(self) -> str: ...
-    @property
-    def epoch(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class TableCell:
     """The statistics of one row in one column."""
@@ -76,9 +60,9 @@ class TableCell:
     mark: Mark
     p: float  # of Welch's test against the column's best, Holm's; nan for the best itself and where untested
     gain: Gain | None  # over the baseline, None for the baseline itself and where it has no run
-    published: tuple[Figure, ...]
+    published: tuple[Quoted, ...]
 
-    def difference(self, figure: Figure) -> float:
+    def difference(self, figure: Quoted) -> float:
         """Own mean minus a published one, of the same epoch: best with best, else last."""
         return (self.best if figure.epoch == "best" else self.accuracy).mean - figure.value
 
@@ -106,10 +90,9 @@ class Table:
 
     def mean_over_columns(self, row: str) -> tuple[float, float] | None:
         """Device-hours and accuracy of a ranked row, means over the columns that all ranked rows have."""
-        shared = complete_columns(self.ranked, self.columns, self.cells)
-        if row not in self.ranked or not shared:
+        cells = [self.cells[row, column] for column in self.columns if (row, column) in self.cells]
+        if row not in self.ranked or not cells:
             return None
-        cells = [self.cells[row, column] for column in shared]
         return float(np.mean([c.hours.mean for c in cells])), float(np.mean([c.accuracy.mean for c in cells]))
 
 
@@ -120,7 +103,7 @@ def build_table(
     columns: Sequence[str],
     title: str = "",
     baseline: str = "",
-    published: Mapping[tuple[str, str], Sequence[Figure]] | None = None,
+    published: Mapping[tuple[str, str], Sequence[Quoted]] | None = None,
     missing: Iterable[Missing] = (),
 ) -> Table:
     """The table of finished runs; `published` and `missing` are shown with it.
@@ -165,7 +148,7 @@ def _column(
     rows: Sequence[str],
     lists: Mapping[tuple[str, str], list[Cell]],
     baseline: str,
-    published: Mapping[tuple[str, str], Sequence[Figure]],
+    published: Mapping[tuple[str, str], Sequence[Quoted]],
 ) -> dict[tuple[str, str], TableCell]:
     present = [row for row in rows if (row, column) in lists]
     if not present:
@@ -201,13 +184,6 @@ def _teachers(columns: Sequence[str], lists: Mapping[tuple[str, str], list[Cell]
     for (_, column), cells in lists.items():
         by_column.setdefault(column, set()).update(cell.teacher for cell in cells if cell.teacher is not None)
     return {column: spread(sorted(by_column[column])) for column in columns if by_column.get(column)}
-
-
-def complete_columns(
-    rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], TableCell]
-) -> list[str]:
-    """Columns in which all rows have a run."""
-    return [column for column in columns if all((row, column) in cells for row in rows)]
 
 
 def _ranking(
