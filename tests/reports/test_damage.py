@@ -48,7 +48,7 @@ def test_a_run_with_inconsistent_files_is_left_out(folder):
     text = (folder / "kd-seed1" / "metrics.jsonl").read_text()
     (folder / "kd-seed1" / "metrics.jsonl").write_text(text.replace('"student"', '"other"', 1))
     (line,) = make([str(folder)]).left_out
-    assert line.endswith("metrics.jsonl: the evaluation at epoch 1 has no student")
+    assert line.endswith("metrics.jsonl: the evaluation at epoch 1 lacks student")
 
 
 def test_a_report_without_readable_runs_is_rejected(folder):
@@ -168,7 +168,7 @@ def test_invalid_published_figures_are_rejected(tmp_path):
         (head + "P,1,C,a,b,KD,top1,accuracy,175,,,s,\n", "row 2: mean '175' must be a percentage"),
         (head + "P,1,C,a,b,KD,top9,accuracy,75,,,s,\n", "row 2: metric 'top9' must be top1 or top5"),
         (head + "P,1,C,a,b,KD,top1,accuracy,75,,x,s,\n", "row 2: n 'x' must be a number of runs"),
-        (head + "P,1,C,a,b,KD,top1,accuracy,75,,3,s,[mine]\n", "note opens with .mine., which is none of own"),
+        (head + "P,1,C,a,b,KD,top1,accuracy,75,,3,s,[mine]\n", "note begins with .mine., which is not one of own"),
         (head + "P,1\n", "row 2: 2 cells, not 13"),
     ):
         path.write_text(wrong)
