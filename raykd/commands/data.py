@@ -33,7 +33,7 @@ class Options:
     to: str = ""
     """Folder to write to; empty: the recipe's data.root."""
     download: bool = False
-    """Download missing data, if the source supports it, and weights that the recipe names by URL."""
+    """Download missing data, if the source supports it, and weights that the recipe names by URL or of libraries."""
     skip_corrupt: bool = False
     """Skip corrupt images instead of stopping at the first."""
 

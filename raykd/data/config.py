@@ -137,8 +137,8 @@ class Data:
     root: str = no_effect("~/.cache/raykd")
     """Folder of the .beton files and downloads."""
     download: bool = no_effect(False)
-    """Download a missing data set, if its source supports it, and missing weights by URL, on each node that reads
-    them."""
+    """Download a missing data set, if its source supports it, and missing weights by URL or of libraries, on each node
+    that reads them."""
     shared: str = no_effect("")
     """Folder or URI (s3://, gs://, …) from which all nodes copy the .beton files; empty: none."""
     encoding: Encoding = Encoding()

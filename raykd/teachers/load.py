@@ -11,7 +11,7 @@ from raykd.models.frozen.freeze import freeze
 from raykd.models.frozen.renormalize import renormalize
 from raykd.models.heads import select_classes
 from raykd.models.staged import Staged, parameters
-from raykd.models.weights.downloads import local
+from raykd.models.weights.downloads import BACKBONE, local
 from raykd.recipe import Pretrained, Run, Teachers, Train
 from raykd.runs.student import about_if_any, read_student
 from raykd.storage.folder import Folder
@@ -28,6 +28,7 @@ class Origin:
     mean: Channels
     std: Channels
     namings: tuple[tuple[str, ...], ...]  # its classes in order, in each of their naming schemes; () if unknown
+    has_classes: bool = True  # False: its last layer is missing or random, only its features can be read
 
 
 def load_teachers(
@@ -69,26 +70,27 @@ def _from_run(path: str) -> Origin:
 
 def _pretrained(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
     wanted = source.network
-    if wanted.weights == "" or wanted.weights.endswith("#backbone"):
-        what = "no weights" if wanted.weights == "" else f"a fresh last layer ({wanted.weights})"
-        raise UserError(f"teachers: {wanted.name} has {what}, i.e. random weights: use trained ones")
+    if wanted.weights == "":
+        raise UserError(f"teachers: {wanted.name} has no weights, i.e. random ones: use trained ones")
     if wanted.int8:
         raise UserError(
             f"teachers: `int8` of {wanted.name} is only for training, and teachers are not trained: remove it"
         )
-    return _of_library(source) if wanted.weights == "pretrained" else _of_file(source, data, classes)
+    return _of_library(source, data) if wanted.weights == "pretrained" else _of_file(source, data, classes)
 
 
-def _of_library(source: Pretrained) -> Origin:
+def _of_library(source: Pretrained, data: Data) -> Origin:
+    wanted = local(source.network, data.root, data.download)
     about = published(source.network.name)
     if source.classes and len(source.classes) != about.num_classes:
         raise UserError(
             f"teachers: {source.network.name} has {about.num_classes} outputs, but `classes` has {len(source.classes)} "
             "names"
         )
-    network = create_network(source.network, about.num_classes, source.image_size or about.image_size)
+    network = create_network(wanted, about.num_classes, source.image_size or about.image_size)
     namings = (source.classes,) if source.classes else about.namings
-    return Origin(network, "pretrained", source.mean or about.mean, source.std or about.std, namings)
+    mean, std = source.mean or about.mean, source.std or about.std
+    return Origin(network, "pretrained", mean, std, namings, has_classes=network.num_classes > 0)
 
 
 def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
@@ -102,10 +104,11 @@ def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
             "`std`, "
             "and `image_size` if it differs from the data's"
         )
-    names = source.classes or (about.classes if about else ())
+    has_classes = not wanted.weights.endswith(BACKBONE)
+    names = (source.classes or (about.classes if about else ())) if has_classes else ()
     size = source.image_size or (about.image_size if about else data.image_size)
     network = create_network(wanted, len(names) or len(classes), size)
-    return Origin(network, wanted.weights, mean, std, (names,) if names else ())
+    return Origin(network, wanted.weights, mean, std, (names,) if names else (), has_classes)
 
 
 def _frozen(
@@ -113,7 +116,7 @@ def _frozen(
 ) -> FrozenTeacher:
     network, size = origin.network, parameters(origin.network)
     remarks = [f"from {origin.path} it uses {network.weights_taken}"] if network.weights_taken else []
-    knows = network.num_classes > 0
+    knows = origin.has_classes
     try:
         remark = _match(origin, classes, renamed)
         remarks += [remark] if remark else []
@@ -132,8 +135,11 @@ def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, tuple[str,
     """Reorder the network's classes as in the data; returns remarks. Raises UserError if they don't match."""
     network = origin.network
     count = network.num_classes
-    if not count:
-        raise UserError(f"teachers: {network.name} outputs features but no logits: use a method that matches features")
+    if not origin.has_classes:
+        why = f"a random last layer ({origin.path})" if count else "no last layer"
+        raise UserError(
+            f"teachers: {network.name} has {why}: use trained weights of it, or a method that matches features"
+        )
     if origin.namings:
         positions = positions_of(network.name, origin.namings, classes, renamed)
         if positions != tuple((row,) for row in range(count)):

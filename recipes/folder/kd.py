@@ -27,7 +27,7 @@ from raykd import (
 )
 
 # Settings that are usually changed.
-TEACHER = Network(name="timm:resnet18")  # weights="pretrained" starts from the library's weights, once downloaded
+TEACHER = Network(name="timm:resnet18")  # weights="pretrained" starts from the library's weights
 STUDENT = Network(name="timm:mobilenetv3_small_050")
 EPOCHS = 60  # passes over the training images
 

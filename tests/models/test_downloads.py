@@ -173,3 +173,47 @@ def test_data_prepare_downloads_a_recipes_weights(server, tmp_path, monkeypatch,
     prepare = ["data", "prepare", str(tmp_path / "by_url.py"), "--to", str(tmp_path / "data")]
     assert main([*prepare, "--download"]) == 0 and asked == ["/w.safetensors"]
     assert "downloading" in capsys.readouterr().out
+
+
+PUBLISHED = {
+    "timm:resnet18.a1_in1k": "hub/models--timm--resnet18.a1_in1k",
+    "torchvision:resnet18": "torch/hub/checkpoints/resnet18-f37072fd.pth",
+    "hf:google/vit-base-patch16-224": "hub/models--google--vit-base-patch16-224",
+}
+
+
+@pytest.fixture
+def caches(tmp_path, monkeypatch):
+    """Empty caches of torch and of Hugging Face's hub."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+def put(cached):
+    """A file in torch's cache, or a repository with one in the hub's."""
+    if cached.suffix == ".pth":
+        cached.parent.mkdir(parents=True)
+        cached.touch()
+    else:
+        (cached / "refs").mkdir(parents=True)
+        (cached / "refs/main").write_text("1" * 40)
+        (cached / "snapshots" / ("1" * 40)).mkdir(parents=True)
+        (cached / "snapshots" / ("1" * 40) / "model.safetensors").touch()
+
+
+@pytest.mark.parametrize(("name", "cached"), PUBLISHED.items())
+def test_a_librarys_weights_are_not_fetched_unasked_either(name, cached, caches):
+    pretrained = Network(name=name, weights="pretrained")
+    with pytest.raises(UserError, match=f"weights of {name} are not on this machine.*--data.download"):
+        local(pretrained, str(caches))
+    assert local(pretrained, str(caches), may_download=True) == pretrained
+    put(caches / cached)
+    assert local(pretrained, str(caches)) == pretrained
+
+
+def test_a_run_whose_weights_are_not_there_says_which_option_fetches_them(caches, monkeypatch, capsys):
+    monkeypatch.chdir(caches)
+    settings = ["--student.name", "torchvision:resnet18", "--student.weights", "pretrained", "--workers", "0"]
+    assert main(["train", "digits/supervised", *settings, "--data.root", str(caches), "--wandb.mode", "disabled"]) == 2
+    assert "raykd: the weights of torchvision:resnet18 are not on this machine" in capsys.readouterr().err

@@ -66,9 +66,21 @@ def test_sections_together_equal_the_network(name, size):
     assert own[f"{network.classifier}.weight"].shape[0] == 7
 
 
-@pytest.mark.parametrize("name", ["torchvision:densenet121", "torchvision:mobilenet_v2", "timm:resnetv2_50x1_bit"])
-def test_gradients_through_sections_equal_those_of_the_network(name):
-    network, x = create(name, 7, 32).train(), torch.randn(4, 3, 32, 32)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("torchvision:densenet121", {}),
+        ("torchvision:mobilenet_v2", {}),
+        ("timm:resnetv2_50x1_bit", {}),
+        ("timm:resnet10t", {"drop_rate": 0.5}),
+        ("timm:legacy_seresnet18", {"drop_rate": 0.5}),
+        ("timm:mobilenetv2_035", {"drop_rate": 0.5}),
+        ("timm:mobilenetv3_small_050", {"drop_rate": 0.5}),
+        ("timm:test_convnext", {"drop_rate": 0.5, "drop_path_rate": 0.5}),
+    ],
+)
+def test_gradients_through_sections_equal_those_of_the_network(name, options):
+    network, x = create(name, 7, 32, options=options).train(), torch.randn(4, 3, 32, 32)
     gradients = []
     for run in (network, lambda images: network.output(images, ()).logits):
         network.zero_grad()

@@ -136,11 +136,27 @@ def weights(path, name="resnet8", classes=10):
     return Network(name=name, weights=str(path))
 
 
-@pytest.mark.parametrize("what", ["", "#backbone"])
-def test_a_teacher_with_random_weights_is_rejected(tmp_path, what):
+@pytest.mark.parametrize(("what", "message"), [("", "no weights"), ("#backbone", "a random last layer .*#backbone")])
+def test_a_teacher_with_random_weights_is_rejected(tmp_path, what, message):
     network = weights(tmp_path / "w.safetensors") if what else Network(name="resnet8")
-    with pytest.raises(UserError, match="random weights: use trained"):
+    with pytest.raises(UserError, match=f"{message}.*: use trained"):
         load(Pretrained(network=replace(network, weights=network.weights + what), **OWN), "0123456789")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["resnet8", "timm:test_vit", "torchvision:mobilenet_v3_small"])
+def test_a_file_without_a_last_layer_teaches_its_features(tmp_path, name):
+    torch.manual_seed(0)
+    network = create(name, 3, 64).eval()
+    backbone = {k: x for k, x in network.model.state_dict().items() if not k.startswith(network.classifier)}
+    torch.save({"teacher": {f"module.backbone.{key}": x for key, x in backbone.items()}}, tmp_path / "dino.pth")
+    taken = Network(name=name, weights=f"{tmp_path}/dino.pth#backbone")
+    teacher = load(Pretrained(network=taken, **OWN, image_size=64), ANIMALS, compares_classes=False)
+    assert not teacher.knows_classes
+    data = torch.nn.functional.interpolate(images(), (64, 64), mode="bilinear", antialias=True)
+    expected = network.output(data, ("pooled",)).features["pooled"]
+    found = teacher.output(images(), ("pooled",)).features["pooled"]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_weights_file_requires_normalisation_and_classes(tmp_path):
@@ -172,6 +188,7 @@ def offline(monkeypatch):
 
     real = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained=False, **k: real(name, pretrained=False, **k))
+    monkeypatch.setattr("raykd.models.weights.downloads.expect_cached", lambda name: None)
     kind = type(torchvision.models.get_model_weights("resnet18").DEFAULT)
     monkeypatch.setattr(kind, "get_state_dict", lambda self, **k: torchvision.models.resnet18().state_dict())
 
@@ -202,7 +219,7 @@ def test_feature_extractors_teach_feature_methods_only(offline):
     teacher = load(source, ANIMALS, compares_classes=False)
     assert not teacher.knows_classes
     assert teacher.output(images(), ("pooled",)).features["pooled"].shape == (4, 384)
-    with pytest.raises(UserError, match="outputs features but no logits"):
+    with pytest.raises(UserError, match="no last layer.*matches features"):
         load(source, ANIMALS)
 
 

@@ -5,6 +5,7 @@ Needs the package transformers. Keys are transformers' own.
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +20,16 @@ from raykd.models.staged.reader import ModuleOutputs, as_map
 
 try:
     import transformers
-    from huggingface_hub.errors import StrictDataclassError
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError, StrictDataclassError
 except ImportError:
     raise UserError("networks named hf:… need the package transformers: pip install 'raykd[hf]'") from None
 
 # Attributes of configurations that say where a model comes from, how its code is run, or what the data say.
 NO_OPTIONS = {"auto_map", "attn_implementation", "name_or_path", "dtype", "torch_dtype", "num_labels", "id2label"}
+HUB_FILES = tuple(
+    f"{stem}{index}" for stem in ("model.safetensors", "pytorch_model.bin") for index in ("", ".index.json")
+)
 
 
 def names() -> list[str]:
@@ -79,6 +84,14 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
     if missing and configuration(name, {}).num_labels == num_classes:
         raise UserError(f"hf:{name} has no weights for {', '.join(missing[:3])}: use weights that contain them")
     return plain(model)
+
+
+def is_cached(name: str) -> bool:
+    """Whether the weights are in a folder, or in the hub's cache on this machine."""
+    try:
+        return Path(name).is_dir() or any(isinstance(try_to_load_from_cache(name, file), str) for file in HUB_FILES)
+    except HFValidationError:  # no name that the hub could have
+        return False
 
 
 def plain(model: nn.Module) -> nn.Module:

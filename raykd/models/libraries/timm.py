@@ -1,13 +1,18 @@
-"""timm's classifiers: `timm:NAME`. Families that are chains by their own module names; any other as timm reads it.
+"""timm's classifiers: `timm:NAME`. Chains are cut where timm's `feature_info` says; others are read by timm itself.
 
 A stage of a chain begins where the map becomes smaller; what precedes the last four stages is the stem.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import timm
+import torch.nn.functional as F
+from huggingface_hub import try_to_load_from_cache
 from timm.layers import ClassifierHead, NormMlpClassifierHead
 from timm.models.byobnet import ByobNet
 from timm.models.convnext import ConvNeXt
@@ -19,15 +24,18 @@ from timm.models.resnet import ResNet
 from timm.models.resnetv2 import ResNetV2
 from timm.models.senet import SENet
 from timm.models.vgg import VGG
-from torch import nn
+from torch import Tensor, nn
+from torch.hub import get_dir
 
 from raykd import UserError
 from raykd.models.libraries.probe import Layer, stage_ends
-from raykd.models.staged.layers import as_map, flatten, split, strides
-from raykd.models.staged.parts import Parts
+from raykd.models.staged.layers import as_map, flatten, split
+from raykd.models.staged.parts import ModuleCall, Part, Parts
 from raykd.models.staged.reader import Intermediates, ModuleOutputs
 
 NO_OPTIONS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "features_only"}
+
+HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def names() -> list[str]:
@@ -45,6 +53,18 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
     """With timm's weights (NAME.TAG selects them), and a fresh last layer for another number of classes."""
     _expect_own(options)
     return timm.create_model(name, pretrained=True, num_classes=num_classes, **_sized(name, image_size), **options)
+
+
+def is_cached(name: str) -> bool:
+    """Whether the weights are in the caches of this machine, those of Hugging Face's hub and of torch."""
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        return False
+    hub, _, revision = (config.hf_hub_id or "").partition("@")
+    files = (config.hf_hub_filename, *HUB_FILES) if hub else ()
+    if any(isinstance(try_to_load_from_cache(hub, file, revision=revision or None), str) for file in files if file):
+        return True
+    return bool(config.file) or bool(config.url) and (Path(get_dir()) / "checkpoints" / Path(config.url).name).is_file()
 
 
 def _expect_own(options: Mapping[str, Any]) -> None:
@@ -79,14 +99,52 @@ def _classifiers(model: Any, num_classes: int) -> tuple[str, ...]:
     return tuple(name for name, layer in layers if isinstance(layer, Layer) and len(layer.weight) == num_classes)
 
 
-def layers(model: nn.Module) -> tuple[tuple[str, ...], ...]:
-    return tuple((f"layer{i}",) for i in range(1, 5))
+def dropped(model: Any, name: str) -> str | ModuleCall:
+    """The last layer, preceded by the dropout that some families call as a function before it."""
+    return ModuleCall(name, partial(after_dropout, rate=model.drop_rate)) if model.drop_rate else name
 
 
-def resnet(model: nn.Module) -> Parts:
-    """ResNet, ResNeXt, Wide-ResNet, SE-ResNet, SENet-154, ResNeSt, Res2Net …"""
-    stages = tuple(activation_apart(model, f"layer{i}") for i in range(1, 5))
-    return Parts(model, ("conv1", "bn1", "act1", "maxpool"), stages, ("global_pool",), ("fc",))
+def after_dropout(layer: nn.Module, x: Tensor, rate: float) -> Tensor:
+    return layer(F.dropout(x, rate, layer.training))
+
+
+def chain(model: Any) -> Parts:
+    """Children in order, cut at the ends of the last four stages by timm's `feature_info`.
+
+    The pooling behind the stem belongs to the stem; all that precedes the global pooling belongs to the last stage.
+    """
+    children = [path for name, child in model.named_children() for path in _paths(name, child)]
+    pooling = next(i for i, path in enumerate(children) if path in ("global_pool", "head"))
+    ends = [_position(children, each["module"]) for each in model.feature_info][-5:]
+    start = ends[-5] + 1 if len(ends) == 5 else 1
+    while children[start].rpartition(".")[2] in STEM_POOLS:
+        start += 1
+    bounds = (start, *(end + 1 for end in ends[-4:-1]), pooling)
+    stages = tuple(tuple(children[begin:end]) for begin, end in pairwise(bounds))
+    if type(model) is ResNet:
+        stages = tuple(activation_apart(model, layer) for (layer,) in stages)
+    return Parts(model, tuple(children[:start]), stages, *pool_and_head(model, children[pooling:]))
+
+
+def _paths(name: str, child: nn.Module) -> list[str]:
+    return [f"{name}.{inner}" for inner, _ in child.named_children()] if name in SEQUENCES else [name]
+
+
+def _position(children: Sequence[str], module: str) -> int:
+    """Position of the child that is the module or has it inside."""
+    return next(i for i, path in enumerate(children) if f"{module}.".startswith(f"{path}."))
+
+
+def pool_and_head(model: Any, children: Sequence[str]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """Pooling and head from the children behind the stages; a head that is a 1×1 convolution gets its map back."""
+    if "head" not in children:
+        first = next(i for i, name in enumerate(children) if name in HEAD_STARTS)
+        return tuple(children[:first]), (*children[first:-1], dropped(model, children[-1]))
+    if isinstance(model.head, NormMlpClassifierHead):
+        return ("head.global_pool", "head.norm", "head.flatten", "head.pre_logits"), ("head.drop", "head.fc")
+    if isinstance(model.get_submodule("head.fc"), nn.Conv2d):
+        return ("head.global_pool", flatten), (as_map, "head.drop", "head.fc", "head.flatten")
+    return ("head.global_pool",), ("head.drop", "head.fc", "head.flatten")
 
 
 def activation_apart(model: nn.Module, name: str) -> tuple[str, ...]:
@@ -102,93 +160,20 @@ def activation_apart(model: nn.Module, name: str) -> tuple[str, ...]:
     return tuple(f"{name}.{child}" for child, _ in stage.named_children())
 
 
-def senet(model: nn.Module) -> Parts:
-    return Parts(model, ("layer0", "pool0"), layers(model), ("global_pool",), ("last_linear",))
-
-
 def vgg(model: nn.Module) -> Parts:
-    """The two wide layers before the logits, convolutions in timm, count as pooling."""
+    """Not by feature_info, whose last stage is but the last pooling: it belongs to the global one here.
+
+    The two wide layers before the logits, convolutions in timm, do too.
+    """
     first, *stages, last = split(model, "features")
     return Parts(model, first, tuple(stages), (*last, "pre_logits", "head.global_pool"), ("head.drop", "head.fc"))
 
 
-def densenet(model: nn.Module) -> Parts:
-    children = [f"features.{child}" for child, _ in model.get_submodule("features").named_children()]
-    starts = [i for i, name in enumerate(children) if "transition" in name]
-    first = children.index("features.denseblock1")
-    bounds = zip((first, *starts), (*starts, len(children)), strict=True)
-    stages = tuple(tuple(children[start:end]) for start, end in bounds)
-    return Parts(model, tuple(children[:first]), stages, ("global_pool",), ("head_drop", "classifier"))
-
-
-def blocks(model: nn.Module) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Stem and stages of the inverted-residual families; blocks before the first stride belong to the stem."""
-    groups = split(model, "blocks")
-    stem: tuple[str, ...] = ("conv_stem", "bn1")
-    if not strides(model.get_submodule(groups[0][0])):
-        stem += groups.pop(0)
-    return stem, groups
-
-
-def efficientnet(model: nn.Module) -> Parts:
-    """EfficientNet, MobileNetV2, MnasNet: the last 1×1 convolution belongs to the last stage."""
-    stem, stages = blocks(model)
-    stages[-1] += ("conv_head", "bn2")
-    return Parts(model, stem, tuple(stages), ("global_pool",), ("classifier",))
-
-
-def mobilenetv3(model: nn.Module) -> Parts:
-    """The last 1×1 convolution comes behind the pooling and counts as it."""
-    stem, stages = blocks(model)
-    pool = ("global_pool", "conv_head", "norm_head", "act2", "flatten")
-    return Parts(model, stem, tuple(stages), pool, ("classifier",))
-
-
-def head(model: nn.Module) -> tuple[tuple, tuple]:
-    """Pooling and head of timm's two kinds of classifier heads; a head that is a 1×1 convolution gets its map back."""
-    if isinstance(model.head, NormMlpClassifierHead):
-        return ("head.global_pool", "head.norm", "head.flatten", "head.pre_logits"), ("head.drop", "head.fc")
-    if isinstance(model.get_submodule("head.fc"), nn.Conv2d):
-        return ("head.global_pool", flatten), (as_map, "head.drop", "head.fc", "head.flatten")
-    return ("head.global_pool",), ("head.drop", "head.fc", "head.flatten")
-
-
-def numbered(model: nn.Module, last: str) -> Parts:
-    """A stem, numbered stages, one module behind them, a head."""
-    *stages, final = [(f"stages.{child}",) for child, _ in model.get_submodule("stages").named_children()]
-    return Parts(model, ("stem",), (*stages, (*final, last)), *head(model))
-
-
-def convnext(model: nn.Module) -> Parts:
-    return numbered(model, "norm_pre")
-
-
-def resnetv2(model: nn.Module) -> Parts:
-    """Pre-activation ResNets, BiT among them."""
-    return numbered(model, "norm")
-
-
-def byobnet(model: nn.Module) -> Parts:
-    """GENet, RepVGG, ResNet variants of timm's build-your-own-blocks; ByobNet."""
-    return numbered(model, "final_conv")
-
-
-def regnet(model: nn.Module) -> Parts:
-    stages = (("s1",), ("s2",), ("s3",), ("s4", "final_conv"))
-    return Parts(model, ("stem",), stages, *head(model))
-
-
 HEADS = (ClassifierHead, NormMlpClassifierHead, NoneType)  # an attention pool (CLIP's, for example) is no chain
 
-FAMILIES = {
-    ResNet: resnet,
-    SENet: senet,
-    VGG: vgg,
-    EfficientNet: efficientnet,
-    MobileNetV3: mobilenetv3,
-    DenseNet: densenet,
-    ConvNeXt: convnext,
-    ResNetV2: resnetv2,
-    RegNet: regnet,
-    ByobNet: byobnet,
-}
+# Networks that run their children in order, which nothing in timm tells of a network.
+CHAINS = (ResNet, SENet, EfficientNet, MobileNetV3, DenseNet, ConvNeXt, ResNetV2, RegNet, ByobNet)
+FAMILIES: dict[type, Callable[[Any], Parts]] = dict.fromkeys(CHAINS, chain) | {VGG: vgg}
+SEQUENCES = ("stages", "blocks", "features")  # children that are sequences of stages or blocks
+STEM_POOLS = ("maxpool", "pool0")
+HEAD_STARTS = ("head_drop", "fc", "classifier", "last_linear")

@@ -4,11 +4,13 @@ A stage of a chain begins where the map becomes smaller; what precedes the last 
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
 import torchvision.models as library
 from torch import Tensor, nn
+from torch.hub import get_dir
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from raykd.models.libraries.probe import last_layer_run, stage_ends
@@ -37,6 +39,11 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
     fitting = {key: x for key, x in published.items() if key in own and (same or x.shape == own[key].shape)}
     model.load_state_dict(own | fitting)
     return model
+
+
+def is_cached(name: str) -> bool:
+    """Whether the default weights are in torch's cache on this machine."""
+    return (Path(get_dir()) / "checkpoints" / Path(library.get_model_weights(name).DEFAULT.url).name).is_file()
 
 
 AUXILIARY = ("googlenet", "inception_v3")

@@ -1,5 +1,6 @@
-"""Weights that a recipe names by URL: downloaded once on request, verified by their hash, and stored.
+"""Weights that a recipe doesn't bring along: downloaded once on request, verified by their hash, and stored.
 
+Those of libraries are stored in the libraries' own caches. URLs are
 `https://HOST/FILE`, `file:///FOLDER/FILE`, or `hf://ORG/REPO/FILE` (`hf://ORG/REPO@REVISION/FILE`) of Hugging Face's
 hub.
 """
@@ -17,6 +18,7 @@ from filelock import FileLock
 
 from raykd import UserError
 from raykd.models.config import Network
+from raykd.models.weights.library import expect_cached
 from raykd.storage import atomic
 
 BACKBONE = "#backbone"
@@ -31,9 +33,11 @@ def is_remote(network: Network) -> bool:
 def local(network: Network, root: str, may_download: bool = False) -> Network:
     """The same network with its weights' file below the folder `root`, if it names a URL.
 
-    may_download: fetch the file if it is not there. Raises UserError where it is not, or is another one than its hash
-    says.
+    may_download: fetch what is not on this machine, a library's weights too. Raises UserError if weights are not there,
+    or are other ones than their hash says.
     """
+    if network.weights == "pretrained" and not may_download:
+        expect_cached(network.name)
     if not is_remote(network):
         return network
     if may_download:

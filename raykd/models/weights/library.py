@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from raykd import UserError
 
+MODULES = {"timm": "timm", "torchvision": "torchvision", "hf": "huggingface"}  # of raykd.models.libraries
 Channels = tuple[float, float, float]
 
 
@@ -25,6 +26,16 @@ def published(name: str) -> Published:
     if library not in readers:
         raise UserError(f"{name} has no published weights: give a file, or use a network of timm or torchvision")
     return readers[library](inner)
+
+
+def expect_cached(name: str) -> None:
+    """Raise UserError if a library's weights are not on this machine: downloads have to be allowed."""
+    library, _, inner = name.partition(":")
+    if library in MODULES and not import_module(f"raykd.models.libraries.{MODULES[library]}").is_cached(inner):
+        raise UserError(
+            f"the weights of {name} are not on this machine: `raykd data prepare RECIPE --download` fetches them, and "
+            "with --data.download each node fetches what it lacks"
+        )
 
 
 def _timm(name: str) -> Published:

@@ -36,7 +36,7 @@ class Pretrained(Teacher):
     """A network with its library's weights or with a weights file."""
 
     network: Network
-    """The network, with `weights`."""
+    """The network, with `weights`; FILE#backbone: without its last layer, for methods that match features alone."""
     mean: tuple[Probability, Probability, Probability] | None = None
     """Per-channel mean that the network was trained with; None: from its library or its file."""
     std: tuple[Deviation, Deviation, Deviation] | None = None
