@@ -137,9 +137,7 @@ def _match(origin: Origin, classes: Sequence[str], renamed: dict[str, tuple[str,
     count = network.num_classes
     if not origin.has_classes:
         why = f"a random last layer ({origin.path})" if count else "no last layer"
-        raise UserError(
-            f"teachers: {network.name} has {why}: use trained weights of it, or a method that matches features"
-        )
+        raise UserError(f"teachers: {network.name} has {why}: use trained weights, or a method that matches features")
     if origin.namings:
         positions = positions_of(network.name, origin.namings, classes, renamed)
         if positions != tuple((row,) for row in range(count)):

@@ -10,6 +10,7 @@ import torchvision
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
 from raykd.models.heads import select_classes
+from raykd.models.libraries.probe import stage_modules
 from tests.support.network_families import LARGE, OPTIONS, SMALL
 
 
@@ -79,3 +80,25 @@ def test_every_family_of_torchvision_is_tested():
     covered = {module_of(name.partition(":")[2]) for name in SMALL | LARGE if name.startswith("torchvision:")}
     missing = {module_of(name) for name in torchvision.models.list_models(module=torchvision.models)} - covered
     assert not missing, f"no network of torchvision's {missing}"
+
+
+STAGES = {
+    "alexnet": ("features.1", "features.4", "features.11", "features.12"),
+    "squeezenet1_1": ("features.1", "features.4", "features.7", "features.12"),
+    "mnasnet0_5": ("layers.8", "layers.9", "layers.11", "layers.16"),
+    "googlenet": ("conv3", "inception3b", "inception4e", "inception5b"),
+    "inception_v3": ("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"),
+    "swin_t": ("features.1", "features.3", "features.5", "features.7"),
+    "maxvit_t": ("blocks.0", "blocks.1", "blocks.2", "blocks.3"),
+    "vit_b_32": tuple(f"encoder.layers.encoder_layer_{i}" for i in (2, 5, 8, 11)),
+}
+
+
+@pytest.mark.parametrize(("name", "modules"), STAGES.items())
+def test_the_stages_of_a_network_are_the_modules_before_its_map_becomes_smaller(name, modules):
+    """On images of any size, also where the last maps have a single pixel."""
+    for size in (32, 224) if name in ("googlenet", "vit_b_32") else (224,):
+        sized = {"image_size": size} if name == "vit_b_32" else {}
+        with torch.device("meta"):
+            network = torchvision.models.get_model(name, weights=None, **sized)
+        assert tuple(stage_modules(network, size)) == modules

@@ -108,6 +108,23 @@ def test_four_stages_halve_the_map(name):
 
 
 @pytest.mark.parametrize(
+    ("name", "stem", "last"),
+    [
+        ("timm:resnet10t", 16, 512),
+        ("timm:legacy_seresnet18", 16, 512),
+        ("timm:densenet121", 16, 1024),
+        ("timm:mobilenetv2_035", 32, 1280),
+        ("timm:mobilenetv3_small_050", 32, 288),
+        ("timm:repvgg_a0", 32, 1280),
+        ("timm:convnext_atto", 16, 320),
+    ],
+)
+def test_the_first_pooling_is_part_of_the_stem_and_the_last_convolution_of_the_last_stage(name, stem, last):
+    shapes = create(name, 7, 64).shapes
+    assert (shapes["stem"][1], shapes["stage4"][0]) == (stem, last)
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("resnet33", "unknown network 'resnet33': did you mean .*resnet32"),

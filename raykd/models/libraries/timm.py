@@ -139,7 +139,8 @@ def pool_and_head(model: Any, children: Sequence[str]) -> tuple[tuple[Part, ...]
     """Pooling and head from the children behind the stages; a head that is a 1×1 convolution gets its map back."""
     if "head" not in children:
         first = next(i for i, name in enumerate(children) if name in HEAD_STARTS)
-        return tuple(children[:first]), (*children[first:-1], dropped(model, children[-1]))
+        last = children[-1] if "head_drop" in children else dropped(model, children[-1])
+        return tuple(children[:first]), (*children[first:-1], last)
     if isinstance(model.head, NormMlpClassifierHead):
         return ("head.global_pool", "head.norm", "head.flatten", "head.pre_logits"), ("head.drop", "head.fc")
     if isinstance(model.get_submodule("head.fc"), nn.Conv2d):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.hub import get_dir
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from raykd.models.libraries.probe import last_layer_run, stage_ends
+from raykd.models.libraries.probe import last_layer_run, stage_modules
 from raykd.models.staged.layers import blocks_before_activation, flatten, mean_pool, split
 from raykd.models.staged.parts import Parts
 from raykd.models.staged.reader import ModuleOutputs
@@ -64,10 +64,8 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
     if kind in FAMILIES:
         yield FAMILIES[kind](model)
     classifiers = last_layer_run(model, num_classes, image_size)
-    if kind in STAGES:
-        modules = {f"stage{i + 1}": path for i, path in enumerate(STAGES[kind](model))}
-        channels_last = kind is library.SwinTransformer
-        yield Parts(model, reader=ModuleOutputs(modules, classifiers, channels_last))
+    modules = {f"stage{i + 1}": path for i, path in enumerate(stage_modules(model, image_size))}
+    yield Parts(model, reader=ModuleOutputs(modules, classifiers, channels_last=kind is library.SwinTransformer))
     yield Parts(model, reader=ModuleOutputs({}, classifiers))
 
 
@@ -129,6 +127,7 @@ def regnet(model: nn.Module) -> Parts:
     return Parts(model, ("stem",), stages, ("avgpool", flatten), ("fc",))
 
 
+# Chains, by hand: torchvision has no metadata of its networks, and their forward passes call functions between modules.
 FAMILIES = {
     library.ResNet: resnet,
     library.VGG: vgg,
@@ -139,24 +138,4 @@ FAMILIES = {
     library.DenseNet: densenet,
     library.ConvNeXt: convnext,
     library.RegNet: regnet,
-}
-
-
-def before_strides(model: nn.Module, name: str) -> list[str]:
-    """The last children of a Sequential before the map becomes smaller, and its last one: at most four."""
-    return [group[-1] for group in split(model, name)][-4:]
-
-
-# The modules whose outputs are the stages of networks that are not chains.
-STAGES = {
-    library.GoogLeNet: lambda model: ("conv3", "inception3b", "inception4e", "inception5b"),
-    library.Inception3: lambda model: ("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"),
-    library.AlexNet: lambda model: before_strides(model, "features"),
-    library.SqueezeNet: lambda model: before_strides(model, "features"),
-    library.MNASNet: lambda model: before_strides(model, "layers"),
-    library.MaxVit: lambda model: [f"blocks.{i}" for i in range(len(model.blocks))],
-    library.SwinTransformer: lambda model: [f"features.{i}" for i in range(1, len(model.features), 2)],
-    library.VisionTransformer: lambda model: [
-        f"encoder.layers.encoder_layer_{end}" for end in stage_ends([1.0] * len(model.encoder.layers))
-    ],
 }
