@@ -62,6 +62,7 @@ print("ended:", job.status, job.exit_status)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_it_runs_in_workers_teachers_trials_cells_and_jobs(tmp_path):
     (tmp_path / "own_nets.py").write_text(NETS)
     url, sha256 = weights_of(NETS, tmp_path / "large.pth")
