@@ -15,7 +15,7 @@ class Network:
     weights: str = ""
     """Empty: random initialisation. "pretrained": the library's own weights, with a fresh last layer if the number of
     classes differs. Else a file, or a URL (https://…, file://…, hf://ORG/REPO/FILE) with its sha256; FILE#backbone: all
-    but the last layer. Weights are only downloaded by `raykd data prepare RECIPE --download` or with --data.download."""
+    but the last layer. Only `raykd data prepare RECIPE --download` and --data.download download weights."""
     sha256: str = ""
     """SHA-256 of a URL's file, 64 hexadecimal digits."""
     options: dict[str, int | float | str | bool] = field(default_factory=dict)

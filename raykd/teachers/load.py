@@ -95,7 +95,7 @@ def _of_library(source: Pretrained, data: Data) -> Origin:
 
 def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
     wanted = local(source.network, data.root, data.download)
-    about = about_if_any(Path(wanted.weights).expanduser())
+    about = about_if_any(Path(wanted.weights.removesuffix(BACKBONE)).expanduser())
     mean = source.mean or (about.mean if about else None)
     std = source.std or (about.std if about else None)
     if mean is None or std is None:
