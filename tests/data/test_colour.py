@@ -8,7 +8,7 @@ from raykd.data import order
 from raykd.data.augment import colour
 from raykd.data.augment.geometry import geometry
 from raykd.data.augment.pipeline import Pipeline
-from raykd.data.ffcv.colour_kernels import recolour
+from raykd.data.ffcv.kernels.colour import recolour
 from raykd.data.torch_engine import recolour as torchvision_operation
 from raykd.data.transforms import ColorJitter, Cutout, RandAugment
 from tests.support.toy import photograph

@@ -12,8 +12,8 @@ import pytest
 from raykd import UserError
 from raykd.data.augment.pipeline import training
 from raykd.data.config import Encoding
-from raykd.data.ffcv import kernels
 from raykd.data.ffcv.engine import Decode
+from raykd.data.ffcv.kernels.types import CUT_OFF
 from raykd.data.sources.examples import from_arrays
 from raykd.data.storage import beton
 from raykd.data.storage.header import FIELD, HEADER, JPEG, SAMPLE, Header
@@ -164,4 +164,4 @@ def test_pages_of_a_truncated_file_hold_no_old_memory(tmp_path):
     status, out = np.zeros(2, np.uint8), np.empty((2, fuzz.SIZE, fuzz.SIZE, 3), np.uint8)
     memory = np.zeros(int(header.sizes.max()) * 2, np.uint8)
     decode.run(np.arange(2), -1, memory, np.zeros(2, np.int64), out, status)
-    assert status.tolist() == [kernels.CUT_OFF] * 2
+    assert status.tolist() == [CUT_OFF] * 2

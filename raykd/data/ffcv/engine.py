@@ -16,7 +16,6 @@ from raykd import UserError
 from raykd.data import order
 from raykd.data.augment.geometry import boxes
 from raykd.data.augment.pipeline import Pipeline
-from raykd.data.ffcv import kernels
 from raykd.data.ffcv.imports import (
     AllocationQuery,
     Compiler,
@@ -26,6 +25,8 @@ from raykd.data.ffcv.imports import (
     RGBImageField,
     SimpleRGBImageDecoder,
 )
+from raykd.data.ffcv.kernels.batch import jpeg_batch, raw_batch
+from raykd.data.ffcv.kernels.types import CUT_OFF, NO_MEMORY, Crops, Stored
 from raykd.data.ffcv.page_cache import Paged, Unpaged
 from raykd.data.normalize import Normalizer
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
@@ -56,7 +57,7 @@ class Decode(SimpleRGBImageDecoder):
             except UserError as error:  # of the user's own operation; raised in the reader's thread
                 return error, status
             except MemoryError:  # it would end FFCV's thread without an error in the reader's
-                status[:] = kernels.NO_MEMORY
+                status[:] = NO_MEMORY
                 return out, status
 
         return decode
@@ -68,19 +69,19 @@ class Decode(SimpleRGBImageDecoder):
         header, pipeline, index = self.header, self.pipeline, tags & INDEX_MASK
         keys = order.keys(pipeline.seed, tags >> PASS_SHIFT, index)
         edges, flips = boxes(pipeline.geometry, keys, header.shapes[index])
-        stored = kernels.Stored(file, memory, offsets, header.sizes[index], header.shapes[index], header.jpeg[index])
+        stored = Stored(file, memory, offsets, header.sizes[index], header.shapes[index], header.jpeg[index])
         geometry = pipeline.geometry
-        crops = kernels.Crops(edges, flips, geometry.fill, geometry.resamples, geometry.crops_first)
-        read = kernels.jpeg_batch if header.jpeg.any() else kernels.raw_batch
+        crops = Crops(edges, flips, geometry.fill, geometry.resamples, geometry.crops_first)
+        read = jpeg_batch if header.jpeg.any() else raw_batch
         read(self.threads, stored, crops, out, status)
         if pipeline.colour_steps:
-            from raykd.data.ffcv.colour_kernels import recolour
+            from raykd.data.ffcv.kernels.colour import recolour
 
             fill = np.array(pipeline.fill, np.uint8)
             pipeline.recolour(out, keys, lambda images, steps: recolour(images, steps, pipeline.side, fill))
         # FFCV's page reader does not check how many bytes it read.
         if file < 0 and header.path.stat().st_size < header.bytes:
-            status[:] = kernels.CUT_OFF
+            status[:] = CUT_OFF
 
 
 class Engine:

@@ -1,32 +1,30 @@
-"""Colour operations on uint8 images [S, S, 3], compiled; each as torchvision defines it for uint8 tensors.
-
-numba's cache watches this file alone, so everything that the kernel calls stands here.
-"""
+"""Colour operations on uint8 images [S, S, 3], compiled; each as torchvision defines it for uint8 tensors."""
 
 import math
 
 import numpy as np
 from numba import njit, prange
 
-# Operations, numbered as in colour.py (whose constants numba would freeze into the cache unseen).
+from raykd.data.ffcv.kernels.compiled import SOURCES, STRICT
+
+# Operations, numbered as in augment/colour.py (whose constants numba would freeze into the cache unseen).
 SHEAR_X, SHEAR_Y, TRANSLATE_X, TRANSLATE_Y, ROTATE, BRIGHTNESS, SATURATION = range(1, 8)
 CONTRAST, SHARPNESS, POSTERIZE, SOLARIZE, AUTOCONTRAST, EQUALIZE, HUE, CUTOUT = range(8, 16)
-_STRICT = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def clamp(value):
     """A float cut to 0–255 and to whole numbers."""
     return np.uint8(min(max(value, 0.0), 255.0))
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def grey(pixel):
     """Luma, whole."""
     return np.floor(0.2989 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2])
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def blend(image, factor, operation):
     """factor·image + (1 − factor)·(black, own grey, or mean grey)."""
     size, mean = image.shape[0], 0.0
@@ -42,7 +40,7 @@ def blend(image, factor, operation):
                 image[y, x, c] = clamp(factor * image[y, x, c] + (1.0 - factor) * other)
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def sharpen(image, copy, factor):
     """factor·image + (1 − factor)·image smoothed by (1 1 1, 1 5 1, 1 1 1)/13; the border stays."""
     size = image.shape[0]
@@ -57,7 +55,7 @@ def sharpen(image, copy, factor):
                 image[y, x, c] = clamp(factor * copy[y, x, c] + (1.0 - factor) * np.rint(total / 13.0))
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def warp(image, copy, operation, value):
     """Shear about the corner, shift, or rotation about the centre; nearest pixel, black outside."""
     size, a, b, c, d, e, f, center = image.shape[0], 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0
@@ -83,7 +81,7 @@ def warp(image, copy, operation, value):
                 image[y, x, channel] = copy[row, column, channel] if inside else np.uint8(0)
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def autocontrast(image):
     """Each channel stretched to 0–255."""
     for c in range(3):
@@ -94,7 +92,7 @@ def autocontrast(image):
                     image[y, x, c] = clamp((image[y, x, c] - low) * (255.0 / (high - low)))
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def equalize(image):
     """Each channel's histogram flattened."""
     size = image.shape[0]
@@ -118,7 +116,7 @@ def equalize(image):
                 image[y, x, c] = table[image[y, x, c]]
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def shift_hue(image, shift):
     """The hue of every pixel moved by `shift` of the colour circle."""
     for y in range(image.shape[0]):
@@ -140,7 +138,7 @@ def shift_hue(image, shift):
                 image[y, x, c] = clamp((high - spread * max(min(place, 4.0 - place, 1.0), 0.0)) * 255.0 + 0.5)
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def cut_out(image, top, left, side, fill):
     """A square set to `fill` [3]."""
     size = image.shape[0]
@@ -149,7 +147,7 @@ def cut_out(image, top, left, side, fill):
             image[y, x] = fill
 
 
-@njit(**_STRICT)
+@njit(**STRICT)
 def apply(image, copy, entry, side, fill):
     """One operation on one image."""
     operation, value = int(entry[0]), entry[1]
@@ -173,10 +171,19 @@ def apply(image, copy, entry, side, fill):
         cut_out(image, int(entry[1]), int(entry[2]), side, fill)
 
 
-@njit(parallel=True, **_STRICT)
-def recolour(images, program, side, fill):
-    """Every image [B, S, S, 3] through its list of operations [B, n, 3], in place."""
-    for i in prange(images.shape[0]):
-        copy = np.empty_like(images[i])
-        for k in range(program.shape[1]):
-            apply(images[i], copy, program[i, k], side, fill)
+def _entry(sources):
+    """The kernel that is called from Python; sources: a hash of all that it calls."""
+
+    @njit(parallel=True, cache=True, **STRICT)
+    def recolour(images, program, side, fill):
+        """Every image [B, S, S, 3] through its list of operations [B, n, 3], in place."""
+        sources  # noqa: B018  in the key of numba's cache
+        for i in prange(images.shape[0]):
+            copy = np.empty_like(images[i])
+            for k in range(program.shape[1]):
+                apply(images[i], copy, program[i, k], side, fill)
+
+    return recolour
+
+
+recolour = _entry(SOURCES)

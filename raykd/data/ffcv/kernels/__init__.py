@@ -1,0 +1,4 @@
+"""Compiled kernels: reading a batch of images by way of their crops, and colour operations.
+
+Called by raykd.data.ffcv.engine. Arithmetic is strict (no fastmath), so that other machines get the same pixels.
+"""
