@@ -62,6 +62,21 @@ def test_text_is_printed_unchanged(capsys):
     assert shown(capsys, table).strip() == "[red]a :dog:"
 
 
+def test_long_lines_are_broken_only_at_spaces_in_a_terminal():
+    path = "/" + "a-long-folder/" * 8
+    words = f"  note {path} has 285 runs, top-1 98.89 % on the test split, 1,234,567 images in all"
+    console = Terminal(width=60)
+    console.height = 40
+    console.file, console._force_terminal = io.StringIO(), True
+    console.print(words)
+    console.print(words, soft_wrap=True)
+    folded, _, whole = console.file.getvalue().partition("\n  note ")
+    assert folded.split() + whole.split() == words.split() + words.split()[1:]
+    rows = [line for line in folded.splitlines() if path not in line]
+    assert rows and all(len(row.rstrip()) <= console.width for row in rows)
+    assert whole.count("\n") == 1
+
+
 @pytest.mark.parametrize("steering", ["\x1b[2J", "\x1b]0;title\x07", "\r", "\b", "\x9b31m", "\u202e"])
 def test_control_characters_are_escaped(capsys, steering):
     out = shown(capsys, f"a{steering}b\tc\n")

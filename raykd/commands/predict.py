@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
                 complain(str(error))
                 unread += 1
         for path, row in zip(readable, predictor.classify(pixels) if pixels else ()):
-            terminal.print(_line(str(path), predictor.named(row, chosen.top), chosen.json))
+            terminal.print(_line(str(path), predictor.named(row, chosen.top), chosen.json), soft_wrap=chosen.json)
     return 2 if unread else 0
 
 

@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         console.print(f"  follow it with {controls}")
         return 0
     try:
-        wandb = job.follow(lambda text: console.print(text, end=""))
+        wandb = job.follow(lambda text: console.print(text, end="", soft_wrap=True))
     except KeyboardInterrupt:
         console.print(f"\nthe job continues; follow it with {controls}")
         return 130

@@ -100,5 +100,6 @@ def _what(recipe: Recipe) -> str:
     method = method_name(to_dict(recipe.method))
     source = type(recipe.data.source).__name__
     workers = recipe.workers if isinstance(recipe.workers, int) else "–".join(map(str, recipe.workers))
-    length = f"{recipe.epochs:g} epochs, {workers} worker(s), seed {recipe.seed}"
+    epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs:g} epochs"
+    length = f"{epochs}, {workers} worker(s), seed {recipe.seed}"
     return f"{method}, {recipe.student.name} on {source}, {length}"
