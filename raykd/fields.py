@@ -9,34 +9,11 @@ from collections.abc import Callable
 from dataclasses import Field, dataclass, field
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Interval, MaxLen, MinLen
-
-__all__ = [
-    "ClassNames",
-    "Count",
-    "Fraction",
-    "Ge",
-    "Gt",
-    "Interval",
-    "Given",
-    "MaxLen",
-    "MaxLoss",
-    "MinLen",
-    "NonNegative",
-    "NonNegativeInt",
-    "Pixels",
-    "Positive",
-    "PositiveInt",
-    "Probability",
-    "Rule",
-    "Seed",
-    "Threads",
-    "affects_result",
-    "ascending",
-    "distinct",
-    "no_effect",
-    "squarable",
-]
+from annotated_types import Ge as Ge
+from annotated_types import Gt as Gt
+from annotated_types import Interval as Interval
+from annotated_types import MaxLen as MaxLen
+from annotated_types import MinLen as MinLen
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,17 @@ def essence(recipe: Recipe, *, defaults: bool = True) -> dict[str, Any]:
     recipe = from_dict(to_dict(dataclasses.replace(recipe, search=None)))
     if recipe.teachers.cache == "float32":  # it keeps the live teachers' own numbers
         recipe = dataclasses.replace(recipe, teachers=dataclasses.replace(recipe.teachers, cache="none"))
-    data: dict[str, Any] = effective(to_dict(recipe), defaults=defaults)
+    complete, method = to_dict(recipe), list(classes_in(recipe.method))
+    own = [cls for cls in classes_in(_besides_method(recipe)) if cls.__module__.split(".")[0] != "raykd"]
+    data: dict[str, Any] = effective(complete, defaults=defaults)
     for plain, source in zip(data.get("teachers", {}).get("sources", ()), recipe.teachers.sources, strict=False):
         if isinstance(source, Train):
             plain["recipe"] = essence(source.recipe, defaults=defaults)
     if recipe.student.module:
         data["student"]["code"] = code_version(trusted.callable_of(recipe.student.name))
-    own = [cls for cls in classes_in(_besides_method(recipe)) if cls.__module__.split(".")[0] != "raykd"]
-    result: dict[str, Any] = without_credentials(data) | {"code": code_version(*classes_in(recipe.method))}
-    return result | ({"own": code_version(*own)} if own else {})
+    code = {"code": code_version(*method)} | ({"own": code_version(*own)} if own else {})
+    result: dict[str, Any] = without_credentials(data) | code
+    return result
 
 
 def effective(plain: Any, *, defaults: bool = True) -> Any:

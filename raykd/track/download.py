@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
+from raykd.track.connection import FILES
 from raykd.track.server import quiet_wandb, unreachable
-
-FILES = ("recipe.json", "metrics.jsonl", "evaluation.json", "result.json")
 
 
 def download(place: str, to: Path) -> Path:

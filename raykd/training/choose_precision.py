@@ -6,14 +6,15 @@
 import copy
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from raykd.contract import Batch, Distiller
+from raykd.contract import Batch, Distiller, Output
 from raykd.recipe import Recipe
 from raykd.teachers.frozen_teacher import FrozenTeacher, Launch, TeacherPrecision
 from raykd.teachers.outputs import teacher_outputs
@@ -62,57 +63,45 @@ def measure(
 
     Changes neither the distiller nor any random state.
     """
+    context, features = autocast(recipe, device), distiller.teacher_features
     variants = {each: [replace(t, precision=each) for t in teachers] for each in candidates(recipe, device)}
-    seconds = _seconds(variants, distiller, batches[0], recipe, device)
-    losses = [_losses(recipe, distiller, variant, batches, device, rank) for variant in variants.values()]
+
+    def outputs(variant: list[FrozenTeacher], batch: Batch) -> list[Output]:
+        return teacher_outputs(variant, features, batch.images, context)
+
+    def loss(variant: list[FrozenTeacher], batch: Batch, epoch: float) -> Tensor:
+        """The student's loss of a batch as a step computes it."""
+        targets = outputs(variant, batch)
+        seed_step(recipe.seed, 0, rank)
+        # A copy, as a forward pass updates batch statistics; teachers inside the distiller are not copied.
+        student = copy.deepcopy(distiller, {id(t.network): t.network for t in teachers}).train()
+        with context():
+            step = student(batch, targets, epoch)
+        return torch.stack([term.detach().double() for term in step.terms.values()]).sum()
+
+    seconds = _seconds([partial(outputs, variant, batches[0]) for variant in variants.values()], device)
+    ends = 0.0, float(recipe.epochs)  # of the schedules
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        pairs = [(batch, epoch) for batch in batches for epoch in ends]
+        losses = [torch.stack([loss(variant, *pair) for pair in pairs]) for variant in variants.values()]
     # Losses are never negative; a loss of exactly 0 may not change at all.
-    changes = [((loss - losses[0]).abs() / losses[0].abs().clamp_min(1e-12)).max() for loss in losses]
+    changes = [((each - losses[0]).abs() / losses[0].abs().clamp_min(1e-12)).max() for each in losses]
     worst = _worst(torch.stack([torch.tensor([s, c.item()]) for s, c in zip(seconds, changes, strict=True)]), device)
     return {each: Measured(*row) for each, row in zip(variants, worst.tolist(), strict=True)}
 
 
-def _seconds(
-    variants: dict[TeacherPrecision, list[FrozenTeacher]],
-    distiller: Distiller,
-    batch: Batch,
-    recipe: Recipe,
-    device: torch.device,
-) -> list[float]:
+def _seconds(passes: Sequence[Callable[[], object]], device: torch.device) -> list[float]:
     """The median time of each candidate's pass, measured in turns."""
-    context = autocast(recipe, device)
-    times: dict[TeacherPrecision, list[float]] = {each: [] for each in variants}
+    times: list[list[float]] = [[] for _ in passes]
     for turn in range(WARM_UP + TURNS):
-        for each, teachers in variants.items():
+        for run, measured in zip(passes, times, strict=True):
             start = time.perf_counter()
-            teacher_outputs(teachers, distiller.teacher_features, batch.images, context)
+            run()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             if turn >= WARM_UP:
-                times[each].append(time.perf_counter() - start)
-    return [statistics.median(values) for values in times.values()]
-
-
-def _losses(
-    recipe: Recipe,
-    distiller: Distiller,
-    teachers: Sequence[FrozenTeacher],
-    batches: Sequence[Batch],
-    device: torch.device,
-    rank: int,
-) -> Tensor:
-    """The student's loss of each of n batches as a step computes it, at the start and end of the schedules: [2 n]."""
-    context, losses = autocast(recipe, device), []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for batch in batches:
-            outputs = teacher_outputs(teachers, distiller.teacher_features, batch.images, context)
-            for epoch in (0.0, float(recipe.epochs)):
-                seed_step(recipe.seed, 0, rank)
-                # A copy, as a forward pass updates batch statistics; teachers inside the distiller are not copied.
-                student = copy.deepcopy(distiller, {id(t.network): t.network for t in teachers}).train()
-                with context():
-                    step = student(batch, outputs, epoch)
-                losses.append(torch.stack([term.detach().double() for term in step.terms.values()]).sum())
-    return torch.stack(losses)
+                measured.append(time.perf_counter() - start)
+    return [statistics.median(values) for values in times]
 
 
 def _worst(values: Tensor, device: torch.device) -> Tensor:

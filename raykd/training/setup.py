@@ -19,7 +19,7 @@ from raykd.recipe.length import total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.load import load_teachers
 from raykd.teachers.precision import Context, autocast
-from raykd.training.process import use_device
+from raykd.training.process import use_cpus, use_device
 from raykd.training.state import State, new_state
 
 
@@ -27,6 +27,14 @@ def single(recipe: Recipe) -> Placement:
     """The placement of a single process that runs the recipe without other workers."""
     device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")
     return Placement(device, max(1, recipe.cpus_per_worker), gpu_share=recipe.gpus_per_worker)
+
+
+def open_alone(
+    recipe: Recipe, trained: Sequence[str] = (), say: Callable[[str], None] = lambda line: None
+) -> "Experiment":
+    """The experiment of a process without other workers, with as many threads as a worker's CPUs; see `Experiment`."""
+    use_cpus(recipe.cpus_per_worker)
+    return Experiment(recipe, single(recipe), trained, say)
 
 
 class Experiment:

@@ -11,17 +11,19 @@ from raykd import UserError
 # While it is imported, FFCV compiles a table of two strings, for seconds, and sets PyTorch to one thread.
 _threads, _disabled, numba.config.DISABLE_JIT = torch.get_num_threads(), numba.config.DISABLE_JIT, True
 try:
-    from ffcv.fields.rgb_image import RGBImageField, SimpleRGBImageDecoder
+    from ffcv.fields.rgb_image import RGBImageField as RGBImageField
+    from ffcv.fields.rgb_image import SimpleRGBImageDecoder as SimpleRGBImageDecoder
     from ffcv.loader import epoch_iterator
-    from ffcv.loader.epoch_iterator import EpochIterator
-    from ffcv.memory_managers import OSCacheManager, ProcessCacheManager
-    from ffcv.memory_managers.base import MemoryContext
-    from ffcv.memory_managers.process_cache import ProcessCacheContext
+    from ffcv.loader.epoch_iterator import EpochIterator as EpochIterator
+    from ffcv.memory_managers import OSCacheManager as OSCacheManager
+    from ffcv.memory_managers import ProcessCacheManager as ProcessCacheManager
+    from ffcv.memory_managers.base import MemoryContext as MemoryContext
+    from ffcv.memory_managers.process_cache import ProcessCacheContext as ProcessCacheContext
     from ffcv.pipeline import graph
-    from ffcv.pipeline.allocation_query import AllocationQuery
-    from ffcv.pipeline.compiler import Compiler
-    from ffcv.pipeline.graph import Graph
-    from ffcv.pipeline.pipeline_spec import PipelineSpec
+    from ffcv.pipeline.allocation_query import AllocationQuery as AllocationQuery
+    from ffcv.pipeline.compiler import Compiler as Compiler
+    from ffcv.pipeline.graph import Graph as Graph
+    from ffcv.pipeline.pipeline_spec import PipelineSpec as PipelineSpec
 except ImportError as error:
     raise UserError(
         f"FFCV can't be imported ({error}): install it (Debian: apt install libopencv-dev libturbojpeg0-dev pkg-config "
@@ -49,17 +51,3 @@ def _allocate(wanted: AllocationQuery, batch_size: int, slots: int) -> np.ndarra
 # in every process, even one that uses no GPU. Buffers are copied before they go to one: see raykd.data.transfer.
 graph.allocate_query = _allocate
 epoch_iterator.IS_CUDA = False
-
-__all__ = [
-    "AllocationQuery",
-    "Compiler",
-    "EpochIterator",
-    "Graph",
-    "MemoryContext",
-    "OSCacheManager",
-    "PipelineSpec",
-    "ProcessCacheContext",
-    "ProcessCacheManager",
-    "RGBImageField",
-    "SimpleRGBImageDecoder",
-]

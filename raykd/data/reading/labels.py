@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from raykd import UserError
-from raykd.data.order import held_out
 
 NONE = -1
 MISSING = {"nan", "na", "n/a", "null", "none", "<na>"}  # what tables hold for a number that is not there
@@ -148,8 +147,3 @@ def expect_all(labels: np.ndarray, classes: Sequence[str]) -> None:
             f"there is no training image of class {shown} ({len(missing)} of {len(classes)}): add one, or remove the "
             "class"
         )
-
-
-def stratified(labels: Sequence[int], share: float) -> np.ndarray:
-    """Mask [N] of a test split taken from the training images: a fixed random share of every class."""
-    return held_out(np.asarray(labels, np.int64), share)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from raykd import UserError
-from raykd.data.reading.labels import stratified
+from raykd.data.order import held_out
 from raykd.data.reading.pictures import Picture
 
 
@@ -51,7 +51,7 @@ def split_off_test(classes: tuple[str, ...], examples: Examples, share: float, o
         return Splits(classes, examples, from_arrays([], [], origin))
     if not share:
         raise UserError(f"{origin} has no test split: set data.source.test_share above 0")
-    held = stratified(examples.labels, share)
+    held = held_out(np.asarray(examples.labels, np.int64), share)
     if not held.any():
         raise UserError(
             f"{origin} has no test split, and too few labelled images to hold out {share:.0%} of them: add images"

@@ -6,10 +6,7 @@ from pathlib import Path
 from raykd import UserError
 from raykd.data.config import Source
 from raykd.data.reading.listing import Skipped, find_images
-from raykd.data.reading.pictures import read_rgb
 from raykd.data.sources.examples import Examples
-
-__all__ = ["column", "folder", "from_files", "from_folders", "lines", "read_rgb"]
 
 
 def from_files(paths: Sequence[Path], labels: Sequence[int]) -> Examples:

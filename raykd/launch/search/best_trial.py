@@ -4,10 +4,8 @@ from contextlib import closing
 from dataclasses import replace
 
 import ray
-import torch
 
 from raykd import UserError
-from raykd.contract import Placement
 from raykd.launch.job_spec import unpack
 from raykd.launch.search.summary import Best, Summary
 from raykd.launch.trials.tuner import of_task
@@ -38,23 +36,20 @@ def docstring(summary: Summary, best: Best) -> str:
 def test(run: str, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
     """The deployed network's metrics on the test split, computed where a worker would run."""
     task = ray.remote(**of_task(base))(test_figures)
-    return ray.get(task.remote(run, sources, base.gpus_per_worker > 0))
+    return ray.get(task.remote(run, sources))
 
 
-def test_figures(run: str, sources: dict[str, str], gpu: bool) -> dict[str, float]:
+def test_figures(run: str, sources: dict[str, str]) -> dict[str, float]:
     """top1, top5, loss, ece and custom metrics of a run's deployed network on the test split."""
     from raykd.runs.checkpoints.checkpoint import newest
     from raykd.training.evaluation.evaluate import evaluate
-    from raykd.training.process import use_cpus
-    from raykd.training.setup import Experiment
+    from raykd.training.setup import open_alone
 
     unpack(sources)
     place = Folder(run)
     recipe = recipe_of(place, trusted=True)
     recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
-    use_cpus(recipe.cpus_per_worker)
-    placement = Placement(torch.device("cuda", 0) if gpu else torch.device("cpu"), max(1, recipe.cpus_per_worker))
-    with closing(Experiment(recipe, placement, trained_teachers(place))) as experiment:
+    with closing(open_alone(recipe, trained_teachers(place))) as experiment:
         state = experiment.new_state()
         checkpoint = newest(place, print)
         if checkpoint is None:

@@ -40,13 +40,10 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
 def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:
     """The metrics of `report` as plain numbers; `places` are the teachers' run directories."""
     from raykd.training.evaluation.ensemble import evaluate_members
-    from raykd.training.process import use_cpus
-    from raykd.training.setup import Experiment, single
+    from raykd.training.setup import open_alone
 
     unpack(sources)
-    opened = from_dict(recipe)
-    use_cpus(opened.cpus_per_worker)
-    with closing(Experiment(opened, single(opened), places)) as experiment:
+    with closing(open_alone(from_dict(recipe), places)) as experiment:
         networks = {teacher.name: teacher.network for teacher in experiment.teachers}
         try:
             figures = evaluate_members(networks, experiment.test_data.batches(), experiment.autocast)

@@ -161,13 +161,10 @@ def _opened(
     """
     from raykd.teachers.cache.attach import attach_cache
     from raykd.teachers.cache.write_behind import WriteBehind
-    from raykd.training.process import use_cpus
-    from raykd.training.setup import Experiment, single
+    from raykd.training.setup import open_alone
 
     unpack(source.sources)
     recipe = from_dict(source.recipe)
-    use_cpus(recipe.cpus_per_worker)
-    opened = Experiment(recipe, single(recipe), source.trained, warn)
-    with closing(opened) as experiment, closing(WriteBehind(warn)) as writer:
+    with closing(open_alone(recipe, source.trained, warn)) as experiment, closing(WriteBehind(warn)) as writer:
         features, data = experiment.distiller.teacher_features, experiment.train_data
         yield experiment, attach_cache(experiment.teachers, experiment.recipe, features, data, writer, say)

@@ -29,15 +29,14 @@ def callable_of(name: str) -> Any:
     if module not in _allowed:
         raise UserError(
             f"unknown library {module!r} in {name!r}; known are torchvision, timm, hf and modules that the recipe "
-            "imports. "
-            "Import your module in the recipe; for a run that you trust, use --trust-source"
+            "imports. Import your module in the recipe; for a run that you trust, use --trust-source"
         )
     try:
-        found = getattr(importlib.import_module(module), path, None)
+        build = getattr(importlib.import_module(module), path, None)
     except (Exception, SystemExit) as error:  # the user's code: any error is shown to the user as one line
         raise UserError(f"network {name!r}: {module} fails to import: {type(error).__name__}: {error}") from error
-    home = getattr(found, "__module__", module)
-    if not callable(found) or home != module:
-        elsewhere = f" itself (it is from {home}): write a function that calls it" if callable(found) else ""
+    home = getattr(build, "__module__", module)
+    if not callable(build) or home != module:
+        elsewhere = f" itself (it is from {home}): write a function that calls it" if callable(build) else ""
         raise UserError(f"network {name!r}: {module} defines no callable {path!r}{elsewhere}")
-    return found
+    return build
