@@ -105,7 +105,7 @@ def load(path: str | Path, *, trust_source: bool = False) -> Run:
         raise UserError(f"{folder} is not a run directory: it has no recipe.json")
     if trust_source:
         open_finished(str(path), trust_source=True)
-    return Run(path=folder.place)
+    return Run(path=folder.location)
 
 
 def several(images: Any) -> Iterable[Any]:

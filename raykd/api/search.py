@@ -29,7 +29,7 @@ class SearchResult:
     @property
     def best(self) -> Run:
         """The run of the best completed trial."""
-        return Run(path=(Folder(self.path) / f"trials/{self.summary['best']}").place)
+        return Run(path=(Folder(self.path) / f"trials/{self.summary['best']}").location)
 
     @property
     def trials(self) -> Any:

@@ -30,9 +30,9 @@ class Row(NamedTuple):
 
 def summary(console: Terminal, finished: Finished, name: str, storage: str) -> None:
     """Print the closing table of a run with its teachers and, if it exists, its supervised counterpart."""
-    run = Folder(finished.place)
+    run = Folder(finished.location)
     if not finished.trained:
-        console.print(f"{name} is already finished; to train again, remove {finished.place} or give another --name")
+        console.print(f"{name} is already finished; to train again, remove {finished.location} or give another --name")
         console.print(directory.how_to_train_on(run))
     role = "student alone" if finished.result.method == "Supervised" else "student distilled"
     alone, hint = _student_alone(run, name, storage) if role == "student distilled" else (None, "")
@@ -97,7 +97,7 @@ def _row(role: str, run: Folder, result: Result) -> Row:
         f"{100 * result.top1_best:.2f} %",
         f"{result.parameters:,}",
         f"{result.seconds:.0f} s",
-        run.place,
+        run.location,
     )
 
 

@@ -56,7 +56,7 @@ def _search(begun: Start, chosen: Options) -> None:
     for field, value in best.values.items():
         console.print(f"  {field} {value}")
     console.print(f"its network on the test split: top-1 {100 * best.test['top1']:.2f} %")
-    console.print(f"{finished.place}: trials.csv, search.json, best.py")
+    console.print(f"{finished.location}: trials.csv, search.json, best.py")
 
 
 def _ensemble(begun: Start, chosen: Options) -> None:

@@ -36,7 +36,7 @@ def publish(data: Data, log: Log) -> None:
         for name in (*SPLITS, "manifest.json"):
             size = (local / name).stat().st_size
             with open(local / name, "rb") as source, shared.open_write(name) as target:
-                checksums[name] = _copy(source, target, size, f"copying {name} to {shared.place}", log)
+                checksums[name] = _copy(source, target, size, f"copying {name} to {shared.location}", log)
         shared.write("checksums.json", json.dumps(checksums))
     if local.name != settings_stem(data):  # nodes without the source can't compute the content's hash
         folder.write(f"{settings_stem(data)}.json", json.dumps({"folder": local.name}))
@@ -69,7 +69,7 @@ def _published(data: Data) -> str:
     record = folder.read_json(f"{stem}.json")
     name = record.get("folder") if isinstance(record, dict) else None
     if not isinstance(name, str) or not name.startswith(stem) or "/" in name:
-        raise UserError(f"data.shared: {folder.place}/{stem}.json is damaged: delete it")
+        raise UserError(f"data.shared: {folder.location}/{stem}.json is damaged: delete it")
     return name
 
 
@@ -78,7 +78,7 @@ def _fetch(shared: Folder, local: Path, log: Log) -> None:
         checksums = shared.read_json("checksums.json")
     except FileNotFoundError:
         raise UserError(
-            f"data.shared: {shared.place} contains no prepared files; start the run again, whose driver writes them"
+            f"data.shared: {shared.location} contains no prepared files; start the run again, whose driver writes them"
         ) from None
     sizes = {name: shared.size(name) for name in checksums}
     local.mkdir(exist_ok=True)
@@ -93,10 +93,10 @@ def _fetch(shared: Folder, local: Path, log: Log) -> None:
 def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, log: Log) -> None:
     with replacing(path) as temporary:
         with shared.open_read(path.name) as source, open(temporary, "wb") as target:
-            copied = _copy(source, target, size, f"copying {path.name} from {shared.place}", log)
+            copied = _copy(source, target, size, f"copying {path.name} from {shared.location}", log)
         if copied != checksum:
             raise UserError(
-                f"data.shared: {shared.place}/{path.name} is damaged (its checksum differs): delete that folder"
+                f"data.shared: {shared.location}/{path.name} is damaged (its checksum differs): delete that folder"
             )
 
 

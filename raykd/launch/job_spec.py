@@ -51,7 +51,7 @@ def job_of(loaded: Loaded, recipe: Recipe, run: Folder, name: str, trained: list
     return JobSpec(
         recipe=to_dict(recipe),
         sources=loaded.sources,
-        run=run.place,
+        run=run.location,
         name=name,
         trained=tuple(trained),
         fingerprint=fingerprint(recipe),

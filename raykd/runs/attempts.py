@@ -18,7 +18,7 @@ class Superseded(RuntimeError):
 def expect_there(run: Folder) -> None:
     """Raise FileNotFoundError if the directory is not visible: a lost mount leaves an empty folder."""
     if not run.exists("recipe.json"):
-        raise FileNotFoundError(errno.ENOENT, "the run's directory is gone", run.place)
+        raise FileNotFoundError(errno.ENOENT, "the run's directory is gone", run.location)
 
 
 def claim(run: Folder, workers: int) -> str:

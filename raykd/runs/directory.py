@@ -59,7 +59,7 @@ def trained_teachers(run: Folder) -> list[str]:
 def where_it_is_now(run: Folder, place: str) -> str:
     """A teacher's run directory as a run recorded it; if it no longer exists, that of the same name above the run."""
     if run.local is None or "://" in place or Path(place).exists():
-        return str(with_credentials_of(run.place, place))
+        return str(with_credentials_of(run.location, place))
     name = Path(*Path(place).parts[-2:])
     return next((str(above / name) for above in run.local.parents if (above / name).exists()), place)
 

@@ -30,7 +30,7 @@ def recipe_of(run: Folder, trusted: bool = False) -> Recipe:
 
     trusted: its classes may be imported from any module, which runs the module's code.
     """
-    plain = with_credentials_of(run.place, read_recipe(run))
+    plain = with_credentials_of(run.location, read_recipe(run))
     if not trusted:
         refuse_foreign(plain, f"{run}/recipe.json")
     recipe: Recipe = from_dict(plain)

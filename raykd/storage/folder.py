@@ -22,32 +22,32 @@ ALMOST = re.compile(
 FAILURES = (OSError, ValueError, ImportError, TypeError, AttributeError, LookupError, NotImplementedError)
 
 
-def absolute(place: str | Path) -> str:
+def absolute(location: str | Path) -> str:
     """A URI unchanged; a local path made absolute, with ~ expanded. Raises UserError for a misspelt URI."""
-    place = str(place)
-    if ALMOST.match(place):
-        raise UserError(f"{masked(place)} is not a URI: write s3://BUCKET/FOLDER or file:///FOLDER")
-    if "\0" in place:
-        raise UserError(f"{place!r} is not a path: it contains a NUL character")
-    place = place.removeprefix("file://")
-    return place if "://" in place else str(Path(place).expanduser().absolute())
+    location = str(location)
+    if ALMOST.match(location):
+        raise UserError(f"{masked(location)} is not a URI: write s3://BUCKET/FOLDER or file:///FOLDER")
+    if "\0" in location:
+        raise UserError(f"{location!r} is not a path: it contains a NUL character")
+    location = location.removeprefix("file://")
+    return location if "://" in location else str(Path(location).expanduser().absolute())
 
 
 class Folder:
     """Files below one location; a write replaces a file atomically."""
 
-    def __init__(self, place: str | Path):
-        self.place = absolute(place)
-        self.local = Path(self.place) if "://" not in self.place else None
-        self._fs, self._root = _file_system(self.place)
+    def __init__(self, location: str | Path):
+        self.location = absolute(location)
+        self.local = Path(self.location) if "://" not in self.location else None
+        self._fs, self._root = _file_system(self.location)
 
     def __truediv__(self, name: str) -> "Folder":
-        place, mark, query = self.place.partition("?") if self.local is None else (self.place, "", "")
-        return Folder(f"{place.rstrip('/')}/{name}{mark}{query}")
+        location, mark, query = self.location.partition("?") if self.local is None else (self.location, "", "")
+        return Folder(f"{location.rstrip('/')}/{name}{mark}{query}")
 
     def __str__(self) -> str:
         """The location without credentials, as it may be shown and stored."""
-        return masked(self.place)
+        return masked(self.location)
 
     def exists(self, name: str = "") -> bool:
         return bool(self._fs.get_file_info(self._at(name)).type != pafs.FileType.NotFound)
@@ -159,27 +159,27 @@ def _own(folder: Path, name: str) -> Path:
     return path
 
 
-def _file_system(place: str) -> tuple[pafs.FileSystem, str]:
-    if "://" not in place:
-        return pafs.LocalFileSystem(), place
+def _file_system(location: str) -> tuple[pafs.FileSystem, str]:
+    if "://" not in location:
+        return pafs.LocalFileSystem(), location
     try:
-        file_system, path = pafs.FileSystem.from_uri(place)
+        file_system, path = pafs.FileSystem.from_uri(location)
         return file_system, path
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-        return _fsspec(place)
+        return _fsspec(location)
     except OSError as error:  # of a file system whose own libraries are missing
-        raise _unusable(place, error) from None
+        raise _unusable(location, error) from None
 
 
-def _fsspec(place: str) -> tuple[pafs.FileSystem, str]:
+def _fsspec(location: str) -> tuple[pafs.FileSystem, str]:
     import fsspec
 
     try:
-        file_system, path = fsspec.core.url_to_fs(place)
+        file_system, path = fsspec.core.url_to_fs(location)
     except FAILURES as error:
-        raise _unusable(place, error) from None
+        raise _unusable(location, error) from None
     return pafs.PyFileSystem(pafs.FSSpecHandler(file_system)), path
 
 
-def _unusable(place: str, error: Exception) -> UserError:
-    return UserError(f"can't use {masked(place)} as storage: {one_line(str(error)) or type(error).__name__}")
+def _unusable(location: str, error: Exception) -> UserError:
+    return UserError(f"can't use {masked(location)} as storage: {one_line(str(error)) or type(error).__name__}")

@@ -62,10 +62,10 @@ def of_student(name: str) -> bool:
     return name.endswith(STUDENT)
 
 
-def local_copy(place: str, wanted: Callable[[str], bool]) -> LocalCopy:
+def local_copy(location: str, wanted: Callable[[str], bool]) -> LocalCopy:
     """The wanted files of a run directory, or of a folder of them; raises UserError if a URI has none."""
-    copy = LocalCopy(Folder(place))
+    copy = LocalCopy(Folder(location))
     copy.download(wanted)
     if copy.run.local is None and not any(copy.path.iterdir()):
-        raise UserError(f"no run in {place}: give a run directory, or a folder of them")
+        raise UserError(f"no run in {location}: give a run directory, or a folder of them")
     return copy

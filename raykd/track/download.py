@@ -9,17 +9,17 @@ from raykd.track.connection import FILES
 from raykd.track.server import quiet_wandb, unreachable
 
 
-def download(place: str, to: Path) -> Path:
+def download(project: str, to: Path) -> Path:
     """Download the runs of ENTITY/PROJECT[/GROUP] into a folder; runs of other programs are skipped.
 
     Raises UserError if there is no such project, or it has no run of raykd.
     """
-    parts = place.split("/")
+    parts = project.split("/")
     if len(parts) not in (2, 3) or not all(parts):
-        raise UserError(f"wandb:{place}: give wandb:ENTITY/PROJECT or wandb:ENTITY/PROJECT/GROUP")
+        raise UserError(f"wandb:{project}: give wandb:ENTITY/PROJECT or wandb:ENTITY/PROJECT/GROUP")
     trouble = unreachable()
     if trouble:
-        raise UserError(f"can't read wandb:{place}: {trouble}")
+        raise UserError(f"can't read wandb:{project}: {trouble}")
     wandb = quiet_wandb()
     filters = {"group": parts[2]} if len(parts) == 3 else {}
     try:
@@ -27,9 +27,9 @@ def download(place: str, to: Path) -> Path:
         for run in runs:
             _fetch(run, to)
     except (wandb.errors.CommError, ValueError) as error:
-        raise UserError(f"can't read wandb:{place}: {error}") from None
+        raise UserError(f"can't read wandb:{project}: {error}") from None
     if not any(to.glob("*/recipe.json")):
-        raise UserError(f"wandb:{place} has {len(runs)} run(s), none with a recipe.json of raykd's")
+        raise UserError(f"wandb:{project} has {len(runs)} run(s), none with a recipe.json of raykd's")
     return to
 
 

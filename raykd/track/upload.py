@@ -51,13 +51,13 @@ def expect_known(
     """Raise UserError if a run is recorded for a project that is neither the user's default nor named by the user."""
     known = {f"{default_entity}/{DEFAULT_PROJECT}", *allowed}
     for state in states:
-        place = f"{state.entity or default_entity}/{state.project}"
-        if place not in known and not ask(f"{state.directory} was logged for {place} on W&B. Upload it there?"):
+        project = f"{state.entity or default_entity}/{state.project}"
+        if project not in known and not ask(f"{state.directory} was logged for {project} on W&B. Upload it there?"):
             raise UserError(
-                f"{state.directory} was logged for {place} on W&B, which is not your default "
-                f"({default_entity}/{DEFAULT_PROJECT}); to upload it there: raykd sync --to {place} …"
+                f"{state.directory} was logged for {project} on W&B, which is not your default "
+                f"({default_entity}/{DEFAULT_PROJECT}); to upload it there: raykd sync --to {project} …"
             )
-        known.add(place)
+        known.add(project)
 
 
 def _where(state: WandbState) -> str:

@@ -52,7 +52,7 @@ def metadata(path) -> dict[str, str]:
 @pytest.mark.parametrize("suffix", ["onnx", "pt2", "safetensors"])
 def test_every_file_contains_classes_preprocessing_and_origin(folder_run, suffix, tmp_path, capsys):
     path, result = tmp_path / f"student.{suffix}", json.loads(folder_run.read("result.json"))
-    assert main(["export", folder_run.place, *at_hand(folder_run), "--to", str(path)]) == 0
+    assert main(["export", folder_run.location, *at_hand(folder_run), "--to", str(path)]) == 0
     assert suffix == "safetensors" or "16 images of the test split" in capsys.readouterr().out
     about = metadata(path)
     assert json.loads(about["raykd.classes"]) == ["coarse", "fine", "middle"]
@@ -68,7 +68,7 @@ def test_every_file_contains_classes_preprocessing_and_origin(folder_run, suffix
 
 def test_exported_weights_can_be_loaded_as_a_student(folder_run, tmp_path):
     path = tmp_path / "student.safetensors"
-    assert main(["export", folder_run.place, *at_hand(folder_run), "--to", str(path)]) == 0
+    assert main(["export", folder_run.location, *at_hand(folder_run), "--to", str(path)]) == 0
     network, about = read_student(folder_run)
     assert about_of(path) == about
     again = create(about.network, 3, about.image_size, weights=str(path), options=about.options)
@@ -79,7 +79,8 @@ def test_both_graphs_give_raykds_probabilities(folder_run, images, tmp_path):
     """The plain graph is fed by PIL and numpy, as a user would from the metadata alone."""
     for words in (["plain.onnx"], ["whole.onnx", "--preprocess"]):
         assert (
-            main(["export", folder_run.place, *at_hand(folder_run), "--to", str(tmp_path / words[0]), *words[1:]]) == 0
+            main(["export", folder_run.location, *at_hand(folder_run), "--to", str(tmp_path / words[0]), *words[1:]])
+            == 0
         )
     recipe = recipe_of(folder_run)
     uncompressed = replace(recipe, data=replace(recipe.data, encoding=Encoding(mode="raw")))
@@ -183,14 +184,16 @@ def test_a_student_with_a_reused_head_is_exported_with_both_options(tmp_path):
     ],
 )
 def test_invalid_export_options_are_rejected(digits, words, said, capsys):
-    assert main(["export", digits.place, *words]) == 2
+    assert main(["export", digits.location, *words]) == 2
     assert said in capsys.readouterr().err
 
 
 def test_the_graph_with_preprocessing_needs_only_onnxruntime_and_pillow(folder_run, images, tmp_path):
     """In a process in which torch and raykd can't be imported."""
     assert (
-        main(["export", folder_run.place, *at_hand(folder_run), "--to", str(tmp_path / "whole.onnx"), "--preprocess"])
+        main(
+            ["export", folder_run.location, *at_hand(folder_run), "--to", str(tmp_path / "whole.onnx"), "--preprocess"]
+        )
         == 0
     )
     picture = sorted((images / "val").rglob("*.jpg"))[0]

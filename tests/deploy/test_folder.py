@@ -20,7 +20,7 @@ from tests.deploy.conftest import at_hand
 @pytest.fixture(scope="module")
 def folder(folder_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("folder") / "gratings"
-    assert main(["export", folder_run.place, *at_hand(folder_run), "--to", f"{path}/"]) == 0
+    assert main(["export", folder_run.location, *at_hand(folder_run), "--to", f"{path}/"]) == 0
     return path
 
 
@@ -69,7 +69,7 @@ def test_the_model_card_contains_the_measured_values(folder, folder_run):
 
 
 def test_raykds_own_networks_are_exported_as_folders(digits, tmp_path):
-    assert main(["export", digits.place, "--to", f"{tmp_path}/made/new/"]) == 0
+    assert main(["export", digits.location, "--to", f"{tmp_path}/made/new/"]) == 0
     card = (tmp_path / "made/new/README.md").read_text()
     assert 'create("resnet8", 10, 32, weights="new/model.safetensors")' in card
     assert json.loads((tmp_path / "made/new/raykd.json").read_text())["raykd.network"] == "resnet8"
@@ -77,7 +77,7 @@ def test_raykds_own_networks_are_exported_as_folders(digits, tmp_path):
 
 def test_a_non_empty_folder_is_left_unchanged(digits, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
-    assert main(["export", digits.place, "--to", str(tmp_path)]) == 2
+    assert main(["export", digits.location, "--to", str(tmp_path)]) == 2
     assert "already exists" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -27,7 +27,7 @@ def test_a_full_disk_keeps_the_older_file_and_leaves_no_partial_one(digits, smal
     old = small_disk / name
     if not name.endswith("/"):
         old.write_text("old")
-    assert main(["export", digits.place, "--to", f"{small_disk}/{name}"]) == 2
+    assert main(["export", digits.location, "--to", f"{small_disk}/{name}"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "space" in said, said
     left = [path.name for path in small_disk.iterdir()]
@@ -39,7 +39,7 @@ def test_a_full_disk_keeps_the_older_file_and_leaves_no_partial_one(digits, smal
 def test_where_no_file_can_be_written_nothing_is(digits, tmp_path, monkeypatch, to, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FILE").touch()
-    assert main(["export", digits.place, "--to", to]) == 2
+    assert main(["export", digits.location, "--to", to]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and to.rstrip("/") in said, said
     assert [path.name for path in tmp_path.iterdir()] == ["FILE"]

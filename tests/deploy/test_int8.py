@@ -24,7 +24,7 @@ from raykd.runs.student import read_student
 @pytest.fixture(scope="module")
 def exported(digits, tmp_path_factory):
     path = tmp_path_factory.mktemp("int8") / "student.int8.onnx"
-    assert main(["export", digits.place, "--to", str(path), "--calibration", "64"]) == 0
+    assert main(["export", digits.location, "--to", str(path), "--calibration", "64"]) == 0
     return path
 
 
@@ -66,7 +66,7 @@ def _along(scale: np.ndarray, values: dict, node) -> np.ndarray:
 
 def test_the_int8_graph_may_include_preprocessing(digits, tmp_path, capsys):
     path = tmp_path / "whole.int8.onnx"
-    assert main(["export", digits.place, "--to", str(path), "--preprocess", "--calibration", "32"]) == 0
+    assert main(["export", digits.location, "--to", str(path), "--preprocess", "--calibration", "32"]) == 0
     said = capsys.readouterr().out
     assert "top-1" in said and "float32" in said and "points, test split" in said
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -104,5 +104,5 @@ def test_layers_around_an_outlier_are_found_most_harmful(tmp_path):
 
 
 def test_an_invalid_max_loss_is_rejected(digits, capsys):
-    assert main(["export", digits.place, "--to", "student.int8.onnx", "--max-loss", "-1"]) == 2
+    assert main(["export", digits.location, "--to", "student.int8.onnx", "--max-loss", "-1"]) == 2
     assert "max_loss" in capsys.readouterr().err.replace("-", "_")

@@ -32,7 +32,7 @@ def shown(distilled) -> str:
     output = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
         patch.setattr(measure, "SECONDS", 0.02)
-        assert main(["export", distilled.place, "--measure"]) == 0
+        assert main(["export", distilled.location, "--measure"]) == 0
     return output.getvalue()
 
 
@@ -74,5 +74,5 @@ def test_a_network_that_onnxruntime_cannot_run_is_reported_in_one_line(tmp_path)
 
 
 def test_export_requires_a_file_or_a_measurement(digits, capsys):
-    assert main(["export", digits.place]) == 2
+    assert main(["export", digits.location]) == 2
     assert "--measure" in capsys.readouterr().err

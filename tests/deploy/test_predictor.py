@@ -66,12 +66,12 @@ def test_predict_prints_the_most_probable_classes(digits, digit, tmp_path, capsy
     Image.fromarray(digit[0]).save(tmp_path / "first.png")
     row = Predictor(digits, recipe_of(digits)).probabilities([digit[0]])[0]
     best = [str(k) for k in np.argsort(-row)[:3]]
-    assert main(["predict", digits.place, str(tmp_path), "--top", "3", "--json"]) == 0
+    assert main(["predict", digits.location, str(tmp_path), "--top", "3", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["path"] == str(tmp_path / "first.png")
     assert [each["class"] for each in said["predictions"]] == best
     assert said["predictions"][0]["probability"] == pytest.approx(row.max(), abs=1e-6)
-    assert main(["predict", digits.place, str(tmp_path / "first.png"), "--top", "1"]) == 0
+    assert main(["predict", digits.location, str(tmp_path / "first.png"), "--top", "1"]) == 0
     assert capsys.readouterr().out == f"{tmp_path}/first.png: {best[0]} {100 * row.max():.2f} %\n"
 
 
@@ -79,7 +79,7 @@ def test_unreadable_images_are_named_and_the_others_classified(digits, digit, tm
     Image.fromarray(digit[0]).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no image")
     Image.fromarray(digit[0][:20]).save(tmp_path / "c.png")
-    assert main(["predict", digits.place, str(tmp_path), "--top", "1"]) == 2
+    assert main(["predict", digits.location, str(tmp_path), "--top", "1"]) == 2
     said = capsys.readouterr()
     assert said.out.count("\n") == 1 and "a.png" in said.out
     assert "b.png can't be read" in said.err and "c.png is 32×20 pixels" in said.err and "32×32" in said.err
@@ -89,9 +89,9 @@ def test_missing_images_and_runs_are_rejected(digits, tmp_path, capsys):
     with pytest.raises(UserError, match="picture 1 can't be read"):
         Predictor(digits, recipe_of(digits)).predict([np.zeros((32, 32, 3), np.uint8), b"no image"])
     for words, said in (
-        ([digits.place], "needs images"),
-        ([digits.place, str(tmp_path)], "contains no image files"),
-        ([digits.place, str(tmp_path / "none.png")], "does not exist"),
+        ([digits.location], "needs images"),
+        ([digits.location, str(tmp_path)], "contains no image files"),
+        ([digits.location, str(tmp_path / "none.png")], "does not exist"),
         ([str(tmp_path), str(tmp_path)], "is not a run directory"),
     ):
         assert main(["predict", *words]) == 2

@@ -163,7 +163,7 @@ def test_a_linked_history_is_not_appended_to(run, tmp_path):
 def test_names_are_appended_to_the_path_of_a_uri():
     folder = Folder("s3://KEY:SECRET@bucket/x?region=us-east-1&endpoint_override=127.0.0.1:9")
     run = folder / "digits/kd"
-    assert run.place == "s3://KEY:SECRET@bucket/x/digits/kd?region=us-east-1&endpoint_override=127.0.0.1:9"
+    assert run.location == "s3://KEY:SECRET@bucket/x/digits/kd?region=us-east-1&endpoint_override=127.0.0.1:9"
     assert run._root == "bucket/x/digits/kd" and run._fs.region == "us-east-1"
     assert "SECRET" not in str(run) and str(run).startswith("s3://***@bucket/x/digits/kd")
 

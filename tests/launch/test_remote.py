@@ -77,7 +77,7 @@ def train(path, storage, **changes):
     teachers = replace(loaded.recipe.teachers, **changes.pop("teachers", {}))
     recipe = replace(loaded.recipe, teachers=teachers, **changes)
     done = train(loaded, recipe, path.stem, str(storage), [], Display(Console(file=text, width=400)))
-    return safetensors.torch.load_file(f"{done.place}/student.safetensors"), text.getvalue()
+    return safetensors.torch.load_file(f"{done.location}/student.safetensors"), text.getvalue()
 
 
 def same(one, other):

@@ -38,7 +38,7 @@ def search(folder, name, expression, data, **changes):
 
 
 def table(found):
-    return list(csv.DictReader(Path(found.place, "trials.csv").read_text().splitlines()))
+    return list(csv.DictReader(Path(found.location, "trials.csv").read_text().splitlines()))
 
 
 def idle(ray, seconds=10):
@@ -86,16 +86,16 @@ def test_a_grid_search_survives_failing_trials(ray, data, tmp_path):
         else:
             assert row["state"] == "finished" and row["reason"] == "" and float(row["seconds"]) > 0
     best = max((row for row in rows if row["state"] == "finished"), key=lambda row: float(row["metric"]))
-    summary = json.loads(Path(found.place, "search.json").read_text())
+    summary = json.loads(Path(found.location, "search.json").read_text())
     assert (summary["best"], summary["status"]) == (best["trial"], "finished")
     assert summary["states"] == {"finished": 1, "failed": 1}
-    evaluation = json.loads(Path(found.place, "trials", best["trial"], "evaluation.json").read_text())
+    evaluation = json.loads(Path(found.location, "trials", best["trial"], "evaluation.json").read_text())
     assert evaluation["split"] == "validation" and sum(evaluation["networks"]["student"]["per_class_count"]) < 160
     assert 0 <= summary["test"]["top1"] <= 1
 
     again, said = search(tmp_path, "tiny_grid", GRID, data)
     assert "0 to run" in said and again.best.test == summary["test"]
-    recipe = load(Path(found.place, "best.py")).recipe
+    recipe = load(Path(found.location, "best.py")).recipe
     assert recipe.optimizer.learning_rate == float(best["optimizer.learning_rate"])
     assert recipe.data.validation == 0.0 and recipe.search is None
 
@@ -113,7 +113,7 @@ def test_early_stopped_trials_free_their_resources(ray, data, tmp_path):
     states = [row["state"] for row in table(found)]
     assert len(states) == 5 and set(states) <= {"finished", "stopped"} and states.count("stopped") >= 1
     stopped = [row for row in table(found) if row["state"] == "stopped"]
-    assert all(not Path(found.place, "trials", row["trial"], "result.json").exists() for row in stopped)
+    assert all(not Path(found.location, "trials", row["trial"], "result.json").exists() for row in stopped)
 
 
 REPEATS = (
@@ -125,7 +125,7 @@ REPEATS = (
 @pytest.mark.slow
 def test_repeats_use_other_seeds_and_respect_patience(ray, data, tmp_path):
     found, _ = search(tmp_path, "tiny_repeats", REPEATS, data)
-    rows, runs = table(found), [Path(found.place, "trials", f"{n:04d}") for n in range(4)]
+    rows, runs = table(found), [Path(found.location, "trials", f"{n:04d}") for n in range(4)]
     assert [float(row["optimizer.learning_rate"]) for row in rows] == [1e-7, 1e-7, 0.05, 0.05]
     assert [json.loads((run / "recipe.json").read_text())["seed"] for run in runs] == [0, 1, 0, 1]
     lines = [(run / "metrics.jsonl").read_text().splitlines() for run in runs]
@@ -135,7 +135,7 @@ def test_repeats_use_other_seeds_and_respect_patience(ray, data, tmp_path):
     ]  # nothing is learnt: the first evaluation, and two without a gain
     assert all(row["state"] == "finished" for row in rows)
     means = [sum(float(row["metric"]) for row in rows[i : i + 2]) / 2 for i in (0, 2)]
-    summary = json.loads(Path(found.place, "search.json").read_text())
+    summary = json.loads(Path(found.location, "search.json").read_text())
     assert summary["best"] == ("0002" if means[1] > means[0] else "0000")
     assert summary["best_metric"] == pytest.approx(max(means))
 
@@ -174,7 +174,7 @@ PBT = (
 def test_population_based_training_exchanges_trials(ray, data, tmp_path):
     found, _ = search(tmp_path, "tiny_pbt", PBT, data)
     assert [row["state"] for row in table(found)] == ["finished"] * 4
-    swaps = list(Path(found.place, "trials").glob("*/swaps.jsonl"))
+    swaps = list(Path(found.location, "trials").glob("*/swaps.jsonl"))
     assert swaps, "no trial took another's place"
     for path in swaps:
         last = json.loads(path.read_text().splitlines()[-1])
@@ -214,7 +214,7 @@ def test_two_trials_of_two_workers_share_two_cpus(ray, data, tmp_path):
     found, said = search(tmp_path, "tiny_nested", NESTED.format(bad=["", ""]), data)
     assert "1 at once" in said
     assert [row["state"] for row in table(found)] == ["finished"] * 3
-    result = json.loads(Path(found.place, "trials/0000/result.json").read_text())
+    result = json.loads(Path(found.location, "trials/0000/result.json").read_text())
     assert result["workers"] == 2
     assert idle(ray)
 
@@ -235,7 +235,7 @@ def test_a_lost_process_is_retried_and_then_named(ray, data, tmp_path):
     found, _ = search(tmp_path, "tiny_killed", expression, data)
     fine, lost = table(found)
     assert fine["state"] == "finished" and lost["state"] == "failed" and lost["reason"]
-    attempts = json.loads(Path(found.place, "trials/0001/attempts.json").read_text())
+    attempts = json.loads(Path(found.location, "trials/0001/attempts.json").read_text())
     assert len(attempts) == 2  # max_failures=1
 
 

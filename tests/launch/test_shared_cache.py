@@ -102,7 +102,7 @@ def test_two_trials_compute_each_teacher_batch_once(write, tmp_path):
         path = write(kind, f", search=Search(samples=1, space={space})")
         loaded, display = load(path), Display(Console(file=io.StringIO(), width=300))
         found = search(loaded, loaded.recipe, kind, str(tmp_path / "runs"), display)
-        return counted(path, Path(found.place) / "trials")
+        return counted(path, Path(found.location) / "trials")
 
     steps = 2 * 140 // 32  # two passes over what validation leaves of 160 images of ten classes
     expect_each_batch_once(run("none"), run("float32"), steps)

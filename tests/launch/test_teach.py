@@ -43,7 +43,7 @@ def weights(setting, name: str, recipe):
     loaded, storage, display, _ = setting
     places = ensemble.ensure(loaded, recipe, storage, display)
     finished = run.train(loaded, recipe, name, storage, places, display)
-    return load_file(f"{finished.place}/student.safetensors")
+    return load_file(f"{finished.location}/student.safetensors")
 
 
 def test_filling_a_cache_ahead_equals_filling_it_in_training(setting, tmp_path):

@@ -17,7 +17,7 @@ def test_the_same_student_without_a_teacher_is_found(tmp_path, recipe, find):
     assert find() == (None, "to compare with the student trained alone, run raykd train digits/supervised")
     alone = write_run(tmp_path / "digits", recipe("Supervised", 3, workers=7), "supervised-seed3", method="Supervised")
     found, hint = find()
-    assert found.place == str(alone) and hint == ""
+    assert found.location == str(alone) and hint == ""
 
 
 def test_an_own_recipe_outside_a_folder_gets_a_hint(tmp_path, recipe):
@@ -26,7 +26,7 @@ def test_an_own_recipe_outside_a_folder_gets_a_hint(tmp_path, recipe):
     found, hint = _student_alone(Folder(run), "mine", str(tmp_path))
     assert found is None and hint.endswith("--name mine_alone")
     alone = write_run(tmp_path, recipe("Supervised", 0), "mine_alone", method="Supervised")
-    assert _student_alone(Folder(run), "mine", str(tmp_path))[0].place == str(alone)
+    assert _student_alone(Folder(run), "mine", str(tmp_path))[0].location == str(alone)
 
 
 def test_a_different_length_is_reported(tmp_path, recipe, find):

@@ -58,5 +58,5 @@ def study(
     storage = str(storage) or default_storage()
     running = StudyRun(loaded, cells, seeds, name, storage, max_parallel, quoted, display_in(storage, show))
     missing = running.run()
-    runs = {run: Run(path=(Folder(storage) / run).place) for run in running.finished}
-    return StudyResult(path=running.folder.place, runs=runs, missing=tuple(missing))
+    runs = {run: Run(path=(Folder(storage) / run).location) for run in running.finished}
+    return StudyResult(path=running.folder.location, runs=runs, missing=tuple(missing))

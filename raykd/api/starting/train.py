@@ -25,7 +25,7 @@ def train(recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = 
     Raises UserError for invalid input, RunFailed if the run ended without a result, and KeyboardInterrupt if it was
     stopped, after a checkpoint.
     """
-    return Run(path=train_started(start(recipe, name, storage, show)).place)
+    return Run(path=train_started(start(recipe, name, storage, show)).location)
 
 
 def train_started(begun: Start) -> driver.Finished:

@@ -33,7 +33,7 @@ def tune(
     begun = start(recipe, name, storage, show)
     if begun.recipe.search is None:
         raise UserError(f"{begun.name}: the recipe has no `search`")
-    return SearchResult(path=tune_started(begun, samples, max_concurrent).place)
+    return SearchResult(path=tune_started(begun, samples, max_concurrent).location)
 
 
 def tune_started(begun: Start, samples: int, max_concurrent: int) -> "FinishedSearch":

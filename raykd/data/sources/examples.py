@@ -68,11 +68,11 @@ def concatenate(first: Examples, second: Examples) -> Examples:
         return (first, i) if i < count else (second, i - count)
 
     def read(i: int) -> Picture:
-        part, place = at(i)
-        return part.read(place)
+        part, position = at(i)
+        return part.read(position)
 
     def name(i: int) -> str:
-        part, place = at(i)
-        return part.name(place)
+        part, position = at(i)
+        return part.name(position)
 
     return Examples([*first.labels, *second.labels], read, name)

@@ -46,7 +46,7 @@ class ImageFolder(Source):
         if not base.is_dir():
             raise UserError(f"{base} does not exist: set data.source.path to a folder of images")
         train, test = self._folders(base)
-        skipped = [Skipped(place) for place in (train or base, test or base, base / self.unlabelled)]
+        skipped = [Skipped(each) for each in (train or base, test or base, base / self.unlabelled)]
         classes = subfolders(train or test or base, skipped[0] if train else skipped[1])
         notes: list[str] = []
         examples = from_folders(train, classes, skipped[0]) if train else from_files([], [])

@@ -55,8 +55,8 @@ def one_line(error: BaseException, rank: int) -> str:
     """The error as one line, with its location if it is an unexpected one."""
     if isinstance(error, (UserError, NotFiniteError, Superseded, TeachersLost)):
         return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"worker {rank}: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"worker {rank}: {type(error).__name__}: {error} ({Path(frame.filename).name}, line {frame.lineno})"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -37,7 +37,7 @@ from raykd.track import server
 class Finished:
     """A finished run: its directory and its result."""
 
-    place: str
+    location: str
     result: Result
     trained: bool  # False: it was already finished
 
@@ -56,14 +56,14 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
             display.note(changed)
         result = read_result(run)
         if result is not None and result.status == "finished":
-            return Finished(run.place, result, trained=False)
+            return Finished(run.location, result, trained=False)
         job = job_of(loaded, recipe, run, name, trained)
         with display.run(name, recipe):
             publish(recipe.data, display.say)
             _work(job, recipe, display)
     result = read_result(run)
     assert result is not None  # the workers have written it
-    return Finished(run.place, result, trained=True)
+    return Finished(run.location, result, trained=True)
 
 
 @contextmanager
@@ -154,4 +154,4 @@ def lasting(storage: str) -> None:
 def say_storage(storage: str, display: Display) -> None:
     """In a Ray job, print the storage, which is on the cluster."""
     if connection.inside_job():
-        display.console.print(f"storage: {Folder(storage).place}")
+        display.console.print(f"storage: {Folder(storage).location}")

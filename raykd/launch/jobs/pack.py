@@ -39,11 +39,11 @@ def files(root: Path) -> list[Path]:
 def _listed(root: Path, seen: set[Path]) -> Iterator[Path]:
     """Paths of the files below a folder. seen: folders that are listed already, to end a loop of links."""
     for path in _of_git(root) if _is_checkout(root) else _walk(root):
-        place = root / path
-        if place.is_file():
+        target = root / path
+        if target.is_file():
             yield path
-        elif place.is_dir() and _needed(path) and place.resolve() not in seen:  # a submodule, or a linked folder
-            yield from (path / below for below in _listed(place, seen | {place.resolve()}))
+        elif target.is_dir() and _needed(path) and target.resolve() not in seen:  # a submodule, or a linked folder
+            yield from (path / below for below in _listed(target, seen | {target.resolve()}))
 
 
 def _is_checkout(root: Path) -> bool:

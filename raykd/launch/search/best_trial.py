@@ -46,14 +46,14 @@ def test_figures(run: str, sources: dict[str, str]) -> dict[str, float]:
     from raykd.training.setup import open_alone
 
     unpack(sources)
-    place = Folder(run)
-    recipe = recipe_of(place, trusted=True)
+    folder = Folder(run)
+    recipe = recipe_of(folder, trusted=True)
     recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
-    with closing(open_alone(recipe, trained_teachers(place))) as experiment:
+    with closing(open_alone(recipe, trained_teachers(folder))) as experiment:
         state = experiment.new_state()
-        checkpoint = newest(place, print)
+        checkpoint = newest(folder, print)
         if checkpoint is None:
-            raise UserError(f"{place} has no readable checkpoint to evaluate: restore one from a copy")
+            raise UserError(f"{folder} has no readable checkpoint to evaluate: restore one from a copy")
         state.restore(checkpoint[0])
         distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
         networks, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=recipe.metrics)

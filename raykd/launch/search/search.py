@@ -43,7 +43,7 @@ from raykd.storage.folder import Folder
 class FinishedSearch:
     """A finished search: its directory, its summary, its best trial, and all trials."""
 
-    place: str
+    location: str
     summary: Summary
     best: Best
     table: TrialTable
@@ -65,9 +65,9 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     base = base_of(recipe)
     check(base, settings, searched)
     _expect_images(base)
-    place = Folder(storage) / name
-    table = TrialTable(place, settings, searched)
-    with job.only_one(place, display.console.print), connection.connected():
+    folder = Folder(storage) / name
+    table = TrialTable(folder, settings, searched)
+    with job.only_one(folder, display.console.print), connection.connected():
         connection.check_capacity(base)
         opened = _open(table, loaded, base, name)
         publish(base.data, display.note)
@@ -98,10 +98,10 @@ def _expect_images(base: Recipe) -> None:
 
 def _open(table: TrialTable, loaded: Loaded, base: Recipe, name: str) -> Summary:
     """Create the search's directory, or check that the existing one is of the same search."""
-    table.place.create()
-    summary = Summary.of(table.search, table.space, base, name).continuing(table.place)
-    summary.write(table.place)
-    directory.write_sources(table.place, loaded)
+    table.folder.create()
+    summary = Summary.of(table.search, table.space, base, name).continuing(table.folder)
+    summary.write(table.folder)
+    directory.write_sources(table.folder, loaded)
     table.read()
     return summary
 
@@ -111,7 +111,7 @@ def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTab
         base=to_dict(base),
         sources=loaded.sources,
         space=ray.cloudpickle.dumps(table.space),
-        place=table.place.place,
+        folder=table.folder.location,
         name=name,
         storage=storage,
         key=wandb_key.held_for(base),
@@ -158,7 +158,7 @@ def _tune(table: TrialTable, base: Recipe, plan: SearchPlan, suggest: Suggest, d
 
     progress = SearchProgress(table, display.console, total(search, table.space), error_of)
     trials = Trials(
-        trainable=trainable, kinds=(base,), space=domains, options=options, callback=progress, scratch=table.place
+        trainable=trainable, kinds=(base,), space=domains, options=options, callback=progress, scratch=table.folder
     )
     with progress.shown():
         run(trials)
@@ -168,7 +168,7 @@ def _interrupted(table: TrialTable, summary: Summary, display: Display) -> None:
     table.read()
     table.write_table()
     counts = table.counts()
-    replace(summary, status="interrupted", states=counts).write(table.place)
+    replace(summary, status="interrupted", states=counts).write(table.folder)
     states = ", ".join(f"{count} {state}" for state, count in counts.items())
     display.console.print(f"interrupted ({states}); the same command continues from here")
 
@@ -178,17 +178,17 @@ def _close(table: TrialTable, recipe: Recipe, base: Recipe, plan: SearchPlan, op
     table.write_table()
     ended, trial = replace(opened, states=table.counts()), table.best()
     if trial is None or trial.metric is None:
-        replace(ended, status="failed", best=None).write(table.place)
+        replace(ended, status="failed", best=None).write(table.folder)
         reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(table.trials.values())[:3])
-        raise RunFailed(f"no trial of {table.place.place} finished ({reasons})")
+        raise RunFailed(f"no trial of {table.folder.location} finished ({reasons})")
     if opened.best is not None and opened.best.trial == trial.name:
         test = opened.best.test
     else:
-        test = best_trial.test(table.run(trial.name).place, base, plan.sources)
+        test = best_trial.test(table.run(trial.name).location, base, plan.sources)
     best = Best(trial=trial.name, metric=trial.metric, values=space.values(table.space, trial.pick), test=test)
     summary = replace(ended, status="finished", best=best)
-    finished = FinishedSearch(table.place.place, summary, best, table)
+    finished = FinishedSearch(table.folder.location, summary, best, table)
     best_recipe = override(replace(recipe, search=None), finished.overrides)
-    table.place.write("best.py", masked(to_source(best_recipe, best_trial.docstring(summary, best))))
-    summary.write(table.place)
+    table.folder.write("best.py", masked(to_source(best_recipe, best_trial.docstring(summary, best))))
+    summary.write(table.folder)
     return finished

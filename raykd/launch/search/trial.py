@@ -33,7 +33,7 @@ class SearchPlan:
     base: dict[str, Any]  # the recipe that all trials start from, as plain data
     sources: dict[str, str]
     space: bytes  # pickled, as it may hold classes of the user's modules
-    place: str  # the search's directory
+    folder: str  # the search's directory
     name: str
     storage: str
     key: Any  # the holder of W&B's key
@@ -47,7 +47,7 @@ def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
     """One trial: trains the recipe of its pick in STORAGE/NAME/trials/ID, and records the reason of a failure there."""
     unpack(plan.sources)
     name = tune.get_context().get_trial_name()
-    run = Folder(plan.place) / f"trials/{name}"
+    run = Folder(plan.folder) / f"trials/{name}"
     run.create()
     picked = {field: value for field, value in pick.items() if field != "id"}
     if plan.swaps:
@@ -64,7 +64,7 @@ def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> Jo
     chosen = space.overrides(ray.cloudpickle.loads(plan.space), picked)
     recipe = override(from_dict(plan.base), chosen)
     recipe = replace(recipe, seed=recipe.seed + int(name) % plan.repeats)
-    trained = [(Folder(plan.storage) / run_in(plan.storage, teacher)).place for teacher in teacher_recipes(recipe)]
+    trained = [(Folder(plan.storage) / run_in(plan.storage, teacher)).location for teacher in teacher_recipes(recipe)]
     loaded = Loaded(recipe, Path(), plan.sources, "")
     directory.open_run(run, loaded, recipe, trained)
     shown = {

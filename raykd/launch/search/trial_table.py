@@ -40,7 +40,7 @@ class Trial:
 class TrialTable:
     """All started trials of a search, by name."""
 
-    place: Folder
+    folder: Folder
     search: Search
     space: Space
     trials: dict[str, Trial] = field(default_factory=dict)
@@ -48,12 +48,12 @@ class TrialTable:
 
     def read(self) -> None:
         """Update the trials from their run directories."""
-        for name in self.place.names("trials"):
+        for name in self.folder.names("trials"):
             if self.run(name).exists("trial.json"):
                 self.trials[name] = self.look(name)
 
     def run(self, name: str) -> Folder:
-        return self.place / f"trials/{name}"
+        return self.folder / f"trials/{name}"
 
     def look(self, name: str) -> Trial:
         """A trial, read from its run directory."""
@@ -121,7 +121,7 @@ class TrialTable:
             metric = "" if trial.metric is None else trial.metric
             row = [name, trial.state, metric, round(trial.seconds, 3), trial.reason]
             table.writerow([*row, *(chosen.get(name, "") for name in fields)])
-        self.place.write("trials.csv", text.getvalue())
+        self.folder.write("trials.csv", text.getvalue())
 
     def counts(self) -> dict[str, int]:
         states = [trial.state for trial in self.trials.values()]

@@ -30,13 +30,13 @@ class CellRun:
     study: str  # the study's name
 
     @property
-    def place(self) -> str:
+    def path(self) -> str:
         """Its directory relative to the study's."""
         return f"{self.cell.path}/{self.seed}"
 
     @property
     def name(self) -> str:
-        return f"{self.study}/{self.place}"
+        return f"{self.study}/{self.path}"
 
     @property
     def recipe(self) -> Recipe:

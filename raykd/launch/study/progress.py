@@ -44,12 +44,12 @@ class StudyProgress(JobsProgress):
             if state.status == "finished":
                 result = read_result(Folder(self.storage) / name)
                 self.finished[name] = result.top1 if result else 0.0
-            self.record.note(self._runs[name].place, "finished" if name in self.finished else "failed", state.reason)
+            self.record.note(self._runs[name].path, "finished" if name in self.finished else "failed", state.reason)
 
     def say(self, name: str, what: str) -> None:
         label = self._runs[name].label if name in self._runs else name
         if what == "starts" and name in self._runs:
-            self.record.note(self._runs[name].place, "running")
+            self.record.note(self._runs[name].path, "running")
         super().say(label, f"{what} ({len(self.finished)} of {len(self._runs)} finished)")
 
     def table(self) -> Group:

@@ -32,15 +32,15 @@ class Record:
         """Add runs to those of earlier starts, whatever their state."""
         self.cells = self._earlier()
         for run in runs:
-            self.cells[run.place] = StudyCell(
-                row=run.cell.row.name, column=run.cell.column.name, seed=run.seed, run=run.place
+            self.cells[run.path] = StudyCell(
+                row=run.cell.row.name, column=run.cell.column.name, seed=run.seed, run=run.path
             )
         self.folder.create()
         self.write()
 
-    def note(self, place: str, status: Status, reason: str = "") -> None:
-        cell = self.cells[place]
-        self.cells[place] = cell.model_copy(update={"status": status, "reason": masked(reason)[:LONGEST]})
+    def note(self, path: str, status: Status, reason: str = "") -> None:
+        cell = self.cells[path]
+        self.cells[path] = cell.model_copy(update={"status": status, "reason": masked(reason)[:LONGEST]})
         if time.monotonic() - self._written > SECONDS:
             self.write()
 

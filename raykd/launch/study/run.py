@@ -55,7 +55,7 @@ class StudyRun:
             self.record.begin(self.runs)
             for run in self.runs:
                 if run.name in self.finished:
-                    self.record.note(run.place, "finished")
+                    self.record.note(run.path, "finished")
             self._say()
             try:
                 with connection.connected():
@@ -117,7 +117,7 @@ class StudyRun:
             except (UserError, RunFailed) as error:
                 for run in mine:
                     self.reasons[run.name] = f"its search failed: {error}"
-                    self.record.note(run.place, "failed", self.reasons[run.name])
+                    self.record.note(run.path, "failed", self.reasons[run.name])
         return searched_runs
 
     def _say(self) -> None:
@@ -127,7 +127,7 @@ class StudyRun:
 
     def _stopped(self) -> None:
         for run in self._left(self.runs):
-            if self.record.cells[run.place].status == "running":
-                self.record.note(run.place, "stopped")
+            if self.record.cells[run.path].status == "running":
+                self.record.note(run.path, "stopped")
         finished = f"{len(self.finished)} of {len(self.runs)} runs are finished"
         self.display.console.print(f"interrupted, {finished}; the same command continues from here")

@@ -31,9 +31,9 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
             task = ray.remote(**of_task(fixed))(measure)
             figures = ray.get(task.remote(to_dict(fixed), places, loaded.sources))
     content = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
-    place = Folder(storage) / name
-    place.create()
-    place.write("ensemble.json", json.dumps(without_credentials(content), indent=1))
+    folder = Folder(storage) / name
+    folder.create()
+    folder.write("ensemble.json", json.dumps(without_credentials(content), indent=1))
     return content
 
 

@@ -33,7 +33,7 @@ def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> li
         display.console.print(f"teacher {name}: already trained, top-1 {100 * result.top1:.2f} %")
     if plan.missing:
         _train(loaded, plan, recipe.teachers.max_parallel, display)
-    return [(Folder(storage) / name).place for name in names]
+    return [(Folder(storage) / name).location for name in names]
 
 
 def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) -> None:
@@ -47,7 +47,7 @@ def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) ->
                 _side_by_side(loaded, jobs, plan.storage, concurrent, display)
                 return
     for job in jobs:
-        teachers = [(Folder(plan.storage) / name).place for name in job.teachers]
+        teachers = [(Folder(plan.storage) / name).location for name in job.teachers]
         _alone(loaded, job, plan.storage, teachers, display)
 
 

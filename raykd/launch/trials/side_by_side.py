@@ -107,7 +107,7 @@ def _plan(loaded: Loaded, jobs: list[Job], storage: str) -> Plan:
     specs = {}
     for job in jobs:
         details = {"git": git, "role": job.role, "group": job.group, "cell": job.cell}
-        teachers = [(Folder(storage) / name).place for name in job.teachers]
+        teachers = [(Folder(storage) / name).location for name in job.teachers]
         specs[job.name] = job_of(plain, job.recipe, Folder(storage) / job.name, job.name, teachers, **details)
     logged = [job.recipe for job in jobs if job.recipe.wandb.mode in ("auto", "online")]
     return Plan(jobs=specs, sources=loaded.sources, key=wandb_key.held_for((logged or [jobs[0].recipe])[0]))

@@ -90,7 +90,7 @@ def run(trials: Trials) -> None:
         ),
         run_config=tune.RunConfig(
             name=".tune",
-            storage_path=trials.scratch.place,
+            storage_path=trials.scratch.location,
             verbose=0,
             callbacks=[trials.callback, Waits(trials.kinds, trials.callback.console)],
             failure_config=tune.FailureConfig(max_failures=_max_failures(trials.kinds)),

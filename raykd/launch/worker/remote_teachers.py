@@ -102,14 +102,14 @@ class RemoteTeachers:
         After that, a worker whose actor is replaced makes the others wait in a collective, which has a time limit.
         """
         workers: Any = dist.new_group(backend="gloo", timeout=timedelta(days=7)) if dist.is_initialized() else None
-        for place in range(len(self._actors)):
-            self._get(place, functools.partial(self._ready, place))
+        for index in range(len(self._actors)):
+            self._get(index, functools.partial(self._ready, index))
         if workers is not None:
             dist.barrier(group=workers)
             dist.destroy_process_group(workers)
 
-    def _ready(self, place: int) -> Any:
-        return self._actors[place].prepared
+    def _ready(self, index: int) -> Any:
+        return self._actors[index].prepared
 
     def __call__(self, step: int) -> list[list[Output]]:
         """Outputs for each part of the step's batch, on the CPU; the actors continue with the next steps."""
@@ -135,12 +135,12 @@ class RemoteTeachers:
         handle = cast(Any, TeacherActor).options(**options).remote(*self._arguments)
         return _Actor(handle, handle.here.remote(), handle.prepare.remote())
 
-    def _get(self, place: int, answer: Callable[[], Any]) -> Any:
+    def _get(self, index: int, answer: Callable[[], Any]) -> Any:
         """An actor's result; if it is lost, its replacement's. Exceptions of the actor's code are raised here."""
         for left in reversed(range(LOSSES)):
             ref = answer()
             try:
-                self._wait(place, ref)
+                self._wait(index, ref)
                 return ray.get(ref)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from error
@@ -150,22 +150,22 @@ class RemoteTeachers:
                         f"teachers: {LOSSES} actors of worker {self._rank}'s remote teachers were lost, one after the "
                         f"other, without completing a step ({_first_line(error)}); use --teachers.placement inline"
                     ) from error
-                self._replace(place, type(error).__name__)
+                self._replace(index, type(error).__name__)
 
-    def _wait(self, place: int, ref: Any) -> None:
+    def _wait(self, index: int, ref: Any) -> None:
         while not ray.wait([ref], timeout=PATIENCE)[0]:
-            if not ray.wait([self._actors[place].here], timeout=0)[0]:
+            if not ray.wait([self._actors[index].here], timeout=0)[0]:
                 self._tell(actor_capacity.waiting(self._recipe, self._rank))
 
-    def _replace(self, place: int, why: str) -> None:
+    def _replace(self, index: int, why: str) -> None:
         """Replace a lost actor, and request its outstanding steps again."""
         self._tell(f"a remote teacher of worker {self._rank} was lost ({why}); another one computes its steps again")
         self._told = ""
-        ray.kill(self._actors[place].handle)
-        self._actors[place] = self._new()
+        ray.kill(self._actors[index].handle)
+        self._actors[index] = self._new()
         for step in sorted(self._asked):
-            if step % len(self._actors) == place:
-                self._asked[step] = self._actors[place].handle.outputs.remote(step)
+            if step % len(self._actors) == index:
+                self._asked[step] = self._actors[index].handle.outputs.remote(step)
 
     def _tell(self, line: str) -> None:
         if line != self._told:

@@ -33,7 +33,7 @@ class RunFiles:
             patiently(lambda: expect_there(self.folder), "finding the run's directory", client.copying)
         elif not self.folder.exists("recipe.json"):
             raise UserError(
-                f"storage: node {socket.gethostname()} can't see {self.folder.place}, which the driver has written; "
+                f"storage: node {socket.gethostname()} can't see {self.folder.location}, which the driver has written; "
                 "with several nodes give a --storage that all share, such as NFS, s3:// or gs://"
             )
 

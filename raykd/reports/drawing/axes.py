@@ -89,8 +89,8 @@ class Axes:
             parts.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{escape(y_format(tick))}</text>')
         foot = self.height - BOTTOM
         for tick in self.x_ticks:
-            place = f'x="{self.x(tick):.1f}" y="{foot + 16}"'
-            parts.append(f'<text class="tick middle" {place}>{escape(x_format(tick))}</text>')
+            position = f'x="{self.x(tick):.1f}" y="{foot + 16}"'
+            parts.append(f'<text class="tick middle" {position}>{escape(x_format(tick))}</text>')
         parts.append(f'<path class="axis" d="M{LEFT} {foot}H{WIDTH - self.right:.0f}"/>')
         middle = (LEFT + WIDTH - self.right) / 2
         parts.append(f'<text class="name middle" x="{middle:.0f}" y="{self.height - 6}">{escape(self.x_label)}</text>')

@@ -75,9 +75,9 @@ def _curve(axes: Axes, curve: Curve, look: str, y_format: Callable) -> str:
         outline = f"M{axes.path(curve.epochs, curve.high)}L{axes.path(curve.epochs[::-1], curve.low[::-1])}Z"
         band = f'<path class="band" d="{outline}"/>'
     tip = f"<title>{escape(curve.name)}: {escape(y_format(curve.mean[-1]))} at epoch {curve.epochs[-1]:g}</title>"
-    place = f'cx="{axes.x(curve.epochs[-1]):.1f}" cy="{axes.y(curve.mean[-1]):.1f}"'
+    position = f'cx="{axes.x(curve.epochs[-1]):.1f}" cy="{axes.y(curve.mean[-1]):.1f}"'
     line = f'<path class="line" d="M{axes.path(curve.epochs, curve.mean)}"/>'
-    return f'<g {look}>{tip}{band}{line}<circle class="dot" {place} r="3"/></g>'
+    return f'<g {look}>{tip}{band}{line}<circle class="dot" {position} r="3"/></g>'
 
 
 def _end_labels(axes: Axes, curves: Sequence[Curve]) -> list[str]:
@@ -110,8 +110,8 @@ def reliability(bins: Sequence[tuple[int, float, float]]) -> str:
     parts = [diagonal, f'<g class="c0"><path class="line" d="M{track}"/>']
     for count, confidence, accuracy in bins:
         tip = f"<title>{count} images: confidence {percent(confidence)}, accuracy {percent(accuracy)}</title>"
-        place = (
+        position = (
             f'cx="{axes.x(confidence):.1f}" cy="{axes.y(accuracy):.1f}" r="{2 + 5 * math.sqrt(count / largest):.1f}"'
         )
-        parts.append(f'<circle class="dot" {place}>{tip}</circle>')
+        parts.append(f'<circle class="dot" {position}>{tip}</circle>')
     return axes.draw("".join([*parts, "</g>"]), x_format=percent, y_format=percent)

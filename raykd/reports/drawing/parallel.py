@@ -29,8 +29,8 @@ def parallel(fields: Sequence[tuple[str, list[float], list[str], bool]], scores:
     for k, (x, (name, *_), (_, labels)) in enumerate(zip(places, columns, axes, strict=True)):
         parts.append(f'<path class="axis" d="M{x:.1f} {top}V{height - bottom}"/>')
         shown = name.rsplit(".", 1)[-1]
-        place = f'x="{x:.1f}" y="{18 + 14 * (k % 2)}"'
-        parts.append(f'<text class="name middle" {place}>{escape(shown)}<title>{escape(name)}</title></text>')
+        position = f'x="{x:.1f}" y="{18 + 14 * (k % 2)}"'
+        parts.append(f'<text class="name middle" {position}>{escape(shown)}<title>{escape(name)}</title></text>')
         for y, label in labels:
             parts.append(f'<text class="tick halo" x="{x + 4:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')
     return "".join([*parts, "</svg>"])
@@ -43,11 +43,11 @@ def _vertical(
     low, high = (0.0, len(choices) - 1.0) if choices else (min(values), max(values))
     scale = math.log if log else float
 
-    def place(value: float) -> float:
+    def position(value: float) -> float:
         return bottom - (0.5 if high == low else (scale(value) - scale(low)) / (scale(high) - scale(low))) * (
             bottom - top
         )
 
     if choices:
-        return place, [(place(i), choice) for i, choice in enumerate(choices)]
-    return place, [(place(v), short(v)) for v in dict.fromkeys((low, high))]
+        return position, [(position(i), choice) for i, choice in enumerate(choices)]
+    return position, [(position(v), short(v)) for v in dict.fromkeys((low, high))]

@@ -37,6 +37,6 @@ def critical_difference(names: Sequence[str], ranking: Ranking) -> str:
         parts.append(f'<circle class="dot c0" cx="{x(rank):.1f}" cy="{y:.1f}" r="4">{tip}</circle>')
     for i, (low, high) in enumerate(bars):
         first, last = ranks.index(low), len(ranks) - 1 - ranks[::-1].index(high)
-        place = f"M{right + BAR * (i + 1):.0f} {TOP + LINE * (first + 0.2):.1f}V{TOP + LINE * (last + 0.8):.1f}"
-        parts.append(f'<path class="clique" d="{place}"/>')
+        position = f"M{right + BAR * (i + 1):.0f} {TOP + LINE * (first + 0.2):.1f}V{TOP + LINE * (last + 0.8):.1f}"
+        parts.append(f'<path class="clique" d="{position}"/>')
     return "".join([*parts, "</svg>"])

@@ -116,6 +116,6 @@ def _table(head: Sequence[str], body: Sequence[str], caption: str, title: str) -
     inner += [r"\bottomrule", r"\end{tabular}"]
     if len(head) > WIDE:
         inner = [r"\setlength{\tabcolsep}{3pt}", r"\resizebox{\textwidth}{!}{%", *inner, "}"]
-    place = "sidewaystable" if len(head) > WIDE else "table"
-    lines = [rf"\begin{{{place}}}", r"\centering", rf"\caption{{{escaped(caption)}}}", rf"\label{{tab:{label}}}"]
-    return "\n".join([*lines, *inner, rf"\end{{{place}}}", ""])
+    environment = "sidewaystable" if len(head) > WIDE else "table"
+    lines = [rf"\begin{{{environment}}}", r"\centering", rf"\caption{{{escaped(caption)}}}", rf"\label{{tab:{label}}}"]
+    return "\n".join([*lines, *inner, rf"\end{{{environment}}}", ""])

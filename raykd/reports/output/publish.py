@@ -23,8 +23,8 @@ def publish(report: Report, out: Path) -> str:
     wandb = quiet_wandb()
     import wandb_workspaces.reports.v2 as reports
 
-    place = out.with_suffix(".wandb.json")
-    known = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    identity_file = out.with_suffix(".wandb.json")
+    known = json.loads(identity_file.read_text(encoding="utf-8")) if identity_file.exists() else {}
     target = _project_of(report)
     entity = target["entity"] or wandb.Api(timeout=20).default_entity
     draft = reports.Report(
@@ -40,7 +40,7 @@ def publish(report: Report, out: Path) -> str:
         draft.id = known["id"]
     draft.save(draft=True)
     known = {"id": draft.id, "entity": entity, "project": target["project"], "url": draft.url}
-    atomic.write(place, json.dumps(known).encode())
+    atomic.write(identity_file, json.dumps(known).encode())
     return draft.url
 
 
