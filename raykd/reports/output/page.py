@@ -1,5 +1,6 @@
 """The HTML page: one file with its style, figures and script inside."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,13 @@ class Drawn:
     legend: list[str] = field(default_factory=list)
 
 
+def breakable(name: str) -> str:
+    """HTML of a dotted name, which may be broken after dots and underscores, not within its words."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(part for part in re.split(r"(?<=[._])", name) if part)
+
+
 def page(report: Report) -> str:
     """The whole page."""
     import jinja2
@@ -40,6 +48,7 @@ def page(report: Report) -> str:
     assets = jinja2.PackageLoader("raykd.reports.output", "assets")
     environment = jinja2.Environment(loader=assets, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     series = {"series": look, "series_name": name, "series_style": style}
+    environment.filters["breakable"] = breakable
     environment.globals |= {"text": text, "markdown": markdown, **series}
     return environment.get_template("report.html.j2").render(
         report=report,
