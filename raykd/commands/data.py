@@ -116,7 +116,7 @@ def _counts(done: Prepared) -> Iterator[str]:
         least, most = int(counts.argmin()), int(counts.argmax())
         smallest, largest = (f"{counts[i]:,} ({done.classes[i]})" for i in (least, most))
         several = f"{smallest} to {largest}" if counts[least] < counts[most] else f"{counts[least]:,}"
-        yield f"{split}: {several} images a class"
+        yield f"{split}: {several} images per class"
 
 
 def _of_recipe(arguments: Sequence[str]) -> tuple[Options, Data]:

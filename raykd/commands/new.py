@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
         choices = new_recipe(chosen.to, chosen, progress, chosen.download)
     for line in summary(choices.prepared):
         console.print(line)
-    console.print(f"{chosen.to}: images of {choices.image_size} pixels, {choices.epochs} epochs, batches of", end=" ")
-    console.print(f"{choices.batch_size}, rate {choices.learning_rate:g}")
-    console.print(f"raykd train {chosen.to}")
+    settings = f"{choices.epochs} epochs, batch size {choices.batch_size}, learning rate {choices.learning_rate:g}"
+    console.print(f"{chosen.to} written: image size {choices.image_size}, {settings}")
+    console.print(f"to train: raykd train {chosen.to}")
     return 0
