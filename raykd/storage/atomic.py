@@ -76,22 +76,29 @@ def clear(folder: Path, below: str = "**") -> None:
 
 def scratch() -> Path:
     """A temporary folder for the lifetime of this process; those of dead processes are removed."""
-    for alive in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/{ALIVE}"):
-        with contextlib.suppress(OSError):
-            _remove_abandoned(alive, alive.parent)
-    folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
-    _hold(os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    return folder
+    return _scratch()[0]
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """Context with a temporary folder."""
-    folder = scratch()
+    folder, lock = _scratch()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _scratch() -> tuple[Path, int]:
+    """A temporary folder, and the descriptor of its lock, which shows other processes that this one lives."""
+    for alive in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/{ALIVE}"):
+        with contextlib.suppress(OSError):
+            _remove_abandoned(alive, alive.parent)
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
+    lock = os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    _hold(lock)
+    return folder, lock
 
 
 def _hold(descriptor: int) -> None:

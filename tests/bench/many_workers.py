@@ -81,7 +81,7 @@ def run(workers: int) -> Iterator[dict]:
         notes.mkdir()
         about = {"notes": str(notes), "runs": str(place / "runs"), "epochs": EPOCHS, "workers": workers}
         text = textwrap.dedent(COUNTING).format(
-            **about, batch=next(batch for batch in (32, 80, 160) if batch >= workers)
+            **about, batch=next(batch for batch in (32, 80, 160) if batch >= 2 * workers)
         )
         path.write_text(path.read_text() + text)
         if workers:
@@ -100,25 +100,24 @@ def _run(path: Path, place: Path, env: dict[str, str]) -> dict:
         memory = Memory()
         while process.poll() is None:
             memory.look(process)
-            time.sleep(1)
+            time.sleep(5)
     assert process.returncode == 0, (place / "log").read_text()[-5000:]
     return {"began": began, "ended": time.time(), "memory": memory}
 
 
 class Memory:
-    """The largest resident memory of the driver, and of the workers: their own pages, and those they share counted."""
+    """The largest memory of the driver and of its workers, in bytes; pages in the swap file are counted too."""
 
     def __init__(self) -> None:
-        self.driver, self.worker, self.own = 0, 0, 0
+        self.driver, self.own, self.all_own = 0, 0, 0
 
     def look(self, driver: psutil.Process) -> None:
+        """Read it once; a worker's own pages are those that it shares with no other process."""
         try:
             self.driver = max(self.driver, driver.memory_info().rss)
-            workers = [each for each in psutil.process_iter(["name"]) if "RayTrainWorker" in " ".join(_words(each))]
-            if workers:
-                full = [each.memory_full_info() for each in workers]
-                self.worker = max(self.worker, *(each.rss for each in full))
-                self.own = max(self.own, *(each.uss for each in full))
+            workers = [each for each in psutil.process_iter() if "RayTrainWorker" in " ".join(_words(each))]
+            own = [full.uss + full.swap for full in (each.memory_full_info() for each in workers)]
+            self.own, self.all_own = max([self.own, *own]), max(self.all_own, sum(own))
         except psutil.Error:
             return
 
@@ -145,7 +144,8 @@ def _report(workers: int, place: Path, found: dict) -> Iterator[dict]:
     yield _row(workers, "from the first step to the last", max(times) - min(times), "s")
     memory = found["memory"]
     yield _row(workers, "driver's memory, at most", memory.driver / 2**20, "MB")
-    yield _row(workers, "a worker's memory, at most", memory.worker / 2**20, "MB", f"own {memory.own / 2**20:.0f} MB")
+    together = f"all of them {memory.all_own / 2**30:.1f} GB"
+    yield _row(workers, "a worker's own memory, at most", memory.own / 2**20, "MB", together)
     seconds = found["ended"] - min(times)
     count = len(_notes(place, "reports"))
     yield _row(workers, "workers' reports to the driver", count / seconds, "a second", f"{count} in {seconds:.0f} s")

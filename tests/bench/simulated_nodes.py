@@ -9,6 +9,14 @@ from pathlib import Path
 
 from tests.cluster.head import ROOT, environment
 
+# Workers start a few at a time and may take long to import, as all nodes share a machine, whose memory Ray is not to
+# guard by ending workers.
+PATIENT = {
+    "RAY_worker_maximum_startup_concurrency": "4",
+    "RAY_worker_register_timeout_seconds": "900",
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+
 KEEPER = """
 import sys
 from ray.cluster_utils import Cluster
@@ -25,7 +33,7 @@ sys.stdin.read()
 @contextmanager
 def simulated_nodes(place: Path, cpus: Sequence[int]) -> Iterator[dict[str, str]]:
     """The environment of a driver that joins nodes that declare so many CPUs each; the first one is the head."""
-    env = environment(place) | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
+    env = environment(place) | PATIENT | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
     command = [sys.executable, "-c", KEEPER, str(place / "ray"), *map(str, cpus)]
     keeper = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert keeper.stdout is not None

@@ -68,6 +68,14 @@ def test_files_of_a_living_writer_are_kept(tmp_path):
     assert (tmp_path / "a.json").read_text() == "whole"
 
 
+def test_a_temporary_folder_leaves_no_open_file():
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with atomic.temporary_folder() as folder:
+            (folder / "file").touch()
+    assert len(os.listdir("/proc/self/fd")) == before and not folder.exists()
+
+
 def test_the_temporary_folder_of_a_dead_process_is_removed_later(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
