@@ -77,15 +77,15 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _download_weights(recipe: Recipe, root: str, say: Callable[[str], None]) -> None:
+def _download_weights(recipe: Recipe, root: str, notify: Callable[[str], None]) -> None:
     """Fetch the weights that a recipe's networks name: those by URL, and by their libraries those of the libraries."""
     from raykd.models import create_network, published
 
     for network in networks_of(recipe):
-        download(network, root, say)
+        download(network, root, notify)
         if network.weights == "pretrained":
             classes = published(network.name).num_classes
-            say(f"{network.name}: the weights of {network.name.partition(':')[0]}, for {classes:,} classes")
+            notify(f"{network.name}: the weights of {network.name.partition(':')[0]}, for {classes:,} classes")
             create_network(network, classes, recipe.data.image_size)
 
 

@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
 
     options, display = chosen.options, Display(Terminal())
     driver.lasting(options.storage)
-    driver.say_storage(options.storage, display)
+    driver.print_storage(options.storage, display)
     if options.dry_run:
         from raykd.launch.study.estimate import dry_run
 

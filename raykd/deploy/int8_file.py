@@ -57,7 +57,7 @@ def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float
     else:
         save(int8.graph, path, deployed.described(**about))
     split = "test split" if prepared.test is not None else "part held out of the training split"
-    return _said(of_int8, of_float, int8.in_float, split)
+    return _summary(of_int8, of_float, int8.in_float, split)
 
 
 def _loader(data: Data, prepared: Prepared) -> TestLoader:
@@ -65,7 +65,7 @@ def _loader(data: Data, prepared: Prepared) -> TestLoader:
     return TestLoader(data, prepared, placement, batch_size=BATCH)
 
 
-def _said(of_int8: float, of_float: float, in_float: tuple[str, ...], split: str) -> str:
+def _summary(of_int8: float, of_float: float, in_float: tuple[str, ...], split: str) -> str:
     left = f"in float32: {', '.join(in_float)}" if in_float else "no layer left in float32"
     points = 100 * (of_int8 - of_float)
     return f"top-1 {100 * of_int8:.2f} %, float32 {100 * of_float:.2f} % ({points:+.2f} points, {split}); {left}"

@@ -29,11 +29,11 @@ class Held(UserError):
 
 
 @contextmanager
-def held(run: Folder, say: Callable[[str], None]) -> Iterator[str]:
+def held(run: Folder, notify: Callable[[str], None]) -> Iterator[str]:
     """Context that holds the run's name; gives the holder's token. Raises Held if another driver does."""
     run.create()
     with _alone_on_this_machine(run):
-        _await_its_end(run, say)
+        _await_its_end(run, notify)
         token = _take(run)
         ended = threading.Event()
         beating = threading.Thread(target=_beat, args=(run, token, ended), name="lease", daemon=True)
@@ -87,13 +87,13 @@ def _alone_on_this_machine(run: Folder) -> Iterator[None]:
         os.close(lock)
 
 
-def _await_its_end(run: Folder, say: Callable[[str], None]) -> None:
+def _await_its_end(run: Folder, notify: Callable[[str], None]) -> None:
     """Return when nobody holds the lease; a holder that died without releasing it is waited for."""
     first = _holder(run)
     # On this machine the lock shows that the holder is gone; without locks, its process id shows it.
     if not first or (first["machine"] == machine() and (run.local is not None or not _lives(first))):
         return
-    say(f"{first['host']} held this run: waiting {STALE:.0f} s to see whether it is still running")
+    notify(f"{first['host']} held this run: waiting {STALE:.0f} s to see whether it is still running")
     began = time.monotonic()
     while time.monotonic() - began < STALE:
         time.sleep(1)

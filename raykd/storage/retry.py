@@ -10,7 +10,9 @@ PATIENCE = 600.0  # seconds; enough to free a full disk or restore a mount
 LONGEST_PAUSE = 30.0
 
 
-def patiently(action: Callable[[], Result], what: str, say: Callable[[str], None], seconds: float = PATIENCE) -> Result:
+def patiently(
+    action: Callable[[], Result], what: str, notify: Callable[[str], None], seconds: float = PATIENCE
+) -> Result:
     """The result of `action`, retried with growing pauses while it raises OSError; after `seconds` that is raised.
 
     what: the action, as the subject of a message, e.g. "writing result.json".
@@ -24,12 +26,12 @@ def patiently(action: Callable[[], Result], what: str, say: Callable[[str], None
             if time.monotonic() - began + pause > seconds:
                 raise
             if not reported:
-                say(f"{what} fails ({reason(error)}); trying again for {seconds / 60:.0f} minutes")
+                notify(f"{what} fails ({reason(error)}); trying again for {seconds / 60:.0f} minutes")
             reported = True
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
     if reported:
-        say(f"{what} works again")
+        notify(f"{what} works again")
     return result
 
 

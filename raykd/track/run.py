@@ -28,14 +28,14 @@ def start(
     directory: Path,
     job_type: str = "student",
     resume_step: int = 0,
-    say: Callable[[str], None] = print,
+    notify: Callable[[str], None] = print,
 ) -> "Run":
     """Start or resume the W&B run of a training (`recipe` from `to_dict`); for rank 0 only.
 
-    resume_step: the last step before this part, 0 at the start. say: called with at most one line for each problem.
+    resume_step: the last step before this part, 0 at the start. notify: called with at most one line for each problem.
     """
-    run = Run(WandbState(directory, recipe["wandb"]), say)
-    mode = _mode(recipe["wandb"]["mode"], say)
+    run = Run(WandbState(directory, recipe["wandb"]), notify)
+    mode = _mode(recipe["wandb"]["mode"], notify)
     if mode != "disabled":
         run.open(mode, description(recipe, name, job_type), resume_step)
     return run
@@ -59,8 +59,8 @@ def _never_fatal(method: Callable) -> Callable:
 class Run:
     """The W&B run of rank 0; a disabled one ignores everything."""
 
-    def __init__(self, state: WandbState, say: Callable[[str], None]):
-        self.state, self.say = state, say
+    def __init__(self, state: WandbState, notify: Callable[[str], None]):
+        self.state, self.notify = state, notify
         self.active = self.reported = False
         self.wandb_run: Any = None  # None while offline
         self.since = -1  # the last step before this part
@@ -92,14 +92,14 @@ class Run:
         try:
             run = connection.connect(self.state, about, self.state.directory, server.FINISH_SECONDS)
         except Exception as error:  # noqa: BLE001 - a wrong key, an invalid answer of the server: no common class
-            self.say(f"W&B refused the run ({_reason(error)}), so it is logged offline; raykd sync uploads it")
+            self.notify(f"W&B refused the run ({_reason(error)}), so it is logged offline; raykd sync uploads it")
             return
         self.wandb_run, self.since = run, max(self.since, run.starting_step - 1)
         connection.send_missing(run, connection.logged_by(self.state))
 
     def _report(self, what: str) -> None:
         if not self.reported:
-            self.say(f"{what}; to upload the rest: raykd sync {self.state.directory}")
+            self.notify(f"{what}; to upload the rest: raykd sync {self.state.directory}")
         self.reported = True
 
     @_never_fatal
@@ -201,7 +201,7 @@ def description(recipe: dict[str, Any], name: str, job_type: str) -> dict[str, A
     }
 
 
-def _mode(mode: str, say: Callable[[str], None]) -> str:
+def _mode(mode: str, notify: Callable[[str], None]) -> str:
     """online, offline or disabled; WANDB_MODE applies if the recipe says auto."""
     if mode == "auto" and os.environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
         mode = os.environ["WANDB_MODE"]
@@ -209,6 +209,6 @@ def _mode(mode: str, say: Callable[[str], None]) -> str:
         return mode
     trouble = server.unreachable()
     if trouble:
-        say(f"W&B: {trouble}, so the run is logged offline; raykd sync uploads it")
+        notify(f"W&B: {trouble}, so the run is logged offline; raykd sync uploads it")
         return "offline"
     return "online"

@@ -30,11 +30,11 @@ def single(recipe: Recipe) -> Placement:
 
 
 def open_alone(
-    recipe: Recipe, trained: Sequence[str] = (), say: Callable[[str], None] = lambda line: None
+    recipe: Recipe, trained: Sequence[str] = (), notify: Callable[[str], None] = lambda line: None
 ) -> "Experiment":
     """The experiment of a process without other workers, with as many threads as a worker's CPUs; see `Experiment`."""
     use_cpus(recipe.cpus_per_worker)
-    return Experiment(recipe, single(recipe), trained, say)
+    return Experiment(recipe, single(recipe), trained, notify)
 
 
 class Experiment:
@@ -48,15 +48,15 @@ class Experiment:
         recipe: Recipe,
         placement: Placement,
         trained: Sequence[str] = (),
-        say: Callable[[str], None] = lambda line: None,
+        notify: Callable[[str], None] = lambda line: None,
         progress: Callable[[str, int, int], None] = lambda split, total, size: None,
     ):
         """trained: run directories of the recipe's `Train` teachers.
 
-        say: called when files are copied. progress: called while the data set is written, see `prepare`.
+        notify: called when files are copied. progress: called while the data set is written, see `prepare`.
         """
         self.recipe, self.placement, self._trained = recipe, placement, trained
-        self._say, self._progress = say, progress
+        self._notify, self._progress = notify, progress
         use_device(placement.device, recipe.precision, placement.gpu_share)
 
     @cached_property
@@ -65,7 +65,7 @@ class Experiment:
 
         Afterwards `recipe` has the measured mean and deviation, if it left them open.
         """
-        stage(self.recipe.data, self._say)
+        stage(self.recipe.data, self._notify)
         prepared = prepare(self.recipe.data, progress=self._progress)
         self.recipe = replace(self.recipe, data=normalised(self.recipe.data, prepared))
         return prepared

@@ -38,10 +38,10 @@ class TeacherReplica:
         features: Sequence[tuple[str, ...]],
         placement: Placement,
         stride: int = 1,
-        say: Callable[[str], None] = lambda line: None,
+        notify: Callable[[str], None] = lambda line: None,
     ):
         """features: the distiller's `teacher_features`. placement: the worker's rank and world, on this device."""
-        self.experiment = Experiment(recipe, placement, trained, say)
+        self.experiment = Experiment(recipe, placement, trained, notify)
         self.data, self.teachers = self.experiment.train_data, self.experiment.teachers
         self.features, self.stride, self.parts = features, stride, recipe.accumulate
         self.context, self.steps = self.experiment.autocast, self.experiment.steps

@@ -14,7 +14,7 @@ def find(tmp_path, recipe):
 
 
 def test_the_same_student_without_a_teacher_is_found(tmp_path, recipe, find):
-    assert find() == (None, "to compare with the student trained alone, run raykd train digits/supervised")
+    assert find() == (None, "to compare with the student trained without a teacher, run raykd train digits/supervised")
     alone = write_run(tmp_path / "digits", recipe("Supervised", 3, workers=7), "supervised-seed3", method="Supervised")
     found, hint = find()
     assert found.location == str(alone) and hint == ""

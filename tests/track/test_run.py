@@ -51,7 +51,7 @@ def steps(server, run_id):
 def test_a_run_is_uploaded(server, directory, recipe):
     said = []
     settings = {"mode": "auto", "project": "raykd", "entity": "", "group": "digits", "tags": ["mine"]}
-    run = start(recipe(wandb=settings), name="kd-seed0", directory=directory, job_type="student", say=said.append)
+    run = start(recipe(wandb=settings), name="kd-seed0", directory=directory, job_type="student", notify=said.append)
     log(run, range(3))
     run.artifact(directory / "student.safetensors", {"top1": 0.75, "parameters": 100})
     run.summary({"top1": 0.75, "networks": {"student": {"top1": 0.75}}})
@@ -137,7 +137,7 @@ def test_a_run_survives_the_death_of_the_server(server, directory, recipe, part,
         log(run, range(4))
         run.finish("stopped")
         begin = 4
-    run = start(recipe(), name="a", directory=directory, resume_step=begin - 1 if begin else 0, say=said.append)
+    run = start(recipe(), name="a", directory=directory, resume_step=begin - 1 if begin else 0, notify=said.append)
     log(run, range(begin, 10))
     until(lambda: len(steps(server, run.state.id)) >= 8)
     server.kill()
@@ -216,7 +216,7 @@ def test_an_unreachable_server_is_reported_once(server, directory, recipe, troub
         monkeypatch.delenv("WANDB_API_KEY")
         monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     said = []
-    run = start(recipe(), name="a", directory=directory, say=said.append)
+    run = start(recipe(), name="a", directory=directory, notify=said.append)
     log(run, range(3))
     run.finish("finished")
     assert len(said) == 1 and "offline" in said[0] and capfd.readouterr() == ("", "")
@@ -225,7 +225,7 @@ def test_an_unreachable_server_is_reported_once(server, directory, recipe, troub
 def test_a_run_survives_the_death_of_wandbs_service(server, directory, recipe, monkeypatch):
     monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     said = []
-    run = start(recipe(), name="a", directory=directory, say=said.append)
+    run = start(recipe(), name="a", directory=directory, notify=said.append)
     log(run, range(3))
     for child in psutil.Process().children(recursive=True):
         if "wandb-core" in child.name():
@@ -248,7 +248,7 @@ def test_the_key_is_never_written(server, directory, recipe, tmp_path, monkeypat
     monkeypatch.setattr(client, "FINISH_SECONDS", 3)
     monkeypatch.setattr("sys.argv", ["raykd", "--token", "another0secret"])
     said = []
-    run = start(recipe(), name="a", directory=directory, say=said.append)
+    run = start(recipe(), name="a", directory=directory, notify=said.append)
     log(run, range(3))
     run.artifact(directory / "student.safetensors", {})
     server.kill()

@@ -18,7 +18,7 @@ from raykd.recipe.files.python_source import to_source
 from raykd.recipe.serial import to_dict
 from raykd.storage.atomic import temporary_folder
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Submitted:
         """The status as named by Ray: pending, running, stopped, succeeded, failed."""
         return self.client.get_job_status(self.id).lower()
 
-    def follow(self, write: Say) -> str:
+    def follow(self, write: Notify) -> str:
         """Pass its log to `write` until it ends; returns the address of its last W&B run, or an empty string."""
         return jobs.follow(self.client, self.id, write)
 
@@ -62,7 +62,7 @@ class Submitted:
         return jobs.exit_status(self.client, self.id)
 
 
-def send(request: Request, say: Say) -> Submitted:
+def send(request: Request, notify: Notify) -> Submitted:
     """Submit the job, and report what was sent and where to see it; raises UserError before anything is sent."""
     address = request.address or os.environ.get("RAY_API_SERVER_ADDRESS", "")
     check(address, request.storage, request.arguments)
@@ -74,9 +74,9 @@ def send(request: Request, say: Say) -> Submitted:
         key_note = _add_key(Path(folder), request, address)
         job = jobs.Job(request.command, recipe, arguments, request.name)
         job_id = jobs.submit(client, job, Path(folder))
-    say(f"job {job_id}: {job.entrypoint}")
-    say(f"  sent {packing.in_words(size)} of {root}; W&B key: {key_note}")
-    say(f"  dashboard {address.rstrip('/')}/#/jobs/{job_id}")
+    notify(f"job {job_id}: {job.entrypoint}")
+    notify(f"  sent {packing.in_words(size)} of {root}; W&B key: {key_note}")
+    notify(f"  dashboard {address.rstrip('/')}/#/jobs/{job_id}")
     return Submitted(job_id, address, client)
 
 

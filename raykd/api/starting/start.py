@@ -5,7 +5,7 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.launch.driver.display import Display
-from raykd.launch.driver.run import default_storage, lasting, say_storage
+from raykd.launch.driver.run import default_storage, lasting, print_storage
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded, load, load_object
 from raykd.recipe.validate import expect
@@ -40,7 +40,7 @@ def display_in(storage: str, show: bool) -> Display:
     """A progress display; raises UserError for a storage that would be lost with a Ray job's folder."""
     lasting(storage)
     display = Display(Terminal(quiet=not show))
-    say_storage(storage, display)
+    print_storage(storage, display)
     return display
 
 

@@ -35,7 +35,7 @@ def submit(
     expect(command=(command, Literal["train", "tune", "study"]), wandb_key=(wandb_key, Literal["send", "cluster"]))
     expect(wait=(wait, bool), show=(show, bool))
     loaded, name = study_as(recipe, name) if command == "study" else loaded_as(recipe, name)
-    say = Terminal().print if show else lambda *words, **options: None
+    notify = Terminal().print if show else lambda *words, **options: None
     request = Request(
         loaded=loaded,
         recipe=loaded.recipe,
@@ -46,9 +46,9 @@ def submit(
         wandb_key=wandb_key,
         arguments=("--name", name),
     )
-    sent = send(request, say)
+    sent = send(request, notify)
     if wait:
-        sent.follow(lambda text: say(text, end=""))
+        sent.follow(lambda text: notify(text, end=""))
     return sent
 
 

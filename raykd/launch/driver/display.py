@@ -24,7 +24,7 @@ class Display:
 
     def __init__(self, console: Terminal, label: str = ""):
         self.console, self._label = console, label
-        self._seen_epoch, self._phase, self._said = -1.0, "", ""
+        self._seen_epoch, self._phase, self._last_line = -1.0, "", ""
         self._told: set[str | tuple[str, str]] = set()
         self._bar: Progress | NotebookBar | None = None
         self._task: Any = None
@@ -48,11 +48,11 @@ class Display:
             yield
         self._bar = None
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print a line unless it repeats the one before; empty: nothing."""
-        if line and line != self._said:
+        if line and line != self._last_line:
             self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {line}")
-        self._said = line
+        self._last_line = line
 
     def note(self, line: str) -> None:
         """Print a line that matters, once."""

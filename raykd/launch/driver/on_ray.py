@@ -55,10 +55,10 @@ class _Monitor:
         self.display.show(snapshot)
         if snapshot.failure is not None:
             if snapshot.failure.kind == "failure":  # printed before Ray ends, which sometimes ends this process too
-                self.display.say(f"given up: {snapshot.failure.line}")
+                self.display.log(f"given up: {snapshot.failure.line}")
             give_up(snapshot.failure)
         if self.silence.long(snapshot):
-            self.display.say(connection.waiting(self.recipe))
+            self.display.log(connection.waiting(self.recipe))
         if self.drains.new():
             self.state.ask_to_save.remote()
 

@@ -59,7 +59,7 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
             return Finished(run.location, result, trained=False)
         job = job_of(loaded, recipe, run, name, trained)
         with display.run(name, recipe):
-            publish(recipe.data, display.say)
+            publish(recipe.data, display.log)
             _work(job, recipe, display)
     result = read_result(run)
     assert result is not None  # the workers have written it
@@ -80,9 +80,9 @@ def _undone(run: Folder) -> Iterator[None]:
 
 
 @contextmanager
-def only_one(run: Folder, say: Callable[[str], None] = print) -> Iterator[None]:
+def only_one(run: Folder, notify: Callable[[str], None] = print) -> Iterator[None]:
     """Context that holds the run's name; raises UserError if another process, on any machine, is training under it."""
-    with lease.held(run, say):
+    with lease.held(run, notify):
         yield
 
 
@@ -127,7 +127,7 @@ class _LocalClient(Client):
         self._display.show(self._snapshot)
 
     def copying(self, line: str) -> None:
-        self._display.say(line)
+        self._display.log(line)
 
     def note(self, line: str) -> None:
         self._display.note(line)
@@ -151,7 +151,7 @@ def lasting(storage: str) -> None:
         )
 
 
-def say_storage(storage: str, display: Display) -> None:
+def print_storage(storage: str, display: Display) -> None:
     """In a Ray job, print the storage, which is on the cluster."""
     if connection.inside_job():
         display.console.print(f"storage: {Folder(storage).location}")

@@ -25,7 +25,7 @@ class SearchProgress(LiveTable, Callback):
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         pick = {key: value for key, value in trial.config.items() if key != "id"}
         self.trials.begin(str(trial), pick, "running")
-        self._say(f"trial {trial} starts: {self._values(str(trial))}")
+        self._log(f"trial {trial} starts: {self._values(str(trial))}")
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         with self.trials.lock:
@@ -42,9 +42,9 @@ class SearchProgress(LiveTable, Callback):
         metric = "" if trial.metric is None else f", {self.trials.search.metric} {trial.metric:.4f}"
         reason = f": {trial.reason}" if trial.reason else ""
         epoch = f" at epoch {trial.epoch:g}" if trial.state != "finished" else ""
-        self._say(f"trial {trial.name} {trial.state}{epoch}{metric}{reason}")
+        self._log(f"trial {trial.name} {trial.state}{epoch}{metric}{reason}")
 
-    def _say(self, line: str) -> None:
+    def _log(self, line: str) -> None:
         if not self.console.is_terminal:
             self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {line}")
 

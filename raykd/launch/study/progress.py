@@ -46,11 +46,11 @@ class StudyProgress(JobsProgress):
                 self.finished[name] = result.top1 if result else 0.0
             self.record.note(self._runs[name].path, "finished" if name in self.finished else "failed", state.reason)
 
-    def say(self, name: str, what: str) -> None:
+    def log(self, name: str, what: str) -> None:
         label = self._runs[name].label if name in self._runs else name
         if what == "starts" and name in self._runs:
             self.record.note(self._runs[name].path, "running")
-        super().say(label, f"{what} ({len(self.finished)} of {len(self._runs)} finished)")
+        super().log(label, f"{what} ({len(self.finished)} of {len(self._runs)} finished)")
 
     def table(self) -> Group:
         seconds = time.monotonic() - self._began

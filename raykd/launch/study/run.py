@@ -56,7 +56,7 @@ class StudyRun:
             for run in self.runs:
                 if run.name in self.finished:
                     self.record.note(run.path, "finished")
-            self._say()
+            self._print_start()
             try:
                 with connection.connected():
                     self._train()
@@ -120,7 +120,7 @@ class StudyRun:
                     self.record.note(run.path, "failed", self.reasons[run.name])
         return searched_runs
 
-    def _say(self) -> None:
+    def _print_start(self) -> None:
         count, finished = len(self.runs), len(self.finished)
         text = f": {count} runs of {len(self.cells)} cells, {finished} finished"
         self.display.console.print(Text.assemble((self.name, "bold"), text))

@@ -153,11 +153,11 @@ def _missing(data: Any, teachers: Sequence[FrozenTeacher], start: int, stop: int
 
 @contextmanager
 def _opened(
-    source: Source, say: Callable[[str], None], warn: Callable[[str], None]
+    source: Source, notify: Callable[[str], None], warn: Callable[[str], None]
 ) -> "Iterator[tuple[Experiment, list[FrozenTeacher]]]":
     """Context with the experiment as one worker opens it, and teachers with caches, which are flushed at the end.
 
-    say: called with the size of the caches. warn: called for damaged files.
+    notify: called with the size of the caches. warn: called for damaged files.
     """
     from raykd.teachers.cache.attach import attach_cache
     from raykd.teachers.cache.write_behind import WriteBehind
@@ -167,4 +167,4 @@ def _opened(
     recipe = from_dict(source.recipe)
     with closing(open_alone(recipe, source.trained, warn)) as experiment, closing(WriteBehind(warn)) as writer:
         features, data = experiment.distiller.teacher_features, experiment.train_data
-        yield experiment, attach_cache(experiment.teachers, experiment.recipe, features, data, writer, say)
+        yield experiment, attach_cache(experiment.teachers, experiment.recipe, features, data, writer, notify)

@@ -49,7 +49,7 @@ class JobsProgress(LiveTable, Callback):
                 continue
             self.queue.finish(name)
             self._leases.release(name)
-            self.say(name, f"was trained by another process, top-1 {100 * result.top1:.2f} %")
+            self.log(name, f"was trained by another process, top-1 {100 * result.top1:.2f} %")
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         self.settle()
@@ -58,7 +58,7 @@ class JobsProgress(LiveTable, Callback):
         state = self.queue.states[str(trial)]
         state.began = time.monotonic()
         state.placed = self.queue.jobs[str(trial)].recipe.workers == 1
-        self.say(str(trial), "starts")
+        self.log(str(trial), "starts")
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         state = self.queue.states[str(trial)]
@@ -66,7 +66,7 @@ class JobsProgress(LiveTable, Callback):
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self.queue.states[str(trial)].placed = False
-        self.say(str(trial), f"was lost ({error_of(trial)}) and starts again")
+        self.log(str(trial), f"was lost ({error_of(trial)}) and starts again")
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         name = str(trial)
@@ -76,7 +76,7 @@ class JobsProgress(LiveTable, Callback):
             self.queue.finish(name)
             self._leases.release(name)
             self.ended([name])
-            self.say(name, f"finished, top-1 {100 * result.top1:.2f} %")
+            self.log(name, f"finished, top-1 {100 * result.top1:.2f} %")
         else:
             self._failed(name, run.read_json(OUTCOME)["reason"] if run.exists(OUTCOME) else "it was stopped")
 
@@ -89,12 +89,12 @@ class JobsProgress(LiveTable, Callback):
             self._leases.release(each)
         self.ended(names)
         for each in names:
-            self.say(each, f"failed: {self.queue.states[each].reason}")
+            self.log(each, f"failed: {self.queue.states[each].reason}")
 
     def ended(self, names: list[str]) -> None:
         """Called when jobs have ended; their states say how."""
 
-    def say(self, name: str, what: str) -> None:
+    def log(self, name: str, what: str) -> None:
         """Print a line to a log."""
         if not self.console.is_terminal:
             self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {name} {what}")

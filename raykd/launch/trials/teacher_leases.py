@@ -14,8 +14,8 @@ from raykd.storage.lease import RETRY
 class TeacherLeases:
     """Leases on the names of teachers, until they have ended; a thread tries those again that another driver holds."""
 
-    def __init__(self, storage: str, say: Callable[[str], None]):
-        self._storage, self._say = storage, say
+    def __init__(self, storage: str, notify: Callable[[str], None]):
+        self._storage, self._notify = storage, notify
         self._held: dict[str, ExitStack] = {}
         self._new: SimpleQueue[str] = SimpleQueue()
         self._closing = threading.Event()
@@ -23,7 +23,7 @@ class TeacherLeases:
 
     def take(self, names: list[str]) -> None:
         """Take what is free now, and each of the others as soon as its driver releases it or is dead."""
-        elsewhere = [name for name in names if not self._take(name, self._say)]
+        elsewhere = [name for name in names if not self._take(name, self._notify)]
         if elsewhere:
             self._thread = threading.Thread(target=self._retry, args=(elsewhere,), name="teachers", daemon=True)
             self._thread.start()
@@ -47,10 +47,10 @@ class TeacherLeases:
         for name in list(self._held):
             self.release(name)
 
-    def _take(self, name: str, say: Callable[[str], None]) -> bool:
+    def _take(self, name: str, notify: Callable[[str], None]) -> bool:
         stack = ExitStack()
         try:
-            stack.enter_context(lease.held(Folder(self._storage) / name, say))
+            stack.enter_context(lease.held(Folder(self._storage) / name, notify))
         except lease.Held:
             return False
         self._held[name] = stack
@@ -69,9 +69,9 @@ class TeacherLeases:
 
 
 @contextmanager
-def teacher_leases(names: list[str], storage: str, say: Callable[[str], None]) -> Iterator[TeacherLeases]:
+def teacher_leases(names: list[str], storage: str, notify: Callable[[str], None]) -> Iterator[TeacherLeases]:
     """Context in which no other driver trains a teacher whose name was taken here."""
-    leases = TeacherLeases(storage, say)
+    leases = TeacherLeases(storage, notify)
     try:
         leases.take(names)
         yield leases

@@ -16,15 +16,15 @@ class Waits(Callback):
 
     def __init__(self, kinds: Sequence[Recipe], console: Terminal, seconds: float = 4.0):
         self._kinds, self._console, self._seconds = kinds, console, seconds
-        self._looked, self._said = time.monotonic(), ""
+        self._looked, self._last_line = time.monotonic(), ""
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         if time.monotonic() - self._looked < self._seconds:
             return
         line = "" if self._runs(trials) else next(filter(None, map(connection.waiting, self._kinds)), "")
-        if line and line != self._said:
+        if line and line != self._last_line:
             self._console.print(f"  {line}")
-        self._looked, self._said = time.monotonic(), line
+        self._looked, self._last_line = time.monotonic(), line
 
     def _runs(self, trials: list) -> bool:
         """Whether a trial trains, and the others wait for their turn; one of several workers may itself wait."""

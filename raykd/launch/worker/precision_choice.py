@@ -25,7 +25,7 @@ def choose_precision(
     teachers: Sequence[FrozenTeacher],
     data: TrainLoader,
     placement: Placement,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> TeacherPrecision:
     """The run's teacher precision: a resumed run's own, else the best one measured now. A collective of all workers."""
     # 0: nothing chosen yet. The sum broadcasts what rank 0 has read.
@@ -39,7 +39,7 @@ def choose_precision(
     if rank == 0:
         figures = [{**form._asdict(), **each._asdict()} for form, each in measured.items()]
         run.write(FILE, json.dumps({**chosen._asdict(), "measured": figures}, indent=1))
-        say(describe(chosen, measured))
+        notify(describe(chosen, measured))
     return chosen
 
 

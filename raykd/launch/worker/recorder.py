@@ -45,15 +45,15 @@ class Recorder:
         setting: Setting,
         snapshot: Callable[[], dict[str, Any]],
         client: Client,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ):
-        """snapshot: returns the state for a checkpoint. say: shows the user a line."""
+        """snapshot: returns the state for a checkpoint. notify: shows the user a line."""
         self.job, self.recipe, self.attempt, self.setting = job, recipe, attempt, setting
-        self._snapshot, self.client, self.say, self.run = snapshot, client, say, Folder(job.run)
+        self._snapshot, self.client, self.notify, self.run = snapshot, client, notify, Folder(job.run)
         self.metrics = metrics_log.MetricsLog(self.run, attempt.step)
-        patiently(self.metrics.flush, "writing metrics.jsonl", say)
+        patiently(self.metrics.flush, "writing metrics.jsonl", notify)
         keep, step = recipe.checkpoint.keep, attempt.step
-        self.writer = Writer(self.run, keep, job.fingerprint, say, self._before_writing, self._saved)
+        self.writer = Writer(self.run, keep, job.fingerprint, notify, self._before_writing, self._saved)
         self.every_steps, self.every_seconds = recipe.checkpoint.interval
         self.saved_step, self.saved_at = step, time.monotonic()
         self.stopping = False
@@ -102,13 +102,13 @@ class Recorder:
         totals = {"workers": self.attempt.world, "restarts": restarts, "wandb_url": url}
         evaluation = evaluation_of(self.recipe, self.setting, network, figures, self.attempt.device)
         result = result_of(self.job, self.recipe, self.metrics.lines, network, figures, **totals)
-        patiently(lambda: self._leave(network, evaluation), "writing the student", self.say)
+        patiently(lambda: self._leave(network, evaluation), "writing the student", self.notify)
         hours = result["seconds"] / 3600 * self.attempt.world * self.recipe.gpus_per_worker
         self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": hours})
         self.local.download(lambda name: name in (STUDENT, "recipe.json"))
         self.tracked.artifact(self.local.path / STUDENT, {"top1": result["top1"], "parameters": result["parameters"]})
         text = json.dumps(without_credentials(result), indent=1)
-        patiently(lambda: self.run.write("result.json", text), "writing the result", self.say)
+        patiently(lambda: self.run.write("result.json", text), "writing the result", self.notify)
         self._untrack("finished")
         self.client.tell(phase="finished")
 
@@ -140,7 +140,7 @@ class Recorder:
             directory=self.local.path,
             job_type=job.role,
             resume_step=self.attempt.step,
-            say=self.say,
+            notify=self.notify,
         )
         for teacher, _ in self.setting.teachers:
             tracked.use_teacher(teacher.path)
@@ -151,9 +151,9 @@ class Recorder:
 
     def _untrack(self, status: str) -> None:
         """End the W&B run, which uploads the run's files; what was not uploaded stays in storage."""
-        patiently(lambda: self.local.download(of_results), "reading the run's files", self.say)
+        patiently(lambda: self.local.download(of_results), "reading the run's files", self.notify)
         self.tracked.finish(status)
-        patiently(lambda: self.local.upload(of_tracking), "saving W&B's files", self.say)
+        patiently(lambda: self.local.upload(of_tracking), "saving W&B's files", self.notify)
 
     def _leave(self, network: Any, evaluation: dict[str, Any]) -> None:
         attempts.expect_mine(self.run, self.attempt.token)

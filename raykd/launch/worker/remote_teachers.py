@@ -87,10 +87,10 @@ class RemoteTeachers:
         placement: Placement,
         features: Sequence[tuple[str, ...]],
         steps: int,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ):
-        """Start the actors, without waiting for them. steps: of the whole training. say: shows the user a line."""
-        self._recipe, self._rank, self._steps, self._say = recipe, placement.rank, steps, say
+        """Start the actors, without waiting for them. steps: of the whole training. notify: shows the user a line."""
+        self._recipe, self._rank, self._steps, self._notify = recipe, placement.rank, steps, notify
         self._arguments = job, placement.rank, placement.world, features
         self._asked: dict[int, Any] = {}
         self._told = ""
@@ -169,7 +169,7 @@ class RemoteTeachers:
 
     def _tell(self, line: str) -> None:
         if line != self._told:
-            self._say(line)
+            self._notify(line)
         self._told = line
 
 

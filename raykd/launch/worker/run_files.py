@@ -20,9 +20,9 @@ from raykd.training.state import State
 class RunFiles:
     """The files of a run that a worker reads and writes before the first step; failing storage is waited for."""
 
-    def __init__(self, folder: Folder, placement: Placement, say: Callable[[str], None]):
-        """say: shows the user a line."""
-        self.folder, self._placement, self._say = folder, placement, say
+    def __init__(self, folder: Folder, placement: Placement, notify: Callable[[str], None]):
+        """notify: shows the user a line."""
+        self.folder, self._placement, self._notify = folder, placement, notify
 
     def expect_visible(self, client: Client) -> None:
         """Raise UserError if this node can't see the run's directory, which the driver has written.
@@ -45,7 +45,7 @@ class RunFiles:
             expect_data(self.folder, prepared)
             return token
 
-        return patiently(opened, "opening the run", self._say)
+        return patiently(opened, "opening the run", self._notify)
 
     def restore(self, state: State) -> Stamp | None:
         """Restore the newest readable checkpoint, the same one on all workers; None if there is none."""
@@ -53,12 +53,12 @@ class RunFiles:
         def read() -> Any:
             if self._placement.rank == 0:  # rank 0 reads for all; unavailable storage looks like no checkpoint
                 expect_there(self.folder)
-            return resume(self.folder, self._say, self._placement.device)
+            return resume(self.folder, self._notify, self._placement.device)
 
-        restored = patiently(read, "reading the checkpoint", self._say)
+        restored = patiently(read, "reading the checkpoint", self._notify)
         if restored is None:
             return None
         snapshot, stamp = restored
         state.restore(snapshot)
-        self._say(f"continues from step {stamp.step:,} (epoch {stamp.epoch:.4g})")
+        self._notify(f"continues from step {stamp.step:,} (epoch {stamp.epoch:.4g})")
         return stamp

@@ -61,7 +61,7 @@ def local_path(network: Network, root: str) -> Path:
     return Path(root).expanduser() / "weights" / f"{network.sha256[:12].lower()}-{name}"
 
 
-def download(network: Network, root: str, say: Callable[[str], None] = lambda line: None) -> None:
+def download(network: Network, root: str, notify: Callable[[str], None] = lambda line: None) -> None:
     """Fetch the weights of a network that names a URL, unless they are there; the file appears whole or not at all.
 
     Safe for concurrent calls: one process downloads, the others of its node wait for it.
@@ -74,7 +74,7 @@ def download(network: Network, root: str, say: Callable[[str], None] = lambda li
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             if not path.is_file():
-                say(f"downloading {network.weights}")
+                notify(f"downloading {network.weights}")
                 _fetch_checked(network, url, path)
     except OSError as error:
         raise UserError(f"data.root {root}: {error.strerror}: {error.filename}; choose another") from None

@@ -30,12 +30,12 @@ class Writer:
         run: Folder,
         keep: int,
         fingerprint: str,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
         first: Callable[[], None] = lambda: None,
         wrote: Callable[[int], None] = lambda step: None,
     ):
-        """say: called when writing fails or works again. first, wrote: called in the thread before, after each."""
-        self._run, self._keep, self._fingerprint, self._say = run, keep, fingerprint, say
+        """notify: called when writing fails or works again. first, wrote: called in the thread before, after each."""
+        self._run, self._keep, self._fingerprint, self._notify = run, keep, fingerprint, notify
         self._first, self._done = first, wrote
         self._lock, self._given_up = threading.Lock(), threading.Event()
         self._waiting: _Task | None = None
@@ -94,7 +94,7 @@ class Writer:
         except OSError as error:
             if self._failure is None:
                 why = f"the checkpoint of step {task.step} can't be written ({reason(error)})"
-                self._say(f"{why}; training continues, and writing is retried")
+                self._notify(f"{why}; training continues, and writing is retried")
             self._failure = error
             return False
         except Exception as error:  # noqa: BLE001  raised in the training thread
@@ -102,7 +102,7 @@ class Writer:
             self._given_up.set()
             return False
         if self._failure is not None:
-            self._say(f"checkpoints are written again, at step {task.step}")
+            self._notify(f"checkpoints are written again, at step {task.step}")
         self._failure = None
         self._done(task.step)
         return True

@@ -54,18 +54,18 @@ def attach_cache(
     features: Sequence[Sequence[str]],
     data: Any,
     writer: WriteBehind,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> list[FrozenTeacher]:
     """The teachers with the caches that `teachers.cache` requests; missing ones are created.
 
-    features: of each teacher, the method's `teacher_features`. data: the run's TrainLoader. say: gets their size.
+    features: of each teacher, the method's `teacher_features`. data: the run's TrainLoader. notify: gets their size.
     Raises UserError if they exceed the disk or `teachers.cache_gb`.
     """
     if recipe.teachers.cache == "none" or not teachers:
         return list(teachers)
     plans = [_planned(t, recipe, names, data) for t, names in zip(teachers, features or [()] * len(teachers))]
     images = data.distinct_images(total_steps(recipe, data.size))
-    check_free_space([plan for each in plans for plan in each], images, recipe.teachers.cache_gb, say)
+    check_free_space([plan for each in plans for plan in each], images, recipe.teachers.cache_gb, notify)
     caches = [_cache(each, writer) for each in plans]
     return [replace(teacher, cache=cache) for teacher, cache in zip(teachers, caches, strict=True)]
 
@@ -92,7 +92,7 @@ def _format(network: Staged, what: str, recipe: Recipe) -> Format:
     return TopK(outputs, recipe.teachers.top_k) if kind == "top-k" else Full((outputs,), kind)
 
 
-def check_free_space(plans: Sequence[Planned], images: int, most_gb: float, say: Callable[[str], None]) -> None:
+def check_free_space(plans: Sequence[Planned], images: int, most_gb: float, notify: Callable[[str], None]) -> None:
     """Report the size of the caches; raises UserError if the missing part does not fit."""
     root = plans[0].folder.parent
     total = sum(plan.layout.stride for plan in plans) * images
@@ -112,7 +112,7 @@ def check_free_space(plans: Sequence[Planned], images: int, most_gb: float, say:
             f"allows {most_gb:g} GB; {clean}"
         )
     most = "at most " if any(plan.layout.width for plan in plans) else ""
-    say(f"{what}: {gb(there)} written, {most}{gb(missing)} to write, {gb(free)} free")
+    notify(f"{what}: {gb(there)} written, {most}{gb(missing)} to write, {gb(free)} free")
 
 
 def gb(count: float) -> str:
@@ -120,7 +120,7 @@ def gb(count: float) -> str:
 
 
 def _cache(plans: Sequence[Planned], writer: WriteBehind) -> TeacherCache:
-    tensors = {plan.what: _opened(plan, writer.say) for plan in plans}
+    tensors = {plan.what: _opened(plan, writer.notify) for plan in plans}
     return TeacherCache(tensors, writer, Claims(tensors["logits"].files.folder))
 
 

@@ -36,9 +36,9 @@ class Layout(NamedTuple):
 class RowFiles:
     """One folder of rows. Reading and writing may run in a thread each."""
 
-    def __init__(self, folder: Path, layout: Layout, say: Callable[[str], None]):
-        """say: called once for each file with damaged rows."""
-        self.folder, self.layout, self._say = folder, layout, say
+    def __init__(self, folder: Path, layout: Layout, notify: Callable[[str], None]):
+        """notify: called once for each file with damaged rows."""
+        self.folder, self.layout, self._notify = folder, layout, notify
         self._salt = zlib.crc32(folder.name.encode())
         self._reading, self._writing = _Files(folder, "rb"), _Files(folder, "r+b")
         self._named: set[Path] = set()
@@ -129,7 +129,9 @@ class RowFiles:
             path = self._reading.path(int(number))
             if path not in self._named:
                 self._named.add(path)
-                self._say(f"teachers.cache: {path} has damaged rows, or rows of another cache; they are computed again")
+                self._notify(
+                    f"teachers.cache: {path} has damaged rows, or rows of another cache; they are computed again"
+                )
 
 
 class _Files:

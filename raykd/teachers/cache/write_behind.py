@@ -22,9 +22,9 @@ class Target(Protocol):
 class WriteBehind:
     """A thread that writes queued rows in order. Its owner must close it, which waits for the rest."""
 
-    def __init__(self, say: Callable[[str], None]):
-        """say: called for damage, and once when the disk is full: then writing ends, and training continues."""
-        self.say, self._stopped = say, False
+    def __init__(self, notify: Callable[[str], None]):
+        """notify: called for damage, and once when the disk is full: then writing ends, and training continues."""
+        self.notify, self._stopped = notify, False
         self._thread = ThreadPoolExecutor(1, "teacher-cache")
         self._waiting: deque[Future[Any]] = deque()
 
@@ -54,4 +54,4 @@ class WriteBehind:
             target.write(addresses, rows.wait().numpy(), mark)
         except OSError as error:
             self._stopped = True
-            self.say(f"teachers.cache: {error.strerror}; no more outputs are cached, and the teachers run instead")
+            self.notify(f"teachers.cache: {error.strerror}; no more outputs are cached, and the teachers run instead")
