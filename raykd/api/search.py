@@ -5,7 +5,9 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
+from raykd import UserError
 from raykd.api.run import Run
+from raykd.runs.results.read import read_object
 from raykd.storage.folder import Folder
 
 
@@ -18,23 +20,39 @@ class SearchResult:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """search.json: the space, the states of the trials, the best values and their test accuracy as a fraction."""
-        return Folder(self.path).read_json("search.json")
+        """search.json: the space, the states of the trials, the best values and their test accuracy as a fraction.
+
+        Raises UserError if the search has not ended.
+        """
+        folder = Folder(self.path)
+        if not folder.exists("search.json"):
+            raise UserError(f"{folder} is not the directory of a search that has ended: it has no search.json")
+        return read_object(folder, "search.json")
 
     @property
     def values(self) -> dict[str, Any]:
         """The best trial's values by dotted field name."""
-        return self.summary["values"]
+        return self._of_best("values")
 
     @property
     def best(self) -> Run:
         """The run of the best completed trial."""
-        return Run(path=(Folder(self.path) / f"trials/{self.summary['best']}").location)
+        return Run(path=(Folder(self.path) / f"trials/{self._of_best('best')}").location)
+
+    def _of_best(self, name: str) -> Any:
+        """An entry of the summary about the best trial; raises UserError if no trial has completed."""
+        summary = self.summary
+        if not summary.get("best") or name not in summary:
+            raise UserError(f"{Folder(self.path)}: no trial of this search has completed")
+        return summary[name]
 
     @property
     def trials(self) -> Any:
         """trials.csv, one row for each trial: a pandas DataFrame, or without pandas a list of dicts of strings."""
-        text = Folder(self.path).read("trials.csv").decode()
+        folder = Folder(self.path)
+        if not folder.exists("trials.csv"):
+            raise UserError(f"{folder} is not the directory of a search that has ended: it has no trials.csv")
+        text = folder.read("trials.csv").decode(errors="replace")
         try:
             import pandas
         except ImportError:
