@@ -1,6 +1,6 @@
 """Attack what reads others' files, at random, for as long as is wanted: no crash, no hang, no other error than raykd's.
 
-    python -m tests.faults.fuzz beton|runs|recipes|sources SECONDS [FIRST]
+    python -m tests.faults.fuzz beton|runs|recipes|sources|students SECONDS [FIRST]
 
 Attempts are numbered, and a number makes the same attempt again. They are made in a process of their own, with 8 GiB;
 one that dies or stands still for a minute is started again behind the attempt that ended it. On a busy machine an
@@ -257,6 +257,13 @@ def sources(folder: Path) -> Attempt:
     return attempt
 
 
+def students(folder: Path) -> Attempt:
+    """A finished run and its data, by all that uses them from Python."""
+    from tests.faults.student_fuzz import opened
+
+    return opened(folder)
+
+
 def worst(outcomes: set[str]) -> str:
     bad = sorted(outcomes - {"read", "refused"})
     return bad[0] if bad else "refused" if "refused" in outcomes else "read"
@@ -275,7 +282,9 @@ def faulty(folder: Path) -> Attempt:
     return attempt
 
 
-KINDS: dict[str, Callable[[Path], Attempt]] = {"beton": beton, "runs": runs, "recipes": recipes, "sources": sources}
+KINDS: dict[str, Callable[[Path], Attempt]] = {
+    each.__name__: each for each in (beton, runs, recipes, sources, students)
+}
 
 
 def attack(kind: str, folder: Path, first: int) -> None:
