@@ -1,6 +1,7 @@
 """The rooms of the design: who may import whom, read from the source."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,16 @@ import pytest
 ROOT = Path(__file__).parent.parent / "raykd"
 ORDER = "output home terminal optimizers fields metric method contract losses storage models data".split()
 ORDER += "methods recipes recipe runs teachers training bench deploy track reports launch api commands".split()
-IN_LAUNCH = "cluster run_state jobs worker driver trials teachers search study".split()
+ONE_FILE_EACH = {"commands", "methods", "data/sources"}
 OUTSIDE = {"ray": {"launch"}, "wandb": {"track"}, "ffcv": {"data"}}
 
 
 def modules():
     return sorted(ROOT.rglob("*.py"))
+
+
+def packages():
+    return sorted({path.parent for path in modules()})
 
 
 def room(path: Path) -> str:
@@ -59,14 +64,6 @@ def test_imports_go_one_way(path):
             assert ORDER.index(there) < ORDER.index(here), f"{here} imports {name}"
 
 
-def test_packages_of_launch_import_one_way():
-    rooms = {name: name.split(".")[2] for name in arrows() if name.startswith("raykd.launch.") and name.count(".") > 2}
-    assert {*rooms.values()} == {*IN_LAUNCH}
-    for name, others in arrows().items():
-        for other in others & rooms.keys() if name in rooms else ():
-            assert IN_LAUNCH.index(rooms[other]) <= IN_LAUNCH.index(rooms[name]), f"{name} imports {other}"
-
-
 def test_ray_internals_are_used_in_one_module_only():
     """`preemption` subclasses torch's backend, which would have every driver import torch."""
     allowed = {"ray_internals.py", "preemption.py"}
@@ -83,6 +80,14 @@ def test_every_package_is_listed():
     assert rooms == {*ORDER}
 
 
+@pytest.mark.parametrize("path", packages(), ids=lambda p: str(p.relative_to(ROOT.parent)))
+def test_a_package_is_small_and_has_a_docstring(path):
+    if str(path.relative_to(ROOT)) not in ONE_FILE_EACH:
+        assert len([file for file in path.glob("*.py") if file.stem != "__init__"]) <= 9
+    assert ast.get_docstring(ast.parse((path / "__init__.py").read_text()))
+
+
+@functools.cache
 def arrows() -> dict[str, set[str]]:
     """Which module imports which, wherever the import stands: in functions and under TYPE_CHECKING as well."""
     names = {".".join(("raykd", *path.relative_to(ROOT).with_suffix("").parts)): path for path in modules()}
@@ -100,7 +105,23 @@ def arrows() -> dict[str, set[str]]:
 
 
 def test_modules_have_no_import_cycles():
-    left = arrows()
+    expect_no_cycle(arrows())
+
+
+@pytest.mark.parametrize("path", packages(), ids=lambda p: str(p.relative_to(ROOT.parent)))
+def test_parts_of_a_package_import_one_way(path):
+    """Its modules, and the packages in it, each as a whole."""
+    within = ".".join(path.relative_to(ROOT.parent).parts) + "."
+    between: dict[str, set[str]] = {}
+    for name, others in arrows().items():
+        if name.startswith(within):
+            part = name.removeprefix(within).split(".")[0]
+            imported_parts = {other.removeprefix(within).split(".")[0] for other in others if other.startswith(within)}
+            between.setdefault(part, set()).update(imported_parts - {part})
+    expect_no_cycle(between)
+
+
+def expect_no_cycle(left: dict[str, set[str]]) -> None:
     while leaves := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in leaves}
     assert not left, f"these import each other, or what does: {sorted(left)}"

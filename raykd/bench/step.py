@@ -23,7 +23,7 @@ from raykd.training import loop, process
 from raykd.training.choose_precision import choose
 from raykd.training.choose_precision import measure as measure_precisions
 from raykd.training.setup import Experiment
-from raykd.training.state import State
+from raykd.training.update.state import State
 
 
 @dataclass(frozen=True)

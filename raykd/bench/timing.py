@@ -10,7 +10,7 @@ import torch
 
 from raykd.training import loop
 from raykd.training.setup import Experiment
-from raykd.training.state import State
+from raykd.training.update.state import State
 
 ENDLESS = 1_000_000.0  # epochs: more than can be measured in seconds, however few steps the recipe has
 WARM_UP = 3  # first calls, not counted: they allocate memory, choose algorithms and compile

@@ -9,7 +9,7 @@ from raykd.fields import Fraction, Interval, NonNegative, NonNegativeInt, Pixels
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from raykd.data.sources.examples import Splits
+    from raykd.data.examples import Splits
 
 Channels = tuple[float, float, float]
 Deviation = Annotated[float, Interval(ge=0.001, le=1000)]

@@ -13,8 +13,8 @@ from raykd.contract import Placement
 from raykd.data.augment.geometry import unusable
 from raykd.data.augment.pipeline import evaluation
 from raykd.data.config import Data, Prepared
+from raykd.data.examples import from_arrays
 from raykd.data.loader import TestLoader
-from raykd.data.sources.examples import from_arrays
 from raykd.data.storage import beton
 from raykd.storage.atomic import temporary_folder
 

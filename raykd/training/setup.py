@@ -9,8 +9,8 @@ import torch
 from raykd import UserError
 from raykd.contract import Distiller, Placement
 from raykd.data.loader import TestLoader, TrainLoader, training_labels
-from raykd.data.staging import stage
 from raykd.data.storage.prepare import Prepared, normalised, prepare
+from raykd.data.storage.staging import stage
 from raykd.models import create_network
 from raykd.models.staged import Staged
 from raykd.models.weights.downloads import local
@@ -20,7 +20,7 @@ from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.load import load_teachers
 from raykd.teachers.precision import Context, autocast
 from raykd.training.process import use_cpus, use_device
-from raykd.training.state import State, new_state
+from raykd.training.update.state import State, new_state
 
 
 def single(recipe: Recipe) -> Placement:

@@ -24,8 +24,8 @@ import torch
 
 from raykd.contract import Placement
 from raykd.data.config import Data, Encoding, Prepared, Source
+from raykd.data.examples import Examples, Splits
 from raykd.data.loader import TrainLoader
-from raykd.data.sources.examples import Examples, Splits
 from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import Flip, RandomCrop, RandomResizedCrop

@@ -17,8 +17,8 @@ import torch
 
 from raykd.contract import Placement
 from raykd.data.config import Data, Encoding, Prepared, Source
+from raykd.data.examples import Splits, from_arrays
 from raykd.data.loader import TrainLoader
-from raykd.data.sources.examples import Splits, from_arrays
 from raykd.data.storage.prepare import prepare
 from raykd.data.transforms import RandomCrop
 

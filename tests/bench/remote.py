@@ -26,7 +26,7 @@ from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.load import load_teachers
 from raykd.training import loop
 from raykd.training.setup import build_distiller
-from raykd.training.state import State, new_state
+from raykd.training.update.state import State, new_state
 from tests.bench.timing import threads
 
 STUDENT, TEACHER, CLASSES = "vgg8", "resnet8x4", 10

@@ -24,7 +24,7 @@ from raykd.recipe.command_line import override
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.training import loop, process
 from raykd.training.setup import build_distiller
-from raykd.training.state import new_state
+from raykd.training.update.state import new_state
 from tests.bench import many_workers, remote
 from tests.bench.timing import threads
 

@@ -39,7 +39,7 @@ from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.cache.teacher_cache import TeacherCache
 from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training import loop, process
-from raykd.training.state import new_state
+from raykd.training.update.state import new_state
 from tests.bench import originals
 from tests.bench.timing import Process, clocks_in_turns, ratio
 

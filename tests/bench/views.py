@@ -21,8 +21,8 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 from scipy.stats import t
 
+from raykd.data.examples import Examples, Splits
 from raykd.data.sources.digits import Digits
-from raykd.data.sources.examples import Examples, Splits
 from raykd.data.transforms import RandomCrop
 from raykd.models import create_network
 from raykd.models.frozen.freeze import freeze

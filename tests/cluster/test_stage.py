@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from raykd import UserError
-from raykd.data.staging import publish, stage
 from raykd.data.storage.prepare import prepare
+from raykd.data.storage.staging import publish, stage
 from raykd.recipes.digits.supervised import recipe
 
 

@@ -14,8 +14,8 @@ import torch
 from raykd import UserError
 from raykd.contract import Placement
 from raykd.data.config import Encoding
+from raykd.data.examples import Examples, Splits, from_arrays
 from raykd.data.loader import TrainLoader
-from raykd.data.sources.examples import Examples, Splits, from_arrays
 from raykd.data.storage import beton
 from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import prepare

@@ -11,8 +11,8 @@ from raykd.data import order
 from raykd.data.augment.geometry import boxes, geometry
 from raykd.data.augment.pipeline import Pipeline
 from raykd.data.config import Encoding
+from raykd.data.examples import from_arrays
 from raykd.data.ffcv.engine import Engine
-from raykd.data.sources.examples import from_arrays
 from raykd.data.storage import beton
 from raykd.data.storage.header import Header
 from raykd.data.torch_engine import TorchEngine

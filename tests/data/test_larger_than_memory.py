@@ -11,8 +11,8 @@ import torch
 from raykd.contract import Placement
 from raykd.data import loader
 from raykd.data.config import Encoding
+from raykd.data.examples import Splits, from_arrays
 from raykd.data.ffcv import memory
-from raykd.data.sources.examples import Splits, from_arrays
 from raykd.data.storage.beton import PAGE
 from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import prepare

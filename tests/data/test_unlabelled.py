@@ -13,9 +13,9 @@ from raykd import UserError
 from raykd.__main__ import main
 from raykd.contract import Placement
 from raykd.data import order
+from raykd.data.examples import Splits
 from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.mixing import Mixup
-from raykd.data.sources.examples import Splits
 from raykd.data.storage.prepare import prepare
 from raykd.losses import cross_entropy
 from raykd.methods.aver_mkd import AverMKD

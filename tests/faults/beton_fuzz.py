@@ -16,9 +16,9 @@ from PIL import Image
 from raykd import UserError
 from raykd.contract import Placement
 from raykd.data.config import Data, Encoding, Prepared
+from raykd.data.examples import from_arrays
 from raykd.data.loader import TrainLoader
 from raykd.data.sources import Digits
-from raykd.data.sources.examples import from_arrays
 from raykd.data.storage import beton
 from raykd.data.storage.header import ALLOCATION, FIELD, HEADER, SAMPLE, Header
 from raykd.data.transforms import Flip, RandomCrop, RandomResizedCrop, Resize

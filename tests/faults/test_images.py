@@ -12,9 +12,9 @@ import pytest
 from raykd import UserError
 from raykd.data.augment.pipeline import training
 from raykd.data.config import Encoding
+from raykd.data.examples import from_arrays
 from raykd.data.ffcv.engine import Decode
 from raykd.data.ffcv.kernels.types import CUT_OFF
-from raykd.data.sources.examples import from_arrays
 from raykd.data.storage import beton
 from raykd.data.storage.header import FIELD, HEADER, JPEG, SAMPLE, Header
 from tests.faults import beton_fuzz as fuzz
@@ -123,7 +123,7 @@ from pathlib import Path
 from raykd import UserError
 from raykd.data.augment.pipeline import training
 from raykd.data.config import Encoding
-from raykd.data.sources.examples import from_arrays
+from raykd.data.examples import from_arrays
 from raykd.data.storage import beton
 from tests.faults import beton_fuzz as fuzz
 small, large = Path({str(tmp_path)!r}) / "small.beton", Path({str(tmp_path)!r}) / "large.beton"

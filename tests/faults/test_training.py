@@ -14,8 +14,8 @@ from raykd.launch.run_state.client import position_of
 from raykd.launch.run_state.messages import Requests
 from raykd.recipe import Debug
 from raykd.training import loop
-from raykd.training.state import new_state
 from raykd.training.update.nonfinite import NotFiniteError
+from raykd.training.update.state import new_state
 from tests.faults.stage import group
 from tests.support import tiny_training as tiny
 

@@ -13,7 +13,7 @@ from raykd.models.staged import parameters
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training.setup import build_distiller
-from raykd.training.state import new_state
+from raykd.training.update.state import new_state
 from raykd.training.update.step import StepContext, update, wrap
 from tests.support import every_method
 

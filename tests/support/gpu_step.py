@@ -18,7 +18,7 @@ from raykd.recipes.digits.supervised import recipe as digits
 from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training.evaluation import evaluate
 from raykd.training.setup import build_distiller
-from raykd.training.state import new_state
+from raykd.training.update.state import new_state
 from raykd.training.update.step import StepContext, update, wrap
 from tests.support.every_method import Case
 from tests.support.simulated_gpu import CUDA, Trace, simulated_gpu

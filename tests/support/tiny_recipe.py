@@ -29,7 +29,7 @@ class Few(Source):
         import numpy as np
         from sklearn.datasets import load_digits
 
-        from raykd.data.sources.examples import Splits, from_arrays
+        from raykd.data.examples import Splits, from_arrays
 
         digits = load_digits()
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None].repeat(3, axis=3)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from raykd.data.config import Source
-from raykd.data.sources.examples import Splits, from_arrays
+from raykd.data.examples import Splits, from_arrays
 
 
 def photograph(seed: int, height: int, width: int) -> np.ndarray:

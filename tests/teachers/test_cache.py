@@ -23,7 +23,7 @@ from raykd.teachers.cache.write_behind import WriteBehind
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import teacher_outputs
 from raykd.training import loop
-from raykd.training.state import new_state
+from raykd.training.update.state import new_state
 from tests.support import tiny_training as tiny
 
 LAST = Precision(channels_last=True)

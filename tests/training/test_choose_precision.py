@@ -20,7 +20,7 @@ from raykd.storage.folder import Folder
 from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
 from raykd.training import choose_precision, loop
 from raykd.training.choose_precision import Measured
-from raykd.training.state import new_state
+from raykd.training.update.state import new_state
 from tests.support import tiny_training as tiny
 
 PLAIN, HALF = TeacherPrecision(), TeacherPrecision("bfloat16")

@@ -12,7 +12,7 @@ from raykd.contract import Batch, Placement
 from raykd.models.staged import parameters
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.training import loop
-from raykd.training.state import State, new_state
+from raykd.training.update.state import State, new_state
 from tests.support import every_method
 from tests.support.tiny_methods import SIZE, tiny
 from tests.support.tiny_training import CPU, recipe

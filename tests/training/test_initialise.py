@@ -16,8 +16,8 @@ from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.length import epoch_at, initial_steps, total_steps
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.training import loop
-from raykd.training.state import new_state
 from raykd.training.update import optim
+from raykd.training.update.state import new_state
 from tests.support import tiny_training as tiny
 from tests.training.test_loop import equal, reread, run, weights
 

@@ -15,9 +15,9 @@ from raykd.recipe.length import total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import split_batch
 from raykd.training import loop
-from raykd.training.state import new_state
 from raykd.training.update import optim
 from raykd.training.update.nonfinite import NotFiniteError
+from raykd.training.update.state import new_state
 from tests.support import tiny_training as tiny
 from tests.support.gloo_workers import run_workers
 

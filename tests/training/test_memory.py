@@ -5,7 +5,7 @@ import torch
 from raykd.data.loader import training_labels
 from raykd.data.storage.prepare import prepare
 from raykd.methods.crd import CRD
-from raykd.training.state import new_state
+from raykd.training.update.state import new_state
 from tests.support import tiny_training as tiny
 from tests.training.test_loop import equal, reread, run, teacher, weights
 

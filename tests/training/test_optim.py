@@ -8,8 +8,8 @@ from torch import nn
 
 from raykd import recipe as recipes
 from raykd.runs.checkpoints import checkpoint
-from raykd.training.state import _copy
 from raykd.training.update import optim
+from raykd.training.update.state import _copy
 
 SHIPPED = [
     cls

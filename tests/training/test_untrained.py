@@ -16,7 +16,7 @@ from raykd.models.staged import parameters
 from raykd.recipe import Initialise
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.training import loop
-from raykd.training.state import new_state
+from raykd.training.update.state import new_state
 from tests.support import tiny_training as tiny
 
 RECIPE = replace(tiny.recipe(), batch_size=256, log_every=1)

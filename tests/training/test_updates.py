@@ -5,8 +5,8 @@ import torch
 
 from raykd import UserError
 from raykd.recipe import SGD, AdamW, Piecewise
-from raykd.training.state import new_state
 from raykd.training.update.optim import build, learning_rate
+from raykd.training.update.state import new_state
 from raykd.training.update.step import _clip
 from tests.support import tiny_training as tiny
 

@@ -3,10 +3,10 @@
 Called by recipes, `raykd data` and data.storage.prepare; never imports the loader or FFCV.
 """
 
+from raykd.data.examples import Examples as Examples
+from raykd.data.examples import Splits as Splits
 from raykd.data.sources.arrays import Npz, TFRecord
 from raykd.data.sources.digits import Digits
-from raykd.data.sources.examples import Examples as Examples
-from raykd.data.sources.examples import Splits as Splits
 from raykd.data.sources.few_labels import FewLabels
 from raykd.data.sources.ffcv_files import Beton
 from raykd.data.sources.fine_grained import CUB200, MIT67, Stanford40, StanfordDogs

@@ -14,9 +14,9 @@ from google.protobuf.message import DecodeError
 
 from raykd import UserError
 from raykd.data.config import Source
+from raykd.data.examples import Examples, Splits, from_arrays, split_off_test
 from raykd.data.reading.labels import number_labels
 from raykd.data.reading.pictures import DECODE_ERRORS
-from raykd.data.sources.examples import Examples, Splits, from_arrays, split_off_test
 from raykd.fields import ClassNames, Fraction, Given
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from raykd.data.config import Source
-from raykd.data.sources.examples import Splits, from_arrays
+from raykd.data.examples import Splits, from_arrays
 
 TEST_SIZE = 450
 SPLIT_SEED = 0

@@ -8,8 +8,8 @@ import numpy as np
 
 from raykd import UserError
 from raykd.data.config import Source
+from raykd.data.examples import Splits
 from raykd.data.reading.labels import NONE
-from raykd.data.sources.examples import Splits
 from raykd.fields import PositiveInt, Seed
 
 

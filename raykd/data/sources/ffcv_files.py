@@ -8,9 +8,9 @@ import numpy as np
 
 from raykd import UserError
 from raykd.data.config import Prepared, Source
+from raykd.data.examples import Splits
 from raykd.data.reading.labels import NONE, expect_all
 from raykd.data.reading.listing import content_digest
-from raykd.data.sources.examples import Splits
 from raykd.data.storage.header import Header
 from raykd.fields import ClassNames, Given
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.data.config import Source
+from raykd.data.examples import Examples
 from raykd.data.reading.listing import Skipped, find_images
-from raykd.data.sources.examples import Examples
 
 
 def from_files(paths: Sequence[Path], labels: Sequence[int]) -> Examples:

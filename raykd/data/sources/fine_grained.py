@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from raykd.data.config import Source
+from raykd.data.examples import Examples, Splits
 from raykd.data.reading.listing import Skipped, subfolders
-from raykd.data.sources.examples import Examples, Splits
 from raykd.data.sources.files import folder, from_files, lines
 from raykd.data.sources.matlab import read_list
 

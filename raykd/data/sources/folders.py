@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
+from raykd.data.examples import Examples, Splits, concatenate, split_off_test
 from raykd.data.reading.labels import NONE
 from raykd.data.reading.listing import Skipped, find_images, subfolders
 from raykd.data.reading.pictures import suffixes
-from raykd.data.sources.examples import Examples, Splits, concatenate, split_off_test
 from raykd.data.sources.files import column, folder, from_files, from_folders, lines
 from raykd.fields import Fraction, Given
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from raykd import UserError
 from raykd.data.config import Source
+from raykd.data.examples import Examples, Splits, split_off_test
 from raykd.data.reading.labels import number_labels, renumbered
-from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.fields import Fraction, Given
 
 ALLOW = "allow the download with `raykd data prepare --download`, or --data.download for other commands"

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
+from raykd.data.examples import Examples, Splits, concatenate, from_arrays
 from raykd.data.reading.labels import NONE
 from raykd.data.reading.listing import Skipped, find_images
-from raykd.data.sources.examples import Examples, Splits, concatenate, from_arrays
 from raykd.data.sources.files import from_files
 from raykd.fields import Given
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from raykd import UserError
 from raykd.data.config import Source
+from raykd.data.examples import Examples, Splits, split_off_test
 from raykd.data.reading.labels import number_labels, numerals
 from raykd.data.reading.listing import is_hidden
 from raykd.data.reading.pictures import suffixes
-from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.data.sources.tables import matching
 from raykd.fields import ClassNames, Fraction, Given
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
+from raykd.data.examples import Examples, Splits, split_off_test
 from raykd.data.reading.labels import NONE, number_labels, numerals, renumbered
 from raykd.data.reading.pictures import DECODE_ERRORS, suffixes
-from raykd.data.sources.examples import Examples, Splits, split_off_test
 from raykd.fields import ClassNames, Fraction, Given
 from raykd.output import one_line
 

@@ -19,9 +19,9 @@ from PIL import Image
 
 from raykd import UserError
 from raykd.data.config import Encoding
+from raykd.data.examples import Examples
 from raykd.data.order import uniform
 from raykd.data.reading.pictures import DECODE_ERRORS, read_rgb
-from raykd.data.sources.examples import Examples
 from raykd.data.storage.header import ALLOCATION, FIELD, HEADER, IMAGE_FIELD, INT_FIELD, JPEG, RAW, SAMPLE, VERSION
 
 PAGE = 8 << 20

@@ -17,10 +17,10 @@ from filelock import FileLock
 
 from raykd import UserError
 from raykd.data.config import Data, Encoding, Prepared, Source
+from raykd.data.examples import Splits
 from raykd.data.reading import labels
 from raykd.data.reading.listing import content_digest
 from raykd.data.reading.pictures import DECODE_ERRORS
-from raykd.data.sources.examples import Splits
 from raykd.data.storage import beton
 from raykd.data.storage.duplicates import remarks
 from raykd.storage import atomic

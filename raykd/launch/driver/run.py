@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from raykd import UserError
-from raykd.data.staging import publish
+from raykd.data.storage.staging import publish
 from raykd.launch.cluster import actor_capacity, connection
 from raykd.launch.cluster.failure import RunFailed, give_up
 from raykd.launch.cluster.signals import Interrupted, StopRequested, signals

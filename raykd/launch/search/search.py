@@ -12,8 +12,8 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from rich.text import Text
 
 from raykd import UserError
-from raykd.data.staging import publish
 from raykd.data.storage.prepare import prepare
+from raykd.data.storage.staging import publish
 from raykd.launch.cluster import connection, placement_groups, signals
 from raykd.launch.cluster.failure import RunFailed
 from raykd.launch.cluster.signals import Interrupted

@@ -12,7 +12,7 @@ import ray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from raykd import UserError
-from raykd.data.staging import publish
+from raykd.data.storage.staging import publish
 from raykd.launch.cluster import connection
 from raykd.launch.driver import run as job
 from raykd.launch.driver.display import Display

@@ -9,7 +9,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from raykd.data.staging import publish
+from raykd.data.storage.staging import publish
 from raykd.launch.cluster import connection, placement_groups
 from raykd.launch.cluster.autoscaler import Limits
 from raykd.launch.job_spec import JobSpec, job_of, unpack

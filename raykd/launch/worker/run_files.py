@@ -14,7 +14,7 @@ from raykd.runs.checkpoints.stamps import Stamp
 from raykd.runs.data import expect_data
 from raykd.storage.folder import Folder
 from raykd.storage.retry import patiently
-from raykd.training.state import State
+from raykd.training.update.state import State
 
 
 class RunFiles:

@@ -13,7 +13,7 @@ from raykd.recipe import Recipe
 from raykd.training.update.fetch import fetch, wait_for
 
 if TYPE_CHECKING:
-    from raykd.training.state import State
+    from raykd.training.update.state import State
 
 
 class NotFiniteError(ArithmeticError):

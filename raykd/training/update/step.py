@@ -17,11 +17,11 @@ from raykd.recipe.length import epoch_at, total_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import output_to_device, split_batch, teacher_outputs
 from raykd.teachers.precision import autocast
-from raykd.training.state import State
 from raykd.training.update import optim
 from raykd.training.update.meters import Stopwatch
 from raykd.training.update.nonfinite import FiniteCheck, skip
 from raykd.training.update.seeding import seed_step
+from raykd.training.update.state import State
 from raykd.training.update.untrained import expect_trained_classifier
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from raykd.data.config import Source
-from raykd.data.sources.examples import Examples, Splits, from_arrays
+from raykd.data.examples import Examples, Splits, from_arrays
 from raykd.fields import PositiveInt
 from raykd.recipes.digits.supervised import recipe as digits
 
