@@ -190,7 +190,7 @@ def test_a_transform_that_is_not_an_operation_is_rejected():
 
 
 def test_an_optimizer_without_build_is_rejected():
-    with pytest.raises(UserError, match="optimizer: Optimizer is none: take SGD, AdamW, Shampoo, or write a `build`"):
+    with pytest.raises(UserError, match="optimizer: Optimizer has no `build`: write one, or use SGD, AdamW or Shampoo"):
         optim.build(Optimizer(), torch.nn.Linear(1, 1))
 
 
