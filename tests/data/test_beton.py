@@ -201,6 +201,19 @@ def test_stale_and_damaged_manifests_are_named(toy):
         prepare(data)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"samples": 1e308}, {"samples": -1}, {"samples": "30"}, {"sides": [16]}, {"std": [0, 1, 1]}, {"bytes": None}],
+)
+def test_impossible_values_in_a_manifest_are_named(toy, change):
+    data = toy()
+    path = prepare(data).train.parent / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"train": manifest["train"] | change}))
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        prepare(data)
+
+
 def test_out_of_range_labels_in_a_file_are_named(toy):
     data = toy()
     prepared = replace(prepare(data), classes=("a", "b"))

@@ -23,6 +23,7 @@ from raykd.data.reading.listing import content_digest
 from raykd.data.reading.pictures import DECODE_ERRORS
 from raykd.data.storage import beton
 from raykd.data.storage.duplicates import remarks
+from raykd.data.storage.manifest import read_manifest
 from raykd.storage import atomic
 
 FORMAT = 2  # version of the manifest and of the written files; files of other versions are not read
@@ -57,7 +58,7 @@ def prepare(
             raise UserError(
                 f"data.root {data.root}: {error.strerror}: {error.filename}; choose another folder"
             ) from None
-    return _read(folder, data)
+    return read_manifest(folder, {"format": FORMAT} | _settings(data.source, data.encoding))
 
 
 def normalised(data: Data, prepared: Prepared) -> Data:
@@ -170,60 +171,3 @@ def _about(written: beton.WrittenSplit, path: Path) -> dict[str, Any]:
     mean, std = written.mean_and_std()
     about = {"samples": len(encoded), "unlabelled": int((encoded < 0).sum()), "bytes": path.stat().st_size}
     return about | {"sides": written.sides, "mean": mean, "std": std, "skipped": written.skipped}
-
-
-def _read(folder: Path, data: Data) -> Prepared:
-    path = folder / "manifest.json"
-    damaged = UserError(f"{path} is damaged: delete {folder} and run raykd data prepare again")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise damaged from None
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}; choose another data.root") from None
-    if not isinstance(manifest, dict):
-        raise damaged
-    wanted = {"format": FORMAT} | _settings(data.source, data.encoding)
-    stale = [key for key, value in wanted.items() if manifest.get(key) != value]
-    if stale:
-        raise UserError(
-            f"{folder} was written with other settings ({', '.join(stale)}): delete it and run raykd data prepare again"
-        )
-    try:
-        train, test = manifest["train"], manifest["test"]
-        for name in ("train", "test"):
-            _check_size(folder / f"{name}.beton", int(manifest[name]["bytes"]))
-        return Prepared(
-            train=folder / "train.beton",
-            test=folder / "test.beton",
-            classes=tuple(map(str, manifest["classes"])),
-            train_size=int(train["samples"]),
-            test_size=int(test["samples"]),
-            mean=_three(train["mean"]),
-            std=_three(train["std"]),
-            sides=(min(train["sides"][0], test["sides"][0]), max(train["sides"][1], test["sides"][1])),
-            unlabelled=int(train["unlabelled"]),
-            identity=folder.name,
-            notes=(*map(str, manifest["notes"]), *_skipped(manifest)),
-        )
-    except (KeyError, TypeError, ValueError, IndexError):
-        raise damaged from None
-
-
-def _skipped(manifest: dict) -> list[str]:
-    return [f"left out of {split}: {line}" for split in ("train", "test") for line in manifest[split]["skipped"]]
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    red, green, blue = map(float, values)
-    return red, green, blue
-
-
-def _check_size(path: Path, size: int) -> None:
-    if not path.exists():
-        raise UserError(f"{path} is missing: delete {path.parent} and run raykd data prepare again")
-    if path.stat().st_size != size:
-        raise UserError(
-            f"{path} has {path.stat().st_size} bytes instead of {size} (truncated, or another file): "
-            f"delete {path.parent} and run raykd data prepare again"
-        )
