@@ -1,4 +1,4 @@
-"""Tests see nothing of the user's home: caches, tokens and settings lie below a folder that ends with the session."""
+"""Tests don't see the user's home: caches, tokens and settings are in a temporary folder for the session."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ WANTED = ("RAYKD_KUBERAY_CRDS", "RAYKD_GOLDEN")  # folders of schemas and of gol
 
 
 def isolate() -> None:
-    """Before anything reads the environment: torch, numba, W&B and Ray do when they are imported."""
+    """Called before anything reads the environment: torch, numba, W&B and Ray read it when they are imported."""
     for name in [name for name in os.environ if name.startswith(FOREIGN) and name not in WANTED]:
         del os.environ[name]
     os.environ |= {

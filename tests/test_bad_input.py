@@ -1,4 +1,4 @@
-"""Bad input, through the command line in this process: status 2, one line that says what to do, nothing written."""
+"""Invalid input through the command line: exit status 2, one line that says what to do, and nothing written."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Every shipped recipe: it loads, its fields fit, the real command line takes it; those on digits are run."""
+"""Every shipped recipe loads and is accepted by the command line; those on digits are trained."""
 
 import dataclasses
 import json

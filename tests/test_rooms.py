@@ -1,4 +1,4 @@
-"""The rooms of the design: who may import whom, read from the source."""
+"""The packages' imports, read from the source."""
 
 import ast
 import functools

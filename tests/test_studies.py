@@ -1,4 +1,4 @@
-"""Every shipped study: its table is whole, each cell fits the command line, published figures find their cells."""
+"""Every shipped study: its cells are accepted by the command line, and published figures belong to cells."""
 
 from collections import Counter
 

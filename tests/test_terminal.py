@@ -1,4 +1,4 @@
-"""What is printed: it never ends a process, never steers a terminal, and never shows a secret."""
+"""Printed output never ends a process, never controls the terminal, and never shows a secret."""
 
 import io
 import os

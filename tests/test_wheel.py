@@ -1,4 +1,4 @@
-"""raykd as pip installs it: the recipes come with it, and are found by name from a folder that holds nothing."""
+"""raykd as installed by pip: recipes are included, and found by name from an empty folder."""
 
 import json
 import os

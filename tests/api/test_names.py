@@ -1,4 +1,4 @@
-"""What `import raykd` offers, and what it costs."""
+"""The public names of raykd, and the cost of importing it."""
 
 import ast
 import subprocess

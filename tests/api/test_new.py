@@ -24,7 +24,7 @@ GENERIC = [each.module for each in entries() if each.module not in APART]
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Two classes of 40 and 24 pictures of 20 to 40 pixels."""
+    """Two classes of 40 and 24 images with sides of 20 to 40 pixels."""
     folder, generator = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for name, count in (("ant", 40), ("bee", 24)):
         (folder / name).mkdir()
@@ -79,7 +79,7 @@ def test_a_new_recipe_trains_unchanged(photos, home, capsys):
 
 
 def test_folder_names_are_quoted_safely(photos, home):
-    """It stands in the recipe as text: with quotes, backslashes, line breaks, and bytes that are not UTF-8."""
+    """The recipe contains the name as text: with quotes, backslashes, line breaks, and bytes that are not UTF-8."""
     odd = home / 'a"""\nraise SystemExit(3)\n"""\\N#\udcff é'
     odd.symlink_to(photos)
     choices = new_recipe(home / "mine.py", Wanted(data=str(odd), student="resnet8", method="supervised"))

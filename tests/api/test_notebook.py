@@ -12,7 +12,7 @@ NOTEBOOK = Path("recipes/digits/from_python.ipynb")
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """The notebook after a run with one epoch instead of twelve, somewhere else."""
+    """The executed notebook, with one epoch instead of twelve, in another folder."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for cell in notebook.cells:
         cell.source = cell.source.replace("epochs=12", "epochs=1")

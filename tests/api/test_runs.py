@@ -1,4 +1,4 @@
-"""Training from Python, and what a run gives back."""
+"""Training from Python, and the `Run` that it returns."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a job is packed with, without a cluster."""
+"""The files that are sent with a job, without a cluster."""
 
 import http.server
 import threading
@@ -83,7 +83,7 @@ def test_the_address_and_the_storage_are_checked_before_anything_is_sent():
 
 @pytest.mark.parametrize("place", ["recipe", "module"])
 def test_recipes_with_credentials_are_not_sent(recipe, place):
-    """What is sent lies on the cluster, where others read it."""
+    """Files that are sent stay on the cluster, where others can read them."""
     uri = "s3://KEY:SECRET@bucket/data"
     shared = replace(recipe, data=replace(recipe.data, shared=uri if place == "recipe" else ""))
     sources = {"mine.py": f'DATA = "{uri}"' if place == "module" else "DATA = 1"}

@@ -1,4 +1,4 @@
-"""The benchmark of caches measures what it says, in small."""
+"""The cache benchmark runs on a small case."""
 
 from raykd.teachers.cache.formats import Full
 from tests.bench import cache

@@ -1,4 +1,4 @@
-"""The growth benchmark's exponents are those of known laws, and its picture is well-formed."""
+"""The growth benchmark recovers known exponents and draws a well-formed figure."""
 
 import xml.etree.ElementTree as ElementTree
 

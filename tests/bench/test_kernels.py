@@ -1,4 +1,4 @@
-"""What a step launches on a GPU stays as little as it has become."""
+"""The number of kernels that a training step launches does not grow."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The benchmark is fair: what it times as the original's step computes raykd's loss, to the known deviations."""
+"""The benchmark is fair: the transcribed original step computes raykd's loss, up to known deviations."""
 
 import copy
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What `raykd bench` measures, and what it makes of it; and that the command line starts light."""
+"""`raykd bench`: what it measures and recommends; the command line's help imports no heavy library."""
 
 import subprocess
 import sys

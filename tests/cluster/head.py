@@ -1,4 +1,4 @@
-"""A Ray head of a test's own: other ports, another folder, another token than any other Ray on the machine."""
+"""A Ray head for one test, with its own ports, folder and token."""
 
 import os
 import secrets
@@ -65,7 +65,7 @@ def netrc_hosts() -> set[str]:
 
 @contextmanager
 def head(cpus: int, *options: str, port: int = 0, **env: str) -> Iterator[Head]:
-    """A head on loopback with a token; everything that it started is gone afterwards."""
+    """A head on the loopback interface with a token; everything that it started is ended afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="rkd", dir="/tmp"))  # short: sockets' paths are limited
     dashboard, agent, client = (free_port() for _ in range(3))
     command = [BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
@@ -84,7 +84,7 @@ def head(cpus: int, *options: str, port: int = 0, **env: str) -> Iterator[Head]:
 
 
 def stop(process: subprocess.Popen) -> None:
-    """End a head and all that it has started: its children, and theirs in sessions of their own."""
+    """End a head and all its descendants, including those in sessions of their own."""
     import psutil
 
     try:
@@ -107,7 +107,7 @@ def free_port() -> int:
 
 
 def _wait_for_jobs(one: Head, process: subprocess.Popen) -> None:
-    """Until the job server has an agent to run jobs with."""
+    """Wait until the job server has an agent that runs jobs."""
     import requests
 
     headers = {"Authorization": f"Bearer {(one.folder / 'token').read_text()}"}

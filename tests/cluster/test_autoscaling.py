@@ -1,4 +1,4 @@
-"""Ray's own autoscaler with its fake machines: 0 nodes, as many as the work needs, 0 nodes again."""
+"""Ray's autoscaler with simulated machines: from 0 nodes to as many as the work needs, and back to 0."""
 
 import json
 import shutil
@@ -104,7 +104,8 @@ def test_a_run_scales_the_cluster_up_and_down(tmp_path):
 
 @pytest.mark.slow
 def test_a_search_scales_the_cluster_up_and_down(tmp_path):
-    """Four trials on at most two nodes of one CPU: none fails for want of a node, both nodes are used, none stays."""
+    """Four trials on at most two nodes of one CPU: no trial fails for lack of a node, both nodes are used, and both are
+    removed."""
     shutil.copy(ROOT / "recipes/digits/supervised.py", tmp_path)
     (tmp_path / "rates.py").write_text(SEARCH)
     with autoscaled(tmp_path) as (one, address):

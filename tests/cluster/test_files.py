@@ -1,4 +1,4 @@
-"""What cluster/ ships, checked by the tools that can check it without a cluster."""
+"""The files of cluster/, checked by tools that need no cluster."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def _unknown(value, schema, where):
 
 
 def test_rays_autoscaler_accepts_the_kuberay_cluster():
-    """Ray's own reading of the manifest: the part of it that decides how many nodes there may be."""
+    """Ray's own code derives the minimum and maximum number of nodes from the manifest."""
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
     from ray.autoscaler._private.util import validate_config
 
@@ -159,7 +159,7 @@ def test_hadolint_accepts_the_dockerfile():
 
 
 def test_the_dockerfile_copies_existing_files():
-    """Every COPY source exists and passes the ignore file; what the installation reads is among them."""
+    """Every COPY source exists and is not ignored, and all files that the installation reads are copied."""
     copied = re.findall(r"^COPY --chown=\S+ (.+) \S+$", (CLUSTER / "Dockerfile").read_text(), re.MULTILINE)
     sources = {word for line in copied for word in line.split()}
     allowed = {line[1:] for line in (CLUSTER / "Dockerfile.dockerignore").read_text().split() if line[0] == "!"}
@@ -176,7 +176,7 @@ def test_shellcheck_accepts_the_scripts(script):
 
 @pytest.mark.parametrize(("nodes", "ends"), [(1, 0), (3, 5)])
 def test_slurm_nodes_use_a_private_folder_that_is_removed(tmp_path, nodes, ends):
-    """Stand-ins for SLURM and Ray write down what they are asked for; the folder is looked at while the run trains."""
+    """Stand-ins for SLURM and Ray record their arguments; the folder is inspected during training."""
     (tmp_path / "bin").mkdir()
     stand_ins = {
         "scontrol": "printf 'a\\nb\\nc\\n'",

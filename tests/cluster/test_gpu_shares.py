@@ -1,4 +1,4 @@
-"""Parts of a GPU: several runs of one worker share one, and no more than fit it."""
+"""Fractions of a GPU: several runs of one worker share one, and no more than fit."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.support import tiny_recipe as tiny
 
 @pytest.mark.slow
 def test_four_quarter_gpu_runs_share_a_gpu_and_a_fifth_waits(tmp_path: Path):
-    """On a node that claims one GPU; every trial holds on until four are there, or for eight seconds."""
+    """On a node that declares one GPU; every trial waits until four are running, or for eight seconds."""
     told = story(
         tmp_path,
         """
@@ -96,7 +96,7 @@ study = Study(
 
 @pytest.mark.slow
 def test_as_many_cells_of_a_study_share_a_gpu_as_fit(tmp_path: Path):
-    """Five cells of a quarter of the one GPU that a node claims, by the real command."""
+    """Five cells of a quarter GPU on a node that declares one GPU, through the command line."""
     (tmp_path / "running").mkdir()
     path = tiny.write(tmp_path, "quarters", "base", tmp_path / "data")
     path.write_text(path.read_text() + SHARED.format(place=str(tmp_path)))

@@ -1,4 +1,4 @@
-"""Recipes as Ray jobs, on a head of the test's own."""
+"""Recipes as Ray jobs, on a Ray head that the test starts."""
 
 import hashlib
 import json
@@ -61,7 +61,8 @@ def test_an_unreachable_dashboard_is_reported(local):
 
 
 def test_the_wandb_key_is_never_shown(local):
-    """Planted in the submitter's netrc; the job sees it, the job's metadata, log and Ray's own logs don't."""
+    """The key is in the submitter's netrc. The job gets it; the job's metadata, its log and Ray's logs don't contain
+    it."""
     recipe = local.folder / "spied" / "spy.py"
     recipe.parent.mkdir()
     shutil.copy(ROOT / "recipes/digits/supervised.py", recipe.parent)

@@ -1,4 +1,4 @@
-"""Two and three nodes on one machine: runs over them, a node that is lost, a node that comes, and where workers go."""
+"""Two and three Ray nodes on one machine: distributed runs, lost and new nodes, and the placement of workers."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def end(lines, run):
 
 
 def story(tmp_path: Path, text: str, *words: str) -> dict:
-    """Play a story of nodes in a process of its own (Cluster holds global state), with Ray's files in a short path."""
+    """Runs a scenario in its own process (Cluster has global state), with Ray's files under a short path."""
     import shutil
     import tempfile
 
@@ -70,7 +70,7 @@ def story(tmp_path: Path, text: str, *words: str) -> dict:
 
 @pytest.mark.slow
 def test_a_run_uses_three_nodes(tmp_path):
-    """One CPU a node, three workers: they must be on three nodes. The head has none, as in cluster/."""
+    """One CPU per node and three workers, so that they must run on three nodes. The head has no CPU, as in cluster/."""
     told = story(
         tmp_path,
         """
@@ -87,7 +87,8 @@ def test_a_run_uses_three_nodes(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_survives_a_lost_node(tmp_path):
-    """The node of one worker goes after the first checkpoint; another comes; the run goes on from the checkpoint."""
+    """A worker's node is removed after the first checkpoint and another one added; the run resumes from the
+    checkpoint."""
     told = story(
         tmp_path,
         """
@@ -109,7 +110,7 @@ def test_a_run_survives_a_lost_node(tmp_path):
 
 @pytest.mark.slow
 def test_a_new_node_is_used(tmp_path):
-    """An elastic run begins with one worker and goes on with two once there is a second node."""
+    """An elastic run starts with one worker and continues with two once there is a second node."""
     told = story(
         tmp_path,
         """
@@ -132,7 +133,7 @@ def test_a_new_node_is_used(tmp_path):
 
 
 def test_impossible_runs_are_rejected_and_waiting_runs_report_why(tmp_path):
-    """Two CPUs on two nodes: three workers never fit; two fit but wait while another holds a CPU."""
+    """Two CPUs on two nodes: three workers never fit; two fit, but wait while another run uses a CPU."""
     told = story(
         tmp_path,
         """

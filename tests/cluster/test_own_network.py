@@ -1,4 +1,4 @@
-"""The user's own network, with weights by URL, on every path through Ray: workers, teachers, trials, cells, jobs."""
+"""A user's network with weights by URL, wherever Ray is used: workers, teachers, trials, cells, jobs."""
 
 import hashlib
 import json

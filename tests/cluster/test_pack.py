@@ -1,4 +1,4 @@
-"""What `raykd submit` sends, and how it reads what comes back."""
+"""The files that `raykd submit` sends, and the interpretation of a job's status."""
 
 import subprocess
 from types import SimpleNamespace

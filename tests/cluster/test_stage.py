@@ -1,4 +1,4 @@
-"""Data from shared storage to a node's own disk."""
+"""Copying data from shared storage to a node's local disk."""
 
 import json
 import multiprocessing
@@ -14,7 +14,7 @@ from raykd.recipes.digits.supervised import recipe
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A shared folder with the digits, published from a first node; one for all tests, so they must not harm it."""
+    """A shared folder with the digits, published from a first node; used by all tests, so they must not modify it."""
     folder = tmp_path_factory.mktemp("shared")
     data = replace(recipe.data, root=str(tmp_path_factory.mktemp("first")), shared=str(folder))
     publish(data, lambda line: None)

@@ -1,4 +1,4 @@
-"""Studies on clusters: as a job, over a node that is lost, and with an autoscaler; tiny recipes, real commands."""
+"""Studies on clusters: as a job, with a lost node, and with an autoscaler; tiny recipes, through the command line."""
 
 import json
 import re
@@ -62,7 +62,8 @@ def test_a_submitted_study_logs_its_progress_in_lines():
 
 @pytest.mark.slow
 def test_a_lost_node_loses_at_most_one_checkpoint_interval(tmp_path):
-    """Two nodes of one CPU, a cell on each; one goes when both cells have a checkpoint, and another comes."""
+    """Two nodes of one CPU with a cell on each; one node is removed when both cells have a checkpoint, and another
+    added."""
     path = rates(tmp_path, 2, 40)
     told = story(
         tmp_path,

@@ -1,4 +1,4 @@
-"""A small data set that the data tests share."""
+"""A small data set for the data tests."""
 
 import pytest
 

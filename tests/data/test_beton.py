@@ -1,4 +1,4 @@
-"""Files: what is written is read back, by raykd and by FFCV itself; damage is named."""
+""".beton files: written files are read back by raykd and by FFCV; damage is named."""
 
 import json
 import multiprocessing
@@ -47,7 +47,7 @@ np.savez(sys.argv[2], images=np.asarray(images), labels=np.asarray(labels).flatt
 
 @pytest.mark.parametrize("mode", ["raw", "jpeg", "proportion"])
 def test_ffcvs_loader_reads_our_files(tmp_path, mode):
-    """In a process of its own: FFCV's loader marks numba's type of byte arrays read-only for whatever comes later."""
+    """In its own process, since FFCV's loader changes numba's type of byte arrays for all later code."""
     same = [photograph(i, 24, 24) for i in range(40)]
     write(tmp_path / "x.beton", from_arrays(same, [i % 3 for i in range(40)], "x"), mode=mode, quality=95)
     subprocess.run([sys.executable, "-c", READ_BY_FFCV, tmp_path / "x.beton", tmp_path / "read.npz"], check=True)

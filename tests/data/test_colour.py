@@ -1,4 +1,4 @@
-"""Colour operations against torchvision's, and what is drawn for them."""
+"""Colour operations against torchvision's, and the distribution of their random numbers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Any source with bytes changed or cut off: read, or refused in one line; no other exception, and no endless loop."""
+"""Sources with changed or missing bytes are read, or rejected in one line; no other exception, no endless loop."""
 
 import random
 
@@ -15,7 +15,7 @@ BYTES = (0, 1, 0x7F, 0x80, 0xFF, ord("\n"), ord(","), ord("9"))
 
 
 def damage(files, draw: random.Random) -> None:
-    """Change some bytes of one file, or cut it off."""
+    """Change some bytes of one file, or truncate it."""
     path = draw.choice(files)
     content = bytearray(path.read_bytes())
     if draw.random() < 0.2:
@@ -27,7 +27,7 @@ def damage(files, draw: random.Random) -> None:
 
 
 def read(source, root) -> None:
-    """All that preparation does with a source but writing it."""
+    """Everything that preparation does with a source, except writing files."""
     splits = open_source(source, root, False)
     for name in ("train", "test"):
         part = getattr(splits, name)

@@ -1,4 +1,4 @@
-"""A source of whose training images a few keep their labels."""
+"""A source that keeps the labels of a few training images per class."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Files that FFCV's own writer wrote: read where they are, in any order of fields, by both engines."""
+"""Files written by FFCV's own writer, with fields in any order, read in place by both engines."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Crops: against torchvision for the same box, and their distribution against the definition."""
+"""Crops: pixels against torchvision's for the same box, and the distribution of boxes against its definition."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ PIPELINES = [
 @pytest.mark.parametrize(("mode", "worst", "mean"), [("raw", 1, 0.01), ("jpeg", 64, 1.0)])
 @pytest.mark.parametrize(("transforms", "size"), PIPELINES)
 def test_transforms_equal_torchvisions(tmp_path, mode, worst, mean, transforms, size):
-    """TorchEngine is torchvision's crop and resize of the same boxes; from JPEG, chroma is resized otherwise."""
+    """TorchEngine uses torchvision's crop and resize for the same boxes; JPEG's chroma is resized differently."""
     header, steps = stored(tmp_path, mode), pipeline(transforms, size)
     tags = np.arange(15) | (3 << 40)
     ours = np.concatenate(list(Engine(header, steps, Unchanged(2), rows=4).read(tags)))
@@ -91,7 +91,7 @@ def many(transforms, size, height, width, count=10_000):
 
 
 def test_random_resized_crops_follow_the_definition():
-    """In a square image a box of any drawn area up to ¾ fits at every aspect, so there area is uniform."""
+    """In a square image a box of any area up to ¾ fits with every aspect ratio, so the area is uniform there."""
     edges, flips = many((RandomResizedCrop(area=(0.05, 1.0)), Flip()), 32, 1000, 1000)
     area, aspect = edges[:, 2] * edges[:, 3] / 1e6, edges[:, 3] / edges[:, 2]
     small = area < 0.75
@@ -106,7 +106,7 @@ def test_random_resized_crops_follow_the_definition():
 
 
 def test_random_resized_crops_of_narrow_images_have_torchvisions_distribution():
-    """Most tries fail in a 40×300 image: compares the fallback and what remains with torchvision's own."""
+    """Most tries fail in a 40×300 image, so this compares the fallback and the remaining boxes with torchvision's."""
     from torchvision.transforms import RandomResizedCrop as Theirs
 
     torch.manual_seed(0)

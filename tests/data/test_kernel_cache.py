@@ -1,4 +1,4 @@
-"""Compiled kernels are cached, and compiled anew when any of their files has changed."""
+"""Compiled kernels are cached, and recompiled when any of their source files has changed."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""Files larger than memory: read page by page, each page once an epoch; the pixels are those of the mapped file."""
+"""Files larger than memory: each page is read once per epoch, with the same pixels as from the memory-mapped file."""
 
 import dataclasses
 import threading
@@ -38,7 +38,7 @@ class Large(Toy):
 
 
 def bytes_read() -> int:
-    """Bytes that this process has asked the operating system for."""
+    """Bytes that this process has read from the operating system."""
     fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(fields["rchar"])
 

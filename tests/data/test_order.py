@@ -1,4 +1,4 @@
-"""The stream of training: permutations, parts of workers, tags."""
+"""The order of training samples: permutations, workers' shares, views."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What a picture is: every kind of image file gives the pixels that a viewer shows, or is refused with a reason."""
+"""Image files of every kind are decoded to the pixels that a viewer shows, or rejected with a reason."""
 
 import io
 import os
@@ -24,7 +24,7 @@ def stored(image: Image.Image, kind: str, **options) -> bytes:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_rotation_is_applied(orientation):
-    """Each orientation by the definition of EXIF: where row 0 and column 0 of the stored pixels are shown."""
+    """Each orientation by EXIF's definition: where row 0 and column 0 of the stored pixels are shown."""
     pixels = photograph(0, 20, 30)
     shown = {
         1: pixels,
@@ -78,7 +78,7 @@ def test_sixteen_bit_images_are_scaled(kind, name):
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF"])
 def test_twelve_bit_images_require_a_white_level(name):
-    """A picture of 12 bits in 16 would be nearly black; a really dark one is told by naming the white of 16 bits."""
+    """12-bit values in 16 bits would be nearly black; for a really dark image, 65,535 is given as white."""
     levels = (RAMP / 16.01).astype("uint16")
     picture = stored(Image.fromarray(levels), name)
     with pytest.raises(ValueError, match=r"brightest value is 4093 of 65,535.*encoding\.white"):
@@ -126,7 +126,7 @@ def test_suffixes_are_pils_image_formats():
 
 
 def test_documents_are_rejected(tmp_path):
-    """Whatever its name says: PIL hands EPS to Ghostscript, which runs it."""
+    """Whatever the file's name: PIL passes EPS to Ghostscript, which executes it."""
     path = tmp_path / "picture.png"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n")
     with pytest.raises((OSError, ValueError)):
@@ -155,7 +155,7 @@ def test_decompression_bombs_are_rejected():
 
 
 def kinds() -> dict[str, bytes]:
-    """A file of each format that PIL writes as it reads."""
+    """A file of each format that PIL can both write and read."""
     found, rgb = {}, Image.fromarray(photograph(2, 24, 24))
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -1,4 +1,4 @@
-"""The loaders: pure functions of (seed, pass, index), the same for any number of workers, engines, processes."""
+"""The loaders are pure functions of (seed, pass, index): equal for any number of workers, engine and process."""
 
 import dataclasses
 import subprocess
@@ -40,7 +40,7 @@ def assert_same(left, right):
 
 
 def joined(data, world, start, stop, **changes):
-    """Global batches put together from the parts of `world` workers."""
+    """Global batches, assembled from the shares of `world` workers."""
     parts = [read(train(data, rank, world, **changes), start, stop) for rank in range(world)]
     rows = ((batch[:3] for batch in row) for row in zip(*parts, strict=True))
     return [tuple(torch.cat(pieces) for pieces in zip(*row, strict=True)) for row in rows]

@@ -1,4 +1,4 @@
-"""Which files of a folder are read, what a label is, and when prepared files belong to what lies there now."""
+"""Which files of a folder are read, what counts as a label, and when prepared files are valid."""
 
 import fcntl
 import os
@@ -132,7 +132,7 @@ def test_prepared_files_depend_on_the_content(tmp_path):
 
 
 def test_files_of_an_earlier_key_are_not_used(tmp_path):
-    """Before, a folder's name said nothing of the content: whatever is left of it is not read."""
+    """Earlier, a folder's name did not depend on the content; such folders are not read."""
     data = of(s.ImageFolder(path=str(folder(tmp_path / "d", "cat", "dog"))), tmp_path / "root")
     prepared = prepare(data).train.parent
     old = prepared.with_name(prepared.name.rpartition("-")[0])

@@ -1,4 +1,4 @@
-"""Each source on a tiny data set in its true layout on disk: written, read back, every image and label right."""
+"""Each source on a tiny data set in its real layout on disk: every image and label is read correctly."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ def picture(seed: int) -> np.ndarray:
 
 
 def save(path: Path, seed: int) -> Path:
-    """An image file that keeps every pixel where its format can, whatever its name says."""
+    """Write an image file losslessly if its format can, under any name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture(seed)).save(path, "PNG")  # PIL reads by content: a lossless .jpg makes the test exact
     return path

@@ -1,4 +1,4 @@
-"""Tables, lists, shards and folders as people have them: every image and label right, or one clear line."""
+"""Tables, lists, shards and folders: every image and label is read correctly, or the file is rejected in one line."""
 
 import io
 import json
@@ -243,7 +243,7 @@ def test_a_header_with_other_names_is_reported(tmp_path, header):
 
 
 def test_the_image_of_a_sample_is_chosen_by_its_suffix(tmp_path):
-    """A depth map that comes first in the shard is not the picture; of two pictures nobody knows which is meant."""
+    """A depth map that comes first in the shard is not the image; two images in one sample are ambiguous."""
     source = s.WebDataset(path=str(tmp_path / "x.tar"))
     shard(tmp_path / "x.tar", **{"a_depth.png": stored(1), "a_png": stored(0), "a_cls": b"0"}, b_cls=b"1")
     splits = opened(s.WebDataset(path=source.path, test=source.path))
@@ -265,7 +265,7 @@ def both(i):
 
 
 def test_missing_label_files_are_reported(tmp_path):
-    """Shards sorted by suffix: no sample has both."""
+    """The shard is sorted by suffix, so no sample has both files."""
     pairs = [(f"{i}_{suffix}", content) for i in range(4) for suffix, content in both(i)]
     files = dict(sorted(pairs, key=lambda pair: pair[0][2:]))
     shard(tmp_path / "x.tar", **files)
@@ -274,7 +274,7 @@ def test_missing_label_files_are_reported(tmp_path):
 
 
 def test_duplicate_images_are_reported(tmp_path):
-    """One test image of four is a training image; one training image has two labels."""
+    """One of four test images is also a training image; one training image has two labels."""
     for name, seed in {"0": 0, "1": 1, "2": 2, "3": 3, "4": 0}.items():
         save(tmp_path / f"{name}.png", seed)
     (tmp_path / "train.csv").write_text("0.png,a\n1.png,b\n4.png,b\n")

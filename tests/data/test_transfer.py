@@ -1,4 +1,4 @@
-"""Batches on a GPU that lags behind the host: what it reads late is what was sent, whatever happened to the slots."""
+"""Transfers to a GPU that lags behind the host: it receives the batch as sent, even if the slot was reused."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ from raykd.recipes.digits.supervised import recipe
 
 
 class LaggingGPU:
-    """A device that reads each pinned copy only when `read_all` is called; nothing else is like a GPU's."""
+    """A device that reads each pinned copy only when `read_all` is called; otherwise unlike a GPU."""
 
     def __init__(self):
         self.pending = []
 
     def send(self, values):
-        """As `CopyStream.send`: the copy is taken now, and read late."""
+        """Like `CopyStream.send`: copies now, and reads late."""
         pinned = torch.empty_like(values).copy_(values)  # `transfer.to_device` without the pinning and the GPU
         self.pending.append((pinned, values.numpy().copy()))
         return pinned
@@ -30,7 +30,7 @@ class LaggingGPU:
 
 
 def test_a_staged_copy_has_its_own_memory(monkeypatch):
-    """Also where the source is pinned already, of which `pin_memory` would give the source itself."""
+    """Also if the source is already pinned, in which case `pin_memory` would return the source itself."""
     asked = []
     empty_like = torch.empty_like
 
@@ -53,7 +53,8 @@ def test_a_staged_copy_has_its_own_memory(monkeypatch):
 @pytest.mark.parametrize("loader", ["ffcv", "torch"])
 @pytest.mark.parametrize("kind", ["train", "test"])
 def test_batches_do_not_change_after_transfer(monkeypatch, loader, kind):
-    """All batches of a pass are sent before the device reads the first: FFCV's slots have been used many times."""
+    """All batches of a pass are sent before the device reads the first one: FFCV's slots have been reused many
+    times."""
     from dataclasses import replace
 
     gpu = LaggingGPU()
@@ -76,7 +77,7 @@ def test_batches_do_not_change_after_transfer(monkeypatch, loader, kind):
 
 
 def test_ffcv_never_uses_the_gpu():
-    """Its slots are plain memory, and it makes no streams, wherever it runs."""
+    """Its slots are ordinary memory, and it creates no CUDA streams."""
     from raykd.data.ffcv import imports
 
     wanted = imports.AllocationQuery((3, 2), np.dtype("u1"))
@@ -86,7 +87,7 @@ def test_ffcv_never_uses_the_gpu():
 
 
 def test_a_copy_stream_orders_the_reader_after_the_copy(monkeypatch):
-    """The reader's stream waits for the copy, the host does not, and the memory is held until it has been read."""
+    """The reader's stream waits for the copy, the host does not, and the memory is kept until it has been read."""
     from tests.support.simulated_gpu import CUDA, Trace, simulated_gpu
 
     with simulated_gpu(), Trace() as trace:

@@ -1,4 +1,4 @@
-"""Images without labels: by their share of what is read; refused by methods that read labels, trained on by others."""
+"""Unlabelled images: their share of the samples; rejected by methods that require labels, used by others."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from tests.support.toy import Toy, photograph
 
 @dataclass(frozen=True, kw_only=True)
 class Half(Toy):
-    """Of the 30 training images the last `unlabelled` have no label."""
+    """The last `unlabelled` of the 30 training images have no label."""
 
     name: ClassVar[str] = "half"
     unlabelled: int = 18
@@ -46,7 +46,7 @@ PLACEMENT = Placement(torch.device("cpu"), 1)
 
 
 def indices(data, steps, world=1):
-    """Positions that are read, in order, put together from all workers."""
+    """Positions in the order in which all workers together read them."""
     placements = [Placement(torch.device("cpu"), 1, rank, world) for rank in range(world)]
     loaders = [TrainLoader(data, prepare(data), each, batch_size=10, seed=1) for each in placements]
     parts = [[loader.tags(step, step + 1)[0] for step in range(steps)] for loader in loaders]

@@ -1,4 +1,4 @@
-"""Two short runs: of digits as they are, and of a folder of JPEGs of many sizes, resized and cropped."""
+"""Two short runs: on the digits, and on a folder of JPEGs of many sizes, resized and cropped."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ QUICK = ["--workers", "0", "--wandb.mode", "disabled"]
 
 
 def at_hand(run: Folder) -> list[str]:
-    """Words that say where the run's data are."""
+    """Arguments with the location of the run's data."""
     return ["--data.root", json.loads(run.read("recipe.json"))["data"]["root"]]
 
 
@@ -45,7 +45,7 @@ def digits(storage) -> Folder:
 
 @pytest.fixture(scope="session")
 def images(storage) -> Path:
-    """train and val of three classes, gratings of a colour and an angle; val holds 8 images of each."""
+    """train and val of three classes (gratings of one colour and angle); val has 8 images of each."""
     random = np.random.default_rng(3)
     for split, count in (("train", 16), ("val", 8)):
         for name in ("fine", "middle", "coarse"):

@@ -1,4 +1,4 @@
-"""What `raykd export` writes: the same network in every kind of file, and all that its user must know in each."""
+"""`raykd export`: every format contains the same network and all the information that its user needs."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def test_exported_weights_can_be_loaded_as_a_student(folder_run, tmp_path):
 
 
 def test_both_graphs_give_raykds_probabilities(folder_run, images, tmp_path):
-    """The plain graph is fed by PIL and numpy, as a user would from the metadata alone."""
+    """The plain graph gets its input from PIL and numpy, prepared from the metadata alone."""
     for words in (["plain.onnx"], ["whole.onnx", "--preprocess"]):
         assert (
             main(["export", folder_run.location, *at_hand(folder_run), "--to", str(tmp_path / words[0]), *words[1:]])
@@ -130,7 +130,7 @@ class Pixels(torch.nn.Module):
     ],
 )
 def test_the_graph_resizes_and_crops_like_pil(resize, crop, sides):
-    """To one level of 256: PIL rounds once more, between the two axes; raykd adds up in another order."""
+    """Within one of 256 levels: PIL also rounds between the two axes, and the graph adds in another order."""
     steps = tuple(step for step in (resize, CenterCrop() if crop else None) if step is not None)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     data = Data(source=Digits(), image_size=32, mean=mean, std=std, test=steps, encoding=Encoding(mode="raw"))

@@ -1,4 +1,4 @@
-"""Exports to a full disk, or to where no file can be: one line, and what was there stays."""
+"""Exports to a full disk or an impossible path: one line, and existing files are unchanged."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""`raykd export RUN --to FILE.int8.onnx`: int8 by onnxruntime, what it costs, and which layers stay in float."""
+"""`raykd export RUN --to FILE.int8.onnx`: quantisation by onnxruntime, its accuracy, and the layers left in float."""
 
 import json
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ def exported(digits, tmp_path_factory):
 
 
 def test_the_reported_accuracy_is_that_of_the_test_split(exported):
-    """Counted here from scikit-learn's own digits."""
+    """Recomputed from scikit-learn's digits."""
     digits = load_digits()
     _, test = train_test_split(np.arange(1797), test_size=450, random_state=0, stratify=digits.target)
     pixels = np.kron(np.rint(digits.images[test] * (255 / 16)), np.ones((1, 4, 4)))
@@ -77,7 +77,7 @@ def test_the_int8_graph_may_include_preprocessing(digits, tmp_path, capsys):
 
 @pytest.mark.parametrize("needed", [0, 1, 2, 5, 7, 8])
 def test_as_few_layers_as_necessary_stay_in_float(needed, monkeypatch):
-    """Of eight layers the first `needed` in the order of harm, found with few measurements."""
+    """Of eight layers, the `needed` most harmful ones, found with few measurements."""
     layers, measured = [f"layer{i}" for i in range(8)], []
     monkeypatch.setattr("raykd.deploy.onnx.float_layers.ranked", lambda quantizer, graph: layers)
     quantizer = SimpleNamespace(quantize=lambda in_float=(): len(in_float))
@@ -92,7 +92,7 @@ def test_as_few_layers_as_necessary_stay_in_float(needed, monkeypatch):
 
 
 def test_layers_around_an_outlier_are_found_most_harmful(tmp_path):
-    """One value of 3,000 leaves a step of 24 for all others, which then are 0."""
+    """One value of 3,000 makes the quantisation step 24, so that all other values become 0."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 300), nn.Linear(300, 5))
     with torch.no_grad():

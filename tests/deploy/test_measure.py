@@ -1,4 +1,4 @@
-"""`raykd export RUN --measure`: the student and its teachers side by side, in the run and in the report."""
+"""`raykd export RUN --measure`: costs of the student and its teachers, in the run and in the report."""
 
 import contextlib
 import io
@@ -58,7 +58,7 @@ def test_the_printed_table_has_ratios(shown):
 
 
 def test_memory_is_measured_for_the_network_alone(tmp_path):
-    """At least its 36 MB of weights, and not what the process that asks for it has had."""
+    """At least its 36 MB of weights, without the memory of the measuring process."""
     network = create("vgg13", 10, 32)
     save(float_graph(network.model.eval(), torch.zeros(2, 3, 32, 32)), tmp_path / "large.onnx", {})
     ballast = bytearray(800_000_000)

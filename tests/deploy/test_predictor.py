@@ -1,4 +1,4 @@
-"""`raykd predict` and the predictor: what the run's evaluation says of every image of the test split."""
+"""`raykd predict` and the predictor give the probabilities of the run's evaluation."""
 
 import json
 from contextlib import closing

@@ -1,1 +1,1 @@
-"""The documents are true: their snippets and commands are extracted and run in a folder outside the checkout."""
+"""Snippets and commands of the documents are extracted and run in a folder outside the checkout."""

@@ -1,4 +1,4 @@
-"""Every snippet and command of every document works as it stands, from a folder outside the checkout."""
+"""Every snippet and command of every document works unchanged, in a folder outside the checkout."""
 
 import pkgutil
 import re

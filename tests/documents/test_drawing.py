@@ -1,4 +1,4 @@
-"""The drawing of the rooms is that of the imports, and every room has its sentence."""
+"""The drawing of the packages shows the actual imports, and every package is described."""
 
 import re
 

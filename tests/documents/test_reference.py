@@ -1,4 +1,4 @@
-"""The API reference is built without a warning, and says of every public name what it is."""
+"""The API reference is built without warnings, and documents every public name."""
 
 import dataclasses
 import inspect
@@ -39,14 +39,14 @@ def test_every_public_name_is_in_the_reference():
 
 
 def test_no_docstring_is_a_single_word():
-    """It says what a name already says."""
+    """One word only repeats the name."""
     kinds = (doc.Class, doc.Function, doc.Variable)
     documented = [member for kind in kinds for member in public(kind) if member.docstring]
     assert not [member.fullname for member in documented if len(member.docstring.split()) == 1]
 
 
 def test_every_field_of_a_recipe_has_a_docstring():
-    """`--help` shows them. Cells, prepared files and intervals are no part of a recipe."""
+    """`--help` shows them. Cells, prepared files and intervals are not part of a recipe."""
     bare = []
     for cls in public(doc.Class):
         if "frozen=True, kw_only=True" in " ".join(cls.decorators) and cls.name not in ("Cell", "Prepared", "Interval"):

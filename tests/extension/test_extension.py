@@ -1,4 +1,4 @@
-"""What users add from outside: one file each, beside their recipes, trains and travels as raykd's own parts do."""
+"""User code in one file next to a recipe trains, and is sent with jobs, like raykd's own parts."""
 
 import json
 import subprocess
@@ -105,7 +105,7 @@ def test_a_metric_does_not_change_the_result(example):
 
 
 def test_recipes_with_only_raykds_classes_have_no_user_code(example):
-    """Teachers that were trained before are found again: nothing was added to their fingerprints."""
+    """So existing teachers are still found: their fingerprints are unchanged."""
     from raykd.recipe.fingerprint import essence
 
     assert "own" not in essence(digits) and "own" in essence(example("own_optimizer").recipe)

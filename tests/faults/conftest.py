@@ -5,7 +5,7 @@ from tests.faults.stage import Stage
 
 @pytest.fixture(scope="session")
 def storage(tmp_path_factory):
-    """Shared by all tests of faults, so that teachers are trained once."""
+    """Shared by all fault tests, so that teachers are trained once."""
     return tmp_path_factory.mktemp("runs")
 
 

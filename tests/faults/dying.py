@@ -1,4 +1,4 @@
-"""A user's method beside a recipe: any method's distiller, which harms its own process at given steps, once each.
+"""A user's method next to a recipe: wraps any method's distiller and harms its own process at given steps, once each.
 
 The folder of flags remembers what has happened, so that the process that takes over goes on.
 """

@@ -1,4 +1,4 @@
-"""Attack what reads others' files, at random, for as long as is wanted: no crash, no hang, no other error than raykd's.
+"""Fuzzes everything that reads other people's files: no crash, no hang, no error other than raykd's.
 
     python -m tests.faults.fuzz beton|runs|recipes|sources|students SECONDS [FIRST]
 

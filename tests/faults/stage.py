@@ -1,4 +1,4 @@
-"""Runs that are broken on purpose: recipes beside `dying.py`, and `raykd train` in processes that start at once."""
+"""Runs that are broken on purpose: recipes that use `dying.py`, and `raykd train` in forked processes."""
 
 import json
 import multiprocessing

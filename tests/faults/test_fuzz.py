@@ -1,4 +1,4 @@
-"""Readers of files that anybody may have written: any bytes are read or refused in one clear line; nothing is run."""
+"""Files from unknown sources: any bytes are read, or rejected in one line; no code is executed."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Damaged images and files of images: each is named in one line; nothing crashes, nothing is trained on by guess."""
+"""Damaged images and image files: each is named in one line; nothing crashes, and no damaged pixels are trained on."""
 
 import os
 import subprocess
@@ -77,7 +77,7 @@ def all_restarts(data: bytes) -> tuple[int, bytes]:
 @pytest.mark.parametrize("damage", [scan_length, end_in_ff, first_length, frame_at_the_end, all_restarts])
 @pytest.mark.parametrize("train", ["crop", "copy"])
 def test_wrong_jpeg_markers_are_read_or_rejected(tmp_path, damage, train):
-    """In a process of its own each would be a SIGSEGV if a bound were missing; here the whole session's end."""
+    """If a bound were missing, this would crash the test session with SIGSEGV."""
     path = tmp_path / "x.beton"
     fuzz.write(path, "restarts")
     header, content = Header(path), path.read_bytes()
@@ -115,7 +115,7 @@ def test_a_jpeg_with_too_many_pixels_is_rejected(tmp_path, monkeypatch):
 
 
 def test_too_little_memory_for_a_jpeg_is_reported(tmp_path):
-    """With an address space that has no room left for 100 megapixels."""
+    """The address space is limited, so that 100 megapixels don't fit."""
     script = f"""
 import resource, sys
 import numpy as np
@@ -156,7 +156,7 @@ def test_a_file_truncated_during_reading_is_reported(tmp_path, kind):
 
 
 def test_pages_of_a_truncated_file_hold_no_old_memory(tmp_path):
-    """Read ahead, they would hold whatever was in memory before."""
+    """Pages read ahead could otherwise contain old memory."""
     fuzz.write(tmp_path / "x.beton", "raw")
     header = Header(tmp_path / "x.beton")
     decode = Decode(header, training(fuzz.data_of("crop"), 0), 1, lambda pixels: pixels)

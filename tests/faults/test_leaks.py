@@ -1,4 +1,4 @@
-"""Nothing piles up in long runs and long searches: memory, threads, open files, processes, actors and objects."""
+"""Long runs and searches leak no memory, threads, open files, processes, actors or objects."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""What raykd writes: whole or not at all, never through a link, and nothing of the dead stays."""
+"""Files written by raykd are complete or absent, never written through links, and dead processes leave none behind."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Files of every kind with random damage: a bounded run here, one of minutes as slow."""
+"""Files of every kind with random damage: a short test, and one of minutes marked slow."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.faults import fuzz
 
 @pytest.mark.parametrize(("kind", "count"), [("recipes", 60), ("runs", 60)])
 def test_damaged_files_are_read_or_rejected(tmp_path, kind, count):
-    """Of .beton files and sources: test_images.py, and tests/data/test_damaged_sources.py."""
+    """For .beton files and sources see test_images.py and tests/data/test_damaged_sources.py."""
     attempt = fuzz.KINDS[kind](tmp_path)
     outcomes = [attempt(number) for number in range(count)]
     assert set(outcomes) == {"read", "refused"}, outcomes
@@ -23,7 +23,7 @@ def test_damaged_files_are_read_or_rejected_for_minutes(kind):
 
 @pytest.mark.slow
 def test_crashes_and_hangs_are_detected(monkeypatch):
-    """The attacker itself: a process that dies, one that hangs, and an error that is not raykd's."""
+    """Tests the fuzzer: a process that dies, one that hangs, and an error that is not raykd's."""
     monkeypatch.setattr(fuzz, "HANG", 5)
     results, faults = fuzz.fuzz("faulty", 40, first=0)
     said = " ".join(faults)

@@ -1,4 +1,4 @@
-"""A run that was killed ends bit for bit where an undisturbed one ends."""
+"""A killed and resumed run is bit-identical to an uninterrupted one."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Storage that is full, read-only or gone for a while, files that are damaged, and two that write at once."""
+"""Storage that is full, read-only or temporarily unreachable, damaged files, and two concurrent writers."""
 
 import errno
 import json
@@ -93,7 +93,7 @@ def test_a_failing_write_is_retried_and_reported(run, monkeypatch, hasty):
 
 
 def test_a_real_full_disk_is_survived(tmp_path, hasty):
-    """A file system of 400 KiB: the checkpoint that doesn't fit leaves the one before whole."""
+    """A file system of 400 KiB: a checkpoint that doesn't fit leaves the previous one intact."""
     place = tmp_path / "small"
     place.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], capture_output=True)
@@ -165,7 +165,7 @@ def test_a_replaced_worker_no_longer_writes(run):
 
 
 def test_unreachable_storage_is_not_mistaken_for_a_new_run(run):
-    """An empty mount point: neither a first attempt nor a start from nothing may come of it."""
+    """An empty mount point must not start a first attempt or a run from scratch."""
     for action in (lambda: attempts.claim(run, 1), lambda: attempts.expect_mine(run, "t")):
         with pytest.raises(FileNotFoundError, match="gone"):
             action()
@@ -240,7 +240,7 @@ def test_a_dead_holder_on_this_machine_is_replaced_at_once(tmp_path):
 
 
 def test_checking_whether_a_run_is_in_use_has_no_effect(tmp_path, monkeypatch):
-    """It takes no lock: a run that starts at that moment would be refused."""
+    """It takes no lock, which would make a run that starts at that moment fail."""
     run = Folder(tmp_path)
     assert not lease.in_use(run)
     with lease.held(run, pytest.fail), monkeypatch.context() as patch:
@@ -268,7 +268,7 @@ def test_checking_whether_a_run_is_in_use_has_no_effect(tmp_path, monkeypatch):
     ],
 )
 def test_an_invalid_storage_is_rejected_in_one_line(tmp_path, monkeypatch, place, says):
-    """A single slash would be a folder called "s3:" here."""
+    """With a single slash it would be a local folder called "s3:"."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as refused:
         Folder(place).create()
@@ -283,7 +283,7 @@ def test_folder_names_may_contain_a_colon(tmp_path):
 
 
 def test_pipes_in_a_run_directory_are_named_and_do_not_block(tmp_path):
-    """A pipe without a writer has no end."""
+    """Reading a pipe without a writer would block forever."""
     run = Folder(tmp_path / "runs" / "kd")
     run.create()
     run.write("recipe.json", json.dumps(to_dict(digits)))
@@ -317,7 +317,7 @@ def test_read_only_storage_is_rejected_before_anything_starts(stage, tmp_path):
 
 @pytest.mark.parametrize("left", ["a file", "an empty folder"])
 def test_a_run_continues_while_its_storage_is_unreachable(stage, left):
-    """The run's folder is replaced for a while by what a mount leaves behind, in which nothing may be written."""
+    """The run's folder is temporarily replaced by an empty mount point, into which nothing may be written."""
     name = f"away-{left[-4:]}"
     process = stage.start(stage.recipe("supervised", "", "sleep=0.15"), name)
     stage.wait_for(name, 6)

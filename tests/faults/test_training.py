@@ -1,4 +1,4 @@
-"""Training that goes wrong is said; workers that come and go leave the result alone."""
+"""Failures during training are reported, and a changing number of workers does not change the result."""
 
 import time
 from dataclasses import replace
@@ -30,7 +30,7 @@ def fit(recipe, state, spoil=lambda step: None):
 
 
 def test_a_non_finite_gradient_is_reported_before_the_update(tmp_path):
-    """A finite loss whose gradient overflows: the weights in the dump are those before it."""
+    """The loss is finite, but its gradient overflows: the dump has the weights before the update."""
     recipe = tiny.recipe(debug=Debug(nan_dump=str(tmp_path)))
     state = new_state(recipe, tiny.distiller(), tiny.CPU)
     parameter = state.distiller.student.model.fc.bias
@@ -119,7 +119,7 @@ def test_out_of_memory_names_batch_size_networks_and_settings(error):
 
 
 def test_a_node_that_ran_out_of_memory_is_named():
-    """Ray's error as it was seen when its memory monitor killed a worker."""
+    """With Ray's error message from a worker killed by its memory monitor."""
     from ray.exceptions import OutOfMemoryError
     from ray.train.v2.api.exceptions import ControllerError
 
@@ -155,7 +155,7 @@ def test_a_threads_location_is_in_the_users_code():
 
 
 def test_the_last_location_of_an_ended_worker_is_kept(monkeypatch):
-    """Its last words are sent from the code that closes the line, which is nowhere to be stuck in."""
+    """The last message is sent while the connection closes, which is not where a worker can be stuck."""
     positions = []
 
     class Report:
@@ -173,7 +173,7 @@ def test_the_last_location_of_an_ended_worker_is_kept(monkeypatch):
 
 
 def test_a_changing_number_of_workers_does_not_change_the_result(stage):
-    """20 steps by one worker, against 1, then 2, then 1 again, each going on from the checkpoint of those before."""
+    """20 steps by one worker, against 1, then 2, then 1 worker, each resuming from the previous checkpoint."""
     method = f"epochs=0.96, method={stage.tiny()}"
     whole = stage.recipe("supervised", method)
     assert group(stage, whole, "elastic-1", 1) == [0]
@@ -190,7 +190,7 @@ def test_a_changing_number_of_workers_does_not_change_the_result(stage):
 
 
 def test_nccls_watchdog_error_names_the_blocking_worker():
-    """The watchdog aborts the process: Ray knows only that it died."""
+    """The watchdog aborts the process, and Ray only knows that it died."""
     lost = RuntimeError("The actor died.\n  The worker process has died. Exit type: SYSTEM_ERROR Exit detail: SIGABRT")
     busy = WorkerStatus("b", 2, "mine.py, line 7, in forward", waits=False, stands=59.0)
     waits = WorkerStatus("a", 1, "loop.py, line 9, in _values", waits=True, stands=58.0)
@@ -201,7 +201,8 @@ def test_nccls_watchdog_error_names_the_blocking_worker():
 
 
 def test_a_worker_waiting_for_its_gpu_is_not_called_blocking():
-    """On a GPU its queue may hold a collective that another worker has not come to; the place told is the caller's."""
+    """A GPU's queue may contain a collective that another worker has not reached; the reported location is the
+    caller's."""
     import functools
     import threading
 

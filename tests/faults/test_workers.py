@@ -1,4 +1,4 @@
-"""Workers, drivers and whole machines that are lost while Ray trains."""
+"""Lost workers, drivers and machines while Ray trains."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def undisturbed(stage, base, name, changes=""):
 
 
 def test_a_killed_worker_is_replaced_without_changing_the_result(stage):
-    """SIGKILL of worker 1; Ray starts both again, and they go on from the newest checkpoint."""
+    """SIGKILL of worker 1; Ray restarts both, and they resume from the newest checkpoint."""
     recipe = stage.recipe("okddip", BRANCHES, "deaths=(0.47,), rank=1")
     process = stage.train(recipe, "okddip-ray", "--workers", 2)
     assert process.end() == 0, process.said
@@ -55,7 +55,7 @@ def test_restarted_workers_wait_for_unreachable_storage(stage):
 
 @pytest.mark.slow
 def test_the_failure_limit_applies_only_without_progress(stage):
-    """Three losses with checkpoints between them, then a second one at the same place."""
+    """Three losses with checkpoints in between, then a second one at the same step."""
     recipe = stage.recipe("supervised", "", "deaths=(0.2, 0.45, 0.74, 0.7401, 0.7402), sleep=0.2")
     process = stage.train(recipe, "losing", "--workers", 1, "--max-failures", 1)
     assert process.end() == 1, process.said
@@ -93,7 +93,7 @@ def test_a_preempted_node_is_distinguished_from_a_lost_one():
 @pytest.mark.slow
 @pytest.mark.parametrize("base", ["one", "dml"])
 def test_pairs_of_killed_workers_are_replaced(stage, base):
-    """Either worker is killed, both start again: without Ray, which the test above has."""
+    """Either worker is killed and both restart; without Ray, which the test above uses."""
     recipe = stage.recipe(base, "", "deaths=(0.3,), rank=0")
     assert -signal.SIGKILL in group(stage, recipe, f"{base}-pair", 2)
     assert group(stage, recipe, f"{base}-pair", 2) == [0, 0]
@@ -113,7 +113,8 @@ def test_sigterm_to_a_worker_saves_a_checkpoint(stage):
 
 @pytest.mark.slow
 def test_a_signal_to_the_process_group_saves_a_checkpoint(stage):
-    """As `timeout`, shells and batch systems send it: Ray's processes must outlive it, or nobody could save."""
+    """As sent by `timeout`, shells and batch systems: Ray's processes must survive it, or no checkpoint could be
+    saved."""
     recipe = stage.recipe("supervised", 'checkpoint=Checkpoint(every="never"), epochs=9.0', "sleep=0.2")
     process = stage.start(recipe, "whole-group", "--workers", 2)
     while "epoch    1" not in process.said:
@@ -165,7 +166,7 @@ def kill_tree(pid):
 
 @pytest.mark.slow
 def test_a_killed_controller_is_survived(stage):
-    """Ray's own process that looks after the workers."""
+    """The controller is Ray's process that supervises the workers."""
     import psutil
 
     process = stage.start(stage.recipe("supervised", "", "sleep=0.3"), "controller", "--workers", 1)

@@ -1,4 +1,4 @@
-"""Tests of a real GPU: `make test-gpu`. `pytest tests/gpu --on cpu` runs what they do on a CPU, to test the tests."""
+"""Tests on a real GPU: `make test-gpu`. `pytest tests/gpu --on cpu` runs the same on a CPU, to test the tests."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Batches and evaluations on a GPU that is kept busy, so that it lags behind the host: those of the CPU."""
+"""Batches and evaluations on a busy GPU that lags behind the host equal those on the CPU."""
 
 import copy
 from dataclasses import replace

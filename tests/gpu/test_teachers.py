@@ -1,4 +1,4 @@
-"""Frozen teachers on a GPU: fused, in lower precision, compiled, cached and remote ones say what plain ones say."""
+"""Frozen teachers on a GPU: fused, in lower precision, compiled, cached and remote ones equal plain ones."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Two GPUs: the updates of one worker and of two, and a worker that is killed or stuck."""
+"""Two GPUs: the updates of one and of two workers, and a killed or stuck worker."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Small runs don't take what a larger run waits for, on clusters that are given as values."""
+"""Small runs don't take the resources that a larger run is waiting for, on simulated clusters."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Teachers that have teachers of their own: assistants and born-again chains, in order, without Ray."""
+"""Teachers with teachers of their own (assistants, born-again networks), trained in order, without Ray."""
 
 import io
 import json

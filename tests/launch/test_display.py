@@ -1,4 +1,4 @@
-"""What a terminal shows of a run, at any width: each number and its unit stand whole on one line."""
+"""The terminal's display of a run at any width: each number is on one line with its unit."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Ensembles: the maths against NumPy, and teachers side by side on one Ray session of two CPUs."""
+"""Ensembles: metrics against NumPy, and concurrent teachers on a Ray session with two CPUs."""
 
 import io
 import json

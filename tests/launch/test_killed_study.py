@@ -1,4 +1,4 @@
-"""A study whose driver is killed at random moments ends, by the same command, as one that was left alone."""
+"""A study whose driver is killed at random moments is completed by the same command, with the same results."""
 
 import itertools
 import random

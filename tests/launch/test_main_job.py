@@ -1,4 +1,4 @@
-"""The main job through the real command line, on Ray, in order: each test goes on from the one before."""
+"""The main job through the command line, on Ray; each test continues from the previous one."""
 
 import json
 

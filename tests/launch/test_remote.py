@@ -1,4 +1,4 @@
-"""Remote teachers: the weights that inline ones give, whatever happens to the actors."""
+"""Remote teachers give the same weights as inline ones, even if actors die."""
 
 import io
 import itertools
@@ -134,7 +134,7 @@ def test_a_run_with_a_killed_actor_equals_inline_teachers(ray, write, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_with_a_killed_worker_equals_inline_teachers(ray, write, tmp_path):
-    """On two CPUs: the old actor's has to come free."""
+    """On two CPUs, so that the old actor's CPU must be freed first."""
     path = write("tiny_worker", epochs=6)
     inline, _ = train(path, tmp_path / "inline", workers=0)
     killer = Killer(tmp_path / "remote/tiny_worker/metrics.jsonl", "RayTrainWorker")
@@ -250,7 +250,7 @@ def test_incompatible_remote_settings_are_rejected(change, says):
 
 @pytest.mark.parametrize("fixed", [True, False])
 def test_trials_reject_remote_teachers(fixed):
-    """A search sets aside what a trial's workers need, and no more."""
+    """A search reserves resources only for a trial's workers."""
     from ray import tune
 
     from raykd.launch.search import space, validate

@@ -1,4 +1,4 @@
-"""Searches of tiny runs on one Ray session of two CPUs."""
+"""Searches of tiny runs on a Ray session with two CPUs."""
 
 import csv
 import io
@@ -210,7 +210,7 @@ NESTED = (
 
 @pytest.mark.slow
 def test_two_trials_of_two_workers_share_two_cpus(ray, data, tmp_path):
-    """More at once than there is room for, by the user's wish: they run one after the other and none waits for ever."""
+    """More concurrent trials than fit, as requested by the user: they run one after the other, without deadlock."""
     found, said = search(tmp_path, "tiny_nested", NESTED.format(bad=["", ""]), data)
     assert "1 at once" in said
     assert [row["state"] for row in table(found)] == ["finished"] * 3

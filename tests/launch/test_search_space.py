@@ -1,4 +1,4 @@
-"""What a search consists of, before anything runs."""
+"""Search spaces, before anything runs."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def test_validation_shares_without_images_are_rejected_before_anything_starts(tm
 
 
 def test_repeated_trials_are_compared_by_their_mean(tmp_path):
-    """Two picks of two runs each: the pick with the best single run has the worse mean, a third is not whole."""
+    """Two choices with two runs each: that with the best single run has the worse mean; a third one is incomplete."""
     wanted = Search(space={"optimizer.learning_rate": tune.uniform(0.1, 1.0)}, samples=3, repeats=2)
     places = space.read(wanted)
     table = TrialTable(Folder(str(tmp_path)), wanted, places)

@@ -1,4 +1,4 @@
-"""What a run's best evaluation is chosen by."""
+"""How a run's best evaluation is selected."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Trials and cells side by side on one Ray session of two CPUs share one cache while they fill it."""
+"""Concurrent trials and cells on a Ray session with two CPUs share one cache while they fill it."""
 
 import io
 import json

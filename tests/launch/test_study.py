@@ -1,4 +1,4 @@
-"""Studies: what comes next and what is shown of it as values; whole studies on one Ray session of two CPUs."""
+"""Studies: scheduling and display as pure functions, and whole studies on a Ray session with two CPUs."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What study.json holds after the study's file has changed."""
+"""The content of study.json after the study's file has changed."""
 
 from dataclasses import replace
 

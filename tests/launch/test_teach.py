@@ -1,4 +1,4 @@
-"""Teachers' outputs computed ahead: the files that training would write, so that it runs no teacher."""
+"""Caching teacher outputs before training writes the same files, so that training runs no teacher."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Teachers that several drivers need: one trains them, the others wait, and take over from one that died."""
+"""Teachers that several drivers need: one trains them, the others wait, and take over if it dies."""
 
 import io
 import json

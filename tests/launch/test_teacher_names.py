@@ -1,4 +1,4 @@
-"""Where a recipe's teachers are looked for."""
+"""How a recipe's trained teachers are found."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A teacher's accuracy is measured before the first step, said then, and shown at the end; NaN is named."""
+"""A teacher's accuracy is measured and reported before the first step, and shown at the end; NaN is reported."""
 
 from types import SimpleNamespace
 

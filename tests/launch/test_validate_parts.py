@@ -1,4 +1,4 @@
-"""Parts of one image are refused before the start where a batch norm can't be trained on them, and only there."""
+"""Parts of one image are rejected before the start only if a batch norm can't be trained on them."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""CA-MKD's embeddings: cheap ways of computing them give the numbers of the plain ones."""
+"""CA-MKD's embeddings: the optimised computation equals the plain one."""
 
 import copy
 

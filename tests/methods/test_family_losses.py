@@ -1,5 +1,5 @@
-"""The feature methods' losses where they could break: one sample, equal samples, dead and large features; and CRD's
-memory: whose entries are drawn, and what a step changes."""
+"""The feature methods' losses at critical inputs (one sample, equal samples, zero and large features), and CRD's
+memory: the drawn negatives, and what a step changes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Networks that are no chain of stages: every method works with them, or says in one sentence why not."""
+"""Networks that are not chains of stages: every method works with them, or says in one sentence why not."""
 
 import pytest
 

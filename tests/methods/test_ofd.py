@@ -1,4 +1,4 @@
-"""OFD's margins, and its distance by the paper's own cases."""
+"""OFD's margins, and its partial distance by the paper's cases."""
 
 import numpy as np
 import torch

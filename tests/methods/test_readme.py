@@ -1,4 +1,4 @@
-"""raykd/methods/README.md says of every method what the method itself says."""
+"""raykd/methods/README.md agrees with the methods."""
 
 from tests.methods import readme
 

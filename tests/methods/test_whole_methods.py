@@ -1,4 +1,4 @@
-"""Whole distillers on tiny networks: what they train, deploy, and report; five steps of those without golden runs."""
+"""Whole distillers on tiny networks: what they train, deploy and log; five steps of those without golden runs."""
 
 import copy
 from functools import partial

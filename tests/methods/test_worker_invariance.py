@@ -1,4 +1,4 @@
-"""One global batch gives one update: the averaged gradients of two workers are those of one."""
+"""The averaged gradients of two workers equal those of one worker on the same global batch."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Weights by URL: fetched on request alone, once, and only what their hash says."""
+"""Weights by URL are downloaded only on request, once, and verified by their hash."""
 
 import hashlib
 import http.server

@@ -1,4 +1,5 @@
-"""One network of every family of timm and torchvision: the library's logits and keys; maps; frozen, reordered."""
+"""One network of every family of timm and torchvision: the library's logits and keys; features; freezing;
+reordering."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Networks that round while they train: the steps by hand, gradients, and onnxruntime's int8 beside them."""
+"""Networks with simulated int8 in training: values by hand, gradients, and comparison with onnxruntime's int8."""
 
 from types import SimpleNamespace
 

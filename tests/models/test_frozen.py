@@ -1,4 +1,4 @@
-"""Frozen networks compute what they computed before, in fewer operations."""
+"""Frozen networks have the same outputs with fewer operations."""
 
 import copy
 

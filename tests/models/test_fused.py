@@ -1,4 +1,4 @@
-"""Frozen networks as a GPU runs them: the same numbers, from fewer kernels."""
+"""Frozen networks as run on a GPU: the same outputs with fewer kernels."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Hugging Face's image classifiers: transformers' own logits and keys, its hidden states as maps."""
+"""Hugging Face's image classifiers: transformers' own logits and keys, hidden states as feature maps."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""torchvision's and timm's families in stages: the parts are the whole, keys and initialisation are the library's."""
+"""torchvision's and timm's families in stages: outputs, keys and initialisation equal the library's."""
 
 import pytest
 import timm

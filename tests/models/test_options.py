@@ -1,4 +1,4 @@
-"""Options of raykd's own networks: dropout as a number, and activations that are computed again instead of kept."""
+"""Options of raykd's networks: dropout, and activations that are recomputed in the backward pass."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""A network of one's own: Python beside the recipe, used like any other, and never imported for a stranger's run."""
+"""A user's network next to the recipe: used like any other, and never imported for someone else's run."""
 
 import json
 from pathlib import Path
@@ -138,7 +138,7 @@ def test_its_source_is_fingerprinted_and_copied(module, tmp_path):
 
 
 def test_an_untrusted_run_imports_nothing(module, tmp_path, monkeypatch, capsys):
-    """The run of another module's network, found beside the user: its code waits for --trust-source."""
+    """The run names a module that exists next to the user: it is imported only with --trust-source."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
     recipe = tmp_path / f"{module}_recipe.py"
     assert main(["train", str(recipe), "--storage", str(tmp_path / "runs"), "--name", "own"]) == 0

@@ -1,4 +1,4 @@
-"""A teacher that expects other pixel statistics sees exactly the images it was trained on."""
+"""A teacher with other pixel statistics gets exactly the images that it was trained on."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""A student with another network's head, as one network: made by hand and by name, written and read."""
+"""A student with the teacher's head as one network: built directly and by name, saved and loaded."""
 
 import pytest
 import torch

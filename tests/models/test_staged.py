@@ -1,4 +1,4 @@
-"""The one view: sections together are the network, and can be entered and shared stage by stage."""
+"""`Staged`: sections together equal the network, and forward passes can start at, and share, any stage."""
 
 import copy
 import subprocess

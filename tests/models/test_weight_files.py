@@ -1,4 +1,4 @@
-"""Checkpoints as others write them: what is taken of them is said, and no code of theirs runs."""
+"""Checkpoints of other projects: what is loaded is reported, and none of their code runs."""
 
 import argparse
 import contextlib

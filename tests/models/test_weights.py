@@ -1,4 +1,4 @@
-"""Weights files: what is written is read back; what does not fit, or is no such file, is one clear line."""
+"""Weights files: written files are read back; others are rejected in one line."""
 
 import numpy as np
 import pytest

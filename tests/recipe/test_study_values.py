@@ -1,4 +1,4 @@
-"""Studies as values: which cells there are, what their recipes are, and what no study can be."""
+"""Studies as values: their cells, the cells' recipes, and invalid studies."""
 
 from dataclasses import replace
 

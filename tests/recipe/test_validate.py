@@ -1,4 +1,4 @@
-"""Ranges of a recipe's fields: every number has one, values inside pass, and all others are refused by name."""
+"""Ranges of recipe fields: every number has one; values outside are rejected by name."""
 
 import dataclasses
 import math

@@ -1,4 +1,5 @@
-"""Which runs make a row: seeds count once, circumstances don't count, and a baseline must be a fair one."""
+"""How runs are grouped into rows: seeds count once, irrelevant settings are ignored, and baselines must be
+comparable."""
 
 import shutil
 

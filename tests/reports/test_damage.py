@@ -1,4 +1,4 @@
-"""Damaged runs are named and left out, the rest goes on; a report appears whole or not at all, and starts nothing."""
+"""Damaged runs are named and left out; a report is written completely or not at all, and contains no active content."""
 
 import csv
 import io

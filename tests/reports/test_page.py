@@ -1,4 +1,4 @@
-"""The page and its figures: every number is there, nothing is fetched or run, and nothing is said twice."""
+"""The page and its figures: every number is present, nothing is downloaded or executed, and nothing is repeated."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Every number of the report, recomputed with NumPy and SciPy from the files of made-up run directories."""
+"""Every number of the report, recomputed with NumPy and SciPy from synthetic run directories."""
 
 import csv
 import json

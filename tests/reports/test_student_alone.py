@@ -1,4 +1,4 @@
-"""The student alone that a run's closing table shows: of the same network, size, data and length, or none."""
+"""The closing table's student without a teacher: of the same network, image size, data and length."""
 
 import pytest
 

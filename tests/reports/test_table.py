@@ -1,4 +1,4 @@
-"""The table of several methods on several pairs: what each cell says, and in every output."""
+"""The table of several methods on several pairs, in every output format."""
 
 import csv
 import io

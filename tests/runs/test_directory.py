@@ -1,4 +1,4 @@
-"""What a run directory holds for others to read, and what becomes of it elsewhere."""
+"""The content of a run directory, and its use in other places."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The reader of a run's files: what raykd writes comes back, everything else is one line that names the file."""
+"""Reading a run's files: raykd's own are read back, everything else is rejected in one line that names the file."""
 
 import json
 import os

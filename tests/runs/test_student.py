@@ -1,4 +1,4 @@
-"""student.safetensors: what its header says of the network is checked before anything is built from it."""
+"""student.safetensors: its header is validated before a network is built from it."""
 
 import json
 

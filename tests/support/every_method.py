@@ -1,4 +1,4 @@
-"""Every method that raykd ships, with networks that it takes: a method that is added is found by itself."""
+"""Every method of raykd with suitable networks; new methods are found automatically."""
 
 import importlib
 import inspect

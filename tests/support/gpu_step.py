@@ -1,4 +1,4 @@
-"""A whole update and a whole evaluation of raykd's loop on a simulated GPU."""
+"""A whole update and a whole evaluation of the training loop on a simulated GPU."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A GPU that does no arithmetic: on cuda:0, tensors have shapes, types, strides and gradients, and no numbers.
+"""A simulated GPU: on cuda:0, tensors have shapes, types, strides and gradients, but no values.
 
 What a training step does to a GPU can be read off it on any machine: tensors of two devices in one operation raise, and
 `Trace` counts kernels and bytes and lists whatever makes the host wait for the device. Not covered: what kernels

@@ -1,4 +1,4 @@
-"""Run directories as raykd writes them, with made-up figures that a test can compute with."""
+"""Run directories in raykd's format with made-up results for tests."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Photographs made up by a formula, and a data set of them."""
+"""Synthetic photographs, and a data set of them."""
 
 from dataclasses import dataclass
 from pathlib import Path

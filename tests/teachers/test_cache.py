@@ -1,4 +1,4 @@
-"""Teachers' outputs in files: the student is the live teachers' own, whoever fills them and whoever reads them."""
+"""The cache of teacher outputs gives the same student as live teachers, whoever fills and reads it."""
 
 import shutil
 from collections import namedtuple

@@ -1,4 +1,4 @@
-"""Processes that fill one cache side by side: a teacher is asked once between them, and nobody waits for the dead."""
+"""Processes that fill one cache concurrently: each batch is computed once, and dead processes block nobody."""
 
 import os
 import signal

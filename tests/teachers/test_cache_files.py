@@ -1,4 +1,4 @@
-"""Rows in files: several writers, readers that see whole rows or none, and damage that is named and never read."""
+"""Rows in cache files: several writers, readers that see complete rows only, and detected damage."""
 
 import os
 import shutil

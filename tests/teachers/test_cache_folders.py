@@ -1,4 +1,4 @@
-"""raykd data clean: what there is, what it would free, the oldest first, and nothing that a run is using."""
+"""raykd data clean lists caches and removes the least recently used ones, except those in use."""
 
 import os
 import subprocess

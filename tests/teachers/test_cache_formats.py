@@ -1,4 +1,4 @@
-"""What is kept of a tensor, against numpy's own rounding and float64 formulas."""
+"""Cache formats against numpy's rounding and float64 formulas."""
 
 import numpy as np
 import pytest

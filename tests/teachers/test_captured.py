@@ -1,4 +1,4 @@
-"""Frozen teachers' passes as CUDA graphs: on a simulated GPU, and with graphs that run their pass again in replay."""
+"""Teacher passes as CUDA graphs: on a simulated GPU, and with simulated graphs that repeat their pass in replay."""
 
 from collections import OrderedDict
 

@@ -1,4 +1,4 @@
-"""Teachers for the data's classes, pixels and size: what fits is made to fit and said, what doesn't is refused."""
+"""Matching teachers to the data's classes, normalisation and size: adapted with a remark, or rejected."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The W&B Report and W&B as a source, against the loopback stub."""
+"""W&B Reports, and W&B as a source of runs, against a local stub."""
 
 import json
 

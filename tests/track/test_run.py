@@ -1,4 +1,4 @@
-"""W&B's wire against a loopback stub: what a run uploads, and what is left to bring later when the server goes away."""
+"""W&B's protocol against a local stub: what a run uploads, and what is uploaded later if the server goes away."""
 
 import contextlib
 import json

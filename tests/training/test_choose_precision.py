@@ -1,4 +1,4 @@
-"""Teachers in another form: nearly the same numbers, chosen by their loss and their time, and kept with the run."""
+"""Teachers in other precisions: nearly equal outputs, chosen by loss and time, and kept when a run resumes."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""torch.compile of every method's distiller: a run is compiled once or twice, not anew with every epoch."""
+"""torch.compile of every method's distiller: compiled once or twice per run, not again in every epoch."""
 
 from dataclasses import replace
 

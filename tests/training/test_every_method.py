@@ -1,4 +1,4 @@
-"""Every method of raykd trains on digits, and a run that is continued ends bit for bit like an uninterrupted one."""
+"""Every method trains on digits, and a resumed run is bit-identical to an uninterrupted one."""
 
 import io
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The initialise phase: its own terms, optimizer and schedule, before the training, in one loop and one run."""
+"""The initialise phase: its own terms, optimizer and schedule, in the same loop and run."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""State beside the parameters: CRD's memories stand in checkpoints, and a run goes on with them bit for bit."""
+"""State besides parameters: checkpoints contain CRD's memories, and resumed runs are bit-identical."""
 
 import torch
 

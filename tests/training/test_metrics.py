@@ -1,4 +1,4 @@
-"""A metric of one's own works from one file beside the recipe: training, evaluation, search, report."""
+"""A user's metric from one file next to the recipe: training, evaluation, search, report."""
 
 import contextlib
 import json

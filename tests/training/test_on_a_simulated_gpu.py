@@ -1,4 +1,4 @@
-"""Every method's step and evaluation on a GPU that does no arithmetic: one device's tensors, and no wait for it."""
+"""Every method's step and evaluation on a simulated GPU: tensors of one device only, and no synchronisation."""
 
 import copy
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""In a process of its own: the setting is the process's, and holds until it ends."""
+"""Settings of the whole process, each tested in its own process."""
 
 import subprocess
 import sys

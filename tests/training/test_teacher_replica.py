@@ -1,4 +1,4 @@
-"""A worker's teachers apart from it: the very bytes that the worker would compute."""
+"""A replica of a worker's teachers in another process gives identical bytes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A deployed classifier that no term trains ends the run; weights that grow from 0 and frozen classifiers do not."""
+"""A deployed classifier that no loss term trains ends the run; zero-initialised and frozen classifiers don't."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Optimizers and schedules against what is written out by hand."""
+"""Optimizers and schedules against formulas written by hand."""
 
 import pytest
 import torch
