@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-# User and password of a URI. A password may hold an unquoted "/", as S3 keys do; a port before a path is none.
+# User and password of a URI. A password may contain an unquoted "/", as S3 keys do; a port before a path is not one.
 CREDENTIALS = re.compile(r"""(?<=://)(?:[^/\s?#]+|[^/\s?#@:]+:(?!\d{1,5}[/?#])[^\s@"'<>]{0,200})@""")
 SECRET = r"(?i)(?<=[?&])([\w.-]*(?:key|secret|token|passw(?:or)?d|pwd|signature|sig|credentials?)=)"
 SECRETS = re.compile(SECRET + r"[^&\s]+")
@@ -32,7 +32,7 @@ def masked(text: str) -> str:
 
 
 def masked_code(text: str) -> str:
-    """A module's text without the credentials of the URIs that stand in it."""
+    """A module's text without the credentials of its URIs."""
     text = LITERAL.sub(lambda uri: LITERAL_SECRETS.sub(r"\1***", uri[0]), text)
     return PASSWORDS.sub("://***@", text)
 

@@ -70,7 +70,7 @@ def model_card(deployed: Deployed, folder: str, library: str) -> str:
         teaching=_teaching(evaluation),
         use=_use(deployed, folder, library),
         preprocessing=_preprocessing(deployed),
-        source=f"{labels(to_dict(recipe)).data} ({recipe.data.source.description or 'a source of its own'})",
+        source=f"{labels(to_dict(recipe)).data} ({recipe.data.source.description or 'a user-defined source'})",
         epochs=f"{recipe.epochs:g}",
         batch_size=recipe.batch_size,
         seed=recipe.seed,

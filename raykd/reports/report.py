@@ -22,7 +22,7 @@ def report(runs: list[str], *, baseline: str = "", out: Path | None = None, wand
     """Compare runs and write the comparison.
 
     `runs` are run directories, folders of them, studies, searches, or wandb:ENTITY/PROJECT[/GROUP]. The format is that
-    of `out`'s suffix: .html, .md, .csv or .tex. The file appears whole or not at all. A run that can't be read is left
+    of the suffix of `out`: .html, .md, .csv or .tex. A file is written completely or not at all. An unreadable run is left
     out, and the report says so. Raises UserError where no run is left, and for an unknown baseline or suffix.
     """
     out = out or Path("report.html")
@@ -39,7 +39,7 @@ def report(runs: list[str], *, baseline: str = "", out: Path | None = None, wand
 
 
 def write(out: Path, content: str) -> None:
-    """Raises UserError, leaving what stands there as it is, where it can't be written."""
+    """Raises UserError and leaves an existing file unchanged if it can't be written."""
     try:
         Folder(out.parent).write(out.name, content)
     except OSError as error:

@@ -40,7 +40,7 @@ class History:
 
     def start(self, about: dict[str, Any]) -> None:
         """Record that logging starts, or starts again."""
-        # On a line of its own, as a killed process may have left half a line.
+        # On a new line, as a killed process may have left an incomplete one.
         self._folder.append(FILE, "\n" + json.dumps({"start": about}))
 
     def row(self, step: int, values: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a recipe for one's own images is going to say: measured on the images, or chosen by their number and size."""
+"""Settings of a new recipe: measured on the images, or chosen by their number and size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

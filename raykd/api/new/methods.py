@@ -52,7 +52,7 @@ def entries() -> Iterator[Entry]:
 
 
 def entry(name: str) -> Entry:
-    """A method as kd, kd.KD or KD; raises UserError where there is none, or none that makes a recipe by itself."""
+    """A method by kd, kd.KD or KD; raises UserError if it doesn't exist, or can't be used in a recipe alone."""
     known = list(entries())
     for each in known:
         if name.lower() in (each.module, f"{each.module}.{each.cls.__name__}".lower(), each.cls.__name__.lower()):

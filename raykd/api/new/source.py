@@ -20,7 +20,7 @@ def has_files(word: str) -> bool:
 
 
 def source_of(word: str) -> Source:
-    """The source with its test split, where one is beside the training images; raises UserError where there is none."""
+    """The source with its test split, if one is next to the training images; raises UserError without one."""
     from raykd.data.sources.tables import matching
 
     path = Path(word).expanduser()

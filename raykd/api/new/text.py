@@ -67,7 +67,7 @@ def _docstring(to: Path, choices: Choices) -> str:
 
 
 def _in_docstring(text: str) -> str:
-    """Text as it stands in a docstring: a folder's name can hold quotes, backslashes, and bytes that are no UTF-8."""
+    """Text escaped for a docstring: a folder's name can contain quotes, backslashes, and bytes that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\\", "\\\\").replace('"""', '""\\"')
 
 

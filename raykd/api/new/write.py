@@ -1,4 +1,4 @@
-"""`raykd new`: the file, written where there is none."""
+"""`raykd new` writes the recipe's file if it does not exist yet."""
 
 from pathlib import Path
 

@@ -82,7 +82,7 @@ def _without_gaps(known: Sequence[int], origin: str) -> Sequence[int]:
 def renumbered(labels: list[Any], own: Sequence[str], known: Sequence[str], origin: str) -> list[Any]:
     """Labels that count a file's own class names, as numbers of the known names, which another file counts.
 
-    Raises UserError where the file has a class that is not known, or no telling which one it is.
+    Raises UserError if the file has an unknown or ambiguous class.
     """
     if not own or tuple(own) == tuple(known):
         return labels
@@ -99,7 +99,7 @@ def renumbered(labels: list[Any], own: Sequence[str], known: Sequence[str], orig
 def numerals(labels: Sequence[str | None], origin: str) -> list[int | str | None]:
     """Text of a file without types: numbers where every label is one, and none is the same as another.
 
-    Raises UserError where all are numbers but for words that stand for a missing one.
+    Raises UserError if all are numbers except words that mean a missing one.
     """
     known = {label for label in labels if label is not None}
     numbers = {label for label in known if label.removeprefix("-").isdecimal()}

@@ -130,7 +130,7 @@ def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progres
 
 
 def _empty(split: str, splits: Splits) -> str:
-    """What to say of a split without images."""
+    """The message about a split without images."""
     if split == "train":
         return "the training split has no images"
     if len(splits.train.labels) and not any(label >= 0 for label in splits.train.labels):

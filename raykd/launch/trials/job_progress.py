@@ -30,7 +30,7 @@ class JobsProgress(LiveTable, Callback):
             self.queue.states[name].status = "elsewhere"
         self._settle_teachers()
         for name in self.queue.elsewhere:
-            self.console.print(f"{name} is being trained by another process: waiting for it, the rest goes on")
+            self.console.print(f"{name} is being trained by another process: waiting for it, other jobs continue")
 
     def settle(self) -> None:
         """Bring the queue up to date with other drivers' teachers and with Ray's placement of workers."""

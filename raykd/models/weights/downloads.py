@@ -62,7 +62,7 @@ def local_path(network: Network, root: str) -> Path:
 
 
 def download(network: Network, root: str, notify: Callable[[str], None] = lambda line: None) -> None:
-    """Fetch the weights of a network that names a URL, unless they are there; the file appears whole or not at all.
+    """Download the weights of a network with a URL, unless they exist; the file is written completely or not at all.
 
     Safe for concurrent calls: one process downloads, the others of its node wait for it.
     Raises UserError where it can't be had, or is another one than its hash says.

@@ -1,4 +1,4 @@
-"""Stamps of checkpoints, which say what a run has without reading tensors."""
+"""Stamps of checkpoints, from which a run's state is known without reading tensors."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

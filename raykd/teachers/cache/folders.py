@@ -33,7 +33,7 @@ def root_of(data_root: str) -> Path:
 
 
 def all_in(root: Path) -> list[Path]:
-    """The caches' folders, and none of what else may stand there, such as the runs of teachers that were trained."""
+    """The folders of caches, without others that may be there, such as runs of trained teachers."""
     return [path for path in root.iterdir() if _is_cache(path)] if root.is_dir() else []
 
 

@@ -48,7 +48,7 @@ def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, tens
 
 
 def _built(network: Staged) -> dict[str, Any]:
-    """What else says what a network makes of its weights: its options, its stages, the code of one of the user's."""
+    """What else determines a network's outputs: its options, its stages, and the code of a user's network."""
     code = trusted.callable_of(network.name) if network.name.partition(":")[0] in trusted.allowed() else None
     return {
         "options": {name: repr(value) for name, value in network.options.items()},
