@@ -22,7 +22,7 @@ def report(runs: list[str], *, baseline: str = "", out: Path | None = None, wand
     """Compare runs and write the comparison.
 
     `runs` are run directories, folders of them, studies, searches, or wandb:ENTITY/PROJECT[/GROUP]. The format is that
-    of the suffix of `out`: .html, .md, .csv or .tex. A file is written completely or not at all. An unreadable run is left
+    of the suffix of `out`: .html, .md, .csv or .tex. It is written completely or not at all. An unreadable run is left
     out, and the report says so. Raises UserError where no run is left, and for an unknown baseline or suffix.
     """
     out = out or Path("report.html")

@@ -16,7 +16,8 @@ from raykd.terminal import Terminal
 
 VALUES = {f"terms/{name}": value for name, value in {"ce": 0.2351, "kd": 11.873, "hint": 1.25e-5, "crd": 0.5}.items()}
 LINE = {
-    "epoch": 12.0,
+    "epoch": 11.99,
+    "step": 252,
     "evaluation": {f"student{i or ''}": {"top1": 0.9889, "loss": 0.036} for i in range(5)},
     "terms": {name.removeprefix("terms/"): value for name, value in VALUES.items()},
     "images_per_second": 12345.6,
@@ -30,6 +31,11 @@ def test_an_epoch_line_wraps_only_between_values(width):
     for value in ("epoch   12", "top-1 98.89 %", "loss 0.036", "student4 98.89", "kd 11.873", "12346 images/s"):
         assert value in text
     assert all(f"{name} {value:.3f}" in text for name, value in LINE["terms"].items())
+
+
+def test_an_epoch_that_ends_within_one_is_no_whole_number():
+    assert "epoch  1.5" in lines.epoch_line(LINE | {"epoch": 1.49, "step": 31}, 100).plain
+    assert "epoch   -1" in lines.epoch_line(LINE | {"epoch": -0.98, "step": 7}, 100).plain
 
 
 @pytest.mark.parametrize("width", [60, 100])

@@ -41,7 +41,7 @@ def test_a_teacher_near_chance_is_reported_before_the_first_step(tmp_path, monke
     torch.manual_seed(0)
     assert train(tmp_path, monkeypatch, create("resnet8", 10, 32)) == 0
     out = capsys.readouterr().out
-    measured = out.index("warning: teacher resnet8: top-1")
+    measured = out.index("warning teacher resnet8: top-1")
     assert measured < out.index("  epoch ") and "close to chance" in out
     figure = out[measured:].split("top-1 ")[1].split(" %")[0]
     assert f"{figure} %" in next(line for line in out.splitlines() if line.startswith("teacher "))

@@ -18,6 +18,8 @@ from raykd.recipe.labels import method_name
 from raykd.recipe.serial import to_dict
 from raykd.terminal import Terminal
 
+WARNING = "warning: "
+
 
 class Display:
     """Shows the progress of one run at a time."""
@@ -58,7 +60,8 @@ class Display:
         """Print a line that matters, once."""
         if line not in self._told:
             self._told.add(line)
-            self.console.print(Text.assemble("  ", ("note", "yellow"), f" {line}"))
+            kind, text = ("warning", line.removeprefix(WARNING)) if line.startswith(WARNING) else ("note", line)
+            self.console.print(Text.assemble("  ", (kind, "yellow"), f" {text}"))
 
     def show(self, snapshot: Snapshot) -> None:
         """Update the display from a snapshot of the run."""

@@ -45,8 +45,14 @@ def epoch_line(line: Mapping[str, Any], width: int) -> Text:
     weighted = [f"{name} {value:.3f}" for name, value in line["terms"].items()]
     accuracy = Text.assemble("top-1 ", (f"{100 * figures['top1']:.2f} %", "bold"))
     speed = f"{line['images_per_second']:.0f} images/s"
-    begin, loss = Text(f"  epoch {round(line['epoch']):>4}"), Text(f"loss {figures['loss']:.3f}")
+    begin, loss = Text(f"  epoch {_epoch(line['epoch'], line['step']):>4}"), Text(f"loss {figures['loss']:.3f}")
     return _joined([begin, accuracy, loss, *map(Text, others), *_separated(weighted), *_separated([speed])], width)
+
+
+def _epoch(epoch: float, step: int) -> str:
+    """Whole at the end of an epoch, though its last step, of whole batches, ends before or after it; else rounded."""
+    nearest, one_step = round(epoch), abs(epoch) / step
+    return f"{nearest}" if abs(epoch - nearest) <= one_step else f"{round(epoch, 1) + 0.0:g}"
 
 
 def _separated(parts: Sequence[str]) -> list[Text]:

@@ -30,8 +30,8 @@ class MeasuredTeachers:
             line = f"teacher {name}: top-1 {100 * figures.top1:.2f} % on the {split} split"
             if figures.top1 <= 1 / classes + NEAR_CHANCE * (1 - 1 / classes):
                 line = (
-                    f"warning: {line}, close to chance ({100 / classes:.2f} %): check the order of its classes "
-                    "and its normalisation"
+                    f"warning: {line}, close to chance ({100 / classes:.2f} %): check its training, its "
+                    "classes and its normalisation"
                 )
             yield line
 
