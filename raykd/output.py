@@ -23,6 +23,7 @@ AUTHORITY = re.compile(r"[\w+.-]+://[^/\s?#]+@[^/\s?#]*")
 STEERING = [*range(9), *range(11, 32), *range(127, 160)]  # control characters but tab and newline
 STEERING += [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # of the direction of text
 STEERING += [0x2028, 0x2029, *range(0xD800, 0xE000)]  # other ends of lines; halves of characters, which no file holds
+COLOUR = re.compile(r"\x1b\[[\d;]*m")  # Ray's errors and logs have such codes
 SHOWN = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in STEERING}
 
 
@@ -38,8 +39,8 @@ def masked_code(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Printable text: control characters are escaped, credentials masked."""
-    return masked(text).translate(SHOWN)
+    """Printable text: without colour codes, with escaped control characters and masked credentials."""
+    return masked(COLOUR.sub("", text)).translate(SHOWN)
 
 
 def one_line(text: str) -> str:

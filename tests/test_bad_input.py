@@ -144,7 +144,7 @@ OVERRIDES = [
     ("--sync-batchnorm --workers 2", "sync_batchnorm.*GPUs only"),
     ("--accumulate 65 --batch-size 64", "accumulate.*64 images"),
     (f"--name {'n' * 180}", "name.*120"),
-    ("--name a\x1b[2J", "name.*shown"),
+    ("--name a\x1b[2J", "name.*printable"),
     ("--storage s3://KEY:SECRET@/x", r"s3://\*\*\*@"),
     ("--optimizer.learning-rate -1", "optimizer.learning_rate"),
     ("--optimizer.learning-rate nan", "optimizer.learning_rate"),

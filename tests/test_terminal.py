@@ -77,6 +77,10 @@ def test_long_lines_are_broken_only_at_spaces_in_a_terminal():
     assert whole.count("\n") == 1
 
 
+def test_colour_codes_of_other_programs_are_removed(capsys):
+    assert shown(capsys, "\x1b[36mray::f()\x1b[39m: \x1b[1;31mValueError\x1b[0m") == "ray::f(): ValueError\n"
+
+
 @pytest.mark.parametrize("steering", ["\x1b[2J", "\x1b]0;title\x07", "\r", "\b", "\x9b31m", "\u202e"])
 def test_control_characters_are_escaped(capsys, steering):
     out = shown(capsys, f"a{steering}b\tc\n")
