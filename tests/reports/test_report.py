@@ -119,7 +119,7 @@ def test_another_baseline_can_be_chosen(runs, tmp_path):
     rows = table(runs, tmp_path, baseline="kd")
     kd, supervised = float(rows["KD"]["top1_last"]), float(rows["Supervised"]["top1_last"])
     assert float(rows["Supervised"]["gain"]) == pytest.approx(supervised - kd) and rows["KD"]["gain"] == ""
-    with pytest.raises(UserError, match="takes one of KD, OKDDip, Supervised, kd, okddip, supervised"):
+    with pytest.raises(UserError, match="must be one of KD, OKDDip, Supervised, kd, okddip, supervised"):
         table(runs, tmp_path, baseline="dkd")
 
 
