@@ -162,7 +162,7 @@ def study(tmp_path, monkeypatch):
         (["--row", "KD"], "--row KD: give the fields that change in it, or --rows KD"),
         (["--bogus", "3"], "row alone, column small: Unrecognized options: --bogus"),
         (["--seeds", "x"], "^Error parsing --seeds"),
-        (["--seed", "3"], "--seed: the study gives it; use --seeds"),
+        (["--seed", "3"], "--seed: it is set by the study; use --seeds"),
         (["--name", "../x"], "row alone, column small: name: .* must be a path below the storage"),
         (["--batch-size", "1", "--workers", "2"], "row alone, column small: batch_size: 1 is less than one image"),
         (["--teachers.placement", "remote"], "row KD, column small: teachers.placement: a study reserves no resources"),
