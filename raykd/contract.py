@@ -92,7 +92,7 @@ class Distiller(nn.Module):
         raise NotImplementedError
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of every network (and of ensembles of them) by name, the deployed one first; evaluation only."""
+        """Logits [B, C] of every network (and of ensembles) by name, the deployed one first; images [B, 3, H, W]."""
         return {name: network(images) for name, network in self.networks().items()}
 
     def selects(self, top1: Mapping[str, float]) -> float:

@@ -17,7 +17,7 @@ def said(monkeypatch):
     return []
 
 
-@pytest.mark.parametrize("unusable", ["/nonexistent", "/proc/1/nothing"])
+@pytest.mark.parametrize("unusable", ["/dev/null/home", "/proc/1/nothing"])
 def test_an_unusable_home_is_replaced_and_reported(said, monkeypatch, unusable):
     monkeypatch.setenv("HOME", unusable)
     home.provide(said.append)

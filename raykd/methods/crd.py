@@ -138,7 +138,7 @@ class CRD(FeatureMethod):
         self.seed = int(torch.randint(2**31, ()))  # determined by the recipe's seed
 
     def set_training_labels(self, labels: Tensor) -> None:
-        """Create the memories with random rows."""
+        """Create the memories with random rows; labels [N] of all training images, −1 for those without."""
         trained = labels >= 0
         counts = torch.bincount(labels[trained])
         if counts.max() == trained.sum():

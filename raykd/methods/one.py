@@ -87,7 +87,7 @@ class ONE(PeerDistiller):
         return Step(one_loss(logits, gates, batch.labels, c.temperature, weight, c.loss), notes)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Every branch, the "ensemble" of mean logits, and the "gated" ensemble that teaches."""
+        """Logits [B, C] of every branch, of the "ensemble" by their mean, and of the "gated" ensemble that teaches."""
         logits, gates = self._gated(images)
         ensembles = {"ensemble": logits.mean(0), "gated": gated_ensemble(logits, gates)}
         return dict(zip(self.names, logits, strict=True)) | ensembles

@@ -160,7 +160,7 @@ class TESKD(Distiller):
         return {"backbone": self.backbone}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of the backbone and of the students, which end at "student1" on all four stages."""
+        """Logits [B, C] of the backbone and of the students; "student1" is the one that reads all four stages."""
         logits, features = self.backbone.output(images, self.backbone.stages)
         students, _ = self.students([features[stage] for stage in self.backbone.stages])
         return {"backbone": logits} | {f"student{i}": students[i - 1] for i in (3, 2, 1)}

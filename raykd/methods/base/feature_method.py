@@ -68,12 +68,12 @@ class FeatureMethod(SingleStudent):
                 )
 
     def pairs(self, student: Output, teachers: Sequence[Output]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features of the student and of the teacher, in full precision."""
+        """Features of the student and of the teacher in full precision, maps [B, D, h, w] or vectors [B, D]."""
         for s, t in zip(self.student_features, self.teacher_features[0], strict=True):
             yield full_precision(student.features[s]), full_precision(teachers[0].features[t])
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
-        """The distance, unweighted; a mean over the batch, or scaled like one."""
+        """The distance, a scalar without its weight; a mean over the batch, or scaled like one."""
         raise NotImplementedError
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:

@@ -152,7 +152,7 @@ class PeerDistiller(Distiller):
             share_trunks(self.branches, self.start, self.share_block)
 
     def outputs(self, images: Tensor, features: Sequence[str] = ()) -> list[Output]:
-        """Every student's output; the shared trunk runs once."""
+        """Every student's output for images [B, 3, H, W]; the shared trunk runs once."""
         return self.outputs_from(self.branches[0].trunk(images, self.start), features)
 
     def outputs_from(self, trunk: Tensor, features: Sequence[str] = ()) -> list[Output]:
@@ -177,7 +177,7 @@ class PeerDistiller(Distiller):
         return dict(zip(self.names, self.branches, strict=True))
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of every network, and "ensemble": those of the mean of the logits of all networks."""
+        """Logits [B, C] of every network, and "ensemble": the mean of all logits; images [B, 3, H, W]."""
         logits = stack_logits(self.outputs(images))
         return dict(zip(self.names, logits, strict=True)) | {"ensemble": logits.mean(0)}
 
