@@ -142,7 +142,7 @@ OVERRIDES = [
     (f"--wandb.group {'g' * 129}", "wandb.group.*128"),
     ("--sync-batchnorm", "sync_batchnorm.*GPUs only"),
     ("--sync-batchnorm --workers 2", "sync_batchnorm.*GPUs only"),
-    ("--accumulate 65 --batch-size 64", "accumulate.*64 images"),
+    ("--accumulate 65 --batch-size 64", "accumulate.*at most 64"),
     (f"--name {'n' * 180}", "name.*120"),
     ("--name a\x1b[2J", "name.*printable"),
     ("--storage s3://KEY:SECRET@/x", r"s3://\*\*\*@"),
