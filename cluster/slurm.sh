@@ -17,12 +17,12 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 gpus=${SLURM_GPUS_PER_TASK:-${SLURM_GPUS_ON_NODE:-0}}
 options=(--block "--num-cpus=${SLURM_CPUS_PER_TASK:-1}" "--num-gpus=$gpus")
 
-# Other users' jobs share the network, so the token is what keeps them out. It lies in the shared home.
+# Other users' jobs share the network, so the token is what keeps them out. It is in the shared home.
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 ray get-auth-token --generate >/dev/null 2>&1
 chmod 600 "${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}"
 
-# Ray's files on each node: of a name that nobody can know beforehand, closed to others; $RAYKD_TMP is where, else /tmp.
+# Ray's files on each node: with an unpredictable name, closed to others, in $RAYKD_TMP or /tmp.
 RAY_TMPDIR=$(mktemp -d "${RAYKD_TMP:-/tmp}/raykd-XXXXXXXX")
 export RAY_TMPDIR
 others=$((SLURM_JOB_NUM_NODES - 1))

@@ -1,4 +1,4 @@
-"""ResNet-32x4 on CIFAR-10 on RepDistiller's schedule: the teacher of the recipes beside it.
+"""ResNet-32x4 on CIFAR-10 on RepDistiller's schedule: the teacher of the recipes here.
 
     raykd train cifar10/teacher_resnet32x4
 

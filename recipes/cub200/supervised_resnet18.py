@@ -1,4 +1,4 @@
-"""ResNet-18 fine-tuned on CUB-200-2011 from torchvision's ImageNet weights: the baseline of the student beside it.
+"""ResNet-18 fine-tuned on CUB-200-2011 from torchvision's ImageNet weights: the baseline of the student here.
 
     raykd train cub200/supervised_resnet18
 

@@ -1,8 +1,8 @@
-"""ResNet-34 fine-tuned on CUB-200-2011 from torchvision's ImageNet weights: the teacher of the recipes beside it.
+"""ResNet-34 fine-tuned on CUB-200-2011 from torchvision's ImageNet weights: the teacher of the recipes here.
 
     raykd train cub200/teacher_resnet34
 
-The images lie in ~/data/CUB_200_2011; --data.source.path names another folder.
+The images are in ~/data/CUB_200_2011; --data.source.path names another folder.
 
 Cost: 60 epochs; 5,619 steps of batch 64.
 Published: none quoted; the settings are raykd's own.

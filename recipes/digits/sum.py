@@ -1,4 +1,4 @@
-"""A sum of two methods, KD and the channels' correlations (ICKD with KD beside it, Liu et al. 2021), on digits.
+"""A sum of two methods, KD and the channels' correlations (ICKD combined with KD, Liu et al. 2021), on digits.
 
 raykd train digits/sum     (weights: --method.weights 1.0 0.5; a field: --method.methods.0.alpha 0.5)
 """

@@ -1,4 +1,4 @@
-"""BiT ResNet-50 from scratch on Oxford Flowers 102, alone: the baseline of FunMatch's students beside it.
+"""BiT ResNet-50 from scratch on Oxford Flowers 102, alone: the baseline of FunMatch's students in this folder.
 
     raykd train flowers102/supervised
 

@@ -1,4 +1,4 @@
-"""ResNet-18 fine-tuned on MIT Indoor Scenes from torchvision's ImageNet weights: the baseline of the student beside it.
+"""ResNet-18 fine-tuned on MIT Indoor Scenes from torchvision's ImageNet weights: the baseline of the student here.
 
     raykd train mit67/supervised_resnet18
 

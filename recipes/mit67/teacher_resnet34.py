@@ -1,8 +1,8 @@
-"""ResNet-34 fine-tuned on MIT Indoor Scenes from torchvision's ImageNet weights: the teacher of the recipes beside it.
+"""ResNet-34 fine-tuned on MIT Indoor Scenes from torchvision's ImageNet weights: the teacher of the recipes here.
 
     raykd train mit67/teacher_resnet34
 
-The images lie in ~/data/mit67 (Images, TrainImages.txt, TestImages.txt); --data.source.path names another folder.
+The images are in ~/data/mit67 (Images, TrainImages.txt, TestImages.txt); --data.source.path names another folder.
 
 Cost: 60 epochs; 5,025 steps of batch 64.
 Published: none quoted; the settings are raykd's own.

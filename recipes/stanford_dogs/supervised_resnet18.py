@@ -1,4 +1,4 @@
-"""ResNet-18 fine-tuned on Stanford Dogs from torchvision's ImageNet weights: the baseline of the student beside it.
+"""ResNet-18 fine-tuned on Stanford Dogs from torchvision's ImageNet weights: the baseline of the student here.
 
     raykd train stanford_dogs/supervised_resnet18
 

@@ -1,8 +1,8 @@
-"""ResNet-34 fine-tuned on Stanford Dogs from torchvision's ImageNet weights: the teacher of the recipes beside it.
+"""ResNet-34 fine-tuned on Stanford Dogs from torchvision's ImageNet weights: the teacher of the recipes here.
 
     raykd train stanford_dogs/teacher_resnet34
 
-The images lie in ~/data/stanford-dogs (Images, train_list.mat, test_list.mat); --data.source.path names another folder.
+The images are in ~/data/stanford-dogs (Images, train_list.mat, test_list.mat); --data.source.path names another folder.
 
 Cost: 60 epochs; 11,250 steps of batch 64.
 Published: none quoted; the settings are raykd's own.

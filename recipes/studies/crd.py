@@ -6,7 +6,7 @@
 
 Settings of RepDistiller: 240 epochs, batch 64, SGD at 0.05 (0.01 for MobileNetV2 and ShuffleNets). Weights are the
 methods' own; DKD's and ReviewKD's differ between pairs, as in their authors' scripts. A method lacks the pairs that it
-can't compare. Published figures beside the cells: `published/crd.csv`.
+can't compare. Published figures next to the cells: `published/crd.csv`.
 
 Cost: 3 seeds of every cell, 240 epochs each; six teachers, trained once. Measured: not run here.
 """

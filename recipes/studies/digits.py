@@ -3,7 +3,7 @@
     raykd study studies/digits
     raykd report runs/studies/digits
 
-Digits saturates at 99 %, where methods can't be told apart. In the second column the student trains on ten images a
+Digits saturates at 99 %, where methods can't be distinguished. In the second column the student trains on ten images a
 class; its teachers were trained on all of them. In the third it also sees the other images, without their labels: what
 the teachers say of them is all that it learns there, so only methods whose loss can do without labels have this column.
 TESKD needs a network of four stages: it has a column of its own, with that network alone as its baseline.

@@ -3,7 +3,7 @@
     raykd study studies/okddip
     raykd report runs/studies/okddip
 
-The table has the deployed network's accuracy. The ensemble's stands in every run's own figures (`raykd eval`); the row
+The table has the deployed network's accuracy. The ensemble's is among every run's metrics (`raykd eval`); the row
 without a leader is the paper's table of ensembles.
 
 Cost: 300 epochs with four branches or networks each. Measured: not run here.

@@ -1,4 +1,4 @@
-"""TESKD's loss weights on CIFAR-100: cross-entropy and divergence sum to 1, the feature term beside them.
+"""TESKD's loss weights on CIFAR-100: cross-entropy and divergence sum to 1, the feature term is added.
 
     raykd tune sweeps/teskd
 

@@ -1,4 +1,4 @@
-"""VGG-8 alone on Tiny-ImageNet: the baseline of the student beside it.
+"""VGG-8 alone on Tiny-ImageNet: the baseline of the student here.
 
     raykd train tiny_imagenet/supervised_vgg8
 

@@ -1,8 +1,8 @@
-"""ResNet-32x4 on Tiny-ImageNet: the teacher of the recipes beside it.
+"""ResNet-32x4 on Tiny-ImageNet: the teacher of the recipes here.
 
     raykd train tiny_imagenet/teacher_resnet32x4
 
-The images lie in ~/data/tiny-imagenet-200, as the archive unpacks; --data.source.path names another folder.
+The images are in ~/data/tiny-imagenet-200, as the archive unpacks; --data.source.path names another folder.
 
 Cost: 240 epochs; 375,000 steps of batch 64.
 Published: top-1 53.38 % (CA-MKD, Zhang et al. 2022, table 6, as others restate it).
