@@ -11,10 +11,14 @@ from rich.console import Console
 from raykd import UserError
 from raykd.commands.study import choose
 from raykd.launch.cluster.autoscaler import Limits
+from raykd.launch.cluster.placement_groups import placed_worker_groups
+from raykd.launch.study.estimate import before_cells
 from raykd.launch.study.matrix import RunState, cell_text, fitting, matrix
 from raykd.launch.study.plan import runs_of
 from raykd.launch.study.progress import duration, seconds_left
 from raykd.launch.study.run import StudyRun
+from raykd.launch.teachers.plan import TeacherPlan
+from raykd.launch.trials.admission import admission
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import at_most
 from raykd.launch.trials.waiting import Waits
@@ -221,6 +225,24 @@ def run(chosen, **more):
     return made, made.run(), text.getvalue()
 
 
+def test_workers_count_as_placed_once_they_have_their_cpus(ray):
+    """On Ray: two workers wait while one of the two CPUs is taken, by this driver's run or by another's."""
+    from ray.util import placement_group, remove_placement_group
+
+    two = replace(ONE, workers=2)
+    taken, workers = placement_group([{"CPU": 1}]), None
+    try:
+        assert taken.wait(60)
+        workers = placement_group([{"CPU": 1}, {"CPU": 1}])
+        assert not workers.wait(1) and placed_worker_groups() == 0
+        assert not admission([ONE], [two])(ONE) and admission([], [two])(ONE)
+        remove_placement_group(taken)
+        assert workers.wait(60) and placed_worker_groups() == 1
+    finally:
+        for group in filter(None, (taken, workers)):
+            remove_placement_group(group)
+
+
 FAILS = (
     ', Row(name="bad", method=Fragile.Config(bad="nan"), columns=("small",))'
     ', Row(name="gone", method=Fragile.Config(bad="killed"), columns=("small",))'
@@ -290,6 +312,12 @@ TUNED = (
     ', Row(name="tuned", method=Fragile.Config(), columns=("small",), changes={"epochs": 1},'
     ' tune=Search(space={"optimizer.learning_rate": tune.grid_search([1e-6, 0.05])}))'
 )
+
+
+def test_a_dry_run_counts_the_trials_of_each_search(study, tmp_path):
+    cells = study("--rows", "tuned", rows=TUNED).cells
+    lines = before_cells(TeacherPlan(str(tmp_path / "runs")), runs_of(cells, (0, 1), "table"))
+    assert list(lines) == ["search of tuned/small: 2 trials, not included in the estimate"]
 
 
 @pytest.mark.slow

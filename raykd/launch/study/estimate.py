@@ -11,6 +11,8 @@ from rich.table import Table
 from raykd import UserError
 from raykd.contract import Placement
 from raykd.launch.cluster.connection import workers_of
+from raykd.launch.search import space
+from raykd.launch.search.validate import total
 from raykd.launch.study.plan import CellRun, finished, runs_of
 from raykd.launch.study.progress import duration
 from raykd.launch.teachers.plan import TeacherPlan
@@ -68,7 +70,7 @@ def before_cells(plan: TeacherPlan, left: Sequence[CellRun]) -> Iterator[str]:
         yield f"teacher {teacher}: to train"
     searches = {run.cell.path: run.cell.row.tune for run in left if run.cell.row.tune is not None}
     for path, search in searches.items():
-        yield f"search of {path}: {search.samples} trials, not included in the estimate"
+        yield f"search of {path}: {total(search, space.read(search))} trials, not included in the estimate"
 
 
 def counts(runs: Iterable[CellRun], finished: Iterable[str]) -> Table:
