@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -225,11 +225,7 @@ def _orders(data: Data, header: Header, subset: np.ndarray, seed: int) -> Callab
     def order_of(epoch: int) -> np.ndarray:
         return order.windowed(pages, seed, epoch)
 
-    return order_of if data.order == "quasi-random" else partial(_permutation, seed, len(subset))
-
-
-def _permutation(seed: int, size: int, epoch: int) -> np.ndarray:
-    return order.permutation(seed, epoch, size)
+    return order_of if data.order == "quasi-random" else lambda epoch: order.permutation(seed, epoch, len(subset))
 
 
 def _engine(

@@ -1,7 +1,7 @@
 """The same batches from PyTorch's DataLoader, PIL and torchvision, for machines without FFCV: much slower."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -76,44 +76,39 @@ def cut(image: Tensor, geometry: Geometry, edges: np.ndarray, flip: bool) -> Ten
     return F.hflip(image) if flip else image
 
 
+# Operations as functions of an image [3, S, S] and their value.
+OPERATIONS: dict[int, Callable[[Tensor, float], Tensor]] = {
+    colour.SHEAR_X: lambda image, value: F.affine(image, 0.0, [0, 0], 1.0, [_degrees(value), 0.0], center=[0, 0]),
+    colour.SHEAR_Y: lambda image, value: F.affine(image, 0.0, [0, 0], 1.0, [0.0, _degrees(value)], center=[0, 0]),
+    colour.TRANSLATE_X: lambda image, value: F.affine(image, 0.0, [int(value), 0], 1.0, [0.0, 0.0]),
+    colour.TRANSLATE_Y: lambda image, value: F.affine(image, 0.0, [0, int(value)], 1.0, [0.0, 0.0]),
+    colour.ROTATE: F.rotate,
+    colour.BRIGHTNESS: F.adjust_brightness,
+    colour.SATURATION: F.adjust_saturation,
+    colour.CONTRAST: F.adjust_contrast,
+    colour.SHARPNESS: F.adjust_sharpness,
+    colour.POSTERIZE: lambda image, value: F.posterize(image, int(value)),
+    colour.SOLARIZE: F.solarize,
+    colour.AUTOCONTRAST: lambda image, value: F.autocontrast(image),
+    colour.EQUALIZE: lambda image, value: F.equalize(image),
+    colour.HUE: F.adjust_hue,
+}
+
+
+def _degrees(shear: float) -> float:
+    return float(np.degrees(np.arctan(shear)))
+
+
 def recolour(image: Tensor, entry: np.ndarray, pipeline: Pipeline) -> Tensor:
     """One operation of a colour program on an image [3, S, S]."""
     operation, value, size = int(entry[0]), float(entry[1]), image.shape[-1]
-    shear = float(np.degrees(np.arctan(value)))
-    match operation:
-        case colour.SHEAR_X:
-            return F.affine(image, 0.0, [0, 0], 1.0, [shear, 0.0], center=[0, 0])
-        case colour.SHEAR_Y:
-            return F.affine(image, 0.0, [0, 0], 1.0, [0.0, shear], center=[0, 0])
-        case colour.TRANSLATE_X:
-            return F.affine(image, 0.0, [int(value), 0], 1.0, [0.0, 0.0])
-        case colour.TRANSLATE_Y:
-            return F.affine(image, 0.0, [0, int(value)], 1.0, [0.0, 0.0])
-        case colour.ROTATE:
-            return F.rotate(image, value)
-        case colour.BRIGHTNESS:
-            return F.adjust_brightness(image, value)
-        case colour.SATURATION:
-            return F.adjust_saturation(image, value)
-        case colour.CONTRAST:
-            return F.adjust_contrast(image, value)
-        case colour.SHARPNESS:
-            return F.adjust_sharpness(image, value)
-        case colour.POSTERIZE:
-            return F.posterize(image, int(value))
-        case colour.SOLARIZE:
-            return F.solarize(image, value)
-        case colour.AUTOCONTRAST:
-            return F.autocontrast(image)
-        case colour.EQUALIZE:
-            return F.equalize(image)
-        case colour.HUE:
-            return F.adjust_hue(image, value)
-        case colour.CUTOUT:
-            edges = (value, value + pipeline.side, entry[2], entry[2] + pipeline.side)
-            top, bottom, left, right = (min(max(int(edge), 0), size) for edge in edges)
-            image = image.clone()
-            image[:, top:bottom, left:right] = torch.tensor(pipeline.fill, dtype=torch.uint8)[:, None, None]
+    if operation in OPERATIONS:
+        return OPERATIONS[operation](image, value)
+    if operation == colour.CUTOUT:
+        edges = (value, value + pipeline.side, entry[2], entry[2] + pipeline.side)
+        top, bottom, left, right = (min(max(int(edge), 0), size) for edge in edges)
+        image = image.clone()
+        image[:, top:bottom, left:right] = torch.tensor(pipeline.fill, dtype=torch.uint8)[:, None, None]
     return image
 
 

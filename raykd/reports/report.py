@@ -6,6 +6,10 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.reports.make import Report, make
+from raykd.reports.output.csv_file import comparison, table_csv
+from raykd.reports.output.latex import latex
+from raykd.reports.output.markdown import markdown
+from raykd.reports.output.page import page
 from raykd.storage.folder import Folder
 
 
@@ -46,29 +50,9 @@ def write(out: Path, content: str) -> None:
         raise UserError(f"can't write {out}: {error.strerror or error}; choose another --out") from None
 
 
-def _html(made: Report) -> str:
-    from raykd.reports.output.page import page
-
-    return page(made)
-
-
-def _markdown(made: Report) -> str:
-    from raykd.reports.output.markdown import markdown
-
-    return markdown(made)
-
-
 def _csv(made: Report) -> str:
     """The table of a study where the report is of one, else the comparison."""
-    from raykd.reports.output.csv_file import comparison, table_csv
-
     return table_csv(made.tables[0]) if made.studies else comparison(made.entries)
 
 
-def _latex(made: Report) -> str:
-    from raykd.reports.output.latex import latex
-
-    return latex(made)
-
-
-WRITERS: dict[str, Callable[[Report], str]] = {".html": _html, ".md": _markdown, ".csv": _csv, ".tex": _latex}
+WRITERS: dict[str, Callable[[Report], str]] = {".html": page, ".md": markdown, ".csv": _csv, ".tex": latex}

@@ -47,11 +47,8 @@ def unreachable() -> str:
 
 
 def has_key() -> bool:
-    """Whether there is a key in W&B's own locations; it is not read here."""
-    from requests.utils import get_netrc_auth
-
-    server = quiet_wandb().setup().settings.base_url
-    return bool({"WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"} & set(os.environ)) or get_netrc_auth(server) is not None
+    """Whether there is a key in W&B's own locations."""
+    return "WANDB_IDENTITY_TOKEN_FILE" in os.environ or key() != ""
 
 
 def key() -> str:

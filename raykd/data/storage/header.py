@@ -79,7 +79,9 @@ class Header:
             raise self._damaged("contains no images")
         if self.page_size == 0 or table < start + count * row.itemsize or table + ALLOCATION.itemsize > self.bytes:
             raise self._damaged("is truncated")
-        self.image, self.label = self._image(kinds, names, image), self._label(kinds, names, label)
+        images, integers = ([n for n, k in zip(names, kinds) if k == kind] for kind in (IMAGE_FIELD, INT_FIELD))
+        self.image = self._choose("image", "image", images, image)
+        self.label = self._choose("label", "integer", integers, label or ("label" if "label" in integers else ""))
         samples = np.fromfile(path, row, count, offset=start)
         allocations = np.fromfile(path, ALLOCATION, (self.bytes - table) // ALLOCATION.itemsize, offset=table)
         if len(samples) < count or len(allocations) < count:
@@ -100,14 +102,6 @@ class Header:
                 f"{self.path} has fields of unknown types or equal names ({', '.join(unknown or names)}): {self.repair}"
             )
         return kinds, names
-
-    def _image(self, kinds: Sequence[int], names: Sequence[str], wanted: str) -> str:
-        images = [name for name, kind in zip(names, kinds, strict=True) if kind == IMAGE_FIELD]
-        return self._choose("image", "image", images, wanted)
-
-    def _label(self, kinds: Sequence[int], names: Sequence[str], wanted: str) -> str:
-        integers = [name for name, kind in zip(names, kinds, strict=True) if kind == INT_FIELD]
-        return self._choose("label", "integer", integers, wanted or ("label" if "label" in integers else ""))
 
     def _choose(self, field: str, kind: str, names: Sequence[str], wanted: str) -> str:
         if wanted in names or (len(names) == 1 and not wanted):

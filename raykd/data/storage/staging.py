@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,7 +103,7 @@ def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, log: Log) 
 def _copy(source: BinaryIO, target: BinaryIO, size: int, action: str, log: Log) -> str:
     """Copy a stream, reporting progress every 5 s; returns the SHA-256 of its content."""
     digest, done, logged = hashlib.sha256(), 0, time.monotonic()
-    for chunk in _chunks(source):
+    while chunk := source.read(CHUNK):
         target.write(chunk)
         digest.update(chunk)
         done += len(chunk)
@@ -112,8 +112,3 @@ def _copy(source: BinaryIO, target: BinaryIO, size: int, action: str, log: Log) 
             log(f"{action}: {done / 1e6:.0f} of {size / 1e6:.0f} MB")
     log(f"{action}: done, {done / 1e6:.1f} MB")
     return digest.hexdigest()
-
-
-def _chunks(source: BinaryIO) -> Iterator[bytes]:
-    while chunk := source.read(CHUNK):
-        yield chunk

@@ -12,7 +12,6 @@ from typing import Any
 from raykd import UserError
 from raykd.deploy.deployed import Deployed
 from raykd.deploy.onnx.export import expect_packages, float_graph, save
-from raykd.deploy.speed import process
 from raykd.models.cost import flops
 from raykd.models.staged import Staged, parameters
 from raykd.runs.results.deployment import FILE, Deployment, Latency, NetworkCost
@@ -20,6 +19,7 @@ from raykd.runs.results.read import read_evaluation
 from raykd.storage.atomic import temporary_folder
 from raykd.teachers.load import load_teachers
 
+PROCESS = Path(__file__).with_name("process.py")  # not imported, as it imports onnxruntime, which may be missing
 STUDENT = "student"
 BATCHES = (1, 32)
 SECONDS = 1.0  # of passes of each network, each batch and each number of threads
@@ -103,8 +103,8 @@ def _memory(path: str, side: int) -> int:
 
 
 def _run(**task: Any) -> dict[str, Any]:
-    """The result of a task of `process`, in a separate process without the time and memory of raykd."""
-    command = [sys.executable, process.__file__, json.dumps(task)]
+    """The result of a task of PROCESS, in a separate process without the time and memory of raykd."""
+    command = [sys.executable, str(PROCESS), json.dumps(task)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:]

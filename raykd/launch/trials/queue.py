@@ -95,11 +95,6 @@ class Queue:
                 failed += self.fail(other, f"its teacher {name} failed: {reason.rpartition(' failed: ')[2]}")
         return failed
 
-    def counts(self) -> dict[Status, int]:
-        """Number of jobs by status, without zeros."""
-        statuses: list[Status] = [state.status for state in self.states.values()]
-        return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
-
     def _all(self, status: Status) -> list[str]:
         return [name for name, state in self.states.items() if state.status == status]
 
