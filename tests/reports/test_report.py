@@ -167,7 +167,7 @@ def test_runs_folders_and_globs_are_collected(runs, tmp_path):
             wrong.mkdir()
         with pytest.raises(UserError, match=str(wrong)):
             make([str(wrong)])
-    with pytest.raises(UserError, match=r"--out a.pdf: a report is .html, .md, .csv, .tex"):
+    with pytest.raises(UserError, match=r"--out a.pdf: the suffix must be one of .html, .md, .csv, .tex"):
         report([str(runs)], out=Path("a.pdf"))
 
 
