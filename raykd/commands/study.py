@@ -79,8 +79,8 @@ def run(arguments: Sequence[str]) -> int:
     missing = study.run()
     for line in missing:
         display.console.print(f"missing: {line}", style="red")
-    where = f"raykd report {study.folder.location}"
-    display.console.print(f"{len(study.finished)} of {len(study.runs)} runs are finished; {where}")
+    report = f"to compare them: raykd report {study.folder.location}"
+    display.console.print(f"{len(study.finished)} of {len(study.runs)} runs are finished; {report}")
     return 1 if missing else 0
 
 

@@ -54,7 +54,7 @@ def test_a_submitted_study_logs_its_progress_in_lines():
         assert names <= ended and len(ended) == 5  # and one teacher
         (missing,) = re.findall(r"^missing: (.*)", log, re.MULTILINE)
         assert missing.startswith("bad, small, seed 0: ") and "not finite" in missing
-        assert "4 of 5 runs are finished; raykd report" in log and "failed, exit status 1" in log
+        assert "4 of 5 runs are finished; to compare them: raykd report" in log and "failed, exit status 1" in log
         assert "\x1b[" not in log  # lines, not a table that is drawn anew
         table = json.loads((one.folder / "raykd/runs/table/study.json").read_text())
         assert sorted(cell["status"] for cell in table["cells"]) == ["failed"] + ["finished"] * 4
