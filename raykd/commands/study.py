@@ -10,6 +10,9 @@ from annotated_types import MinLen
 from raykd import UserError
 from raykd.api.starting.start import default_name
 from raykd.fields import NonNegativeInt, Seed
+from raykd.launch.driver import run as driver
+from raykd.launch.driver.display import Display
+from raykd.launch.driver.run import default_storage
 from raykd.recipe.command_line import parse
 from raykd.recipe.study.cells import Cell, select
 from raykd.recipe.study.load import LoadedStudy, load_study
@@ -54,8 +57,6 @@ class Chosen:
 def run(arguments: Sequence[str]) -> int:
     """Run a study; returns the exit status: 1 if a run is missing at its end."""
     chosen = choose(arguments)
-    from raykd.launch.driver import run as driver
-    from raykd.launch.driver.display import Display
     from raykd.launch.study.run import StudyRun
 
     options, display = chosen.options, Display(Terminal())
@@ -86,7 +87,6 @@ def run(arguments: Sequence[str]) -> int:
 
 def choose(arguments: Sequence[str], command: str = "study") -> Chosen:
     """Read and check a study's file and the options, before anything starts."""
-    from raykd.launch.driver.run import default_storage
     from raykd.launch.study.plan import check
     from raykd.launch.study.published import published
 

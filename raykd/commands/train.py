@@ -8,6 +8,7 @@ import tyro
 
 from raykd import UserError
 from raykd.api.starting.start import default_name, started
+from raykd.launch.driver.run import default_storage
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
 from raykd.recipe.files.load import Loaded, load
@@ -24,8 +25,6 @@ class Options:
 
 def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:
     """Parse RECIPE and the overrides of its fields."""
-    from raykd.launch.driver.run import default_storage
-
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"raykd {command} needs a recipe: raykd {command} digits/kd [--field VALUE …]")
     loaded = load(arguments[0])

@@ -10,6 +10,7 @@ from rich.table import Table
 from raykd import UserError
 from raykd.api.starting.start import Start, default_name, started
 from raykd.fields import NonNegativeInt
+from raykd.launch.driver.run import default_storage
 from raykd.launch.teachers import ensemble_report, names
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
@@ -33,7 +34,6 @@ def run(arguments: Sequence[str]) -> int:
     """Search, or train an ensemble; returns the exit status."""
     if not arguments or arguments[0].startswith("-"):
         raise UserError("raykd tune needs a recipe: raykd tune digits/search [--field VALUE …]")
-    from raykd.launch.driver.run import default_storage
 
     loaded = load(arguments[0])
     default = Options(loaded.recipe, default_name(loaded.path), default_storage(), 0, 0)

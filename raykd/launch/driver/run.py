@@ -31,6 +31,7 @@ from raykd.runs.results.read import read_result
 from raykd.storage import lease
 from raykd.storage.folder import Folder
 from raykd.track import server
+from raykd.training.process import local_device
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,6 @@ def _work(job: JobSpec, recipe: Recipe, display: Display) -> None:
 
 
 def _in_this_process(job: JobSpec, display: Display) -> None:
-    from raykd.training.process import local_device
-
     with job.opened() as recipe:
         device = local_device(recipe)
     client = _LocalClient(display)

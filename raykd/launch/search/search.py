@@ -27,6 +27,7 @@ from raykd.launch.search.trial import SearchPlan, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.search.validate import base_of, check, search_of, swaps, teachers_of, total
 from raykd.launch.teachers import train as ensemble
+from raykd.launch.trials.progress import error_of
 from raykd.launch.trials.tuner import Trials, at_once, run
 from raykd.output import masked
 from raykd.recipe import Recipe
@@ -143,7 +144,6 @@ def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) ->
 
 def _tune(table: TrialTable, base: Recipe, plan: SearchPlan, suggest: Suggest, display: Display) -> None:
     from raykd.launch.search.progress import SearchProgress
-    from raykd.launch.trials.progress import error_of
 
     search = table.search
     domains: dict[str, Any] = {}

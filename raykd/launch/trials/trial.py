@@ -25,6 +25,7 @@ from raykd.recipe.serial import from_dict
 from raykd.runs import metrics_log
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
+from raykd.training.process import hide_gpus
 
 OUTCOME = "outcome.json"  # in a run's directory: why it has no result
 
@@ -44,8 +45,6 @@ def train(job: JobSpec, key: Any, report: Callable[[dict[str, Any]], None]) -> N
 
 
 def _here(job: JobSpec, recipe: Recipe, key: Any, report: Callable[[dict[str, Any]], None]) -> None:
-    from raykd.training.process import hide_gpus
-
     wandb_key.take(key)
     device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")
     if device.type == "cpu":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.search import Searcher
 
@@ -74,7 +75,6 @@ def run(trials: Trials) -> None:
     """Run trials to their end; raises Interrupted after SIGINT or SIGTERM."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    from ray import tune
 
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it only repeats which trials failed
     trials.scratch.delete(".tune")
