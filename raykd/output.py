@@ -7,7 +7,9 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -72,8 +74,12 @@ def with_credentials_of(uri: str, value: Any) -> Any:
 
 
 def complain(line: str) -> None:
-    """Print one line to standard error."""
-    print(one_line(f"raykd: {line}"), file=sys.stderr)
+    """Print one line to standard error; in a terminal, a long one is broken at spaces, never within a number."""
+    text = one_line(f"raykd: {line}")
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    print(text, file=sys.stderr)
 
 
 class Lossy(io.FileIO):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from raykd.output import Lossy, masked
+from raykd.output import Lossy, complain, masked
 from raykd.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +23,17 @@ ENDS = {
     "latin-1": f"PYTHONIOENCODING=latin-1 {RAYKD} list recipes",
     "ascii": f"LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 PYTHONIOENCODING=ascii {RAYKD} list recipes",
 }
+
+
+class Stream(io.StringIO):
+    """A text stream that is, or is not, a terminal's."""
+
+    def __init__(self, terminal: bool):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -75,6 +86,16 @@ def test_long_lines_are_broken_only_at_spaces_in_a_terminal():
     rows = [line for line in folded.splitlines() if path not in line]
     assert rows and all(len(row.rstrip()) <= console.width for row in rows)
     assert whole.count("\n") == 1
+
+
+def test_an_error_is_one_line_but_in_a_terminal_broken_at_spaces(monkeypatch):
+    words = "a run of another length: epochs (1.0 / 100.0), " * 3
+    for terminal in (False, True):
+        monkeypatch.setattr(sys, "stderr", Stream(terminal))
+        monkeypatch.setenv("COLUMNS", "60")
+        complain(words)
+        lines = sys.stderr.getvalue().splitlines()
+        assert len(lines) == (3 if terminal else 1) and " ".join(lines).split() == ["raykd:", *words.split()]
 
 
 def test_colour_codes_of_other_programs_are_removed(capsys):
