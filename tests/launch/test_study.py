@@ -21,7 +21,7 @@ from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.admission import admission
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import at_most
-from raykd.launch.trials.waiting import Waits
+from raykd.launch.trials.waiting import WaitingMessage
 from raykd.recipe.study import Column, Row, Study
 from raykd.recipe.study.cells import cells
 from raykd.reports.make import make
@@ -79,7 +79,7 @@ def test_concurrency_is_limited_by_request_and_resources():
     "known, most, expected", [(True, 0, 6), (True, 1, 1), (True, 9, 6), (False, 0, 0), (False, 9, 9)]
 )
 def test_tune_gets_one_more_run_than_fits(monkeypatch, known, most, expected):
-    monkeypatch.setattr("raykd.launch.trials.side_by_side.at_once", lambda recipe: 6 - recipe.workers)
+    monkeypatch.setattr("raykd.launch.trials.side_by_side.concurrent_runs", lambda recipe: 6 - recipe.workers)
     monkeypatch.setattr(Limits, "read", staticmethod(lambda: Limits(known=known)))
     assert at_most(queue(job("a"), most=most), [ONE]) == expected
 
@@ -103,13 +103,13 @@ def test_running_cells_are_shown_when_space_is_short():
 def test_waiting_is_reported_only_while_nothing_trains(monkeypatch):
     monkeypatch.setattr("raykd.launch.cluster.connection.waiting", lambda recipe: "waiting for 1 worker(s)")
     text, trials = io.StringIO(), [SimpleNamespace(status="PENDING"), SimpleNamespace(status="RUNNING")]
-    waits = Waits([ONE], Console(file=text), seconds=0)
+    waits = WaitingMessage([ONE], Console(file=text), seconds=0)
     waits.on_step_end(1, trials)
     assert text.getvalue() == ""
     waits.on_step_end(2, trials[:1])
     waits.on_step_end(3, trials[:1])
     assert text.getvalue() == "  waiting for 1 worker(s)\n"
-    Waits([replace(ONE, workers=2)], Console(file=text), seconds=0).on_step_end(1, trials)
+    WaitingMessage([replace(ONE, workers=2)], Console(file=text), seconds=0).on_step_end(1, trials)
     assert text.getvalue().count("waiting") == 2
 
 

@@ -8,7 +8,7 @@ import ray
 from raykd import UserError
 from raykd.launch.job_spec import unpack
 from raykd.launch.search.summary import Best, Summary
-from raykd.launch.trials.tuner import of_task
+from raykd.launch.trials.tuner import task_options
 from raykd.recipe import Recipe
 from raykd.runs.directory import trained_teachers
 from raykd.runs.recipe import recipe_of
@@ -35,7 +35,7 @@ def docstring(summary: Summary, best: Best) -> str:
 
 def test(run: str, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
     """The deployed network's metrics on the test split, computed where a worker would run."""
-    task = ray.remote(**of_task(base))(test_figures)
+    task = ray.remote(**task_options(base))(test_figures)
     return ray.get(task.remote(run, sources))
 
 

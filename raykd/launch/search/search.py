@@ -17,7 +17,7 @@ from raykd.data.storage.staging import publish
 from raykd.launch.cluster import connection, placement_groups, signals
 from raykd.launch.cluster.failure import RunFailed
 from raykd.launch.cluster.signals import Interrupted
-from raykd.launch.driver import run as job
+from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
 from raykd.launch.jobs import wandb_key
 from raykd.launch.search import best_trial, space
@@ -26,9 +26,9 @@ from raykd.launch.search.summary import Best, Summary
 from raykd.launch.search.trial import SearchPlan, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.search.validate import base_of, check, search_of, swaps, teachers_of, total
-from raykd.launch.teachers import train as ensemble
+from raykd.launch.teachers.train import ensure
 from raykd.launch.trials.progress import error_of
-from raykd.launch.trials.tuner import Trials, at_once, run
+from raykd.launch.trials.tuner import Trials, concurrent_runs, run
 from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import override
@@ -68,12 +68,12 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     _expect_images(base)
     folder = Folder(storage) / name
     table = TrialTable(folder, settings, searched)
-    with job.only_one(folder, display.console.print), connection.connected():
+    with driver.only_one(folder, display.console.print), connection.connected():
         connection.check_capacity(base)
         opened = _open(table, loaded, base, name)
         publish(base.data, display.note)
         for teachers in teachers_of(base, searched):
-            ensemble.ensure(loaded, teachers, storage, display)
+            ensure(loaded, teachers, storage, display)
         began = time.monotonic()
         plan = _plan(loaded, base, name, storage, table)
         try:
@@ -125,8 +125,8 @@ def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTab
 
 def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) -> None:
     """Run the remaining trials."""
-    search, together = table.search, at_once(base)
-    limit = min(together, search.max_concurrent or together)
+    search, most = table.search, concurrent_runs(base)
+    limit = min(most, search.max_concurrent or most)
     count = total(search, table.space)
     logging.getLogger("optuna").setLevel(logging.WARNING)
     inner = copy.deepcopy(search.searcher)

@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
 
 from raykd import UserError
-from raykd.launch.driver import run as job
+from raykd.launch.driver import run as driver
 from raykd.launch.search import space
 from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.metric import BUILT_IN
@@ -45,7 +45,7 @@ def check(base: Recipe, search: Search, searched: space.Space) -> None:
     for pick in space.examples(searched, base.seed):
         try:
             trial = override(base, space.overrides(searched, pick))
-            job.check(trial)
+            driver.check(trial)
             _check_placement(trial)
         except UserError as error:
             raise UserError(f"search: {error}") from None

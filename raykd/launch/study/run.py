@@ -19,7 +19,7 @@ from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.admission import admission
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import run_jobs
-from raykd.launch.trials.tuner import at_once, with_fixed_workers
+from raykd.launch.trials.tuner import concurrent_runs, with_fixed_workers
 from raykd.recipe.changes import change
 from raykd.recipe.study.cells import Cell
 from raykd.recipe.study.load import LoadedStudy
@@ -91,7 +91,7 @@ class StudyRun:
         missing = {name: replace(job, recipe=with_fixed_workers(job.recipe)) for name, job in plan.missing.items()}
         if not missing and not jobs:
             return
-        queue = Queue(missing | jobs, at_once, admission, self.most)
+        queue = Queue(missing | jobs, concurrent_runs, admission, self.most)
         progress = StudyProgress(queue, self.storage, self.display.console, self.record, self.runs, self.finished)
         run_jobs(self.loaded.of(self.cells[0].recipe), queue, progress, self.folder)
         self.reasons |= {name: state.reason for name, state in queue.states.items() if state.status == "failed"}

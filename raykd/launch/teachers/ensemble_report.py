@@ -9,7 +9,7 @@ import ray
 from raykd import UserError
 from raykd.launch.cluster import connection
 from raykd.launch.job_spec import unpack
-from raykd.launch.trials.tuner import of_task, with_fixed_workers
+from raykd.launch.trials.tuner import task_options, with_fixed_workers
 from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
@@ -28,7 +28,7 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
     else:
         fixed = with_fixed_workers(recipe)
         with connection.connected():
-            task = ray.remote(**of_task(fixed))(measure)
+            task = ray.remote(**task_options(fixed))(measure)
             figures = ray.get(task.remote(to_dict(fixed), places, loaded.sources))
     content = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
     folder = Folder(storage) / name

@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from raykd import UserError
 from raykd.data.storage.staging import publish
 from raykd.launch.cluster import connection
-from raykd.launch.driver import run as job
+from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
 from raykd.launch.job_spec import unpack
-from raykd.launch.teachers import train as ensemble
-from raykd.launch.trials.tuner import of_task
+from raykd.launch.teachers.train import ensure
+from raykd.launch.trials.tuner import task_options
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import from_dict, to_dict
@@ -60,10 +60,10 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
     Outputs are computed for whole global batches, as with one worker: training with one worker and the same batch size
     would write identical bits, otherwise equal ones up to rounding. Missing teachers are trained first.
     """
-    job.check(recipe)
+    driver.check(recipe)
     if not recipe.teachers.sources or recipe.teachers.cache == "none":
         raise UserError("teachers.cache: nothing to fill; set teachers and a cache, e.g. --teachers.cache float16")
-    trained = ensemble.ensure(loaded, recipe, storage, display)
+    trained = ensure(loaded, recipe, storage, display)
     one = replace(recipe, workers=min(1, connection.workers_of(recipe)[0]))
     source = Source(to_dict(one), trained, loaded.sources)
     if one.workers == 0:
@@ -99,7 +99,7 @@ def _tasks(recipe: Recipe) -> Callable[[Callable, Sequence[tuple]], Iterator[Any
     """Calls as Ray tasks with a worker's resources, as many at once as fit; results in order of completion."""
 
     def run(call: Callable, arguments: Sequence[tuple]) -> Iterator[Any]:
-        task = ray.remote(**of_task(recipe))(call)
+        task = ray.remote(**task_options(recipe))(call)
         waiting = [task.remote(*each) for each in arguments]
         while waiting:
             (ready,), waiting = ray.wait(waiting)

@@ -14,7 +14,7 @@ from raykd.launch.teachers.progress import TeacherProgress
 from raykd.launch.trials.admission import admission
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import run_jobs
-from raykd.launch.trials.tuner import at_once, with_fixed_workers
+from raykd.launch.trials.tuner import concurrent_runs, with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.storage import lease
@@ -69,13 +69,13 @@ def can_be_a_trial(recipe: Recipe) -> bool:
 
 def capacity(teachers: list[Recipe], at_most: int) -> int:
     """How many of the teachers fit at once, counting each as the largest; at_most 0: no limit."""
-    fitting = min(at_once(with_fixed_workers(teacher)) for teacher in teachers)
+    fitting = min(concurrent_runs(with_fixed_workers(teacher)) for teacher in teachers)
     return min(fitting, at_most or fitting, len(teachers))
 
 
 def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int, display: Display) -> None:
     fixed = {job.name: replace(job, recipe=with_fixed_workers(job.recipe)) for job in jobs}
-    queue = Queue(fixed, at_once, admission, most=concurrent)
+    queue = Queue(fixed, concurrent_runs, admission, most=concurrent)
     text = f", {concurrent} at once: {', '.join(queue.jobs)}"
     display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), text))
     scratch = f".{secrets.token_hex(6)}"  # two drivers may train different ones of the same teachers

@@ -18,7 +18,7 @@ from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.teacher_leases import teacher_leases
 from raykd.launch.trials.trial import OUTCOME, recording_failure, train
-from raykd.launch.trials.tuner import Trials, UnsavedSearcher, at_once, run
+from raykd.launch.trials.tuner import Trials, UnsavedSearcher, concurrent_runs, run
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import from_dict
@@ -98,7 +98,7 @@ def at_most(queue: Queue, kinds: list[Recipe]) -> int:
     """How many runs Tune gets at once: one more than fit, since it gives a free place to any of those that wait."""
     if not Limits.read().known:
         return queue.most
-    places = sum(map(at_once, kinds)) + 1
+    places = sum(map(concurrent_runs, kinds)) + 1
     return min(queue.most or places, places)
 
 

@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 from raykd.launch.cluster import connection, placement_groups
 from raykd.launch.cluster.autoscaler import Limits
 from raykd.launch.cluster.signals import Interrupted
-from raykd.launch.trials.waiting import Waits
+from raykd.launch.trials.waiting import WaitingMessage
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
 
@@ -53,7 +53,7 @@ def with_fixed_workers(recipe: Recipe) -> Recipe:
     return replace(recipe, workers=max(1, connection.workers_of(recipe)[0]))
 
 
-def at_once(recipe: Recipe) -> int:
+def concurrent_runs(recipe: Recipe) -> int:
     """How many runs of a recipe with fixed workers fit on the cluster after scaling up; at least 1."""
     return max(1, connection.capacity(recipe, Limits.read()) // connection.workers_of(recipe)[0])
 
@@ -92,7 +92,7 @@ def run(trials: Trials) -> None:
             name=".tune",
             storage_path=trials.scratch.location,
             verbose=0,
-            callbacks=[trials.callback, Waits(trials.kinds, trials.callback.console)],
+            callbacks=[trials.callback, WaitingMessage(trials.kinds, trials.callback.console)],
             failure_config=tune.FailureConfig(max_failures=_max_failures(trials.kinds)),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=4),
         ),
@@ -134,7 +134,7 @@ def resources(recipe: Recipe) -> Any:
     return PlacementGroupFactory([connection.per_worker(recipe)], **options)
 
 
-def of_task(recipe: Recipe) -> dict[str, Any]:
+def task_options(recipe: Recipe) -> dict[str, Any]:
     """Options of a Ray task with the resources of one of the recipe's workers."""
     needed = connection.per_worker(recipe)
     options = {"num_cpus": needed.pop("CPU"), "num_gpus": needed.pop("GPU", 0), "resources": needed}

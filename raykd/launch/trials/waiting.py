@@ -11,7 +11,7 @@ from raykd.recipe import Recipe
 from raykd.terminal import Terminal
 
 
-class Waits(Callback):
+class WaitingMessage(Callback):
     """A Tune callback that checks every few seconds, and prints a message when it changes."""
 
     def __init__(self, kinds: Sequence[Recipe], console: Terminal, seconds: float = 4.0):
