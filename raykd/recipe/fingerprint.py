@@ -126,12 +126,12 @@ def of_earlier_version(stored: dict[str, Any], here: dict[str, Any]) -> dict[str
 
 
 def differences(a: Any, b: Any, where: str = "") -> list[str]:
-    """Dotted names of the fields in which two plain values differ, with both values."""
+    """Dotted names of the fields in which two plain values differ, as "epochs (12, here 30)"."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = sorted(a.keys() | b.keys(), key=str)
         pairs = [(f"{where}.{key}".strip("."), a.get(key, "default"), b.get(key, "default")) for key in keys]
     elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         pairs = [(f"{where}.{i}".strip("."), *both) for i, both in enumerate(zip(a, b))]
     else:
-        return [f"{where} ({a} / {b})"] if a != b else []
+        return [f"{where} ({a}, here {b})"] if a != b else []
     return [line for name, left, right in pairs for line in differences(left, right, name)]

@@ -82,11 +82,9 @@ def refuse_other(run: Folder, recipe: Recipe) -> None:
     if not differing:
         return
     if all(line.startswith("epochs (") for line in differing):
-        raise UserError(
-            f"{run} contains a run of another length: {differing[0]} (there / here). {how_to_train_on(run)}"
-        )
+        raise UserError(f"{run} contains a run of another length: {differing[0]}. {how_to_train_on(run)}")
     raise UserError(
-        f"{run} contains a run of another recipe (there / here): {'; '.join(differing[:4])}. "
+        f"{run} contains a run of another recipe: {'; '.join(differing[:4])}. "
         "Give this one another --name, or remove that directory"
     )
 

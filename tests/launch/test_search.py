@@ -276,7 +276,7 @@ def test_an_impossible_search_is_rejected(ray, data, tmp_path):
 def test_another_search_of_the_same_name_is_rejected(ray, data, tmp_path):
     expression = "replace(base, epochs=1, search=Search(samples=1, space={'seed': tune.randint(0, 9)}))"
     search(tmp_path, "tiny_other", expression, data)
-    with pytest.raises(UserError, match=r"another search.*metric \(top1 / loss\)"):
+    with pytest.raises(UserError, match=r"another search.*metric \(top1, here loss\)"):
         search(tmp_path, "tiny_other", expression, data, metric="loss")
 
 

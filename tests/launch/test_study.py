@@ -276,7 +276,7 @@ def test_a_study_continues_after_failures_and_repeats_only_missing_runs(ray, stu
     }
     assert [(each.row, each.status) for each in report.missing] == [("gone", "failed")]
 
-    with pytest.raises(UserError, match=r"alone, small, seed 0: .*another length: epochs \(2.0 / 3.0\)"):
+    with pytest.raises(UserError, match=r"alone, small, seed 0: .*another length: epochs \(2.0, here 3.0\)"):
         run(study("--epochs", "3", "--seeds", "0"))
 
 

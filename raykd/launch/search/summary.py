@@ -79,7 +79,7 @@ class Summary:
         differing = differences({key: stored[key] for key in SAME}, {key: here[key] for key in SAME})
         if differing:
             raise UserError(
-                f"{folder} contains another search (there / here): {'; '.join(differing[:4])}. "
+                f"{folder} contains another search: {'; '.join(differing[:4])}. "
                 "Give this one another --name, or remove that directory"
             )
         return replace(self, seconds=stored["seconds"], best=_best(stored))
