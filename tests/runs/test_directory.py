@@ -83,7 +83,7 @@ def test_a_longer_run_is_rejected_with_instructions(tmp_path):
     longer = replace(kd, epochs=99)
     with pytest.raises(UserError, match=r"another length: epochs .* --student.weights .*/run/student.safetensors$"):
         open_run(run, loaded(longer), longer, [])
-    with pytest.raises(UserError, match="run of another recipe .*seed"):
+    with pytest.raises(UserError, match="run of another recipe: .*seed"):
         open_run(run, loaded(longer), replace(longer, seed=7), [])
 
 
