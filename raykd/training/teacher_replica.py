@@ -4,7 +4,7 @@ Batches are pure functions of (seed, step, rank, world), mixing included, so a r
 itself and needs only step numbers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,10 +38,9 @@ class TeacherReplica:
         features: Sequence[tuple[str, ...]],
         placement: Placement,
         stride: int = 1,
-        notify: Callable[[str], None] = lambda line: None,
     ):
         """features: the distiller's `teacher_features`. placement: the worker's rank and world, on this device."""
-        self.experiment = Experiment(recipe, placement, trained, notify)
+        self.experiment = Experiment(recipe, placement, trained)
         self.data, self.teachers = self.experiment.train_data, self.experiment.teachers
         self.features, self.stride, self.parts = features, stride, recipe.accumulate
         self.context, self.steps = self.experiment.autocast, self.experiment.steps

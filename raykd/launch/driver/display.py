@@ -24,8 +24,8 @@ WARNING = "warning: "
 class Display:
     """Shows the progress of one run at a time."""
 
-    def __init__(self, console: Terminal, label: str = ""):
-        self.console, self._label = console, label
+    def __init__(self, console: Terminal):
+        self.console = console
         self._seen_epoch, self._phase, self._last_line = -1.0, "", ""
         self._told: set[str | tuple[str, str]] = set()
         self._bar: Progress | NotebookBar | None = None
@@ -34,7 +34,7 @@ class Display:
     @contextmanager
     def run(self, name: str, recipe: Recipe) -> Iterator[None]:
         """Context in which `show` displays this run."""
-        self._label, self._seen_epoch, self._phase, self._began = name, -1.0, "", time.monotonic()
+        self._seen_epoch, self._phase, self._began = -1.0, "", time.monotonic()
         self._starting = "starting workers" if recipe.workers else "starting"
         self.console.print(Text.assemble((name, "bold"), f": {_what(recipe)}"))
         if in_notebook() and not self.console.quiet:

@@ -190,12 +190,10 @@ class PeerDistiller(Distiller):
         return {"diversity": diversity(torch.stack([logits[name] for name in self.peers]), reduction="none")}
 
 
-def build_peers(
-    method: str, new_student: Callable[[], Staged], count: int, field: str, at_least: int = 2
-) -> list[Staged]:
-    """`count` fresh networks; raises UserError naming the recipe's field if these are too few."""
-    if count < at_least:
-        raise UserError(f"{method} requires at least {at_least} networks: `method.{field}` is {count}")
+def build_peers(method: str, new_student: Callable[[], Staged], count: int, field: str) -> list[Staged]:
+    """`count` fresh networks; raises UserError naming the recipe's field if these are fewer than two."""
+    if count < 2:
+        raise UserError(f"{method} requires at least 2 networks: `method.{field}` is {count}")
     return [new_student() for _ in range(count)]
 
 
