@@ -107,11 +107,11 @@ def boxes(geometry: Geometry, keys: np.ndarray, shapes: np.ndarray) -> Boxes:
         corner, extent = np.zeros_like(resized), resized
     else:
         extent = np.full_like(resized, geometry.size)
-        room = resized - geometry.size + 2 * geometry.padding
+        margin = resized - geometry.size + 2 * geometry.padding
         if isinstance(geometry.crop, t.CenterCrop):
-            corner = np.rint(room / 2).astype(np.int64)
+            corner = np.rint(margin / 2).astype(np.int64)
         else:
-            corner = ((room + 1) * numbers(keys[:, None], np.arange(2))).astype(np.int64) - geometry.padding
+            corner = ((margin + 1) * numbers(keys[:, None], np.arange(2))).astype(np.int64) - geometry.padding
     scale = shapes / resized
     return Boxes(np.concatenate([corner * scale, extent * scale], 1), flips)
 

@@ -35,16 +35,16 @@ def bounded(recipe: Recipe) -> Recipe:
     if not actors_of(recipe) or not limits.known:
         return recipe
     there, added = limits.nodes(connection.nodes())
-    room = workers_that_fit(there + added, recipe, most)
-    if room < least:
+    fitting = workers_that_fit(there + added, recipe, most)
+    if fitting < least:
         grown = " even if the autoscaler adds all its nodes" if limits.types else ""
         raise UserError(
             f"teachers.placement: {least} worker(s) of {connection.needs(recipe)}, each with "
-            f"{actors_of(recipe)} actor(s) of {needs(recipe)}, can never run here: there is room for {room}{grown}; "
+            f"{actors_of(recipe)} actor(s) of {needs(recipe)}, can never run here: there is room for {fitting}{grown}; "
             "lower --workers, --teachers.actors, --teachers.cpus-per-actor or --teachers.gpus-per-actor, "
             "use a larger cluster, or --teachers.placement inline"
         )
-    return replace(recipe, workers=(least, room)) if isinstance(recipe.workers, tuple) else recipe
+    return replace(recipe, workers=(least, fitting)) if isinstance(recipe.workers, tuple) else recipe
 
 
 def workers_that_fit(nodes: list[Node], recipe: Recipe, most: int) -> int:

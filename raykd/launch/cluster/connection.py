@@ -142,12 +142,12 @@ def check_capacity(recipe: Recipe) -> None:
     limits = Limits.read()
     if not limits.known:
         return
-    room = capacity(recipe, limits)
-    if room >= least:
+    fitting = capacity(recipe, limits)
+    if fitting >= least:
         return
     grown = " even if the autoscaler adds all its nodes" if limits.types else ""
     raise UserError(
-        f"workers: {least} worker(s) of {needs(recipe)} each can never run here: there is room for {room}{grown}; "
+        f"workers: {least} worker(s) of {needs(recipe)} each can never run here: there is room for {fitting}{grown}; "
         "lower --workers, --cpus-per-worker or --gpus-per-worker, or use a larger cluster"
     )
 
@@ -193,9 +193,9 @@ def waiting(recipe: Recipe) -> str:
         return ""
     free = free_resources()
     entries = [node for node in ray.nodes() if node["Alive"]]
-    room = sum(fit(_node(entry, free.get(entry["NodeID"], {})), recipe) for entry in entries)
+    fitting = sum(fit(_node(entry, free.get(entry["NodeID"], {})), recipe) for entry in entries)
     coming = Limits.read().in_words(alive)
-    return f"waiting for {least} worker(s) of {needs(recipe)}: {len(alive)} node(s), room for {room} now{coming}"
+    return f"waiting for {least} worker(s) of {needs(recipe)}: {len(alive)} node(s), room for {fitting} now{coming}"
 
 
 def _pending(recipe: Recipe) -> bool:

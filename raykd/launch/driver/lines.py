@@ -28,11 +28,11 @@ def columns(width: int) -> Sequence[ProgressColumn]:
 
 def terms(values: Mapping[str, Any], width: int) -> str:
     """The loss terms of a step, as many as fit into the progress line."""
-    room, shown = width - bar_width(width) - REST, ""
+    width_left, shown = width - bar_width(width) - REST, ""
     for name, value in values.items():
         if name.startswith("terms/"):
             longer = f"{shown}  {name.removeprefix('terms/')} {value:.3g}".strip()
-            if len(longer) > room:
+            if len(longer) > width_left:
                 break
             shown = longer
     return shown

@@ -38,13 +38,13 @@ class State:
 class Queue:
     """Jobs, including those that others depend on; `most`: maximum number of concurrent ones, 0: as many as fit.
 
-    room: how many runs of a recipe with several workers fit; for runs of one worker Ray itself does the accounting.
+    capacity: how many runs of a recipe with several workers fit; for runs of one worker Ray itself does the accounting.
     admission: given the recipes of running jobs that have their CPUs and GPUs, and of those that wait for them: whether
     a run of another recipe may start beside them.
     """
 
     jobs: dict[str, Job]
-    room: Callable[[Recipe], int]
+    capacity: Callable[[Recipe], int]
     admission: Callable[[Sequence[Recipe], Sequence[Recipe]], Callable[[Recipe], bool]]
     most: int = 0
     states: dict[str, State] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Queue:
         for name in self._all("waiting"):
             job = self.jobs[name]
             ready = all(self._is_there(teacher) for teacher in job.teachers)
-            if ready and self._has_room(job) and admitted(job.recipe):
+            if ready and self._fits(job) and admitted(job.recipe):
                 self.states[name].status = "running"
                 return job
         return None
@@ -104,8 +104,8 @@ class Queue:
     def _is_there(self, teacher: str) -> bool:
         return teacher not in self.states or self.states[teacher].status == "finished"
 
-    def _has_room(self, job: Job) -> bool:
+    def _fits(self, job: Job) -> bool:
         if job.recipe.workers == 1:
             return True
         running = [self.jobs[name] for name in self.running]
-        return sum(other.recipe.workers != 1 for other in running) < self.room(job.recipe)
+        return sum(other.recipe.workers != 1 for other in running) < self.capacity(job.recipe)
