@@ -126,8 +126,7 @@ def _command(name: str) -> Callable[[Sequence[str]], int | None]:
 def console() -> None:
     """The `raykd` command."""
     open_streams()
-    home.provide(lambda line: print(line, file=sys.stderr))
-    status = main()
+    status = guarded(lambda: home.provide(lambda line: print(line, file=sys.stderr))) or main()
     sys.stdout.flush()
     sys.stderr.flush()
     # numba and FFCV leave finalizers that complain at exit; everything that matters is on disk by now.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raykd import home
+from raykd import UserError, home
 
 
 @pytest.fixture
@@ -25,6 +25,26 @@ def test_an_unusable_home_is_replaced_and_reported(said, monkeypatch, unusable):
     assert os.environ["HOME"] in line and os.access(os.environ["HOME"], os.W_OK)
     assert Path("~/.cache/raykd").expanduser().is_relative_to(os.environ["HOME"])
     assert os.stat(os.environ["HOME"]).st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("taken", ["file", "link", "open folder"])
+def test_a_name_that_others_have_taken_is_not_used(said, monkeypatch, tmp_path, taken):
+    name = tmp_path / f"raykd-home-{os.getuid()}"
+    {"file": name.touch, "link": lambda: name.symlink_to("/nowhere"), "open folder": lambda: name.mkdir()}[taken]()
+    monkeypatch.setattr(home, "LONGEST", 1000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", "/dev/null/home")
+    home.provide(said.append)
+    assert os.environ["HOME"] != str(name) and os.stat(os.environ["HOME"]).st_mode & 0o077 == 0
+
+
+def test_no_temporary_folder_is_one_line(said, monkeypatch):
+    def nowhere():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    with pytest.raises(UserError, match="TMPDIR: neither it nor /tmp can be written to"):
+        home.provide(said.append)
 
 
 def test_a_usable_home_is_kept(said, monkeypatch, tmp_path):
