@@ -22,6 +22,7 @@ from raykd.models.config import Network
 from raykd.models.weights.downloads import download, local
 from raykd.recipe import Pretrained, Teachers, WandB
 from raykd.recipes.digits.supervised import recipe as digits
+from raykd.teachers.load import load_teachers
 
 CONTENT = save({key: tensor.contiguous() for key, tensor in create("resnet8", 10, 32).model.state_dict().items()})
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -210,6 +211,19 @@ def test_a_librarys_weights_are_not_fetched_unasked_either(name, cached, caches)
     assert local(pretrained, str(caches), may_download=True) == pretrained
     put(caches / cached)
     assert local(pretrained, str(caches)) == pretrained
+
+
+@pytest.mark.parametrize(
+    "name", ["timm:nope", "timm:resnet18.nope", "torchvision:nope", "torchvision:", "hf:" + "x" * 500]
+)
+def test_a_library_without_such_weights_is_reported(name, caches):
+    teacher = Teachers(sources=(Pretrained(network=Network(name=name, weights="pretrained")),))
+    for read in (
+        lambda: local(teacher.sources[0].network, str(caches)),
+        lambda: load_teachers(teacher, digits.data, "01", []),
+    ):
+        with pytest.raises(UserError, match=f"{name} has no published weights .*give a file"):
+            read()
 
 
 def test_a_run_whose_weights_are_not_there_says_which_option_fetches_them(caches, monkeypatch, capsys):

@@ -56,10 +56,13 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
 
 
 def is_cached(name: str) -> bool:
-    """Whether the weights are in the caches of this machine, those of Hugging Face's hub and of torch."""
+    """Whether the weights are in the caches of this machine, those of Hugging Face's hub and of torch.
+
+    Raises LookupError or RuntimeError if timm has no such weights.
+    """
     config = timm.get_pretrained_cfg(name)
     if config is None:
-        return False
+        raise LookupError("timm has none of this name")
     hub, _, revision = (config.hf_hub_id or "").partition("@")
     files = (config.hf_hub_filename, *HUB_FILES) if hub else ()
     if any(isinstance(try_to_load_from_cache(hub, file, revision=revision or None), str) for file in files if file):

@@ -1,11 +1,14 @@
 """Libraries' metadata of their pretrained weights: the images and classes of their training."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from raykd import UserError
 
 MODULES = {"timm": "timm", "torchvision": "torchvision", "hf": "huggingface"}  # of raykd.models.libraries
+UNKNOWN = (OSError, RuntimeError, ValueError, LookupError)
 Channels = tuple[float, float, float]
 
 
@@ -25,13 +28,30 @@ def published(name: str) -> Published:
     readers = {"timm": _timm, "torchvision": _torchvision, "hf": _huggingface}
     if library not in readers:
         raise UserError(f"{name} has no published weights: give a file, or use a network of timm or torchvision")
-    return readers[library](inner)
+    with _naming(name):
+        return readers[library](inner)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Context that turns what libraries raise at names that they don't know into a UserError."""
+    try:
+        yield
+    except UNKNOWN as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{name} has no published weights ({reason}): see `raykd list models`, or give a file"
+        ) from error
 
 
 def expect_cached(name: str) -> None:
     """Raise UserError if a library's weights are not on this machine: downloads have to be allowed."""
     library, _, inner = name.partition(":")
-    if library in MODULES and not import_module(f"raykd.models.libraries.{MODULES[library]}").is_cached(inner):
+    if library not in MODULES:
+        return
+    with _naming(name):
+        cached = import_module(f"raykd.models.libraries.{MODULES[library]}").is_cached(inner)
+    if not cached:
         raise UserError(
             f"the weights of {name} are not on this machine: `raykd data prepare RECIPE --download` fetches them, and "
             "with --data.download each node fetches what it lacks"
