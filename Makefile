@@ -10,8 +10,9 @@ demo: setup
 	$(BIN)/raykd train recipes/digits/supervised.py
 	$(BIN)/raykd train recipes/digits/kd.py
 
+# Two processes at a time, whole files each: files share fixtures, and more processes would fight for memory.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-gpu: setup
 	$(BIN)/python -m pytest tests/gpu
