@@ -63,8 +63,8 @@ PATHS = sorted(places(PLAIN), key=str)
 @given(st.lists(st.tuples(st.sampled_from(PATHS), LEAVES), min_size=1, max_size=3))
 def test_mutated_recipes_are_read_or_rejected(tmp_path_factory, changes):
     plain = copy.deepcopy(PLAIN)
-    for path, value in copy.deepcopy(changes):  # a later change may go into what an earlier one put there
-        place = plain
+    for path, drawn in changes:
+        place, value = plain, copy.deepcopy(drawn)  # each by itself: a later change may go into an earlier one's value
         try:
             for key in path[:-1]:
                 place = place[key]
