@@ -42,19 +42,14 @@ def from_torchvision(dataset: Any, origin: str) -> Examples:
     return Examples([int(label) for label in labels], lambda i: dataset[i][0], lambda i: f"{origin}, image {i}")
 
 
-def from_both(parts: Sequence, origin: str) -> Splits:
-    """The splits of a training and a test part, with torchvision's class names if it has them."""
-    train, test = (from_torchvision(part, origin) for part in parts)
-    names = tuple(map(str, getattr(parts[0], "classes", ())))
-    numbers = {*train.labels, *test.labels}
-    names = names if len(names) > max(numbers, default=-1) else tuple(map(str, range(max(numbers, default=-1) + 1)))
-    return Splits(names, train, test)
-
-
 def _open_splits(kind: str, splits: Sequence[dict[str, Any]], path: str, root: Path, download: bool) -> Splits:
-    """Both splits, each by the keywords of its class's constructor."""
+    """Both splits, each by the keywords of its class's constructor; with torchvision's class names if it has them."""
     folder = Path(path).expanduser() if path else root / "downloads"
-    return from_both([open_torchvision(kind, folder, download, **split) for split in splits], kind)
+    parts = [open_torchvision(kind, folder, download, **split) for split in splits]
+    train, test = (from_torchvision(part, kind) for part in parts)
+    names = tuple(map(str, getattr(parts[0], "classes", ())))
+    count = max({*train.labels, *test.labels}, default=-1) + 1
+    return Splits(names if len(names) >= count else tuple(map(str, range(count))), train, test)
 
 
 @dataclass(frozen=True, kw_only=True)
