@@ -174,3 +174,20 @@ def test_bit_files_are_read_like_timm(tmp_path):
     assert equal(create(name, 5, 32, weights=f"{path}#backbone"), reference, except_for="head.fc")
     with pytest.raises(UserError, match="does not fit resnet8"):
         load_weights(network(), path)
+
+
+def test_checkpoints_of_a_networks_authors_are_converted_by_timm(tmp_path):
+    """As DINOv2's: with a mask token, which no classifier has, and positions of another image size."""
+    path, saved = tmp_path / "dino.pth", create("timm:test_vit", 5, 32)
+    state = dict(saved.model.state_dict())
+    torch.save({"model": state | {"mask_token": torch.zeros(1, state["cls_token"].shape[-1])}}, path)
+    loaded = create("timm:test_vit", 5, 64, weights=str(path))
+    assert loaded.weights_taken == "'model', converted by timm"
+    found, positions = loaded.model.state_dict(), state.pop("pos_embed")
+    assert all(torch.equal(found[key], tensor) for key, tensor in state.items())
+    grid = positions[:, 1:].transpose(1, 2).unflatten(2, (2, 2))
+    wanted = torch.nn.functional.interpolate(grid, (4, 4), mode="bicubic", antialias=True).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(found["pos_embed"], torch.cat([positions[:, :1], wanted], 1))
+    with pytest.raises(UserError, match=r"does not fit timm:test_vit: .*missing: "):
+        save(network(), path)
+        create("timm:test_vit", 5, 64, weights=str(path))

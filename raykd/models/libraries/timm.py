@@ -3,6 +3,7 @@
 A stage of a chain begins where the map becomes smaller; what precedes the last four stages is the stem.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -53,6 +54,15 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
     """With timm's weights (NAME.TAG selects them), and a fresh last layer for another number of classes."""
     _expect_own(options)
     return timm.create_model(name, pretrained=True, num_classes=num_classes, **_sized(name, image_size), **options)
+
+
+def converted(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under timm's keys and for the network's image size, by the converter of its family, if timm has one.
+
+    Converters know their authors' checkpoints alone: they may raise any error at others.
+    """
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    return dict(state) if convert is None else convert(dict(state), model)
 
 
 def is_cached(name: str) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.models.staged import Staged
-from raykd.models.weights.files import content_of
+from raykd.models.weights.files import DAMAGE, content_of
 
 # If a file has several networks, those with the first names are preferred and those with the second ones come last.
 PREFERRED = ("ema", "student")
@@ -43,7 +43,11 @@ def load_weights(network: Staged | nn.Module, path: str | os.PathLike, without_c
     state = {key: tensor for key, tensor in candidate.state.items() if not _belongs(key, excluded)}
     if not without_classifier and isinstance(network, Staged) and heads:
         _expect_classes(state.get(f"{heads[0]}.weight"), network, path)
-    problems = _differences(state | fresh, own)
+    problems, taken = _differences(state | fresh, own), str(candidate)
+    if problems and isinstance(network, Staged) and network.name.startswith("timm:"):
+        converted = {key: x for key, x in _converted_by_timm(model, state).items() if not _belongs(key, excluded)}
+        if not _differences(converted | fresh, own):
+            state, problems, taken = converted, [], ", ".join(filter(None, (taken, "converted by timm")))
     if problems:
         raise UserError(f"{path} does not fit {getattr(network, 'name', type(model).__name__)}: {'; '.join(problems)}")
     try:
@@ -51,7 +55,17 @@ def load_weights(network: Staged | nn.Module, path: str | os.PathLike, without_c
     except RuntimeError as error:  # tensors without values, of a model on the meta device
         raise UserError(f"{path} can't be loaded: {' '.join(str(error).split())[:300]}") from error
     _expect_finite(model, path)
-    return str(candidate)
+    return taken
+
+
+def _converted_by_timm(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint of a network's authors, or of another image size, under timm's keys and for the network's size."""
+    from raykd.models.libraries.timm import converted  # imported already, as the network is timm's
+
+    try:
+        return converted(model, state)
+    except DAMAGE:  # not a checkpoint of this family
+        return state
 
 
 def _expect_finite(model: nn.Module, path: str | os.PathLike) -> None:
