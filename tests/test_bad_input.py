@@ -29,7 +29,7 @@ def here(monkeypatch):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A finished run, for the tests to copy and damage."""
+    """A finished run that tests copy and damage."""
     storage = tmp_path_factory.mktemp("finished")
     assert main(["train", SUPERVISED, *QUICK, "--storage", str(storage), "--name", "run"]) == 0
     return storage / "run"
@@ -40,7 +40,7 @@ def files(folder: Path) -> dict[Path, bytes]:
 
 
 def refused(capsys, folder: Path, arguments, says):
-    """Run a command that must be refused; returns its one line."""
+    """Run a command that must be rejected; returns its one line."""
     import re
 
     before = files(folder)

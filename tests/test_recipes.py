@@ -76,7 +76,7 @@ def test_digits_recipes_train(path, storage, monkeypatch):
 
 
 def frozen(recipe: Recipe, classes: int) -> list[FrozenTeacher]:
-    """Untrained stand-ins of a recipe's teachers: the right networks, whatever their weights."""
+    """Untrained replacements of a recipe's teachers: the right networks with random weights."""
     from raykd.models import create
 
     found = []

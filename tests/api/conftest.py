@@ -5,7 +5,7 @@ import raykd
 
 @pytest.fixture(scope="session")
 def recipe():
-    """The student of digits for a third of an epoch, in this process."""
+    """The digits student for a third of an epoch, without Ray."""
     changes = {"epochs": 0.3, "workers": 0, "wandb.mode": "disabled"}
     return raykd.change(raykd.load_recipe("digits/supervised"), changes)
 

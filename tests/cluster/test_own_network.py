@@ -91,7 +91,7 @@ def test_it_runs_in_workers_teachers_trials_cells_and_jobs(tmp_path):
 
 
 def weights_of(source, path):
-    """The URL and hash of a file of random weights of the user's network, of width 8."""
+    """URL and hash of a file of random weights for the user's network with width 8."""
     names = {}
     exec(source, names)
     torch.manual_seed(0)

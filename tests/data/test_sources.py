@@ -218,7 +218,8 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def example(data: bytes, label: int) -> bytes:
-    """tf.train.Example of a bytes feature, an int64 feature (packed, as TensorFlow writes it), and a float one."""
+    """A tf.train.Example with a bytes feature, an int64 feature (packed, as TensorFlow writes it) and a float
+    feature."""
     image, number = field(1, field(1, data)), field(3, field(1, varint(label)))
     weight = field(2, field(1, struct.pack("<f", 0.5)))
     entries = [(b"image", image), (b"weight", weight), (b"class", number)]
@@ -226,7 +227,7 @@ def example(data: bytes, label: int) -> bytes:
 
 
 def checksum(data):
-    """CRC-32C bit by bit, masked as TensorFlow's record writer does."""
+    """CRC-32C bit by bit, masked as in TensorFlow's record writer."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte

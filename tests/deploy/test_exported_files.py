@@ -38,7 +38,7 @@ def session(path) -> onnxruntime.InferenceSession:
 
 
 def metadata(path) -> dict[str, str]:
-    """Of an exported file of any kind."""
+    """The metadata of an exported file of any kind."""
     if path.suffix == ".onnx":
         return session(path).get_modelmeta().custom_metadata_map
     if path.suffix == ".safetensors":
@@ -101,7 +101,7 @@ def test_both_graphs_give_raykds_probabilities(folder_run, images, tmp_path):
 
 
 def reference(picture: Image.Image, resize: Resize | None, crop: bool, size: int) -> np.ndarray:
-    """PIL's own resizing and a central crop, [S, S, 3]."""
+    """PIL's resizing followed by a central crop, [S, S, 3]."""
     if resize is not None:
         width, height = picture.size
         sides = (resize.size * width // min(width, height), resize.size * height // min(width, height))

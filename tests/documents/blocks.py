@@ -36,7 +36,7 @@ def documents() -> list[Path]:
 
 
 def blocks(path: Path) -> list[Block]:
-    """What a document shows to be typed, in order; an inline command that is repeated counts once."""
+    """The commands and snippets of a document in order; a repeated inline command counts once."""
     text, name = path.read_text(), str(path.relative_to(ROOT))
     found: dict[int, tuple[str, str, str]] = {}
     for match in FENCE.finditer(text):
@@ -57,6 +57,6 @@ def _inline(text: str) -> Iterator[tuple[int, str]]:
 
 
 def complete(command: str) -> bool:
-    """Whether a command can be typed as it stands: it has arguments, no PLACEHOLDER, and leaves nothing out."""
+    """Whether a command can be typed as it is: it has arguments, no PLACEHOLDER and no ellipsis."""
     arguments = command.removeprefix("raykd data ").removeprefix("raykd ").split()
     return len(arguments) > 1 and not PLACEHOLDER.search(command)

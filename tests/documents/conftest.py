@@ -1,4 +1,4 @@
-"""A folder as a reader has it after cloning, with recipes that end soon, and one session that runs every step there."""
+"""A folder like a reader's after cloning, with shortened recipes, and one session that runs every step there."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.documents.blocks import ROOT
 
 
 def clone(folder: Path, epochs: str) -> Path:
-    """What the commands of the documents need of a checkout, with digits' recipes shortened, and without Ray."""
+    """The parts of a checkout that the documents' commands need, with shortened digits recipes, and without Ray."""
     for name in ("recipes", "cluster"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     base = folder / "recipes/digits/supervised.py"
@@ -27,7 +27,7 @@ def clone(folder: Path, epochs: str) -> Path:
 
 
 def photos(folder: Path) -> None:
-    """Two classes of eight small images each, which colour alone tells apart."""
+    """Two classes of eight small images each, which differ only in colour."""
     random = np.random.default_rng(0)
     for split, images in (("train", 8), ("val", 4)):
         for name, colour in (("cat", (200, 60, 30)), ("dog", (30, 60, 200))):

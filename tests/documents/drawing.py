@@ -1,4 +1,4 @@
-"""The drawing of the rooms in raykd/README.md, made from the imports.
+"""The drawing of the packages in raykd/README.md, generated from the imports.
 
 python -m tests.documents.drawing writes it there.
 """
@@ -15,7 +15,7 @@ EVERYWHERE = {"fields", "method", "metric", "terminal", "output", "home", "__mai
 
 
 def imports() -> dict[str, set[str]]:
-    """Which rooms each room imports."""
+    """The packages that each package imports."""
     found: dict[str, set[str]] = {}
     for path in modules():
         here = found.setdefault(room(path), set())
@@ -25,7 +25,7 @@ def imports() -> dict[str, set[str]]:
 
 
 def reachable(start: str, arrows: dict[str, set[str]]) -> set[str]:
-    """What a room imports, and what that imports, and so on."""
+    """The packages that a package imports directly or indirectly."""
     direct = arrows[start]
     return direct.union(*(reachable(room, arrows) for room in direct))
 

@@ -1,4 +1,4 @@
-"""Runs steps in this process, one after another, as one person at a terminal would: JSON in, a JSON line for each out.
+"""Runs steps in this process, one after another, like a person at a terminal: JSON in, one JSON line per step out.
 
 A process of its own, because recipes of the same module names are loaded by other tests, from other folders.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def run(step: dict[str, str]) -> dict[str, str | int]:
-    """Do one step; returns its status and what it wrote to stdout and stderr together."""
+    """Run one step; returns its status and its output to stdout and stderr together."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:

@@ -1,4 +1,4 @@
-"""From blocks of documents to steps that tests.documents.session runs."""
+"""Converts blocks of documents to steps for tests.documents.session."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ SHORT = "--epochs 0.2 --batch-size 16 --workers 0".split()
 
 
 def steps_of(block: Block) -> Iterator[dict[str, object]]:
-    """What a block asks for, a step each; nothing if it needs what a test does not have."""
+    """The steps of a block; none if it needs something that tests don't have."""
     if block.needs not in ("", HOURS) or block.language in ("", "text", "mermaid"):
         return
     if block.language == "python":
@@ -43,7 +43,7 @@ def _line(line: str, block: Block) -> Iterator[dict[str, object]]:
 
 
 def _snippet(block: Block) -> Iterator[dict[str, object]]:
-    """A snippet is run as a file, and then the command in its docstring: training takes a fraction of an epoch."""
+    """A snippet is run as a file, and then the command in its docstring, with a fraction of an epoch."""
     command = ITS_COMMAND.search(block.text)
     file = command[1].split()[-1] if command else f"snippet_{block.line}.py"
     yield {"kind": "python", "file": file, "text": block.text}
@@ -55,13 +55,13 @@ def _snippet(block: Block) -> Iterator[dict[str, object]]:
 
 
 def _planned(words: list[str]) -> list[str]:
-    """A study without its training, which takes hours: what it would train, of one row unless it names some."""
+    """A study without its training, which takes hours: a dry run of one row, unless it names rows."""
     options = [] if "--dry-run" in words else ["--dry-run"]
     rows = [] if "--rows" in words else ["--rows", "KD"]
     return [*words[:2], *rows, *options, *words[2:]]
 
 
 def _short(taught: bool) -> list[str]:
-    """What makes a recipe end soon, and its teacher's where it has one."""
+    """Options that make a recipe short, and its teacher, if it has one."""
     teacher = [f"--teachers.sources.0.recipe.{word[2:]}" if word[0] == "-" else word for word in SHORT]
     return [*SHORT, *(teacher if taught else ())]

@@ -58,7 +58,7 @@ def test_every_block_names_its_language_and_every_command_exists(block: Block):
 
 
 def anchors(path: Path) -> set[str]:
-    """Of a document's headings, as GitHub forms them."""
+    """The anchors of a document's headings, as GitHub generates them."""
     titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -44,7 +44,7 @@ print(fingerprint(from_dict(job["recipe"])))
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    """Copies an example to a folder of its own, as its user has it, and loads it there."""
+    """Copies an example to its own folder, like a user's file, and loads it there."""
     known = {path.stem for path in EXAMPLES}
     monkeypatch.setattr(sys, "path", [*sys.path])
 

@@ -1,4 +1,4 @@
-"""Damage small .beton files at random and read them, one line an attempt; whoever runs it sees which one killed it.
+"""Damages small .beton files at random and reads them, one line per attempt, so that a crash shows its attempt.
 
 python -m tests.faults.beton_fuzz FOLDER FIRST COUNT
 """
@@ -84,7 +84,7 @@ def load(path: Path, train: str, loader: str = "ffcv") -> torch.Tensor:
 
 
 class Damage:
-    """Random changes of a few bytes where they hurt."""
+    """Random changes of a few bytes in critical places."""
 
     def __init__(self, content: bytes, header: Header):
         self.content = content
@@ -129,7 +129,7 @@ class Damage:
 
 
 def attempt(path: Path, train: str) -> str:
-    """What became of reading the file: loaded, refused in one line, or what must not be."""
+    """The result of reading the file: loaded, rejected in one line, or an error."""
     try:
         filler = [np.full(200_000, value, np.uint8) for value in (201, 77)]
         del filler

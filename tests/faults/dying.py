@@ -64,7 +64,7 @@ class Dying(MethodConfig):
             torch.empty(1 << 50)
 
     def first(self, what):
-        """Whether this has not happened before."""
+        """Whether this happens for the first time."""
         try:
             os.close(os.open(f"{self.flags}/{what}", os.O_CREAT | os.O_EXCL))
         except FileExistsError:

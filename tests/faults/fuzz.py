@@ -35,7 +35,7 @@ BITS = (b"", b"\0", b'"', b"{", b"[", b"}", b"1e999", b"-1", b"null", b"NaN", b"
 
 
 def damaged(content: bytes, draw: random.Random) -> bytes:
-    """Bytes with a few of them changed, cut out, doubled or cut off."""
+    """Bytes with some of them changed, removed, duplicated or truncated."""
     found = bytearray(content)
     for _ in range(draw.choice((1, 1, 2, 6))):
         at = draw.randrange(len(found) + 1)
@@ -54,7 +54,7 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 
 
 def outcome(action: Callable[[], object]) -> str:
-    """Whether an action ends well, or in one line of the kind that users get."""
+    """Whether an action succeeds, or ends with a one-line error for users."""
     try:
         action()
     except UserError as error:
@@ -131,7 +131,7 @@ def runs(folder: Path) -> Attempt:
 
 
 def run_files(run, write_student):
-    """What the synthetic run lacks of a whole one; returns its data."""
+    """Files that the synthetic run lacks for a complete one; returns its data."""
     from raykd.data.config import Prepared
     from raykd.models import create
     from raykd.recipe.serial import to_dict
@@ -207,7 +207,7 @@ def recipes(folder: Path) -> Attempt:
 
 
 def leaves(plain, place=()):
-    """Places of all values in plain data."""
+    """The paths of all values in plain data."""
     if place:
         yield place
     items = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
@@ -216,7 +216,7 @@ def leaves(plain, place=()):
 
 
 def put(plain, place, value) -> None:
-    """Change a place, unless what was changed before has taken it away."""
+    """Change the value at a path, unless an earlier change has removed it."""
     try:
         for key in place[:-1]:
             plain = plain[key]
@@ -270,7 +270,7 @@ def worst(outcomes: set[str]) -> str:
 
 
 def faulty(folder: Path) -> Attempt:
-    """What must be found: for the test of this file."""
+    """Faults that must be found, for the test of this file."""
 
     def attempt(number: int) -> str:
         if number == 1:
@@ -288,7 +288,7 @@ KINDS: dict[str, Callable[[Path], Attempt]] = {
 
 
 def attack(kind: str, folder: Path, first: int) -> None:
-    """Attempts from a number on, a line each, until the process is ended."""
+    """Attempts from a number on, one line each, until the process is ended."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     attempt = (KINDS | {"faulty": faulty})[kind](folder)
     for number in itertools.count(first):
@@ -298,7 +298,7 @@ def attack(kind: str, folder: Path, first: int) -> None:
 
 
 class Faults(list[str]):
-    """Lines that are also printed as they come: a long run is looked at while it goes on."""
+    """Lines that are also printed immediately, so that a long run can be watched."""
 
     def append(self, line: str) -> None:
         super().append(line)
@@ -306,7 +306,7 @@ class Faults(list[str]):
 
 
 def fuzz(kind: str, seconds: float, first: int = 0) -> tuple[Counter[str], list[str]]:
-    """How many attempts were read and refused, and a line for each that ended in any other way."""
+    """Numbers of successful and rejected attempts, and a line for each other result."""
     results: Counter[str] = Counter()
     faults = Faults()
     until = time.monotonic() + seconds
@@ -317,7 +317,7 @@ def fuzz(kind: str, seconds: float, first: int = 0) -> tuple[Counter[str], list[
 
 
 def _session(kind: str, folder: Path, first: int, until: float, results: Counter[str], faults: list[str]) -> int:
-    """One process; returns the number to go on from."""
+    """One process; returns the number of the next attempt."""
     command = [sys.executable, "-m", "tests.faults.fuzz", kind, "--from", str(first), str(folder)]
     with (
         open(folder / "errors", "w+") as errors,
@@ -356,7 +356,7 @@ def _session(kind: str, folder: Path, first: int, until: float, results: Counter
 
 
 def seconds_of(number: int) -> float:
-    """The processor's time that a process and its children have had; 0 once it has ended."""
+    """CPU seconds of a process and its children; 0 after its end."""
     try:
         return sum(psutil.Process(number).cpu_times()[:4])
     except psutil.Error:
@@ -364,7 +364,7 @@ def seconds_of(number: int) -> float:
 
 
 def hand_on(stream, lines: Queue[str]) -> None:
-    """The lines of a process as they come, and at its end one that is empty."""
+    """The lines of a process as they are printed, and an empty one at its end."""
     for line in stream:
         lines.put(line)
     lines.put("")

@@ -66,7 +66,7 @@ class Stage:
         shutil.copy(HERE / "dying.py", folder)
 
     def recipe(self, base: str, changes: str = "", fate: str = "") -> str:
-        """A recipe file: digits/BASE in small with `changes`, and with what `fate` gives `Dying`."""
+        """A recipe file: a small version of digits/BASE with `changes`, and with the options `fate` of `Dying`."""
         number = len(list(self.folder.glob("broken*.py")))
         flags = self.folder / f"flags{number}"
         flags.mkdir()
@@ -89,7 +89,7 @@ class Stage:
         return process
 
     def whole(self, base: str, changes: str = "") -> str:
-        """Name of an undisturbed run of the same recipe, which is trained once for all tests."""
+        """Name of an uninterrupted run of the same recipe, trained once for all tests."""
         name = f"whole/{base}-{zlib.crc32(changes.encode()):08x}"
         if not (self.storage / name / "result.json").exists():
             process = self.train(self.recipe(base, changes), name)
@@ -103,12 +103,12 @@ class Stage:
         return json.loads((self.storage / name / file).read_text())
 
     def state(self, name: str) -> dict[str, torch.Tensor]:
-        """All tensors and numbers that a run ended with, its networks, optimizer and average; not its clocks."""
+        """All tensors and numbers at the end of a run (networks, optimizer, average), without clocks."""
         found, stamp = checkpoint.newest(self.run(name), print)
         return dict(flat({key: found[key] for key in ("step", "distiller", "optimizer", "scaler", "ema")}))
 
     def wait_for(self, name: str, step: int, seconds: float = 240) -> int:
-        """Until a run has a checkpoint of that step or a later one."""
+        """Wait until a run has a checkpoint of that step or a later one."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             found = stamps.stamps(self.run(name))
@@ -145,7 +145,7 @@ class Process:
 
 
 def command(arguments: list[str], log: str) -> None:
-    """What `console` does, with its output in a file."""
+    """Like `console`, with its output in a file."""
     os.chdir(ROOT)
     os.setpgid(0, 0)
     file = os.open(log, os.O_WRONLY)
@@ -186,7 +186,7 @@ def equal(x, y) -> bool:
 
 
 def group(stage: Stage, recipe: str, name: str, world: int) -> list[int]:
-    """A run by `world` workers over gloo, without Ray; their exit statuses."""
+    """A run by `world` workers over gloo, without Ray; returns their exit statuses."""
     meeting = stage.folder / f"meeting-{len(list(stage.folder.glob('meeting*')))}"
     log = stage.folder / f"log{len(list(stage.folder.glob('log*')))}"
     log.touch()
@@ -212,7 +212,7 @@ def wait(process, members, seconds: float = 200):
 
 
 def member(rank: int, path: str, name: str, storage: str, world: int, meeting: str, log: str) -> None:
-    """What `in_ray_worker` does, with gloo over a file."""
+    """Like `in_ray_worker`, with gloo over a file."""
     file = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)

@@ -40,7 +40,7 @@ PLAIN = json.loads(json.dumps(to_dict(funmatch)))
 
 
 def clear(action):
-    """The action's value; a UserError must be one line."""
+    """The action's value; a UserError must have one line."""
     try:
         return action()
     except UserError as error:

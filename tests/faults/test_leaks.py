@@ -23,7 +23,7 @@ SEARCH = (
 
 
 def figures(process: psutil.Process) -> dict[str, float]:
-    """What a process holds: resident memory in MB, threads, open files."""
+    """Resources of a process: resident memory in MB, threads, open files."""
     return {"MB": process.memory_info().rss / 1e6, "threads": process.num_threads(), "files": process.num_fds()}
 
 
@@ -33,7 +33,7 @@ def finish(status: int, seen: list[dict], out: str) -> None:
 
 
 def run(recipe: str, storage: str, out: str) -> None:
-    """A run in this process that notes what the process holds at every epoch."""
+    """A run in this process that records the process's resources at every epoch."""
     from raykd.__main__ import main
     from raykd.launch.worker import recorder
 
@@ -49,7 +49,7 @@ def run(recipe: str, storage: str, out: str) -> None:
 
 
 def search(recipe: str, storage: str, out: str) -> None:
-    """A search that notes after every trial, and once all are gone, what it and its trials hold, and what Ray keeps."""
+    """A search that records the resources of itself, its trials and Ray after every trial and at the end."""
     from raykd.__main__ import main
     from raykd.launch.search import search
     from raykd.launch.search.progress import SearchProgress
@@ -115,7 +115,7 @@ def growth(seen: list[dict[str, float]], what: str) -> float:
 
 
 def expect_level(seen: list[dict[str, float]], **each: float) -> None:
-    """Every figure's growth per entry is below `each` of that name, else below a hundredth."""
+    """Assert that each value grows by less than `each` per entry, by default a hundredth."""
     early, late = seen[len(seen) // 6], seen[-1]
     for what in early:
         print(f"{what}: {early[what]:.4g} -> {late[what]:.4g}, {growth(seen, what):+.2g} each of {len(seen)}")

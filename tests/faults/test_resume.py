@@ -12,7 +12,7 @@ AVERAGED = "optimizer=AdamW(), ema=0.9"
 
 
 def survives(stage, base, changes="", kills=2, seed=0):
-    """Train undisturbed, and again with SIGKILLs at random steps; compare all that the runs ended with."""
+    """Train without interruption, and again with SIGKILLs at random steps; compare the final states."""
     chance = random.Random(f"{base} {changes} {seed}")
     length = 0.5 if "epochs=0.5" in changes else 1.0
     deaths = tuple(sorted(length * chance.uniform(0.05, 0.9) for _ in range(kills)))

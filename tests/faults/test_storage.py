@@ -38,7 +38,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Pauses between two tries are short."""
+    """Shortens the pauses between retries."""
     monkeypatch.setattr("raykd.runs.checkpoints.writer.LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.02)
 

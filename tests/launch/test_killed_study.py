@@ -16,7 +16,7 @@ KILLS = 5
 
 
 def students(storage: Path) -> dict[str, bytes]:
-    """The weights of every cell and teacher, by their runs' names."""
+    """The weights of every cell and teacher, by run name."""
     found = storage.rglob("student.safetensors")
     return {str(path.parent.relative_to(storage)): path.read_bytes() for path in found}
 

@@ -69,7 +69,7 @@ def write(tmp_path_factory):
 
 
 def train(path, storage, **changes):
-    """The final weights of a recipe's run here, and what was said."""
+    """The final weights of a recipe's run in this process, and the printed lines."""
     from raykd.launch.driver.display import Display
     from raykd.launch.driver.run import train
 
@@ -85,7 +85,7 @@ def same(one, other):
 
 
 def actors(root=None, kind="TeacherActor"):
-    """Processes of remote teachers, or of another actor, below this one or below another."""
+    """Processes of remote teachers, or of another actor, below this or another process."""
     below = psutil.Process(root).children(recursive=True)
     return [process for process in below if process.is_running() and _title(process).startswith(f"ray::{kind}")]
 
@@ -98,7 +98,7 @@ def _title(process):
 
 
 class Killer(threading.Thread):
-    """Kills a remote teacher, or another actor, once a run's first epoch is over."""
+    """Kills a remote teacher, or another actor, after a run's first epoch."""
 
     def __init__(self, metrics, kind="TeacherActor"):
         super().__init__(daemon=True)

@@ -26,7 +26,7 @@ def data(tmp_path_factory):
 
 
 def search(folder, name, expression, data, **changes):
-    """Run the search of a tiny recipe; what it found, and what it said."""
+    """Run the search of a tiny recipe; returns its result and the printed lines."""
     from raykd.launch.driver.display import Display
     from raykd.launch.search.search import search
 
@@ -42,7 +42,7 @@ def table(found):
 
 
 def idle(ray, seconds=10):
-    """Whether all CPUs are free and no placement group is left, within some seconds."""
+    """Whether all CPUs become free and all placement groups are removed within some seconds."""
     from raykd.launch.cluster.ray_internals import placement_groups as groups
 
     until = time.monotonic() + seconds

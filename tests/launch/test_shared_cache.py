@@ -88,7 +88,7 @@ def write(ray, tmp_path, monkeypatch):
 
 
 def counted(path: Path, runs: Path) -> tuple[list[str], list[list[dict]]]:
-    """The batches that the teacher was asked about, and the evaluations of each of the runs in a folder."""
+    """The batches that the teacher computed, and the evaluations of each run in a folder."""
     lines = [each.read_text().splitlines() for each in sorted(runs.glob("**/metrics.jsonl"))]
     batches = [line.split()[1] for line in (path.parent / "passes").read_text().splitlines()]
     assert len(list(path.parent.glob("ready-*"))) >= 2  # a search's best network is measured by a further process

@@ -27,7 +27,7 @@ def some_slow(cases: Iterable[str], slow: Collection[str]) -> list:
 
 
 def far(found: list[Row], tolerance: float = 1e-9) -> list[Row]:
-    """Rows beyond the tolerance; that of logits after the fifth step is ten times as large."""
+    """Rows beyond the tolerance, which is ten times larger for logits after the fifth step."""
     assert len(found) >= 2
     return [row for row in found if not row.difference <= tolerance * (10 if row.what.startswith("eval") else 1)]
 

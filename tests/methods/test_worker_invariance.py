@@ -31,7 +31,7 @@ def gradients(name: str, share: slice) -> tuple[dict[str, torch.Tensor], float]:
 
 
 def settle(distiller: Distiller) -> None:
-    """BatchNorm's batch statistics are outside the rule: use the running ones."""
+    """Use running BatchNorm statistics, since batch statistics depend on the worker's part."""
     for module in distiller.modules():
         if isinstance(module, _BatchNorm):
             module.eval()

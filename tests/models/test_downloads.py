@@ -30,7 +30,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture
 def server():
-    """A server of one file, and the paths that it was asked for."""
+    """A server of one file, and the paths that were requested."""
     asked = []
 
     class Files(http.server.BaseHTTPRequestHandler):

@@ -97,7 +97,7 @@ STAGES = {
 
 @pytest.mark.parametrize(("name", "modules"), STAGES.items())
 def test_the_stages_of_a_network_are_the_modules_before_its_map_becomes_smaller(name, modules):
-    """On images of any size, also where the last maps have a single pixel."""
+    """On images of any size, also if the last maps have a single pixel."""
     for size in (32, 224) if name in ("googlenet", "vit_b_32") else (224,):
         sized = {"image_size": size} if name == "vit_b_32" else {}
         with torch.device("meta"):

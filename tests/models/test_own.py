@@ -57,7 +57,7 @@ recipe = replace(base, method=FitNetMKD.Config(), teachers=Teachers(sources=(Run
 
 @pytest.fixture
 def module(tmp_path, monkeypatch, request):
-    """A module's name, of its own for each test: Python imports a name once."""
+    """A module name, unique for each test, as Python imports a name only once."""
     name = f"nets_{abs(hash(request.node.name))}"
     (tmp_path / f"{name}.py").write_text(NETS)
     (tmp_path / f"{name}_recipe.py").write_text(RECIPE.format(module=name))

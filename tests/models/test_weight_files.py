@@ -122,7 +122,7 @@ def test_big_vision_teachers_can_be_loaded(tmp_path, prefix):
 
 
 class Surprise:
-    """Unpickling it would touch a file."""
+    """Unpickling it would create a file."""
 
     def __init__(self, path):
         self.path = path

@@ -101,7 +101,7 @@ def test_truncated_and_foreign_files_are_rejected_in_one_line(tmp_path, suffix):
 
 
 class Surprise:
-    """Unpickling it would touch a file."""
+    """Unpickling it would create a file."""
 
     def __init__(self, path):
         self.path = path

@@ -56,7 +56,7 @@ def test_every_number_has_a_range(section):
 
 
 def absurd(kind):
-    """Values of a field that nobody can mean."""
+    """Invalid values of a field."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return absurd(arguments[0])

@@ -49,8 +49,7 @@ def configs() -> dict[str, MethodConfig]:
 
 
 def case_of(config: MethodConfig, create: Callable[[str], Staged], students, teacher: str) -> Case:
-    """The first student, and the least number of teachers, that the method takes: of the student's kind where no other
-    will do."""
+    """The first student, and the smallest number of teachers, that the method accepts."""
     reasons = []
     for student, taught in [*((s, teacher) for s in students), *((s, s) for s in students)]:
         for count in range(4) if config.uses_teachers else (0,):

@@ -1,4 +1,4 @@
-"""The golden numbers: what the authors' own code computes, read from files, and compared.
+"""Golden numbers: outputs of the authors' own code, read from files and compared.
 
 The files lie in the folder that the environment variable RAYKD_GOLDEN names, or in tests/golden; a file that is not
 there holds no case. Keys: `<case>/in/<x>`, `<case>/hp/<x>`, `<case>/<method>/out/<x>`, `<case>/<method>/grad/<x>`.

@@ -50,7 +50,7 @@ def running(
     backward: bool = True,
     **changes: Any,
 ) -> Iterator[StepContext]:
-    """Inside a simulated GPU, a run of a method that stands before update number `step`; `changes` are the recipe's."""
+    """Inside a simulated GPU, a run of a method just before update number `step`; `changes` are the recipe's."""
     recipe: Recipe = replace(
         digits, method=case.config, student=Network(name=case.student), batch_size=sizes.batch, epochs=240, **changes
     )
@@ -82,7 +82,7 @@ def batch(sizes: Sizes, mixed: bool = False) -> Batch:
 
 
 def traced_update(run: StepContext, sizes: Sizes, mixed: bool = False) -> Trace:
-    """What the second update does, meter and all: the first one allocates."""
+    """A trace of the second update, including the meter; the first one allocates memory."""
     given = batch(sizes, mixed)
     for _ in range(2):
         with Trace() as trace:
@@ -93,7 +93,7 @@ def traced_update(run: StepContext, sizes: Sizes, mixed: bool = False) -> Trace:
 
 
 def traced_evaluation(run: StepContext, sizes: Sizes, batches: int = 3) -> Trace:
-    """What the batches of an evaluation do, beside a teacher's logits in the host's memory."""
+    """A trace of evaluation batches, next to a teacher's logits in host memory."""
     taught = {"a teacher": [torch.zeros(sizes.batch, sizes.classes)] * batches}
     evaluated = run.state.evaluated
     evaluated.eval()

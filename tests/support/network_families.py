@@ -1,4 +1,4 @@
-"""The smallest network of each family of timm and torchvision, with a side of images that it can take."""
+"""The smallest network of each family of timm and torchvision, with a valid image size."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tiny networks and batches for the tests of methods: four stages, no BatchNorm in the network itself."""
+"""Tiny networks and batches for tests of methods: four stages, no BatchNorm in the network itself."""
 
 from collections.abc import Callable, Sequence
 

@@ -53,13 +53,13 @@ def recipe(kind: str = "float32", *, mixing=None, views: int = 0, **changes):
 
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
-    """Caches lie below a folder of the test's own; the data set stays where it is."""
+    """Caches are in a temporary folder; the data set is not moved."""
     monkeypatch.setattr(folders, "root_of", lambda root: tmp_path / "teachers")
     return tmp_path / "teachers"
 
 
 def train(chosen, taught=None, distiller_seed: int = 0):
-    """Weights after a run, and how often the teacher was run."""
+    """The weights after a run, and the number of teacher passes."""
     taught = taught or teacher()
     calls = []
     output = taught.network.output

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def in_a_process(work) -> int:
-    """A forked process that does some work and ends; its id."""
+    """A forked process that does some work and ends; returns its id."""
     child = os.fork()
     if child:
         return child
@@ -38,7 +38,7 @@ def ended_well(child: int) -> bool:
 
 
 def outputs(folder: Path, name: str, features: tuple[str, ...] = ()) -> list[Output]:
-    """All batches' outputs as one run gets them; what it computes is noted in a file."""
+    """The outputs of all batches in one run; computed batches are recorded in a file."""
     tensors, writer = {}, WriteBehind(pytest.fail)
     for what in ("logits", *features):
         (folder / what).mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ PLAIN, COMPRESSED = Layout(20, 16), Layout(16_384, 16, width=2)
 
 
 def rows_of(addresses, layout: Layout = PLAIN) -> np.ndarray:
-    """What belongs at each address; half of it zeros, as in feature maps."""
+    """The content of each address; half of it is zeros, as in feature maps."""
     draws = [np.random.default_rng(int(address)) for address in addresses]
     return np.stack([(d.integers(0, 256, layout.bytes) * d.integers(0, 2)).astype(np.uint8) for d in draws])
 

@@ -39,7 +39,7 @@ def test_a_captured_pass_launches_the_same_kernels_at_once(features):
 
 
 class Branching(nn.Module):
-    """What it computes decides which kernels it launches."""
+    """Its kernels depend on computed values."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if x.sum() > 0 else -x
@@ -66,7 +66,7 @@ def test_a_pass_that_synchronises_is_not_captured():
 
 
 class Again:
-    """A graph on the CPU: a replay runs the pass and puts its numbers where the capture's are."""
+    """A graph on the CPU: a replay repeats the pass and writes its values into the captured memory."""
 
     def __init__(self, run, images, outputs):
         self.run, self.images, self.outputs = run, images, outputs

@@ -24,7 +24,7 @@ def network(name):
 
 
 def graphs_of(distiller, teachers, epochs, backend):
-    """How many graphs are kept after steps at these epochs, forward and backward passes."""
+    """The number of compiled graphs (forward and backward) after steps at these epochs."""
     torch._dynamo.reset()
     counters.clear()
     module = torch.compile(distiller.train(), backend=backend)

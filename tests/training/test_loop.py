@@ -23,7 +23,7 @@ from tests.support.gloo_workers import run_workers
 
 
 def run(recipe, distiller=None, teachers=(), state=None, stop=None, save_due=lambda step: False):
-    """Train to the end, or to step `stop`; returns the state, all events, and snapshots at `Save`."""
+    """Train to the end or to step `stop`; returns the state, all events, and snapshots at each `Save`."""
     train, test = tiny.data(recipe)
     state = state or new_state(recipe, distiller or tiny.distiller(), tiny.CPU)
     events, snapshots = [], {}
@@ -53,7 +53,7 @@ def teacher(seed=5):
 
 
 def reread(snapshot):
-    """A snapshot as it comes back from its file."""
+    """A snapshot written to and read from a file."""
     file = io.BytesIO()
     torch.save(snapshot, file)
     return torch.load(io.BytesIO(file.getvalue()), weights_only=True)
@@ -235,7 +235,7 @@ def test_a_non_finite_loss_stops_the_run_and_is_dumped(tmp_path):
 
 
 class Late(tiny.Supervised):
-    """Supervised training whose `extra` layer joins in after half an epoch, as CA-MKD's embeddings do."""
+    """Supervised training whose `extra` layer is used only after half an epoch, as CA-MKD's embeddings are."""
 
     def forward(self, batch, teachers, epoch):
         step = super().forward(batch, teachers, epoch)
@@ -245,7 +245,7 @@ class Late(tiny.Supervised):
 
 
 def test_a_module_may_be_unused_in_early_steps():
-    """Until then nothing touches it; from then on it moves as SGD with a velocity of 0 does."""
+    """Before, nothing changes it; after, it is updated as by SGD with initial velocity 0."""
     distiller = Late(tiny.Supervised.Config(), tiny.network())
     distiller.extra = torch.nn.Linear(2, 1, bias=False)
     weight = distiller.extra.weight.detach().double().clone()

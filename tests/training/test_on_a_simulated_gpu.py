@@ -99,7 +99,7 @@ def test_teachers_and_students_run_under_autocast(name, autocast, form):
 
 
 def casts(form, autocast):
-    """How often a ResNet-56's pass casts a tensor, from the second time on."""
+    """How often a ResNet-56's pass casts a tensor, after the first pass."""
     case = every_method.Case(METHODS["KD"], "resnet8", ("resnet56",))
     precision = {"precision": Precision(autocast=autocast)}
     with gpu_step.running(case, SIZES, form=form, backward=False, **precision) as run:
@@ -156,7 +156,7 @@ def with_cache(taught, features, written):
 
 
 class Faults:
-    """What the simulated GPU must find, one fault each."""
+    """Faults that the simulated GPU must detect, one each."""
 
     @staticmethod
     def pageable_copy():

@@ -37,7 +37,7 @@ def steps(module, optimizer, numbers, late=False):
 
 
 def saved(state):
-    """As a checkpoint holds it: written, and read by the reader that refuses anything that could run as code."""
+    """A checkpoint's content: written, and read by the reader that rejects anything that could run code."""
     import io
 
     buffer = io.BytesIO()

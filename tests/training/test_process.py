@@ -59,7 +59,7 @@ def test_a_process_is_configured_as_the_recipe_says(deterministic, tf32):
 
 
 def test_a_missing_gpu_is_rejected():
-    """Rather than training on the CPU without a word."""
+    """Instead of training on the CPU without a message."""
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(UserError, match="gpus_per_worker: PyTorch finds no GPU"):
