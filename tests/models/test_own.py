@@ -85,7 +85,7 @@ def test_the_function_is_called_with_classes_and_options(module):
         ("SmallNet", {"stages": ("three",)}, "no module 'three'"),
         ("nothing", {}, "defines no callable 'nothing'"),
         ("no_network", {}, "returned int"),
-        ("other_logits", {}, r"gives \[1, 8\] for one image, not the logits \[1, 7\]"),
+        ("other_logits", {}, r"outputs \[1, 8\] for one image, not the logits \[1, 7\]"),
         ("broken", {}, "KeyError: 'width'"),
         ("SmallNet", {"weights": "pretrained"}, "no published weights"),
     ],
