@@ -9,9 +9,10 @@ from pathlib import Path
 
 from tests.cluster.head import ROOT, environment
 
-# Workers start a few at a time and may take long to import, as all nodes share a machine, whose memory Ray is not to
-# guard by ending workers.
+# All nodes share a machine: workers start a few at a time, may take long to import, have the driver's priority, and are
+# not ended by Ray to free memory.
 PATIENT = {
+    "RAY_worker_niceness": "0",
     "RAY_worker_maximum_startup_concurrency": "4",
     "RAY_worker_register_timeout_seconds": "900",
     "RAY_memory_monitor_refresh_ms": "0",

@@ -11,14 +11,14 @@ from rich.console import Console
 from raykd import UserError
 from raykd.commands.study import choose
 from raykd.launch.cluster.autoscaler import Limits
-from raykd.launch.cluster.placement_groups import placed_worker_groups
+from raykd.launch.cluster.placement_groups import placed
 from raykd.launch.study.estimate import before_cells
 from raykd.launch.study.matrix import RunState, cell_text, fitting, matrix
 from raykd.launch.study.plan import runs_of
 from raykd.launch.study.progress import duration, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.launch.trials.admission import admission
+from raykd.launch.trials.admission import admission, free_or_own
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import at_most
 from raykd.launch.trials.waiting import WaitingMessage
@@ -34,9 +34,7 @@ ONE = replace(digits, workers=1)
 
 
 def queue(*jobs, room=1, most=0):
-    return Queue(
-        {job.name: job for job in jobs}, lambda recipe: room, lambda placed, waiting: lambda recipe: True, most
-    )
+    return Queue({job.name: job for job in jobs}, lambda recipe: room, lambda waiting: lambda recipe: True, most)
 
 
 def job(name, *teachers, workers=1):
@@ -225,18 +223,17 @@ def run(chosen, **more):
 
 
 def test_workers_count_as_placed_once_they_have_their_cpus(ray):
-    """On Ray: two workers wait while one of the two CPUs is taken, by this driver's run or by another's."""
+    """On Ray: two workers wait while one of the two CPUs is taken by another run of this driver."""
     from ray.util import placement_group, remove_placement_group
 
-    two = replace(ONE, workers=2)
     taken, workers = placement_group([{"CPU": 1}]), None
     try:
         assert taken.wait(60)
         workers = placement_group([{"CPU": 1}, {"CPU": 1}])
-        assert not workers.wait(1) and placed_worker_groups() == 0
-        assert not admission([ONE], [two])(ONE) and admission([], [two])(ONE)
+        assert not workers.wait(1) and [len(group.bundles) for group in placed()] == [1]
+        assert free_or_own()["CPU"] == 2 and not admission([replace(ONE, workers=2)])(ONE)
         remove_placement_group(taken)
-        assert workers.wait(60) and placed_worker_groups() == 1
+        assert workers.wait(60) and [len(group.bundles) for group in placed()] == [2]
     finally:
         for group in filter(None, (taken, workers)):
             remove_placement_group(group)

@@ -57,7 +57,7 @@ def test_a_lease_held_by_another_driver_is_awaited(tmp_path):
 def test_teachers_of_another_driver_are_reused_or_finished(tmp_path):
     jobs = [Job(name=f"teachers/{name}", recipe=replace(digits, workers=1), role="teacher") for name in "ab"]
     student = Job(name="student", recipe=replace(digits, workers=1), teachers=("teachers/a",))
-    admit_all = lambda placed, waiting: lambda recipe: True  # noqa: E731
+    admit_all = lambda waiting: lambda recipe: True  # noqa: E731
     queue = Queue({job.name: job for job in [*jobs, student]}, lambda recipe: 1, admit_all)
     text = io.StringIO()
     progress = TeacherProgress(queue, str(tmp_path), Console(file=text, width=200))

@@ -27,10 +27,10 @@ def reap() -> int:
     return len(orphans)
 
 
-def placed_worker_groups() -> int:
-    """How many groups of several workers hold their resources, in this driver's job."""
+def placed() -> list[Group]:
+    """The groups of this driver's job that hold their resources."""
     mine = ray.get_runtime_context().get_job_id()
-    return sum(group.job == mine and group.bundles > 1 and group.placed for group in placement_groups())
+    return [group for group in placement_groups() if group.job == mine and group.placed]
 
 
 def _orphaned(group: Group, mine: str, dead: set[str]) -> bool:

@@ -18,8 +18,8 @@ class Group(NamedTuple):
     actor: bytes  # that created it; empty if a driver did
     actor_dead: bool
     detached: bool
-    bundles: int
-    placed: bool  # whether it holds its resources
+    bundles: list[dict[str, float]]  # the resources of each
+    placed: bool  # whether it holds them
 
 
 @contextmanager
@@ -73,7 +73,8 @@ def _group(entry: Any, placed: bool) -> Group:
     # For a group created by a driver, the table has no actor and reports it as dead.
     actor = entry.creator_actor_id if entry.creator_actor_id.strip(b"\xff") else b""
     job, dead = entry.creator_job_id.hex(), entry.creator_actor_dead
-    return Group(entry.placement_group_id, job, actor, dead, entry.is_detached, len(entry.bundles), placed)
+    bundles = [dict(bundle.unit_resources) for bundle in entry.bundles]
+    return Group(entry.placement_group_id, job, actor, dead, entry.is_detached, bundles, placed)
 
 
 def actor_lives(actor: bytes) -> bool:

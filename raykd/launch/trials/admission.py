@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 
 import ray
 
-from raykd.launch.cluster import connection
+from raykd.launch.cluster import connection, placement_groups
 from raykd.recipe import Recipe
 
 
-def admission(placed: Sequence[Recipe], waiting: Sequence[Recipe]) -> Callable[[Recipe], bool]:
+def admission(waiting: Sequence[Recipe]) -> Callable[[Recipe], bool]:
     """Whether a run of a recipe may start: not if it could take what a larger run waits for.
 
-    placed, waiting: this driver's runs that have their resources, and those that wait for them. A run is waited for
-    only if the end of the placed ones leaves enough for it: other drivers may hold the rest for days.
+    waiting: this driver's started runs that wait for their resources. They are waited for only if the end of its other
+    runs leaves enough for them: other drivers may hold the rest for days.
     """
-    nodes, free = functools.cache(connection.nodes), functools.cache(lambda: free_without(placed))
+    nodes, free = functools.cache(connection.nodes), functools.cache(free_or_own)
 
     def is_awaited(larger: Recipe) -> bool:
         return all(free()[name] + 1e-6 >= amount for name, amount in total(larger).items())
@@ -33,9 +33,13 @@ def admission(placed: Sequence[Recipe], waiting: Sequence[Recipe]) -> Callable[[
     )
 
 
-def free_without(placed: Sequence[Recipe]) -> Counter[str]:
-    """The cluster's free resources once these runs have ended."""
-    return sum(map(total, placed), Counter(ray.available_resources()))
+def free_or_own() -> Counter[str]:
+    """The cluster's resources that are free or held by this driver's runs."""
+    held = Counter(ray.available_resources())
+    for group in placement_groups.placed():
+        for bundle in group.bundles:
+            held.update(bundle)
+    return held
 
 
 def size(recipe: Recipe) -> tuple[float, float]:

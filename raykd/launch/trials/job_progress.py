@@ -36,9 +36,9 @@ class JobsProgress(LiveTable, Callback):
         """Bring the queue up to date with other drivers' teachers and with Ray's placement of workers."""
         self._settle_teachers()
         several = [name for name in self.queue.running if self.queue.jobs[name].recipe.workers != 1]
-        placed = placement_groups.placed_worker_groups() if several else 0
+        groups = sum(len(group.bundles) > 1 for group in placement_groups.placed()) if several else 0
         for number, name in enumerate(several):  # which of them have their workers isn't known, only how many
-            self.queue.states[name].placed = number < placed
+            self.queue.states[name].placed = number < groups
 
     def _settle_teachers(self) -> None:
         """A teacher whose name was just taken was trained by another driver, or is to be trained here."""

@@ -39,13 +39,13 @@ class Queue:
     """Jobs, including those that others depend on; `most`: maximum number of concurrent ones, 0: as many as fit.
 
     capacity: how many runs of a recipe with several workers fit; for runs of one worker Ray itself does the accounting.
-    admission: given the recipes of running jobs that have their CPUs and GPUs, and of those that wait for them: whether
-    a run of another recipe may start beside them.
+    admission: given the recipes of started jobs that wait for their CPUs and GPUs: whether a run of another recipe may
+    start.
     """
 
     jobs: dict[str, Job]
     capacity: Callable[[Recipe], int]
-    admission: Callable[[Sequence[Recipe], Sequence[Recipe]], Callable[[Recipe], bool]]
+    admission: Callable[[Sequence[Recipe]], Callable[[Recipe], bool]]
     most: int = 0
     states: dict[str, State] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ class Queue:
         """Start the first job that can run now and return it; None if every job must wait for another one."""
         if self.most and len(self.running) >= self.most:
             return None
-        admitted = self.admission(self._running_recipes(placed=True), self._running_recipes(placed=False))
+        admitted = self.admission([self.jobs[name].recipe for name in self.running if not self.states[name].placed])
         for name in self._all("waiting"):
             job = self.jobs[name]
             ready = all(self._is_there(teacher) for teacher in job.teachers)
@@ -97,9 +97,6 @@ class Queue:
 
     def _all(self, status: Status) -> list[str]:
         return [name for name, state in self.states.items() if state.status == status]
-
-    def _running_recipes(self, placed: bool) -> list[Recipe]:
-        return [self.jobs[name].recipe for name in self.running if self.states[name].placed is placed]
 
     def _is_there(self, teacher: str) -> bool:
         return teacher not in self.states or self.states[teacher].status == "finished"
