@@ -97,7 +97,7 @@ def test_the_worker_that_blocks_the_others_is_named():
     timeout = {0: RuntimeError("Application timeout caused pair closure")}
     line = failure.explain(timeout, workers, size)
     assert "worker 1 (b, process 2), stood at mine.py, line 7" in line and "15 s" in line and "worker 0" not in line
-    workers[0] = replace(workers[0], heard=time.monotonic() - 60.0)
+    workers[0] = replace(workers[0], reported=time.monotonic() - 60.0)
     assert "worker 0 (a, process 1), silent for 60 s" in failure.explain(timeout, workers, size)
 
 
@@ -192,12 +192,12 @@ def test_a_changing_number_of_workers_does_not_change_the_result(stage):
 def test_nccls_watchdog_error_names_the_blocking_worker():
     """The watchdog aborts the process, and Ray only knows that it died."""
     lost = RuntimeError("The actor died.\n  The worker process has died. Exit type: SYSTEM_ERROR Exit detail: SIGABRT")
-    busy = WorkerStatus("b", 2, "mine.py, line 7, in forward", waits=False, stands=59.0)
-    waits = WorkerStatus("a", 1, "loop.py, line 9, in _values", waits=True, stands=58.0)
+    busy = WorkerStatus("b", 2, "mine.py, line 7, in forward", waits=False, seconds=59.0)
+    waits = WorkerStatus("a", 1, "loop.py, line 9, in _values", waits=True, seconds=58.0)
     size = failure.Size(("student resnet8",), 64, 1, 60, 1.0)
     line = failure.explain({0: lost}, {0: waits, 1: busy}, size)
     assert "60 s" in line and "worker 1 (b, process 2), stood at mine.py" in line
-    assert "its process was lost" in failure.explain({0: lost}, {0: replace(waits, stands=3.0), 1: busy}, size)
+    assert "its process was lost" in failure.explain({0: lost}, {0: replace(waits, seconds=3.0), 1: busy}, size)
 
 
 def test_a_worker_waiting_for_its_gpu_is_not_called_blocking():

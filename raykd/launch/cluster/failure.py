@@ -22,7 +22,7 @@ class TeachersLost(RuntimeError):
 
 
 # Errors that a restart would only repeat (NotFiniteError is an ArithmeticError); lost workers and broken connections,
-# which it mends, are other errors.
+# which it repairs, are other errors.
 HOPELESS: tuple[type[Exception], ...] = (UserError, ArithmeticError, AssertionError, AttributeError, ImportError)
 HOPELESS += (LookupError, NameError, NotImplementedError, Superseded, TeachersLost, TypeError, ValueError)
 
@@ -146,7 +146,7 @@ def is_lost_process(error: BaseException) -> bool:
 
 def _waited_too_long(workers: dict[int, WorkerStatus], timeout: float) -> bool:
     """Whether a worker had nearly reached the collective timeout; its status is up to two seconds old."""
-    return any(worker.waits and worker.stands > 0.9 * timeout - 5 for worker in workers.values())
+    return any(worker.waits and worker.seconds > 0.9 * timeout - 5 for worker in workers.values())
 
 
 def full_node(error: BaseException) -> str:

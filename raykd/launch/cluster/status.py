@@ -13,13 +13,13 @@ class WorkerStatus:
     pid: int
     at: str  # "file, line n, in function"
     waits: bool  # whether it waits for other workers
-    stands: float = 0.0  # seconds at this position
-    heard: float = field(default_factory=time.monotonic)  # by the clock of the driver's node
+    seconds: float = 0.0  # seconds at this position
+    reported: float = field(default_factory=time.monotonic)  # by the clock of the driver's node
 
     @property
     def silent(self) -> float:
         """Seconds since the last report; valid on the driver's node only."""
-        return time.monotonic() - self.heard
+        return time.monotonic() - self.reported
 
 
 @dataclass(frozen=True)

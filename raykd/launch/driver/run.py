@@ -121,7 +121,7 @@ class _LocalClient(Client):
         super().__init__()
         self._display, self._snapshot = display, Snapshot()
 
-    def tell(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         self._snapshot = replace(self._snapshot, progress=replace(self._snapshot.progress, **changes))
         self._display.show(self._snapshot)
 

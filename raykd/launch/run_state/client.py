@@ -30,7 +30,7 @@ class Client:
     def __init__(self) -> None:
         self.stop_wanted, self.save_wanted = threading.Event(), threading.Event()
 
-    def tell(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         """Change fields of the run's `Progress`; for rank 0 only."""
 
     def copying(self, line: str) -> None:
@@ -63,7 +63,7 @@ class StateClient(Client):
         self._thread = threading.Thread(target=self._run, name="state-client", daemon=True)
         self._thread.start()
 
-    def tell(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         if self._rank == 0:
             self._progress = replace(self._progress or Progress(), **changes)
 

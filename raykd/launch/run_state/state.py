@@ -29,7 +29,7 @@ class RunState:
         """Store a worker's status, and rank 0's progress; returns the driver's requests."""
         if progress is not None:
             self._snapshot = replace(self._snapshot, progress=progress)
-        self._workers[rank] = replace(worker, heard=time.monotonic())
+        self._workers[rank] = replace(worker, reported=time.monotonic())
         return self._requests
 
     def read(self) -> Snapshot:

@@ -55,9 +55,9 @@ def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
     run.write("trial.json", json.dumps(picked))
     with recording_failure(run):
         job = _job(run, name, picked, plan)
-        tell = reporter(run, name, plan, from_dict(job.recipe))
-        train(job, plan.key, lambda metrics: None if at_end(metrics, job.recipe["epochs"]) else tell(metrics))
-        report_last(run, tell)
+        report = reporter(run, name, plan, from_dict(job.recipe))
+        train(job, plan.key, lambda metrics: None if at_end(metrics, job.recipe["epochs"]) else report(metrics))
+        report_last(run, report)
 
 
 def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> JobSpec:

@@ -89,10 +89,10 @@ def as_reported(metrics: dict[str, Any], every: int, epochs: float) -> dict[str,
     return plain | {"training_iteration": count, "epoch": min(float(count * every), epochs)}
 
 
-def report_last(run: Folder, tell: Callable[[dict[str, Any]], None]) -> None:
+def report_last(run: Folder, report: Callable[[dict[str, Any]], None]) -> None:
     """Report the last evaluation only after the run has written its result: a scheduler may end the trial at once."""
     line = metrics_log.lines(run)[-1]
-    tell({"epoch": line["epoch"], "step": line["step"], **next(iter(line["evaluation"].values()))})
+    report({"epoch": line["epoch"], "step": line["step"], **next(iter(line["evaluation"].values()))})
 
 
 @contextmanager

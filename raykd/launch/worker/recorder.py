@@ -70,13 +70,13 @@ class Recorder:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):
-            self.client.tell(step=event.step, steps=event.steps, epoch=event.epoch, values=event.values)
+            self.client.update(step=event.step, steps=event.steps, epoch=event.epoch, values=event.values)
             self.tracked.log(event.step, {"epoch": event.epoch, "step": event.values}, thin=True)
         elif isinstance(event, Epoch):
             self.metrics.add(event.line)
-            self.client.tell(step=event.step, epoch=event.epoch)
+            self.client.update(step=event.step, epoch=event.epoch)
             if "evaluation" in event.line:  # not in the initialise phase
-                self.client.tell(line=event.line)
+                self.client.update(line=event.line)
             self.tracked.log(event.step, event.line)
             self._save(event.step, event.epoch, event.line.get("selection"))
         elif isinstance(event, Save):
@@ -84,7 +84,7 @@ class Recorder:
         if self.stopping:
             self.writer.wait(30)
             self._untrack("stopped")
-            self.client.tell(stopped=event.step)
+            self.client.update(stopped=event.step)
             raise StopRequested(event.step)
 
     def fail(self) -> None:
@@ -110,7 +110,7 @@ class Recorder:
         text = json.dumps(without_credentials(result), indent=1)
         patiently(lambda: self.run.write("result.json", text), "writing the result", self.notify)
         self._untrack("finished")
-        self.client.tell(phase="finished")
+        self.client.update(phase="finished")
 
     def _before_writing(self) -> None:
         """Flush the metrics before a checkpoint, and refuse to write one from a worker that has been replaced."""
@@ -118,7 +118,7 @@ class Recorder:
         self.metrics.flush()
 
     def _saved(self, step: int) -> None:
-        self.client.tell(saved=step)
+        self.client.update(saved=step)
         self.local.upload(of_tracking)
 
     def _save(self, step: int, epoch: float, top1: float | None) -> None:
@@ -145,7 +145,7 @@ class Recorder:
         for teacher, _ in self.setting.teachers:
             tracked.use_teacher(teacher.path)
         tracked.summary({"teachers": {teacher.name: measured.line() for teacher, measured in self.setting.teachers}})
-        self.client.tell(wandb_url=tracked.url)
+        self.client.update(wandb_url=tracked.url)
         self.local.upload(of_tracking)
         return tracked
 

@@ -41,7 +41,7 @@ class Worker:
         self.remote: Any = None
         self.files = RunFiles(Folder(job.run), placement, self.notice)
         self.files.expect_visible(client)
-        client.tell(phase="preparing data and networks")
+        client.update(phase="preparing data and networks")
         self.experiment = Experiment(recipe, placement, job.trained, client.copying, self._expect_no_stop)
         self.data = self.experiment.train_data
         self.recipe = recipe = self.experiment.recipe
@@ -75,7 +75,7 @@ class Worker:
     def notice(self, line: str) -> None:
         """Show the user one line, besides the progress; rank 0 only."""
         self.notices.append(line)
-        self.client.tell(notices=tuple(self.notices))
+        self.client.update(notices=tuple(self.notices))
 
     def run(self) -> None:
         """Train to the end; rank 0 records the events."""
@@ -84,12 +84,12 @@ class Worker:
         stamp = self.files.restore(self.state)
         self._choose_precision()
         if self.teachers:
-            self.client.tell(phase="measuring teachers")
+            self.client.update(phase="measuring teachers")
         self.measured = measure_teachers(self.experiment, self.teachers)
         for line in self.measured.lines(len(self.experiment.prepared.classes), bool(self.recipe.data.validation)):
             self.notice(line)
         self._wait_for_remote_teachers()
-        self.client.tell(phase="first step")
+        self.client.update(phase="first step")
         recorder = self._recorder(attempt, stamp) if first else None
         try:
             self._train(recorder)
@@ -103,12 +103,12 @@ class Worker:
     def evaluate(self, distiller: Distiller) -> dict[str, Any]:
         """Metrics of all networks over all workers, in the format of a line of metrics.jsonl."""
         distiller.eval()
-        self.client.tell(phase="evaluating")
+        self.client.update(phase="evaluating")
         batches, context = self.experiment.test_data.batches(), self.experiment.autocast
         logits, own = self.measured.logits, self.recipe.metrics
         figures, measures = evaluate(distiller.predict, batches, context, logits, distiller.measure, own)
         distiller.train()
-        self.client.tell(phase="training")
+        self.client.update(phase="training")
         self.evaluation = figures
         return {"evaluation": {name: network.line() for name, network in figures.items()}, "measures": measures}
 
@@ -138,7 +138,7 @@ class Worker:
         if self.recipe.teachers.form != "auto" or not self.teachers:
             return
 
-        self.client.tell(phase="measuring teacher precisions")
+        self.client.update(phase="measuring teacher precisions")
         run, distiller = self.files.folder, self.state.distiller
         chosen = choose_precision(run, self.recipe, distiller, self.teachers, self.data, self.placement, self.notice)
         self.teachers = [replace(teacher, precision=chosen) for teacher in self.teachers]
@@ -160,9 +160,9 @@ class Worker:
             for section in ("pooled", "head"):
                 for module in teacher.network.modules_of(section).values():
                     module.to(self.placement.device)
-        self.client.tell(phase="waiting for remote teachers")
+        self.client.update(phase="waiting for remote teachers")
         self.remote.gather()
-        self.client.tell(phase="training")
+        self.client.update(phase="training")
 
     def _recorder(self, attempt: str, stamp: Stamp | None) -> Recorder:
         figures, at = self.measured.figures, self.placement
