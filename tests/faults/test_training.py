@@ -96,7 +96,7 @@ def test_the_worker_that_blocks_the_others_is_named():
     size = failure.Size(("student resnet8",), 64, 1, 15, 0.0)
     timeout = {0: RuntimeError("Application timeout caused pair closure")}
     line = failure.explain(timeout, workers, size)
-    assert "worker 1 (b, process 2), stood at mine.py, line 7" in line and "15 s" in line and "worker 0" not in line
+    assert "worker 1 (b, process 2), was at mine.py, line 7" in line and "15 s" in line and "worker 0" not in line
     workers[0] = replace(workers[0], reported=time.monotonic() - 60.0)
     assert "worker 0 (a, process 1), silent for 60 s" in failure.explain(timeout, workers, size)
 
@@ -169,7 +169,7 @@ def test_the_last_location_of_an_ended_worker_is_kept(monkeypatch):
     while not positions:
         time.sleep(0.02)
     client.close()
-    assert all("test_training.py" in position and "ends_leaves" in position for position in positions)
+    assert all("test_training.py" in position and "ended_worker" in position for position in positions)
 
 
 def test_a_changing_number_of_workers_does_not_change_the_result(stage):
@@ -196,7 +196,7 @@ def test_nccls_watchdog_error_names_the_blocking_worker():
     waits = WorkerStatus("a", 1, "loop.py, line 9, in _values", waits=True, seconds=58.0)
     size = failure.Size(("student resnet8",), 64, 1, 60, 1.0)
     line = failure.explain({0: lost}, {0: waits, 1: busy}, size)
-    assert "60 s" in line and "worker 1 (b, process 2), stood at mine.py" in line
+    assert "60 s" in line and "worker 1 (b, process 2), was at mine.py" in line
     assert "its process was lost" in failure.explain({0: lost}, {0: replace(waits, seconds=3.0), 1: busy}, size)
 
 
