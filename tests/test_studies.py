@@ -18,16 +18,16 @@ STUDIES = sorted(path.stem for path in (shipped.folder() / "studies").glob("*.py
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_shipped_study_is_valid_and_documented(name):
-    chosen = choose([f"studies/{name}"])
-    assert f"raykd study studies/{name}" in chosen.loaded.docstring
-    files = chosen.loaded.study.published
-    assert bool(chosen.published) == bool(files)
-    assert len({cell.path for cell in chosen.cells}) == len(chosen.cells)
+    plan, _ = choose([f"studies/{name}"])
+    assert f"raykd study studies/{name}" in plan.loaded.docstring
+    files = plan.loaded.study.published
+    assert bool(plan.published) == bool(files)
+    assert len({cell.path for cell in plan.cells}) == len(plan.cells)
 
 
 def test_crds_published_figures_belong_to_their_cells():
     """Numbers of the paper's tables: 7 + 6 pairs, 12 methods in each and FSP in six, and the students alone."""
-    found = [quoted for quoted in choose(["studies/crd"]).published if quoted.source.startswith("CRD")]
+    found = [quoted for quoted in choose(["studies/crd"])[0].published if quoted.source.startswith("CRD")]
     values = {(each.row, each.column): each.value for each in found}
     assert values["KD", "resnet56 → resnet20"] == pytest.approx(0.7066)
     assert values["CRD", "wrn_40_2 → ShuffleNetV1"] == pytest.approx(0.7605)

@@ -3,22 +3,20 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import MinLen
 
 from raykd import UserError
-from raykd.api.starting.start import default_name
+from raykd.api.starting.start import default_name, display_in
 from raykd.fields import NonNegativeInt, Seed
-from raykd.launch.driver import run as driver
-from raykd.launch.driver.display import Display
 from raykd.launch.driver.run import default_storage
 from raykd.recipe.command_line import parse
-from raykd.recipe.study.cells import Cell, select
-from raykd.recipe.study.load import LoadedStudy, load_study
+from raykd.recipe.study.load import load_study
 from raykd.recipe.study.overrides import overridden, split
-from raykd.reports.tables.study import Quoted
-from raykd.terminal import Terminal
+
+if TYPE_CHECKING:
+    from raykd.launch.study.plan import StudyPlan
 
 ABOUT = """{docstring}
 
@@ -44,39 +42,18 @@ class Options:
     """Train nothing: print what is finished, what would be trained, and the estimated cost."""
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A study with the options of the command line."""
-
-    loaded: LoadedStudy
-    cells: list[Cell]  # cells of the rows and columns to run now
-    options: Options
-    published: list[Quoted]
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run a study; returns the exit status: 1 if a run is missing at its end."""
-    chosen = choose(arguments)
-    from raykd.launch.study.run import StudyRun
-
-    options, display = chosen.options, Display(Terminal())
-    driver.lasting(options.storage)
-    driver.print_storage(options.storage, display)
-    if options.dry_run:
+    plan, dry = choose(arguments)
+    display = display_in(plan.storage, show=True)
+    if dry:
         from raykd.launch.study.estimate import dry_run
 
-        dry_run(chosen.cells, options.seeds, options.name, options.storage, display.console)
+        dry_run(plan.cells, plan.seeds, plan.name, plan.storage, display.console)
         return 0
-    study = StudyRun(
-        chosen.loaded,
-        chosen.cells,
-        options.seeds,
-        options.name,
-        options.storage,
-        options.max_parallel,
-        chosen.published,
-        display,
-    )
+    from raykd.launch.study.run import StudyRun
+
+    study = StudyRun(plan, display)
     missing = study.run()
     for line in missing:
         display.console.print(f"missing: {line}", style="red")
@@ -85,10 +62,9 @@ def run(arguments: Sequence[str]) -> int:
     return 1 if missing else 0
 
 
-def choose(arguments: Sequence[str], command: str = "study") -> Chosen:
-    """Read and check a study's file and the options, before anything starts."""
-    from raykd.launch.study.plan import check
-    from raykd.launch.study.published import published
+def choose(arguments: Sequence[str], command: str = "study") -> tuple["StudyPlan", bool]:
+    """What the arguments request, checked before anything starts, and whether it is only to be estimated."""
+    from raykd.launch.study.plan import plan_study
 
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"raykd {command} needs a study: raykd study recipes/studies/digits.py [--seeds 0 1 2]")
@@ -99,7 +75,5 @@ def choose(arguments: Sequence[str], command: str = "study") -> Chosen:
     program, about = f"raykd {command} {arguments[0]}", ABOUT.format(docstring=loaded.docstring.strip())
     options = parse(Options, default, words, program, about)
     cells = overridden(loaded.cells, loaded.study, overrides)
-    cells = select(cells, loaded.study, rows=options.rows, columns=options.columns)
-    check(cells, options.seeds, options.name)
-    quoted = published(loaded.cells, loaded.study.published, loaded.path.parent)
-    return Chosen(loaded, cells, options, quoted)
+    fields = {name: value for name, value in vars(options).items() if name != "dry_run"}
+    return plan_study(loaded, cells, **fields), options.dry_run

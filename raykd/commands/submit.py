@@ -109,9 +109,9 @@ def _of_study(arguments: Sequence[str]) -> tuple[Loaded, Options]:
     groups = split_options(arguments[1:])
     own = [option for option in groups if option[0].partition("=")[0] in (*OWN, *FLAGS)]
     others = [word for option in groups if option not in own for word in option]
-    study = choose([arguments[0], *others], "submit")
+    plan, _ = choose([arguments[0], *others], "submit")
     default = Sending(address=os.environ.get("RAY_API_SERVER_ADDRESS", ""))
     words = [word for option in own for word in option]
-    sending = parse(Sending, default, words, f"raykd submit {arguments[0]}", study.loaded.docstring)
-    recipe = study.cells[0].recipe
-    return study.loaded.of(recipe), Options(recipe=recipe, name=study.options.name, **vars(sending))
+    sending = parse(Sending, default, words, f"raykd submit {arguments[0]}", plan.loaded.docstring)
+    recipe = plan.cells[0].recipe
+    return plan.loaded.of(recipe), Options(recipe=recipe, name=plan.name, **vars(sending))

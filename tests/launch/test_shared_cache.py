@@ -113,8 +113,8 @@ def test_two_cells_of_a_study_compute_each_teacher_batch_once(write, tmp_path):
     def run(kind):
         path = write(kind)
         path.write_text(path.read_text() + CELLS)
-        chosen, display = choose([str(path)]), Display(Console(file=io.StringIO(), width=300))
-        study = StudyRun(chosen.loaded, chosen.cells, (0,), kind, str(tmp_path / "runs"), 0, [], display)
+        plan, _ = choose([str(path), "--name", kind, "--storage", str(tmp_path / "runs"), "--seeds", "0"])
+        study = StudyRun(plan, Display(Console(file=io.StringIO(), width=300)))
         assert study.run() == []
         return counted(path, tmp_path / "runs" / kind)
 

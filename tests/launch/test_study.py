@@ -144,7 +144,7 @@ def study(tmp_path, monkeypatch):
         path = tmp_path / "tiny_table.py"
         if not path.exists():
             tiny_study.write(tmp_path, path.stem, tmp_path / "data", rows, more)
-        return choose([str(path), "--storage", str(tmp_path / "runs"), "--name", "table", *words])
+        return choose([str(path), "--storage", str(tmp_path / "runs"), "--name", "table", *words])[0]
 
     return write
 
@@ -203,7 +203,7 @@ def test_published_figures_are_assigned_to_cells(study, tmp_path):
     text = text.replace('"alone", method=Fragile.Config()', '"alone", method=Fragile.Config(), published=("student",)')
     quotes = "from raykd.recipe.study import Quotes\nQ = Quotes(dataset='few', teacher='r14', student='r8')\nteacher ="
     path.with_name("quoted.py").write_text(text.replace("teacher =", quotes))
-    found = choose([str(path.with_name("quoted.py"))]).published
+    found = choose([str(path.with_name("quoted.py"))])[0].published
     assert [(q.row, q.column, q.value, q.deviation, q.n, q.reporter, q.epoch) for q in found] == [
         ("alone", "small", 0.6, None, None, "copied", ""),
         ("KD", "small", 0.705, 0.002, 5, "own", "last"),
@@ -213,12 +213,11 @@ def test_published_figures_are_assigned_to_cells(study, tmp_path):
         choose([str(path.with_name("quoted.py"))])
 
 
-def run(chosen, **more):
+def run(plan, **more):
     from raykd.launch.driver.display import Display
 
-    text, options = io.StringIO(), chosen.options
-    given = (chosen.cells, options.seeds, options.name, options.storage, options.max_parallel, chosen.published)
-    made = StudyRun(chosen.loaded, *given, Display(Console(file=text, width=300)), **more)
+    text = io.StringIO()
+    made = StudyRun(plan, Display(Console(file=text, width=300)), **more)
     return made, made.run(), text.getvalue()
 
 

@@ -97,15 +97,14 @@ def test_a_study_takes_over_a_teacher_when_its_driver_dies(ray, tmp_path, monkey
     monkeypatch.setenv("WANDB_MODE", "disabled")
     runs = tmp_path / "runs"
     path = tiny_study.write(tmp_path, "shared_table", tmp_path / "data")
-    chosen = choose([str(path), "--storage", str(runs), "--name", "table", "--seeds", "0", "--columns", "small"])
-    (teacher,) = {run_name(teacher) for cell in chosen.cells for teacher in teacher_recipes(cell.recipe)}
+    plan, _ = choose([str(path), "--storage", str(runs), "--name", "table", "--seeds", "0", "--columns", "small"])
+    (teacher,) = {run_name(teacher) for cell in plan.cells for teacher in teacher_recipes(cell.recipe)}
     alone = runs / "table/alone/small/0/result.json"
     command = [sys.executable, "-c", DIES_WITHOUT_IT, str(runs / teacher), str(alone)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        text, options = io.StringIO(), chosen.options
-        given = (chosen.cells, options.seeds, options.name, options.storage, 0, chosen.published)
-        study = StudyRun(chosen.loaded, *given, Display(Console(file=text, width=300)))
+        text = io.StringIO()
+        study = StudyRun(plan, Display(Console(file=text, width=300)))
         assert study.run() == [] and other.wait() == -9
     assert f"{teacher} is being trained by another process: waiting for it" in text.getvalue()
     order = [line.split(" s  ")[1] for line in text.getvalue().splitlines() if "finished, top-1" in line]

@@ -44,19 +44,22 @@ def study(
     expect(name=(name, str), storage=(storage, str | Path), show=(show, bool))
     from raykd.api.starting.start import default_name, display_in
     from raykd.launch.driver.run import default_storage
-    from raykd.launch.study.plan import check
-    from raykd.launch.study.published import published
+    from raykd.launch.study.plan import plan_study
     from raykd.launch.study.run import StudyRun
-    from raykd.recipe.study.cells import select
     from raykd.recipe.study.load import load_study
 
     loaded = load_study(study)
-    name, seeds = name or default_name(loaded.path), seeds or loaded.study.seeds
-    cells = select(loaded.cells, loaded.study, rows=rows, columns=columns)
-    check(cells, seeds, name)
-    quoted = published(loaded.cells, loaded.study.published, loaded.path.parent)
-    storage = str(storage) or default_storage()
-    running = StudyRun(loaded, cells, seeds, name, storage, max_parallel, quoted, display_in(storage, show))
-    missing = running.run()
-    runs = {run: Run(path=(Folder(storage) / run).location) for run in running.finished}
-    return StudyResult(path=running.folder.location, runs=runs, missing=tuple(missing))
+    plan = plan_study(
+        loaded,
+        loaded.cells,
+        rows=rows,
+        columns=columns,
+        seeds=seeds or loaded.study.seeds,
+        name=name or default_name(loaded.path),
+        storage=str(storage) or default_storage(),
+        max_parallel=max_parallel,
+    )
+    started = StudyRun(plan, display_in(plan.storage, show))
+    missing = started.run()
+    runs = {run: Run(path=(Folder(plan.storage) / run).location) for run in started.finished}
+    return StudyResult(path=started.folder.location, runs=runs, missing=tuple(missing))

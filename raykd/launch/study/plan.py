@@ -1,4 +1,4 @@
-"""The runs of a study: their names, which are finished, and validation before anything starts."""
+"""The plan of a study: what of it is to be run, validated before anything starts, and which runs are finished."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,16 +9,61 @@ from raykd.launch.driver.validate import check_name
 from raykd.launch.search import space
 from raykd.launch.search.validate import base_of
 from raykd.launch.search.validate import check as check_search
+from raykd.launch.study.published import published
 from raykd.launch.teachers.train import can_be_a_trial
 from raykd.launch.trials.trial import OUTCOME
 from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
-from raykd.recipe.study.cells import Cell
+from raykd.recipe.study.cells import Cell, select
+from raykd.recipe.study.load import LoadedStudy
+from raykd.reports.tables.study import Quoted
 from raykd.runs import directory
 from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
 
 SEARCHES = "searches"  # the folder of the searches of tuned rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """What of a study is to be run, and where."""
+
+    loaded: LoadedStudy
+    cells: list[Cell]  # of the rows and columns to run now
+    seeds: tuple[int, ...]
+    name: str
+    storage: str
+    max_parallel: int  # maximum number of concurrent runs; 0: as many as fit
+    published: list[Quoted]
+
+
+def plan_study(
+    loaded: LoadedStudy,
+    cells: list[Cell],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    seeds: tuple[int, ...],
+    name: str,
+    storage: str,
+    max_parallel: int,
+) -> StudyPlan:
+    """The plan of some of a study's cells, those of the named rows and columns (none: of all).
+
+    Raises UserError for an unknown name, a cell that can't be run, and published figures that can't be read.
+    """
+    cells = select(cells, loaded.study, rows=rows, columns=columns)
+    check(cells, seeds, name)
+    quoted = published(loaded.cells, loaded.study.published, loaded.path.parent)
+    return StudyPlan(
+        loaded=loaded,
+        cells=cells,
+        seeds=seeds,
+        name=name,
+        storage=storage,
+        max_parallel=max_parallel,
+        published=quoted,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

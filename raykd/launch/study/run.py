@@ -12,7 +12,7 @@ from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
 from raykd.launch.search.search import search
-from raykd.launch.study.plan import SEARCHES, CellRun, finished, runs_of
+from raykd.launch.study.plan import SEARCHES, CellRun, StudyPlan, finished, runs_of
 from raykd.launch.study.progress import StudyProgress
 from raykd.launch.study.record import Record
 from raykd.launch.teachers.plan import TeacherPlan
@@ -21,9 +21,6 @@ from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import run_jobs
 from raykd.launch.trials.tuner import concurrent_runs, with_fixed_workers
 from raykd.recipe.changes import change
-from raykd.recipe.study.cells import Cell
-from raykd.recipe.study.load import LoadedStudy
-from raykd.reports.tables.study import Quoted
 from raykd.runs import directory
 from raykd.storage.folder import Folder
 
@@ -32,26 +29,21 @@ from raykd.storage.folder import Folder
 class StudyRun:
     """One start of a study: some of its cells, for some seeds; finished ones are skipped."""
 
-    loaded: LoadedStudy
-    cells: Sequence[Cell]
-    seeds: Sequence[int]
-    name: str
-    storage: str
-    most: int  # maximum number of concurrent runs; 0: as many as fit
-    published: list[Quoted]
+    plan: StudyPlan
     display: Display
     finished: dict[str, float] = field(default_factory=dict)  # top-1 by run name
     reasons: dict[str, str] = field(default_factory=dict)  # reasons of failed runs, by run name
 
     def __post_init__(self) -> None:
-        self.runs = runs_of(self.cells, self.seeds, self.name)
-        self.folder = Folder(self.storage) / self.name
-        self.record = Record(self.folder, self.name, self.loaded.study, self.published)
+        plan = self.plan
+        self.runs = runs_of(plan.cells, plan.seeds, plan.name)
+        self.folder = Folder(plan.storage) / plan.name
+        self.record = Record(self.folder, plan.name, plan.loaded.study, plan.published)
 
     def run(self) -> list[str]:
         """Train what is missing; returns one line for each run that still is. Raises Interrupted after a signal."""
         with driver.only_one(self.folder, self.display.console.print):
-            self.finished = finished(self.runs, self.storage)
+            self.finished = finished(self.runs, self.plan.storage)
             self.record.begin(self.runs)
             for run in self.runs:
                 if run.name in self.finished:
@@ -78,22 +70,24 @@ class StudyRun:
         return [run for run in runs if run.name not in self.finished]
 
     def _side_by_side(self, runs: Sequence[CellRun], also_teachers_of: Sequence[CellRun] = ()) -> None:
-        plan = TeacherPlan(self.storage, group=f"{self.name} teachers")
+        teacher_plan = TeacherPlan(self.plan.storage, group=f"{self.plan.name} teachers")
         teachers: dict[str, tuple[str, ...]] = {}  # by cell: the runs of all its seeds
         jobs: dict[str, Job] = {}
         for run in self._left([*runs, *also_teachers_of]):
             names = teachers.get(run.cell.path)
             if names is None:
-                names = teachers[run.cell.path] = plan.add(run.recipe)
+                names = teachers[run.cell.path] = teacher_plan.add(run.recipe)
             if run in runs:
                 cell = {"row": run.cell.row.name, "column": run.cell.column.name}
-                jobs[run.name] = Job(name=run.name, recipe=run.recipe, teachers=names, group=self.name, cell=cell)
-        missing = {name: replace(job, recipe=with_fixed_workers(job.recipe)) for name, job in plan.missing.items()}
+                jobs[run.name] = Job(name=run.name, recipe=run.recipe, teachers=names, group=self.plan.name, cell=cell)
+        missing = {
+            name: replace(job, recipe=with_fixed_workers(job.recipe)) for name, job in teacher_plan.missing.items()
+        }
         if not missing and not jobs:
             return
-        queue = Queue(missing | jobs, concurrent_runs, admission, self.most)
-        progress = StudyProgress(queue, self.storage, self.display.console, self.record, self.runs, self.finished)
-        run_jobs(self.loaded.of(self.cells[0].recipe), queue, progress, self.folder)
+        queue = Queue(missing | jobs, concurrent_runs, admission, self.plan.max_parallel)
+        progress = StudyProgress(queue, self.plan.storage, self.display.console, self.record, self.runs, self.finished)
+        run_jobs(self.plan.loaded.of(self.plan.cells[0].recipe), queue, progress, self.folder)
         self.reasons |= {name: state.reason for name, state in queue.states.items() if state.status == "failed"}
 
     def _searched(self, runs: Sequence[CellRun]) -> list[list[CellRun]]:
@@ -104,15 +98,15 @@ class StudyRun:
         searched_runs = []
         for path, mine in by_cell.items():
             cell = mine[0].cell
-            recipe = replace(cell.seeded(self.loaded.study.seeds[0]), search=cell.row.tune)
-            name = f"{self.name}/{SEARCHES}/{path}"
+            recipe = replace(cell.seeded(self.plan.loaded.study.seeds[0]), search=cell.row.tune)
+            name = f"{self.plan.name}/{SEARCHES}/{path}"
             try:
-                searched = search(self.loaded.of(recipe), recipe, name, self.storage, self.display)
+                searched = search(self.plan.loaded.of(recipe), recipe, name, self.plan.storage, self.display)
                 best = replace(cell, recipe=change(cell.recipe, searched.overrides))
                 again = [replace(run, cell=best) for run in mine]
                 for run in again:
-                    if (Folder(self.storage) / run.name).exists("recipe.json"):
-                        directory.refuse_other(Folder(self.storage) / run.name, run.recipe)
+                    if (Folder(self.plan.storage) / run.name).exists("recipe.json"):
+                        directory.refuse_other(Folder(self.plan.storage) / run.name, run.recipe)
                 searched_runs.append(again)
             except (UserError, RunFailed) as error:
                 for run in mine:
@@ -122,8 +116,8 @@ class StudyRun:
 
     def _print_start(self) -> None:
         count, finished = len(self.runs), len(self.finished)
-        text = f": {count} runs of {len(self.cells)} cells, {finished} finished"
-        self.display.console.print(Text.assemble((self.name, "bold"), text))
+        text = f": {count} runs of {len(self.plan.cells)} cells, {finished} finished"
+        self.display.console.print(Text.assemble((self.plan.name, "bold"), text))
 
     def _stopped(self) -> None:
         for run in self._left(self.runs):
