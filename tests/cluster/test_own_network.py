@@ -33,11 +33,11 @@ from raykd.recipe.study import Column, Row, Study
 own = Network(name="own_nets:Small", options={{"width": 4}}, stages=("one", "two"))
 weights = {{"weights": {url!r}, "sha256": {sha256!r}}}
 base = replace(base, student=own, data=replace(base.data, download=True), epochs=1)
-taught = replace(base, method=FitNetMKD.Config(), teachers=Teachers(placement="remote", sources=(
+taught = replace(base, method=FitNetMKD.Config(), teachers=Teachers(sources=(
     Train(recipe=replace(base, student=replace(own, options={{"width": 6}}))),
     Pretrained(network=replace(own, options={{"width": 8}}, **weights), mean=base.data.mean, std=base.data.std),
 )))
-recipe = replace(taught, workers=2)
+recipe = replace(taught, workers=2, teachers=replace(taught.teachers, placement="remote"))
 study = Study(
     rows=(Row(name="alone", method=Fragile.Config()), Row(name="taught", method=FitNetMKD.Config())),
     columns=(Column(name="own", recipe=taught),),
@@ -77,7 +77,7 @@ def test_it_runs_in_workers_teachers_trials_cells_and_jobs(tmp_path):
         assert "ended: succeeded 0" in trained.stdout, trained.stdout + trained.stderr
         assert read(runs / "made/here/result.json")["workers"] == 2
         assert (runs / "made/here/source/own_nets.py").read_text() == NETS
-        assert "2 remote" in trained.stdout or "own_nets:Small-1" in trained.stdout
+        assert "teacher own_nets:Small-1: top-1" in trained.stdout
 
         submit = ("raykd", "submit", str(searched), "--address", one.dashboard, "--command")
         tuned = one.run(*submit, "tune", "--name", "search", timeout=900)
