@@ -71,10 +71,10 @@ def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
         changed = other_data(folder, opened.prepared)
         if changed:
             raise UserError(f"{changed}: restore the data to evaluate it")
-        state, found = opened.new_state(), newest(folder, _warn)
-        if found is None:
+        state, checkpoint = opened.new_state(), newest(folder, _warn)
+        if checkpoint is None:
             raise UserError(f"{folder} has no checkpoint to evaluate: train it first")
-        state.restore(found[0])
+        state.restore(checkpoint[0])
         distiller, batches = state.evaluated.eval(), opened.test_data.batches()
         try:
             figures, measures = measure(

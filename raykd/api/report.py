@@ -29,6 +29,6 @@ def report(
     expect(baseline=(baseline, str), out=(out, str | Path), wandb=(wandb, bool))
     expect(**{f"run {i}": (run, Run | str | Path) for i, run in enumerate(runs)})
     given = [run.path if isinstance(run, Run) else str(run) for run in runs]
-    far = {place: local_copy(place, of_results) for place in given if "://" in place}
-    places = [str(far[place].path) if place in far else place for place in given]
-    return write(places, baseline=baseline, out=Path(out), wandb=wandb)
+    copies = {path: local_copy(path, of_results) for path in given if "://" in path}
+    local = [str(copies[path].path) if path in copies else path for path in given]
+    return write(local, baseline=baseline, out=Path(out), wandb=wandb)

@@ -118,7 +118,7 @@ def _ensemble_row(evaluation: Evaluation) -> Row:
 
 def _teacher_row(run: Folder, name: str, teacher: TeacherAccuracy) -> Row:
     """A teacher's accuracy on this run's evaluation split, which may differ from that of its own run."""
-    place = directory.where_it_is_now(run, teacher.path)
+    place = directory.present_path(run, teacher.path)
     result = read_result(Folder(place)) if "/" in place else None
     row = Row("teacher", name, "", "", f"{teacher.parameters:,}", "", place)
     if result is not None:

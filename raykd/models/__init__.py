@@ -40,16 +40,16 @@ def create(
 
 def create_network(network: Network, num_classes: int, image_size: int) -> "Staged":
     """The network of a recipe, by `create`."""
-    made = create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
+    built = create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
     if network.zero_head:
         from raykd.models.heads import zero_classifiers
 
-        zero_classifiers(made)
+        zero_classifiers(built)
     if network.int8:
         from raykd.models.fake_int8 import train_in_int8
 
-        train_in_int8(made)
-    return made
+        train_in_int8(built)
+    return built
 
 
 def published(name: str) -> "Published":

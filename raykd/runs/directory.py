@@ -50,18 +50,18 @@ def trained_teachers(run: Folder) -> list[str]:
 
     If they no longer exist, as the storage was moved or renamed: those of the same name above the run.
     """
-    places = run.read_json("teachers.json") if run.exists("teachers.json") else []
-    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+    paths = run.read_json("teachers.json") if run.exists("teachers.json") else []
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise UserError(f"{run}/teachers.json was changed or damaged: restore it from a copy")
-    return [where_it_is_now(run, place) for place in places]
+    return [present_path(run, path) for path in paths]
 
 
-def where_it_is_now(run: Folder, place: str) -> str:
+def present_path(run: Folder, path: str) -> str:
     """A teacher's run directory as a run recorded it; if it no longer exists, that of the same name above the run."""
-    if run.local is None or "://" in place or Path(place).exists():
-        return str(with_credentials_of(run.location, place))
-    name = Path(*Path(place).parts[-2:])
-    return next((str(above / name) for above in run.local.parents if (above / name).exists()), place)
+    if run.local is None or "://" in path or Path(path).exists():
+        return str(with_credentials_of(run.location, path))
+    name = Path(*Path(path).parts[-2:])
+    return next((str(above / name) for above in run.local.parents if (above / name).exists()), path)
 
 
 def is_of(run: Folder, recipe: Recipe) -> bool:

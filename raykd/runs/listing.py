@@ -39,9 +39,9 @@ def listed(storage: Folder) -> Iterator[Listed]:
     if not storage.exists():
         raise UserError(f"{storage}: no such folder of runs")
     for name, kind in _marked(storage):
-        place = storage / name if name != "." else storage
+        folder = storage / name if name != "." else storage
         try:
-            yield _run(place, name) if kind == "run" else _many(place, name, kind)
+            yield _run(folder, name) if kind == "run" else _many(folder, name, kind)
         except DAMAGE as error:
             yield Listed(name, "can't be read", printable(str(error))[:120])
 
@@ -54,11 +54,11 @@ def _marked(storage: Folder) -> list[tuple[str, str]]:
     return sorted((name, kind) for name, kind in kinds.items() if not any(name.startswith(above) for above in inside))
 
 
-def _run(place: Folder, name: str) -> Listed:
-    recipe, result, lines = read_recipe(place), read_result(place), read_metrics(place)
+def _run(folder: Folder, name: str) -> Listed:
+    recipe, result, lines = read_recipe(folder), read_result(folder), read_metrics(folder)
     about, top1 = labels(recipe), [next(iter(line.evaluation.values())).top1 for line in lines if line.evaluation]
     done, epochs = (lines[-1].epoch if lines else 0.0), recipe["epochs"]
-    status = result.status if result else "running" if in_use(place) else "unfinished"
+    status = result.status if result else "running" if in_use(folder) else "unfinished"
     length = f"{epochs:g}" if status == "finished" else f"{done:.0f} of {epochs:g}"
     shown = result.top1 if result and result.status == "finished" else top1[-1] if top1 else None
     return Listed(
@@ -70,21 +70,21 @@ def _run(place: Folder, name: str) -> Listed:
         str(about.seed),
         length,
         "" if shown is None else f"{100 * shown:.2f} %",
-        _begun(place),
+        _begun(folder),
     )
 
 
-def _many(place: Folder, name: str, kind: str) -> Listed:
-    about: dict[str, Any] = read_object(place, f"{kind}.json")
+def _many(folder: Folder, name: str, kind: str) -> Listed:
+    about: dict[str, Any] = read_object(folder, f"{kind}.json")
     states = about.get("states")
     counts = ", ".join(f"{count} {state}" for state, count in states.items()) if isinstance(states, dict) else ""
-    status = "running" if in_use(place) else str(about.get("status", ""))
+    status = "running" if in_use(folder) else str(about.get("status", ""))
     best = about.get("test")
     top1 = f"{100 * best['top1']:.2f} %" if isinstance(best, dict) else ""
     return Listed(name, printable(status), printable(f"{kind} {counts}".strip()), top1=top1)
 
 
-def _begun(place: Folder) -> str:
+def _begun(folder: Folder) -> str:
     """When workers first started, in this machine's time zone."""
-    first = next(iter(attempts_of(place)), {}).get("started")
+    first = next(iter(attempts_of(folder)), {}).get("started")
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(first)) if isinstance(first, (int, float)) else ""

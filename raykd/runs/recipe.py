@@ -12,12 +12,12 @@ from raykd.storage.atomic import scratch
 from raykd.storage.folder import Folder
 
 
-def open_finished(place: str, trust_source: bool = False) -> tuple[Folder, Recipe]:
+def open_finished(location: str, trust_source: bool = False) -> tuple[Folder, Recipe]:
     """Folder and recipe of a run directory; raises UserError if it is not one.
 
     trust_source: import the user's modules in the directory, which runs their code.
     """
-    folder = Folder(place)
+    folder = Folder(location)
     if not folder.exists("recipe.json"):
         raise UserError(f"{folder} is not a run directory: it has no recipe.json")
     if trust_source and folder.exists("source"):

@@ -94,12 +94,12 @@ def check(address: str, storage: str, words: Sequence[str]) -> None:
 
 def check_sources(sources: Mapping[str, str], recipe: Recipe) -> None:
     """Raise UserError where a recipe or one of the user's modules has a URI with credentials in it."""
-    places, plain = [name for name, text in sources.items() if masked_code(text) != text], to_dict(recipe)
+    named, plain = [name for name, text in sources.items() if masked_code(text) != text], to_dict(recipe)
     if without_credentials(plain) != plain:
-        places.append("the recipe")
-    if places:
+        named.append("the recipe")
+    if named:
         raise UserError(
-            f"{places[0]} has credentials in a URI, and the cluster stores what is sent: remove them, and set them on "
+            f"{named[0]} has credentials in a URI, and the cluster stores what is sent: remove them, and set them on "
             "the cluster"
         )
 

@@ -59,5 +59,5 @@ def study_as(study: Recipe | str | Path, name: str) -> tuple[Loaded, str]:
     """
     if isinstance(study, Recipe):
         raise UserError("command: study needs the path of a study's file, or the name of one of `raykd list studies`")
-    found = load_study(study)
-    return found.of(found.cells[0].recipe), name or default_name(found.path)
+    loaded = load_study(study)
+    return loaded.of(loaded.cells[0].recipe), name or default_name(loaded.path)

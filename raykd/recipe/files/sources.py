@@ -54,14 +54,14 @@ def own_files(starts: Iterable[str], roots: Sequence[Path]) -> dict[str, tuple[P
     left = list(starts)
     while left:
         name = left.pop()
-        place = None if name in files else _place(name, roots)
-        if place is not None:
-            files[name] = place
-            left += _imported(name, place[1])
+        located = None if name in files else _located(name, roots)
+        if located is not None:
+            files[name] = located
+            left += _imported(name, located[1])
     return files
 
 
-def _place(name: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
+def _located(name: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
     """Path below its root, and file, of a loaded module that is the user's or a shipped recipe."""
     file = getattr(sys.modules.get(name), "__file__", None)
     # torch has modules that name files which are not there, as "_classes.py"
@@ -71,9 +71,9 @@ def _place(name: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
         return Path("recipes", *name.split(".")[2:]).with_suffix(".py"), Path(file)
     if name.split(".")[0] == "raykd":
         return None
-    places = [place for place in (Path(file), Path(file).resolve()) if not is_installed(place)]
-    homes = [place.relative_to(root) for place in places for root in roots if place.is_relative_to(root)]
-    return (homes[0], Path(file)) if len(places) == 2 and homes else None
+    candidates = [path for path in (Path(file), Path(file).resolve()) if not is_installed(path)]
+    below = [path.relative_to(root) for path in candidates for root in roots if path.is_relative_to(root)]
+    return (below[0], Path(file)) if len(candidates) == 2 and below else None
 
 
 def _imported(name: str, file: Path) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _imported(name: str, file: Path) -> Iterator[str]:
 
 def is_installed(file: Path) -> bool:
     """Whether a module's file belongs to Python or to an installed package, which every worker has."""
-    return bool(INSTALLED & set(file.parts)) or any(file.is_relative_to(place) for place in PYTHON)
+    return bool(INSTALLED & set(file.parts)) or any(file.is_relative_to(installed) for installed in PYTHON)
 
 
 def read_source(file: Path) -> str:
@@ -121,7 +121,7 @@ def materialize(sources: Mapping[str, str], folder: Path) -> None:
         file.write_bytes(source_bytes(text))
         parts = Path(name).with_suffix("").parts
         trusted.allow(".".join(parts[i:]) for i in range(len(parts)))
-    for place in sorted({str((folder / name).parent) for name in sources} | {str(folder)}):
-        if place not in sys.path:
-            sys.path.insert(0, place)
+    for path in sorted({str((folder / name).parent) for name in sources} | {str(folder)}):
+        if path not in sys.path:
+            sys.path.insert(0, path)
     importlib.invalidate_caches()

@@ -38,5 +38,5 @@ def read_local(path: Path, most: int) -> bytes:
         raise UserError(f"can't read {path}: {error.strerror or error}") from None
 
 
-def _too_large(place: str, size: int, most: int) -> bytes:
-    raise UserError(f"{place} has {size:,} bytes, more than the {most:,} allowed for such a file")
+def _too_large(location: str, size: int, most: int) -> bytes:
+    raise UserError(f"{location} has {size:,} bytes, more than the {most:,} allowed for such a file")

@@ -103,5 +103,5 @@ def _checked(kind: type[T], content: dict[str, Any] | bytes, origin: str) -> T:
 def first_of(error: ValidationError) -> str:
     """The first validation error, as "networks.student.top1: Input should be …"."""
     first = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return one_line(f"{place}: {first['msg']}" if place else first["msg"])[:300]
+    field = ".".join(str(part) for part in first["loc"])
+    return one_line(f"{field}: {first['msg']}" if field else first["msg"])[:300]
