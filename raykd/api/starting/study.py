@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raykd.api.run import Run
+from raykd.api.starting.start import default_name, display_in
 from raykd.fields import NonNegativeInt, Seed
+from raykd.launch.driver.run import default_storage
+from raykd.launch.study.plan import plan_study
+from raykd.launch.study.run import StudyRun
+from raykd.recipe.study.load import load_study
 from raykd.recipe.validate import expect
 from raykd.storage.folder import Folder
 
@@ -42,12 +47,6 @@ def study(
     expect(seeds=(seeds, tuple[Seed, ...]), max_parallel=(max_parallel, NonNegativeInt))
     expect(study=(study, str | Path), rows=(rows, tuple[str, ...]), columns=(columns, tuple[str, ...]))
     expect(name=(name, str), storage=(storage, str | Path), show=(show, bool))
-    from raykd.api.starting.start import default_name, display_in
-    from raykd.launch.driver.run import default_storage
-    from raykd.launch.study.plan import plan_study
-    from raykd.launch.study.run import StudyRun
-    from raykd.recipe.study.load import load_study
-
     loaded = load_study(study)
     plan = plan_study(
         loaded,
