@@ -173,7 +173,7 @@ def test_weights_of_another_type_are_rejected(tmp_path, kind):
 def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
     """1e300, a number of 64 bits, is infinite in 32."""
     torch.save({"weight": torch.full((20, 30), value, dtype=torch.float64), "bias": torch.ones(20)}, tmp_path / "w.pt")
-    with pytest.raises(UserError, match="w.pt has NaN or infinity in 1 tensors, such as weight"):
+    with pytest.raises(UserError, match=r"w.pt has NaN or infinity in 1 tensor\(s\), such as weight"):
         load_weights(torch.nn.Linear(30, 20), tmp_path / "w.pt")
     norm, wrong = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3).double()
     wrong.running_var.fill_(value)

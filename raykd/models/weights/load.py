@@ -73,7 +73,7 @@ def _expect_finite(model: nn.Module, path: str | os.PathLike) -> None:
     statistics = [(key, each) for key, each in model.named_buffers() if key.endswith(("running_mean", "running_var"))]
     wrong = [key for key, tensor in (*model.named_parameters(), *statistics) if not tensor.isfinite().all()]
     if wrong:
-        raise UserError(f"{path} has NaN or infinity in {len(wrong)} tensors, such as {wrong[0]}: take other weights")
+        raise UserError(f"{path} has NaN or infinity in {len(wrong)} tensor(s), such as {wrong[0]}: use other weights")
 
 
 def _belongs(key: str, layers: Collection[str]) -> bool:
