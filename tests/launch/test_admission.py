@@ -17,13 +17,12 @@ QUARTER, GPU = replace(ONE, gpus_per_worker=0.25), replace(ONE, gpus_per_worker=
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Sets the nodes, and what is free of them in total, or held by groups of this driver."""
+    """Sets the nodes, and what other drivers hold of them."""
 
-    def of(free, *nodes, held=()):
-        groups = [Group(b"", "", b"", False, False, [bundle], True) for bundle in held]
+    def of(*nodes, others=()):
+        groups = [Group(b"", "", b"", False, False, [bundle], True) for bundle in others]
         monkeypatch.setattr("raykd.launch.cluster.connection.nodes", lambda: list(nodes))
-        monkeypatch.setattr("raykd.launch.cluster.placement_groups.placed", lambda: groups)
-        monkeypatch.setattr("ray.available_resources", lambda: free)
+        monkeypatch.setattr("raykd.launch.cluster.placement_groups.placed_by_others", lambda: groups)
 
     return of
 
@@ -33,20 +32,20 @@ def node(cpus, gpus=0, **labels):
 
 
 def test_small_runs_wait_while_a_larger_one_does(cluster):
-    cluster({"CPU": 1.0}, node(2), held=[{"CPU": 1.0}])
+    cluster(node(2))
     assert not admission([TWO])(ONE) and not admission([ONE, TWO])(ONE)
     assert admission([TWO])(TWO) and admission([ONE])(TWO)
     assert admission([ONE])(ONE) and admission([])(ONE)
 
 
 def test_a_run_of_a_whole_gpu_is_not_overtaken_by_quarters(cluster):
-    cluster({"CPU": 6.0, "GPU": 0.5}, node(8, 1), held=[{"CPU": 1.0, "GPU": 0.25}] * 2)
+    cluster(node(8, 1))
     assert not admission([GPU])(QUARTER) and not admission([GPU])(TWO)
     assert admission([QUARTER])(GPU)
 
 
 def test_runs_for_other_nodes_start(cluster):
-    cluster({"CPU": 2.0}, node(1, zone="a"), node(2, zone="b"))
+    cluster(node(1, zone="a"), node(2, zone="b"))
     here, there = replace(ONE, node_labels=("zone=a",)), replace(ONE, node_labels=("zone=b",), cpus_per_worker=2)
     assert admission([there])(here)
     assert not admission([there])(replace(there, cpus_per_worker=1))
@@ -54,7 +53,7 @@ def test_runs_for_other_nodes_start(cluster):
 
 def test_what_others_hold_is_not_waited_for(cluster):
     """Another driver has one of the two CPUs."""
-    cluster({"CPU": 0.0}, node(2), held=[{"CPU": 1.0}])
+    cluster(node(2), others=[{"CPU": 1.0}])
     assert admission([TWO])(ONE)
 
 
@@ -66,7 +65,7 @@ def test_every_job_of_a_queue_ends_whatever_their_sizes(cluster):
     queue = Queue({job.name: job for job in [large, *jobs[:5], *jobs[6:]]}, lambda recipe: 1, admission, most=5)
     free, ended, running = 3, [], []
     while not queue.empty or queue.running:
-        cluster({"CPU": float(free)}, node(3), held=[{"CPU": 3.0 - free}])
+        cluster(node(3))
         while queue.next() is not None:
             pass
         pending = [name for name in queue.running if not queue.states[name].placed]

@@ -18,7 +18,7 @@ from raykd.launch.study.plan import runs_of
 from raykd.launch.study.progress import duration, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.launch.trials.admission import admission, free_or_own
+from raykd.launch.trials.admission import admission, left_by_others
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import at_most
 from raykd.launch.trials.waiting import WaitingMessage
@@ -230,7 +230,7 @@ def test_workers_count_as_placed_once_they_have_their_cpus(ray):
         assert taken.wait(60)
         workers = placement_group([{"CPU": 1}, {"CPU": 1}])
         assert not workers.wait(1) and [len(group.bundles) for group in placed()] == [1]
-        assert free_or_own()["CPU"] == 2 and not admission([replace(ONE, workers=2)])(ONE)
+        assert left_by_others()["CPU"] == 2 and not admission([replace(ONE, workers=2)])(ONE)
         remove_placement_group(taken)
         assert workers.wait(60) and [len(group.bundles) for group in placed()] == [2]
     finally:

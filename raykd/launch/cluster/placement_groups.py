@@ -33,6 +33,12 @@ def placed() -> list[Group]:
     return [group for group in placement_groups() if group.job == mine and group.placed]
 
 
+def placed_by_others() -> list[Group]:
+    """The groups of other jobs that hold their resources."""
+    mine = ray.get_runtime_context().get_job_id()
+    return [group for group in placement_groups() if group.job != mine and group.placed]
+
+
 def _orphaned(group: Group, mine: str, dead: set[str]) -> bool:
     if group.detached:
         return False

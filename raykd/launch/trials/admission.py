@@ -8,8 +8,6 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-import ray
-
 from raykd.launch.cluster import connection, placement_groups
 from raykd.recipe import Recipe
 
@@ -20,10 +18,10 @@ def admission(waiting: Sequence[Recipe]) -> Callable[[Recipe], bool]:
     waiting: this driver's started runs that wait for their resources. They are waited for only if the end of its other
     runs leaves enough for them: other drivers may hold the rest for days.
     """
-    nodes, free = functools.cache(connection.nodes), functools.cache(free_or_own)
+    nodes, left = functools.cache(connection.nodes), functools.cache(left_by_others)
 
     def is_awaited(larger: Recipe) -> bool:
-        return all(free()[name] + 1e-6 >= amount for name, amount in total(larger).items())
+        return all(left()[name] + 1e-6 >= amount for name, amount in total(larger).items())
 
     def compete(one: Recipe, other: Recipe) -> bool:
         return any(connection.fit(node, one) and connection.fit(node, other) for node in nodes())
@@ -33,13 +31,18 @@ def admission(waiting: Sequence[Recipe]) -> Callable[[Recipe], bool]:
     )
 
 
-def free_or_own() -> Counter[str]:
-    """The cluster's resources that are free or held by this driver's runs."""
-    held = Counter(ray.available_resources())
-    for group in placement_groups.placed():
+def left_by_others() -> Counter[str]:
+    """The cluster's resources without those of other drivers' placement groups.
+
+    Ray's figures of free resources lag behind by some tenths of a second, just when a run has ended.
+    """
+    left: Counter[str] = Counter()
+    for node in connection.nodes():
+        left.update(node.resources)
+    for group in placement_groups.placed_by_others():
         for bundle in group.bundles:
-            held.update(bundle)
-    return held
+            left.subtract(bundle)
+    return left
 
 
 def size(recipe: Recipe) -> tuple[float, float]:
