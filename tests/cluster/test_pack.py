@@ -164,7 +164,7 @@ def test_relative_storage_is_rejected_in_a_job(monkeypatch):
     assert job.default_storage() == "~/raykd/runs"
     for place in ("~/raykd/runs", "/shared/runs", "s3://bucket/runs"):
         job.lasting(place)
-    with pytest.raises(UserError, match="storage: 'runs' would be lost"):
+    with pytest.raises(UserError, match="storage: 'runs' is relative, and would be lost"):
         job.lasting("runs")
     monkeypatch.setenv("RAYKD_STORAGE", "s3://bucket/runs")
     assert job.default_storage() == "s3://bucket/runs"

@@ -7,7 +7,7 @@ from tests.bench.networks import CLASSES, METHODS, cell
 from tests.support.network_families import SMALL
 
 REFUSED = {
-    "CA-MKD": "as teacher: ca_mkd lets the teacher's own head classify maps, and {name} is not a chain of stages",
+    "CA-MKD": "as teacher: ca_mkd lets the teacher's own head classify maps, but {name} is not a chain of stages",
     "OKDDip": "okddip branches its network at a stage, but {name} is not a chain of stages",
 }
 

@@ -93,7 +93,7 @@ def test_a_search_can_optimise_a_metric():
 
     wanted = Search(space={"optimizer.learning_rate": tune.uniform(0.01, 0.1)}, metric="brier", mode="min")
     recipe = replace(digits, workers=0, search=wanted)
-    with pytest.raises(UserError, match="search: metric 'brier' is none of top1, top5, loss, ece"):
+    with pytest.raises(UserError, match="search: metric 'brier' must be one of top1, top5, loss, ece"):
         check(base_of(recipe), wanted, space.read(wanted))
     check(base_of(replace(recipe, metrics=(Brier(name="brier"),))), wanted, space.read(wanted))
 

@@ -99,9 +99,17 @@ class Recorder:
         self.writer.wait(PATIENCE)
         network = distiller.networks()[next(iter(figures))]
         restarts, url = len(attempts.attempts_of(self.run)) - 1, self.tracked.url
-        totals = {"workers": self.attempt.world, "restarts": restarts, "wandb_url": url}
         evaluation = evaluation_of(self.recipe, self.setting, network, figures, self.attempt.device)
-        result = result_of(self.job, self.recipe, self.metrics.lines, network, figures, **totals)
+        result = result_of(
+            self.job,
+            self.recipe,
+            self.metrics.lines,
+            network,
+            figures,
+            workers=self.attempt.world,
+            restarts=restarts,
+            wandb_url=url,
+        )
         patiently(lambda: self._leave(network, evaluation), "writing the student", self.notify)
         hours = result["seconds"] / 3600 * self.attempt.world * self.recipe.gpus_per_worker
         self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": hours})

@@ -40,12 +40,12 @@ def result_of(
     lines: Sequence[Mapping[str, Any]],
     network: nn.Module,
     figures: Mapping[str, Figures],
-    **totals: int | str,
+    *,
+    workers: int,
+    restarts: int,
+    wandb_url: str,
 ) -> dict[str, Any]:
-    """result.json: last epoch's figures of the deployed network, and its best epoch's top-1 beside them.
-
-    totals: workers, restarts and wandb_url, which only the workers know.
-    """
+    """result.json: last epoch's figures of the deployed network, and its best epoch's top-1 beside them."""
     last = next(iter(figures.values()))
     return {
         "name": job.name,
@@ -53,6 +53,8 @@ def result_of(
         "status": "finished",
         "epochs": recipe.epochs,
         "seed": recipe.seed,
+        "workers": workers,
+        "restarts": restarts,
         "top1": last.top1,
         "top1_best": best_top1(lines, last.top1),
         "top5": last.top5,
@@ -62,7 +64,7 @@ def result_of(
         "images_per_second": _images_per_second(lines, recipe.batch_size),
         "parameters": parameters(network),
         "git": job.git,
-        **totals,
+        "wandb_url": wandb_url,
     }
 
 
