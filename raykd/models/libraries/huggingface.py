@@ -4,7 +4,7 @@ Needs the package transformers. Keys are transformers' own.
 """
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Output
 from raykd.models.libraries.probe import last_layer_run, stage_ends
 from raykd.models.staged import CAN_NOT_RUN
 from raykd.models.staged.parts import Parts
-from raykd.models.staged.reader import ModuleOutputs, as_map
+from raykd.models.staged.reader import ModuleOutputs, PositionedMaps, as_map
 
 try:
     import transformers
@@ -104,23 +103,13 @@ def _logits(model: nn.Module, inputs: tuple, output: Any) -> Tensor:
     return output.logits
 
 
-class HiddenStates(ModuleOutputs):
-    """Maps are transformers' hidden states at the given positions, by the stage's name."""
+class HiddenStates(PositionedMaps):
+    """Maps are transformers' hidden states."""
 
-    def __init__(self, positions: Mapping[str, int], classifiers: Collection[str]):
-        super().__init__({}, tuple(classifiers))
-        self.positions = dict(positions)
-        self.features = (*self.positions, "pooled")
-
-    def __call__(self, model: nn.Module, images: Tensor, features: Collection[str]) -> Output:
-        wanted = {name: at for name, at in self.positions.items() if name in features}
-        if not wanted:
-            return super().__call__(model, images, features)
-        with self.pooled_in(model, features) as pooled:
-            output = model.forward(images, output_hidden_states=True)  # not __call__, whose hook returns logits only
+    def forward_at(self, model: Any, images: Tensor, positions: list[int]) -> tuple[Tensor, list[Tensor]]:
+        output = model.forward(images, output_hidden_states=True)  # not __call__, whose hook returns logits only
         states = states_of(output)
-        maps = {name: as_map(states[at]) for name, at in wanted.items()}
-        return self._output(output.logits, maps, pooled, features)
+        return output.logits, [as_map(states[at]) for at in positions]
 
 
 def states_of(output: Any) -> tuple[Tensor, ...]:

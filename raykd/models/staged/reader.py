@@ -52,11 +52,14 @@ class ModuleOutputs:
         return Output(logits, maps)
 
 
-class Intermediates(ModuleOutputs):
-    """Maps are timm's: those of `forward_intermediates` at the given positions, by the stage's name."""
+class PositionedMaps(ModuleOutputs):
+    """Maps that a library's own forward pass returns by their positions; a subclass calls it.
 
-    def __init__(self, positions: Mapping[str, int], classifiers: Sequence[str]):
-        super().__init__({}, classifiers)
+    positions: by the stage's name.
+    """
+
+    def __init__(self, positions: Mapping[str, int], classifiers: Collection[str]):
+        super().__init__({}, tuple(classifiers))
         self.positions = dict(positions)
         self.features = (*self.positions, "pooled")
 
@@ -65,13 +68,21 @@ class Intermediates(ModuleOutputs):
         if not wanted:
             return super().__call__(model, images, features)
         with self.pooled_in(model, features) as pooled:
-            timms: Any = model
-            # Some networks would by default end with the last map that is wanted, and give it as what enters the head.
-            last, maps = timms.forward_intermediates(
-                images, indices=list(wanted.values()), stop_early=False, output_fmt="NCHW"
-            )
-            logits = timms.forward_head(last)
+            logits, maps = self.forward_at(model, images, list(wanted.values()))
         return self._output(logits, dict(zip(wanted, maps, strict=True)), pooled, features)
+
+    def forward_at(self, model: Any, images: Tensor, positions: list[int]) -> tuple[Tensor, list[Tensor]]:
+        """Logits [B, C] and the maps [B, D, h, w] at the positions, of images [B, 3, H, W]."""
+        raise NotImplementedError
+
+
+class Intermediates(PositionedMaps):
+    """Maps are those of timm's `forward_intermediates`."""
+
+    def forward_at(self, model: Any, images: Tensor, positions: list[int]) -> tuple[Tensor, list[Tensor]]:
+        # Some networks would by default end with the last map that is wanted, and give it as what enters the head.
+        last, maps = model.forward_intermediates(images, indices=positions, stop_early=False, output_fmt="NCHW")
+        return model.forward_head(last), maps
 
 
 @contextmanager
