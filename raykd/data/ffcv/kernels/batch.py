@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
-from raykd.data.ffcv.kernels.compiled import SOURCES, STRICT
+from raykd.data.ffcv.kernels.compiled import SOURCES, STRICT, once_per_machine
 from raykd.data.ffcv.kernels.crop import cut
 from raykd.data.ffcv.kernels.jpeg import read_jpeg
 from raykd.data.ffcv.kernels.types import CORRUPT, CUT_OFF, NO_MEMORY, OK, Buffers, Crop
@@ -106,7 +106,7 @@ def _entries(sources):
         for t in prange(threads):
             read_rows(t * rows // threads, (t + 1) * rows // threads, stored, crops, out, status)
 
-    return raw_batch, jpeg_batch
+    return once_per_machine(raw_batch), once_per_machine(jpeg_batch)
 
 
 raw_batch, jpeg_batch = _entries(SOURCES)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from raykd.data.ffcv.kernels.compiled import SOURCES, STRICT
+from raykd.data.ffcv.kernels.compiled import SOURCES, STRICT, once_per_machine
 
 # Operations, numbered as in augment/colour.py (whose constants numba would freeze into the cache unseen).
 SHEAR_X, SHEAR_Y, TRANSLATE_X, TRANSLATE_Y, ROTATE, BRIGHTNESS, SATURATION = range(1, 8)
@@ -183,7 +183,7 @@ def _entry(sources):
             for k in range(program.shape[1]):
                 apply(images[i], copy, program[i, k], side, fill)
 
-    return recolour
+    return once_per_machine(recolour)
 
 
 recolour = _entry(SOURCES)
