@@ -1,25 +1,25 @@
 """raykd: knowledge distillation of image classifiers on Ray.
 
-What a recipe is made of, and functions that train, search, compare and deploy, all from `import raykd`; each is
-imported when it is first used.
+`import raykd` offers the classes that recipes consist of, and functions that train, search, compare and deploy. Each
+name is imported when it is first used.
 """
 
 import os
 from importlib import import_module
 from typing import Any
 
-# Batches and activations come and go by the megabyte; in pages of 4 KiB, Linux takes longer to hand them out than the
-# loader to fill them. torch reads this at its first allocation.
+# Makes torch allocate tensors in huge pages: with pages of 4 KiB, page faults take longer than filling a batch. torch
+# reads this at its first allocation.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "0.1.0"
 
 
 class UserError(Exception):
-    """The user's input is wrong: one line that says what and what to do; the command line ends with status 2."""
+    """Invalid input, in one line that says what is wrong and how to fix it; the command line exits with status 2."""
 
 
-# Module → the names that are had from here; `__init__.pyi` says the same to type checkers.
+# Module → the names that `import raykd` offers; `__init__.pyi` declares the same for type checkers.
 OFFERED = {
     "raykd.api.evaluation": "Evaluated evaluate",
     "raykd.api.export": "export",
@@ -99,8 +99,8 @@ HOMES = {name: module for module, names in OFFERED.items() for name in names.spl
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'raykd' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(HOMES[name]), name)
-    return found
+    value = globals()[name] = getattr(import_module(HOMES[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Interfaces between rooms: batches, outputs of networks, loss terms, and the class that every method implements."""
+"""Interfaces between packages: batches, outputs of networks, loss terms, and the class that every method implements."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Placement:
 
 
 class Batch(NamedTuple):
-    """This worker's part of one global batch, augmented, normalised, mixed, on the device."""
+    """This worker's part of one global batch: augmented, normalised, mixed, and on the device."""
 
     images: Tensor  # [B, 3, H, W] float
     labels: Tensor  # [B] int64, −1 for an image without one, or [B, C] float where the recipe mixes images
@@ -71,13 +71,17 @@ class Distiller(nn.Module):
         return True
 
     def set_training_labels(self, labels: Tensor) -> None:
-        """Called once, before the distiller is moved to a device or restored, with the class of each training row, [N].
+        """Receive the class of each row of the training file, [N] int64; −1: held out, or without a label.
 
-        `Batch.index` counts those rows; −1: held out. For methods that store something for every sample.
+        For methods that store something for every sample; `Batch.index` refers to these rows. Called once, before the
+        distiller is moved to a device or restored.
         """
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        """Terms and notes of a batch. `epoch`: number of passes over the training split so far, with its fraction.
+        """Loss terms and notes of a batch.
+
+        teachers: their outputs for the batch, in the recipe's order; empty while `needs_teachers` is False.
+        epoch: passes over the training split so far, fractional, such as 2.5.
 
         A schedule is plain arithmetic on `epoch`, which torch.compile can trace (comparisons, min, floor, ** and the
         functions of raykd.losses); `math.exp` alone would recompile the distiller at every step.
@@ -96,11 +100,17 @@ class Distiller(nn.Module):
         return {name: network(images) for name, network in self.networks().items()}
 
     def selects(self, top1: Mapping[str, float]) -> float:
-        """What a run's best evaluation is selected by, from every network's top-1; by default the deployed one's."""
+        """The value that selects a run's best evaluation, the highest; by default the deployed network's top-1.
+
+        top1: of every network by name, as fractions.
+        """
         return next(iter(top1.values()))
 
     def measure(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Further metrics of an evaluation, each [B], from the logits of `predict`; averaged over the split."""
+        """Further metrics of an evaluation by name, each [B], from the logits [B, C] of `predict`.
+
+        They are averaged over the split.
+        """
         return {}
 
 
@@ -113,7 +123,7 @@ def expect_teachers(method: str, teachers: Sequence[object], at_least: int, at_m
 
 
 def global_sum(local: Tensor) -> Tensor:
-    """The sum over all workers of a tensor of any shape, without gradient; a copy of it in a single process."""
+    """The sum over all workers of a tensor of any shape, without gradient; in a single process a copy of the tensor."""
     total = local.detach().clone()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(total)
@@ -123,8 +133,8 @@ def global_sum(local: Tensor) -> Tensor:
 def global_rows(local: Tensor, shares: Sequence[int]) -> Tensor:
     """The rows of all workers in order of ranks, [B_local, ...] → [B, ...]: for losses that relate samples of a batch.
 
-    shares: `Batch.shares`. Every worker computes the loss of the global batch; gradients flow only into its own rows,
-    scaled so that the workers' weighted average of gradients is the gradient of that loss.
+    shares: `Batch.shares`. Every worker computes the loss of the global batch. Gradients flow only into its own rows,
+    and are scaled so that the workers' weighted average of gradients is the gradient of that loss.
     """
     if len(shares) <= 1:
         return local

@@ -1,8 +1,8 @@
 """Ranges and roles of recipe fields, stated beside each field. A leaf: it imports nothing of raykd.
 
-The aliases below are read by `raykd.recipe.validate`, the one place where every command checks a recipe. A range that
-none of them names is written out: `Annotated[float, Interval(ge=0, lt=0.5)]`; what is no interval is a `Rule`. Every
-float of a recipe must be representable in float32, whatever its field states.
+`raykd.recipe.validate` reads them, the one place where every command checks a recipe. A range without an alias is
+written out, as `Annotated[float, Interval(ge=0, lt=0.5)]`; a condition that is not an interval is a `Rule`. Besides,
+every float of a recipe must be representable in float32.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from annotated_types import MinLen as MinLen
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition that is no interval."""
+    """A condition on a field's value that is not an interval."""
 
     words: str
     """The condition in words, after "must be"."""
     holds: Callable[[Any], bool] = field(repr=False)
-    """Whether a value meets it."""
+    """Returns whether a value meets the condition."""
 
 
 ascending = Rule("in ascending order", lambda values: list(values) == sorted(values))
@@ -48,7 +48,7 @@ PositiveInt = Annotated[int, Interval(ge=1, lt=2**31)]
 NonNegativeInt = Annotated[int, Interval(ge=0, lt=2**31)]
 """0 or more."""
 Count = Annotated[int, Interval(ge=1, le=256)]
-"""A number of things that each take memory, such as actors: 1 to 256."""
+"""A number of objects that each take memory, such as actors: 1 to 256."""
 ClassNames = Annotated[tuple[str, ...], distinct]
 """Names of the classes 0, 1, …"""
 Given = Annotated[str, MinLen(1)]
@@ -64,13 +64,13 @@ Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 
 
 def no_effect(default: Any) -> Any:
-    """A field that changes how a run is carried out, never its result: where, how fast, how it is logged.
+    """A field with this default that affects where and how a run executes or is logged, and never its result.
 
-    Fingerprints leave such fields out, reports compare runs that differ in them, and a search does not list them.
+    Fingerprints omit such fields, reports compare runs that differ in them, and searches can't vary them.
     """
     return field(default=default, metadata={"affects_result": False})
 
 
 def affects_result(each: Field) -> bool:
-    """Whether runs that differ in this dataclass field may differ in their results."""
+    """Whether runs that differ in this dataclass field can have different results."""
     return each.metadata.get("affects_result", True)

@@ -13,21 +13,22 @@ from torch import Tensor
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """A tensor of any shape: float16 and bfloat16 as float32, other types as they are."""
+    """Convert a tensor of any shape from float16 or bfloat16 to float32; other types are unchanged."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def total(terms: Iterable[Tensor]) -> Tensor:
-    """The sum of at least one scalar term, added up in order; every term has the shape []."""
+    """The sum of one or more scalar terms, each of shape [], added up in order."""
     return reduce(torch.add, terms)
 
 
 def kl_divergence(
     student: Tensor, teacher: Tensor, temperature: float | Tensor = 1.0, reduction: str = "batchmean"
 ) -> Tensor:
-    """T² KL(softmax(teacher/T) ‖ softmax(student/T)) of logits [..., C]; Hinton et al. 2015, section 2.
+    """T² KL(softmax(teacher/T) ‖ softmax(student/T)) of logits [..., C], T the temperature (Hinton et al. 2015).
 
-    reduction "batchmean" averages over all but the class dimension, "none" returns [...].
+    The factor T² keeps gradients at the same scale for all temperatures. reduction "batchmean" averages over all but
+    the class dimension, "none" returns [...]; others raise ValueError.
     Gradients flow into the teacher's logits too, if they require them.
     """
     log_p = F.log_softmax(full_precision(teacher) / temperature, dim=-1)
@@ -45,7 +46,8 @@ def soft_cross_entropy(
 ) -> Tensor:
     """−T² Σ_c softmax(teacher/T) log softmax(student/T): `kl_divergence` plus T² times the teacher's entropy.
 
-    Logits are [..., C]; arguments as there. Its gradient also makes the teacher more certain.
+    Logits are [..., C]; arguments as of `kl_divergence`. If the teacher's logits require gradients, they are also moved
+    towards a lower entropy.
     """
     p = F.softmax(full_precision(teacher) / temperature, dim=-1)
     log_q = F.log_softmax(full_precision(student) / temperature, dim=-1)
@@ -56,7 +58,7 @@ def soft_cross_entropy(
 def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
     """Cross-entropy of logits [B, C] against classes [B] or distributions [B, C]; reduction "mean" or "none".
 
-    A missing label (−1) counts as class 0: methods that allow them have weight 0 for this term.
+    A missing label (−1) counts as class 0: methods that allow missing labels give this term the weight 0.
     """
     logits = full_precision(logits)
     labels = labels.to(logits.dtype) if labels.is_floating_point() else labels.clamp_min(0)
@@ -66,8 +68,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Te
 def map_distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared difference of each sample's feature maps, both [B, D, h, w] → [B].
 
-    A sum that is divided, since the gradients of mean and mse_loss are not channels last, which slows down the rest of
-    the backward pass.
+    Computed as a sum and divided: the gradients of mean and mse_loss are not channels last, which slows down the rest
+    of the backward pass.
     """
     difference = full_precision(a) - full_precision(b)
     return difference.square().sum(tuple(range(1, a.ndim))) / a[0].numel()
@@ -76,8 +78,8 @@ def map_distance(a: Tensor, b: Tensor) -> Tensor:
 def spatial_mean(x: Tensor) -> Tensor:
     """Mean of a feature map over its positions, [B, D, h, w] → [B, D].
 
-    For maps that lie channels last over one dimension of positions: the gradient of `x.mean((2, 3))` lies channels
-    first, and adding it to others takes several times as long.
+    Of channels-last maps, the mean is taken over one flattened dimension: the gradient of `x.mean((2, 3))` is channels
+    first, and adding it to other gradients takes several times as long.
     """
     return x.mean((2, 3)) if x.is_contiguous() else x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
 
@@ -85,7 +87,7 @@ def spatial_mean(x: Tensor) -> Tensor:
 def entropy(logits: Tensor) -> Tensor:
     """Shannon entropy in nats of softmax(logits), [..., C] → [...].
 
-    Computed in float64, as the small probabilities beside a confident class are lost in float32.
+    Computed in float64, since float32 loses the small probabilities next to that of a confident class.
     """
     p = F.softmax(logits.double(), dim=-1)
     # A probability of 0 adds 0; the logarithm of a subnormal one would have an infinite gradient.
@@ -94,9 +96,10 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def standardize(logits: Tensor, eps: float = 1e-7) -> Tensor:
-    """Z-score over classes, [..., C]; "Logit Standardization in Knowledge Distillation", Sun et al. 2024.
+    """Z-score of logits over the classes, [..., C].
 
-    With the unbiased deviation (C − 1), as in the authors' code.
+    "Logit Standardization in Knowledge Distillation" (Sun et al. 2024). As in the authors' code, it divides by the
+    unbiased deviation (C − 1) plus eps.
     """
     logits = full_precision(logits)
     centred = logits - logits.mean(-1, keepdim=True)
@@ -113,7 +116,8 @@ def exp(x: float) -> float:
 def ramp_up(epoch: float, length: float, start: float = 0.0) -> float:
     """exp(−5 (1 − min(e, length)/length)²) of the whole epochs e passed since `start`; 1 before it and for length 0.
 
-    The sigmoid-shaped ramp-up of "Temporal Ensembling" (Laine & Aila 2017), on whole epochs as OKDDip's authors do.
+    The ramp-up of "Temporal Ensembling" (Laine & Aila 2017), by whole epochs as in OKDDip's code. All arguments are in
+    epochs.
     """
     since = math.floor(epoch) - start
     if length <= 0 or since < 0:
@@ -123,14 +127,15 @@ def ramp_up(epoch: float, length: float, start: float = 0.0) -> float:
 
 
 def warm_up(epoch: float, length: float) -> float:
-    """min(n / length, 1) in the n-th epoch, n from 1; 1 for length 0."""
+    """A linear warm-up by whole epochs: min(n / length, 1) in the n-th epoch, n from 1; 1 for length 0."""
     return min((math.floor(epoch) + 1) / length, 1.0) if length > 0 else 1.0
 
 
 def curriculum(epoch: float, length: float) -> float:
     """(1 − cos(π min(n, length)/length)) / 2 in the n-th epoch, n from 1; 1 for length 0.
 
-    The scale of "Curriculum Temperature for Knowledge Distillation" (Li et al. 2023), by epochs as in its code.
+    The schedule of "Curriculum Temperature for Knowledge Distillation" (Li et al. 2023), by whole epochs as in the
+    authors' code; both arguments are in epochs.
     """
     if length <= 0:
         return 1.0
@@ -138,9 +143,9 @@ def curriculum(epoch: float, length: float) -> float:
 
 
 def unit_length(x: Tensor, dim: int = 1) -> Tensor:
-    """x of any shape over its Euclidean length along `dim`.
+    """x, of any shape, divided by its Euclidean length along `dim`.
 
-    A vector of length 0 (below 1e-12) stays 0 and gets no gradient.
+    A vector of length 0 (below 1e-12) becomes 0 and gets no gradient.
     """
     length = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
     nonzero = length > 1e-12

@@ -16,10 +16,10 @@ KINDS: tuple[str, ...] = get_args(Kind)
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
-    """Settings of one method; `build` makes its distiller."""
+    """Base class of a method's settings in a recipe; `build` creates its distiller."""
 
     kind: ClassVar[Kind]
-    label_weight: ClassVar[str] = ""  # the field that weighs the only term with labels; empty: labels always count
+    label_weight: ClassVar[str] = ""  # the field that weights the only term with labels; empty: labels are always read
 
     @property
     def name(self) -> str:
@@ -29,11 +29,12 @@ class MethodConfig:
     # The properties below may be class attributes in a method, such as `hard_labels = True`.
     @property
     def hard_labels(self) -> bool:
-        """Whether the method can't use the soft labels of mixed images."""
+        """Whether the method requires hard labels, that is, can't be used with mixup and CutMix."""
         return False
 
     @property
     def uses_teachers(self) -> bool:
+        """Whether the method uses teachers; if not, a recipe may not name any."""
         return True
 
     @property
@@ -43,7 +44,7 @@ class MethodConfig:
 
     @property
     def compares_classes(self) -> bool:
-        """False: reads only features of the teachers, which may have other classes."""
+        """Whether the method reads the teachers' logits; if False, teachers may have other classes than the data."""
         return True
 
     @property
@@ -52,9 +53,13 @@ class MethodConfig:
         return not self.label_weight or bool(getattr(self, self.label_weight) > 0)
 
     def with_batch_size(self, size: int) -> "MethodConfig":
-        """These settings for a recipe's global batch size; for methods whose modules depend on it."""
+        """These settings for a recipe's global batch size, in images; for methods whose modules depend on it."""
         return self
 
     def build(self, new_student: "Callable[[], Staged]", teachers: "Sequence[Staged]") -> "Distiller":
-        """A distiller with fresh students; raises UserError if the networks don't fit the method."""
+        """Create a distiller with freshly initialised students.
+
+        new_student: creates another student at each call. teachers: the frozen networks, in the recipe's order.
+        Raises UserError if the networks or their number don't fit the method.
+        """
         raise NotImplementedError

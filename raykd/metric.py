@@ -24,10 +24,10 @@ DISTINCT = Rule(
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A mean over the samples of an evaluation.
+    """A metric that is the mean of one value per sample of an evaluation.
 
-    Your own metric is a subclass in a file beside the recipe, with a default for `name` and a `per_sample`; the recipe
-    lists it in `metrics`. Its values are in metrics.jsonl, W&B and reports, and searches can compare them.
+    Your own metric is a subclass in a file next to the recipe, with a default for `name` and a `per_sample`; the recipe
+    lists it in `metrics`. Its values are in metrics.jsonl, W&B and reports, and searches can optimise it.
     """
 
     name: Annotated[str, NAME]
@@ -36,5 +36,5 @@ class Metric:
     """Format in tables, such as .3f or .1%."""
 
     def per_sample(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
-        """[B, C] float32 logits and [B] class numbers → [B] values."""
+        """The value of each sample: float32 logits [B, C] and class numbers [B] → [B], of any number type."""
         raise NotImplementedError

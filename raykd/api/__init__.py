@@ -1,5 +1,5 @@
-"""What `import raykd` offers: training, searches, studies, reports, jobs, and the runs that they leave.
+"""The functions and results of `import raykd`: training, searches, studies, reports, jobs, runs.
 
-Called by users and by the commands, which parse their arguments and call these functions; never imports a command.
-Each name is imported when it is first used, see `raykd/__init__.py`.
+Called by users, and by the commands after parsing their arguments; never imports a command. Each name is imported when
+it is first used, see `raykd/__init__.py`.
 """

@@ -17,13 +17,15 @@ from raykd.terminal import Terminal
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Metrics of a run's networks, the deployed one first."""
+    """The result of `raykd.evaluate`."""
 
     networks: dict[str, dict[str, float]]
-    """Of each network top1, top5, loss, ece and the recipe's own metrics; accuracies as fractions."""
+    """Metrics of each network by name, the deployed one first: top1 and top5 as fractions, loss in nats, ece (expected
+    calibration error) as a fraction, and the recipe's own metrics."""
     measures: dict[str, float]
-    """Further figures of the method, such as the diversity of its branches."""
+    """Further metrics of the method, such as the diversity of its branches."""
     recipe: Recipe
+    """The run's recipe with the changes of this evaluation."""
 
 
 def evaluate(
@@ -35,12 +37,16 @@ def evaluate(
     trust_source: bool = False,
     data_root: str | Path = Data.root,
 ) -> Evaluated:
-    """Evaluate every network of a run from its newest readable checkpoint.
+    """Evaluate every network of a run, from its newest readable checkpoint, on the split of the run's evaluations.
 
-    threads: CPU threads, 0: torch's own choice. batch_size: images at once, 0: the recipe's. test: the test split, also
-    where the run's own evaluations are on a part held out. trust_source: import the user's own modules that the run's
-    directory holds. data_root: folder of the .beton files and downloads; the run's own may be somebody else's.
-    Raises UserError where there is no run, no checkpoint, or other data than the run had.
+    run: a `Run`, or its directory (a path or a URI).
+    threads: CPU threads; 0: torch's default.
+    batch_size: images at once; 0: the recipe's batch size.
+    test: use the test split, even if the run's own evaluations are on a held-out part of the training split.
+    trust_source: import the user's modules that are stored in the run's directory, which runs their code.
+    data_root: folder of the .beton files and downloads. The recipe's own is not used: the run may be someone else's.
+
+    Raises UserError if there is no run or no checkpoint, or if the data are missing or differ from the run's.
     """
     expect(run=(run, Run | str | Path), threads=(threads, Threads), batch_size=(batch_size, NonNegativeInt))
     expect(test=(test, bool), trust_source=(trust_source, bool), data_root=(data_root, str | Path))

@@ -20,15 +20,21 @@ def export(
     trust_source: bool = False,
     data_root: str | Path = Data.root,
 ) -> Path:
-    """Write the deployed network of a run, checked against the original; returns the path.
+    """Write the deployed network of a run to a file or a folder, compare it with the original, and return the path.
 
-    to: a file: .safetensors (weights), .onnx, .int8.onnx or .pt2 (whole network, any batch size, images normalised),
-    with classes, preprocessing and origin in its metadata; or a folder, with weights and a model card.
-    preprocess: ONNX with resizing, cropping and normalisation in it: uint8 [N, H, W, 3] in, probabilities out.
-    max_loss: of int8, points of top-1 that it may cost: layers are left in float32 until it costs no more.
-    calibration: of int8, training images that ranges are measured on.
-    trust_source: import the user's own modules that the run's directory holds.
-    data_root: folder of the .beton files; the run's own may be somebody else's.
+    run: a `Run`, or its directory (a path or a URI).
+    to: a file: .safetensors (weights), .onnx, .int8.onnx or .pt2 (whole network: normalised float32 images
+    [N, 3, S, S] → logits [N, C], for any N), with classes, preprocessing and origin in its metadata; or a folder with
+    weights and a model card.
+    preprocess: for ONNX, include resizing, cropping and normalisation: uint8 [N, H, W, 3] → probabilities [N, C].
+    max_loss: for int8, how much top-1 it may lose, in percentage points; layers are left in float32 until it loses no
+    more.
+    calibration: for int8, number of training images for measuring the ranges of the activations.
+    trust_source: import the user's modules that are stored in the run's directory, which runs their code.
+    data_root: folder of the .beton files. The recipe's own is not used: the run may be someone else's.
+
+    Raises UserError if the run is not finished, if the suffix or an option is invalid, if a package is missing, or if
+    int8 loses more than max_loss; RuntimeError if the written network's outputs differ from the original's.
     """
     expect(run=(run, Run | str | Path), to=(to, str | Path), max_loss=(max_loss, MaxLoss))
     expect(calibration=(calibration, PositiveInt), preprocess=(preprocess, bool), trust_source=(trust_source, bool))

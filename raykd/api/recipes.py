@@ -8,6 +8,9 @@ from raykd.recipe.validate import expect
 
 
 def load_recipe(recipe: str | Path) -> Recipe:
-    """The `recipe` of a Python file, which is run, or a recipe that ships with raykd, by name, e.g. "digits/kd"."""
+    """Load a recipe from a Python file, which is executed, or by name, if it ships with raykd, such as "digits/kd".
+
+    Raises UserError if there is no such file, if it fails to import, or if it defines no valid `recipe`.
+    """
     expect(recipe=(recipe, str | Path))
     return load(recipe).recipe

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 def report(
     *runs: Run | str | Path, baseline: str = "", out: str | Path = "report.html", wandb: bool = False
 ) -> "Written":
-    """Compare runs: tables, curves, gains over the baseline, in the format of the suffix of `out`.
+    """Compare runs in a report: tables, curves, gains over a baseline.
 
-    runs: `Run`s, run directories, folders of them, studies, searches, URIs of the storage, or
-    wandb:ENTITY/PROJECT[/GROUP]. baseline: method that gains are relative to; "" for supervised training of the
-    same student. out: .html, .md, .csv or .tex. wandb: save a draft W&B Report too.
-    Raises UserError where no run can be read, and for an unknown baseline or suffix.
+    runs: `Run`s, run directories, folders of them, studies, searches (paths or URIs), or wandb:ENTITY/PROJECT[/GROUP].
+    baseline: method that gains are relative to; "": supervised training of the same student.
+    out: file to write; its suffix is the format: .html, .md, .csv or .tex.
+    wandb: also save a draft W&B Report.
+
+    Raises UserError if no run can be read, for an unknown baseline or suffix, and if the file can't be written.
     """
     from raykd.reports.report import report as write
 

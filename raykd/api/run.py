@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Teacher):
-    """A run, given by its directory. It can also be a teacher: `Teachers(sources=(run,))`."""
+    """A run, given by its directory (a path or a URI). It can also be a teacher: `Teachers(sources=(run,))`."""
 
     @property
     def folder(self) -> Folder:
@@ -31,16 +31,16 @@ class Run(Teacher):
 
     @property
     def result(self) -> dict[str, Any]:
-        """result.json, accuracies as fractions; raises UserError if the run has not ended."""
+        """The content of result.json, accuracies as fractions; raises UserError if the run has not ended."""
         if read_result(self.folder) is None:
             raise UserError(f"{self.folder} has no result yet: train it to its end")
         return self.folder.read_json("result.json")
 
     @property
     def metrics(self) -> Any:
-        """metrics.jsonl, one row for each evaluation: a pandas DataFrame, or without pandas a list of dicts.
+        """The content of metrics.jsonl, one row per evaluation: a pandas DataFrame, or without pandas a list of dicts.
 
-        Columns are named as in W&B, as "terms/kd" and "evaluation/student/top1".
+        Columns are named as in W&B, such as "terms/kd" and "evaluation/student/top1".
         """
         from raykd.runs.metrics_log import lines
 
@@ -48,36 +48,41 @@ class Run(Teacher):
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """evaluation.json, the last evaluation in full; raises UserError if the run has not ended."""
+        """The content of evaluation.json, the complete last evaluation; raises UserError if the run has not ended."""
         if read_evaluation(self.folder) is None:
             raise UserError(f"{self.folder} has no full evaluation yet: train it to its end")
         return self.folder.read_json("evaluation.json")
 
     @property
     def recipe(self) -> Recipe:
-        """The resolved recipe, without its search."""
+        """The resolved recipe, without its search; raises UserError if recipe.json is missing or damaged."""
         return recipe_of(self.folder)
 
     def student(self) -> "nn.Module":
-        """The deployed network in evaluation mode: normalised images [N, 3, S, S] → logits [N, C]."""
+        """The deployed network in evaluation mode: normalised images [N, 3, S, S] → logits [N, C].
+
+        Raises UserError if the run has no network yet.
+        """
         from raykd.runs.student import read_student
 
         network, _ = read_student(self.folder)
         return network.model.eval()
 
     def predict(self, images: Any, top: int = 5) -> "list[list[Prediction]]":
-        """The most probable classes of pictures, with the preprocessing of the run's evaluation, in decreasing order.
+        """The `top` most probable classes of each image, the most probable first.
 
-        images: paths or bytes of image files, uint8 arrays [H, W, 3] (also one array [N, H, W, 3]), or PIL images; a
-        single one gives a list of one.
+        Images are preprocessed as in the run's evaluations. images: paths or bytes of image files, uint8 arrays
+        [H, W, 3] (or one array [N, H, W, 3]), or PIL images; for a single image, the result is a list of one.
+        Raises UserError if the run has no network yet, and for an image that can't be read or has an invalid size.
         """
         expect(top=(top, PositiveInt))
         return self.predictor().predict(several(images), top)
 
     def predictor(self, device: str = "auto", batch_size: int = 64) -> "Predictor":
-        """The object behind `predict`, to be reused for many calls; it also gives probabilities of all classes.
+        """A `Predictor`, which loads the network once for many calls, and also returns probabilities of all classes.
 
-        device: "cpu", "cuda", or "auto": a GPU if available. batch_size: pictures at once.
+        device: "cpu", "cuda", or "auto": a GPU if available. batch_size: images at once.
+        Raises UserError if the run has no network yet, and for "cuda" without a GPU.
         """
         expect(device=(device, Literal["auto", "cpu", "cuda"]), batch_size=(batch_size, PositiveInt))
         from raykd.deploy.predictor import Predictor
@@ -95,7 +100,7 @@ class Run(Teacher):
 
 
 def load(path: str | Path, *, trust_source: bool = False) -> Run:
-    """The run in a directory, a local path or a URI; raises UserError if there is none.
+    """The run in a directory, given by a local path or a URI; raises UserError if there is none.
 
     trust_source: import the user's modules that are stored in the directory, which runs their code.
     """
@@ -109,12 +114,15 @@ def load(path: str | Path, *, trust_source: bool = False) -> Run:
 
 
 def several(images: Any) -> Iterable[Any]:
-    """Several pictures as they are, a single one as a list; raises UserError for what is neither."""
+    """Several images unchanged, a single one as a list; raises UserError for anything else."""
     alone = isinstance(images, str | Path | bytes) or getattr(images, "ndim", 0) == 3 or hasattr(images, "getbands")
     try:
         return [images] if alone else iter(images)
     except TypeError:
-        raise UserError(f"images: {images!r:.60} is neither a picture nor a list of pictures") from None
+        raise UserError(
+            f"images: {images!r:.60} is neither an image nor a list of images; give paths, bytes, arrays [H, W, 3] or "
+            "PIL images"
+        ) from None
 
 
 def table(lines: list[dict[str, Any]]) -> Any:

@@ -1,4 +1,4 @@
-"""Data sets: read from sources, written once as .beton files, loaded through FFCV, augmented by pure functions of
+"""Data sets: read from sources, written once as .beton files, loaded with FFCV, and augmented by pure functions of
 (seed, pass, index).
 
 Called by recipe, training, launch, commands and deploy; never imports models, methods or training.

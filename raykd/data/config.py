@@ -1,4 +1,4 @@
-"""The data section of a recipe. Importing this module costs nothing: no torch, no ffcv."""
+"""The data section of a recipe. This module imports neither torch nor FFCV."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -53,7 +53,10 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where images and labels come from; each subclass in `sources` is a data set or a format."""
+    """Where images and labels come from; subclasses are data sets and file formats.
+
+    Your own is a subclass in a file next to the recipe, with `name` and `open`.
+    """
 
     name: ClassVar[str] = ""
     """Short name, as in `raykd list datasets`, and the stem of the files written from it."""
@@ -61,21 +64,25 @@ class Source:
     """One line for `raykd list datasets`."""
 
     def open(self, root: "Path", download: bool) -> "Splits":
-        """Class names, and the images and labels of both splits.
+        """Class names, and the images and labels of the training split and the test split.
 
-        root: the folder of `data.root`. Raises UserError if the data are missing and may not be downloaded.
+        root: the folder of `data.root`. download: whether missing data may be downloaded.
+        Raises UserError if the data are missing or invalid.
         """
         raise UserError("data.source is missing: set it to a data set (`raykd list datasets`)")
 
     def paths(self) -> "tuple[Path, ...]":
-        """Files and folders of the data: if names, sizes or times in them change, new .beton files are written."""
+        """Files and folders of the data; if names, sizes or times in them change, new .beton files are written."""
         from pathlib import Path
 
         path = getattr(self, "path", "")
         return (Path(path).expanduser(),) if path else ()
 
     def prepared(self) -> "Prepared | None":
-        """Existing files in FFCV's format, which are read as they are; None: files are written from `open`."""
+        """Existing files in FFCV's format, which are used as they are; None: files are written from `open`.
+
+        Raises UserError if the files can't be used.
+        """
         return None
 
 
@@ -84,27 +91,28 @@ class Encoding:
     """How images are stored in the .beton files."""
 
     mode: Literal["smart", "raw", "jpeg", "proportion"] = "smart"
-    """raw pixels, jpeg, smart (raw up to 64×64 pixels, jpeg above), or a fixed proportion of raw images."""
+    """raw: pixels; jpeg; smart: raw up to 64×64 pixels, else jpeg; proportion: a fixed share of the images raw."""
     quality: Annotated[int, Interval(ge=1, le=100)] = 90
     """Quality of JPEG, 1 to 100."""
     max_resolution: Pixels = 0
     """Images whose longer side exceeds this are shrunk to it; 0: kept as they are."""
     raw_share: Probability = 0.5
-    """Share of the images stored raw; only for mode proportion."""
+    """Share of the images stored raw, from 0 to 1; only for mode proportion."""
     ground: tuple[Level, Level, Level] = (255, 255, 255)
     """Background of transparent images: red, green and blue from 0 to 255."""
     white: NonNegative = 0.0
-    """Value of white in images of more than 8 bits; 0: 65,535 for 16 bits, and others are rejected."""
+    """Value of white in images with more than 8 bits per channel; 0: 65,535 for 16 bits, and other images are
+    rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """One augmentation or geometry step; subclasses in `transforms`."""
+    """Base class of augmentation and geometry steps; raykd.data.transforms has the subclasses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixing:
-    """How the images of a global batch are mixed on the device; this base class: no mixing."""
+    """How the images of a global batch are mixed on the device; this base class does not mix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +134,14 @@ class Data:
     mixing: Mixing = Mixing()
     """Mixup or CutMix of every training batch."""
     validation: Fraction = 0.0
-    """Share of the training split held out (stratified, fixed); above 0, evaluation uses it, not the test split."""
+    """Share of the training split that is held out (stratified, the same in all runs), from 0 to 1; if above 0,
+    evaluations use it instead of the test split."""
     labelled_share: Probability | None = None
-    """Share of the training images that have labels, where others have none; None: as many as there are."""
+    """If some training images have no labels: the share of labelled ones among the images read, from 0 to 1; None: as
+    many as there are."""
     order: Literal["random", "quasi-random"] = "random"
-    """quasi-random: shuffled within windows of the file's pages, for files larger than memory; reads each page once."""
+    """Order of the training images. quasi-random: shuffled within windows of the file's pages, so that each page is
+    read once per epoch, for files larger than memory."""
     views: NonNegativeInt = 0
     """Number of passes after which augmentations repeat: pass p has the images of pass p mod `views`, so that cached
     teachers run only in the first `views` passes. With mixing, whole batches repeat. 0: never."""
@@ -148,7 +159,7 @@ class Data:
 
     @property
     def statistics(self) -> tuple[Channels, Channels]:
-        """Per-channel mean and deviation; raises UserError if the recipe has none and they were not measured yet."""
+        """Per-channel mean and standard deviation; raises UserError if they are neither given nor measured."""
         if self.mean is None or self.std is None:
             raise UserError("data.mean, data.std: not measured yet; run `raykd data prepare`, or set both")
         return self.mean, self.std

@@ -1,4 +1,4 @@
-"""A source's splits: images that can be read by position, and their labels."""
+"""The splits that a source returns: images that can be read by position, and their labels."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,28 +11,32 @@ from raykd.data.reading.pictures import Picture
 
 
 class Examples(NamedTuple):
-    """One split."""
+    """One split of a data set; images are read on demand."""
 
     labels: Sequence[int]
-    """Class numbers; −1: missing."""
+    """Class number of each image, from 0; −1: it has no label."""
     read: Callable[[int], Picture]
-    """From a position to the picture, for `read_rgb`; may raise OSError or ValueError if it is corrupt."""
+    """Returns the image at a position: a path, the bytes of an image file, an array [H, W] or [H, W, 1 to 4], or an
+    image of PIL. It may raise OSError or ValueError if the image is corrupt."""
     name: Callable[[int], str]
-    """From a position to the image's name in messages: a path, or a position in an archive."""
+    """Returns the name in messages of the image at a position: a path, or a position in an archive."""
 
 
 class Splits(NamedTuple):
-    """A data set."""
+    """A data set, as `Source.open` returns it."""
 
     classes: tuple[str, ...]
+    """Names of the classes 0, 1, …"""
     train: Examples
+    """Training images; some or all may have no label."""
     test: Examples
+    """Test images, all with labels."""
     notes: tuple[str, ...] = ()
     """Messages for the user: what was left out, and what was assumed."""
 
 
 def from_arrays(images: np.ndarray | Sequence[np.ndarray], labels: Sequence[int], origin: str) -> Examples:
-    """Examples of images [N, H, W, 3] in memory."""
+    """Examples of uint8 images [N, H, W, 3], or N images [H, W, 3], in memory. origin: their name in messages."""
     return Examples(labels, lambda i: images[i], lambda i: f"{origin}, image {i}")
 
 
@@ -43,9 +47,9 @@ def subset(examples: Examples, positions: Sequence[int]) -> Examples:
 
 
 def split_off_test(classes: tuple[str, ...], examples: Examples, share: float, origin: str) -> Splits:
-    """Splits of a data set without a test split, which gets a share of each class of the training images.
+    """Splits of a data set without a test split: a share, from 0 to 1, of each class is held out as one.
 
-    Raises UserError if the share is 0, or of too few images.
+    origin: its name in messages. Raises UserError if the share is 0, or if there are too few images.
     """
     if not any(label >= 0 for label in examples.labels):  # none has a label: for `Mixed`
         return Splits(classes, examples, from_arrays([], [], origin))

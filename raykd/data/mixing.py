@@ -1,4 +1,4 @@
-"""Mixup and CutMix: their settings in recipes, and the mixing on the device. Importing this module costs nothing."""
+"""Mixup and CutMix: their settings in recipes, and the mixing on the device. This module does not import torch."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,7 +17,10 @@ Concentration = Annotated[float, Interval(ge=0.001, le=1000)]
 
 @dataclass(frozen=True, kw_only=True)
 class Mixup(Mixing):
-    """λ·image + (1 − λ)·previous image of the global batch, labels alike (Zhang et al. 2018); one λ per global step."""
+    """λ · image + (1 − λ) · the previous image of the global batch, labels likewise; one λ per global step.
+
+    "mixup: Beyond Empirical Risk Minimization" (Zhang et al., ICLR 2018).
+    """
 
     variant: Literal["official", "uniform"] = "official"
     """official: λ from Beta(alpha, alpha), then max(λ, 1 − λ) (big_vision); uniform: λ from U(0, 1)."""
@@ -27,21 +30,24 @@ class Mixup(Mixing):
 
 @dataclass(frozen=True, kw_only=True)
 class CutMix(Mixing):
-    """A box of the previous image pasted in, labels by its area (Yun et al. 2019); one box per global step."""
+    """Paste a box of the previous image of the global batch, labels mixed by its area; one box per global step.
+
+    "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (Yun et al., ICCV 2019).
+    """
 
     alpha: Concentration = 1.0
-    """Parameter of the Beta distribution of the kept fraction of the image."""
+    """Parameter of the Beta distribution of the share of the image that is kept."""
 
 
 def beta(alpha: float, *parts: int) -> float:
-    """A draw from Beta(alpha, alpha), its quantile at a hashed uniform number: the same on every worker."""
+    """A draw from Beta(alpha, alpha), the same on every worker: the quantile at a number hashed from the parts."""
     from scipy.special import betaincinv
 
     return float(betaincinv(alpha, alpha, uniform(*parts)[0]))
 
 
 def share(mixing: Mixup | CutMix, seed: int, step: int) -> float:
-    """λ of a global step: the share of the sample's own image."""
+    """λ of a global step, the share of each sample's own image, from 0 to 1."""
     if isinstance(mixing, Mixup) and mixing.variant == "uniform":
         return float(uniform(LAMBDA, seed, step)[0])
     drawn = beta(mixing.alpha, LAMBDA, seed, step)
@@ -49,7 +55,7 @@ def share(mixing: Mixup | CutMix, seed: int, step: int) -> float:
 
 
 def cut(lam: float, size: int, seed: int, step: int) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right of CutMix's box: area 1 − λ around a uniform centre, clipped to the image."""
+    """Top, bottom, left, right of CutMix's box in pixels: area 1 − λ around a random centre, clipped to the image."""
     half = size * (1.0 - lam) ** 0.5 / 2
     y, x = (float(uniform(BOX, seed, step, axis)[0]) * size for axis in (0, 1))
     edges = (y - half, y + half, x - half, x + half)
@@ -57,7 +63,10 @@ def cut(lam: float, size: int, seed: int, step: int) -> tuple[int, int, int, int
 
 
 def mix(mixing: Mixing, images: "Tensor", labels: "Tensor", seed: int, step: int) -> "tuple[Tensor, Tensor]":
-    """Mix images [B + 1, 3, S, S] and one-hot labels [B + 1, C], each row with the one before it: → [B, …] both."""
+    """Mix each row but the first with the one before: images [B + 1, 3, S, S], one-hot labels [B + 1, C] → [B, …] each.
+
+    Raises UserError for a mixing other than Mixup and CutMix.
+    """
     if not isinstance(mixing, Mixup | CutMix):
         raise UserError(f"data.mixing: {type(mixing).__name__} must be one of Mixing, Mixup, CutMix")
     lam = share(mixing, seed, step)

@@ -55,7 +55,7 @@ def model_card(deployed: Deployed, folder: str, library: str) -> str:
     """
     evaluation = read_evaluation(deployed.run)
     if evaluation is None or deployed.result is None:
-        raise UserError(f"{deployed.run} has no evaluation.json: a model card needs a finished run")
+        raise UserError(f"{deployed.run} has no evaluation.json, which the model card needs: train the run to its end")
     facts = _Facts(deployed, evaluation, next(iter(evaluation.networks.values())))
     about, recipe, result = deployed.about, deployed.recipe, deployed.result
     title = printable(result.name)

@@ -1,4 +1,4 @@
-"""Predictions of a run's deployed network on pictures, as an evaluation of the run would make them."""
+"""Classification of images by a run's deployed network, exactly as in the run's evaluations."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,19 +24,22 @@ class Prediction(NamedTuple):
     """A class and its predicted probability."""
 
     name: str
+    """Name of the class."""
     probability: float
+    """Its probability, from 0 to 1."""
 
 
 class Predictor:
-    """Classifies pictures with the preprocessing and the precision of the run's evaluation.
+    """Classifies images with the preprocessing and the precision of the run's evaluations; see `Run.predictor`.
 
-    A picture is a path, the bytes of an image file, an array [H, W, 3] of uint8, or an image of PIL.
+    An image is a path, the bytes of an image file, a uint8 array [H, W, 3], or an image of PIL.
     """
 
     def __init__(self, run: Folder, recipe: Recipe, device: str = "auto", batch_size: int = 64):
-        """recipe: the run's. device: "cpu", "cuda", or "auto": a GPU if available. batch_size: pictures at once.
+        """Load the network. recipe: the run's.
 
-        Raises UserError if the run has no network.
+        device: "cpu", "cuda", or "auto": a GPU if available. batch_size: images at once.
+        Raises UserError if the run has no network, and for "cuda" without a GPU.
         """
         staged, about = read_student(run)
         self.classes, self.device, self.batch_size = about.classes, _device(device), batch_size
@@ -47,28 +50,28 @@ class Predictor:
         self.precision, self.channels_last = autocast(recipe, self.device), recipe.precision.channels_last
 
     def predict(self, given: Iterable[Picture | str], top: int = 5) -> list[list[Prediction]]:
-        """The `top` most probable classes of each picture, in decreasing order.
+        """The `top` most probable classes of each image, the most probable first.
 
-        Raises UserError with its path, or its number from 0, for a picture that can't be read or has an invalid size.
+        Raises UserError with its path, or its number from 0, for an image that can't be read or has an invalid size.
         """
         return [self.named(row, top) for row in self.probabilities(given)]
 
     def probabilities(self, given: Iterable[Picture | str]) -> np.ndarray:
-        """Probabilities of the classes, float32 [N, C]; raises UserError as `predict` does."""
+        """Probabilities of all classes for N images, float32 [N, C]; raises UserError as `predict` does."""
         pixels = (self.read(picture, f"picture {number}") for number, picture in enumerate(given))
         parts = [self.classify(part) for part in in_batches(pixels, self.batch_size)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
 
     @torch.inference_mode()
     def classify(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
-        """Probabilities [N, C] of decoded pictures, uint8 [H, W, 3] each, all at once."""
+        """Probabilities [N, C] of N decoded images, uint8 [H, W, 3] each, computed as one batch."""
         images = evaluation_images(pixels, self.data, self.device, self.channels_last)
         with self.precision():
             logits = self.network(images)
         return logits.float().softmax(1).cpu().numpy()
 
     def read(self, picture: Picture | str, name: str = "a picture") -> np.ndarray:
-        """A picture as uint8 [H, W, 3]; raises UserError with its path or `name` if it can't be used."""
+        """Decode an image to uint8 [H, W, 3]; raises UserError with its path or `name` if it can't be used."""
         if isinstance(picture, str | Path):
             picture, name = Path(picture), str(picture)
         try:
@@ -79,14 +82,14 @@ class Predictor:
         return pixels
 
     def named(self, probabilities: np.ndarray, top: int) -> list[Prediction]:
-        """The most probable classes of one picture's probabilities [C]."""
+        """The `top` most probable classes, from one image's probabilities [C]."""
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [Prediction(self.classes[i], float(probabilities[i])) for i in order]
 
 
 def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: PyTorch finds no GPU on this machine; use cpu")
+        raise UserError("device: cuda, but PyTorch finds no GPU on this machine; use cpu")
     return torch.device("cuda" if name == "cuda" or name == "auto" and torch.cuda.is_available() else "cpu")
 
 

@@ -33,6 +33,7 @@ def write(
 
     to: FILE.safetensors, FILE.onnx, FILE.int8.onnx, FILE.pt2, or a new folder DIR/. preprocess: see `write_onnx`.
     max_loss, calibration: of int8, see `raykd.deploy.int8_file.write_int8`.
+    Raises UserError for an invalid target or option, and if it can't be written.
     """
     check_target(to, preprocess, max_loss, calibration)
     path = Path(to)

@@ -1,10 +1,10 @@
 """Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons (Heo et al., AAAI 2019).
 
-AB: in the recipe's `initialise` phase, β · Σ over stages, later ones twice as much each, of a squared hinge that moves
-the student's neurons to the side of 0 on which the teacher's are, with a margin; then γ CE alone. Maps are
-those before the stages' last activations; where the shapes differ, a connector (convolution and BN, which trains)
-brings the student's to the teacher's. Sums over neurons, means over samples, times 3 / 1000, margin 2 and 30 epochs,
-as RepDistiller has it.
+AB: in the recipe's `initialise` phase, β · Σ over stages of a squared hinge that moves the student's neurons to the
+teacher's side of 0, with a margin; each stage has twice the weight of the one before it. Afterwards γ CE alone. Maps
+are those before the stages' last activations; if shapes differ, a connector (convolution and BN, which is trained)
+converts the student's map to the teacher's shape. As in RepDistiller: sums over neurons, means over samples, a factor
+of 3 / 1000, margin 2, 30 epochs.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from raykd.methods.base.feature_method import FeatureConfig, FeatureMethod
 from raykd.methods.fitnet_mkd import Regressor
 from raykd.models.staged import Staged
 
-SCALE = 3 / 1000  # of the sum over neurons, as RepDistiller has it
+SCALE = 3 / 1000  # of the sum over neurons, as in RepDistiller
 
 
 def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:
@@ -33,7 +33,7 @@ def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:
 
 
 def ab_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], margin: float) -> Tensor:
-    """3 / 1000 of the sum over stages, maps [B, D, h, w] each.
+    """3 / 1000 of the weighted sum of `boundary_loss` over stages, maps [B, D, h, w] each.
 
     The last stage has weight 1, each one before it half the weight of the next.
     """
@@ -49,6 +49,8 @@ class Connector(Regressor):
 
 
 class AB(FeatureMethod):
+    """Learns before the training on which side of 0 the teacher's neurons are, then trains by labels alone."""
+
     reads, term = "stages before the activation", "boundary"
 
     @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class AB(FeatureMethod):
         beta: NonNegative = 1.0
         """Weight of the activation boundaries' distance, in the initialise phase."""
         margin: Positive = 2.0
-        """Distance from 0 that the student's neurons are moved to."""
+        """Margin of the hinge: the student's neurons are moved at least this far from 0."""
 
     config: Config
 
@@ -82,5 +84,5 @@ class AB(FeatureMethod):
 
 
 def connector(student: tuple[int, ...], teacher: tuple[int, ...]) -> nn.Module:
-    """What brings a map of shape (D, h, w) to the teacher's."""
+    """The module that converts a student's map to the teacher's shape, both (D, h, w)."""
     return nn.Identity() if student == teacher else Connector(student, teacher)

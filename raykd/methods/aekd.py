@@ -63,7 +63,7 @@ def agreement(gradients: Tensor, tolerance: float, normalize: bool) -> Tensor:
 
 
 def expect_tolerance(tolerance: float, count: int) -> None:
-    """Raise UserError unless `count` weights of at most `tolerance` can sum to 1, and the solver takes so many."""
+    """Raise UserError unless `count` weights of at most `tolerance` can sum to 1, and the solver supports so many."""
     if not 1 / count <= tolerance <= 1:
         raise UserError(f"`tolerance` must be between 1/K and 1, with K = {count} teachers, not {tolerance}")
     if count > MAX_GRADIENTS:
@@ -72,7 +72,7 @@ def expect_tolerance(tolerance: float, count: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Weighting):
-    """AEKD's weights, for which the teachers' gradients agree most."""
+    """AEKD's weights: those of the shortest combination of the teachers' gradients, the same for all samples."""
 
     fewest: ClassVar[int] = 2
     most: ClassVar[int] = MAX_GRADIENTS
@@ -80,7 +80,7 @@ class Agreement(Weighting):
     tolerance: Probability = 0.6
     """Largest weight of a teacher, from 1/K (all equal) to 1 (one may have all)."""
     normalize: bool = False
-    """Compare the directions of the teachers' gradients only."""
+    """Use only the directions of the teachers' gradients, not their lengths."""
 
     def check(self, count: int) -> None:
         expect_tolerance(self.tolerance, count)
@@ -90,12 +90,14 @@ class Agreement(Weighting):
 
 
 class AEKD(MultiTeacher):
+    """Learns from several teachers, weighted by how well their gradients agree."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MultiTeacherConfig):
         tolerance: Probability = 0.6
         """Largest weight of a teacher, from 1/K (all equal) to 1 (one may have all)."""
         normalize: bool = False
-        """Compare the directions of the teachers' gradients only."""
+        """Use only the directions of the teachers' gradients, not their lengths."""
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:
             weighting = Agreement(tolerance=self.tolerance, normalize=self.normalize)

@@ -12,6 +12,8 @@ from raykd.models.staged import Staged
 
 
 class AverMKD(MultiTeacher):
+    """Learns from several teachers with equal weights."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MultiTeacherConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:

@@ -1,9 +1,8 @@
 """Confidence-Aware Multi-Teacher Knowledge Distillation (Zhang et al., ICASSP 2022).
 
 γ CE + α L_logits + β L_features: the smaller a teacher's cross-entropy with the label, the larger its weight for that
-sample; for features, the cross-entropy of the logits that the teacher's own head computes from the student's embedded
-map (not detached).
-The feature term counts from the second epoch on.
+sample. For features it is the cross-entropy of the logits that the teacher's own head computes from the student's
+embedded map (not detached). The feature term is added from the second epoch on.
 Deviation: with teachers of different map sizes, each map is resized from the student's own, where the authors' code
 resizes the map that it already resized for the teacher before.
 """
@@ -68,8 +67,8 @@ def embedding(student_width: int, teacher_width: int, hidden: int = 0) -> nn.Seq
 def embed(part: nn.Sequential, feature_map: Tensor, size: Sequence[int]) -> Tensor:
     """An embedding of a map [B, D, h, w] at another size: [B, D', *size].
 
-    A map is enlarged behind the first convolution. The result is the same up to rounding, since both are linear, one in
-    channels, the other in positions, and the convolution then has fewer positions to work on.
+    A map is enlarged after the first convolution, which then has fewer positions to compute. The result is the same up
+    to rounding, since both are linear, one in channels and the other in positions.
     """
     if feature_map.shape[2] >= size[0]:
         embedded: Tensor = part(resize(feature_map, size))
@@ -104,7 +103,7 @@ class Embeddings(Features):
     weight: NonNegative = 50.0
     """Weight of the term."""
     stage: str = "last"
-    """What is compared: "last", or "last.pre" before its ReLU."""
+    """The map that is compared: "last", or "last.pre" for the last one before its ReLU."""
     convs: bool = False
     """Embed by three convolutions, 1×1, 3×3 and 1×1, instead of one."""
     factor: PositiveInt = 2
@@ -121,6 +120,8 @@ class Embeddings(Features):
 
 
 class EmbeddingTerm(FeatureTerm):
+    """The module of `Embeddings`, with one trained embedding for each teacher."""
+
     def __init__(self, rule: Embeddings, student: Staged, teachers: Sequence[Staged]):
         super().__init__()
         self.weight, self.first_epoch = rule.weight, rule.first_epoch
@@ -149,6 +150,8 @@ class EmbeddingTerm(FeatureTerm):
 
 
 class CAMKD(MultiTeacher):
+    """Learns logits and features of several teachers, weighted for each sample by how well they classify it."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MultiTeacherConfig):
         beta: NonNegative = 50.0

@@ -1,10 +1,10 @@
 """Correlation Congruence for Knowledge Distillation (Peng et al., ICCV 2019).
 
-CC as RepDistiller has it: linear embeddings of both networks' pooled vectors (both train), δ their difference, and
-γ CE + β · the mean over neighbouring samples b, b + 1 of Σ_d |δ_b,d δ_b+1,d|; β = 0.02, 128 dimensions. The paper
-compares the whole batch's kernel matrices; RepDistiller, whose published figures these are, neighbours only.
-The neighbours are those of the global batch. Deviation: a batch of one sample has no neighbours and a distance of 0,
-where RepDistiller's is NaN.
+CC as in RepDistiller: γ CE + β · the mean over neighbouring samples b, b + 1 of Σ_d |δ_b,d δ_b+1,d|, where δ is the
+difference of linear embeddings of both networks' pooled vectors (both embeddings are trained); β = 0.02, 128
+dimensions. The paper compares the kernel matrices of the whole batch; RepDistiller, which the published figures come
+from, compares neighbours only. Neighbours are those in the global batch.
+Deviation: for a batch of one sample, which has no neighbours, the distance is 0 instead of RepDistiller's NaN.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,8 @@ def cc_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class CC(FeatureMethod):
+    """Matches how samples of a batch are related, by the differences of embedded pooled features."""
+
     reads, term = "pooled", "correlation"
 
     @dataclass(frozen=True, kw_only=True)

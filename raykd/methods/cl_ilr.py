@@ -62,6 +62,8 @@ def cl_ilr_loss(
 
 
 class CLILR(PeerDistiller):
+    """Trains branches with a shared trunk, each of which learns from the mean logits of the others."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(BranchConfig, ConsistencyConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CLILR":

@@ -2,9 +2,9 @@
 
 CRD: γ CE + β · two noise-contrastive losses: embeddings of the student's pooled vector against a memory of
 the teacher's, and of the teacher's against one of the student's; the sample's own entry is the positive, and K
-entries of other classes are the negatives. Embeddings (linear, of unit length) train for both networks; the memories
-are moving averages of them. K 16384, T 0.07, momentum 0.5, 128 dimensions and β 0.8 as in RepDistiller; published
-results with KD beside it add `kd` by a sum.
+entries of other classes are the negatives. Embeddings (linear, of unit length) are trained for both networks; the
+memories are moving averages of them. K 16384, T 0.07, momentum 0.5, 128 dimensions and β 0.8 as in RepDistiller. Its
+results for CRD + KD are those of a `sum` of `crd` and `kd`.
 
 The memories hold a row for every sample of the training file: 2 · N · 128 numbers, in checkpoints too
 (measured for the 1,281,167 images of ImageNet: 1312 MB, with `memory` float16 656 MB; for 64 images and K 16384 the
@@ -101,13 +101,15 @@ def hash32(x: Tensor) -> Tensor:
 
 
 class CRD(FeatureMethod):
+    """Contrasts embedded pooled features of each sample with those of many samples of other classes."""
+
     reads, term = "pooled", "contrast"
 
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
         kind = "relations"
         hard_labels: ClassVar[bool] = True
-        label_weight: ClassVar[str] = ""  # its negatives are of other classes
+        label_weight: ClassVar[str] = ""  # labels are always read: negatives are samples of other classes
 
         beta: NonNegative = 0.8
         """Weight of the contrastive losses."""
@@ -138,7 +140,10 @@ class CRD(FeatureMethod):
         self.seed = int(torch.randint(2**31, ()))  # determined by the recipe's seed
 
     def set_training_labels(self, labels: Tensor) -> None:
-        """Create the memories with random rows; labels [N] of all training images, −1 for those without."""
+        """Create the memories with random rows; labels [N] of all rows of the training file, −1 for those without.
+
+        Raises UserError if there is only one class.
+        """
         trained = labels >= 0
         counts = torch.bincount(labels[trained])
         if counts.max() == trained.sum():

@@ -31,6 +31,8 @@ def trained_temperature(theta: Tensor, lowest: float, span: float, reversal: flo
 
 
 class CTKD(SingleStudent):
+    """Trains the temperature of another method against the student, so that its task becomes harder over the epochs."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "logits"

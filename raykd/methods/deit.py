@@ -26,6 +26,8 @@ def teacher_label_loss(student: Tensor, teacher: Tensor, temperature: float) -> 
 
 
 class DeiT(SingleStudent):
+    """Learns from the labels and from the teacher's top-1 classes as further labels."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(OneTeacherConfig):
         kind = "logits"

@@ -61,6 +61,8 @@ def dist_loss(student: Tensor, teacher: Tensor, temperature: float, beta: float,
 
 
 class DIST(SingleStudent):
+    """Correlates probabilities with the teacher's, over the classes of a sample and over the samples of a class."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(OneTeacherConfig):
         kind = "logits"

@@ -46,6 +46,8 @@ def dkd_loss(
 
 
 class DKD(LogitMethod):
+    """Weights the divergence of the target class and that among the other classes separately."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(LogitConfig):
         kind = "logits"

@@ -51,6 +51,8 @@ def dml_loss(
 
 
 class DML(PeerDistiller):
+    """Trains several whole networks together that learn from each other."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(PeerConfig):
         networks: Annotated[int, Interval(ge=2, le=64)] = 2

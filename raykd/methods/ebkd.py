@@ -38,6 +38,8 @@ class Entropy(Weighting):
 
 
 class EBKD(MultiTeacher):
+    """Learns from several teachers, weighted for each sample by how certain they are."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MultiTeacherConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:

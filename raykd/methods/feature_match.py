@@ -42,6 +42,8 @@ def projector(student: int, teacher: int, hidden: int) -> nn.Module:
 
 
 class FeatureMatch(SingleStudent):
+    """Trains the student's features to predict those of one or more teachers, without labels or classes."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "features"

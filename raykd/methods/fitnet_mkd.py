@@ -105,6 +105,8 @@ def hint_loss(errors: Sequence[Tensor]) -> Tensor:
 
 
 class HintTerm(FeatureTerm):
+    """The module of `Hints`, with one trained regressor for each teacher."""
+
     def __init__(self, rule: Hints, student: Staged, teachers: Sequence[Staged]):
         super().__init__()
         self.rule = rule
@@ -122,6 +124,8 @@ class HintTerm(FeatureTerm):
 
 
 class FitNetMKD(MultiTeacher):
+    """Learns the logits of one or more teachers, and their feature maps at one stage."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MultiTeacherConfig):
         beta: NonNegative = 100.0

@@ -23,7 +23,7 @@ from raykd.methods.base.maps import pool_to_smaller
 def flow(bottom: Tensor, top: Tensor) -> Tensor:
     """Mean over positions of the products of channels, [B, D, h, w] and [B, D', h', w'] → [B, D', D].
 
-    The higher map is averaged to the size of the other.
+    The larger map is average-pooled to the size of the other.
     """
     bottom, top = (full_precision(x).flatten(2) for x in pool_to_smaller(bottom, top))
     with torch.autocast(top.device.type, enabled=False):  # which would multiply in half precision
@@ -37,6 +37,8 @@ def fsp_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 
 
 class FSP(FeatureMethod):
+    """Learns before the training how features change from stage to stage, then trains by labels alone."""
+
     reads, term = "stem and stages", "flow"
     equal_widths = True
 

@@ -25,13 +25,13 @@ from raykd.models.staged import Staged
 
 
 def ft_loss(student: Tensor, teacher: Tensor, power: int = 1) -> Tensor:
-    """Mean p-th power of the factors' differences; factors [B, D, h, w], the higher one averaged first."""
+    """Mean p-th power of the factors' differences; factors [B, D, h, w], a larger one is first average-pooled."""
     student, teacher = pool_to_smaller(student, teacher)
     return (attention(student) - attention(teacher)).abs().pow(power).mean()
 
 
 def layers(widths: Sequence[int], layer: type[nn.Module], norm: bool) -> nn.Sequential:
-    """3×3 layers between the widths, each with a leaky ReLU, and a BN before it where `norm` says so."""
+    """3×3 layers between the widths, each followed by a leaky ReLU, with `norm` after a BatchNorm."""
     parts: list[nn.Module] = []
     for inside, outside in zip(widths[:-1], widths[1:], strict=True):
         parts += [layer(inside, outside, 3, padding=1), *([nn.BatchNorm2d(outside)] if norm else []), nn.LeakyReLU(0.1)]
@@ -39,6 +39,8 @@ def layers(widths: Sequence[int], layer: type[nn.Module], norm: bool) -> nn.Sequ
 
 
 class FT(FeatureMethod):
+    """Matches a compressed form of the teacher's last map, learned by an autoencoder before the training."""
+
     reads, term = "last stage", "factor"
 
     @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,8 @@ def funmatch_loss(student: Tensor, teachers: Tensor, temperature: float, scale_b
 
 
 class FunMatch(SingleStudent):
+    """Matches the teachers' probabilities on strongly augmented images, without labels."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "logits"

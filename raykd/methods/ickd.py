@@ -29,12 +29,14 @@ def channel_correlation(feature_map: Tensor) -> Tensor:
 
 
 def ickd_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Σ of the squared differences of the correlations, over D and the batch; maps [B, D, h, w] of one width D."""
+    """Sum of the squared differences of the correlations, divided by B · D; maps [B, D, h, w] of equal width."""
     difference = channel_correlation(student) - channel_correlation(teacher)
     return difference.square().sum() / (len(student) * student.shape[1])
 
 
 class ICKD(FeatureMethod):
+    """Matches the correlations between the channels of the last maps."""
+
     reads, term = "last stage", "correlation"
 
     @dataclass(frozen=True, kw_only=True)

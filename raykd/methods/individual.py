@@ -20,6 +20,8 @@ from raykd.models.staged import Staged
 
 
 class Individual(PeerDistiller):
+    """Trains branches with a shared trunk by labels alone, as a baseline for methods in which they teach each other."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(BranchConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "Individual":

@@ -24,6 +24,8 @@ def kd_loss(student: Tensor, teacher: Tensor, temperature: float | Tensor, stand
 
 
 class KD(LogitMethod):
+    """Learns from the labels and from the teacher's probabilities, softened by a temperature."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(LogitConfig):
         kind = "logits"

@@ -97,6 +97,8 @@ def kdsvd_loss(student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, Tensor
 
 
 class KDSVD(FeatureMethod):
+    """Matches the relations between the singular vectors of neighbouring stages' maps."""
+
     term = "svd"
     equal_widths = True
 

@@ -17,6 +17,11 @@ from raykd.models.staged import Staged
 
 
 class LinearProbe(SingleStudent):
+    """Trains a linear classifier on the features of a frozen network.
+
+    Raises UserError if the network's last layer is not linear.
+    """
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "baseline"

@@ -61,6 +61,8 @@ def _finalize(x: Tensor) -> Tensor:
 
 
 class MGD(FeatureMethod):
+    """Generates the teacher's last map from a randomly masked one of the student."""
+
     reads, term = "last stage", "generation"
 
     @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,8 @@ def nkd_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: floa
 
 
 class NKD(LogitMethod):
+    """Learns the teacher's probability of the label and, renormalised, those of the other classes."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(LogitConfig):
         kind = "logits"
@@ -38,9 +40,9 @@ class NKD(LogitMethod):
         gamma: NonNegative = 1.0
         """Weight of the cross-entropy with the labels."""
         alpha: NonNegative = 1.0
-        """Weight of the label's class, by the teacher's probability of it."""
+        """Weight of the label's term, −p_t(y) log p_s(y)."""
         beta: NonNegative = 3.5
-        """Weight of the other classes (the paper's γ; T² is part of the term)."""
+        """Weight of the term of the other classes (the paper's γ; T² is part of the term)."""
         temperature: Positive = 3.0
         """Temperature T of the softmaxes over the other classes."""
 

@@ -18,7 +18,7 @@ from raykd.methods.base.maps import pool_to_smaller
 
 
 def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared discrepancy of the channels of maps [B, D, h, w], a mean over samples; the higher map is averaged first.
+    """Squared discrepancy of the channels of maps [B, D, h, w], a mean over samples; a larger map is average-pooled.
 
     The teacher's own part is a constant.
     """
@@ -33,6 +33,8 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
 
 
 class NST(FeatureMethod):
+    """Matches the distribution of the channels' activation patterns, stage by stage."""
+
     term = "selectivity"
 
     @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ teacher's logits alone, so that the architectures may differ: γ CE + α · loss
 The loss is the adapted one, −Σ_c ((p_t(c) + [c = y])^ε − [c = y]) log p_s(c); ε = 1 is the cross-entropy with the
 teacher. The exits train and are not deployed. The published ε is 1 on CIFAR-100, 1.5 on ImageNet.
 A label that is shared between classes counts as its largest class, as in the authors' code, whose log of a softmax is
-−∞ for large logits in float32; this one is finite. Left out: their exits for transformers and MLPs, whose features
-are no maps.
+−∞ for large logits in float32; this one is finite. Not implemented: their exits for transformers and MLPs, whose
+features are not maps.
 """
 
 from collections.abc import Sequence
@@ -63,6 +63,11 @@ def exit_of(widths: Sequence[int], width: int, classes: int) -> nn.Sequential:
 
 
 class OFA(SingleStudent):
+    """Every stage of the student learns the teacher's logits through an exit of its own.
+
+    Raises UserError for a student whose stages output no maps.
+    """
+
     @dataclass(frozen=True, kw_only=True)
     class Config(OneTeacherConfig):
         kind = "logits"

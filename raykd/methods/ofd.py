@@ -24,9 +24,10 @@ from raykd.models.staged import Staged
 
 
 def partial_distance(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:
-    """Σ over the map, batch mean, of the squared distance to max(teacher, margin), 0 where both lie below it and 0.
+    """Squared difference from the target max(teacher, margin), summed over the map, a batch mean.
 
-    maps [B, D, h, w], margin [1, D, 1, 1], at most 0. A negative target counts only for a student above it.
+    It is 0 where the teacher is not positive and the student is below the target. Maps are [B, D, h, w], margin is
+    [1, D, 1, 1] and at most 0.
     """
     student, teacher = full_precision(student), full_precision(teacher)
     target = torch.maximum(teacher, margin.to(teacher.dtype))
@@ -44,6 +45,8 @@ def negative_mean(teacher: Tensor) -> Tensor:
 
 
 class OFD(FeatureMethod):
+    """Matches the maps before the activation, up to a margin where the teacher's are negative."""
+
     reads, term = "stages before the activation", "feature"
 
     @dataclass(frozen=True, kw_only=True)

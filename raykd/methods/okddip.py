@@ -80,6 +80,8 @@ def okddip_loss(
 
 
 class OKDDip(PeerDistiller):
+    """Trains peers, each with its own attention-weighted target, and a leader that learns from their mean."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(BranchConfig, ConsistencyConfig):
         branches: Annotated[int, Interval(ge=2, le=64)] = 4

@@ -61,6 +61,8 @@ class Gate(nn.Module):
 
 
 class ONE(PeerDistiller):
+    """Trains branches with a shared trunk that learn from their gated ensemble."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(BranchConfig, ConsistencyConfig):
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ONE":

@@ -1,7 +1,7 @@
 """Learning Deep Representations with Probabilistic Knowledge Transfer (Passalis & Tefas, ECCV 2018).
 
-PKT: γ CE + β · KL of the teacher's distribution over neighbours from the student's, both from cosine similarities of
-the pooled vectors, moved to [0, 1]. As in RepDistiller, β = 30000 and the mean is over all B² pairs.
+PKT: γ CE + β · KL(teacher ‖ student) of each sample's distribution over its neighbours, computed from cosine
+similarities of the pooled vectors, mapped to [0, 1]. As in RepDistiller, β = 30000 and the mean is over all B² pairs.
 The neighbours are those of the global batch.
 """
 
@@ -36,6 +36,8 @@ def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class PKT(FeatureMethod):
+    """Matches the similarities between the samples of a batch, as probability distributions."""
+
     reads, term = "pooled", "neighbours"
 
     @dataclass(frozen=True, kw_only=True)

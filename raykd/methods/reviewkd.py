@@ -76,6 +76,8 @@ def review(fusions: Sequence[Fusion], features: Sequence[Tensor], sizes: Sequenc
 
 
 class ReviewKD(FeatureMethod):
+    """Matches each level of the teacher's features with the student's features of that level and all coarser ones."""
+
     term = "review"
 
     @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,8 @@ def rkd_loss(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
 
 
 class RKD(FeatureMethod):
+    """Matches the distances and angles between the samples of a batch."""
+
     reads, term = "pooled", "rkd"
 
     @dataclass(frozen=True, kw_only=True)

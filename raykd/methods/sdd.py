@@ -43,6 +43,8 @@ def conflict_weights(teacher: Tensor, labels: Tensor, conflict: float) -> Tensor
 
 
 class SDD(SingleStudent):
+    """Applies a method of logits to the whole image and to the cells of grids of several scales."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "logits"

@@ -66,6 +66,8 @@ def regressor(width: int, out: int) -> nn.Sequential:
 
 
 class SemCKD(SingleStudent):
+    """Matches every stage of the student with every stage of the teacher, weighted by attention for each sample."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
         kind = "features"

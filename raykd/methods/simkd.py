@@ -2,7 +2,7 @@
 
 SimKD: a projector maps the student's last features to the teacher's, and the network that is evaluated and deployed
 predicts with the teacher's own head: β MSE(projector(student's map), teacher's map), and nothing else: no labels, no
-KL. Where the teacher's map is the larger one, it is averaged to the student's size. The published factor is 2.
+KL. If the teacher's map is larger, it is average-pooled to the student's size. The published factor is 2.
 The student's own head is neither trained (in a sum, another method may train it) nor deployed.
 """
 
@@ -22,13 +22,18 @@ from raykd.models.staged import Staged
 
 
 def simkd_loss(projected: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of maps [B, D, h, w]; a larger map of the teacher is averaged to the other's size."""
+    """Mean squared difference of maps [B, D, h, w]; a larger map of the teacher is first average-pooled."""
     if teacher.shape[2] > projected.shape[2]:
         teacher = pool_like(teacher, projected)
     return F.mse_loss(full_precision(projected), full_precision(teacher))
 
 
 class SimKD(SingleStudent):
+    """Matches the teacher's last map through a projector, and deploys the student with the teacher's head.
+
+    Raises UserError unless both networks are chains of stages that end with a feature map.
+    """
+
     @dataclass(frozen=True, kw_only=True)
     class Config(OneTeacherConfig):
         kind = "features"

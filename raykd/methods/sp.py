@@ -1,7 +1,7 @@
 """Similarity-Preserving Knowledge Distillation (Tung & Mori, ICCV 2019).
 
 SP: γ CE + β / B² · Σ squared difference of the samples' similarity matrices, which are the Gram matrices of the last
-stage's maps, rows of unit length. RepDistiller's β = 3000 (the paper's γ) and last map.
+stage's maps, with rows of unit length. As in RepDistiller, β = 3000 (the paper's γ), and only the last map is used.
 The matrices are those of the global batch, however many workers share it.
 """
 
@@ -25,11 +25,13 @@ def similarity(features: Tensor) -> Tensor:
 
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean square difference of the samples' similarities; maps [B, ...], of any two shapes."""
+    """Mean squared difference of the samples' similarities; maps [B, ...], of any two shapes."""
     return (similarity(student) - similarity(teacher)).square().mean()
 
 
 class SP(FeatureMethod):
+    """Matches the similarities between the samples of a batch, computed from the last maps."""
+
     reads, term = "last stage", "similarity"
 
     @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,8 @@ def regressor(width: int, out: int) -> nn.Sequential:
 
 
 class SRRL(SingleStudent):
+    """Matches the teacher's pooled features, and the logits that the teacher's own head computes from them."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(OneTeacherConfig):
         kind = "features"

@@ -21,6 +21,8 @@ from raykd.models.staged import Staged
 
 
 class Sum(SingleStudent):
+    """Adds the weighted losses of several methods for one student."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "sum"

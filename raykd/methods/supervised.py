@@ -12,6 +12,8 @@ from raykd.models.staged import Staged
 
 
 class Supervised(SingleStudent):
+    """Trains by labels alone."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "baseline"

@@ -4,9 +4,8 @@ The teacher is a backbone of four stages, which is deployed; three student sub-n
 feature pyramid) help it. The loss is ce · Σ w CE + kd · Σ T² KL(backbone ‖ student_i) + feature · a masked squared
 distance of pooled features; the backbone's logits are not detached (that is how the students help it), its features
 are. The feature term is a sum over the batch: over the global batch, however many workers share it.
-Deviations: the students start from torch's initialisation with every backbone, where the authors' VGG and ResNeXt files
-draw theirs from N(0, 2 / fan_out); the authors' code adds 1e-7 to the
-target's probabilities, this KL is clean.
+Deviations: the students start from torch's initialisation with every backbone; the authors' VGG and ResNeXt files draw
+theirs from N(0, 2 / fan_out). The authors' code adds 1e-7 to the target's probabilities; this KL is clean.
 """
 
 from collections.abc import Callable, Sequence
@@ -106,6 +105,8 @@ class Pyramid(nn.Module):
 
 
 class TESKD(Distiller):
+    """Trains a backbone together with sub-networks that read its stages and learn from its logits."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         kind = "self"

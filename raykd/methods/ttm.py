@@ -26,6 +26,8 @@ def ttm_loss(student: Tensor, teacher: Tensor, power: float, weighted: bool) -> 
 
 
 class TTM(SingleStudent):
+    """Learns from the teacher's probabilities raised to a power, optionally weighted by their uncertainty."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(OneTeacherConfig):
         kind = "logits"

@@ -46,6 +46,8 @@ class Regressor(nn.Module):
 
 
 class VID(FeatureMethod):
+    """Maximises the likelihood of the teacher's maps given the student's, stage by stage."""
+
     term = "information"
 
     @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,10 @@
 """Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance Tradeoff Perspective (Zhou et al., ICLR 2021).
 
-WSLD: γ CE + α T² · mean over samples of w · CE of the softmaxes at T. The better
-the student already is on a sample, the smaller its weight: w = 1 − exp(−CE(student, y) / CE(teacher, y)), without
-gradient. The published settings are T 2, α 2.5 on ImageNet, T 4, α 2.25 on CIFAR-100.
-The authors' code fixes the number of classes to 1000; their constant 1e-7 beside the teacher's cross-entropy is kept: a
-teacher that is certain and right gives every sample that the student does not have weight 1.
+WSLD: γ CE + α T² · mean over samples of w · CE of the softmaxes at T. The better the student already is on a sample,
+the smaller its weight: w = 1 − exp(−CE(student, y) / CE(teacher, y)), without gradient. The published settings are
+T 2, α 2.5 on ImageNet and T 4, α 2.25 on CIFAR-100.
+Deviation: the authors' code assumes 1000 classes. As in that code, 1e-7 is added to the teacher's cross-entropy: if the
+teacher is certain and right, the weight is close to 1 unless the student is, too.
 """
 
 from dataclasses import dataclass
@@ -33,6 +33,8 @@ def wsld_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: flo
 
 
 class WSLD(LogitMethod):
+    """Learns from softened probabilities with a weight for each sample, small where the student is already good."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(LogitConfig):
         kind = "logits"

@@ -21,17 +21,19 @@ def create(
     options: Mapping[str, Any] = {},  # noqa: B006  never changed
     stages: Sequence[str] = (),
 ) -> "Staged":
-    """The network `name` for square images of image_size pixels, fresh or with weights.
+    """Create the network `name` for square images with sides of image_size pixels.
 
     name: one of `names()`, `torchvision:NAME`, `timm:NAME` (timm's NAME.TAG selects its weights), `hf:NAME`, or
     `MODULE:CALLABLE` of a module that came with the recipe.
     num_classes: 0 for features only, if the library has such networks.
-    weights: "" fresh; "pretrained" the library's own, with a fresh last layer where num_classes differs; else a file
-    (see `raykd.models.weights`), which must fit in the number of classes too, unless "#backbone" follows its name:
-    then all but the last layer is loaded. Except for batch counters, no key may be missing or unexpected.
+    weights: "": random initialisation. "pretrained": the library's own weights, with a new last layer if num_classes
+    differs. Else a file (see `raykd.models.weights`), whose number of classes must fit too, unless its name is followed
+    by "#backbone": then all but the last layer is loaded. Except for batch counters, no key may be missing or
+    unexpected.
     options: keywords for the library's builder or the callable. stages: modules whose outputs are the stages' maps,
     if the library does not define them.
-    Raises UserError for unknown names, images too small, options that don't exist, and weights that don't fit.
+
+    Raises UserError for unknown names, images that are too small, unknown options, and weights that don't fit.
     """
     from raykd.models.creation import create as build
 
@@ -39,7 +41,7 @@ def create(
 
 
 def create_network(network: Network, num_classes: int, image_size: int) -> "Staged":
-    """The network of a recipe, by `create`."""
+    """Create the network that a recipe describes; other arguments and errors as of `create`."""
     built = create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
     if network.zero_head:
         from raykd.models.heads import zero_classifiers
@@ -53,7 +55,7 @@ def create_network(network: Network, num_classes: int, image_size: int) -> "Stag
 
 
 def published(name: str) -> "Published":
-    """A library's metadata of its pretrained weights: the images and classes of their training.
+    """The images and classes that a library's pretrained weights were trained on.
 
     Raises UserError if `name` has none.
     """
@@ -63,7 +65,7 @@ def published(name: str) -> "Published":
 
 
 def names() -> list[tuple[str, str]]:
-    """Every network that raykd defines itself, with a line about it; then how to name those of the libraries."""
+    """Names of the networks that raykd defines, each with one line about it; then the forms of all other names."""
     from raykd.models.creation import names as listing
 
     return listing()

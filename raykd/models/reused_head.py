@@ -24,11 +24,14 @@ class ReusedHead(Staged):
     """The stages of `student` with a projector at the end of the last one, and pooling and head of `teacher`.
 
     Contains their modules themselves: under "student" and "teacher" by their own dotted names, and under "projector".
+    Raises UserError if classes of the teacher were merged.
     """
 
     def __init__(self, student: Staged, projector: nn.Module, teacher: Staged, factor: int):
         if any(isinstance(module, JoinClasses) for module in teacher.modules()):
-            raise UserError(f"{teacher.name}: its head can't be reused, because some of its classes are merged")
+            raise UserError(
+                f"{teacher.name}: its head can't be reused, because some of its classes are merged: use another teacher"
+            )
         trunk, rest = ("stem", *student.stages), ("pooled", "head")
         stem, *stages = (_under("student", student.sections[section]) for section in trunk)
         stages[-1] += ("projector",)

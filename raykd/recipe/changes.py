@@ -1,4 +1,4 @@
-"""Changes fields of a recipe by their dotted names to Python values, as studies and searches do."""
+"""Changes a recipe's fields, by their dotted names, to Python values, as studies and searches do."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,8 +11,9 @@ from raykd.recipe.serial import from_dict, to_dict, type_hints
 def change(section: Any, changes: Mapping[str, Any]) -> Any:
     """A copy of a recipe, or of a section of one, with fields replaced: {"method": DKD.Config(), "epochs": 3}.
 
-    Whole sections are replaced before their fields. A number in a name means one item of several values:
-    {"method.weights.1": 0.5}. Raises UserError for a name that is no field, and for a value that is not of its type.
+    Names are dotted, such as "data.mixing". Whole sections are replaced before their fields. A number in a name is the
+    index of an item, from 0: {"method.weights.1": 0.5}.
+    Raises UserError for an unknown field, and for a value that is not of the field's type.
     """
     for name, value in sorted(changes.items(), key=lambda item: item[0].count(".")):
         section = put(section, name.replace("-", "_").split("."), value, name)
@@ -20,13 +21,16 @@ def change(section: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def put(section: Any, path: list[str], value: Any, name: str) -> Any:
-    """A copy of a section with the value at a path replaced. name: the whole dotted name, for errors."""
+    """A copy of a section with the value at a path replaced; raises UserError if there is no such field.
+
+    name: the whole dotted name, for messages.
+    """
     if isinstance(section, tuple) and path[0].isdigit() and int(path[0]) < len(section):
         at = int(path[0])
         new = value if len(path) == 1 else put(section[at], path[1:], value, name)
         return (*section[:at], new, *section[at + 1 :])
     if not dataclasses.is_dataclass(section) or path[0] not in (field.name for field in dataclasses.fields(section)):
-        raise UserError(f"there is no field {name}: {_what(section)} doesn't have it")
+        raise UserError(f"there is no field {name}: {_what(section)} has no {path[0]!r}")
     if len(path) > 1:
         value = put(getattr(section, path[0]), path[1:], value, name)
     if len(path) == 1 or (len(path) == 2 and isinstance(value, tuple)):

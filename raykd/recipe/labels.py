@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 
 class Labels(NamedTuple):
+    """The labels of a run in tables, such as "digits", "resnet8", "KD" and 0."""
+
     data: str
     student: str
     method: str

@@ -96,12 +96,10 @@ class Collected:
     runs: dict[Path, RunRecord] = field(default_factory=dict)
     searches: dict[Path, SearchRecord] = field(default_factory=dict)
     studies: dict[Path, Study] = field(default_factory=dict)
-    left_out: dict[Path, str] = field(
-        default_factory=dict
-    )  # directories that can't be read, with the reason, one line each
+    left_out: dict[Path, str] = field(default_factory=dict)  # directories that can't be read → one line with the reason
 
     def read(self, root: Path, source: str) -> None:
-        """Add everything at or below a folder."""
+        """Add everything at or below a folder; raises UserError if it is not one. source: its name in messages."""
         if not root.is_dir():
             raise UserError(
                 f"{one_line(source)} is not a directory: give a run directory, a folder of runs, or "

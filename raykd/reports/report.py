@@ -15,19 +15,22 @@ from raykd.storage.folder import Folder
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What `report` made."""
+    """The result of `raykd.report`."""
 
     report: Report
+    """The content: rows with their statistics, tables, searches, and what was left out with the reason."""
     path: Path
-    url: str  # of the W&B Report, "" without one
+    """The file that was written."""
+    url: str
+    """URL of the draft W&B Report; "": none."""
 
 
 def report(runs: list[str], *, baseline: str = "", out: Path | None = None, wandb: bool = False) -> Written:
     """Compare runs and write the comparison.
 
-    `runs` are run directories, folders of them, studies, searches, or wandb:ENTITY/PROJECT[/GROUP]. The format is that
-    of the suffix of `out`: .html, .md, .csv or .tex. It is written completely or not at all. An unreadable run is left
-    out, and the report says so. Raises UserError where no run is left, and for an unknown baseline or suffix.
+    `runs` are run directories, folders of them, studies, searches, or wandb:ENTITY/PROJECT[/GROUP]. The suffix of `out`
+    is the format: .html, .md, .csv or .tex. The file is written completely or not at all. An unreadable run is left
+    out, and the report says so. Raises UserError if no run is left, and for an unknown baseline or suffix.
     """
     out = out or Path("report.html")
     if out.suffix not in WRITERS:

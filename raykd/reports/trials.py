@@ -24,6 +24,8 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
+    """The trials of one search: those with a metric and the others, and the searched fields."""
+
     record: SearchRecord
     finished: list[dict[str, str]]
     others: list[dict[str, str]]

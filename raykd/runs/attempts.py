@@ -1,4 +1,4 @@
-"""Attempts at a run: each time that workers start, they claim its directory, so that one attempt writes to it."""
+"""Attempts at a run: whenever workers start, they claim its directory, so that only one attempt writes to it."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ def claim(run: Folder, workers: int) -> str:
 
 
 def attempts_of(run: Folder) -> list[dict[str, Any]]:
-    """One record for each time that workers started on the run."""
+    """A record of each start of workers on the run; raises UserError if attempts.json is damaged."""
     attempts = run.read_json("attempts.json") if run.exists("attempts.json") else []
     if not isinstance(attempts, list) or not all(isinstance(one, dict) and "token" in one for one in attempts):
         raise UserError(f"{run}/attempts.json was changed or damaged: remove it, or restore it from a copy")

@@ -48,7 +48,8 @@ def _without_passwords(text: str) -> bytes:
 def trained_teachers(run: Folder) -> list[str]:
     """Run directories of the teachers that were trained for the run's recipe, in its order.
 
-    If they no longer exist, as the storage was moved or renamed: those of the same name above the run.
+    If they no longer exist because the storage was moved or renamed: those of the same name above the run.
+    Raises UserError if teachers.json is damaged.
     """
     paths = run.read_json("teachers.json") if run.exists("teachers.json") else []
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):

@@ -35,9 +35,12 @@ class Listed(NamedTuple):
 
 
 def listed(storage: Folder) -> Iterator[Listed]:
-    """Everything below a storage by name, without the single trials of searches."""
+    """All runs, searches and studies below a storage by name, without the single trials of searches.
+
+    Raises UserError if the storage doesn't exist.
+    """
     if not storage.exists():
-        raise UserError(f"{storage}: no such folder of runs")
+        raise UserError(f"{storage} does not exist: give the folder or URI of a storage")
     for name, kind in _marked(storage):
         folder = storage / name if name != "." else storage
         try:

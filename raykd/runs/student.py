@@ -1,4 +1,4 @@
-"""The deployed student as a file: weights under the network's own keys, and a description of its input."""
+"""The deployed student as a file: weights with the network's own parameter names, and a description of its input."""
 
 import json
 import math
@@ -59,7 +59,7 @@ def read_student(run: Folder) -> tuple[Staged, About]:
     try:
         content = run.read(FILE)
     except FileNotFoundError:
-        raise UserError(f"{run} has no {FILE}: only finished runs have one") from None
+        raise UserError(f"{run} has no {FILE}, which only finished runs have: train it to its end") from None
     with temporary_folder() as folder:
         path = run.local / FILE if run.local is not None else Path(folder) / FILE
         if run.local is None:
@@ -79,7 +79,7 @@ def about_of(path: Path) -> About:
 
 
 def about_if_any(path: Path) -> About | None:
-    """As `about_of`; None for a file that has no such description, as others' weights."""
+    """As `about_of`, but None for a file without such a description; raises UserError if the file is missing."""
     try:
         with safetensors.safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get("raykd")

@@ -13,6 +13,8 @@ MOST = 4  # maximum number of captured image shapes, as each holds its outputs: 
 
 
 class Capture(NamedTuple):
+    """A captured pass for images of one shape."""
+
     graph: torch.cuda.CUDAGraph
     images: Tensor  # the graph's input
     outputs: tuple[Tensor, ...]  # its outputs, overwritten by every replay

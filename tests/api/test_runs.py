@@ -156,7 +156,7 @@ def test_arguments_are_validated_like_command_line_options(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        (None, "images: None is neither a picture nor a list of pictures"),
+        (None, "images: None is neither an image nor a list of images"),
         (np.array(5), "images: array(5) is neither"),
         ([None], "picture 0 can't be read: a picture is a path, bytes, an array or an image of PIL, not NoneType"),
         (np.zeros((2, 8, 8, 3)), "picture 0 can't be read: its values are float64"),

@@ -22,5 +22,5 @@ def test_the_given_number_of_labels_per_class_is_kept():
 
 
 def test_a_class_with_fewer_images_is_named():
-    with pytest.raises(UserError, match="data.source.per_class: 140, but class 0 has 133 images"):
+    with pytest.raises(UserError, match="data.source.per_class: 140, but class 0 has 133 labelled images"):
         FewLabels(source=Digits(), per_class=140).open(Path(), download=False)

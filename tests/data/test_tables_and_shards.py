@@ -161,7 +161,7 @@ def test_unlabelled_images_that_are_not_there_are_missed(tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "notes.txt").touch()
     folder = s.ImageFolder(path=str(tmp_path))
-    with pytest.raises(UserError, match="more, data.source.unlabelled, has no images"):
+    with pytest.raises(UserError, match="more has no images: correct data.source.unlabelled"):
         opened(replace(folder, unlabelled="more"))
     with pytest.raises(UserError, match="unlabelled has no training images; left out of .*: 1 with suffix .txt"):
         opened(s.Mixed(labelled=folder, unlabelled=s.Images(path=str(tmp_path / "more"))))

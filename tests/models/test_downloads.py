@@ -115,7 +115,7 @@ downloads.download(Network(name="resnet8", weights="https://host/w.safetensors",
 def test_missing_downloads_are_reported_in_one_line(server, tmp_path):
     url, _ = server
     missing = replace(network(url), weights=f"{url}/nothing")
-    with pytest.raises(UserError, match="could not be downloaded: 404"):
+    with pytest.raises(UserError, match=r"could not be downloaded \(404"):
         download(missing, str(tmp_path), print)
     with pytest.raises(UserError, match="not of the form hf://"):
         download(replace(missing, weights="hf://timm"), str(tmp_path), print)
@@ -137,7 +137,7 @@ def test_file_urls_are_verified_and_cached(tmp_path):
     found = local(named, str(tmp_path / "root"), may_download=True)
     assert Path(found.weights).parent == tmp_path / "root" / "weights"
     assert Path(found.weights).read_bytes() == CONTENT
-    with pytest.raises(UserError, match="could not be downloaded: .*nothing"):
+    with pytest.raises(UserError, match=r"could not be downloaded \(.*nothing"):
         download(replace(named, weights=f"{tmp_path.as_uri()}/nothing"), str(tmp_path / "other"))
 
 

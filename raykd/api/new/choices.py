@@ -22,7 +22,7 @@ LEAST, MOST = 30, 100  # passes
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What was measured and chosen."""
+    """Measurements on the images, and the settings that were chosen."""
 
     wanted: Wanted
     source: Source
@@ -43,7 +43,7 @@ class Choices:
 
 
 def choose(wanted: Wanted, progress: Tick, download: bool) -> Choices:
-    """Look at the images and the networks, and choose what fits them."""
+    """Measure the images and try the networks, and choose settings that fit; raises UserError if they can't be used."""
     method, source = methods.entry(wanted.method), source_of(wanted.data)
     if method.needs_teacher and not wanted.teacher:
         raise UserError(f"{wanted.method} needs --teacher, a network such as timm:resnet18 or the directory of a run")

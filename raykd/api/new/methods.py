@@ -14,7 +14,7 @@ from raykd.contract import Distiller
 from raykd.method import MethodConfig
 from raykd.models.staged import Staged
 
-# No recipe of one piece: what to do instead.
+# Methods that need more than one recipe file: what to do instead.
 APART = {
     "feature_match": "its student gets no classifier: see the recipes features/match and features/finetune",
     "linear_probe": "it needs the weights of another run: see the recipe features/probe",
@@ -32,11 +32,13 @@ class Entry:
 
     @property
     def config(self) -> type[MethodConfig]:
+        """The class of its settings."""
         config: type[MethodConfig] = vars(self.cls)["Config"]
         return config
 
     @property
     def needs_teacher(self) -> bool:
+        """Whether a recipe with it must name a teacher."""
         return self.module in APART or self.config().uses_teachers
 
 
@@ -67,9 +69,9 @@ def entry(name: str) -> Entry:
 
 
 def fitting(method: Entry, student: Callable[[], Staged], teacher: Callable[[], Staged], images: int) -> int:
-    """The number of teachers to train: three where a method weighs several, else the fewest that it takes.
+    """The number of teachers to train: three for methods that weight several, else the fewest that the method accepts.
 
-    It is built with them once; raises UserError, as it says, where it takes none of 1 to 3 of these networks.
+    The method is built with them once; raises its UserError if it accepts none of 1 to 3 of these networks.
     """
     counts = (0,) if not method.needs_teacher else (3,) if method.config.kind == "several teachers" else (1, 2, 3)
     refused: UserError | None = None

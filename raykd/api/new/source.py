@@ -1,4 +1,4 @@
-"""Which source reads what a user names: a folder, a file, files by a pattern, or a data set."""
+"""Finds the source that reads a folder, a file, files that match a pattern, or a data set by its name."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def has_files(word: str) -> bool:
 
 
 def source_of(word: str) -> Source:
-    """The source with its test split, if one is next to the training images; raises UserError without one."""
+    """The source that a word names, with a test split next to it if there is one; raises UserError if none fits."""
     from raykd.data.sources.tables import matching
 
     path = Path(word).expanduser()
@@ -46,7 +46,7 @@ def _in_folder(path: Path) -> Source:
 
 
 def _pattern(path: Path, names: Sequence[str], rest: str) -> str:
-    """The first of some beginnings that names files of a folder, as a pattern; empty where none does."""
+    """A pattern with the first of these prefixes that files in a folder have; empty if none has."""
     return next((str(path / f"{name}{rest}") for name in names if any(path.glob(f"{name}{rest}"))), "")
 
 

@@ -1,4 +1,4 @@
-"""The Python of a new recipe, with the settings that are usually changed at its top."""
+"""The Python source of a new recipe, with the settings that are usually changed at its top."""
 
 import dataclasses
 import json
@@ -138,7 +138,7 @@ def _recipes(choices: Choices) -> str:
 
 
 def _source(source: Any) -> str:
-    """The call that makes a source, fields at their defaults left out; the path made absolute."""
+    """The expression that creates a source, without fields at their defaults, and with an absolute path."""
     fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
     defaults = {f.name: f.default for f in dataclasses.fields(source)}
     changed = {name: value for name, value in fields.items() if value != defaults[name]}

@@ -1,4 +1,4 @@
-"""What the user of `raykd new` says. Importing this module costs nothing: no torch."""
+"""The options of `raykd new`. This module does not import torch."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from raykd.fields import Pixels
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The recipe to write."""
+    """The options that determine the recipe to write."""
 
     data: str
     """Folder of images or of shards, a table (.csv, .tsv, .parquet, .txt), an .npz or .tar file or a pattern of such,

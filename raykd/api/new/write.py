@@ -11,16 +11,16 @@ from raykd.storage import atomic
 
 
 def new_recipe(to: Path, wanted: Wanted, progress: Tick = no_progress, download: bool = False) -> Choices:
-    """Write a recipe; raises UserError where a file is there, and for data or networks that can't be used.
+    """Write a recipe; raises UserError if the file exists, and for data or networks that can't be used.
 
-    The data set's files are written on the way, as training would write them.
+    The data set's .beton files are also written, as training would write them.
     """
     if to.suffix != ".py" or not to.stem.isidentifier():
-        raise UserError(f"{to}: a recipe is a Python file with a name such as my_recipe.py")
+        raise UserError(f"{to}: a recipe's file name must be a Python name, like my_recipe.py")
     if to.exists() or to.is_symlink():
         raise UserError(f"{to} already exists: give another name")
     if not to.absolute().parent.is_dir():
-        raise UserError(f"{to.parent} is not a folder")
+        raise UserError(f"{to.parent} is not a folder: create it, or give another path")
     choices = choose(wanted, progress, download)
     text = recipe_text(to, choices)
     atomic.write(to, text.encode())

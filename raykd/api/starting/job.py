@@ -1,4 +1,4 @@
-"""A Ray job of a recipe: what is sent to the cluster, where, and what the job does."""
+"""A Ray job of a recipe: what is sent, to which cluster, and what the job does."""
 
 import os
 import re
@@ -23,7 +23,7 @@ Notify = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to submit, where, and what the job does."""
+    """What to submit, to which cluster, and what the job does."""
 
     loaded: Loaded
     recipe: Recipe
@@ -41,19 +41,22 @@ class Request:
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job on a cluster."""
+    """A Ray job on a cluster, the result of `raykd.submit`."""
 
     id: str
+    """The job's id at Ray."""
     address: str
-    client: Any  # Ray's JobSubmissionClient
+    """URL of the Ray dashboard."""
+    client: Any
+    """Ray's JobSubmissionClient."""
 
     @property
     def status(self) -> str:
-        """The status as named by Ray: pending, running, stopped, succeeded, failed."""
+        """The job's status as named by Ray: pending, running, stopped, succeeded or failed."""
         return self.client.get_job_status(self.id).lower()
 
     def follow(self, write: Notify) -> str:
-        """Pass its log to `write` until it ends; returns the address of its last W&B run, or an empty string."""
+        """Pass the job's log to `write` until it ends; returns the URL of its last W&B run, or an empty string."""
         return jobs.follow(self.client, self.id, write)
 
     @property
@@ -63,7 +66,7 @@ class Submitted:
 
 
 def send(request: Request, notify: Notify) -> Submitted:
-    """Submit the job, and report what was sent and where to see it; raises UserError before anything is sent."""
+    """Submit the job, and report what was sent and its dashboard; raises UserError before anything is sent."""
     address = request.address or os.environ.get("RAY_API_SERVER_ADDRESS", "")
     check(address, request.storage, request.arguments)
     check_sources(request.loaded.sources, request.recipe)
@@ -93,7 +96,7 @@ def check(address: str, storage: str, words: Sequence[str]) -> None:
 
 
 def check_sources(sources: Mapping[str, str], recipe: Recipe) -> None:
-    """Raise UserError where a recipe or one of the user's modules has a URI with credentials in it."""
+    """Raise UserError if the recipe or one of the user's modules contains a URI with credentials."""
     named, plain = [name for name, text in sources.items() if masked_code(text) != text], to_dict(recipe)
     if without_credentials(plain) != plain:
         named.append("the recipe")
@@ -112,7 +115,7 @@ def _packed(request: Request, folder: Path) -> tuple[str, str, int]:
         name = str(loaded.path.relative_to(root)) if root is not None else shipped.name_of(loaded.path)
         return name, str(root or "raykd"), packing.pack(root, folder)
     if request.recipe.search is not None:
-        raise UserError("a search made in Python can't be sent: write the recipe into a file, and give its path")
+        raise UserError("a recipe with a search must be in a file to be submitted: write it to one, and give its path")
     name = re.sub(r"\W", "_", f"sent_{request.name}") + ".py"
     files = {**loaded.sources, name: to_source(request.recipe, f"{request.name}, made in Python.")}
     return name, "raykd and the recipe", packing.pack(None, folder, files)

@@ -1,4 +1,4 @@
-"""What all training starts from: a recipe with its sources, a name, a storage, and a progress display."""
+"""The start of all training: a recipe with its sources, a name, a storage, and a progress display."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,10 @@ def display_in(storage: str, show: bool) -> Display:
 
 
 def loaded_as(recipe: Recipe | str | Path, name: str) -> tuple[Loaded, str]:
-    """A recipe with its sources, and its run's name: the given one, else that of the recipe's folder and file."""
+    """A recipe with its sources, and its run's name: the given one, or else from the recipe's folder and file.
+
+    Raises UserError if the recipe can't be loaded, or if it isn't from a file and no name is given.
+    """
     expect(recipe=(recipe, Recipe | str | Path), name=(name, str))
     if not isinstance(recipe, Recipe):
         loaded = load(recipe)

@@ -16,14 +16,14 @@ from raykd.storage.folder import Folder
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """A study, given by its directory, which `raykd.report` accepts."""
+    """The result of `raykd.study`; `raykd.report(result.path)` compares its runs."""
 
     path: str
     """Directory of the study, a local path or a URI."""
     runs: dict[str, Run]
-    """The finished runs by name."""
+    """The finished runs by name, STUDY/ROW/COLUMN/SEED."""
     missing: tuple[str, ...]
-    """One line for each missing run, with the reason."""
+    """One line for each run that is missing, with the reason."""
 
 
 def study(
@@ -37,12 +37,16 @@ def study(
     max_parallel: int = 0,
     show: bool = True,
 ) -> StudyResult:
-    """Train the missing runs of a study, in parallel as far as they fit; the same name resumes a study.
+    """Train the missing runs of a study, as many in parallel as fit; an existing study of the same name is resumed.
 
     study: the path of a study's file, or the name of one that ships with raykd (`raykd list studies`).
-    name, storage, show: as of `raykd.train`. seeds: () for the study's own. rows, columns: names of those to run now,
-    () for all. max_parallel: maximum number of concurrent runs, 0: as many as fit.
-    Raises UserError for an invalid study, and KeyboardInterrupt if it was stopped.
+    name, storage, show: as of `raykd.train`.
+    seeds: one run of each cell for each; (): the study's own seeds.
+    rows, columns: names of those to run now; (): all.
+    max_parallel: maximum number of concurrent runs; 0: as many as fit on the cluster.
+
+    Raises UserError for an invalid study, and KeyboardInterrupt if it was stopped. A run that fails doesn't raise: it
+    is listed in the result's `missing`.
     """
     expect(seeds=(seeds, tuple[Seed, ...]), max_parallel=(max_parallel, NonNegativeInt))
     expect(study=(study, str | Path), rows=(rows, tuple[str, ...]), columns=(columns, tuple[str, ...]))

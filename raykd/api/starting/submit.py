@@ -26,10 +26,16 @@ def submit(
 ) -> Submitted:
     """Train or tune a recipe, or run a study, as a Ray job, with the user's modules and this installation of raykd.
 
-    recipe, name: as of `raykd.train`; of a study, as of `raykd.study`. address: the Ray dashboard's URL; "" for
-    $RAY_API_SERVER_ADDRESS. storage: an absolute path or a URI on the cluster; "" for its own default. wandb_key:
-    "send" this machine's, hidden; "cluster": the head node has one. wait: until the job ends, its log printed where
-    `show`.
+    recipe, name: as of `raykd.train`; for a study, as of `raykd.study`.
+    address: URL of the Ray dashboard; "": $RAY_API_SERVER_ADDRESS.
+    storage: an absolute path or a URI on the cluster; "": $RAYKD_STORAGE or ~/raykd/runs there.
+    command: the command that the job runs.
+    wandb_key: "send": send this machine's W&B key, hidden; "cluster": the head node has its own.
+    wait: return when the job has ended; with `show`, its log is printed meanwhile. Its failure doesn't raise: see
+    `Submitted.exit_status`.
+    show: print what is sent, and the log.
+
+    Raises UserError, before anything is sent, for invalid input, and if no job server answers at the address.
     """
     expect(recipe=(recipe, Recipe | str | Path), name=(name, str), storage=(storage, str), address=(address, str))
     expect(command=(command, Literal["train", "tune", "study"]), wandb_key=(wandb_key, Literal["send", "cluster"]))
@@ -53,9 +59,9 @@ def submit(
 
 
 def study_as(study: Recipe | str | Path, name: str) -> tuple[Loaded, str]:
-    """A study's file with its sources, its first cell's recipe standing for all; and its name, by default the file's.
+    """A study's file with its sources and its first cell's recipe, and the study's name, by default from the file's.
 
-    Raises UserError for a recipe.
+    Raises UserError for a `Recipe`.
     """
     if isinstance(study, Recipe):
         raise UserError("command: study needs the path of a study's file, or the name of one of `raykd list studies`")

@@ -12,14 +12,14 @@ from raykd.recipe import Recipe
 
 
 def train(recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True) -> Run:
-    """Train a recipe, its missing teachers first; an existing run of the same name is resumed.
+    """Train a recipe, after training its missing teachers; an existing run of the same name is resumed.
 
-    After `ray.init()` it uses that cluster; otherwise it joins the one at RAY_ADDRESS or on this machine, or starts a
+    After `ray.init()` it uses that cluster. Otherwise it joins the one at RAY_ADDRESS or on this machine, or starts a
     local one for the duration of the training.
 
-    recipe: a `Recipe`, the path of a recipe's file, or the name of one that ships with raykd, e.g. "digits/kd".
-    name: of the run below the storage; "" for the recipe's folder and file.
-    storage: folder or URI (s3://, gs://, …) of runs; "" for $RAYKD_STORAGE, else ./runs.
+    recipe: a `Recipe`, the path of a recipe's file, or the name of one that ships with raykd, such as "digits/kd".
+    name: name of the run below the storage; "": from the recipe's folder and file, such as digits/kd.
+    storage: folder or URI (s3://, gs://, …) of the runs; "": $RAYKD_STORAGE, or else ./runs.
     show: print progress.
 
     Raises UserError for invalid input, RunFailed if the run ended without a result, and KeyboardInterrupt if it was
@@ -38,16 +38,16 @@ def train_started(begun: Start) -> driver.Finished:
 def train_teachers(
     recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True
 ) -> list[Run]:
-    """Train the missing teachers of a recipe, in parallel as far as they fit; returns all teachers, in order.
+    """Train the missing teachers of a recipe, as many in parallel as fit; returns the runs of all teachers, in order.
 
-    Arguments and errors as of `train`.
+    Arguments and errors as of `train`; also raises UserError if the recipe has no teachers to train.
     """
     return [Run(path=place) for place in teachers_started(start(recipe, name, storage, show))]
 
 
 def teachers_started(begun: Start) -> list[str]:
-    """As `train_teachers`, for a loaded recipe; returns their run directories."""
+    """As `train_teachers`, for a loaded recipe; returns run directories. Raises UserError if there are no teachers."""
     if not names.teacher_recipes(begun.recipe):
-        raise UserError(f"{begun.loaded.path} has no teachers to train")
+        raise UserError(f"{begun.loaded.path} has no teachers to train: add a `Train` to `teachers.sources`")
     driver.check(begun.recipe)
     return teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)

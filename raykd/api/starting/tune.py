@@ -26,13 +26,13 @@ def tune(
 ) -> SearchResult:
     """Run or resume a recipe's search; completed trials are not repeated.
 
-    samples, max_concurrent: total and concurrent trials, instead of the search's numbers; 0: those of the search.
-    Other arguments and errors as of `train`.
+    samples: number of trials; 0: the search's own. max_concurrent: maximum number of concurrent trials; 0: the search's
+    own. Other arguments and errors as of `train`; also raises UserError if the recipe has no search.
     """
     expect(samples=(samples, NonNegativeInt), max_concurrent=(max_concurrent, NonNegativeInt))
     begun = start(recipe, name, storage, show)
     if begun.recipe.search is None:
-        raise UserError(f"{begun.name}: the recipe has no `search`")
+        raise UserError(f"{begun.name}: the recipe has no `search`: give it one, or use raykd.train")
     return SearchResult(path=tune_started(begun, samples, max_concurrent).location)
 
 

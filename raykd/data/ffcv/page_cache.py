@@ -59,6 +59,8 @@ class PagedContext(ProcessCacheContext):
 
 
 class Unpaged(OSCacheManager):
+    """FFCV's manager for files that are read through the operating system's cache."""
+
     def __init__(self, header: Header):
         self.header = header
 
@@ -67,6 +69,8 @@ class Unpaged(OSCacheManager):
 
 
 class Paged(ProcessCacheManager):
+    """FFCV's manager for files that are read page by page, ahead of use."""
+
     def __init__(self, header: Header):
         self.header, self.sample_to_pages = header, header.pages[:, None]
         self.reader = SimpleNamespace(file_name=str(header.path), page_size=header.page_size)

@@ -63,7 +63,9 @@ class Npz(Source):
                     raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(map(repr, file))}")
                 images, labels = (file[name] for name in names)
         except MemoryError:
-            raise UserError(f"{path}: the arrays {', '.join(names)} don't fit into memory") from None
+            raise UserError(
+                f"{path}: the arrays {', '.join(names)} don't fit into memory: store the images in another format"
+            ) from None
         except DECODE_ERRORS + (zipfile.BadZipFile,) as error:
             raise UserError(f"{path} can't be read as .npz with {', '.join(names)}: {error}") from None
         if images.ndim not in (3, 4) or labels.size != len(images):
@@ -113,7 +115,7 @@ class TFRecord(Source):
             for offset, length, record in records(shard):
                 label = features(record, shard).get(self.label)
                 if not isinstance(label, int):
-                    raise UserError(f"{shard} has an example without an integer feature {self.label!r}")
+                    raise UserError(f"{shard} has an example without an integer {self.label!r}: set data.source.label")
                 locations.append((shard, offset, length))
                 labels.append(label)
         return Examples(
@@ -130,22 +132,30 @@ class TFRecord(Source):
 
 
 def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Offset, length, and bytes of each record: u64 length, its u32 checksum, the data, its u32 checksum."""
+    """Offset, length and bytes of each record of a file; raises UserError if it is truncated or damaged.
+
+    A record is its length (u64), that number's checksum (u32), the data, and their checksum (u32).
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         while header := file.read(12):
             length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else size
             offset = file.tell()
             if offset + length + 4 > size:
-                raise UserError(f"{path} is truncated, or is not a TFRecord file")
+                raise UserError(f"{path} is truncated, or is not a TFRecord file: restore it, or set data.source.train")
             data = file.read(length)
             if header[8:] != checksum(header[:8]) or file.read(4) != checksum(data):
-                raise UserError(f"{path} is damaged: the checksum of its record at byte {offset - 12} is wrong")
+                raise UserError(
+                    f"{path} is damaged: the checksum of its record at byte {offset - 12} is wrong: restore the file"
+                )
             yield offset, length, data
 
 
 def checksum(data: bytes) -> bytes:
-    """TFRecord's masked CRC-32C: rotated right by 15 bits, plus a constant; four bytes."""
+    """TFRecord's masked CRC-32C: rotated right by 15 bits, plus a constant; four bytes.
+
+    Raises UserError if the package google-crc32c is missing.
+    """
     try:
         import google_crc32c
     except ImportError:
@@ -163,7 +173,7 @@ def features(record: bytes, path: Path) -> dict[str, int | bytes | None]:
     try:
         example.ParseFromString(record)
     except DecodeError:
-        raise UserError(f"{path} has a record that is not a tf.train.Example") from None
+        raise UserError(f"{path} has a record that is not a tf.train.Example, the only kind that raykd reads") from None
     lists = {
         name: (*value.bytes_list.value, *value.int64_list.value) for name, value in example.features.feature.items()
     }

@@ -15,9 +15,10 @@ from raykd.fields import PositiveInt, Seed
 
 @dataclass(frozen=True, kw_only=True)
 class FewLabels(Source):
-    """A source of which only a few training images of each class keep their labels; the test split is unchanged.
+    """A labelled source of which only a few training images of each class keep their labels.
 
-    The others are unlabelled training images: `data.labelled_share` is the share of labelled ones, 1 leaves others out.
+    The others become unlabelled training images; with `data.labelled_share=1` they are left out. The test split is
+    unchanged.
     """
 
     name: ClassVar[str] = "fewlabels"
@@ -33,13 +34,14 @@ class FewLabels(Source):
         return self.source.paths()
 
     def open(self, root: Path, download: bool) -> Splits:
-        """Raises UserError where a class has fewer labelled images."""
+        """As of the labelled source; raises UserError if a class has fewer labelled images than `per_class`."""
         splits = self.source.open(root, download)
         labels = np.asarray(splits.train.labels)
         random, few = np.random.default_rng(self.seed), np.full(len(labels), NONE)
         for number, name in enumerate(splits.classes):
             members = np.flatnonzero(labels == number)
             if len(members) < self.per_class:
-                raise UserError(f"data.source.per_class: {self.per_class}, but class {name} has {len(members)} images")
+                there = f"class {name} has {len(members)} labelled images"
+                raise UserError(f"data.source.per_class: {self.per_class}, but {there}: lower it")
             few[random.choice(members, self.per_class, replace=False)] = number
         return splits._replace(train=splits.train._replace(labels=few.tolist()))

@@ -51,5 +51,5 @@ def from_folders(base: Path, classes: Sequence[str], skipped: Skipped) -> Exampl
         paths += images
         labels += [label] * len(images)
     if not paths:
-        raise UserError(f"{base} contains no images")
+        raise UserError(f"{base} contains no images: add a folder of images for each class, or correct the path")
     return from_files(paths, labels)

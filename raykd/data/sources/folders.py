@@ -58,7 +58,7 @@ class ImageFolder(Source):
         if self.unlabelled:
             files = find_images(base / self.unlabelled, skipped[2])
             if not files:
-                raise UserError(f"{base / self.unlabelled}, data.source.unlabelled, has no images")
+                raise UserError(f"{base / self.unlabelled} has no images: correct data.source.unlabelled")
             examples = concatenate(examples, from_files(files, [NONE] * len(files)))
         return Splits(classes, examples, test_examples, (*notes, *(note for part in skipped for note in part.notes())))
 
@@ -154,7 +154,7 @@ class TinyImageNet(Source):
         names, wnids = (column(lines(annotations), i, annotations, "\t") for i in (0, 1))
         unknown = sorted({*wnids, *ids} - (set(ids) & set(words)))
         if unknown:
-            raise UserError(f"{base}: {unknown[0]} is not in both wnids.txt and words.txt")
+            raise UserError(f"{base}: {unknown[0]} is not in both wnids.txt and words.txt: restore the data set")
         test = from_files([base / "val" / "images" / name for name in names], [ids.index(wnid) for wnid in wnids])
         skipped = Skipped(base / "train")
         return Splits(

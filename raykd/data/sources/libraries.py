@@ -171,7 +171,8 @@ class HuggingFace(Source):
         if isinstance(splits, datasets.Dataset):
             splits = {self.train: splits}
         if self.train not in splits:
-            raise UserError(f"{self.dataset} has no split {self.train!r}; it has {', '.join(splits)}")
+            there = ", ".join(splits)
+            raise UserError(f"{self.dataset} has no split {self.train!r}; it has {there}: set data.source.train")
         train, test = splits[self.train], splits.get(self.test)
         _expect_sound(self.dataset, train, test)
         names = tuple(getattr(train.features.get(self.label), "names", None) or ())
@@ -190,7 +191,10 @@ class HuggingFace(Source):
         wanted = [self.image, self.label] if self.label else [self.image]
         missing = [name for name in wanted if name not in split.column_names]
         if missing:
-            raise UserError(f"{self.dataset} has no column {missing[0]!r}; it has {', '.join(split.column_names)}")
+            there = ", ".join(split.column_names)
+            raise UserError(
+                f"{self.dataset} has no column {missing[0]!r}; it has {there}: set data.source.image and label"
+            )
         if not self.label:
             return [None] * len(split)
         values = list(split[self.label])
@@ -212,7 +216,8 @@ def _expect_sound(name: str, *splits: Any) -> None:
             if split is not None:
                 split.data.validate(full=True)
         except ValueError as error:
-            raise UserError(f"{name} is damaged: {str(error).splitlines()[0]}") from None
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{name} is damaged ({reason}): restore it, or download it again") from None
 
 
 def _stored(value: Any) -> Any:
@@ -245,7 +250,7 @@ def _open_huggingface(name: str, cache: Path, download: bool) -> Any:
     try:
         import datasets
     except ImportError:
-        raise UserError("Hugging Face's datasets is missing: pip install datasets") from None
+        raise UserError("the package datasets of Hugging Face is missing: pip install datasets") from None
     if Path(name).expanduser().is_dir():
         try:
             return datasets.load_from_disk(str(Path(name).expanduser()))

@@ -20,7 +20,7 @@ def read_list(path: Path) -> tuple[list[str], list[int]]:
     """Names of the images and their labels, from 1; raises UserError if the file is damaged."""
     done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"{path} can't be read: it may be damaged")
+        raise UserError(f"{path} can't be read, it may be damaged: restore the file")
     names, labels = json.loads(done.stdout)
     if len(names) != len(labels):
         raise UserError(f"{path} has {len(names)} file names but {len(labels)} labels: restore the file")

@@ -33,9 +33,10 @@ class Images(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed(Source):
-    """The classes and the test split of one source; its training images and those of another one, without labels.
+    """A labelled source, with the training images of another source as further, unlabelled ones.
 
-    How many of each are read is `data.labelled_share`; 0 leaves the labelled ones to the test alone.
+    Classes and test split are those of the labelled source. `data.labelled_share` determines how many of each are read;
+    with 0, training reads only unlabelled images.
     """
 
     name: ClassVar[str] = "mixed"

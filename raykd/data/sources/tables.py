@@ -157,12 +157,12 @@ def listed(path: Path) -> tuple[Column, Column]:
 
 
 def stored(value: Any) -> Any:
-    """An image of a parquet file: its bytes or its path; None if it is missing."""
+    """An image of a parquet file: its bytes or its path; None if it is missing. Raises UserError for another type."""
     if isinstance(value, dict):
         return value.get("bytes") or value.get("path")
     if value is None or isinstance(value, (bytes, str)):
         return value
-    raise UserError(f"data.source.image: a table's images are paths or bytes, not {type(value).__name__}")
+    raise UserError(f"data.source.image: that column has {type(value).__name__}, not paths or bytes: name another one")
 
 
 def hugging_face_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...]:

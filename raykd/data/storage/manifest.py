@@ -1,4 +1,4 @@
-"""manifest.json: what a data set's files are, and what was measured while they were written."""
+"""manifest.json: the description of a data set's .beton files, with measurements made while they were written."""
 
 import json
 import math
@@ -20,6 +20,8 @@ Lines = list[Any]  # text, perhaps with names of files that are not in UTF-8, wh
 
 
 class Model(BaseModel):
+    """Base of the models below; unknown fields are ignored."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 

@@ -17,9 +17,11 @@ SHOWN = 64  # images that layers are ranked on
 
 @dataclass(frozen=True)
 class Quantized:
+    """An int8 graph with its accuracy."""
+
     graph: ModelProto
-    top1: float
-    in_float: tuple[str, ...]
+    top1: float  # fraction
+    in_float: tuple[str, ...]  # layers left in float32
 
 
 def within(quantizer: Quantizer, graph: ModelProto, least: float, accuracy: Callable[[ModelProto], float]) -> Quantized:

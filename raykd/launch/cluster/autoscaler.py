@@ -10,6 +10,8 @@ import yaml
 
 @dataclass(frozen=True)
 class Node:
+    """A node, existing or possible, as far as placement depends on it."""
+
     resources: dict[str, float]
     labels: dict[str, str]
     head: bool = False
@@ -47,6 +49,7 @@ class Limits:
         return [node for node in alive if node.head], added
 
     def in_words(self, alive: list[Node]) -> str:
+        """What the autoscaler can add, as the end of a message; empty if there is no autoscaler."""
         if not self.known:
             return "; the cluster's autoscaler decides on more"
         if not self.types:

@@ -28,7 +28,10 @@ QUIET = {
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Context with a Ray cluster; one that was started here is shut down at its end."""
+    """Context with a Ray cluster; one that was started here is shut down at the end.
+
+    Raises UserError if the cluster that RAY_ADDRESS names can't be joined.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray

@@ -14,7 +14,7 @@ from raykd.training.update.nonfinite import NotFiniteError
 
 
 class RunFailed(RuntimeError):
-    """A run ended without a result; the message is one line."""
+    """A run ended without a result. The message is one line with the cause; the command line exits with status 1."""
 
 
 class TeachersLost(RuntimeError):
@@ -191,7 +191,10 @@ def reason(error: BaseException, workers: dict[int, WorkerStatus], recipe: Recip
 
 
 def give_up(failure: Failure) -> NoReturn:
-    """End a run that a restart can't repair by raising; the workers end with the driver."""
+    """End a run that a restart can't repair: raise UserError for invalid input, else RunFailed.
+
+    The workers end with the driver.
+    """
     if failure.kind == "input":
         raise UserError(failure.line)
     raise RunFailed(failure.line)

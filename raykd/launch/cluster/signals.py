@@ -26,6 +26,8 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class Caught:
+    """The signals that have arrived so far."""
+
     event: threading.Event
     number: int = 0
     count: int = 0

@@ -40,7 +40,10 @@ def test(run: str, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
 
 
 def test_figures(run: str, sources: dict[str, str]) -> dict[str, float]:
-    """top1, top5, loss, ece and custom metrics of a run's deployed network on the test split."""
+    """top1, top5, loss, ece and custom metrics of a run's deployed network on the test split.
+
+    Raises UserError if the run has no readable checkpoint.
+    """
     from raykd.runs.checkpoints.checkpoint import newest
     from raykd.training.evaluation.evaluate import evaluate
     from raykd.training.setup import open_alone

@@ -17,6 +17,7 @@ class Suggest(UnsavedSearcher):
     """The searcher for Tune. Trials are numbered; finished ones are known from the run directories.
 
     limit: maximum number of concurrent trials; 0: as many as Tune can place.
+    Raises UserError if the inner searcher has a metric, mode or space of its own.
     """
 
     def __init__(

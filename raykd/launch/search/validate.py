@@ -24,7 +24,10 @@ def search_of(recipe: Recipe) -> Search:
 
 
 def base_of(recipe: Recipe) -> Recipe:
-    """The recipe that all trials start from, with a validation split and a fixed number of workers."""
+    """The recipe that all trials start from, with a validation split and a fixed number of workers.
+
+    Raises UserError if the share of the validation split is not between 0 and 1.
+    """
     share = recipe.data.validation or search_of(recipe).validation
     if not 0 < share < 1:
         raise UserError(f"search: validation is {share}; a search needs a share of the training split between 0 and 1")
@@ -38,7 +41,7 @@ def check(base: Recipe, search: Search, searched: space.Space) -> None:
         raise UserError(f"search: metric {search.metric!r} must be one of {', '.join(known)}")
     for field, choices in space.finite(searched).items():
         if not choices:
-            raise UserError(f"search: {field} has no choices; add some")
+            raise UserError(f"search: {field} has no choices: add at least one")
     mutated = mutated_by(search)
     if not searched.fields and not mutated:
         raise UserError("search: the space is empty; name the fields to search")

@@ -38,7 +38,10 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
 
 
 def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:
-    """The metrics of `report` as plain numbers; `places` are the teachers' run directories."""
+    """The metrics of `report` as plain numbers; `places` are the teachers' run directories.
+
+    Raises UserError if a teacher's outputs are not finite.
+    """
     from raykd.training.evaluation.ensemble import evaluate_members
     from raykd.training.setup import open_alone
 
@@ -48,7 +51,7 @@ def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) 
         try:
             figures = evaluate_members(networks, experiment.test_data.batches(), experiment.autocast)
         except NotFiniteError as error:
-            raise UserError(f"teachers: {error}") from None
+            raise UserError(f"teachers: {error}: remove or retrain that teacher") from None
         paths = {teacher.name: teacher.path for teacher in experiment.teachers}
     members = [{"name": member, "path": paths[member], **figures.pop(member)} for member in paths]
     return {"members": members, **figures}

@@ -42,12 +42,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
+    """The division of the work into tasks."""
+
     pieces: list[tuple[int, int]]  # first step and end (exclusive) of each task
     notices: list[str]
 
 
 @dataclass(frozen=True)
 class Filled:
+    """The result of one task."""
+
     steps: int
     images: int  # run, of each teacher
     node: str
@@ -59,6 +63,7 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
 
     Outputs are computed for whole global batches, as with one worker: training with one worker and the same batch size
     would write identical bits, otherwise equal ones up to rounding. Missing teachers are trained first.
+    Raises UserError if the recipe has no teachers or no cache.
     """
     driver.check(recipe)
     if not recipe.teachers.sources or recipe.teachers.cache == "none":

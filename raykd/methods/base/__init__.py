@@ -1,4 +1,4 @@
-"""Base classes of the methods, and what they share: checks of networks, feature maps, weights of teachers.
+"""Base classes of the methods, and code that they share: checks of networks, feature maps, weights of teachers.
 
-Imported by methods alone; imports no single method.
+Imported by methods only. Only `multi_teacher` is a method of its own.
 """

@@ -17,7 +17,7 @@ from raykd.models.staged import Staged
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig(MethodConfig):
-    """Settings of methods that compare features of one teacher."""
+    """Base class of the settings of methods that compare features with those of one teacher."""
 
     distiller: ClassVar[type["FeatureMethod"]]  # see `SingleStudent`
     compares_classes: ClassVar[bool] = False
@@ -36,7 +36,11 @@ class FeatureConfig(MethodConfig):
 
 
 class FeatureMethod(SingleStudent):
-    """γ CE + β · a distance between features of the student and of the teacher, compared pair by pair."""
+    """Base class of methods that compare features of the student and the teacher pair by pair: γ CE + β · a distance.
+
+    Raises UserError if a network lacks a feature that is compared, or if the numbers of stages or, with `equal_widths`,
+    the channels differ.
+    """
 
     config: FeatureConfig
     reads: ClassVar[str] = "stages"  # the features that are compared: a key of `features_of`
@@ -68,12 +72,12 @@ class FeatureMethod(SingleStudent):
                 )
 
     def pairs(self, student: Output, teachers: Sequence[Output]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features of the student and of the teacher in full precision, maps [B, D, h, w] or vectors [B, D]."""
+        """Pairs of features of student and teacher in full precision, maps [B, D, h, w] or vectors [B, D]."""
         for s, t in zip(self.student_features, self.teacher_features[0], strict=True):
             yield full_precision(student.features[s]), full_precision(teachers[0].features[t])
 
     def distance(self, student: Output, batch: Batch, teachers: Sequence[Output]) -> Tensor:
-        """The distance, a scalar without its weight; a mean over the batch, or scaled like one."""
+        """The distance without its weight, a scalar []: a mean over the batch, or scaled like one."""
         raise NotImplementedError
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
@@ -82,7 +86,7 @@ class FeatureMethod(SingleStudent):
 
 
 def features_of(network: Staged, reads: str) -> tuple[str, ...]:
-    """Names of a network's features for a value of `FeatureMethod.reads`, from bottom to top."""
+    """Names of a network's features for a value of `FeatureMethod.reads`, in the order of the network."""
     names = {
         "stages": network.stages,
         "stages before the activation": tuple(f"{stage}.pre" for stage in network.stages),

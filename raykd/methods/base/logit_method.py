@@ -12,7 +12,7 @@ from raykd.methods.base.student import OneTeacherConfig, SingleStudent
 
 @dataclass(frozen=True, kw_only=True)
 class LogitConfig(OneTeacherConfig):
-    """Settings of methods that compare logits; each has fields of these names."""
+    """Base class of the settings of methods that compare logits; subclasses have fields of these names."""
 
     @property
     def gamma(self) -> float:
@@ -21,13 +21,15 @@ class LogitConfig(OneTeacherConfig):
 
     @property
     def temperature(self) -> float:
+        """Temperature of the softmaxes."""
         raise NotImplementedError
 
 
 class LogitMethod(SingleStudent):
-    """γ CE + the mean over samples of a divergence.
+    """Base class of methods with the loss γ CE + the mean over samples of a divergence.
 
-    The divergence is a method of its own, so that others can vary the temperature (CTKD) or what is compared (SDD).
+    The divergence is a separate function, so that other methods can vary the temperature (CTKD) or the logits that are
+    compared (SDD).
     """
 
     config: LogitConfig
@@ -35,7 +37,7 @@ class LogitMethod(SingleStudent):
     def divergence(
         self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float | Tensor
     ) -> dict[str, Tensor]:
-        """Weighted terms of each sample, [B]; logits [B, C], labels [B] or [B, C]."""
+        """Weighted terms by name, each [B]; logits [B, C], labels [B] or [B, C]."""
         raise NotImplementedError
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
@@ -44,5 +46,5 @@ class LogitMethod(SingleStudent):
         return self.weighted({name: term.mean() for name, term in terms.items()}, logits, batch.labels, epoch)
 
     def weighted(self, terms: dict[str, Tensor], logits: Tensor, labels: Tensor, epoch: float) -> Step:
-        """The step from the divergence's batch means; logits [B, C] and labels are those of the cross-entropy."""
+        """The step from the divergence's batch means, each [], plus the cross-entropy of logits [B, C] and labels."""
         return Step({"ce": self.config.gamma * cross_entropy(logits, labels)} | terms, {})

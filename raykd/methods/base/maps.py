@@ -1,4 +1,4 @@
-"""Bringing feature maps of two networks to one width and size."""
+"""Converts feature maps of two networks to equal width and size."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ def conv_bn(width: int, out: int, kernel: int = 1) -> list[nn.Module]:
 
 
 def pool_to_smaller(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps [B, D, h, w], the higher one average-pooled to the size of the other."""
+    """Two maps [B, D, h, w], the larger one (by height) average-pooled to the size of the other."""
     if a.shape[2] > b.shape[2]:
         return pool_like(a, b), b
     return (a, pool_like(b, a)) if a.shape[2] < b.shape[2] else (a, b)

@@ -14,7 +14,7 @@ PROXIMAL_STEPS = 4
 
 @torch.no_grad()
 def min_norm_weights(gram: Tensor, upper: float) -> Tensor:
-    """argmin aᵀ G a with Σ a = 1 and 0 ≤ a ≤ upper, exactly; gram [K, K] → [K] float64, on its device without a sync.
+    """The exact minimum of aᵀ G a with Σ a = 1 and 0 ≤ a ≤ upper: gram [K, K] → [K] float64, without a device sync.
 
     Every weight is at 0, at `upper`, or free: the equations of optimality of all these cases are solved together, and
     the best solution within the bounds is taken. Proximal steps, whose pull vanishes at the solution, keep singular

@@ -1,10 +1,10 @@
 """Several teachers, one student: any rule that weights their logits with any rule that compares their features.
 
 γ CE + α Σ_k mean_b w_kb T² KL(teacher_k ‖ student) + the weighted term of the features. AVER-MKD, FitNet-MKD, EBKD,
-AEKD and CA-MKD, as "Confidence-Aware Multi-Teacher Knowledge Distillation" (Zhang et al., ICASSP 2022) compares
-them, are one pair each and have classes of their own; here the two rules are chosen independently.
-Deviations: CA-MKD's code has hints with equal or AEKD's weights alone, and stops with an error where its decay of the
-distillation begins; that decay changes γ too, here the features' weight.
+AEKD and CA-MKD, as compared in "Confidence-Aware Multi-Teacher Knowledge Distillation" (Zhang et al., ICASSP 2022), are
+one pair of rules each and have their own classes; here the two rules are chosen independently.
+Deviations: CA-MKD's code combines hints only with equal or AEKD's weights, and fails where its decay of the
+distillation begins; its decay also changes γ, this one the weight of the features.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from raykd.models.staged import Staged
 
 @dataclass(frozen=True, kw_only=True)
 class Weighting:
-    """A rule for the weights of the teachers' logits; this base class: equal weights."""
+    """A rule for the weights of the teachers' logits; this base class gives them equal weights."""
 
     reads_labels: ClassVar[bool] = False
     fewest: ClassVar[int] = 1
@@ -40,7 +40,7 @@ class Weighting:
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """A rule that compares the teachers' feature maps with the student's; this base class: no comparison."""
+    """A rule that compares the teachers' feature maps with the student's; this base class compares none."""
 
     reads_labels: ClassVar[bool] = False
 
@@ -50,7 +50,7 @@ class Features:
 
 
 class FeatureTerm(nn.Module):
-    """Compares one map of the student with one of each teacher; its parameters train with the student."""
+    """Compares one map of the student with one of each teacher; its parameters are trained with the student's."""
 
     weight: float
     first_epoch: float  # the term is left out before it
@@ -79,7 +79,7 @@ def named_feature(what: str, stage: str, network: Staged) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class MultiTeacherConfig(MethodConfig):
-    """Settings of methods with several teachers."""
+    """Base class of the settings of methods with several teachers."""
 
     kind = "several teachers"
     label_weight = "gamma"
@@ -97,6 +97,8 @@ class MultiTeacherConfig(MethodConfig):
 
 
 class MultiTeacher(SingleStudent):
+    """Learns from several teachers by any rule for the logits' weights and any rule that compares features."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config(MultiTeacherConfig):
         logits: Weighting = Weighting()
@@ -146,7 +148,7 @@ class MultiTeacher(SingleStudent):
 
 
 def remaining(epoch: float, start: float, length: float) -> float:
-    """1 until `start`, then in a straight line to 0 over `length` epochs; always 1 for length 0."""
+    """1 until epoch `start`, then falling linearly to 0 over `length` epochs; always 1 for length 0."""
     return 1.0 if length <= 0 else min(1.0, max(0.0, 1.0 - (epoch - start) / length))
 
 

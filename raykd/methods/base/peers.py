@@ -1,7 +1,7 @@
 """Base classes and losses of online methods: students that learn from each other and may share their first stages.
 
-Branches are whole `Staged` networks whose modules before the branching stage are the same objects, so that each branch
-is an ordinary network, while a forward pass runs the shared trunk once.
+Branches are whole `Staged` networks whose modules before the branching stage are the same objects. So each branch is an
+ordinary network, but a forward pass runs the shared trunk only once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ def diversity(peers: Tensor, reduction: str = "mean") -> Tensor:
 
 
 def share_trunks(networks: Sequence[Staged], start: str, with_block: bool = False) -> None:
-    """Make all networks use the first one's modules before stage `start`; with_block: that stage's convolutions too."""
+    """Make all networks share the first one's modules before stage `start`; with_block: its convolutions, too."""
     for network in networks[1:]:
         network.share_trunk(networks[0], before=start)
         for name, module in networks[0].modules_of(start).items() if with_block else ():
@@ -85,7 +85,7 @@ def stack_logits(outputs: Sequence[Output]) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class PeerConfig(MethodConfig):
-    """Settings of online methods, whose networks train together without a frozen teacher."""
+    """Base class of the settings of online methods, whose networks train together without a frozen teacher."""
 
     kind = "online"
     uses_teachers = False
@@ -97,15 +97,15 @@ class PeerConfig(MethodConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class BranchConfig(PeerConfig):
-    """Settings of online methods whose networks may share their first stages."""
+    """Base class of the settings of online methods whose networks share their first stages."""
 
     branches: Annotated[int, Interval(ge=2, le=64)] = 4
     """Number of branches; branch0 is deployed."""
     branch_from: str = "last"
     """First stage that the branches do not share: "last", or a stage's name such as "stage2"."""
     share_block: bool = False
-    """Share the last stage as well, with its BatchNorms, as OKDDip's DenseNets do; what follows it (DenseNet's last
-    norm, the classifier) belongs to each branch."""
+    """Share the last stage as well, with its BatchNorms, as OKDDip's DenseNets do; each branch has only what follows it
+    (DenseNet's last norm, the classifier)."""
 
     def build_branches(self, method: str, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
         """Fresh branches and the stage they start from; raises UserError if the network can't be branched there."""
@@ -119,7 +119,7 @@ class BranchConfig(PeerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsistencyConfig(PeerConfig):
-    """Settings of the divergences between peers and their targets."""
+    """Base class of the settings of the divergences between peers and their targets."""
 
     temperature: Positive = 3.0
     """Temperature T of both softmaxes."""
@@ -138,7 +138,7 @@ class ConsistencyConfig(PeerConfig):
 
 
 class PeerDistiller(Distiller):
-    """m students without a teacher; the first of `networks()` is deployed."""
+    """Base class of methods with m students and no teacher; the first of `networks()` is deployed."""
 
     def __init__(self, config: PeerConfig, networks: Sequence[Staged], start: str, share_block: bool = False):
         super().__init__()
@@ -156,14 +156,15 @@ class PeerDistiller(Distiller):
         return self.outputs_from(self.branches[0].trunk(images, self.start), features)
 
     def outputs_from(self, trunk: Tensor, features: Sequence[str] = ()) -> list[Output]:
-        """The same, from the trunk's output [B, D, h, w].
+        """As `outputs`, from the trunk's output [B, D, h, w].
 
-        A shared block runs once for each branch, so its BatchNorms count every batch m times.
+        A shared block runs once for each branch, so that its BatchNorms see every batch m times.
         """
         return [branch.run_from(self.start, trunk, features) for branch in self.branches]
 
     @property
     def names(self) -> list[str]:
+        """Names of the networks."""
         kind = "network" if self.start == WHOLE else "branch"
         return [f"{kind}{i}" for i in range(len(self.branches))]
 

@@ -1,4 +1,4 @@
-"""What methods with one student have in common, and their checks of students and teachers."""
+"""The base class of methods with one student, and checks of students and teachers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ from raykd.models.staged import Staged
 
 
 class SingleStudent(Distiller):
-    """One student that is trained and deployed; everything else that trains belongs to the method.
+    """Base class of methods with one student, which is trained and deployed.
 
-    `forward` computes the student's output, and `step` the method's terms from it; a sum of methods computes the output
-    once for all of them. It has logits alone, unless `student_features` and `teacher_features` name more.
-    A nested `Config` gets the class as its `distiller`.
+    `forward` computes the student's output, and `step` the method's loss terms from it; a `sum` of methods computes the
+    output once for all of them. Outputs contain only logits, unless `student_features` and `teacher_features` name
+    features.
+    A nested `Config` has this class as its `distiller`.
     """
 
     student_features: tuple[str, ...] = ()
@@ -41,11 +42,14 @@ class SingleStudent(Distiller):
         return Step(terms, notes | {"train_top1": accuracy(output.logits, batch.labels)})
 
     def step(self, student: Output, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
-        """The method's terms and notes. `student` and `teachers` may hold more features than it named."""
+        """The method's loss terms and notes, from the outputs of the student and the teachers.
+
+        They may contain more features than this method needs. epoch: as of `Distiller.forward`.
+        """
         raise NotImplementedError
 
     def borrow_student(self) -> None:
-        """Refer to the student without registering it: the distiller that this method is part of registers it once."""
+        """Keep the student without registering it, for a method inside another one, which registers the student."""
         self.__dict__["student"] = self._modules.pop("student")
 
     def networks(self) -> dict[str, nn.Module]:
@@ -54,7 +58,7 @@ class SingleStudent(Distiller):
 
 @dataclass(frozen=True, kw_only=True)
 class OneTeacherConfig(MethodConfig):
-    """Settings of methods with one student and one teacher of the same classes."""
+    """Base class of the settings of methods with one student and one teacher of the same classes."""
 
     distiller: ClassVar[type[SingleStudent]]
 
@@ -67,7 +71,7 @@ class OneTeacherConfig(MethodConfig):
 
 @torch.no_grad()
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Top-1 accuracy on a training batch, a note: logits [B, C], labels [B] or [B, C] (the largest share counts)."""
+    """Top-1 accuracy on a training batch, a fraction []: logits [B, C], labels [B] or [B, C] (the largest counts)."""
     classes = labels.argmax(1) if labels.is_floating_point() else labels
     return (logits.argmax(1) == classes).float().mean()
 

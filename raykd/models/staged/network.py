@@ -18,7 +18,7 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish)
 
 
 class Staged(nn.Module):
-    """A classifier whose features can be read and which, if it is a chain, can be entered stage by stage.
+    """A classifier whose features can be read and which, if it is a chain of stages, can be run from any stage.
 
     Registers the plain network once, as `model`: `staged.model.state_dict()` has the network's own keys.
     A chain is given by the dotted names of its own modules: running stem, stages, pool and head in order must equal
@@ -62,16 +62,17 @@ class Staged(nn.Module):
 
     @property
     def is_chain(self) -> bool:
-        """Whether the network can be entered at its stages."""
+        """Whether the network is a chain of stages, that is, can be run from any of them."""
         return bool(self.sections)
 
     @property
     def stages(self) -> tuple[str, ...]:
+        """Names of the stages in order; empty if the network has no maps."""
         return tuple(name for name in self.shapes if name.startswith("stage") and not name.endswith(".pre"))
 
     @property
     def last_stage(self) -> str:
-        """Raises UserError if the network has no stages."""
+        """Name of the last stage; raises UserError if the network has no stages."""
         if not self.stages:
             raise UserError(f"{self.name} has no stages with feature maps: use another network or method")
         return self.stages[-1]
@@ -95,7 +96,7 @@ class Staged(nn.Module):
         return tuple(layers[-1:])
 
     def width(self, feature: str) -> int:
-        """Channels of a feature; raises UserError if the network has no such feature."""
+        """Number of channels of a feature; raises UserError if the network has no such feature."""
         self._expect((feature,))
         return self.shapes[feature][0]
 
@@ -104,11 +105,14 @@ class Staged(nn.Module):
         return self.model(images)
 
     def output(self, images: Tensor, features: Collection[str]) -> Output:
-        """Logits [B, C] and the named features of images [B, 3, H, W]; raises UserError if it has no such feature."""
+        """Logits [B, C] and the named features of images [B, 3, H, W]; raises UserError for an unknown feature."""
         return self.run_from(START, images, features)
 
     def trunk(self, images: Tensor, before: str) -> Tensor:
-        """The input of stage `before`, [B, D, h, w], for images [B, 3, H, W]; raises UserError unless it is a chain."""
+        """The input of stage `before`, [B, D, h, w], for images [B, 3, H, W].
+
+        Raises UserError unless the network is a chain of stages that has this one.
+        """
         if before == START:
             return images
         self._expect_section(before)
@@ -119,7 +123,10 @@ class Staged(nn.Module):
         return images
 
     def run_from(self, start: str, x: Tensor, features: Collection[str]) -> Output:
-        """Logits and features of the rest of the network, from the input of section `start`, as `trunk` returns it."""
+        """Logits and the named features of the rest of the network, given the input x of section `start` (see `trunk`).
+
+        Raises UserError if the network is not a chain of stages, or lacks the section or a feature.
+        """
         self._expect(features)
         if start == START and self.reader is not None:
             return self.reader(self.model, x, features)
@@ -135,7 +142,10 @@ class Staged(nn.Module):
         return Output(x, outputs)
 
     def classify(self, feature_map: Tensor) -> Tensor:
-        """Logits of a last-stage map [B, D, h, w], through the network's own pooling and head."""
+        """Logits [B, C] of a map of the last stage [B, D, h, w], by the network's own pooling and head.
+
+        Raises UserError unless the network is a chain of stages.
+        """
         return self.run_from("pooled", feature_map, ()).logits
 
     def modules_of(self, section: str) -> dict[str, nn.Module]:

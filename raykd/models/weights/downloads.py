@@ -27,14 +27,15 @@ CHUNK = 1 << 20
 
 
 def is_remote(network: Network) -> bool:
+    """Whether a network's weights are given by a URL."""
     return network.weights.startswith(SCHEMES)
 
 
 def local(network: Network, root: str, may_download: bool = False) -> Network:
     """The same network with its weights' file below the folder `root`, if it names a URL.
 
-    may_download: fetch what is not on this machine, a library's weights too. Raises UserError if weights are not there,
-    or are other ones than their hash says.
+    may_download: fetch missing weights, also those of a library. Raises UserError if weights are not on this machine,
+    or if their hash is not the recipe's.
     """
     if network.weights == "pretrained" and not may_download:
         expect_cached(network.name)
@@ -54,7 +55,10 @@ def local(network: Network, root: str, may_download: bool = False) -> Network:
 
 
 def local_path(network: Network, root: str) -> Path:
-    """The local path of the file; it contains the hash, so that files of equal names don't collide."""
+    """The local path of the file; it contains the hash, so that files of equal names don't collide.
+
+    Raises UserError if the network has no valid `sha256`.
+    """
     if not re.fullmatch(r"[0-9a-fA-F]{64}", network.sha256):
         raise UserError(f"{network.weights}: weights by URL need `sha256`, the file's 64 hexadecimal digits")
     name = network.weights.removesuffix(BACKBONE).partition("?")[0].rpartition("/")[2]
@@ -65,7 +69,7 @@ def download(network: Network, root: str, notify: Callable[[str], None] = lambda
     """Download the weights of a network with a URL, unless they exist; the file is written completely or not at all.
 
     Safe for concurrent calls: one process downloads, the others of its node wait for it.
-    Raises UserError where it can't be had, or is another one than its hash says.
+    Raises UserError if it can't be downloaded or stored, or if its hash is not the recipe's.
     """
     if not is_remote(network) or (path := local_path(network, root)).is_file():
         return
@@ -97,7 +101,8 @@ def _fetch(url: str, path: Path) -> str:
                 digest.update(part)
                 file.write(part)
     except OSError as error:  # those of requests as well
-        raise UserError(f"{url} could not be downloaded: {' '.join(str(error).split())[:200]}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{url} could not be downloaded ({reason}): check the URL and the connection") from error
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Libraries' metadata of their pretrained weights: the images and classes of their training."""
+"""The metadata of libraries' pretrained weights: the images and classes that they were trained on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ Channels = tuple[float, float, float]
 
 
 class Published(NamedTuple):
-    """Images and classes of a network's training."""
+    """The images and classes that a network was trained on; mean and std of pixels scaled to [0, 1]."""
 
     mean: Channels
     std: Channels
@@ -23,7 +23,7 @@ class Published(NamedTuple):
 
 
 def published(name: str) -> Published:
-    """See `raykd.models.published`."""
+    """See `raykd.models.published`; raises UserError for a name without published weights."""
     library, _, inner = name.partition(":")
     readers = {"timm": _timm, "torchvision": _torchvision, "hf": _huggingface}
     if library not in readers:

@@ -111,7 +111,8 @@ def source_bytes(text: str) -> bytes:
 def materialize(sources: Mapping[str, str], folder: Path) -> None:
     """Write a recipe's sources below a folder and make them importable, as `load` does for the original files.
 
-    Networks may be built from them: sources are only passed on if they are trusted.
+    From then on, networks may be built from them: call this for trusted sources only. Raises UserError for a file
+    outside the folder.
     """
     for name, text in sources.items():
         file = folder / name

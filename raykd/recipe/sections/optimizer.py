@@ -23,30 +23,31 @@ Decay = Annotated[float, Interval(ge=0, le=1000)]
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """Settings that all optimizers share; a recipe names one of `SGD`, `AdamW`, `Shampoo`, or one of your own: a
-    subclass beside the recipe that has `build`."""
+    """Settings that all optimizers share. A recipe uses `SGD`, `AdamW`, `Shampoo`, or your own: a subclass with `build`
+    in a file next to the recipe."""
 
     learning_rate: Rate = 0.1
     """Peak learning rate."""
     weight_decay: Decay = 5e-4
-    """Weight decay."""
+    """Weight decay; SGD adds this multiple of the parameters to their gradients."""
     decay_vectors: bool = True
-    """Decay one-dimensional parameters (norms, biases) as well, as the CIFAR papers do."""
+    """Also decay one-dimensional parameters (norms, biases), as in the CIFAR papers."""
     clip_norm: NonNegative = 0.0
-    """Clip the gradient's norm to this; 0: never."""
+    """Clip the gradient to this Euclidean norm; 0: no clipping."""
     clip_each: bool = False
-    """Clip each parameter's own gradient, as Keras's clipnorm does, instead of all of them together."""
+    """Clip each parameter's gradient by its own norm, as Keras's clipnorm does, instead of by the norm of all."""
 
     def build(self, groups: list[dict[str, Any]]) -> "torch.optim.Optimizer":
-        """The optimizer of groups of parameters, each with its "params" and "weight_decay".
+        """Create the optimizer for groups of parameters, each a dict with "params" and "weight_decay".
 
-        Its groups' "lr" is set before each step. Its state is tensors and plain values, as checkpoints hold no others.
+        The training loop sets "lr" of its groups before each step. Its state must consist of tensors and plain values,
+        since checkpoints contain nothing else. Raises UserError in this base class.
         """
         raise UserError(f"optimizer: {type(self).__name__} has no `build`: write one, or use SGD, AdamW or Shampoo")
 
     @property
     def group_decay(self) -> float:
-        """The groups' "weight_decay"."""
+        """The value of "weight_decay" in the groups that `build` gets."""
         return self.weight_decay
 
 
@@ -72,12 +73,12 @@ class AdamW(Optimizer):
     learning_rate: Rate = 1e-3
     """Peak learning rate."""
     weight_decay: Decay = 1e-4
-    """Weight decay."""
+    """Weight decay, decoupled from the gradient; see `decay`."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    """Decay of the gradient's running mean and square."""
+    """Decay of the running means of the gradient and of its square."""
     decay: Literal["times-rate", "schedule-only", "constant"] = "times-rate"
-    """times-rate: a step decays by rate × decay (torch); schedule-only: by (rate / peak rate) × decay (FunMatch);
-    constant: by decay itself, whatever the rate (TensorFlow Addons)."""
+    """By how much a step decays: times-rate: rate × weight_decay (torch); schedule-only: (rate / peak rate) ×
+    weight_decay (FunMatch); constant: weight_decay itself, whatever the rate (TensorFlow Addons)."""
 
     def build(self, groups: list[dict[str, Any]]) -> "torch.optim.Optimizer":
         from raykd.optimizers.fused import adamw
@@ -86,18 +87,18 @@ class AdamW(Optimizer):
 
     @property
     def group_decay(self) -> float:
-        """FunMatch's code decays by schedule × decay: torch's decay over the peak rate."""
+        """The value of "weight_decay" in the groups: torch multiplies it by the rate, so schedule-only divides it."""
         return self.weight_decay / self.learning_rate if self.decay == "schedule-only" else self.weight_decay
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shampoo(Optimizer):
-    """Shampoo (Gupta, Koren, Singer, ICML 2018) of pytorch-optimizer, which `raykd[shampoo]` installs."""
+    """Shampoo (Gupta, Koren & Singer, ICML 2018) of the package pytorch-optimizer: `pip install 'raykd[shampoo]'`."""
 
     learning_rate: Rate = 1e-3
     """Peak learning rate."""
     weight_decay: Decay = 1e-4
-    """Decoupled weight decay."""
+    """Weight decay: this multiple of the parameters is added to their preconditioned gradients."""
     momentum: Fraction = 0.9
     """Momentum factor."""
     preconditioning_every: PositiveInt = 10

@@ -1,4 +1,4 @@
-"""What a run writes: checkpoints, W&B, files for debugging."""
+"""A run's output: checkpoints, W&B, files for debugging."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ EVERY = re.compile(f"never|{STEPS}|{MINUTES}", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """When checkpoints are written, and how many are kept."""
+    """When a run writes checkpoints, and how many it keeps."""
 
     every: Annotated[str, Rule('like "500 steps", "10 minutes" or "never"', lambda text: EVERY.fullmatch(text))] = (
         "10 minutes"
@@ -37,23 +37,23 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class WandB:
-    """Where a run is logged at Weights & Biases."""
+    """How a run is logged to Weights & Biases."""
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     """auto: online if there is a key and the server answers, else offline."""
     project: Annotated[str, Rule("of 1 to 128 characters without / \\ # ? % :", is_project)] = "raykd"
     """Name of the project at W&B."""
     entity: Annotated[str, MaxLen(128), Rule("without /", lambda text: "/" not in text)] = ""
-    """Entity; empty: the key's default."""
+    """User or team at W&B; empty: the default of the API key."""
     group: Annotated[str, MaxLen(128)] = ""
-    """Group; empty: none."""
+    """Group of the run at W&B; empty: none."""
     tags: tuple[Annotated[str, MinLen(1), MaxLen(64)], ...] = ()
     """Tags in addition to method, data set, student and seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Debug:
-    """Files for finding the cause of a failed run."""
+    """Files for debugging a failed run."""
 
     nan_dump: str = ""
-    """Folder for a file that reproduces the step at which a loss is not finite; empty: none."""
+    """Folder for a file that reproduces the step at which a loss is not finite (NaN or infinite); empty: none."""

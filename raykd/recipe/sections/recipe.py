@@ -1,4 +1,4 @@
-"""The whole recipe, and a teacher that is trained by one."""
+"""The recipe itself, and a teacher that is trained by a recipe."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -33,7 +33,10 @@ Label = Annotated[str, Rule("of the form KEY=VALUE", lambda text: text.count("="
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Teacher):
-    """A recipe to train first; one teacher for each seed. Existing teachers are found by the recipe's content."""
+    """Teachers that are trained first by a recipe, one for each seed.
+
+    Teachers that were trained before are found by the recipe's fingerprint and not trained again.
+    """
 
     recipe: "Recipe"
     """The teacher's recipe."""
@@ -43,19 +46,19 @@ class Train(Teacher):
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A published figure."""
+    """A published figure of the same experiment, which reports quote."""
 
     metric: str
-    """The metric, as in `result.json`: top1, top5."""
+    """The metric, as in `result.json`: top1 or top5."""
     value: float
     """The figure, a fraction from 0 to 1."""
     source: str
-    """Where it was published."""
+    """Where it was published: paper, year, table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One experiment: a student, its data, the method and its teachers, and the training."""
+    """One experiment: the student, the data, the method with its teachers, and the training."""
 
     method: MethodConfig
     """The distillation method and its settings."""
@@ -64,7 +67,7 @@ class Recipe:
     data: Data
     """The data set, its augmentation and how it is loaded."""
     epochs: Annotated[float, Interval(gt=0, le=1_000_000)]
-    """Passes over the training split."""
+    """Passes over the training split; may be fractional."""
     batch_size: PositiveInt
     """Images per update, over all workers."""
     optimizer: Optimizer = SGD()
@@ -78,24 +81,25 @@ class Recipe:
     seed: Seed = 0
     """Seed of initialisation, order and augmentation."""
     accumulate: PositiveInt = 1
-    """Number of parts into which a worker splits its share of a batch, to save memory."""
+    """Number of parts into which a worker splits its share of a batch; gradients are accumulated, to save memory."""
     ema: Fraction = 0.0
-    """Decay of an exponential moving average of the weights, which is then evaluated and deployed; 0: none."""
+    """Decay per update of an exponential moving average of the weights, which is then evaluated and deployed; 0:
+    none."""
     sync_batchnorm: bool = False
-    """Compute batch statistics over all workers."""
+    """Compute BatchNorm's statistics over all workers instead of each worker's share of the batch; on GPUs only."""
     precision: Precision = Precision()
-    """Numbers, layout and compilation."""
+    """Number types, memory layout and compilation."""
     metrics: tyro.conf.Suppress[Annotated[tuple[Metric, ...], DISTINCT]] = no_effect(())
     """User-defined metrics, in addition to top1, top5, loss and ece."""
     evaluate_every: PositiveInt = 1
-    """Epochs between two evaluations, metric lines and checkpoints."""
+    """Epochs between two evaluations, each with a line in metrics.jsonl and a checkpoint."""
     patience: NonNegativeInt = 0
     """Number of evaluations without a better top-1 of the deployed network after which the run ends; 0: never. It needs
     a held-out part of the training split (`data.validation`); the test split is never used."""
     log_every: PositiveInt = no_effect(20)
-    """Steps between two logged lines of loss terms and notes."""
+    """Steps (updates) between two logged lines of loss terms and notes."""
     workers: Workers | tuple[Workers, Workers] = no_effect(1)
-    """Ray Train workers, or the minimum and maximum of an elastic run; 0: this process, without Ray."""
+    """Number of Ray Train workers, or minimum and maximum of an elastic run; 0: train in this process, without Ray."""
     cpus_per_worker: CPUs = no_effect(1)
     """CPUs of each worker."""
     gpus_per_worker: Probability = no_effect(0)
@@ -111,9 +115,9 @@ class Recipe:
     collective_timeout: Annotated[int, Interval(ge=1, le=1_000_000)] = no_effect(900)
     """Seconds that workers wait for a stuck worker before all restart from the last checkpoint."""
     checkpoint: Checkpoint = no_effect(Checkpoint())
-    """When checkpoints are written, and which are kept."""
+    """When checkpoints are written, and how many are kept."""
     wandb: WandB = no_effect(WandB())
-    """Weights & Biases."""
+    """Logging to Weights & Biases."""
     debug: Debug = no_effect(Debug())
     """Files for debugging failed runs."""
     search: tyro.conf.Suppress[Search | None] = no_effect(None)

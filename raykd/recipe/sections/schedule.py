@@ -15,26 +15,26 @@ from raykd.fields import (
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The learning rate over time; this class itself: constant after the warm-up. One of your own is a subclass beside
-    the recipe that has `share_of_peak`."""
+    """The learning rate over time; this base class keeps it constant after the warm-up. Your own is a subclass with
+    `share_of_peak` in a file next to the recipe."""
 
     warmup_steps: NonNegativeInt = 0
-    """Steps of linear warm-up from 0."""
+    """Steps (updates) of linear warm-up from 0."""
 
     def share_of_peak(self, step: int, epoch: float, total: int) -> float:
-        """Factor of the peak rate at update `step` (from 0) of `total`, after the warm-up.
+        """The learning rate as a fraction of its peak, at update `step` (from 0) of `total`, after the warm-up.
 
-        epoch: passes over the training split so far.
+        epoch: passes over the training split so far, fractional.
         """
         return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """Half a cosine from the peak to `final`, per step."""
+    """Half a cosine from the peak to `final`, changing at every step (Loshchilov & Hutter, ICLR 2017)."""
 
     final: Probability = 0.0
-    """Last learning rate, as a share of the peak."""
+    """Last learning rate as a fraction of the peak, from 0 to 1."""
 
     def share_of_peak(self, step: int, epoch: float, total: int) -> float:
         passed = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
@@ -43,10 +43,10 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Steps(Schedule):
-    """The learning rate times `factor` at each milestone."""
+    """The learning rate is multiplied by `factor` at each milestone."""
 
     milestones: Annotated[tuple[NonNegative, ...], ascending] = ()
-    """Epochs at which the rate drops."""
+    """Epochs at which the learning rate drops."""
     factor: Annotated[float, Interval(gt=0, le=1)] = 0.1
     """Factor of each drop."""
 
@@ -56,10 +56,10 @@ class Steps(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Piecewise(Schedule):
-    """A given share of the peak from each milestone on."""
+    """The learning rate is a given fraction of the peak from each milestone on."""
 
     shares: Annotated[tuple[tuple[NonNegative, Probability], ...], ascending] = ()
-    """Pairs of an epoch and the share of the peak rate from then on; before the first: 1."""
+    """Pairs of an epoch and the fraction of the peak from then on; before the first epoch: 1."""
 
     def share_of_peak(self, step: int, epoch: float, total: int) -> float:
         return ([1.0] + [share for start, share in self.shares if epoch >= start])[-1]

@@ -1,4 +1,4 @@
-"""What `raykd tune` searches."""
+"""The search of `raykd tune`."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,7 +14,8 @@ from raykd.fields import (
 
 @dataclass(frozen=True, kw_only=True)
 class Simplex:
-    """Weights ≥ 0 that sum to `total`, uniformly distributed; its key names the fields, joined by commas."""
+    """A search space of weights ≥ 0 that sum to `total`, uniformly distributed; its key is the fields' names, joined by
+    commas."""
 
     total: Positive = 1.0
     """Sum of the weights."""
@@ -22,7 +23,7 @@ class Simplex:
 
 @dataclass(frozen=True, kw_only=True)
 class When:
-    """A space that is used only in trials in which another searched field has one of some values."""
+    """A search space that is used only in trials in which another searched field has one of some values."""
 
     field: str
     """Dotted name of the other field."""
@@ -37,18 +38,20 @@ class Search:
     """A search over the recipe's fields by Ray Tune."""
 
     space: dict[str, Any]
-    """Dotted field name to a `ray.tune` search space, a `When`, or (names joined by commas) a `Simplex`."""
+    """By dotted field name: a `ray.tune` search space, a `When`, or (names joined by commas) a `Simplex`."""
     samples: PositiveInt = 16
-    """Number of trials; multiplied by the points of grids; if only grids are searched, each point is one trial."""
+    """Number of trials, multiplied by the number of points of the grids; if only grids are searched, each point is one
+    trial."""
     repeats: Count = 1
-    """Number of trials with each choice of values, with consecutive seeds; choices are compared by their mean."""
+    """Number of trials with each choice of values, which have consecutive seeds; choices are compared by their mean."""
     metric: str = "top1"
     """Metric of the deployed network on the held-out part of the training split: top1, top5, loss, ece, or one of the
     recipe's metrics."""
     mode: Literal["max", "min"] = "max"
     """Whether the metric is maximised or minimised."""
     validation: Annotated[float, Interval(gt=0, lt=1)] = 0.1
-    """Share of the training split that is held out for the metric; a recipe's `data.validation` has precedence."""
+    """Share of the training split that is held out for the metric, between 0 and 1; if `data.validation` is above 0, it
+    is used instead."""
     scheduler: Any = None
     """A `ray.tune` scheduler without metric and mode; None: every trial runs to its end."""
     searcher: Any = None

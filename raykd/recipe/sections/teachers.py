@@ -20,23 +20,23 @@ CPUs = Annotated[int, Interval(ge=1, le=65_536)]
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """Where teachers come from; one of `Run`, `Train`, `Pretrained`."""
+    """Base class of the sources of teachers: `Run`, `Train`, `Pretrained`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Teacher):
-    """A finished raykd run."""
+    """The student of a finished raykd run as a teacher."""
 
     path: str
-    """Its run directory."""
+    """Directory of the run, a local path or a URI."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(Teacher):
-    """A network with its library's weights or with a weights file."""
+    """A network with its library's weights, or with those of a file, as a teacher."""
 
     network: Network
-    """The network, with `weights`; FILE#backbone: without its last layer, for methods that match features alone."""
+    """The network, with `weights`; FILE#backbone: without its last layer, for methods that match features only."""
     mean: tuple[Probability, Probability, Probability] | None = None
     """Per-channel mean that the network was trained with; None: from its library or its file."""
     std: tuple[Deviation, Deviation, Deviation] | None = None
@@ -52,7 +52,7 @@ class Teachers:
     """Frozen teachers, and how their outputs are computed and stored."""
 
     sources: tuple[Teacher, ...] = ()
-    """Teachers, in order."""
+    """The teachers, in order; empty: none."""
     classes: tuple[tuple[str, str], ...] = ()
     """Pairs of a class of the data and the teachers' name for it, if they differ. For a class of the data in several
     pairs, the probabilities of the teachers' classes are added."""
@@ -63,7 +63,7 @@ class Teachers:
     number of workers; auto: the fastest measured one that changes the student's first losses by less than 1e-3, so
     that two runs may differ slightly; a resumed run keeps its choice."""
     capture: bool = no_effect(True)
-    """On GPUs, replay the teachers' passes as CUDA graphs, a single launch of the same kernels; off: kernels are
+    """On GPUs, replay the teachers' passes as CUDA graphs, with a single launch for all kernels; off: kernels are
     launched one by one."""
     cache: Literal["none", "float32", "float16", "top-k"] = "none"
     """Cache the teachers' outputs for every training image below `data.root` in this type: logits, and the features
@@ -80,7 +80,7 @@ class Teachers:
     """inline: in each worker, before its student's step; remote: in Ray actors with their own CPUs or GPUs, ahead of
     the student. The result is the same."""
     actors: Count = no_effect(1)
-    """Remote: actors of each worker, which compute its steps in turn."""
+    """Remote: number of actors of each worker, which compute its steps in turn."""
     cpus_per_actor: CPUs = no_effect(1)
     """Remote: CPUs of each actor. With as many as a worker, on the same type of device, results equal those of inline
     bit for bit."""

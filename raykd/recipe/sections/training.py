@@ -1,4 +1,4 @@
-"""The initialise phase, and the number types of training."""
+"""The initialise phase, and the numeric settings of training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,13 +12,13 @@ from raykd.recipe.sections.schedule import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Initialise:
-    """A phase before the training, for methods that have one, with its own loss terms, optimizer and schedule.
+    """A phase before the training, for methods with two phases, with its own loss terms, optimizer and schedule.
 
-    Its epochs are negative in metrics.jsonl, up to 0, where the training begins; it has no evaluations.
+    In metrics.jsonl its epochs are negative, since the training begins at 0; it has no evaluations.
     """
 
     epochs: NonNegative = 0.0
-    """Passes over the training split in this phase; 0: no such phase."""
+    """Passes over the training split in this phase, may be fractional; 0: no such phase."""
     optimizer: Optimizer = SGD()
     """The optimizer."""
     schedule: Schedule = Schedule()
@@ -34,9 +34,9 @@ class Precision:
     channels_last: bool = True
     """Memory layout NHWC, in which convolutions are faster."""
     compile: bool = False
-    """torch.compile the distiller."""
+    """Compile the distiller with torch.compile."""
     tf32: bool = True
-    """On GPUs, multiply float32 numbers in TF32 (10-bit mantissa), several times faster; off: in float32."""
+    """On GPUs, multiply float32 numbers in TF32 (10-bit mantissa), which is several times faster; off: in float32."""
     deterministic: bool = False
     """On GPUs, use deterministic kernels, so that a resumed run ends bit for bit like an uninterrupted one, with the
     same number of workers and type of GPU. It is slower, as the fastest kernels of cuDNN and cuBLAS, and fused ones of

@@ -31,7 +31,7 @@ def split(arguments: Sequence[str], own: set[str]) -> tuple[list[str], Overrides
     """Split arguments into those of a command's `own` options, and overrides of recipes' fields.
 
     `--row NAME` and `--column NAME` begin a section: the options after it, up to the next one, apply to that row or
-    column only.
+    column only. Raises UserError for a section without a name or options.
     """
     words: list[str] = []
     everywhere: list[Option] = []

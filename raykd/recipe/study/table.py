@@ -41,7 +41,8 @@ class Column:
     name: Name
     """Name in the table."""
     recipe: Recipe
-    """Student, data, schedule, and the teachers that methods may use. Method and seed are given by row and study."""
+    """Student, data, schedule, and the teachers that methods may use; its method and seed are replaced by those of the
+    row and the study."""
     rows: tuple[str, ...] = ()
     """Names of its rows; empty: all."""
     published: Quotes = Quotes()
@@ -50,7 +51,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of a study: one method, with what else it changes of a column's recipe."""
+    """A row of a study: one method, and further changes of the columns' recipes."""
 
     name: Name
     """Name in the table."""
@@ -68,13 +69,13 @@ class Row:
     """A search that is run first for each column, on a held-out part of the training split; the cells are then trained
     on the whole split with the best values."""
     published: tuple[str, ...] = ()
-    """Name of the method in published figures; empty: the row's name."""
+    """Names of the method in published figures; empty: the row's name."""
 
     @staticmethod
     def of(name: str, recipe: Recipe, base: Recipe, **more: Any) -> "Row":
-        """The row of an ordinary recipe: its method, the number of its teachers, and what else it changes of `base`.
+        """The row of an ordinary recipe: its method, the number of its teachers, and its other differences from `base`.
 
-        Fields that can't change a result, such as `workers`, are the column's. `more`: further fields of the row.
+        Fields that can't change a result, such as `workers`, are taken from the column. more: other fields of the row.
         """
         changes = _differences(recipe, base, "") | more.pop("changes", {})
         count = len(list(single_teachers(recipe.teachers.sources)))
@@ -83,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A table of runs: methods in rows, settings in columns, several seeds in every cell."""
+    """A table of runs: methods in rows, settings in columns, and a run for each seed in every cell."""
 
     rows: Annotated[tuple[Row, ...], MinLen(1)]
     """Rows, in the order of the table."""

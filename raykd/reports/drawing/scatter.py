@@ -23,6 +23,8 @@ MOST_NAME = 130  # pixels of a label beside its point
 
 
 class Point(NamedTuple):
+    """A point of a scatter plot."""
+
     name: str
     x: float
     y: float

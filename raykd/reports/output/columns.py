@@ -12,6 +12,8 @@ TITLES = {"top5": "top-5 %", "loss": "loss", "ece": "ECE"}
 
 @dataclass(frozen=True)
 class Cell:
+    """The text of one cell."""
+
     shown: str
     small: str = ""  # a second line, or in parentheses
     value: float | None = None  # by which to sort
@@ -19,12 +21,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
+    """A column of a section's table."""
+
     title: str
     cells: list[Cell]
     small: str = ""
 
     @property
     def empty(self) -> bool:
+        """Whether no cell has a value."""
         return all(cell.shown == text.NONE for cell in self.cells)
 
     @property
@@ -43,6 +48,7 @@ class Columns:
 
 
 def columns(items: Sequence[Entry]) -> Columns:
+    """The columns of the table of these rows."""
     first, last, best, *others = [_small_once(column) for column in _all(items)]
     shown, same = [first, last], []
     if [cell.shown for cell in best.cells] != [cell.shown for cell in last.cells]:

@@ -24,6 +24,8 @@ Status = Literal["waiting", "running", "finished", "stopped", "failed"]
 
 
 class StudyCell(Model):
+    """One run of a study, by its row, column and seed; `run` is its directory below the study's."""
+
     row: Text
     column: Text
     seed: int

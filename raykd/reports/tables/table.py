@@ -69,6 +69,8 @@ class TableCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
+    """A table of rows and columns with its statistics."""
+
     title: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]

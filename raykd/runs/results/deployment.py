@@ -13,7 +13,7 @@ FILE = "deployment.json"
 
 
 class Latency(Model):
-    """Median seconds of one pass."""
+    """Median seconds of one pass, for a batch size and a number of threads."""
 
     batch: Annotated[int, Ge(1)]
     threads: Annotated[int, Ge(1)]
@@ -21,7 +21,7 @@ class Latency(Model):
 
 
 class NetworkCost(Model):
-    """One network; the first of a deployment is the student."""
+    """The cost of one network; the first of a deployment is the student."""
 
     name: Text
     top1: float  # nan if not measured
@@ -42,6 +42,8 @@ class NetworkCost(Model):
 
 
 class Deployment(Model):
+    """The content of deployment.json."""
+
     machine: Text
     threads: Annotated[int, Ge(1)]  # all that there are
     networks: Annotated[list[NetworkCost], MinLen(1)]

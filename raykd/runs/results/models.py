@@ -68,6 +68,8 @@ class FullAccuracy(Accuracy):
 
 
 class TeacherAccuracy(Accuracy):
+    """Metrics of a frozen teacher on the run's evaluation split; `path` is the name of its run or weights."""
+
     parameters: Count = 0
     path: Text = ""
 

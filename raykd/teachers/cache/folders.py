@@ -22,6 +22,8 @@ LARGEST = 2**20  # bytes of about.json
 
 @dataclass(frozen=True)
 class CacheFolder:
+    """One cache on disk."""
+
     path: Path
     about: dict[str, Any]  # empty: damaged, or of an earlier version
     bytes: int  # on disk

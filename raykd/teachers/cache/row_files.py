@@ -23,6 +23,8 @@ OPEN = 4  # files
 
 
 class Layout(NamedTuple):
+    """Sizes of rows and files."""
+
     bytes: int  # of a row
     rows: int  # of a file
     width: int = 0  # bytes of each number in compressed rows; 0: not compressed

@@ -14,6 +14,8 @@ DEPTH = 16  # maximum length of the queue, and so of unwritten tensors in host m
 
 
 class Target(Protocol):
+    """Interface of the files that rows are written to."""
+
     def write(self, addresses: np.ndarray, rows: np.ndarray, mark: int) -> None:
         """Write rows uint8 [B, bytes]; raises OSError if the disk is full."""
         ...

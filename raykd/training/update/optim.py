@@ -11,7 +11,7 @@ from raykd.recipe.length import initial_steps, total_steps
 
 
 def build(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of all trainable parameters of a module."""
+    """The optimizer of all trainable parameters of a module; raises UserError for settings that can't be combined."""
     if config.clip_each and not config.clip_norm:
         raise UserError("`optimizer.clip_each` needs `optimizer.clip_norm`, the norm that each gradient is clipped to")
     return config.build(parameter_groups(module, config.group_decay, config.decay_vectors))
