@@ -39,13 +39,16 @@ def test_numba_tells_functions_apart_by_what_they_close_over(tmp_path, monkeypat
 
 
 CALLER = """
-import sys
+import os, sys, time
+from pathlib import Path
 from closing_over import entry
 from raykd.data.ffcv.kernels.compiled import once_per_machine
 
 add = entry("a")
-print("ready", flush=True)
-sys.stdin.read(1)
+folder = Path(sys.argv[1])
+(folder / f"ready{os.getpid()}").touch()
+while len(list(folder.glob("ready*"))) < 3:
+    time.sleep(0.01)
 once_per_machine(add)(1)
 print(sum(add.stats.cache_misses.values()))
 """
@@ -55,13 +58,6 @@ def test_processes_that_start_together_compile_a_kernel_once(tmp_path):
     (tmp_path / "closing_over.py").write_text(MODULE)
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     env = os.environ | {"PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen([sys.executable, "-c", CALLER], env=env, **pipes) for _ in range(3)]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("g")
-        process.stdin.close()
-    compiled = [int(process.stdout.read()) for process in processes]
-    assert [process.wait() for process in processes] == [0, 0, 0]
-    assert sorted(compiled) == [0, 0, 1]
+    command = [sys.executable, "-c", CALLER, str(tmp_path)]
+    processes = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert sorted(int(process.communicate(timeout=120)[0]) for process in processes) == [0, 0, 1]
