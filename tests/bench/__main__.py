@@ -21,6 +21,7 @@ GROUPS = {
     "cells": "tests.bench.cells",
     "startup": "tests.bench.startup",
     "networks": "tests.bench.networks",
+    "page": "tests.bench.page",
     "growth": "tests.bench.growth",
 }
 
