@@ -32,7 +32,7 @@ OFFERED = {
     "raykd.api.starting.submit": "submit",
     "raykd.api.starting.train": "train train_teachers",
     "raykd.api.starting.tune": "tune",
-    "raykd.launch.cluster.failure": "RunFailed",
+    "raykd.launch.run_state.failure": "RunFailed",
     "raykd.data.config": "Data Encoding Mixing Source Transform",
     "raykd.data.mixing": "CutMix Mixup",
     "raykd.data.sources": "Beton CIFAR10 CIFAR100 CUB200 Digits FewLabels Flowers102 Food101 HuggingFace "

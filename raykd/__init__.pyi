@@ -53,7 +53,7 @@ from raykd.data.transforms import RandAugment as RandAugment
 from raykd.data.transforms import RandomCrop as RandomCrop
 from raykd.data.transforms import RandomResizedCrop as RandomResizedCrop
 from raykd.data.transforms import Resize as Resize
-from raykd.launch.cluster.failure import RunFailed as RunFailed
+from raykd.launch.run_state.failure import RunFailed as RunFailed
 from raykd.method import MethodConfig as MethodConfig
 from raykd.methods.ab import AB as AB
 from raykd.methods.aekd import AEKD as AEKD

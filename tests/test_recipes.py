@@ -9,7 +9,7 @@ import torch
 
 from raykd.__main__ import main
 from raykd.contract import Batch
-from raykd.launch.driver.run import check
+from raykd.launch.driver.validate import check
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.recipe.files.load import load
 from raykd.recipe.serial import from_dict, to_dict

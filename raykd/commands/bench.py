@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> int:
     import torch
 
     from raykd.bench.step import measure
-    from raykd.launch.driver.run import check
+    from raykd.launch.driver.validate import check
 
     check(recipe)
     most = recipe.workers if isinstance(recipe.workers, int) else recipe.workers[1]

@@ -11,7 +11,8 @@ from raykd import UserError
 from raykd.api.starting.start import Start, default_name, started
 from raykd.fields import NonNegativeInt
 from raykd.launch.driver.run import default_storage
-from raykd.launch.teachers import ensemble_report, names
+from raykd.launch.teachers import ensemble_report
+from raykd.launch.teachers.plan import teacher_recipes
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
 from raykd.recipe.files.load import load
@@ -62,7 +63,7 @@ def _search(begun: Start, chosen: Options) -> None:
 def _ensemble(begun: Start, chosen: Options) -> None:
     from raykd.api.starting.train import teachers_started
 
-    if not names.teacher_recipes(begun.recipe):
+    if not teacher_recipes(begun.recipe):
         raise UserError(f"{begun.loaded.path} has neither a search nor teachers to train: nothing to tune")
     most = chosen.max_concurrent or begun.recipe.teachers.max_parallel
     begun = replace(begun, recipe=replace(begun.recipe, teachers=replace(begun.recipe.teachers, max_parallel=most)))

@@ -140,13 +140,13 @@ def test_impossible_runs_are_rejected_and_waiting_runs_report_why(tmp_path):
         from dataclasses import replace
         import ray
         from raykd import UserError
-        from raykd.launch.cluster import connection as room
+        from raykd.launch.cluster import capacity
         from raykd.recipes.digits.supervised import recipe
 
         cluster = begin(0, 1, 1)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         told = {}
-        room.check_capacity(replace(recipe, workers=2))
+        capacity.check_capacity(replace(recipe, workers=2))
         for name, wrong in {
             "many": replace(recipe, workers=3),
             "large": replace(recipe, workers=1, cpus_per_worker=2),
@@ -154,10 +154,10 @@ def test_impossible_runs_are_rejected_and_waiting_runs_report_why(tmp_path):
             "label": replace(recipe, workers=1, node_labels=("zone=moon",)),
         }.items():
             try:
-                room.check_capacity(wrong)
+                capacity.check_capacity(wrong)
             except UserError as error:
                 told[name] = str(error)
-        told["idle"] = room.waiting(replace(recipe, workers=2))
+        told["idle"] = capacity.waiting(replace(recipe, workers=2))
         from ray.util import placement_group
 
         held = placement_group([{"CPU": 1}])
@@ -165,12 +165,12 @@ def test_impossible_runs_are_rejected_and_waiting_runs_report_why(tmp_path):
         mine = placement_group([{"CPU": 1}, {"CPU": 1}])
         for _ in range(100):
             time.sleep(0.1)
-            told["busy"] = room.waiting(replace(recipe, workers=2))
+            told["busy"] = capacity.waiting(replace(recipe, workers=2))
             if told["busy"]:
                 break
         ray.util.remove_placement_group(held)
         ray.get(mine.ready())
-        told["placed"] = room.waiting(replace(recipe, workers=2))
+        told["placed"] = capacity.waiting(replace(recipe, workers=2))
         print(json.dumps(told))
         ray.shutdown()
         cluster.shutdown()

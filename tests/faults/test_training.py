@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from raykd.contract import Placement
-from raykd.launch.cluster import failure
-from raykd.launch.cluster.status import WorkerStatus
 from raykd.launch.run_state import client as state_client
+from raykd.launch.run_state import failure
 from raykd.launch.run_state.client import position_of
-from raykd.launch.run_state.messages import Requests
+from raykd.launch.run_state.messages import Requests, WorkerStatus
 from raykd.recipe import Debug
 from raykd.training import loop
 from raykd.training.update.nonfinite import NotFiniteError

@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from raykd.launch.cluster.failure import preempted
-from raykd.launch.cluster.status import WorkerStatus
-from raykd.launch.run_state.messages import Progress
+from raykd.launch.run_state.failure import preempted
+from raykd.launch.run_state.messages import Progress, WorkerStatus
 from raykd.launch.run_state.state import RunState
 from raykd.runs.checkpoints import stamps
 from tests.faults.stage import group, same

@@ -21,7 +21,7 @@ def cluster(monkeypatch):
 
     def of(*nodes, others=()):
         groups = [Group(b"", "", b"", False, False, [bundle], True) for bundle in others]
-        monkeypatch.setattr("raykd.launch.cluster.connection.nodes", lambda: list(nodes))
+        monkeypatch.setattr("raykd.launch.cluster.capacity.nodes", lambda: list(nodes))
         monkeypatch.setattr("raykd.launch.cluster.placement_groups.placed_by_others", lambda: groups)
 
     return of

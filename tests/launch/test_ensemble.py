@@ -54,7 +54,7 @@ def ensure(folder, name, bad, data):
 
 @pytest.mark.slow
 def test_a_failed_teacher_is_named_and_the_others_kept(ray, tmp_path):
-    from raykd.launch.cluster.failure import RunFailed
+    from raykd.launch.run_state.failure import RunFailed
 
     recipe, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")
     with pytest.raises(RunFailed, match=r"1 of 3 teachers failed \(teachers/resnet14-.*not finite.*2 trained"):

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from raykd import UserError
 from raykd.contract import Placement
-from raykd.launch.cluster import actor_capacity
+from raykd.launch.cluster import capacity
 from raykd.launch.cluster.autoscaler import Node
 from raykd.launch.driver import validate
 from raykd.launch.job_spec import JobSpec
@@ -279,7 +279,7 @@ def test_capacity_equals_an_exhaustive_search_over_placements():
             cpus_per_worker=draw.randint(1, 3),
         )
         nodes = [Node({"CPU": float(size)}, {}) for size in sizes]
-        found = actor_capacity.workers_that_fit(nodes, recipe, 2)
+        found = capacity.workers_that_fit(nodes, recipe, 2)
         assert found == max(workers for workers in range(3) if placeable(sizes, recipe, workers)), (sizes, recipe)
 
 
@@ -294,9 +294,9 @@ def placeable(sizes, recipe, workers):
 
 def test_an_elastic_run_leaves_resources_for_actors(monkeypatch):
     nodes = [Node({"CPU": 4.0}, {}), Node({"CPU": 3.0}, {})]
-    monkeypatch.setattr(actor_capacity.connection, "nodes", lambda: nodes)
-    monkeypatch.setattr(actor_capacity.Limits, "read", staticmethod(actor_capacity.Limits))
-    assert actor_capacity.bounded(replace(remote_recipe(), workers=(1, 7))).workers == (1, 3)
-    assert actor_capacity.bounded(replace(remote_recipe(), workers=2)).workers == 2
+    monkeypatch.setattr(capacity, "nodes", lambda: nodes)
+    monkeypatch.setattr(capacity.Limits, "read", staticmethod(capacity.Limits))
+    assert capacity.check_capacity(replace(remote_recipe(), workers=(1, 7))).workers == (1, 3)
+    assert capacity.check_capacity(replace(remote_recipe(), workers=2)).workers == 2
     inline = replace(remote_recipe(), teachers=Teachers(), workers=(1, 7))
-    assert actor_capacity.bounded(inline).workers == (1, 7)
+    assert capacity.check_capacity(inline).workers == (1, 7)

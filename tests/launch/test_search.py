@@ -222,7 +222,7 @@ def test_two_trials_of_two_workers_share_two_cpus(ray, data, tmp_path):
 @pytest.mark.slow
 def test_a_failing_distributed_trial_reports_its_reason_and_frees_its_workers(ray, data, tmp_path):
     expression = NESTED.format(bad=["nan"]).replace("samples=3", "samples=1")
-    from raykd.launch.cluster.failure import RunFailed
+    from raykd.launch.run_state.failure import RunFailed
 
     with pytest.raises(RunFailed, match="not finite"):
         search(tmp_path, "tiny_nested_nan", expression, data)

@@ -19,9 +19,9 @@ from raykd.launch.study.progress import duration, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.admission import admission, left_by_others
+from raykd.launch.trials.progress import WaitingMessage
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import at_most
-from raykd.launch.trials.waiting import WaitingMessage
 from raykd.recipe.study import Column, Row, Study
 from raykd.recipe.study.cells import cells
 from raykd.reports.make import make
@@ -99,7 +99,7 @@ def test_running_cells_are_shown_when_space_is_short():
 
 
 def test_waiting_is_reported_only_while_nothing_trains(monkeypatch):
-    monkeypatch.setattr("raykd.launch.cluster.connection.waiting", lambda recipe: "waiting for 1 worker(s)")
+    monkeypatch.setattr("raykd.launch.cluster.capacity.waiting", lambda recipe: "waiting for 1 worker(s)")
     text, trials = io.StringIO(), [SimpleNamespace(status="PENDING"), SimpleNamespace(status="RUNNING")]
     waits = WaitingMessage([ONE], Console(file=text), seconds=0)
     waits.on_step_end(1, trials)

@@ -13,8 +13,8 @@ from rich.console import Console
 from raykd.commands.study import choose
 from raykd.launch.driver.display import Display
 from raykd.launch.study.run import StudyRun
-from raykd.launch.teachers.names import run_name, teacher_recipes
-from raykd.launch.teachers.progress import TeacherProgress
+from raykd.launch.teachers.plan import run_name, teacher_recipes
+from raykd.launch.teachers.train import TeacherProgress
 from raykd.launch.trials import teacher_leases
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import NextJob, kind

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from raykd.launch.teachers.names import run_in, run_name
+from raykd.launch.teachers.plan import run_in, run_name
 from raykd.recipe.serial import to_dict
 from raykd.recipes.digits.supervised import recipe
 

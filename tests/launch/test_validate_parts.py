@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from raykd import UserError
-from raykd.launch.cluster.failure import fatal
 from raykd.launch.driver.validate import check
+from raykd.launch.run_state.failure import fatal
 from raykd.models.config import Network
 from raykd.recipes.digits.supervised import recipe as base
 

@@ -7,7 +7,7 @@ import pytest
 
 import raykd.recipe
 from raykd import UserError
-from raykd.launch.teachers import names
+from raykd.launch.teachers.plan import run_name, teacher_recipes
 from raykd.methods.dkd import DKD
 from raykd.methods.kd import KD
 from raykd.recipe import SGD, Published, Recipe, Shampoo, Steps, Teachers, Train
@@ -144,5 +144,5 @@ def test_a_recipe_read_from_json_has_the_same_fingerprint(path):
     recipe = dataclasses.replace(load(path).recipe, search=None)
     copy = from_dict(json.loads(json.dumps(to_dict(recipe))))
     assert fingerprint(copy) == fingerprint(recipe)
-    runs = [[names.run_name(teacher) for teacher in names.teacher_recipes(each)] for each in (recipe, copy)]
+    runs = [[run_name(teacher) for teacher in teacher_recipes(each)] for each in (recipe, copy)]
     assert runs[0] == runs[1]

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from raykd import UserError
-from raykd.launch.cluster import connection, failure
+from raykd.launch.cluster import capacity
 from raykd.launch.driver import validate
+from raykd.launch.run_state import failure
 from raykd.recipes.digits.supervised import recipe
 from raykd.training import process
 
@@ -71,7 +72,7 @@ def test_a_fraction_of_a_gpu_requires_one_worker():
     validate.check(replace(recipe, workers=1, gpus_per_worker=0.25))
     with pytest.raises(UserError, match="gpus_per_worker: 0.25 requires one worker"):
         validate.check(replace(recipe, gpus_per_worker=0.25, workers=2))
-    assert connection.per_worker(replace(recipe, gpus_per_worker=0.25))["GPU"] == 0.25
+    assert capacity.per_worker(replace(recipe, gpus_per_worker=0.25))["GPU"] == 0.25
     too_large = failure.fatal(torch.OutOfMemoryError("CUDA out of memory"), replace(recipe, gpus_per_worker=0.25), 0, 1)
     assert "a larger part of the GPU than --gpus-per-worker 0.25" in too_large.line
 

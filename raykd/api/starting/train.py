@@ -6,8 +6,9 @@ from raykd import UserError
 from raykd.api.run import Run
 from raykd.api.starting.start import Start, start
 from raykd.launch.driver import run as driver
-from raykd.launch.teachers import names
+from raykd.launch.driver.validate import check, check_name
 from raykd.launch.teachers import train as teachers
+from raykd.launch.teachers.plan import teacher_recipes
 from raykd.recipe import Recipe
 
 
@@ -30,7 +31,8 @@ def train(recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = 
 
 def train_started(begun: Start) -> driver.Finished:
     """As `train`, for a loaded recipe."""
-    driver.check(begun.recipe)
+    check_name(begun.name)
+    check(begun.recipe)
     trained = teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)
     return driver.train(begun.loaded, begun.recipe, begun.name, begun.storage, trained, begun.display)
 
@@ -47,7 +49,7 @@ def train_teachers(
 
 def teachers_started(begun: Start) -> list[str]:
     """As `train_teachers`, for a loaded recipe; returns run directories. Raises UserError if there are no teachers."""
-    if not names.teacher_recipes(begun.recipe):
+    if not teacher_recipes(begun.recipe):
         raise UserError(f"{begun.loaded.path} has no teachers to train: add a `Train` to `teachers.sources`")
-    driver.check(begun.recipe)
+    check(begun.recipe)
     return teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)

@@ -1,4 +1,4 @@
-"""The Ray cluster: connection, capacity for workers, signals, preemption and failures.
+"""The Ray cluster: connection, capacity for workers, signals and preemption.
 
 The lowest room of launch; it imports none of the others.
 """

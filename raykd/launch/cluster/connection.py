@@ -1,4 +1,4 @@
-"""Connects to Ray: joins a running cluster or starts a local one; checks whether it can place a run."""
+"""Connects to Ray: joins a running cluster or starts a local one."""
 
 import os
 import socket
@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
-from raykd.launch.cluster.autoscaler import Limits, Node
-from raykd.launch.cluster.ray_internals import free_resources, own_process_group
+from raykd.launch.cluster.ray_internals import own_process_group
 from raykd.launch.cluster.signals import at_once
-from raykd.recipe import Recipe
 
 # Ray reads these when it is imported or when Train starts; values set by the user take precedence.
 QUIET = {
@@ -111,100 +109,3 @@ def on_this_node() -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-
-
-def workers_of(recipe: Recipe) -> tuple[int, int]:
-    """Minimum and maximum number of workers."""
-    return recipe.workers if isinstance(recipe.workers, tuple) else (recipe.workers, recipe.workers)
-
-
-def per_worker(recipe: Recipe) -> dict[str, float]:
-    """The Ray resources of one worker."""
-    resources = {"CPU": float(recipe.cpus_per_worker)}
-    if recipe.gpus_per_worker:
-        resources["GPU"] = float(recipe.gpus_per_worker)
-    if recipe.accelerator_type:
-        resources[f"accelerator_type:{recipe.accelerator_type}"] = 0.001
-    return resources
-
-
-def labels_of(recipe: Recipe) -> dict[str, str]:
-    """Ray's label selector for a recipe's workers; raises UserError for a malformed label."""
-    for label in recipe.node_labels:
-        if label.count("=") != 1 or not all(label.split("=")):
-            raise UserError(f"node_labels: {label!r} is not of the form KEY=VALUE")
-    return dict(label.split("=") for label in recipe.node_labels)
-
-
-def check_capacity(recipe: Recipe) -> None:
-    """Raise UserError if the cluster can never place the recipe's minimum of workers, even after scaling up.
-
-    Ray itself would wait forever without a message.
-    """
-    least, _ = workers_of(recipe)
-    limits = Limits.read()
-    if not limits.known:
-        return
-    fitting = capacity(recipe, limits)
-    if fitting >= least:
-        return
-    grown = " even if the autoscaler adds all its nodes" if limits.types else ""
-    raise UserError(
-        f"workers: {least} worker(s) of {needs(recipe)} each can never run here: there is room for {fitting}{grown}; "
-        "lower --workers, --cpus-per-worker or --gpus-per-worker, or use a larger cluster"
-    )
-
-
-def capacity(recipe: Recipe, limits: Limits) -> int:
-    """How many of the recipe's workers fit on the cluster at its maximum size."""
-    there, added = limits.nodes(nodes())
-    largest = sorted((fit(node, recipe) for node in added), reverse=True)[: limits.total]
-    return sum(fit(node, recipe) for node in there) + sum(largest)
-
-
-def needs(recipe: Recipe) -> str:
-    """One worker's resources and labels as text."""
-    amounts = [name if ":" in name else f"{amount:g} {name}" for name, amount in per_worker(recipe).items()]
-    return ", ".join(amounts + [f"label {label}" for label in recipe.node_labels])
-
-
-def nodes() -> list[Node]:
-    """The nodes that are alive, with their total resources."""
-    import ray
-
-    return [_node(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
-
-
-def _node(entry: dict[str, Any], resources: dict[str, float]) -> Node:
-    return Node(resources, entry.get("Labels") or {}, "node:__internal_head__" in entry["Resources"])
-
-
-def fit(node: Node, recipe: Recipe) -> int:
-    """How many of the recipe's workers fit on a node."""
-    if any(node.labels.get(key) != value for key, value in labels_of(recipe).items()):
-        return 0
-    return int(min(node.resources.get(name, 0.0) // amount for name, amount in per_worker(recipe).items()))
-
-
-def waiting(recipe: Recipe) -> str:
-    """What the recipe's workers are waiting for, as one line; empty if they are not waiting."""
-    import ray
-
-    least, _ = workers_of(recipe)
-    alive = nodes()
-    if not _pending(recipe) and sum(fit(node, recipe) for node in alive) >= least:
-        return ""
-    free = free_resources()
-    entries = [node for node in ray.nodes() if node["Alive"]]
-    fitting = sum(fit(_node(entry, free.get(entry["NodeID"], {})), recipe) for entry in entries)
-    coming = Limits.read().in_words(alive)
-    return f"waiting for {least} worker(s) of {needs(recipe)}: {len(alive)} node(s), room for {fitting} now{coming}"
-
-
-def _pending(recipe: Recipe) -> bool:
-    """Whether a placement group of such workers is still pending."""
-    from ray.util import placement_group_table
-
-    bundle_needed = per_worker(recipe)
-    groups = [group for group in placement_group_table().values() if group["state"] in ("PENDING", "RESCHEDULING")]
-    return any(bundle == bundle_needed for group in groups for bundle in group["bundles"].values())

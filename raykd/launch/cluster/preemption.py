@@ -1,4 +1,4 @@
-"""Checkpoint before preemption: at a notice that a node is being drained, and at SIGTERM to a worker process.
+"""A checkpoint before a worker's preemption, at SIGTERM to its process; the driver watches for drained nodes.
 
 Ray Train 2.60 has `get_preemption_info` for training functions, which raykd can't use: it is a barrier, which all
 workers must call equally often; its watcher polls every 5 s; after the notice Train's controller waits for the node's
@@ -11,8 +11,6 @@ from typing import Any
 
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
-
-from raykd.launch.cluster.ray_internals import draining_nodes
 
 STATUS = 143  # 128 + SIGTERM
 
@@ -38,15 +36,3 @@ class Config(TorchConfig):
     @property
     def backend_cls(self) -> type:
         return Backend
-
-
-class Drains:
-    """Nodes that are being drained (a spot machine's notice, an autoscaler scaling down); the driver polls it."""
-
-    def __init__(self) -> None:
-        self._known: set[str] = set()
-
-    def new(self) -> bool:
-        """Whether a node has begun draining since the last call."""
-        known, self._known = self._known, draining_nodes()
-        return bool(self._known - known)

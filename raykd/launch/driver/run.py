@@ -1,7 +1,7 @@
 """The driver of one run: its directory, its workers (by TorchTrainer), and its display."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,17 +9,15 @@ from typing import Any, NoReturn
 
 from raykd import UserError
 from raykd.data.storage.staging import publish
-from raykd.launch.cluster import actor_capacity, connection
-from raykd.launch.cluster.failure import RunFailed, give_up
+from raykd.launch.cluster import connection
 from raykd.launch.cluster.signals import Interrupted, StopRequested, signals
-from raykd.launch.cluster.status import Failure
 from raykd.launch.driver.display import Display
 from raykd.launch.driver.on_ray import train_on_ray
-from raykd.launch.driver.validate import check, check_name
 from raykd.launch.job_spec import JobSpec, job_of
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import Client
-from raykd.launch.run_state.messages import Snapshot
+from raykd.launch.run_state.failure import RunFailed, give_up
+from raykd.launch.run_state.messages import Failure, Snapshot
 from raykd.launch.worker.start import work
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
@@ -48,10 +46,8 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
 
     trained: run directories of the teachers that the recipe's `Train` sources stand for.
     """
-    check_name(name)
-    check(recipe)
     run = Folder(storage) / name
-    with only_one(run, display.console.print), _undone(run):
+    with lease.held(run, display.console.print), _undone(run):
         changed = open_run(run, loaded, recipe, trained)
         if changed:
             display.note(changed)
@@ -61,7 +57,11 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
         job = job_of(loaded, recipe, run, name, trained)
         with display.run(name, recipe):
             publish(recipe.data, display.log)
-            _work(job, recipe, display)
+            _expect_wandb_key(recipe)
+            if recipe.workers == 0:
+                _train_in_this_process(job, recipe, display)
+            else:
+                train_on_ray(job, recipe, display)
     result = read_result(run)
     assert result is not None  # the workers have written it
     return Finished(run.location, result, trained=True)
@@ -80,30 +80,16 @@ def _undone(run: Folder) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def only_one(run: Folder, notify: Callable[[str], None] = print) -> Iterator[None]:
-    """Context that holds the run's name; raises UserError if another process, on any machine, is training under it."""
-    with lease.held(run, notify):
-        yield
-
-
-def _work(job: JobSpec, recipe: Recipe, display: Display) -> None:
+def _expect_wandb_key(recipe: Recipe) -> None:
+    """In a job, use the key that was sent with it; raises UserError if W&B must be online and there is no key."""
     if connection.inside_job():
         wandb_key.adopt(Path.cwd())
     if recipe.wandb.mode == "online" and not server.has_key():
         raise UserError("wandb.mode: online, but there is no key: wandb login, WANDB_API_KEY, or --wandb.mode auto")
-    if recipe.workers == 0:
-        _in_this_process(job, display)
-    else:
-        with connection.connected():
-            connection.check_capacity(recipe)
-            train_on_ray(job, actor_capacity.bounded(recipe), display)
 
 
-def _in_this_process(job: JobSpec, display: Display) -> None:
-    with job.opened() as recipe:
-        device = local_device(recipe)
-    client = _LocalClient(display)
+def _train_in_this_process(job: JobSpec, recipe: Recipe, display: Display) -> None:
+    device, client = local_device(recipe), _LocalClient(display)
     with signals() as caught:
         client.stop_wanted = caught.event
         try:

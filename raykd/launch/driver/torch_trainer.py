@@ -7,10 +7,10 @@ from typing import Any, cast
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from raykd.launch.cluster import connection, preemption
-from raykd.launch.cluster.failure import Size, of_train
+from raykd.launch.cluster import capacity, preemption
 from raykd.launch.job_spec import JobSpec
 from raykd.launch.jobs import wandb_key
+from raykd.launch.run_state.failure import Size, of_train
 from raykd.launch.run_state.state import LossReporter
 from raykd.launch.worker.start import in_ray_worker
 from raykd.recipe import Recipe
@@ -93,8 +93,8 @@ def _scaling(recipe: Recipe) -> dict[str, Any]:
     return {
         "num_workers": recipe.workers,
         "use_gpu": recipe.gpus_per_worker > 0,
-        "resources_per_worker": connection.per_worker(recipe),
+        "resources_per_worker": capacity.per_worker(recipe),
         "placement_strategy": "PACK",
         "elastic_resize_monitor_interval_s": 10,
-        "label_selector": connection.labels_of(recipe) or None,
+        "label_selector": capacity.labels_of(recipe) or None,
     }

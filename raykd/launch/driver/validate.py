@@ -6,8 +6,8 @@ import torch
 
 from raykd import UserError
 from raykd.data.config import Mixing
-from raykd.launch.cluster import connection
-from raykd.launch.cluster.failure import ONE_IMAGE, ONE_VALUE
+from raykd.launch.cluster.capacity import workers_of
+from raykd.launch.run_state.failure import ONE_IMAGE, ONE_VALUE
 from raykd.method import MethodConfig
 from raykd.models import create
 from raykd.recipe import SGD, Initialise, Recipe
@@ -37,7 +37,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _workers(recipe: Recipe) -> None:
-    least, most = connection.workers_of(recipe)
+    least, most = workers_of(recipe)
     share = -(-recipe.batch_size // max(1, most))
     if least > most or (least == 0 and most > 0):
         raise UserError(f"workers: {recipe.workers} must be N or (min, max) with min ≤ max")
@@ -64,7 +64,7 @@ def _workers(recipe: Recipe) -> None:
 
 def _parts(recipe: Recipe) -> None:
     """If a worker computes single images: check that the student's batch norms can be trained on them."""
-    _, most = connection.workers_of(recipe)
+    _, most = workers_of(recipe)
     if recipe.batch_size >= 2 * max(1, most) * recipe.accumulate or recipe.sync_batchnorm:
         return
     student, size = recipe.student, recipe.data.image_size

@@ -11,8 +11,7 @@ from typing import Any
 import ray
 
 from raykd.launch.cluster import preemption
-from raykd.launch.cluster.status import Failure, WorkerStatus
-from raykd.launch.run_state.messages import Progress
+from raykd.launch.run_state.messages import Failure, Progress, WorkerStatus
 
 # Frames of these files are skipped when a worker's position is reported; in those of WAITING it waits for others.
 # With NCCL the collective is in the device's queue, so the host waits where it reads a number from the device.

@@ -1,10 +1,9 @@
 """Messages between a run's driver and its workers."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from raykd.launch.cluster.status import Failure
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +28,31 @@ class Requests:
 
     stop: bool = False
     saves: int = 0  # checkpoints requested so far
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """The last reported status of one worker."""
+
+    host: str
+    pid: int
+    at: str  # "file, line n, in function"
+    waits: bool  # whether it waits for other workers
+    seconds: float = 0.0  # seconds at this position
+    reported: float = field(default_factory=time.monotonic)  # by the clock of the driver's node
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the last report; valid on the driver's node only."""
+        return time.monotonic() - self.reported
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run can't continue: the user's input, or a failure that a restart would only repeat."""
+
+    kind: Literal["input", "failure"]
+    line: str
 
 
 @dataclass(frozen=True, kw_only=True)

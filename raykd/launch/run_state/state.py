@@ -2,16 +2,39 @@
 
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 from ray.train import UserCallback
 
-from raykd.launch.cluster.failure import Size, explain, preempted
-from raykd.launch.cluster.status import Failure, WorkerStatus
-from raykd.launch.run_state.loss_policy import LossPolicy
-from raykd.launch.run_state.messages import Progress, Requests, Snapshot
+from raykd.launch.run_state.failure import Size, explain, preempted
+from raykd.launch.run_state.messages import Failure, Progress, Requests, Snapshot, WorkerStatus
+
+
+@dataclass
+class LossPolicy:
+    """Counts losses since the newest checkpoint, so a run that makes progress may lose workers any number of times."""
+
+    announced: bool = False  # a worker announced its preemption: the loss that follows is not counted
+    lost: bool = False  # workers have been lost at least once
+    _losses: int = 0
+    _saved: int = -1
+
+    def reason_to_stop(self, line: str, *, excused: bool, limit: int, saved: int) -> str:
+        """Count a loss of workers; returns why the run must stop, or "".
+
+        limit: allowed losses without a new checkpoint between them; -1: any number. saved: step of the newest one.
+        """
+        self.lost = True
+        if saved > self._saved:
+            self._losses = 0
+        self._losses += not (excused or self.announced)
+        self._saved, self.announced = saved, False
+        if limit < 0 or self._losses <= limit:
+            return ""
+        since = f"since the checkpoint of step {saved}" if saved >= 0 else "without a checkpoint between"
+        return f"{line} (given up: {self._losses} failure(s) {since}, max_failures is {limit})"
 
 
 @ray.remote(num_cpus=0)

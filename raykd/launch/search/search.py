@@ -14,13 +14,13 @@ from rich.text import Text
 from raykd import UserError
 from raykd.data.storage.prepare import prepare
 from raykd.data.storage.staging import publish
-from raykd.launch.cluster import connection, placement_groups, signals
-from raykd.launch.cluster.failure import RunFailed
+from raykd.launch.cluster import capacity, placement_groups, signals
+from raykd.launch.cluster.connection import connected
 from raykd.launch.cluster.signals import Interrupted
-from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
 from raykd.launch.jobs import wandb_key
-from raykd.launch.search import best_trial, space
+from raykd.launch.run_state.failure import RunFailed
+from raykd.launch.search import space
 from raykd.launch.search.searcher import Suggest
 from raykd.launch.search.summary import Best, Summary
 from raykd.launch.search.trial import SearchPlan, trial_of_search
@@ -28,7 +28,8 @@ from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.search.validate import base_of, check, search_of, swaps, teachers_of, total
 from raykd.launch.teachers.train import ensure
 from raykd.launch.trials.progress import error_of
-from raykd.launch.trials.tuner import Trials, concurrent_runs, run
+from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
+from raykd.launch.trials.tuner import Trials, run
 from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import override
@@ -36,8 +37,10 @@ from raykd.recipe.files.load import Loaded
 from raykd.recipe.files.python_source import to_source
 from raykd.recipe.serial import to_dict
 from raykd.runs import directory
+from raykd.runs.recipe import recipe_of
 from raykd.runs.source_version import git_commit
 from raykd.storage.folder import Folder
+from raykd.storage.lease import held
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     _expect_images(base)
     folder = Folder(storage) / name
     table = TrialTable(folder, settings, searched)
-    with driver.only_one(folder, display.console.print), connection.connected():
-        connection.check_capacity(base)
+    with held(folder, display.console.print), connected():
+        capacity.check_capacity(base)
         opened = _open(table, loaded, base, name)
         publish(base.data, display.note)
         for teachers in teachers_of(base, searched):
@@ -125,14 +128,14 @@ def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTab
 
 def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) -> None:
     """Run the remaining trials."""
-    search, most = table.search, concurrent_runs(base)
+    search, most = table.search, capacity.concurrent_runs(base)
     limit = min(most, search.max_concurrent or most)
     count = total(search, table.space)
     logging.getLogger("optuna").setLevel(logging.WARNING)
     inner = copy.deepcopy(search.searcher)
     # A scheduler that pauses trials starts others meanwhile, so only the cluster's resources limit their number.
     suggest = Suggest(table, table.space, inner, base.seed, count, 0 if swaps(search) else limit)
-    needed = f"{base.workers} × {connection.needs(base)}"
+    needed = f"{base.workers} × {capacity.needs(base)}"
     display.console.print(
         Text.assemble((plan.name, "bold"), f": {count} trials, {suggest.left} to run, {limit} at once on {needed}")
     )
@@ -184,11 +187,37 @@ def _close(table: TrialTable, recipe: Recipe, base: Recipe, plan: SearchPlan, op
     if opened.best is not None and opened.best.trial == trial.name:
         test = opened.best.test
     else:
-        test = best_trial.test(table.run(trial.name).location, base, plan.sources)
+        test = _test(table.run(trial.name), base, plan.sources)
     best = Best(trial=trial.name, metric=trial.metric, values=space.values(table.space, trial.pick), test=test)
     summary = replace(ended, status="finished", best=best)
     finished = FinishedSearch(table.folder.location, summary, best, table)
     best_recipe = override(replace(recipe, search=None), finished.overrides)
-    table.folder.write("best.py", masked(to_source(best_recipe, best_trial.docstring(summary, best))))
+    table.folder.write("best.py", masked(to_source(best_recipe, summary.docstring(best))))
     summary.write(table.folder)
     return finished
+
+
+def _test(run: Folder, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
+    """top1, top5, loss, ece and custom metrics of a run's deployed network on the test split."""
+    recipe = recipe_of(run, trusted=True)
+    recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
+    spec = ExperimentSpec.of(recipe, directory.trained_teachers(run), sources)
+    (figures,) = run_tasks(base, _test_figures, [(spec, run.location)])
+    return figures
+
+
+def _test_figures(spec: ExperimentSpec, run: str) -> dict[str, float]:
+    """`_test` where a worker would run; raises UserError if the run has no readable checkpoint."""
+    from raykd.runs.checkpoints.checkpoint import newest
+    from raykd.training.evaluation.evaluate import evaluate
+
+    with spec.opened() as experiment:
+        checkpoint = newest(Folder(run), print)
+        if checkpoint is None:
+            raise UserError(f"{Folder(run)} has no readable checkpoint to evaluate: restore one from a copy")
+        state = experiment.new_state()
+        state.restore(checkpoint[0])
+        distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
+        networks, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=experiment.recipe.metrics)
+    figures = next(iter(networks.values()))
+    return {**figures.means, "ece": figures.ece}

@@ -88,6 +88,23 @@ class Summary:
         """Write search.json."""
         folder.write(FILE, self._text())
 
+    def docstring(self, best: Best) -> str:
+        """The docstring of best.py."""
+        values = "\n".join(f"    {field} = {value}" for field, value in best.values.items())
+        swapped = "PopulationBased" in self.scheduler or self.scheduler == "PB2"
+        schedule = (
+            f"\nPopulation Based Training changed values during training: these are the last ones, "
+            f"trials/{best.trial}/swaps.jsonl has their history.\n"
+            if swapped
+            else ""
+        )
+        return (
+            f"The best of {self.trials} trials of the search {self.name}.\n\n{values}\n\n"
+            f"{self.metric} {best.metric:.4f} on {self.validation:g} of the training split, held "
+            f"out; on the test split, measured once:\ntop-1 {best.test['top1']:.4f}. "
+            f"`raykd train` of this file trains on the whole training split.\n{schedule}"
+        )
+
     def _text(self) -> str:
         fields = {name: value for name, value in asdict(self).items() if name != "best"}
         if self.best is not None:

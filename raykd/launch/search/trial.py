@@ -13,7 +13,7 @@ from ray import tune
 
 from raykd.launch.job_spec import JobSpec, job_of, unpack
 from raykd.launch.search import space
-from raykd.launch.teachers.names import run_in, teacher_recipes
+from raykd.launch.teachers.plan import run_in, teacher_recipes
 from raykd.launch.trials.trial import as_reported, at_end, recording_failure, report_last, train
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import override

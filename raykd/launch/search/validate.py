@@ -8,9 +8,9 @@ from typing import Any
 from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
 
 from raykd import UserError
-from raykd.launch.driver import run as driver
+from raykd.launch.cluster.capacity import with_fixed_workers
+from raykd.launch.driver.validate import check as check_recipe
 from raykd.launch.search import space
-from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.metric import BUILT_IN
 from raykd.recipe import Recipe, Search
 from raykd.recipe.command_line import override
@@ -48,7 +48,7 @@ def check(base: Recipe, search: Search, searched: space.Space) -> None:
     for pick in space.examples(searched, base.seed):
         try:
             trial = override(base, space.overrides(searched, pick))
-            driver.check(trial)
+            check_recipe(trial)
             _check_placement(trial)
         except UserError as error:
             raise UserError(f"search: {error}") from None

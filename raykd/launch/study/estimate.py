@@ -10,13 +10,12 @@ from rich.table import Table
 
 from raykd import UserError
 from raykd.contract import Placement
-from raykd.launch.cluster.connection import workers_of
+from raykd.launch.cluster.capacity import with_fixed_workers, workers_of
 from raykd.launch.search import space
 from raykd.launch.search.validate import total
 from raykd.launch.study.plan import CellRun, finished, runs_of
 from raykd.launch.study.progress import duration
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import essence
 from raykd.recipe.study.cells import Cell

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from raykd import UserError
-from raykd.launch.driver import run as driver
+from raykd.launch.cluster.capacity import with_fixed_workers
+from raykd.launch.driver.validate import check as check_recipe
 from raykd.launch.driver.validate import check_name
 from raykd.launch.search import space
 from raykd.launch.search.validate import base_of
@@ -12,7 +13,6 @@ from raykd.launch.search.validate import check as check_search
 from raykd.launch.study.published import published
 from raykd.launch.teachers.train import can_be_a_trial
 from raykd.launch.trials.trial import OUTCOME
-from raykd.launch.trials.tuner import with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.study.cells import Cell, select
 from raykd.recipe.study.load import LoadedStudy
@@ -116,7 +116,7 @@ def _check(cell: Cell) -> None:
         raise UserError(f"a row can't be named {SEARCHES}, the folder of the searches: rename it")
     if not can_be_a_trial(recipe):
         raise UserError("teachers.placement: a study reserves no resources for remote teachers; use inline")
-    driver.check(recipe)
+    check_recipe(recipe)
     if cell.row.tune is not None:
         tuned = replace(cell.recipe, search=cell.row.tune)
         check_search(base_of(tuned), cell.row.tune, space.read(cell.row.tune))

@@ -6,23 +6,22 @@ from dataclasses import dataclass, field, replace
 from rich.text import Text
 
 from raykd import UserError
-from raykd.launch.cluster import connection
-from raykd.launch.cluster.failure import RunFailed
+from raykd.launch.cluster.capacity import with_fixed_workers
+from raykd.launch.cluster.connection import connected
 from raykd.launch.cluster.signals import Interrupted
-from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
+from raykd.launch.run_state.failure import RunFailed
 from raykd.launch.search.search import search
 from raykd.launch.study.plan import SEARCHES, CellRun, StudyPlan, finished, runs_of
 from raykd.launch.study.progress import StudyProgress
 from raykd.launch.study.record import Record
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.launch.trials.admission import admission
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import run_jobs
-from raykd.launch.trials.tuner import concurrent_runs, with_fixed_workers
 from raykd.recipe.changes import change
 from raykd.runs import directory
 from raykd.storage.folder import Folder
+from raykd.storage.lease import held
 
 
 @dataclass
@@ -42,7 +41,7 @@ class StudyRun:
 
     def run(self) -> list[str]:
         """Train what is missing; returns one line for each run that still is. Raises Interrupted after a signal."""
-        with driver.only_one(self.folder, self.display.console.print):
+        with held(self.folder, self.display.console.print):
             self.finished = finished(self.runs, self.plan.storage)
             self.record.begin(self.runs)
             for run in self.runs:
@@ -50,7 +49,7 @@ class StudyRun:
                     self.record.note(run.path, "finished")
             self._print_start()
             try:
-                with connection.connected():
+                with connected():
                     self._train()
             except Interrupted:
                 self._stopped()
@@ -85,9 +84,9 @@ class StudyRun:
         }
         if not missing and not jobs:
             return
-        queue = Queue(missing | jobs, concurrent_runs, admission, self.plan.max_parallel)
+        queue = Queue(missing | jobs, most=self.plan.max_parallel)
         progress = StudyProgress(queue, self.plan.storage, self.display.console, self.record, self.runs, self.finished)
-        run_jobs(self.plan.loaded.of(self.plan.cells[0].recipe), queue, progress, self.folder)
+        run_jobs(self.plan.loaded.of(self.plan.cells[0].recipe), progress, self.folder)
         self.reasons |= {name: state.reason for name, state in queue.states.items() if state.status == "failed"}
 
     def _searched(self, runs: Sequence[CellRun]) -> list[list[CellRun]]:

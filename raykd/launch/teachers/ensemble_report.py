@@ -1,35 +1,29 @@
 """Accuracy of an ensemble of trained teachers."""
 
 import json
-from contextlib import closing
+from contextlib import nullcontext
 from typing import Any
 
-import ray
-
 from raykd import UserError
-from raykd.launch.cluster import connection
-from raykd.launch.job_spec import unpack
-from raykd.launch.trials.tuner import task_options, with_fixed_workers
+from raykd.launch.cluster.capacity import with_fixed_workers
+from raykd.launch.cluster.connection import connected
+from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
 from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
-from raykd.recipe.serial import from_dict, to_dict
 from raykd.storage.folder import Folder
 from raykd.training.update.nonfinite import NotFiniteError
 
 
-def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list[str]) -> dict[str, Any]:
+def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, members: list[str]) -> dict[str, Any]:
     """Write ensemble.json: metrics on the evaluation split of each member, and of several members' mean and vote.
 
-    Measured where a worker would run; with `workers=0` in this process. places: the members' run directories.
+    Measured where a worker would run; with `workers=0` in this process. members: their run directories.
     """
-    if recipe.workers == 0:
-        figures = measure(to_dict(recipe), places, {})
-    else:
-        fixed = with_fixed_workers(recipe)
-        with connection.connected():
-            task = ray.remote(**task_options(fixed))(measure)
-            figures = ray.get(task.remote(to_dict(fixed), places, loaded.sources))
+    fixed = recipe if recipe.workers == 0 else with_fixed_workers(recipe)
+    spec = ExperimentSpec.of(fixed, members, loaded.sources)
+    with nullcontext() if recipe.workers == 0 else connected():
+        (figures,) = run_tasks(fixed, measure, [(spec,)])
     content = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
     folder = Folder(storage) / name
     folder.create()
@@ -37,16 +31,11 @@ def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, places: list
     return content
 
 
-def measure(recipe: dict[str, Any], places: list[str], sources: dict[str, str]) -> dict[str, Any]:
-    """The metrics of `report` as plain numbers; `places` are the teachers' run directories.
-
-    Raises UserError if a teacher's outputs are not finite.
-    """
+def measure(spec: ExperimentSpec) -> dict[str, Any]:
+    """The metrics of `report` as plain numbers; raises UserError if a teacher's outputs are not finite."""
     from raykd.training.evaluation.ensemble import evaluate_members
-    from raykd.training.setup import open_alone
 
-    unpack(sources)
-    with closing(open_alone(from_dict(recipe), places)) as experiment:
+    with spec.opened() as experiment:
         networks = {teacher.name: teacher.network for teacher in experiment.teachers}
         try:
             figures = evaluate_members(networks, experiment.test_data.batches(), experiment.autocast)

@@ -8,20 +8,18 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import ray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from raykd import UserError
 from raykd.data.storage.staging import publish
-from raykd.launch.cluster import connection
-from raykd.launch.driver import run as driver
+from raykd.launch.cluster.capacity import check_capacity, workers_of
+from raykd.launch.cluster.connection import connected
 from raykd.launch.driver.display import Display
-from raykd.launch.job_spec import unpack
+from raykd.launch.driver.validate import check
 from raykd.launch.teachers.train import ensure
-from raykd.launch.trials.tuner import task_options
+from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
-from raykd.recipe.serial import from_dict, to_dict
 from raykd.teachers.frozen_teacher import Cache, FrozenTeacher
 
 if TYPE_CHECKING:
@@ -29,15 +27,6 @@ if TYPE_CHECKING:
 
 
 PIECES = 64  # tasks, of at least one pass each: each opens data and teachers, and is one tick of the progress bar
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a task needs to open the recipe's teachers and batches."""
-
-    recipe: dict[str, Any]
-    trained: list[str]  # run directories of the teachers that `Train` sources stand for
-    sources: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -65,29 +54,29 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
     would write identical bits, otherwise equal ones up to rounding. Missing teachers are trained first.
     Raises UserError if the recipe has no teachers or no cache.
     """
-    driver.check(recipe)
+    check(recipe)
     if not recipe.teachers.sources or recipe.teachers.cache == "none":
         raise UserError("teachers.cache: nothing to fill; set teachers and a cache, e.g. --teachers.cache float16")
     trained = ensure(loaded, recipe, storage, display)
-    one = replace(recipe, workers=min(1, connection.workers_of(recipe)[0]))
-    source = Source(to_dict(one), trained, loaded.sources)
+    one = replace(recipe, workers=min(1, workers_of(recipe)[0]))
+    spec = ExperimentSpec.of(one, trained, loaded.sources)
     if one.workers == 0:
-        return _fill(source, display, lambda call, arguments: (call(*each) for each in arguments))
+        return _fill(one, spec, display)
     publish(recipe.data, display.note)
-    with connection.connected():
-        connection.check_capacity(one)
-        return _fill(source, display, _tasks(one))
+    with connected():
+        check_capacity(one)
+        return _fill(one, spec, display)
 
 
-def _fill(source: Source, display: Display, run: Callable[[Callable, Sequence[tuple]], Iterator[Any]]) -> int:
-    (planned,) = run(plan, [(source,)])
+def _fill(recipe: Recipe, spec: ExperimentSpec, display: Display) -> int:
+    (planned,) = run_tasks(recipe, plan, [(spec,)])
     for line in planned.notices:
         display.note(line)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     images, nodes = 0, set()
     with Progress(*columns, console=display.console) as progress:
         bar = progress.add_task("steps of training", total=max(stop for _, stop in planned.pieces))
-        for done in run(fill, [(source, *piece) for piece in planned.pieces]):
+        for done in run_tasks(recipe, fill, [(spec, *piece) for piece in planned.pieces]):
             images += done.images
             nodes.add(done.node)
             for line in done.notices:
@@ -100,39 +89,23 @@ def _fill(source: Source, display: Display, run: Callable[[Callable, Sequence[tu
     return images
 
 
-def _tasks(recipe: Recipe) -> Callable[[Callable, Sequence[tuple]], Iterator[Any]]:
-    """Calls as Ray tasks with a worker's resources, as many at once as fit; results in order of completion."""
-
-    def run(call: Callable, arguments: Sequence[tuple]) -> Iterator[Any]:
-        task = ray.remote(**task_options(recipe))(call)
-        waiting = [task.remote(*each) for each in arguments]
-        while waiting:
-            (ready,), waiting = ray.wait(waiting)
-            try:
-                yield ray.get(ready)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from None
-
-    return run
-
-
-def plan(source: Source) -> Plan:
+def plan(spec: ExperimentSpec) -> Plan:
     """The work to do, and the messages to show before anything is written."""
     notices: list[str] = []
-    with _opened(source, notices.append, notices.append) as (experiment, _):
+    with _opened(spec, notices.append, notices.append) as (experiment, _):
         data, recipe = experiment.train_data, experiment.recipe
         steps = min(experiment.steps, data.period or experiment.steps)
         each = max(data.size // recipe.batch_size, math.ceil(steps / PIECES), 1)
         return Plan([(first, min(first + each, steps)) for first in range(0, steps, each)], notices)
 
 
-def fill(source: Source, start: int, stop: int) -> Filled:
+def fill(spec: ExperimentSpec, start: int, stop: int) -> Filled:
     """Compute the outputs that are missing or damaged for the images of some steps."""
     from raykd.teachers.outputs import teacher_outputs
 
     notices: list[str] = []
     images = 0
-    with _opened(source, lambda line: None, notices.append) as (experiment, teachers):
+    with _opened(spec, lambda line: None, notices.append) as (experiment, teachers):
         data, features = experiment.train_data, experiment.distiller.teacher_features or [()] * len(teachers)
         for first, last in _missing(data, teachers, start, stop):
             for batch, at in zip(data.batches(first, last), data.addresses(first, last), strict=True):
@@ -158,7 +131,7 @@ def _missing(data: Any, teachers: Sequence[FrozenTeacher], start: int, stop: int
 
 @contextmanager
 def _opened(
-    source: Source, notify: Callable[[str], None], warn: Callable[[str], None]
+    spec: ExperimentSpec, notify: Callable[[str], None], warn: Callable[[str], None]
 ) -> "Iterator[tuple[Experiment, list[FrozenTeacher]]]":
     """Context with the experiment as one worker opens it, and teachers with caches, which are flushed at the end.
 
@@ -166,10 +139,7 @@ def _opened(
     """
     from raykd.teachers.cache.attach import attach_cache
     from raykd.teachers.cache.write_behind import WriteBehind
-    from raykd.training.setup import open_alone
 
-    unpack(source.sources)
-    recipe = from_dict(source.recipe)
-    with closing(open_alone(recipe, source.trained, warn)) as experiment, closing(WriteBehind(warn)) as writer:
+    with spec.opened(warn) as experiment, closing(WriteBehind(warn)) as writer:
         features, data = experiment.distiller.teacher_features, experiment.train_data
         yield experiment, attach_cache(experiment.teachers, experiment.recipe, features, data, writer, notify)

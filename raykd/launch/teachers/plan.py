@@ -1,16 +1,42 @@
-"""The teachers of recipes, and those teachers' own teachers: which are finished, which must be trained."""
+"""The teachers that recipes train first, and those teachers' own: their runs' names, and which are missing."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
-from raykd.launch.driver import run as driver
-from raykd.launch.teachers.names import run_in, teacher_recipes
+from raykd.launch.driver.validate import check
 from raykd.launch.trials.queue import Job
-from raykd.recipe import Recipe
+from raykd.recipe import Recipe, Train
 from raykd.recipe.fingerprint import fingerprint
 from raykd.runs import directory
 from raykd.runs.results.models import Result
 from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
+
+
+def teacher_recipes(recipe: Recipe) -> list[Recipe]:
+    """The recipe of every teacher that is trained first, in order."""
+    recipes = []
+    for source in recipe.teachers.sources:
+        if isinstance(source, Train):
+            recipes += [replace(source.recipe, seed=seed) for seed in source.seeds]
+    return recipes
+
+
+def run_name(recipe: Recipe) -> str:
+    """A teacher's run name: its network, and the hash of everything that determines it."""
+    return f"teachers/{recipe.student.name.replace(':', '-').replace('/', '-')}-{fingerprint(recipe)}"
+
+
+def run_in(storage: str, recipe: Recipe) -> str:
+    """`run_name`, or the name of a run of the same recipe by a version with other fingerprints."""
+    name, teachers = run_name(recipe), Folder(storage) / "teachers"
+    if (Folder(storage) / name).exists("recipe.json"):
+        return name
+    stem = name.removeprefix("teachers/").removesuffix(f"-{fingerprint(recipe)}")
+    for other in teachers.names():
+        if re.fullmatch(re.escape(stem) + "-[0-9a-f]{12}", other) and directory.is_of(teachers / other, recipe):
+            return f"teachers/{other}"
+    return name
 
 
 @dataclass
@@ -40,7 +66,7 @@ class TeacherPlan:
                 directory.refuse_other(run, teacher)
                 self.finished[name] = result
             else:
-                driver.check(teacher)
+                check(teacher)
                 own = self.add(teacher)
                 self.missing[name] = Job(name=name, recipe=teacher, teachers=own, role="teacher", group=self.group)
         return self._names[key]

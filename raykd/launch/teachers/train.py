@@ -3,18 +3,19 @@
 import secrets
 from dataclasses import replace
 
+from rich.table import Table
 from rich.text import Text
 
-from raykd.launch.cluster import connection
-from raykd.launch.cluster.failure import RunFailed
+from raykd.launch.cluster.capacity import check_capacity, concurrent_runs, with_fixed_workers
+from raykd.launch.cluster.connection import connected
 from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
+from raykd.launch.run_state.failure import RunFailed
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.launch.teachers.progress import TeacherProgress
-from raykd.launch.trials.admission import admission
+from raykd.launch.trials.job_progress import JobsProgress
+from raykd.launch.trials.progress import cpus_in_use
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import run_jobs
-from raykd.launch.trials.tuner import concurrent_runs, with_fixed_workers
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.storage import lease
@@ -39,12 +40,14 @@ def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> li
 def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) -> None:
     jobs = list(plan.missing.values())
     if len(jobs) > 1 and at_most != 1 and all(can_be_a_trial(job.recipe) for job in jobs):
-        with connection.connected():
+        with connected():
             for job in jobs:
-                connection.check_capacity(job.recipe)
-            concurrent = capacity([job.recipe for job in jobs], at_most)
+                check_capacity(job.recipe)
+            fixed = [replace(job, recipe=with_fixed_workers(job.recipe)) for job in jobs]
+            # Each counts as the largest. at_most 0: no limit
+            concurrent = min(at_most or len(jobs), len(jobs), *(concurrent_runs(job.recipe) for job in fixed))
             if concurrent > 1:
-                _side_by_side(loaded, jobs, plan.storage, concurrent, display)
+                _side_by_side(loaded, fixed, plan.storage, concurrent, display)
                 return
     for job in jobs:
         teachers = [(Folder(plan.storage) / name).location for name in job.teachers]
@@ -67,22 +70,13 @@ def can_be_a_trial(recipe: Recipe) -> bool:
     return recipe.workers != 0 and recipe.teachers.placement == "inline"
 
 
-def capacity(teachers: list[Recipe], at_most: int) -> int:
-    """How many of the teachers fit at once, counting each as the largest; at_most 0: no limit."""
-    fitting = min(concurrent_runs(with_fixed_workers(teacher)) for teacher in teachers)
-    return min(fitting, at_most or fitting, len(teachers))
-
-
 def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int, display: Display) -> None:
-    fixed = {job.name: replace(job, recipe=with_fixed_workers(job.recipe)) for job in jobs}
-    queue = Queue(fixed, concurrent_runs, admission, most=concurrent)
+    queue = Queue({job.name: job for job in jobs}, most=concurrent)
     text = f", {concurrent} at once: {', '.join(queue.jobs)}"
     display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), text))
     scratch = f".{secrets.token_hex(6)}"  # two drivers may train different ones of the same teachers
     try:
-        run_jobs(
-            loaded, queue, TeacherProgress(queue, storage, display.console), Folder(storage) / "teachers" / scratch
-        )
+        run_jobs(loaded, TeacherProgress(queue, storage, display.console), Folder(storage) / "teachers" / scratch)
     finally:
         (Folder(storage) / "teachers").delete(scratch)
     failed = {name: state.reason for name, state in queue.states.items() if state.status != "finished"}
@@ -90,3 +84,17 @@ def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int
         reasons = "; ".join(f"{name}: {reason or 'it did not finish'}" for name, reason in failed.items())
         trained = len(jobs) - len(failed)
         raise RunFailed(f"{len(failed)} of {len(jobs)} teachers failed ({reasons}); {trained} trained ones are kept")
+
+
+class TeacherProgress(JobsProgress):
+    """One line for each teacher's start and end, and a live table of the running ones."""
+
+    def table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold", title=cpus_in_use(), title_justify="left")
+        for name in ("teacher", "state", "epoch", "top-1"):
+            table.add_column(name)
+        for name, state in self.queue.states.items():
+            status = "trained by another process" if state.status == "elsewhere" else state.status
+            shown = f"{status}: {state.reason}" if state.reason else status
+            table.add_row(name, shown, f"{state.epoch:g}", "" if state.top1 is None else f"{100 * state.top1:.2f} %")
+        return table

@@ -8,7 +8,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from raykd.launch.cluster import connection, placement_groups
+from raykd.launch.cluster import capacity, placement_groups
 from raykd.recipe import Recipe
 
 
@@ -18,13 +18,13 @@ def admission(waiting: Sequence[Recipe]) -> Callable[[Recipe], bool]:
     waiting: this driver's started runs that wait for their resources. They are waited for only if the end of its other
     runs leaves enough for them: other drivers may hold the rest for days.
     """
-    nodes, left = functools.cache(connection.nodes), functools.cache(left_by_others)
+    nodes, left = functools.cache(capacity.nodes), functools.cache(left_by_others)
 
     def is_awaited(larger: Recipe) -> bool:
         return all(left()[name] + 1e-6 >= amount for name, amount in total(larger).items())
 
     def compete(one: Recipe, other: Recipe) -> bool:
-        return any(connection.fit(node, one) and connection.fit(node, other) for node in nodes())
+        return any(capacity.fit(node, one) and capacity.fit(node, other) for node in nodes())
 
     return lambda recipe: (
         not any(size(recipe) < size(larger) and compete(recipe, larger) and is_awaited(larger) for larger in waiting)
@@ -37,7 +37,7 @@ def left_by_others() -> Counter[str]:
     Ray's figures of free resources lag behind by some tenths of a second, just when a run has ended.
     """
     left: Counter[str] = Counter()
-    for node in connection.nodes():
+    for node in capacity.nodes():
         left.update(node.resources)
     for group in placement_groups.placed_by_others():
         for bundle in group.bundles:
@@ -52,5 +52,5 @@ def size(recipe: Recipe) -> tuple[float, float]:
 
 def total(recipe: Recipe) -> Counter[str]:
     """The Ray resources of all workers of a recipe with a fixed number of workers."""
-    workers, _ = connection.workers_of(recipe)
-    return Counter({name: workers * amount for name, amount in connection.per_worker(recipe).items()})
+    workers, _ = capacity.workers_of(recipe)
+    return Counter({name: workers * amount for name, amount in capacity.per_worker(recipe).items()})

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from raykd.launch.cluster.capacity import concurrent_runs
+from raykd.launch.trials.admission import admission
 from raykd.recipe import Recipe
 
 Status = Literal["elsewhere", "waiting", "running", "finished", "failed"]
@@ -44,8 +46,8 @@ class Queue:
     """
 
     jobs: dict[str, Job]
-    capacity: Callable[[Recipe], int]
-    admission: Callable[[Sequence[Recipe]], Callable[[Recipe], bool]]
+    capacity: Callable[[Recipe], int] = concurrent_runs
+    admission: Callable[[Sequence[Recipe]], Callable[[Recipe], bool]] = admission
     most: int = 0
     states: dict[str, State] = field(default_factory=dict)
 

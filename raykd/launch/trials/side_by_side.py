@@ -10,15 +10,16 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from raykd.data.storage.staging import publish
-from raykd.launch.cluster import connection, placement_groups
+from raykd.launch.cluster import capacity, placement_groups
 from raykd.launch.cluster.autoscaler import Limits
+from raykd.launch.cluster.capacity import concurrent_runs
 from raykd.launch.job_spec import JobSpec, job_of, unpack
 from raykd.launch.jobs import wandb_key
 from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.teacher_leases import teacher_leases
 from raykd.launch.trials.trial import OUTCOME, recording_failure, train
-from raykd.launch.trials.tuner import Trials, UnsavedSearcher, concurrent_runs, run
+from raykd.launch.trials.tuner import Trials, UnsavedSearcher, run
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import from_dict
@@ -48,7 +49,7 @@ class NextJob(UnsavedSearcher):
 
 def kind(recipe: Recipe) -> str:
     """A run's resources as text: runs of one kind need the same."""
-    return f"{recipe.workers} × {connection.needs(recipe)}"
+    return f"{recipe.workers} × {capacity.needs(recipe)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +61,17 @@ class Plan:
     key: Any  # the holder of W&B's key
 
 
-def run_jobs(loaded: Loaded, queue: Queue, progress: JobsProgress, scratch: Folder) -> None:
-    """Run all jobs of a queue, resuming interrupted ones; afterwards their states say how they ended.
+def run_jobs(loaded: Loaded, progress: JobsProgress, scratch: Folder) -> None:
+    """Run all jobs of the progress's queue, resuming interrupted ones; afterwards their states say how they ended.
 
     A teacher that another driver is training is waited for, and trained here if that driver ends without it.
     scratch: for Tune's own files, on storage that all nodes see. Raises Interrupted after SIGINT or SIGTERM.
     """
+    queue = progress.queue
     jobs = list(queue.jobs.values())
     kinds = {kind(job.recipe): job.recipe for job in reversed(jobs)}
     for recipe in kinds.values():
-        connection.check_capacity(recipe)
+        capacity.check_capacity(recipe)
     for data in {repr(job.recipe.data): job.recipe.data for job in jobs}.values():
         publish(data, progress.console.print)
     reference = ray.put(_plan(loaded, jobs, progress.storage))

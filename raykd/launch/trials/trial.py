@@ -12,11 +12,11 @@ import torch
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from raykd.launch.cluster import connection
-from raykd.launch.cluster.failure import cause_of
 from raykd.launch.driver.torch_trainer import trainer
 from raykd.launch.job_spec import JobSpec, unpack
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import Client
+from raykd.launch.run_state.failure import cause_of
 from raykd.launch.run_state.state import RunState
 from raykd.launch.worker.start import work
 from raykd.output import masked

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.search import Searcher
 
-from raykd.launch.cluster import connection, placement_groups
-from raykd.launch.cluster.autoscaler import Limits
+from raykd.launch.cluster import capacity, placement_groups
 from raykd.launch.cluster.signals import Interrupted
-from raykd.launch.trials.waiting import WaitingMessage
+from raykd.launch.trials.progress import WaitingMessage
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
 
@@ -46,16 +45,6 @@ class UnsavedSearcher(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-def with_fixed_workers(recipe: Recipe) -> Recipe:
-    """A recipe for trials: its minimum number of workers, fixed, so that exactly what is reserved is used."""
-    return replace(recipe, workers=max(1, connection.workers_of(recipe)[0]))
-
-
-def concurrent_runs(recipe: Recipe) -> int:
-    """How many runs of a recipe with fixed workers fit on the cluster after scaling up; at least 1."""
-    return max(1, connection.capacity(recipe, Limits.read()) // connection.workers_of(recipe)[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,19 +116,11 @@ def resources(recipe: Recipe) -> Any:
     A trial of several workers holds next to nothing: its workers have a placement group of their own, and the limit on
     concurrent trials ensures that they fit.
     """
-    if connection.workers_of(recipe)[0] > 1:
+    if capacity.workers_of(recipe)[0] > 1:
         return PlacementGroupFactory([{"memory": 1}])
-    labels = connection.labels_of(recipe)
+    labels = capacity.labels_of(recipe)
     options: dict[str, Any] = {"bundle_label_selector": [labels]} if labels else {}
-    return PlacementGroupFactory([connection.per_worker(recipe)], **options)
-
-
-def task_options(recipe: Recipe) -> dict[str, Any]:
-    """Options of a Ray task with the resources of one of the recipe's workers."""
-    needed = connection.per_worker(recipe)
-    options = {"num_cpus": needed.pop("CPU"), "num_gpus": needed.pop("GPU", 0), "resources": needed}
-    labels = connection.labels_of(recipe)
-    return options | ({"label_selector": labels} if labels else {})
+    return PlacementGroupFactory([capacity.per_worker(recipe)], **options)
 
 
 @contextmanager

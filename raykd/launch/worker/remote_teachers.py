@@ -19,9 +19,9 @@ import torch.distributed as dist
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from raykd.contract import Output, Placement
-from raykd.launch.cluster import actor_capacity
-from raykd.launch.cluster.failure import TeachersLost
+from raykd.launch.cluster.capacity import per_actor, waiting_for_actor
 from raykd.launch.job_spec import JobSpec
+from raykd.launch.run_state.failure import TeachersLost
 from raykd.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -131,8 +131,9 @@ class RemoteTeachers:
     def _new(self) -> _Actor:
         """A new actor outside the worker's placement group, where Ray would place it by default."""
         outside = PlacementGroupSchedulingStrategy(placement_group=cast(Any, None))
-        options = actor_capacity.options(self._recipe) | {"scheduling_strategy": outside}
-        handle = cast(Any, TeacherActor).options(**options).remote(*self._arguments)
+        resources = per_actor(self._recipe)
+        options = {"num_cpus": resources.get("CPU", 0), "num_gpus": resources.get("GPU", 0)}
+        handle = cast(Any, TeacherActor).options(**options, scheduling_strategy=outside).remote(*self._arguments)
         return _Actor(handle, handle.here.remote(), handle.prepare.remote())
 
     def _get(self, index: int, answer: Callable[[], Any]) -> Any:
@@ -155,7 +156,7 @@ class RemoteTeachers:
     def _wait(self, index: int, ref: Any) -> None:
         while not ray.wait([ref], timeout=PATIENCE)[0]:
             if not ray.wait([self._actors[index].here], timeout=0)[0]:
-                self._tell(actor_capacity.waiting(self._recipe, self._rank))
+                self._tell(waiting_for_actor(self._recipe, self._rank))
 
     def _replace(self, index: int, why: str) -> None:
         """Replace a lost actor, and request its outstanding steps again."""

@@ -12,11 +12,11 @@ import ray.train
 import ray.train.torch
 
 from raykd.contract import Placement
-from raykd.launch.cluster.failure import fatal
 from raykd.launch.cluster.signals import StopRequested
 from raykd.launch.job_spec import JobSpec
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import Client, StateClient
+from raykd.launch.run_state.failure import fatal
 from raykd.training.process import hide_gpus, use_cpus
 
 Report = Callable[[dict[str, Any]], None]

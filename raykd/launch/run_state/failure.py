@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from raykd import UserError
-from raykd.launch.cluster.status import Failure, WorkerStatus
+from raykd.launch.run_state.messages import Failure, WorkerStatus
 from raykd.recipe import Pretrained, Recipe, Run, Train
 from raykd.runs.attempts import Superseded
 from raykd.training.update.nonfinite import NotFiniteError
