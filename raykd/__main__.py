@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def guarded(command: Callable[[], int | None]) -> int:
-    """A command's exit status, with errors that a user can mend as one line."""
+    """A command's exit status; errors that a user can fix are printed as one line."""
     try:
         return command() or 0
     except UserError as error:

@@ -17,46 +17,60 @@ class Placement:
     """One worker's device and CPU threads, and its rank among the workers of its run."""
 
     device: torch.device
+    """Device of its networks and batches."""
     threads: int
+    """Number of CPU threads."""
     rank: int = 0
+    """Rank among the workers, from 0."""
     world: int = 1
-    gpu_share: float = 1.0  # fraction of its GPU's memory that it may use
+    """Number of workers."""
+    gpu_share: float = 1.0
+    """Fraction of its GPU's memory that it may use."""
 
 
 class Batch(NamedTuple):
     """This worker's part of one global batch: augmented, normalised, mixed, and on the device."""
 
-    images: Tensor  # [B, 3, H, W] float
-    labels: Tensor  # [B] int64, −1 for an image without one, or [B, C] float where the recipe mixes images
-    index: Tensor  # type: ignore[assignment]  # [B] int64, position in the data set; hides tuple.index, which nobody calls
-    shares: tuple[int, ...] = ()  # rows of each worker, in order of ranks; empty where there is one worker
+    images: Tensor
+    """[B, 3, H, W] float."""
+    labels: Tensor
+    """[B] int64, −1 for an image without a label; or [B, C] float, the shares of the classes, if the recipe mixes
+    images."""
+    index: Tensor  # type: ignore[assignment]  # it hides tuple.index, which nobody calls
+    """[B] int64, rows of the training file."""
+    shares: tuple[int, ...] = ()
+    """Number of rows of each worker, in order of ranks; empty if there is one worker."""
 
 
 class Output(NamedTuple):
     """One network's output for a batch."""
 
-    logits: Tensor  # [B, C]
+    logits: Tensor
+    """[B, C]."""
     features: dict[str, Tensor]
-    """The requested ones by name: "stem", "stage1" … [B, D, h, w], "pooled" [B, D]; "stage1.pre" … is the same map
+    """The requested features by name: "stem", "stage1" … [B, D, h, w], "pooled" [B, D]; "stage1.pre" … is the same map
     before its last activation, which not every network has (see `raykd.models.staged`)."""
 
 
 class Step(NamedTuple):
     """A distiller's loss terms for a batch; every term is a mean over the local batch (or scaled like one)."""
 
-    terms: dict[str, Tensor]  # scalars, already weighted: the loss is their sum
-    notes: dict[str, Tensor]  # scalars or [n] vectors, detached: only logged
+    terms: dict[str, Tensor]
+    """Loss terms, each a scalar [], already weighted: the loss is their sum."""
+    notes: dict[str, Tensor]
+    """Values that are only logged, scalars [] or vectors [n], detached."""
 
 
 class Distiller(nn.Module):
-    """Everything that trains, and nothing else, except for frozen parts of a network that is deployed.
+    """Base class of all methods: a module with everything that is trained.
 
-    `teacher_features[k]` names the features that `forward` reads of teacher k; nothing else is computed for it.
-    State other than parameters (a memory bank) is a buffer. It must be the same on all workers, so it is updated from
-    the global batch (`global_rows`), without randomness that differs between workers.
+    It contains nothing else, except for frozen parts of a deployed network. State other than parameters (a memory bank)
+    is a buffer. It must be the same on all workers, so it is updated from the global batch (`global_rows`), without
+    randomness that differs between workers.
     """
 
     teacher_features: tuple[tuple[str, ...], ...] = ()
+    """Names of the features of each teacher that `forward` reads; no others are computed."""
     reads_buffers: bool = False
     """True if `forward` reads buffers that differ between workers, such as BatchNorm's running statistics: rank 0's are
     then broadcast before every step. Other methods don't need that: training mode uses batch statistics, and running

@@ -22,9 +22,10 @@ class Options:
     root: str = Data.root
     """Folder of the data, as in the recipe's data.root."""
     keep_gb: NonNegative | None = None
-    """Remove the least recently used caches until so many gigabytes are left; 0: all; default: only list them."""
+    """Remove the least recently used caches until at most this many gigabytes are left; 0: remove all; default: only
+    list the caches."""
     yes: Annotated[bool, conf.FlagCreatePairsOff] = False
-    """Remove them without asking."""
+    """Remove without asking."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     total, freed = (sum(cache.bytes for cache in some) for some in (caches, going))
     console.print(f"{len(caches)} in {root}, {total / 1e9:.2f} GB; {freed / 1e9:.2f} GB would be freed")
     if going and not (chosen.yes or agreed(f"Remove {len(going)}?")):
-        raise UserError("nothing was removed; use --yes to remove without asking")
+        raise UserError("nothing was removed; --yes removes without asking")
     for cache in going:
         if not folders.remove(cache.path):
             console.print(f"{cache.path.name} was not removed: a run is using it")

@@ -33,7 +33,8 @@ class Options:
     to: str = ""
     """Folder to write to; empty: the recipe's data.root."""
     download: bool = False
-    """Download missing data, if the source supports it, and weights that the recipe names by URL or of libraries."""
+    """Download missing data, if the source supports it, and the weights that the recipe names by URL or takes from
+    libraries."""
     skip_corrupt: bool = False
     """Skip corrupt images instead of stopping at the first."""
 
@@ -126,7 +127,7 @@ def _of_recipe(arguments: Sequence[str]) -> tuple[Options, Data]:
 
 
 def _is_recipe(word: str) -> bool:
-    """Whether a word names a recipe, as far as its form says: not a source, nor a folder, a file or a pattern."""
+    """Whether a word, by its form, names a recipe, and not a source, a folder, a file or a pattern."""
     if word.endswith(".py") or path_of(word):
         return True
     return "/" in word and not (Path(word).expanduser().exists() or set("*?[") & set(word))

@@ -25,7 +25,7 @@ class Options:
     test: bool = False
     """Use the test split, even if the run's evaluations are on a held-out part of the training split."""
     trust_source: bool = False
-    """Run the recipe's source in the run directory, for methods that aren't installed here."""
+    """Import the user's modules that are stored in the run directory, which runs their code."""
     data_root: Annotated[str, tyro.conf.arg(name="data.root")] = Data.root
     """Folder of the .beton files and downloads. The recipe's own is not used, as the run may be someone else's."""
 

@@ -39,7 +39,7 @@ class Options:
     data_root: Annotated[str, tyro.conf.arg(name="data.root")] = Data.root
     """Folder of the .beton files and downloads. The recipe's own is not used, as the run may be someone else's."""
     trust_source: bool = False
-    """Run the recipe's source in the run directory, for networks that aren't part of raykd."""
+    """Import the user's modules that are stored in the run directory, which runs their code."""
 
 
 def run(arguments: Sequence[str]) -> int:

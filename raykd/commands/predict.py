@@ -20,7 +20,7 @@ class Options:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory."""
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Image files, and folders of them."""
+    """Image files, or folders of image files."""
     top: PositiveInt = 5
     """Number of classes to print for each image, the most probable first."""
     json: bool = False
@@ -30,7 +30,7 @@ class Options:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device; auto: a GPU if available, else the CPU."""
     trust_source: bool = False
-    """Run the recipe's source in the run directory, for networks that aren't part of raykd."""
+    """Import the user's modules that are stored in the run directory, which runs their code."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -11,7 +11,8 @@ The memories hold a row for every sample of the training file: 2 · N · 128 num
 loss, its gradient and the update take 2.4 s of one CPU core, with CIFAR-100's 50,000 rows 1.5 s). They are updated
 from the global batch, and a sample's negatives are a function of the seed, the step and the sample, so that
 everything is the same for any number of workers.
-Deviation: negatives are drawn with replacement; RepDistiller draws without where a class has K others.
+Deviation: negatives are drawn with replacement; RepDistiller draws without it if at least K samples are of other
+classes.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 AVER-MKD plus β · mean over teachers of the mean squared error between a regression of the student's map and the
 teacher's, at one stage. Like CA-MKD's code, without the hints in the first epoch.
 Deviation: that code detaches the mean of the hints, so that they train nothing; here they do. Any ratio of map sizes
-works, where it knows 2, 1/2, 1/4 and student maps that are larger.
+is supported; that code supports 2, 1/2, 1/4 and student maps that are larger.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
 ICKD-C: γ CE + β · the squared distance of the channels' Gram matrices of the last maps, rows normalised, as a mean over
 samples and a sum over channels, divided by their number. A 1×1 convolution and BN bring the student's map to the
-teacher's width. The published CIFAR-100 setting is β 2.5, alone or with KD at T 4 beside it (add `kd` by a sum).
+teacher's width. The published CIFAR-100 setting is β 2.5, without KD or with KD at T 4 (add `kd` by a `sum`).
 The authors' code also registers an embedding for the teacher that it never uses.
 """
 

@@ -1,7 +1,7 @@
 """Branches that share the trunk and nothing else: the sum of their cross-entropies.
 
-The baseline "Ind" of Online Knowledge Distillation with Diverse Peers (Chen et al., AAAI 2020): what sharing a trunk
-alone does.
+The baseline "Ind" of Online Knowledge Distillation with Diverse Peers (Chen et al., AAAI 2020), which shows the effect
+of sharing a trunk.
 """
 
 from collections.abc import Callable, Sequence

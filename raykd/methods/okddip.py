@@ -62,7 +62,7 @@ def okddip_loss(
     weight: float,
     loss: Loss = "kl",
 ) -> dict[str, Tensor]:
-    """Terms "ce", "kd" of the peers and, where there is a leader, "leader_ce", "leader_kd"; the "kd" are weighted.
+    """Terms "ce", "kd" of the peers and, with a leader, "leader_ce", "leader_kd"; both "kd" terms are weighted.
 
     peers, targets [p, B, C], leader [B, C] or None, labels [B] or [B, C]. weight: alpha times the ramp-up.
     """

@@ -4,7 +4,7 @@ A gate on the trunk's pooled output combines the branches' logits to an ensemble
 teaches every branch: Σ CE(z_i) + CE(z_E) + weight · Σ T² KL(z_E ‖ z_i). Nothing is detached.
 Deviations: the pool before the gate is global, where OKDDip's code pools 16×16 (the same on its map); that code adds
 1e-7 to the target's probabilities, this KL is clean. The gate's BatchNorm takes its statistics from the batch like any
-other: with several workers they are global only under SyncBatchNorm, and one sample alone can't be trained on.
+other: with several workers they are global only with SyncBatchNorm, and a batch of one sample can't be trained on.
 """
 
 from collections.abc import Callable, Sequence

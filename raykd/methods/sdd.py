@@ -1,11 +1,11 @@
 """Scale Decoupled Distillation (Wei et al., CVPR 2024).
 
-SDD compares the logits of cells of the last feature maps, which student's and teacher's own heads give, at several
-scales: the mean over samples and cells of another method's divergence (KD, DKD, NKD), times `conflict` where the
-teacher is right on the whole image and wrong on the cell, or vice versa.
-Every scale is pooled from a grid of 4 × 4 (or of the finest scale, where that is finer), as in the authors' code.
-Deviations: with NKD the label is left out of the others, which a slip in the authors' copy keeps; a loss that is not
-finite is an error here, not a constant 0.
+SDD compares the logits that the heads of student and teacher give for cells of the last feature maps, at several
+scales: the mean over samples and cells of another method's divergence (KD, DKD, NKD), multiplied by `conflict` for
+cells on which the teacher is right although it is wrong on the whole image, or vice versa.
+Every scale is pooled from a grid of 4 × 4 (or of the finest scale, if that is finer), as in the authors' code.
+Deviations: with NKD the label is excluded from the other classes, which a slip in the authors' copy includes; a loss
+that is not finite is an error here, not a constant 0.
 """
 
 from collections.abc import Callable, Sequence

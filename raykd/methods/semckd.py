@@ -3,7 +3,7 @@
 SemCKD: every stage of the student is compared with every stage of the teacher, and an attention weights the pairs of
 each sample: softmax over the teacher's stages of query · key, which small networks compute from the sample's row of
 the stage's batch similarity matrix. The loss is γ CE + β · mean over samples and the student's stages of
-Σ attention · MSE(regressor(student's map), teacher's map). Published: β 400, with KD at T 4 (add `kd`, by a sum).
+Σ attention · MSE(regressor(student's map), teacher's map). Published: β 400, with KD at T 4 (add `kd` by a `sum`).
 The rows are those of the global batch, however many workers share it. The authors' networks take rows of the batch size
 and so skip incomplete batches; here the similarities to missing samples are 0.
 """

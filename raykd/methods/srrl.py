@@ -2,8 +2,8 @@
 
 SRRL: a 1×1 convolution, BN and ReLU bring the student's last features to the teacher's width; the loss is
 γ CE + α MSE of their means + β MSE(the teacher's frozen head on the student's, the teacher's logits).
-The authors' code (ImageNet, α = β = 1, no KL) regresses maps and compares their spatial means; SimKD's comparison
-(`pooled`, with KL at T 4 beside it: add `kd` by a sum) regresses the pooled vectors.
+The authors' code (ImageNet, α = β = 1, no KL) regresses maps and compares their spatial means. SimKD's comparison
+regresses the pooled vectors (`pooled`), and adds KL at T 4 (add `kd` by a `sum`).
 """
 
 from collections.abc import Sequence

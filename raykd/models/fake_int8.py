@@ -1,12 +1,12 @@
 """Quantisation-aware training: inputs and weights of convolutions and linear layers are rounded to 8 bits.
 
-Jacob et al., CVPR 2018, for the scheme of `raykd.deploy.onnx.int8`: weights by output
-channel, symmetric; inputs by tensor, from the least to the greatest value of the batch. Gradients pass straight
-through. A BatchNorm after a convolution needs no special treatment: folding it scales each output channel, and so
-the channel's step.
+As in "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (Jacob et al., CVPR
+2018), with the scheme of `raykd.deploy.onnx.int8`: weights per output channel, symmetric; inputs per tensor, from the
+least to the greatest value of the batch. Gradients pass straight through. A BatchNorm after a convolution needs no
+special treatment: folding it scales each output channel, and so the channel's step.
 
-torch's own operations, without state: keys of the state_dict don't change, and a resumed run computes the same.
-torchao (0.18) rounds linear layers alone, or graphs of torch.export, which have no stages to distil.
+It uses torch's own operations, without state: the keys of the state_dict don't change, and a resumed run computes the
+same. torchao (0.18) rounds only linear layers, or graphs of torch.export, which have no stages to distil.
 """
 
 import torch
@@ -65,6 +65,6 @@ def train_in_int8(network: Staged) -> None:
     """
     layers = [module for module in network.model.modules() if type(module) in ROUNDED]
     if not layers:
-        raise UserError(f"student.int8: {network.name} has no plain convolution or linear layer to quantise")
+        raise UserError(f"student.int8: {network.name} has no plain convolution or linear layer to quantise: remove it")
     for module in layers:
         module.__class__ = ROUNDED[type(module)]  # parameters, hooks and keys are unchanged

@@ -6,7 +6,7 @@ from torch import nn
 
 
 def normal_by_fan_out(model: nn.Module, by_groups: bool = True) -> None:
-    """He et al. 2015: convolutions N(0, 2 / fan_out), biases 0.
+    """Convolutions N(0, 2 / fan_out), biases 0 ("Delving Deep into Rectifiers", He et al., ICCV 2015).
 
     by_groups=False counts all output channels for grouped convolutions too, as RepDistiller's MobileNetV2 does.
     """

@@ -138,7 +138,7 @@ def refuse_foreign(data: Any, origin: str) -> None:
         module = str(path).partition(":")[0]
         if module.split(".")[0] != "raykd" and module not in sys.modules:
             raise UserError(
-                f"{origin} names the class {path!r}, whose module isn't raykd's: run its code only if you trust it"
+                f"{origin} names the class {path!r}, whose module isn't raykd's: if you trust it, use --trust-source"
             )
         for item in data.values():
             refuse_foreign(item, origin)

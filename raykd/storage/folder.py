@@ -14,7 +14,7 @@ from raykd import UserError
 from raykd.output import masked, one_line
 from raykd.storage import atomic
 
-# What looks like a URI and would be a folder of that name here, such as s3:/bucket or file://runs.
+# Misspelled URIs, which would otherwise name local folders, such as s3:/bucket or file://runs.
 ALMOST = re.compile(
     r"(s3|gs|gcs|az|abfss?|adl|hdfs|viewfs|https?|s?ftp|memory|file):(?!//)|file://(?!/)", re.IGNORECASE
 )
@@ -50,10 +50,11 @@ class Folder:
         return masked(self.location)
 
     def exists(self, name: str = "") -> bool:
+        """Whether there is a file or folder of that name; without a name, whether this folder exists."""
         return bool(self._fs.get_file_info(self._at(name)).type != pafs.FileType.NotFound)
 
     def read(self, name: str) -> bytes:
-        """A file's bytes; raises FileNotFoundError, and UserError for what is no file, as a pipe, which has no end."""
+        """A file's bytes; raises FileNotFoundError, and UserError if it is not a regular file (a pipe has no end)."""
         self._expect_file(name)
         with self._fs.open_input_stream(self._at(name), compression=None) as stream:
             content: bytes = stream.read()
@@ -64,6 +65,7 @@ class Folder:
             raise UserError(f"{self}/{name} is not a regular file: remove it, or restore it from a copy")
 
     def write(self, name: str, content: bytes | str) -> None:
+        """Write a file atomically, with the folders above it."""
         content = content.encode() if isinstance(content, str) else content
         if self.local is None:
             self._write_remote(name, content)

@@ -71,7 +71,7 @@ def _from_run(path: str) -> Origin:
 def _pretrained(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
     wanted = source.network
     if wanted.weights == "":
-        raise UserError(f"teachers: {wanted.name} has no weights, i.e. random ones: use trained ones")
+        raise UserError(f"teachers: {wanted.name} would have random weights: set its `weights`")
     if wanted.int8:
         raise UserError(
             f"teachers: `int8` of {wanted.name} is only for training, and teachers are not trained: remove it"
@@ -85,7 +85,7 @@ def _of_library(source: Pretrained, data: Data) -> Origin:
     if source.classes and len(source.classes) != about.num_classes:
         raise UserError(
             f"teachers: {source.network.name} has {about.num_classes} outputs, but `classes` has {len(source.classes)} "
-            "names"
+            "names: name each output"
         )
     network = create_network(wanted, about.num_classes, source.image_size or about.image_size)
     namings = (source.classes,) if source.classes else about.namings

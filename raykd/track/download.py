@@ -29,7 +29,9 @@ def download(project: str, to: Path) -> Path:
     except (wandb.errors.CommError, ValueError) as error:
         raise UserError(f"can't read wandb:{project}: {error}") from None
     if not any(to.glob("*/recipe.json")):
-        raise UserError(f"wandb:{project} has {len(runs)} run(s), none with a recipe.json of raykd's")
+        raise UserError(
+            f"wandb:{project} has {len(runs)} run(s), none with a recipe.json of raykd's: give another project"
+        )
     return to
 
 

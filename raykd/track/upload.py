@@ -68,7 +68,7 @@ def _where(state: WandbState) -> str:
 
 def _directories(path: Path) -> list[Path]:
     if not path.is_dir():
-        raise UserError(f"no run directory at {path}")
+        raise UserError(f"no run directory at {path}: give run directories, or folders of them")
     return sorted(file.parent for file in path.rglob("wandb.json"))
 
 

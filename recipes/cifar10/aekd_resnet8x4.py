@@ -1,8 +1,8 @@
-"""Teachers weighed where their gradients agree (AEKD): 3 × ResNet-32x4 → ResNet-8x4 on CIFAR-10.
+"""Teachers weighted by how well their gradients agree (AEKD): 3 × ResNet-32x4 → ResNet-8x4 on CIFAR-10.
 
     raykd train cifar10/aekd_resnet8x4
 
-Cost: 240 epochs with three frozen teachers, which are trained first where they are missing.
+Cost: 240 epochs with three frozen teachers, which are trained first if missing.
 Published: none quoted.
 Measured: not run here.
 """

@@ -2,7 +2,7 @@
 
     raykd train cifar10/aver_mkd_resnet8x4
 
-Cost: 240 epochs with three frozen teachers, which are trained first where they are missing.
+Cost: 240 epochs with three frozen teachers, which are trained first if missing.
 Published: none quoted.
 Measured: not run here.
 """

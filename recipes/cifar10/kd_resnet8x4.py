@@ -2,7 +2,7 @@
 
     raykd train cifar10/kd_resnet8x4
 
-Cost: 240 epochs with a frozen teacher, which is trained first where it is missing.
+Cost: 240 epochs with a frozen teacher, which is trained first if missing.
 Published: none quoted.
 Measured: not run here.
 """

@@ -1,4 +1,4 @@
-"""ONE with DenseNet-BC-40-12 on CIFAR-10, whose branches share the last block as the authors' do.
+"""ONE with DenseNet-BC-40-12 on CIFAR-10, whose branches share the last block as in the authors' code.
 
     raykd train cifar10/one_densenet
 

@@ -1,4 +1,4 @@
-"""Students help the teacher (TESKD, Li et al. 2021) with SE-ResNet-18 on CIFAR-10, in mixed precision as the authors.
+"""Students help the teacher (TESKD, Li et al. 2021) with SE-ResNet-18 on CIFAR-10, in mixed precision as published.
 
     raykd train cifar10/teskd_seresnet18
 

@@ -4,7 +4,7 @@
 
 Other methods and networks of the comparison are cells of the study studies/ca_mkd.
 
-Cost: 240 epochs with three frozen teachers, which are trained first (three times 240 epochs) where they are missing.
+Cost: 240 epochs with three frozen teachers, which are trained first (three times 240 epochs) if missing.
 Published: none quoted.
 Measured: not run here.
 """

@@ -2,7 +2,7 @@
 
     raykd train cifar100/dist_resnet8x4
 
-Cost: 240 epochs; the teacher is trained first where it is missing.
+Cost: 240 epochs; the teacher is trained first if missing.
 Published: top-1 76.31 % (DIST, Huang et al. 2022).
 Measured: not run here.
 """

@@ -2,7 +2,7 @@
 
     raykd train cifar100/dkd_resnet8x4
 
-Cost: 240 epochs; the teacher is trained first where it is missing.
+Cost: 240 epochs; the teacher is trained first if missing.
 Published: top-1 76.32 % (DKD, Zhao et al. 2022).
 Measured: not run here.
 """

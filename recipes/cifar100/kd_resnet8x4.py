@@ -4,7 +4,7 @@
 
 Other methods and networks of the comparison are cells of the study studies/crd.
 
-Cost: 240 epochs; the teacher is trained first where it is missing.
+Cost: 240 epochs; the teacher is trained first if missing.
 Published: top-1 73.33 % (CRD, Tian et al. 2020, table 1).
 Measured: not run here.
 """

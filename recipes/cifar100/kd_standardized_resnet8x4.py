@@ -2,7 +2,7 @@
 
     raykd train cifar100/kd_standardized_resnet8x4
 
-Cost: 240 epochs; the teacher is trained first where it is missing.
+Cost: 240 epochs; the teacher is trained first if missing.
 Published: none quoted.
 Measured: not run here.
 """

@@ -1,4 +1,4 @@
-"""Students help the teacher (TESKD, Li et al. 2021) with ResNet-18 on CIFAR-100, in mixed precision as the authors.
+"""Students help the teacher (TESKD, Li et al. 2021) with ResNet-18 on CIFAR-100, in mixed precision as published.
 
     raykd train cifar100/teskd_resnet18
 

@@ -1,4 +1,4 @@
-"""Three teachers weighed by their gradients (AEKD, Du et al. 2020) on digits.
+"""Three teachers weighted by their gradients (AEKD, Du et al. 2020) on digits.
 
 raykd train digits/aekd
 """

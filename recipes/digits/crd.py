@@ -1,4 +1,4 @@
-"""Contrastive representation distillation (Tian et al. 2020) on digits, with 512 negatives of its 1347 images.
+"""Contrastive representation distillation (Tian et al. 2020) on digits, with 512 negatives from its 1,347 images.
 
 raykd train digits/crd
 """

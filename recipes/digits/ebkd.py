@@ -1,4 +1,4 @@
-"""Three teachers weighed by their entropy (EBKD) on digits.
+"""Three teachers weighted by their entropy (EBKD) on digits.
 
 raykd train digits/ebkd
 """

@@ -1,4 +1,4 @@
-"""A patient and consistent teacher (FunMatch, Beyer et al. 2022) on digits: mixup on every batch, no labels at all.
+"""A patient and consistent teacher (FunMatch, Beyer et al. 2022) on digits: mixup of every batch, without labels.
 
 raykd train digits/funmatch
 """

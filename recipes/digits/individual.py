@@ -1,4 +1,4 @@
-"""Branches on one trunk without distillation on digits: OKDDip's own baseline.
+"""Branches with a shared trunk, without distillation, on digits: a baseline of OKDDip.
 
 raykd train digits/individual
 """

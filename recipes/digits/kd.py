@@ -1,4 +1,4 @@
-"""Classic knowledge distillation (Hinton et al. 2015) on scikit-learn's digits: the main job.
+"""Classic knowledge distillation (Hinton et al. 2015) on scikit-learn's digits.
 
 raykd train digits/kd
 """

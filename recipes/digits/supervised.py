@@ -1,4 +1,4 @@
-"""The student of the digits recipes trained alone: the baseline that every other digits recipe is compared with.
+"""The student of the digits recipes without a teacher: the baseline of every other digits recipe.
 
 raykd train digits/supervised
 """

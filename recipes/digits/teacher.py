@@ -1,4 +1,4 @@
-"""The teacher of the digits recipes; they train it themselves where it is missing.
+"""The teacher of the digits recipes, which train it first if it doesn't exist.
 
 raykd train digits/teacher
 """

@@ -1,7 +1,7 @@
-"""Three teachers of digits trained side by side, and a student distilled from all of them.
+"""Three digits teachers trained in parallel, and a student distilled from all of them.
 
-raykd tune digits/teachers     (the ensemble alone: each teacher's accuracy, and the ensemble's)
-raykd train digits/teachers    (the same teachers, found or trained, then the student)
+raykd tune digits/teachers     (only the teachers: the accuracy of each and of the ensemble)
+raykd train digits/teachers    (the same teachers, trained if missing, then the student)
 """
 
 from dataclasses import replace

@@ -1,9 +1,9 @@
-"""DINOv2's ViT-S/14 into a ResNet-18 on ImageNet's images, without their labels: features alone.
+"""Features of DINOv2's ViT-S/14 distilled into a ResNet-18 on ImageNet's images, without labels.
 
 raykd train features/dinov2_resnet18
 
-Cost: 100 epochs. The teacher gets the images at 224 pixels, a multiple of its patches, whatever its own pretraining's
-size. Measured: not run here.
+Cost: 100 epochs. The teacher gets images of 224 pixels, a multiple of its patch size, whatever size it was pretrained
+with. Measured: not run here.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What `match.py` has learned, fine-tuned with labels at a tenth of the rate.
+"""The student of `match.py`, fine-tuned with labels at a tenth of the learning rate.
 
 raykd train features/finetune
 """

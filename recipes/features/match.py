@@ -2,7 +2,7 @@
 
 raykd train features/match
 
-`probe.py` and `finetune.py` then make a classifier of it. Its own top-1 is that of guessing.
+`probe.py` and `finetune.py` then turn it into a classifier. Its own top-1 is at chance.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A linear probe of the features that `match.py` has learned: the last layer alone is trained.
+"""A linear probe of the features that `match.py` has learned: only the last layer is trained.
 
 raykd train features/probe
 """

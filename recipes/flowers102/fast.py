@@ -2,7 +2,7 @@
 
     raykd train flowers102/fast
 
-Cost: 10,000 epochs; 19,921 steps of batch 512; the teacher is fine-tuned first where it is missing.
+Cost: 10,000 epochs; 19,921 steps of batch 512; the teacher is fine-tuned first if missing.
 Published: none quoted for these settings; a re-implementation's own are in tf_teacher.py and tf_student.py.
 Measured: not run here.
 """

@@ -3,10 +3,10 @@
     raykd train flowers102/tf_student
     raykd eval runs/flowers102/tf_student --test
 
-Cost: 1,000 epochs; 1,792 steps of batch 512; the teacher is fine-tuned first where it is missing.
+Cost: 1,000 epochs; 1,792 steps of batch 512; the teacher is fine-tuned first if missing.
 Published: top-1 81.02 % on the test split (S. Paul, FunMatch-Distillation).
 Measured: not run here.
-The re-implementation shows its notebook on Oxford-IIIT Pet alone: these are the settings of that one.
+The re-implementation shows only its notebook for Oxford-IIIT Pet, whose settings these are.
 """
 
 from dataclasses import replace

@@ -2,9 +2,9 @@
 
 raykd train folder/kd --data.source.path DIR --teachers.sources.0.recipe.data.source.path DIR
 
-DIR has train/CLASS/*.jpg and val/CLASS/*.jpg, or train/ alone, or the classes' folders. Mean and deviation are those of
-its training images. `raykd new mine.py --data DIR --teacher NETWORK --student NETWORK` writes such a file with figures
-that fit the images. Not measured.
+DIR contains train/CLASS/*.jpg and val/CLASS/*.jpg, or only train/, or the classes' folders. Mean and standard deviation
+are measured on its training images. `raykd new mine.py --data DIR --teacher NETWORK --student NETWORK` writes such a
+file with settings that fit the images. Not measured.
 """
 
 from dataclasses import replace

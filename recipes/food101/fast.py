@@ -2,7 +2,7 @@
 
     raykd train food101/fast
 
-Cost: 100 epochs; 14,794 steps of batch 512; the teacher is fine-tuned first where it is missing.
+Cost: 100 epochs; 14,794 steps of batch 512; the teacher is fine-tuned first if missing.
 Published: none quoted for these settings; a re-implementation's own are in tf_teacher.py and tf_student.py.
 Measured: not run here.
 """

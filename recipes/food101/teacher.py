@@ -1,4 +1,4 @@
-"""BiT ResNet-101x3, pretrained on ImageNet-21k, fine-tuned on Food-101: the teacher of the students here.
+"""BiT ResNet-101x3 (ImageNet-21k) fine-tuned on Food-101: the teacher of the students here.
 
     raykd train food101/teacher
 

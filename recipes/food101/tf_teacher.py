@@ -6,7 +6,7 @@
 Cost: 450 steps of batch 512 at 128 pixels.
 Published: top-1 85.52 % on the test split (S. Paul, FunMatch-Distillation).
 Measured: not run here.
-The re-implementation shows its notebook on Oxford-IIIT Pet alone: these are the settings and the steps of that one.
+The re-implementation shows only its notebook for Oxford-IIIT Pet, whose settings and steps these are.
 """
 
 from dataclasses import replace

@@ -5,7 +5,7 @@
 Cost: 100 epochs with four branches.
 Published: none quoted.
 Measured: not run here.
-The schedule is that of the baseline in this folder; the authors' own one may differ.
+The schedule is that of the baseline in this folder; the authors' schedule may differ.
 """
 
 from dataclasses import replace

@@ -5,7 +5,7 @@
 Cost: 100 epochs of a backbone with three sub-networks.
 Published: top-1 71.14 % against 69.71 % alone (TESKD, Li et al. 2021).
 Measured: not run here.
-The schedule is that of the baseline in this folder; the authors' own one may differ.
+The schedule is that of the baseline in this folder; the authors' schedule may differ.
 """
 
 from dataclasses import replace

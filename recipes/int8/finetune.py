@@ -1,4 +1,4 @@
-"""What `digits/kd` has learned, trained on with the same teacher while it rounds to 8 bits, for export in int8.
+"""The student of `digits/kd`, fine-tuned with the same teacher and rounding to 8 bits, for export in int8.
 
 raykd train digits/kd
 raykd train int8/finetune

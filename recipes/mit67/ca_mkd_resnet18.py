@@ -2,7 +2,7 @@
 
     raykd train mit67/ca_mkd_resnet18
 
-Cost: 60 epochs with three frozen teachers, which are trained first where they are missing.
+Cost: 60 epochs with three frozen teachers, which are trained first if missing.
 Published: none quoted; the settings are raykd's own.
 Measured: not run here.
 """

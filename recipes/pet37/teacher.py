@@ -1,4 +1,4 @@
-"""BiT ResNet-101x3 of ImageNet-21k fine-tuned on Oxford-IIIT Pet: the teacher of the students in this folder.
+"""BiT ResNet-101x3 (ImageNet-21k) fine-tuned on Oxford-IIIT Pet: the teacher of the students in this folder.
 
     raykd train pet37/teacher
 

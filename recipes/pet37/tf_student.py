@@ -3,12 +3,12 @@
     raykd train pet37/tf_student
     raykd eval runs/pet37/tf_student --test
 
-Cost: 300 epochs; 1,940 steps of batch 512; the teacher is fine-tuned first where it is missing.
+Cost: 300 epochs; 1,940 steps of batch 512; the teacher is fine-tuned first if missing.
 Published: top-1 81.3 % on the test split (S. Paul, FunMatch-Distillation).
 Measured: not run here.
-Beside the official settings: temperature 2, no T², λ of mixup uniform, weight decay 1e-5 whatever the rate, on all
-parameters, each gradient clipped by itself, a head that starts at 0. Where the re-implementation mixes each batch with
-its reverse, which pairs images twice, here each image is mixed with the one before it.
+Differences from the official settings: temperature 2, no T², uniform λ of mixup, weight decay 1e-5 whatever the rate
+and on all parameters, each gradient clipped separately, a head that starts at 0. The re-implementation mixes each batch
+with its reverse, which pairs images twice; here each image is mixed with the one before it.
 """
 
 from dataclasses import replace

@@ -3,7 +3,7 @@
     raykd train pet37/tf_student_long
     raykd eval runs/pet37/tf_student_long --test
 
-Cost: 1,000 epochs; 6,468 steps of batch 512; the teacher is fine-tuned first where it is missing.
+Cost: 1,000 epochs; 6,468 steps of batch 512; the teacher is fine-tuned first if missing.
 Published: top-1 86 % on the test split (S. Paul, FunMatch-Distillation).
 Measured: not run here.
 """

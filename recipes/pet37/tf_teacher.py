@@ -6,8 +6,8 @@
 Cost: 450 steps of batch 512 at 128 pixels.
 Published: top-1 90.92 % on the test split (S. Paul, FunMatch-Distillation).
 Measured: not run here.
-A tenth of the training split is held out and evaluated on; the second command measures the test split. The head starts
-at 0; the rate, 8e-5, drops to 0.1, 0.001 and 0.0001 of itself after 200, 300 and 400 steps.
+A tenth of the training split is held out for evaluations; the second command evaluates on the test split. The head
+starts at 0; the learning rate, 8e-5, drops to 0.1, 0.001 and 0.0001 times this value after 200, 300 and 400 steps.
 """
 
 from dataclasses import replace

@@ -1,12 +1,12 @@
-"""CRD's benchmark (Tian et al. 2020): 7 pairs of alike and 6 of different networks on CIFAR-100, every method.
+"""CRD's benchmark (Tian et al. 2020): every method on 7 pairs of similar and 6 of different networks, on CIFAR-100.
 
     raykd study studies/crd --dry-run
     raykd study studies/crd --rows Supervised KD DKD --columns "resnet32x4 → resnet8x4"
     raykd report runs/studies/crd
 
-Settings of RepDistiller: 240 epochs, batch 64, SGD at 0.05 (0.01 for MobileNetV2 and ShuffleNets). Weights are the
-methods' own; DKD's and ReviewKD's differ between pairs, as in their authors' scripts. A method lacks the pairs that it
-can't compare. Published figures next to the cells: `published/crd.csv`.
+Settings of RepDistiller: 240 epochs, batch 64, SGD at 0.05 (0.01 for MobileNetV2 and ShuffleNets). Each method has its
+published loss weights; those of DKD and ReviewKD differ between pairs, as in their authors' scripts. A method has only
+the pairs that it can compare. Published figures next to the cells: `published/crd.csv`.
 
 Cost: 3 seeds of every cell, 240 epochs each; six teachers, trained once. Measured: not run here.
 """
@@ -49,7 +49,7 @@ from raykd.recipe import SGD, Initialise, Recipe, Teachers, Train
 from raykd.recipe.study import Column, Quotes, Row, Study
 from raykd.recipes.cifar100.teacher_resnet32x4 import recipe as teacher
 
-# raykd's name of a network where the benchmark has another one.
+# Networks with different names in raykd and in the benchmark.
 NETWORKS = {
     "ResNet50": "cifar_resnet50",
     "MobileNetV2": "mobilenetv2_half",
@@ -105,12 +105,12 @@ def by_pair(field: str, values: dict[tuple[str, str], float]) -> dict[str, dict[
     return {named(*each): {field: value} for each, value in values.items()}
 
 
-# Maps of equally many channels: a method that compares them as they are has these pairs alone.
+# Pairs whose maps have equally many channels, for methods that compare the maps themselves.
 EQUAL_MAPS = tuple(named(*each) for each in ALIKE if each != ("wrn_40_2", "wrn_40_1"))
 first = Initialise(epochs=30, optimizer=SGD(learning_rate=0.05, weight_decay=5e-4, nesterov=False))
 paraphraser = replace(first, optimizer=replace(first.optimizer, learning_rate=0.01))
 
-# DKD's weight of the other classes where it isn't 8, as in its authors' settings.
+# DKD's β if it is not 8, as in its authors' settings.
 DKD_BETA = {
     ("resnet56", "resnet20"): 2.0,
     ("resnet110", "resnet20"): 2.0,
@@ -120,7 +120,7 @@ DKD_BETA = {
     ("vgg13", "vgg8"): 6.0,
     ("vgg13", "MobileNetV2"): 6.0,
 }
-# A head that reads the mean of the last map, which MobileNetV2 lacks.
+# Pairs of networks whose heads read the mean of the last map, unlike MobileNetV2's.
 MEAN_POOLED = without(("vgg13", "MobileNetV2"), ("ResNet50", "MobileNetV2"))
 
 study = Study(

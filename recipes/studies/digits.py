@@ -3,10 +3,10 @@
     raykd study studies/digits
     raykd report runs/studies/digits
 
-Digits saturates at 99 %, where methods can't be distinguished. In the second column the student trains on ten images a
-class; its teachers were trained on all of them. In the third it also sees the other images, without their labels: what
-the teachers say of them is all that it learns there, so only methods whose loss can do without labels have this column.
-TESKD needs a network of four stages: it has a column of its own, with that network alone as its baseline.
+With all labels, accuracy saturates at 99 %, where methods can't be distinguished. In the second column the student
+trains on ten images per class; its teachers were trained on all images. In the third it also sees the other images
+without their labels, for which it has only the teachers' outputs; so this column has only methods whose loss needs no
+labels. TESKD needs a network of four stages: it has its own column, in which that network alone is the baseline.
 """
 
 from dataclasses import replace
@@ -65,7 +65,7 @@ base = replace(supervised.recipe, teachers=ca_mkd.recipe.teachers, workers=1)
 few = FewLabels(source=Digits(), per_class=10)
 ALL, FEW, REST, FOUR_STAGES = "all labels", "10 images a class", "10 labels a class, all images", "four stages"
 
-# What a method's loss is without labels: its field that weighs them at 0.
+# How a method's loss does without labels: by a weight of 0.
 WITHOUT_LABELS = {
     "KD": {"method.gamma": 0.0},
     "DIST": {"method.alpha": 0.0},

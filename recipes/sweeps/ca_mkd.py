@@ -2,7 +2,7 @@
 
     raykd tune sweeps/ca_mkd
 
-Cost: 32 times cifar100.ca_mkd_resnet8x4 at most, and its three teachers once, which all trials share.
+Cost: at most 32 times cifar100/ca_mkd_resnet8x4, and once its three teachers, which all trials share.
 Needs the package optuna: pip install 'raykd[search]'.
 Measured: not run here.
 """

@@ -2,8 +2,8 @@
 
     raykd tune sweeps/funmatch_teacher
 
-Cost: 24 times fine-tuning the teacher at most; a trial outside the better half at epoch 10, 20, 40 or 80 ends there.
-The best rate is for pet37/teacher. A fine-tuned teacher this large depends on its rate: search it first.
+Cost: at most 24 times fine-tuning the teacher; a trial that is not in the better half at epoch 10, 20, 40 or 80 ends.
+Use the best rate in pet37/teacher: the accuracy of such a large teacher depends on its learning rate.
 Measured: not run here.
 """
 

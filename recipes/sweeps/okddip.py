@@ -1,8 +1,8 @@
-"""OKDDip's α, temperature and ramp-up on CIFAR-100: random search with early stopping after every ramp-up's end.
+"""OKDDip's α, temperature and ramp-up on CIFAR-100: random search with early stopping after the ramp-ups.
 
     raykd tune sweeps/okddip
 
-Cost: 32 times cifar100/okddip_resnet32 at most; no trial ends before epoch 100: the ramp-up is searched too.
+Cost: at most 32 times cifar100/okddip_resnet32; no trial ends before epoch 100, as the ramp-up is searched too.
 Measured: not run here.
 """
 

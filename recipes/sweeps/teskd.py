@@ -2,7 +2,7 @@
 
     raykd tune sweeps/teskd
 
-Cost: 32 times cifar100/teskd_resnet18 at most; a trial may end at epoch 20, 60 or 180.
+Cost: at most 32 times cifar100/teskd_resnet18; a trial may end at epoch 20, 60 or 180.
 Measured: not run here.
 """
 

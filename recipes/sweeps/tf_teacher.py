@@ -2,7 +2,8 @@
 
     raykd tune sweeps/tf_teacher
 
-Cost: 3 picks of 2 runs each, each at most pet37/tf_teacher; a run ends after 3 evaluations without a gain.
+Cost: 3 learning rates with 2 runs each, each run at most pet37/tf_teacher; a run ends after 3 evaluations without a
+gain.
 Published: 90.32 % on the test split with the best of three rates, 8e-5 (S. Paul, FunMatch-Distillation).
 Measured: not run here.
 """

@@ -2,7 +2,7 @@
 
     raykd train tiny_imagenet/ca_mkd_vgg8
 
-Cost: 240 epochs with three frozen teachers, which are trained first where they are missing.
+Cost: 240 epochs with three frozen teachers, which are trained first if missing.
 Published: top-1 49.55 % (CA-MKD, Zhang et al. 2022, table 6, as others restate it).
 Measured: not run here.
 """

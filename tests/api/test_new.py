@@ -90,8 +90,8 @@ def test_folder_names_are_quoted_safely(photos, home):
 @pytest.mark.parametrize(
     ("to", "changes", "says"),
     [
-        ("mine.txt", {}, "mine.txt: a recipe is a Python file"),
-        ("two-words.py", {}, "a recipe is a Python file"),
+        ("mine.txt", {}, "mine.txt: a recipe's file name must be a Python name"),
+        ("two-words.py", {}, "a recipe's file name must be a Python name"),
         ("nowhere/mine.py", {}, "is not a folder"),
         ("mine.py", {"data": "none"}, "neither a file or folder nor"),
         ("mine.py", {"data": "huggingface"}, "it needs dataset"),

@@ -12,19 +12,33 @@ from pdoc import doc, extract
 from raykd import OFFERED
 
 FUNCTIONS = tuple(name for name in OFFERED if name.startswith(("raykd.api.", "raykd.launch.", "raykd.recipe.changes")))
-"""Modules of which only what `import raykd` offers is public."""
+"""Modules of which only the names that `import raykd` offers are public."""
+PARTS = {name: tuple(OFFERED[name].split()) for name in FUNCTIONS} | {
+    "raykd.reports.report": ("Written",),
+    "raykd.deploy.predictor": ("Prediction", "Predictor"),
+    "raykd.models": ("create",),
+    "raykd.models.staged": ("Staged",),
+}
+"""Modules of which only some names are public: functions, and the types of their results."""
 PUBLIC = (
     "raykd.recipe",
     "raykd.recipe.study",
     *FUNCTIONS,
+    "raykd.reports.report",
+    "raykd.deploy.predictor",
+    "raykd.models",
+    r"!raykd\.models\..",
+    "raykd.models.config",
+    "raykd.models.staged",
+    r"!raykd\.models\.staged\..",
     "raykd.contract",
     "raykd.losses",
     "raykd.method",
     "raykd.metric",
     "raykd.fields",
     "raykd.methods",
-    "raykd.models.config",
     "raykd.data.config",
+    "raykd.data.examples",
     "raykd.data.sources",
     "raykd.data.transforms",
     "raykd.data.mixing",
@@ -36,8 +50,8 @@ def modules() -> Iterator[doc.Module]:
     """The public modules, with a line for each `Config`, whose fields say the rest."""
     for name in extract.walk_specs(PUBLIC):
         loaded = extract.load_module(name)
-        if name in FUNCTIONS:
-            loaded.__all__ = OFFERED[name].split()
+        if name in PARTS:
+            loaded.__all__ = PARTS[name]
         module = doc.Module(loaded)
         for _, cls in inspect.getmembers(module.obj, inspect.isclass):
             config = vars(cls).get("Config")

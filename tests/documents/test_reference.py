@@ -1,5 +1,6 @@
 """The API reference is built without warnings, and documents every public name."""
 
+import ast
 import dataclasses
 import inspect
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from raykd.contract import Distiller
 from raykd.method import MethodConfig
 from tests.documents.reference import build, members, modules
 
-CONTRACT = {*vars(MethodConfig), *vars(Distiller)}  # said there, once
+CONTRACT = {*vars(MethodConfig), *vars(Distiller)}  # documented there, not in every method
+OVERRIDDEN = ("build", "open", "prepared")  # methods whose base class documents the errors
+RAYKD = Path(raykd.__file__).parent
 
 
 def test_the_reference_is_built_without_a_warning(tmp_path: Path):
@@ -31,6 +34,45 @@ def test_every_public_class_and_function_has_a_docstring():
     assert not bare
 
 
+def test_no_class_has_only_the_docstring_of_its_base_class():
+    assert not [cls.fullname for cls in public(doc.Class) if not vars(cls.obj).get("__doc__")]
+
+
+def raises_user_error(function: ast.FunctionDef) -> bool:
+    """Whether a function raises UserError itself, not in one that it calls or defines."""
+    left: list[ast.AST] = list(function.body)
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Raise) and ast.unparse(node).startswith("raise UserError("):
+            return True
+        if not isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            left += ast.iter_child_nodes(node)
+    return False
+
+
+def functions(node: ast.Module | ast.ClassDef) -> Iterator[tuple[ast.FunctionDef, str]]:
+    """Every public function and method, and constructors with their class's docstring."""
+    for child in node.body:
+        if isinstance(child, ast.ClassDef):
+            yield from functions(child)
+        elif isinstance(child, ast.FunctionDef) and child.name == "__init__":
+            yield child, f"{ast.get_docstring(node)} {ast.get_docstring(child)}"
+        elif isinstance(child, ast.FunctionDef) and not child.name.startswith("_"):
+            yield child, ast.get_docstring(child) or ""
+
+
+def test_functions_that_raise_user_error_say_so():
+    bare = []
+    for path in sorted(RAYKD.rglob("*.py")):
+        if path.parent.name == "commands":
+            continue  # every command may
+        for function, docstring in functions(ast.parse(path.read_text())):
+            silent = "UserError" not in docstring and function.name not in OVERRIDDEN
+            if silent and raises_user_error(function):
+                bare.append(f"{path.relative_to(RAYKD)}: {function.name}")
+    assert not bare
+
+
 def test_every_public_name_is_in_the_reference():
     documented = {member.fullname for kind in (doc.Class, doc.Function) for member in public(kind)}
     for name, module in raykd.HOMES.items():
@@ -45,13 +87,16 @@ def test_no_docstring_is_a_single_word():
     assert not [member.fullname for member in documented if len(member.docstring.split()) == 1]
 
 
-def test_every_field_of_a_recipe_has_a_docstring():
-    """`--help` shows them. Cells, prepared files and intervals are not part of a recipe."""
-    bare = []
-    for cls in public(doc.Class):
-        if "frozen=True, kw_only=True" in " ".join(cls.decorators) and cls.name not in ("Cell", "Prepared", "Interval"):
-            own = {field.name for field in dataclasses.fields(cls.obj)} & set(vars(cls.obj).get("__annotations__", ()))
-            bare += [f"{cls.fullname}.{name}" for name in own if not cls.members[name].docstring]
+def fields_of(cls: type) -> set[str]:
+    """Names of a dataclass's or named tuple's own fields."""
+    fields = {field.name for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
+    return (fields | set(getattr(cls, "_fields", ()))) & set(vars(cls).get("__annotations__", ()))
+
+
+def test_every_field_of_a_public_class_has_a_docstring():
+    """`--help` shows those of recipes. Prepared files and the intervals of annotated_types are no such classes."""
+    classes = [cls for cls in public(doc.Class) if cls.name not in ("Prepared", "Interval")]
+    bare = [f"{c.fullname}.{name}" for c in classes for name in fields_of(c.obj) if not c.members[name].docstring]
     assert not bare
 
 

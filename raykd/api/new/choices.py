@@ -53,7 +53,7 @@ def choose(wanted: Wanted, progress: Tick, download: bool) -> Choices:
     size = wanted.image_size or size_for(prepared)
     classes = len(prepared.classes)
     if classes < 2 or prepared.train_size <= prepared.unlabelled:
-        raise UserError(f"{wanted.data} has {classes} class(es) with labelled images; at least two are needed")
+        raise UserError(f"{wanted.data} has {classes} class(es) with labelled images, but two are needed: add images")
 
     def new(name: str) -> Callable:
         return lambda: create(name, classes, size)

@@ -89,7 +89,7 @@ def check(address: str, storage: str, words: Sequence[str]) -> None:
         raise UserError("address: missing; give --address http://HOST:8265 or set RAY_API_SERVER_ADDRESS")
     for word in (storage, *words):
         if masked(word) != word:
-            why = "set credentials on the cluster: whoever sees the dashboard can read the job's command"
+            why = "set credentials on the cluster, as everyone who sees the dashboard can read the job's command"
             raise UserError(f"{masked(word)}: {why}")
     if storage and "://" not in storage and not storage.startswith(("/", "~")):
         raise UserError(f"storage: {storage!r} is relative; on a cluster it must be an absolute path or a URI")

@@ -84,7 +84,7 @@ def _entries(folder: Path) -> list[os.DirEntry]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise UserError(f"{folder} can't be read: {error.strerror}") from None
+        raise UserError(f"{folder} can't be read ({error.strerror}): make it readable, or remove it") from None
 
 
 def _exists(entry: os.DirEntry) -> bool:

@@ -27,7 +27,7 @@ PLAIN = (str, int, float, bool)
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """A pick is a flat dict of plain values by field, taken from `domains` and `grids`."""
+    """A search space. A pick from it is a flat dict of plain values by field, taken from `domains` and `grids`."""
 
     domains: dict[str, Domain]
     grids: dict[str, list]
@@ -47,7 +47,7 @@ def read(search: Search) -> Space:
         space = _enter(space, key.replace("-", "_"), entry)
     for field, condition in space.conditions.items():
         if condition.field.replace("-", "_") not in space.fields:
-            raise UserError(f"search: {field} depends on {condition.field}, which is not searched")
+            raise UserError(f"search: {field} depends on {condition.field}, which is not searched: add it to the space")
     for field in space.fields:
         if any(field == fixed or field.startswith(f"{fixed}.") for fixed in FIXED):
             raise UserError(f"search: {field} is the same for all trials; set it in the recipe")
@@ -87,7 +87,8 @@ def _labelled(field: str, values: list) -> tuple[list, dict[str, dict[str, Any]]
         return values, {}
     labels = {label(value): value for value in values}
     if len(labels) < len(values):
-        raise UserError(f"search: {field} has two choices that are written the same: {', '.join(map(label, values))}")
+        written = ", ".join(map(label, values))
+        raise UserError(f"search: {field} has two choices that are written the same: {written}: remove one")
     return list(labels), {field: labels}
 
 

@@ -35,7 +35,7 @@ def base_of(recipe: Recipe) -> Recipe:
 
 
 def check(base: Recipe, search: Search, searched: space.Space) -> None:
-    """Raise UserError for what no trial can run: unknown names, values of the wrong type, unsuitable searchers."""
+    """Raise UserError for a search that can't run: unknown names, values of the wrong type, unsuitable searchers."""
     known = [*BUILT_IN, *(metric.name for metric in base.metrics)]
     if search.metric not in known:
         raise UserError(f"search: metric {search.metric!r} must be one of {', '.join(known)}")
@@ -81,11 +81,13 @@ def _check_algorithms(base: Recipe, search: Search, searched: space.Space) -> No
         return
     kind = type(search.scheduler).__name__
     if base.workers != 1:
-        raise UserError(f"search: {kind} pauses and moves trials, which needs workers 1; or use ASHAScheduler")
+        raise UserError(
+            f"search: {kind} pauses and moves trials of one worker only: set workers 1, or use ASHAScheduler"
+        )
     if search.searcher is not None and mutated_by(search):
         raise UserError(f"search: {kind} doesn't support a searcher; remove it")
     if search.max_concurrent:
-        raise UserError(f"search: max_concurrent can't be lowered with {kind}, which pauses trials to let others run")
+        raise UserError(f"search: {kind} pauses trials to let others run, so max_concurrent can't be set: remove it")
 
 
 def _check_length(base: Recipe, scheduler: Any) -> None:
@@ -95,7 +97,9 @@ def _check_length(base: Recipe, scheduler: Any) -> None:
     lengths = {"epoch": base.epochs, "training_iteration": math.ceil(base.epochs / base.evaluate_every)}
     if unit in lengths and most < lengths[unit]:
         kind = type(scheduler).__name__
-        raise UserError(f"search: max_t {most:g} of {kind} ends every trial before its {lengths[unit]:g} {unit}s")
+        raise UserError(
+            f"search: max_t {most:g} of {kind} ends every trial before its {lengths[unit]:g} {unit}s: increase it"
+        )
 
 
 def mutated_by(search: Search) -> list[str]:

@@ -53,7 +53,7 @@ class FeatureMethod(SingleStudent):
         self.teacher_features = (taught,)
         for network, names in ((student, self.student_features), (teacher, taught)):
             for name in names:
-                network.width(name)  # raises UserError where the network has no such feature
+                network.width(name)  # raises UserError if the network has no such feature
         if len(self.student_features) != len(taught):
             raise UserError(
                 f"{self.term} compares stage by stage: {student.name} has {len(student.stages)} stages, the teacher "

@@ -1,4 +1,4 @@
-"""ResNets with a 3×3 stem for images of 32 pixels: He et al. 2016, section 4.2, and descendants in three code bases.
+"""ResNets with a 3×3 stem for images of 32 pixels (He et al., CVPR 2016), and their variants in three code bases.
 
 Three stages: RepDistiller's resnet8 … resnet110 and the four times wider resnetAx4; OKDDip's ResNet-110 and WRN-20-8 of
 bottlenecks (its ResNet-32 is RepDistiller's).
@@ -36,7 +36,7 @@ WIDENED, CARDINALITY_32 = Block(base_width=128), Block(bottleneck=True, base_wid
 
 
 class SqueezeExcitation(nn.Module):
-    """Channel attention; Hu et al. 2018, section 3, reduction 16. [B, D, h, w] → [B, D, h, w]."""
+    """Squeeze-and-excitation (Hu et al., CVPR 2018) with reduction 16: [B, D, h, w] → [B, D, h, w]."""
 
     def __init__(self, channels: int, reduction: int = 16):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The user's own networks: `MODULE:CALLABLE`, a function in a file beside the recipe that returns a network.
+"""The user's own networks: `MODULE:CALLABLE`, a function in a file next to the recipe that returns a network.
 
 The callable gets `num_classes` and the recipe's options by name.
 """

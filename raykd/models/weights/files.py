@@ -64,11 +64,11 @@ def content_of(path: str | os.PathLike) -> Any:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise UserError(f"{path}: no such weights file")
+        raise UserError(f"{path}: no such weights file; correct its path")
     try:
         read = _reader(path)
         if read is None:
-            raise UserError(f"{path} has no weights (safetensors, torch or npz), or is truncated")
+            raise UserError(f"{path} has no weights (safetensors, torch or npz), or is truncated: use another file")
         return read(path)
     except UnpicklingError as error:
         reason = "it is truncated, or contains more than tensors: save only the network's state_dict()"

@@ -107,7 +107,7 @@ def _huggingface(name: str) -> Published:
         classes = tuple(str(config.id2label[i]) for i in range(config.num_labels))
     except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"hf:{name}: what its weights expect of images could not be read ({reason})") from error
+        raise UserError(f"hf:{name}: the preprocessing of its weights can't be read ({reason}): give a file") from error
     return Published(mean, std, side, len(classes), (classes,))
 
 

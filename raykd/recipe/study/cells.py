@@ -87,7 +87,9 @@ def _teachers(of_column: Teachers, row: Row) -> Teachers:
         return Teachers()
     available = list(single_teachers(of_column.sources))
     if len(available) < row.teachers:
-        raise UserError(f"it needs {row.teachers} teacher(s), but the column has {len(available)}")
+        raise UserError(
+            f"it needs {row.teachers} teacher(s), but the column has {len(available)}: add some, or lower it"
+        )
     chosen: list[Teacher] = []
     for source in available[: row.teachers]:
         last = chosen[-1] if chosen else None

@@ -105,7 +105,7 @@ def rank_rows(means: Sequence[Sequence[float]]) -> Ranking:
     """Average ranks of the rows of a table [rows][columns] of accuracies; ties share their rank.
 
     Friedman's test asks whether any rows differ (chi-square, corrected for ties); two rows whose average ranks are
-    less than Nemenyi's critical difference apart can't be distinguished (Demšar 2006, section 3.2.2).
+    less than Nemenyi's critical difference apart can't be distinguished (Demšar, JMLR 2006).
     """
     from scipy import stats
 
