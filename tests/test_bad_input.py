@@ -65,7 +65,9 @@ COMMAND_LINE = [
     ("train recipes/digits/none.py", "no recipe at.*none.py"),
     ("train recipes/digits", "no recipe .recipes.digits"),
     ("train README.md", "README.md"),
-    ("eval", "run"),
+    ("eval", "^raykd: raykd eval requires RUN$"),
+    ("new", "^raykd: raykd new requires FILE, --data, --student$"),
+    ("report --bseline x", "^raykd: Unrecognized options: --bseline, x: did you mean --baseline\\?$"),
     ("eval /nowhere/at/all", "/nowhere/at/all is not a run directory"),
     ("eval /nowhere --thread 1", "thread"),
     ("export /nowhere", "--to"),
@@ -103,8 +105,8 @@ def test_invalid_command_lines_are_rejected(capsys, tmp_path, line, says):
 
 
 OVERRIDES = [
-    ("--epoch 3", "--epochs"),
-    ("--epochs many", "epochs"),
+    ("--epoch 3", "did you mean --epochs or "),
+    ("--epochs many", "raykd: --epochs: could not convert string to float: 'many'$"),
     ("--epochs 0", "epochs"),
     ("--epochs nan", "epochs"),
     ("--epochs inf", "epochs"),

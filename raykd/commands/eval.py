@@ -16,7 +16,7 @@ from raykd.terminal import Terminal
 
 @dataclass(frozen=True)
 class Options:
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run directory."""
     threads: Threads = 0
     """CPU threads; 0: torch's default."""

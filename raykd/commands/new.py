@@ -15,7 +15,7 @@ from raykd.terminal import Terminal
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Wanted):
-    to: Annotated[Path, tyro.conf.Positional]
+    to: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """File to write, such as mine.py; an existing file is not overwritten."""
     download: bool = False
     """Download the data set if its source supports it."""

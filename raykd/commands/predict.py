@@ -17,9 +17,9 @@ from raykd.terminal import Terminal
 
 @dataclass(frozen=True)
 class Options:
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run directory."""
-    paths: Annotated[tuple[str, ...], tyro.conf.Positional]
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH …")]
     """Image files, or folders of image files."""
     top: PositiveInt = 5
     """Number of classes to print for each image, the most probable first."""

@@ -13,8 +13,8 @@ from raykd.terminal import Terminal
 
 @dataclass(frozen=True)
 class Options:
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Run directories, folders of runs, or searches (paths or URIs), or wandb:ENTITY/PROJECT[/GROUP]."""
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN …")]
+    """Run directories, folders of runs, searches or studies (paths or URIs), or wandb:ENTITY/PROJECT[/GROUP]."""
     baseline: str = ""
     """Method that gains are relative to; empty: supervised training of the same student."""
     out: Path = Path("report.html")

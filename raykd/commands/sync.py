@@ -13,7 +13,7 @@ from raykd.terminal import Terminal, agreed
 
 @dataclass(frozen=True)
 class Options:
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN …")]
     """Run directories, or folders of them; local paths or the storage's URIs."""
     to: tuple[str, ...] = ()
     """ENTITY/PROJECT to which runs may be uploaded, in addition to the project raykd of your default entity."""

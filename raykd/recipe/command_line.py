@@ -33,11 +33,20 @@ def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, descr
 
 
 def _one_line(box: str) -> str:
-    text = " ".join(line.strip("│╭╮╰╯─ \t") for line in box.splitlines())
-    text = re.sub(r"[─╭╮╰╯│]+", " ", text)
-    text = re.sub(r"^(Value error|Missing argument|Unrecognized options) +(?=[A-Z])", "", text.strip())
-    text = re.sub(r"For full helptext,? \w+ .*", "", text)
-    return re.sub(r"\s+", " ", text).strip()
+    """tyro's complaint as a sentence, with the names of missing or similar options instead of their help texts."""
+    lines = [text for line in box.splitlines() if (text := line.strip("│╭╮╰╯─ \t")).strip("-")]
+    text = re.sub(rf"^({TITLES}) +", "", " ".join(lines))
+    text = re.sub(r" *(For full helptext|Argument helptext:).*", "", text.removeprefix("Error parsing "))
+    text, similar, _ = text.replace("Expected 1 values", "Expected 1 value").partition(" Perhaps you meant:")
+    names = [line.split()[0].strip(",") for line in lines if re.fullmatch(OPTION, line)]
+    if similar:
+        return f"{text}: did you mean {' or '.join(names[:3])}?"
+    missing = re.match(r"Missing from (raykd [a-z ]+): ", text)
+    return f"{missing[1]} requires {', '.join(names)}" if missing else text
+
+
+TITLES = "Value error|Parsing error|Missing argument|Unrecognized options|Required options|Invalid choice"
+OPTION = r"(--[\w.-]+|[A-Z]{3,})([, ].*)?"  # a line before its help text, as tyro prints it
 
 
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:

@@ -162,7 +162,7 @@ def study(tmp_path, monkeypatch):
         (["--seeds", "--rows", "KD"], "--seeds: give at least one"),
         (["--row", "KD"], "--row KD: give the fields that change in it, or --rows KD"),
         (["--bogus", "3"], "row alone, column small: Unrecognized options: --bogus"),
-        (["--seeds", "x"], "^Error parsing --seeds"),
+        (["--seeds", "x"], "^--seeds: Could not find valid parse"),
         (["--seed", "3"], "--seed: it is set by the study; use --seeds"),
         (["--name", "../x"], "row alone, column small: name: .* must be a path below the storage"),
         (["--batch-size", "1", "--workers", "2"], "row alone, column small: batch_size: 1 is less than one image"),
