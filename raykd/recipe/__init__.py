@@ -1,7 +1,7 @@
-"""A recipe names one experiment: data, networks, teachers, method, schedule. Frozen dataclasses, nothing that runs.
+"""The classes that recipes consist of: frozen dataclasses that describe one experiment, without code that runs.
 
-Imported by everything from runs upwards, and by recipe files. Its rooms load recipes and studies from files; none of
-them imports torch when a recipe is only read, and none imports what trains, or Ray.
+Imported by recipe files, by runs, and by all packages above it. Its subpackages load recipes and studies from files;
+reading a recipe doesn't import torch, and none of them imports Ray or what trains.
 """
 
 from raykd.recipe.sections.optimizer import SGD, AdamW, Decay, Optimizer, Rate, Shampoo

@@ -1,4 +1,4 @@
 """The Ray cluster: connection, capacity for workers, signals and preemption.
 
-The lowest room of launch; it imports none of the others.
+The lowest package of launch; it imports none of the others.
 """

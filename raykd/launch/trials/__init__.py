@@ -1,4 +1,4 @@
 """Parallel runs on one cluster by Ray Tune: concurrency, one process for each run, progress display.
 
-Called by teachers, search and study; never imports them. Jobs are ordinary runs; a search has trials of its own.
+Called by teachers, search and study; never imports them. Jobs are ordinary runs; a search has its own trials.
 """

@@ -1,6 +1,6 @@
-"""The interface of all networks, `Staged`, and what describes a network to it: parts of a chain, or a reader.
+"""The interface of all networks, `Staged`, and how a network is described to it: by parts of a chain, or by a reader.
 
-Called by all that uses networks: methods, teachers, training, deploy. It never imports a network's definition.
+Called by everything that uses networks: methods, teachers, training, deploy. It never imports a network's definition.
 """
 
 from raykd.models.staged.network import CAN_NOT_RUN, Staged, parameters

@@ -41,7 +41,7 @@ class Optimizer:
         """Create the optimizer for groups of parameters, each a dict with "params" and "weight_decay".
 
         The training loop sets "lr" of its groups before each step. Its state must consist of tensors and plain values,
-        since checkpoints contain nothing else. Raises UserError in this base class.
+        since checkpoints contain nothing else. Raises UserError if a subclass doesn't define it.
         """
         raise UserError(f"optimizer: {type(self).__name__} has no `build`: write one, or use SGD, AdamW or Shampoo")
 
