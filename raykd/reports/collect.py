@@ -4,6 +4,7 @@ import contextlib
 import csv
 import gc
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -169,10 +170,12 @@ def _find(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
         seen.add((about.st_dev, about.st_ino))
         if (folder / "files" / "recipe.json").exists():  # W&B's own folder of an offline run
             folder = folder / "files"
-        names = {child.name for child in folder.iterdir()}
-        below = [child for child in sorted(folder.iterdir()) if child.is_dir()]
+        with os.scandir(folder) as entries:  # knows folders from files without asking the disk for each of them
+            children = sorted(entries, key=lambda child: child.name)
+        below = [Path(child) for child in children if child.is_dir()]
     except OSError:  # not readable for this user
         return
+    names = {child.name for child in children}
     if names & {STUDY, "recipe.json", "search.json"}:
         yield folder
     if not names & {"recipe.json", "search.json"}:
