@@ -2,18 +2,16 @@
 
 import atexit
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from raykd.recipe import Recipe
-from raykd.recipe.files.load import Loaded
 from raykd.recipe.files.sources import materialize
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.serial import from_dict, to_dict
-from raykd.runs.source_version import git_commit
 from raykd.storage.atomic import scratch, temporary_folder
 from raykd.storage.folder import Folder
 
@@ -46,17 +44,10 @@ class JobSpec:
             yield from_dict(self.recipe)
 
 
-def job_of(loaded: Loaded, recipe: Recipe, run: Folder, name: str, trained: list[str], **more: Any) -> JobSpec:
-    """The job of a recipe whose run directory has been opened; `more`: further fields."""
+def job_of(run: Folder, recipe: Recipe, trained: Sequence[str], **more: Any) -> JobSpec:
+    """The job of a recipe in a run directory; `more`: further fields."""
     return JobSpec(
-        recipe=to_dict(recipe),
-        sources=loaded.sources,
-        run=run.location,
-        name=name,
-        trained=tuple(trained),
-        fingerprint=fingerprint(recipe),
-        git=more.pop("git", None) or git_commit(loaded.path.parent),
-        **more,
+        recipe=to_dict(recipe), run=run.location, trained=tuple(trained), fingerprint=fingerprint(recipe), **more
     )
 
 

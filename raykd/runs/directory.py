@@ -1,6 +1,7 @@
 """A run directory: its files, and when a run may be resumed under its name."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from raykd import UserError
@@ -19,25 +20,19 @@ from raykd.storage.local_copy import STUDENT
 OPENED = ("recipe.json", "teachers.json", "teachers-form.json", "source", "attempts.json", "data.json")
 
 
-def open_run(run: Folder, loaded: Loaded, recipe: Recipe, trained: list[str]) -> str:
-    """Create the directory with its recipe and source, or check that an existing one is of the same recipe.
-
-    Returns a line for the user if an existing one was made by other code, else "".
-    """
+def open_run(run: Folder, recipe: Recipe, sources: Mapping[str, str], trained: Sequence[str]) -> None:
+    """Create the directory with its recipe and source, or check that an existing one is of the same recipe."""
     run.create()
-    line = ""
     if run.exists("recipe.json"):
         refuse_other(run, recipe)
-        line = _changed(run, loaded, recipe)
     run.write("recipe.json", json.dumps(without_credentials(to_dict(recipe)), indent=1))
     run.write("teachers.json", json.dumps(without_credentials(trained)))
-    write_sources(run, loaded)
-    return line
+    write_sources(run, sources)
 
 
-def write_sources(folder: Folder, loaded: Loaded) -> None:
+def write_sources(folder: Folder, sources: Mapping[str, str]) -> None:
     """Write the recipe's source and the user's modules to `source`, without passwords in URIs."""
-    for name, text in loaded.sources.items():
+    for name, text in sources.items():
         folder.write(f"source/{name}", _without_passwords(text))
 
 
@@ -98,10 +93,11 @@ def how_to_train_on(run: Folder) -> str:
     )
 
 
-def _changed(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
-    """Compares the user's modules and, by the newest checkpoint's fingerprint, the source of the method.
+def changed_code(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
+    """A line for the user if an existing run was trained by other code, else "".
 
-    The recipe's own file is compared by its fields, in `refuse_other`.
+    Compares the user's modules with those in the directory and, by the newest checkpoint's fingerprint, the source of
+    the method. The recipe's own file is compared by its fields, in `refuse_other`.
     """
     checkpoints, own = stamps(run), str(loaded.path)
     names = [name for name, text in loaded.sources.items() if not own.endswith(name) and _differs(run, name, text)]

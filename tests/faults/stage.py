@@ -227,9 +227,9 @@ def member(rank: int, path: str, name: str, storage: str, world: int, meeting: s
     loaded = load(path)
     run = Folder(storage) / name
     if rank == 0:
-        directory.open_run(run, loaded, loaded.recipe, [])
+        directory.open_run(run, loaded.recipe, loaded.sources, [])
     torch.distributed.barrier()
-    job = job_of(loaded, loaded.recipe, run, name, [])
+    job = job_of(run, loaded.recipe, [], name=name, sources=loaded.sources, git="")
     work(job, rank, world, torch.device("cpu"), lambda metrics: None, Client())
     sys.stdout.flush()
     os._exit(0)

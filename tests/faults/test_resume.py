@@ -60,15 +60,16 @@ def test_a_changed_raykd_method_is_reported_until_the_next_checkpoint(tmp_path):
     from raykd.recipe.files.load import load
     from raykd.recipe.fingerprint import fingerprint
     from raykd.runs.checkpoints import checkpoint
-    from raykd.runs.directory import open_run
+    from raykd.runs.directory import changed_code, open_run
     from raykd.storage.folder import Folder
 
     loaded, run = load(Path(__file__).parents[2] / "recipes/digits/dkd.py"), Folder(tmp_path)
     now, then = fingerprint(loaded.recipe), "v2-0123456789ab"
-    assert open_run(run, loaded, loaded.recipe, []) == ""
+    open_run(run, loaded.recipe, loaded.sources, [])
     for step, made_by in ((2, now), (4, then), (6, now)):
         checkpoint.write(run, {"step": step}, step=step, epoch=0.1, top1=None, fingerprint=made_by)
-        said = open_run(run, loaded, loaded.recipe, [])
+        said = changed_code(run, loaded, loaded.recipe)
+        open_run(run, loaded.recipe, loaded.sources, [])
         assert ("raykd.methods.dkd" in said and "changed since" in said) if made_by == then else said == ""
 
 

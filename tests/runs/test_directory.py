@@ -13,7 +13,7 @@ from raykd.api.evaluation import evaluate
 from raykd.recipe import Run, Teachers
 from raykd.recipe.files.load import Loaded
 from raykd.recipes.digits.kd import recipe as kd
-from raykd.runs.directory import open_run, trained_teachers
+from raykd.runs.directory import changed_code, open_run, trained_teachers
 from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
 
@@ -37,7 +37,7 @@ def remote(key):
 
 def test_no_credentials_are_written(tmp_path):
     run, recipe = Folder(tmp_path / "run"), remote("KEY:SECRET")
-    open_run(run, loaded(recipe, mine=SOURCE), recipe, ["s3://KEY:SECRET@bucket/runs/teachers/a"])
+    open_run(run, recipe, {"mine.py": SOURCE}, ["s3://KEY:SECRET@bucket/runs/teachers/a"])
     for path in filter(Path.is_file, tmp_path.rglob("*")):
         assert "SECRET" not in path.read_text(), path
     assert "gs://***@bucket/data" in run.read("recipe.json").decode()
@@ -46,8 +46,9 @@ def test_no_credentials_are_written(tmp_path):
 
 def test_a_run_resumes_with_other_credentials(tmp_path):
     run = Folder(tmp_path / "run")
-    assert open_run(run, loaded(remote("A:B"), mine=SOURCE), remote("A:B"), []) == ""
-    assert open_run(run, loaded(remote("C:D"), mine=SOURCE), remote("C:D"), []) == ""
+    open_run(run, remote("A:B"), {"mine.py": SOURCE}, [])
+    assert changed_code(run, loaded(remote("C:D"), mine=SOURCE), remote("C:D")) == ""
+    open_run(run, remote("C:D"), {"mine.py": SOURCE}, [])
 
 
 def test_teachers_are_readable_by_whoever_may_read_the_storage():
@@ -68,7 +69,7 @@ def test_moved_storage_keeps_its_teachers(tmp_path):
     names = [str(before / "teachers" / name) for name in ("a", "b")]
     for name in names:
         Path(name).mkdir(parents=True)
-    open_run(Folder(before / "digits/kd"), loaded(kd), kd, names)
+    open_run(Folder(before / "digits/kd"), kd, {}, names)
     assert trained_teachers(Folder(before / "digits/kd")) == names
     before.rename(after)
     (after / "digits").rename(after / "renamed")
@@ -79,18 +80,18 @@ def test_moved_storage_keeps_its_teachers(tmp_path):
 
 def test_a_longer_run_is_rejected_with_instructions(tmp_path):
     run = Folder(tmp_path / "run")
-    open_run(run, loaded(kd), kd, [])
+    open_run(run, kd, {}, [])
     longer = replace(kd, epochs=99)
     with pytest.raises(UserError, match=r"another length: epochs .* --student.weights .*/run/student.safetensors$"):
-        open_run(run, loaded(longer), longer, [])
+        open_run(run, longer, {}, [])
     with pytest.raises(UserError, match="run of another recipe: .*seed"):
-        open_run(run, loaded(longer), replace(longer, seed=7), [])
+        open_run(run, replace(longer, seed=7), {}, [])
 
 
 def test_eval_reads_the_users_own_data(tmp_path, monkeypatch):
     """A run of somebody else's says where its data were: nothing is read or written there."""
     theirs = replace(kd, data=replace(kd.data, root=str(tmp_path / "theirs"), shared=str(tmp_path / "shared")))
-    open_run(Folder(tmp_path / "run"), loaded(theirs), theirs, [])
+    open_run(Folder(tmp_path / "run"), theirs, {}, [])
     seen = []
 
     def experiment(recipe, *others):

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from raykd.launch.driver import lines
 from raykd.launch.driver.notebook import NotebookBar, in_notebook
-from raykd.launch.run_state import messages
 from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
 from raykd.recipe.labels import method_name
@@ -35,7 +34,6 @@ class Display:
     def run(self, name: str, recipe: Recipe) -> Iterator[None]:
         """Context in which `show` displays this run."""
         self._seen_epoch, self._phase, self._began = -1.0, "", time.monotonic()
-        self._starting = "starting workers" if recipe.workers else "starting"
         self.console.print(Text.assemble((name, "bold"), f": {_what(recipe)}"))
         if in_notebook() and not self.console.quiet:
             with NotebookBar() as self._bar:
@@ -46,7 +44,8 @@ class Display:
             yield
             return
         with Progress(*lines.columns(self.console.width), console=self.console, transient=True) as self._bar:
-            self._task = self._bar.add_task(self._starting, total=None, values="")
+            starting = "starting workers" if recipe.workers else "starting"
+            self._task = self._bar.add_task(starting, total=None, values="")
             yield
         self._bar = None
 
@@ -78,8 +77,9 @@ class Display:
         if progress.line is not None and progress.line["epoch"] > self._seen_epoch:
             self._seen_epoch = progress.line["epoch"]
             self.console.print(lines.epoch_line(progress.line, self._width))
-        if self._bar is not None:
-            self._update_bar(progress)
+        if self._bar is not None and progress.phase:
+            done, steps, values = progress.step or 0, progress.steps, lines.terms(progress.values, self.console.width)
+            self._bar.update(self._task, description=progress.phase, completed=done, total=steps, values=values)
         elif progress.phase not in ("", self._phase, "training", "evaluating"):
             self._phase = progress.phase
             self.console.print(f"  {time.monotonic() - self._began:4.0f} s  {self._phase}")
@@ -91,12 +91,6 @@ class Display:
     def _width(self) -> int:
         """Of a line; a log has none that it must keep to."""
         return self.console.width if self.console.is_terminal else sys.maxsize
-
-    def _update_bar(self, progress: messages.Progress) -> None:
-        description, values = progress.phase or self._starting, lines.terms(progress.values, self.console.width)
-        if self._bar is not None:
-            done, steps = progress.step or 0, progress.steps
-            self._bar.update(self._task, description=description, completed=done, total=steps, values=values)
 
 
 def _what(recipe: Recipe) -> str:

@@ -46,7 +46,8 @@ class _Monitor:
 
     def __init__(self, state: Any, recipe: Recipe, display: Display):
         """state: handle of the run's RunState."""
-        self._state, self._recipe, self._display = state, recipe, display
+        self._state, self._display = state, display
+        self._recipe = recipe
         self._last, self._since = Snapshot(), time.monotonic()
         self._draining: set[str] = set()
 

@@ -23,9 +23,10 @@ from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.runs.attempts import Superseded
 from raykd.runs.checkpoints.stamps import FOLDER as CHECKPOINTS
-from raykd.runs.directory import OPENED, open_run
+from raykd.runs.directory import OPENED, changed_code, open_run
 from raykd.runs.results.models import Result
 from raykd.runs.results.read import read_result
+from raykd.runs.source_version import git_commit
 from raykd.storage import lease
 from raykd.storage.folder import Folder
 from raykd.track import server
@@ -48,13 +49,15 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
     """
     run = Folder(storage) / name
     with lease.held(run, display.console.print), _undone(run):
-        changed = open_run(run, loaded, recipe, trained)
+        changed = changed_code(run, loaded, recipe)
+        open_run(run, recipe, loaded.sources, trained)
         if changed:
             display.note(changed)
         result = read_result(run)
         if result is not None and result.status == "finished":
             return Finished(run.location, result, trained=False)
-        job = job_of(loaded, recipe, run, name, trained)
+        git = git_commit(loaded.path.parent)
+        job = job_of(run, recipe, trained, name=name, sources=loaded.sources, git=git)
         with display.run(name, recipe):
             publish(recipe.data, display.log)
             _expect_wandb_key(recipe)

@@ -105,7 +105,7 @@ def _open(table: TrialTable, loaded: Loaded, base: Recipe, name: str) -> Summary
     table.folder.create()
     summary = Summary.of(table.search, table.space, base, name).continuing(table.folder)
     summary.write(table.folder)
-    directory.write_sources(table.folder, loaded)
+    directory.write_sources(table.folder, loaded.sources)
     table.read()
     return summary
 

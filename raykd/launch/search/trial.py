@@ -17,7 +17,6 @@ from raykd.launch.teachers.plan import run_in, teacher_recipes
 from raykd.launch.trials.trial import as_reported, at_end, recording_failure, report_last, train
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import override
-from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import from_dict
 from raykd.runs import directory
 from raykd.runs.checkpoints.stamps import FOLDER, stamps
@@ -65,14 +64,21 @@ def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> Jo
     recipe = override(from_dict(plan.base), chosen)
     recipe = replace(recipe, seed=recipe.seed + int(name) % plan.repeats)
     trained = [(Folder(plan.storage) / run_in(plan.storage, teacher)).location for teacher in teacher_recipes(recipe)]
-    loaded = Loaded(recipe, Path(), plan.sources, "")
-    directory.open_run(run, loaded, recipe, trained)
+    directory.open_run(run, recipe, plan.sources, trained)
     shown = {
         field: space.label(value) if not isinstance(value, space.PLAIN) else value for field, value in chosen.items()
     }
-    full = f"{plan.name}/trials/{name}"
-    details = {"git": plan.git, "group": plan.name, "role": "trial", "overrides": shown}
-    return job_of(loaded, recipe, run, full, trained, **details)
+    return job_of(
+        run,
+        recipe,
+        trained,
+        name=f"{plan.name}/trials/{name}",
+        sources=plan.sources,
+        git=plan.git,
+        role="trial",
+        group=plan.name,
+        overrides=shown,
+    )
 
 
 def reporter(run: Folder, name: str, plan: SearchPlan, recipe: Recipe) -> Callable[[dict[str, Any]], None]:

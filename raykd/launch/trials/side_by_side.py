@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -105,12 +104,20 @@ def at_most(queue: Queue, kinds: list[Recipe]) -> int:
 
 
 def _plan(loaded: Loaded, jobs: list[Job], storage: str) -> Plan:
-    git, plain = git_commit(loaded.path.parent), replace(loaded, sources={})
-    specs = {}
+    git, specs = git_commit(loaded.path.parent), {}
     for job in jobs:
-        details = {"git": git, "role": job.role, "group": job.group, "cell": job.cell}
-        teachers = [(Folder(storage) / name).location for name in job.teachers]
-        specs[job.name] = job_of(plain, job.recipe, Folder(storage) / job.name, job.name, teachers, **details)
+        trained = [(Folder(storage) / name).location for name in job.teachers]
+        specs[job.name] = job_of(
+            Folder(storage) / job.name,
+            job.recipe,
+            trained,
+            name=job.name,
+            sources={},
+            git=git,
+            role=job.role,
+            group=job.group,
+            cell=job.cell,
+        )
     logged = [job.recipe for job in jobs if job.recipe.wandb.mode in ("auto", "online")]
     return Plan(jobs=specs, sources=loaded.sources, key=wandb_key.held_for((logged or [jobs[0].recipe])[0]))
 
@@ -126,5 +133,5 @@ def one_job(plan: Plan, name: str) -> None:
     run.create()
     run.delete(OUTCOME)
     with recording_failure(run):
-        directory.open_run(run, Loaded(recipe, Path(), plan.sources, ""), recipe, list(job.trained))
+        directory.open_run(run, recipe, plan.sources, job.trained)
         train(job, plan.key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")}))

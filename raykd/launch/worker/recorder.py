@@ -4,14 +4,13 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from raykd.contract import Distiller
 from raykd.launch.cluster.signals import StopRequested
 from raykd.launch.job_spec import JobSpec
 from raykd.launch.run_state.client import Client
-from raykd.launch.worker.result import Setting, evaluation_of, result_of
+from raykd.launch.worker.result import Attempt, evaluation_of, result_of
 from raykd.output import without_credentials
 from raykd.recipe import Recipe
 from raykd.runs import attempts, metrics_log
@@ -24,16 +23,6 @@ from raykd.training.evaluation.evaluate import Figures
 from raykd.training.loop import Epoch, Event, Progress, Save
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One start of the workers."""
-
-    token: str  # from `attempts.claim`; once a later attempt starts, this one must not write
-    world: int
-    device: Any
-    step: int  # step of the checkpoint that it resumes from; 0: a new run
-
-
 class Recorder:
     """Records every event of the training loop."""
 
@@ -42,13 +31,12 @@ class Recorder:
         job: JobSpec,
         recipe: Recipe,
         attempt: Attempt,
-        setting: Setting,
         snapshot: Callable[[], dict[str, Any]],
         client: Client,
         notify: Callable[[str], None],
     ):
         """snapshot: returns the state for a checkpoint. notify: shows the user a line."""
-        self.job, self.recipe, self.attempt, self.setting = job, recipe, attempt, setting
+        self.job, self.recipe, self.attempt = job, recipe, attempt
         self._snapshot, self.client, self.notify, self.run = snapshot, client, notify, Folder(job.run)
         self.metrics = metrics_log.MetricsLog(self.run, attempt.step)
         patiently(self.metrics.flush, "writing metrics.jsonl", notify)
@@ -98,18 +86,10 @@ class Recorder:
         """Write the student, the evaluation and, last, the result, which marks the run as finished."""
         self.writer.wait(PATIENCE)
         network = distiller.networks()[next(iter(figures))]
-        restarts, url = len(attempts.attempts_of(self.run)) - 1, self.tracked.url
-        evaluation = evaluation_of(self.recipe, self.setting, network, figures, self.attempt.device)
-        result = result_of(
-            self.job,
-            self.recipe,
-            self.metrics.lines,
-            network,
-            figures,
-            workers=self.attempt.world,
-            restarts=restarts,
-            wandb_url=url,
-        )
+        evaluation = evaluation_of(self.recipe, self.attempt, network, figures)
+        about, lines = (self.job, self.recipe, self.attempt), self.metrics.lines
+        restarts = len(attempts.attempts_of(self.run)) - 1
+        result = result_of(*about, lines, network, figures, restarts=restarts, wandb_url=self.tracked.url)
         patiently(lambda: self._leave(network, evaluation), "writing the student", self.notify)
         hours = result["seconds"] / 3600 * self.attempt.world * self.recipe.gpus_per_worker
         self.tracked.summary({**result, "flops": evaluation["flops"], "gpu_hours": hours})
@@ -150,9 +130,9 @@ class Recorder:
             resume_step=self.attempt.step,
             notify=self.notify,
         )
-        for teacher, _ in self.setting.teachers:
+        for teacher, _ in self.attempt.teachers:
             tracked.use_teacher(teacher.path)
-        tracked.summary({"teachers": {teacher.name: measured.line() for teacher, measured in self.setting.teachers}})
+        tracked.summary({"teachers": {teacher.name: measured.line() for teacher, measured in self.attempt.teachers}})
         self.client.update(wandb_url=tracked.url)
         self.local.upload(of_tracking)
         return tracked
@@ -165,5 +145,5 @@ class Recorder:
 
     def _leave(self, network: Any, evaluation: dict[str, Any]) -> None:
         attempts.expect_mine(self.run, self.attempt.token)
-        write_student(self.run, network, self.recipe, tuple(self.setting.classes))
+        write_student(self.run, network, self.recipe, tuple(self.attempt.classes))
         self.run.write("evaluation.json", json.dumps(without_credentials(evaluation)))

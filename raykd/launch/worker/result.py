@@ -17,10 +17,14 @@ from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.training.evaluation.evaluate import Figures
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What is known before the first step."""
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One start of the workers, as known before its first step."""
 
+    token: str  # from `attempts.claim`; once a later attempt starts, this one must not write
+    step: int  # step of the checkpoint that it resumes from; 0: a new run
+    world: int
+    device: torch.device
     classes: Sequence[str]
     teachers: Sequence[tuple[FrozenTeacher, Figures]]  # with their metrics on the evaluation split
     ensemble: Mapping[str, Mapping[str, float]]  # see MeasuredTeachers
@@ -37,11 +41,11 @@ def best_top1(lines: Iterable[Mapping[str, Any]], last: float) -> float:
 def result_of(
     job: JobSpec,
     recipe: Recipe,
+    attempt: Attempt,
     lines: Sequence[Mapping[str, Any]],
     network: nn.Module,
     figures: Mapping[str, Figures],
     *,
-    workers: int,
     restarts: int,
     wandb_url: str,
 ) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def result_of(
         "status": "finished",
         "epochs": recipe.epochs,
         "seed": recipe.seed,
-        "workers": workers,
+        "workers": attempt.world,
         "restarts": restarts,
         "top1": last.top1,
         "top1_best": best_top1(lines, last.top1),
@@ -77,18 +81,18 @@ def _images_per_second(lines: Sequence[Mapping[str, Any]], batch_size: int) -> f
 
 
 def evaluation_of(
-    recipe: Recipe, setting: Setting, network: nn.Module, figures: Mapping[str, Figures], device: torch.device
+    recipe: Recipe, attempt: Attempt, network: nn.Module, figures: Mapping[str, Figures]
 ) -> dict[str, Any]:
     """evaluation.json: the last evaluation in full. network: the deployed one."""
     return {
         "split": "validation" if recipe.data.validation else "test",
-        "class_names": list(setting.classes),
+        "class_names": list(attempt.classes),
         "networks": {name: each.full() for name, each in figures.items()},
         "teachers": {
             teacher.name: measured.full()
             | {"parameters": teacher.parameters, "path": teacher.path, "form": str(teacher.precision)}
-            for teacher, measured in setting.teachers
+            for teacher, measured in attempt.teachers
         },
-        "ensemble": setting.ensemble,
-        "flops": flops(network, recipe.data.image_size, device),
+        "ensemble": attempt.ensemble,
+        "flops": flops(network, recipe.data.image_size, attempt.device),
     }

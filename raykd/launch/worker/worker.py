@@ -9,9 +9,9 @@ from raykd.launch.cluster.signals import StopRequested
 from raykd.launch.job_spec import JobSpec
 from raykd.launch.run_state.client import Client
 from raykd.launch.worker.precision_choice import choose_precision
-from raykd.launch.worker.recorder import Attempt, Recorder
+from raykd.launch.worker.recorder import Recorder
 from raykd.launch.worker.remote_teachers import RemoteTeachers
-from raykd.launch.worker.result import Setting
+from raykd.launch.worker.result import Attempt
 from raykd.launch.worker.run_files import RunFiles
 from raykd.recipe import Recipe
 from raykd.recipe.length import initial_steps
@@ -167,6 +167,13 @@ class Worker:
     def _recorder(self, attempt: str, stamp: Stamp | None) -> Recorder:
         figures, at = self.measured.figures, self.placement
         teachers = [(teacher, figures[teacher.name]) for teacher in self.teachers if teacher.name in figures]
-        setting = Setting(self.experiment.prepared.classes, teachers, self.measured.ensemble)
-        about = Attempt(attempt, at.world, at.device, stamp.step if stamp else 0)
-        return Recorder(self.job, self.recipe, about, setting, self.state.snapshot, self.client, self.notice)
+        about = Attempt(
+            token=attempt,
+            step=stamp.step if stamp else 0,
+            world=at.world,
+            device=at.device,
+            classes=self.experiment.prepared.classes,
+            teachers=teachers,
+            ensemble=self.measured.ensemble,
+        )
+        return Recorder(self.job, self.recipe, about, self.state.snapshot, self.client, self.notice)
