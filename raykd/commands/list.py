@@ -15,12 +15,14 @@ Tables = dict[str, list[tuple[str, str]]]  # title → rows
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print one list, or all of them; returns the exit status."""
+    """Print one or more lists, or without a name which there are; returns the exit status."""
     # Without a terminal the width of lines is not limited.
     console = Terminal(width=None if sys.stdout.isatty() else 400)
     if arguments and arguments[0] == "runs":
         return _runs(arguments[1:], console)
-    names = list(arguments) or list(LISTS)
+    if not arguments:
+        return _contents(console)
+    names = list(arguments)
     for name in names:
         if name not in LISTS:
             raise UserError(f"unknown list {name!r}; there are {', '.join(LISTS)}, runs")
@@ -37,13 +39,26 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _contents(console: Terminal) -> int:
+    """The commands that print the lists, with the number of entries of each."""
+    for name, tables in LISTS.items():
+        count = sum(len(rows) for rows in tables().values())
+        console.print(f"raykd list {name:10} {count:4}")
+    console.print("raykd list runs [STORAGE]")
+    return 0
+
+
 def _runs(storages: Sequence[str], console: Terminal) -> int:
     """The runs of each storage; by default of the one that training writes to."""
     from raykd.launch.driver.run import default_storage
     from raykd.runs.listing import TITLES, listed
     from raykd.storage.folder import Folder
 
-    for storage in storages or [default_storage()]:
+    default = default_storage()
+    if not storages and not Folder(default).names():
+        console.print(f"no runs in {Folder(default).location} yet")
+        return 0
+    for storage in storages or [default]:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in TITLES:
             table.add_column(title, overflow="fold", justify="right" if title == "top-1" else "left")

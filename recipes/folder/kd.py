@@ -38,7 +38,7 @@ DATA = Data(
     test=(Resize(size=110), CenterCrop()),
 )
 
-alone = Recipe(
+teacher = Recipe(
     method=Supervised.Config(),
     student=TEACHER,
     data=DATA,
@@ -50,8 +50,8 @@ alone = Recipe(
 )
 
 recipe = replace(
-    alone,
+    teacher,
     method=KD.Config(),
     student=STUDENT,
-    teachers=Teachers(sources=(Train(recipe=alone),)),
+    teachers=Teachers(sources=(Train(recipe=teacher),)),
 )

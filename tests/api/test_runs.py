@@ -115,6 +115,22 @@ def test_runs_are_listed_with_their_results(recipe, run, capsys, tmp_path):
     assert main(["list", "runs", str(tmp_path / "none")]) == 2
 
 
+def test_a_new_user_has_no_runs_yet(capsys, tmp_path, monkeypatch):
+    from raykd.__main__ import main
+
+    monkeypatch.setenv("RAYKD_STORAGE", str(tmp_path / "runs"))
+    assert main(["list", "runs"]) == 0
+    assert "no runs in" in capsys.readouterr().out
+
+
+def test_without_a_name_the_lists_are_listed(capsys):
+    from raykd.__main__ import main
+
+    assert main(["list"]) == 0
+    said = capsys.readouterr().out
+    assert "raykd list methods" in said and "raykd list runs" in said and len(said.splitlines()) < 10
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [

@@ -30,7 +30,7 @@ IMPORTS = (
 RECIPE = "recipes/digits/supervised.py"
 # What ends each part of a run: the first line that has the text.
 PARTS = {
-    "the driver's imports, the recipe": ": Supervised, resnet8 on Digits",
+    "the driver's imports, the recipe": ": Supervised, resnet8 on digits",
     "Ray, its workers and what they import": "preparing data and networks",
     "data (FFCV's kernels from their cache) and networks": "first step",
     "first step, evaluation": "epoch ",

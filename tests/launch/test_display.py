@@ -62,3 +62,7 @@ def test_the_first_phase_names_what_it_waits_for(workers, phase):
     with display.run("mine", replace(recipe, workers=workers)):
         display.show(Snapshot(progress=State()))
         assert isinstance(display._bar, Progress) and display._bar.tasks[0].description == phase
+        display._bar._tasks[display._task].start_time -= 75  # type: ignore[operator]
+        with console.capture() as captured:
+            console.print(display._bar.get_renderable())
+    assert " 75 s" in captured.get() and "?" not in captured.get()  # a wait of unknown length is timed, not counted

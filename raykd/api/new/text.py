@@ -12,7 +12,7 @@ from typing import Any
 from raykd import HOMES
 from raykd.api.new.choices import Choices, is_run
 
-TRAINED = """alone = Recipe(
+TRAINED = """{variable} = Recipe(
     method=Supervised.Config(),
     student={network},
     data=DATA,
@@ -110,7 +110,9 @@ DATA = Data(
 def _recipes(choices: Choices) -> str:
     wanted, method = choices.wanted, choices.method
     trained = wanted.teacher and not is_run(wanted.teacher)
+    variable = "recipe" if method.module == "supervised" else "teacher" if trained else "alone"
     first = TRAINED.format(
+        variable=variable,
         network="TEACHER" if trained else "STUDENT",
         batch_size=choices.batch_size,
         rate=choices.learning_rate,
@@ -119,7 +121,7 @@ def _recipes(choices: Choices) -> str:
         machine=WITH_GPU if has_gpu() else MACHINE,
     )
     if method.module == "supervised":
-        return first.replace("alone = ", "recipe = ", 1)
+        return first
     parts = [f"method={method.cls.__name__}.Config()"]
     if trained:
         parts.append("student=STUDENT")
@@ -130,11 +132,11 @@ def _recipes(choices: Choices) -> str:
         parts.append(f"initialise=Initialise(epochs=EPOCHS / 4, optimizer={optimizer})")
     if trained:
         seeds = f", seeds={tuple(range(choices.teachers))}" if choices.teachers > 1 else ""
-        parts.append(f"teachers=Teachers(sources=(Train(recipe=alone{seeds}),))")
+        parts.append(f"teachers=Teachers(sources=(Train(recipe=teacher{seeds}),))")
     elif wanted.teacher:
         parts.append("teachers=Teachers(sources=(TEACHER,))")
     lines = "".join(f"    {part},\n" for part in parts)
-    return f"{first}\nrecipe = replace(\n    alone,\n{lines})\n"
+    return f"{first}\nrecipe = replace(\n    {variable},\n{lines})\n"
 
 
 def _source(source: Any) -> str:

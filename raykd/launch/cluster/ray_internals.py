@@ -77,6 +77,17 @@ def _group(entry: Any, placed: bool) -> Group:
     return Group(entry.placement_group_id, job, actor, dead, entry.is_detached, bundles, placed)
 
 
+def kill_train_controllers() -> None:
+    """Kill the controllers of Ray Train that this driver started; their workers end with them."""
+    import ray
+    from ray._private.state import actors
+    from ray._private.worker import global_worker
+
+    for actor, entry in actors(job_id=global_worker.current_job_id).items():
+        if entry["ActorClassName"] == "TrainController" and entry["State"] != "DEAD":
+            global_worker.core_worker.kill_actor(ray.ActorID.from_hex(actor), True)
+
+
 def actor_lives(actor: bytes) -> bool:
     """Whether an actor is alive or being started."""
     from ray._private.state import state

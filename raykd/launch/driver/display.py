@@ -13,7 +13,7 @@ from raykd.launch.driver import lines
 from raykd.launch.driver.notebook import NotebookBar, in_notebook
 from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
-from raykd.recipe.labels import method_name
+from raykd.recipe.labels import labels, method_name
 from raykd.recipe.serial import to_dict
 from raykd.terminal import Terminal
 
@@ -95,8 +95,8 @@ class Display:
 
 def _what(recipe: Recipe) -> str:
     method = method_name(to_dict(recipe.method))
-    source = type(recipe.data.source).__name__
+    data = labels(to_dict(recipe)).data
     workers = recipe.workers if isinstance(recipe.workers, int) else "–".join(map(str, recipe.workers))
     epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs:g} epochs"
     length = f"{epochs}, {workers} worker(s), seed {recipe.seed}"
-    return f"{method}, {recipe.student.name} on {source}, {length}"
+    return f"{method}, {recipe.student.name} on {data}, {length}"

@@ -3,12 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 NARROW = 80  # columns below which the bar is short
 REST = 36  # columns of the progress line that its phase, step numbers, remaining time and gaps take
 INDENT = " " * 13  # of continued epoch lines: below "top-1"
+
+
+class Steps(MofNCompleteColumn):
+    """ "12/252", the steps; while their number is unknown, as workers start: the seconds since the beginning."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text(f"{task.elapsed or 0:.0f} s", style="progress.elapsed")
+        return super().render(task)
 
 
 def bar_width(width: int) -> int:
@@ -20,7 +29,7 @@ def columns(width: int) -> Sequence[ProgressColumn]:
     return (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=bar_width(width)),
-        MofNCompleteColumn(),
+        Steps(),
         TextColumn("{task.fields[values]}", markup=False),
         TimeRemainingColumn(),
     )

@@ -84,6 +84,8 @@ class _Monitor:
             if stopped or time.monotonic() > until or not thread.runs(0.2):
                 break
         self._display.show(snapshot)
+        if progress.step is None:
+            self._display.note("stopped before the first step; the same command starts again")
         raise Interrupted(caught.number)
 
     def _save_before_draining(self) -> None:

@@ -1,6 +1,7 @@
 """A run's TorchTrainer, and the thread that fits it until the run ends."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import ray.train
 from ray.train.torch import TorchTrainer
 
 from raykd.launch.cluster import capacity, preemption
+from raykd.launch.cluster.ray_internals import kill_train_controllers
 from raykd.launch.job_spec import JobSpec
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.failure import Size, of_train
@@ -15,6 +17,8 @@ from raykd.launch.run_state.state import LossReporter
 from raykd.launch.worker.start import in_ray_worker
 from raykd.recipe import Recipe
 from raykd.storage.atomic import temporary_folder
+
+PARK_SECONDS = 10.0  # for the thread to notice that its controller was killed
 
 
 class TrainThread:
@@ -24,7 +28,7 @@ class TrainThread:
         """state: handle of the run's RunState."""
         self.error: BaseException | None = None
         self._job, self._recipe, self._state, self._key = job, recipe, state, wandb_key.held_for(recipe)
-        self._leaving = threading.Event()
+        self._leaving, self._parked = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="train", daemon=True)
         self._thread.start()
 
@@ -34,8 +38,15 @@ class TrainThread:
         return self._thread.is_alive()
 
     def leave(self) -> None:
-        """Announce that Ray is about to end, so that errors which this causes are ignored."""
+        """Stop the thread, as Ray is about to end: Ray would end this process if the thread still called it then."""
         self._leaving.set()
+        until = time.monotonic() + PARK_SECONDS
+        while self._thread.is_alive() and not self._parked.is_set() and time.monotonic() < until:
+            try:
+                kill_train_controllers()
+            except ray.exceptions.RaySystemError:  # the cluster itself is gone
+                return
+            self._parked.wait(0.2)
 
     def _run(self) -> None:
         while self.error is None:
@@ -47,6 +58,7 @@ class TrainThread:
                 if self._leaving.is_set():
                     # Ray ends. It would end this process, before the reason is printed, if its objects were still
                     # used, even to release the error's frames; so this daemon thread stays here with them.
+                    self._parked.set()
                     threading.Event().wait()
                 if not self._can_start_again(error):
                     self.error = error

@@ -63,7 +63,7 @@ class SearchProgress(LiveTable, Callback):
         title = f"{counts}  of {self.total}   {cpus_in_use()}   {time.monotonic() - self._began:.0f} s"
         table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
         for name in ("trial", "state", "epoch", metric, "values"):
-            table.add_column(name, justify="right" if name in ("epoch", metric) else "left", overflow="ellipsis")
+            table.add_column(name, justify="right" if name in ("epoch", metric) else "left", no_wrap=name != "values")
         trials.sort(key=lambda trial: (trial.state != "running", -int(trial.name) if trial.name.isdigit() else 0))
         for trial in trials[:ROWS]:
             style = ENDED.get(trial.state, "")

@@ -91,8 +91,10 @@ class TeacherProgress(JobsProgress):
 
     def table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold", title=cpus_in_use(), title_justify="left")
-        for name in ("teacher", "state", "epoch", "top-1"):
-            table.add_column(name)
+        for name in ("teacher", "state"):
+            table.add_column(name, overflow="fold")
+        for name in ("epoch", "top-1"):
+            table.add_column(name, justify="right", no_wrap=True)
         for name, state in self.queue.states.items():
             status = "trained by another process" if state.status == "elsewhere" else state.status
             shown = f"{status}: {state.reason}" if state.reason else status
