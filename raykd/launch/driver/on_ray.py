@@ -35,7 +35,7 @@ def train_on_ray(job: JobSpec, recipe: Recipe, display: Display) -> None:
                     if caught.event.is_set():
                         monitor.stop(caught, thread)
             finally:
-                thread.leave()
+                thread.leave(ray_lives=not monitor.lost)
         display.show(monitor.read())
         if thread.error is not None:
             raise RunFailed(reason(thread.error, ray.get(state.workers.remote()), recipe)) from thread.error
@@ -50,12 +50,14 @@ class _Monitor:
         self._recipe = recipe
         self._last, self._since = Snapshot(), time.monotonic()
         self._draining: set[str] = set()
+        self.lost = False  # whether Ray has ended
 
     def read(self) -> Snapshot:
         """The run's state; raises RunFailed if its actor is gone, as Ray or its node is then lost."""
         try:
             return ray.get(self._state.read.remote())
         except ray.exceptions.ActorDiedError as error:
+            self.lost = True
             raise RunFailed(f"Ray has ended: {in_short(error)}; the same command continues from there") from None
 
     def look(self) -> None:

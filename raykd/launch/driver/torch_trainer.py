@@ -37,15 +37,17 @@ class TrainThread:
         self._thread.join(seconds)
         return self._thread.is_alive()
 
-    def leave(self) -> None:
-        """Stop the thread, as Ray is about to end: Ray would end this process if the thread still called it then."""
+    def leave(self, ray_lives: bool) -> None:
+        """Stop the thread before Ray ends: it would end this process, with status 1, if the thread called it later.
+
+        ray_lives: False: Ray has already ended, so errors that this causes are only ignored.
+        """
         self._leaving.set()
+        if not ray_lives:
+            return
         until = time.monotonic() + PARK_SECONDS
         while self._thread.is_alive() and not self._parked.is_set() and time.monotonic() < until:
-            try:
-                kill_train_controllers()
-            except ray.exceptions.RaySystemError:  # the cluster itself is gone
-                return
+            kill_train_controllers()
             self._parked.wait(0.2)
 
     def _run(self) -> None:
