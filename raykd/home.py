@@ -27,7 +27,7 @@ def provide(notify: Callable[[str], None]) -> None:
         os.environ["HOME"] = _own_folder(os.path.join(tempfile.gettempdir(), f"raykd-home-{os.getuid()}"))
         notify(f"note: the home directory can't be written to; using {os.environ['HOME']} (set HOME for another)")
     if not {"LOGNAME", "USER", "LNAME", "USERNAME"} & os.environ.keys():
-        os.environ["USER"] = f"user{os.getuid()}"  # who has no entry in passwd has no name, which some libraries want
+        os.environ["USER"] = f"user{os.getuid()}"  # some libraries require a name, and passwd may have no entry
 
 
 def _own_folder(path: str) -> str:

@@ -24,7 +24,7 @@ class Terminal(Console):
     """
 
     def __init__(self, *, stderr: bool = False, width: int | None = None, quiet: bool = False):
-        # In a notebook too it prints to standard output: as HTML, every line would be an output of its own.
+        # In a notebook, it also prints to standard output: as HTML, every line would be a separate output.
         plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "force_jupyter": False}
         super().__init__(stderr=stderr, width=width, quiet=quiet, **plain)
         if width is None and not self.is_terminal:

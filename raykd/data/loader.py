@@ -1,4 +1,4 @@
-"""Batches on the device: what the training loop and the evaluation read."""
+"""Loaders of batches on the device, for training and evaluation."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

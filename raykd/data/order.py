@@ -56,7 +56,7 @@ WINDOW = 32  # pages that are shuffled together, of 8 MiB each
 
 
 def windowed(pages: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """A quasi-random order of samples that lie on these pages [n]: windows of random pages, shuffled inside.
+    """A quasi-random order of samples, given their pages [n]: windows of random pages, shuffled inside.
 
     Reading the samples in this order needs each page during one window only. A function of the file, seed, and epoch.
     """

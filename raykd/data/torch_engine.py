@@ -51,7 +51,7 @@ class Samples(Dataset):
 
 
 def decode(header: Header, index: int) -> Tensor:
-    """The stored image, uint8 [3, H, W]; raises OSError or ValueError where it is corrupt."""
+    """The stored image, uint8 [3, H, W]; raises OSError or ValueError if it is corrupt."""
     height, width = header.shapes[index]
     data = np.fromfile(header.path, np.uint8, header.sizes[index], offset=header.offsets[index])
     if header.jpeg[index]:

@@ -1,4 +1,4 @@
-"""The model card of a deployed network, README.md as the Hugging Face hub reads it: only what the run has measured."""
+"""The model card of a deployed network, a README.md for the Hugging Face hub, with only what the run has measured."""
 
 import sys
 from collections.abc import Iterator

@@ -37,7 +37,7 @@ def write_pt2(deployed: Deployed, path: Path) -> str:
     images, which = check_images(deployed.data)
     shapes = ({0: torch.export.Dim("batch", min=1)},)
     program = torch.export.export(deployed.model, (images[:2],), dynamic_shapes=shapes)
-    content = io.BytesIO()  # to a file, torch says no more of a full disk than that it failed
+    content = io.BytesIO()  # when writing a file, torch doesn't report a full disk as such
     files = {"raykd.json": json.dumps(deployed.described(), indent=1)}
     torch.export.save(program, content, extra_files=files)
     path.write_bytes(content.getvalue())

@@ -41,7 +41,7 @@ def _as_timm(deployed: Deployed, folder: Path) -> str:
     config = folder / "config.json"
     save_config_for_hf(deployed.model, config, model_config=names, data_config=timm_data(deployed.data))
     written = json.loads(config.read_text(encoding="utf-8"))
-    for of_timms_own in ("tag", "license"):  # what timm says of the weights that it publishes, which these are not
+    for of_timms_own in ("tag", "license"):  # they describe the weights that timm publishes, not these
         written["pretrained_cfg"].pop(of_timms_own, None)
     config.write_text(json.dumps(written, indent=2), encoding="utf-8")
     images, which = check_images(deployed.data)

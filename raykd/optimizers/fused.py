@@ -8,7 +8,7 @@ Groups = list[dict[str, Any]]  # "params" and "weight_decay" of each
 
 
 def sgd(groups: Groups, rate: float, momentum: float, nesterov: bool) -> torch.optim.Optimizer:
-    """SGD with velocities from the start, as fused steps can't add one later for a module that trains from then on."""
+    """SGD whose momentum buffers exist from the start: fused steps can't add one for a module that trains later."""
     optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
     if momentum:
         for group in optimizer.param_groups:

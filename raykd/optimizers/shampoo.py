@@ -10,7 +10,7 @@ OBJECTS = {"pre_conditioner": ("statistics", "pre_conditioners"), "graft": ("mom
 
 
 class Shampoo(ScalableShampoo):
-    """The library keeps objects in its state, which checkpoints may not contain; `state_dict` has their tensors."""
+    """The library's Shampoo, with a `state_dict` of tensors and plain values instead of the objects in its state."""
 
     def state_dict(self) -> dict[str, Any]:
         plain: dict[str, Any] = super().state_dict()
@@ -18,7 +18,7 @@ class Shampoo(ScalableShampoo):
         return plain | {"state": state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raises KeyError or ValueError where the state is another optimizer's."""
+        """Restore the state; raises KeyError or ValueError if it belongs to another optimizer."""
         super().load_state_dict(state_dict | {"state": {}})
         parameters = [p for group in self.param_groups for p in group["params"]]
         for group in self.param_groups:
@@ -55,4 +55,5 @@ def _restore(entry: dict[str, Any], saved: dict[str, Any]) -> None:
 
 
 def shampoo(groups: list[dict[str, Any]], rate: float, momentum: float, preconditioning_every: int) -> Shampoo:
+    """Shampoo with the library's defaults for everything else. preconditioning_every: in steps."""
     return Shampoo(groups, lr=rate, betas=(momentum, 0.999), preconditioning_compute_steps=preconditioning_every)

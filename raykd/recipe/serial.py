@@ -78,7 +78,7 @@ def _first_that_fits(data: Any, kinds: tuple[Any, ...], where: str) -> Any:
         try:
             return from_dict(data, kind, where)
         except UserError as error:
-            # A dataclass that fits but for one of its fields: its own error says more than the union's.
+            # The error of a dataclass that fits except for one field says more than the union's.
             if isinstance(data, dict) and dataclasses.is_dataclass(kind):
                 raise error
     raise UserError(f"{where}: {data!r} is not of type {' or '.join(map(_name, kinds))}")

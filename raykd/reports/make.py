@@ -22,7 +22,7 @@ class Report:
     made: str
     baseline: str
     entries: list[Entry]
-    tables: list[Table]  # of several columns: of each study, and of the other runs where they have several sections
+    tables: list[Table]  # with several columns: for each study, and for the other runs if they have several sections
     open_runs: list[RunRecord]  # not finished: listed, never averaged
     searches: list[Trials]
     left_out: list[str] = field(default_factory=list)  # directories that can't be read, one line each
@@ -88,7 +88,7 @@ def _title(rows: list[Row], collected: Collected) -> str:
 
 
 def table_of_sections(items: list[Entry], baseline: str) -> Table:
-    """Runs of several students or data sets as one table: a column a section."""
+    """Runs of several students or data sets as one table, with a column for each section."""
     columns = list(dict.fromkeys(item.row.section for item in items))
     rows = list(dict.fromkeys(item.label for item in items))
     return build_table(
@@ -157,7 +157,7 @@ def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tupl
 def _missing(cell: StudyCell, run: RunRecord | None) -> Missing:
     status: str = cell.status
     reason = cell.reason
-    if status == "finished":  # so says the study, and its run does not
+    if status == "finished":  # according to the study, but its run is not
         status, reason = (run.status, "") if run else ("lost", "no run that can be read")
     return Missing(row=cell.row, column=cell.column, seed=cell.seed, status=status, reason=reason)
 
@@ -175,5 +175,5 @@ def _published(study: Study) -> dict[tuple[str, str], list[Quoted]]:
 
 
 def _named(section: list[Row], row: Row, baseline: str) -> Baseline:
-    """The baseline that a study names, of whatever length: its author chose it."""
+    """The baseline that a study names, even if its runs have another length: the study's author chose it."""
     return Baseline(row=next((r for r in section if r.method == baseline and r is not row), None))

@@ -24,18 +24,18 @@ class Entry:
     metrics: dict[str, Spread]  # every other figure of the deployed network at the last epoch: top5, loss, ece …
     formats: dict[str, str]  # of the metrics that a recipe added
     mark: Mark  # against the best row of its section
-    p: float  # of that test, Holm's; nan for the best and where untested
+    p: float  # of that test, adjusted by Holm; nan for the best row and if untested
     gain: Gain | None  # of the last epoch's top-1 over the baseline
     baseline: Baseline
     teacher: Spread  # top-1 of each run's best teacher
-    closed: float  # share of the gap between baseline and teacher, nan where there is none
+    closed: float  # share of the gap between baseline and teacher that is closed; nan if there is no gap
     agreement: dict[str, tuple[Spread, Spread]]  # teacher → share of equal top-1, mean KL
     parameters: int
     flops: float
-    compute: Spread  # GPU-hours, or CPU-hours where the runs had no GPU
+    compute: Spread  # GPU-hours, or CPU-hours if the runs had no GPU
     unit: str
     images_per_second: Spread
-    latency: Spread  # seconds of one image on one thread; no value where `raykd export --measure` was not run
+    latency: Spread  # seconds for one image on one thread; no values unless `raykd export --measure` was run
     published: list[dict[str, Any]]
     restarts: int
 

@@ -46,7 +46,7 @@ def report(runs: list[str], *, baseline: str = "", out: Path | None = None, wand
 
 
 def write(out: Path, content: str) -> None:
-    """Raises UserError and leaves an existing file unchanged if it can't be written."""
+    """Write the file; if that fails, an existing file is unchanged, and UserError is raised."""
     try:
         Folder(out.parent).write(out.name, content)
     except OSError as error:
@@ -54,7 +54,7 @@ def write(out: Path, content: str) -> None:
 
 
 def _csv(made: Report) -> str:
-    """The table of a study where the report is of one, else the comparison."""
+    """The table of the first study, if there is one, else the comparison."""
     return table_csv(made.tables[0]) if made.studies else comparison(made.entries)
 
 

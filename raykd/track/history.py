@@ -1,4 +1,4 @@
-"""wandb/history.jsonl: everything that a run logs to W&B, kept in its directory, so that a server can get it later.
+"""wandb/history.jsonl: everything that a run logs to W&B, stored in its directory for a later upload.
 
 One JSON object a line: {"start": name, group, job type, tags and configuration}, {"step": N, "values": {…}},
 {"summary": {…}}, {"exit": code}. W&B's own log of a run is not read: its format is private.

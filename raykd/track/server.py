@@ -72,7 +72,7 @@ def answers(server: str) -> bool:  # call it through in_time: looking up a host 
 
 
 def in_time(call: Callable[[], Any], seconds: float) -> Any:
-    """The result of `call`; False if it takes longer (it keeps running); its exceptions are raised here."""
+    """The result of `call`; False if it takes longer (it then continues). Its exceptions are raised here."""
     answers: list[Any] = []
 
     def answer() -> None:

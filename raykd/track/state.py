@@ -30,7 +30,7 @@ class WandbState:
     """wandb.json of a run directory: the run's identity on the server, and whether the server has all of it."""
 
     def __init__(self, directory: Path, settings: Mapping[str, Any] | None = None):
-        """settings: the recipe's `wandb`; without it, what the file says."""
+        """settings: the recipe's `wandb`; without them, those in the file are used."""
         self.directory, self.path = directory, directory / "wandb.json"
         self.id, self.name, self.project, self.entity, self.url = "", "", "", "", ""
         self.uploaded, self.last_step = False, -1

@@ -1,4 +1,4 @@
-"""make bench ARGS="--group step --json": ratios measured in one run on this machine, a table or a JSON line a group."""
+"""make bench ARGS="--group step --json": measures ratios on this machine; prints a table or JSON lines per group."""
 
 import argparse
 import importlib
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Each module has rows(): an iterator of dicts with the same keys, plain values, what was measured first.
+# Each module has rows(), an iterator of dicts of plain values with the same keys, the names of what is measured first.
 GROUPS = {
     "data": "tests.bench.data",
     "larger": "tests.bench.larger",
@@ -51,7 +51,7 @@ def machine() -> dict[str, Any]:
 
 
 def _print(name: str, rows: Iterator[dict[str, Any]]) -> None:
-    """Each row as soon as it is measured; so the columns' widths are those of the first row, or a little more."""
+    """Print each row as soon as it is measured; column widths are those of the first row, or slightly more."""
     widths: list[int] = []
     for row in rows:
         cells = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()]
@@ -61,7 +61,7 @@ def _print(name: str, rows: Iterator[dict[str, Any]]) -> None:
         print(_line(cells, widths), flush=True)
 
 
-# Widths of columns in which the first row may be the shortest.
+# Widths of columns whose first value may be shorter than others.
 LEAST = {"what": 64, "method": 12, "networks": 26, "teachers": 28, "raykd's teachers": 16, "form": 13, "unit": 24}
 
 

@@ -1,6 +1,6 @@
-"""Group cache: a cache of ImageNet's size, filled with drawn logits and read again, in one pass and scattered.
+"""Group cache: a cache of ImageNet's size, filled with random logits, read again sequentially and at random positions.
 
-Seconds of the wall clock and of the CPU: on a machine that is busy otherwise only the latter say something.
+It reports wall-clock and CPU seconds; on a busy machine only the latter are meaningful.
 """
 
 import resource
@@ -39,7 +39,7 @@ def rows(images: int = IMAGES, formats: dict[str, Format] = FORMATS) -> Iterator
 
 
 def write(cache: TensorCache, images: int) -> int:
-    """As a run does it: packed in the step, checked and written by the thread behind it."""
+    """Write as a run does: packed in the step, checked and written by the background thread."""
     draw = torch.Generator().manual_seed(0)
     logits = [torch.randn(BATCH, CLASSES, generator=draw) * 4 for _ in range(4)]
     writer = WriteBehind(print)
@@ -57,7 +57,7 @@ def read(cache: TensorCache, images: int) -> int:
 
 
 def scattered(cache: TensorCache, images: int) -> int:
-    """As images that are not mixed come in their second view: every row by itself; a tenth of them."""
+    """Read single rows at random positions, as for the second view of unmixed images; a tenth of all rows."""
     order = np.random.default_rng(0).permutation(images)[: images // 10]
     for first in range(0, len(order), BATCH):
         assert cache.read(order[first : first + BATCH], torch.device("cpu")) is not None
@@ -65,5 +65,5 @@ def scattered(cache: TensorCache, images: int) -> int:
 
 
 def memory() -> int:
-    """The most that this process has had in memory so far, in bytes."""
+    """This process's peak memory so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,7 +1,7 @@
-"""Studies of many cells of one step each: the driver's memory, and what a cell costs besides its training.
+"""Group cells: studies of many cells of one step each: the driver's memory, and a cell's cost besides its training.
 
-On this machine's own Ray, or on a cluster of several nodes that all run here: about 2 minutes for 200 cells on two
-cores, 6 for 500 on four nodes.
+They run on a local Ray, or on a cluster of several nodes on this machine: about 2 minutes for 200 cells on two cores, 6
+for 500 on four nodes.
 """
 
 import json
@@ -41,7 +41,7 @@ def rows() -> Iterator[dict]:
 
 
 def study(cells: int, nodes: int = 0) -> Iterator[dict]:
-    """One study; nodes: of 2 CPUs each, all on this machine; 0: the Ray that the driver starts."""
+    """Run one study. nodes: number of nodes of 2 CPUs each, all on this machine; 0: the driver starts a local Ray."""
     with tempfile.TemporaryDirectory(prefix="rkd", dir="/tmp") as folder:
         place = Path(folder)
         path = tiny.write(place, "many", "base", place / "data")

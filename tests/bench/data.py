@@ -1,8 +1,8 @@
-"""Group data: images/s of raykd's loader, FFCV's own with its stock operations, and PyTorch's DataLoader, in turns.
+"""Group data: images/s of raykd's loader, FFCV's with its standard operations, and PyTorch's DataLoader, in turns.
 
-All give normalised float32 batches on the CPU from the same images with the same kind of crop and flip. Each case runs
-in a process that is bound to its number of cores, with all its threads and worker processes. "per CPU second" divides
-by the CPU time of all of these, so it holds when something else runs here as well.
+All produce normalised float32 batches on the CPU from the same images, with the same kind of crop and flip. Each case
+runs in a process that is bound to its number of cores, with all its threads and worker processes. "per CPU second"
+divides by the CPU time of all of these, so that it is meaningful on a busy machine, too.
 """
 
 import json
@@ -35,7 +35,7 @@ MEAN, STD, BATCH, ROUNDS = (0.48, 0.46, 0.41), (0.23, 0.22, 0.23), 128, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Crops(Source):
-    """Pieces of scikit-learn's two photographs."""
+    """Crops of scikit-learn's two photographs."""
 
     name = "crops"
     count: int
@@ -114,7 +114,7 @@ def _bound(number: int, root: str, cores: int) -> list[dict[str, Any]]:
 
 
 def compare(case: Case, prepared: Prepared, root: str, cores: int) -> Iterator[dict[str, Any]]:
-    """The rates of every loader; call it in a process that is bound to so many cores."""
+    """The rates of every loader; to be called in a process that is bound to this number of cores."""
     torch.set_num_threads(cores)
     loaders = {
         "raykd": _raykd(case, prepared, root, cores),
@@ -182,7 +182,7 @@ def _ffcv(case: Case, path: Path, cores: int) -> Callable[[], int]:
 
 
 class Stored(torch.utils.data.Dataset):
-    """The images of a .beton one by one, as a folder of files would give them."""
+    """The images of a .beton file one by one, as if read from a folder of files."""
 
     def __init__(self, path: Path, case: Case, pil: bool):
         from torchvision import transforms as v1

@@ -1,9 +1,9 @@
 """Group gpu: whole steps on a GPU, raykd's loop against the original's: time, images/s, MFU, memory, idle share.
 
 KD, OKDDip and AEKD at CIFAR's size, KD from ResNet-101 to ResNet-50 at ImageNet's, FunMatch with a BiT teacher;
-float32 with TF32 on both sides, from the same weights. No rows without a GPU. MFU: floating-point operations of the
-forward passes as torch counts them, three times where the network trains, over the time and the GPU's peak. idle: the
-share of one profiled step in which the GPU runs no kernel.
+float32 with TF32 on both sides, from the same weights. No rows without a GPU. MFU (model FLOPs utilisation): operations
+of the forward passes as counted by torch, times three for networks that are trained, divided by the time and the GPU's
+peak. idle: the share of one profiled step in which the GPU runs no kernel.
 """
 
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def _row(case: step.Case, classes: int, size: int, repetitions: int) -> dict:
 
 
 def _parts(case: step.Case, classes: int, size: int) -> tuple:
-    """Distiller, teachers, images and labels, in the order in which both sides take them."""
+    """Distiller, teachers, images and labels, in the order in which both sides use them."""
     teachers, distiller, images, labels = step.prepared(case, classes, size)
     return distiller, teachers, images, labels
 

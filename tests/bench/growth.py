@@ -1,9 +1,9 @@
-"""Group growth: how a step's time grows with teachers K, branches m, classes C and batch B; linear or better is asked.
+"""Group growth: how a step's time grows with teachers K, branches m, classes C and batch B: at most linearly.
 
-CPU time of whole steps of raykd's loop, small networks, one thread, the least of some repetitions in turns. `exponent`
-is p of time − time at the smallest = b (x − smallest x)^p, fitted by least squares between the logarithms, weighted by
-the growth: 1 is linear whatever a step costs besides, 2 quadratic. `slope` is that of the whole time between the two
-largest x, likewise in logarithms. 2 to 3 minutes. With --plot FILE.svg also a picture.
+CPU time of whole steps of raykd's loop with small networks on one thread, the minimum of interleaved repetitions.
+`exponent` is p in time − time at the smallest x = b (x − smallest x)^p, fitted by least squares to the logarithms and
+weighted by the growth: 1 is linear, whatever the constant part, 2 is quadratic. `slope` is that of the logarithm of the
+whole time between the two largest x. It takes 2 to 3 minutes; --plot FILE.svg also draws a figure.
 """
 
 import math
@@ -29,7 +29,7 @@ FEATURES = CAMKD.Config(logits_only_epochs=0.0)  # with the term of the features
 
 @dataclass(frozen=True)
 class Series:
-    """One method with one thing grown: a case and the number of classes for each of its values."""
+    """One method with one growing quantity: a case and the number of classes for each of its values."""
 
     method: str
     what: str
@@ -71,7 +71,7 @@ def rows(plot: Path | None = None) -> Iterator[dict]:
 
 
 def measured(one: Series) -> dict[int, float]:
-    """CPU seconds of a step for each value, the least of as many repetitions as the time allows, 5 to 50."""
+    """CPU seconds of a step for each value, the minimum of as many repetitions as the time allows, 5 to 50."""
     calls: dict[str, Callable] = {str(x): only_ours(case, classes) for x, (case, classes) in one.cases.items()}
     start = time.perf_counter()
     in_turns(calls, 1, warm=1)
@@ -81,7 +81,7 @@ def measured(one: Series) -> dict[int, float]:
 
 
 def exponent(times: dict[int, float]) -> float:
-    """See above; NaN where fewer than two x cost at least 1 % more than the smallest, the others are noise."""
+    """The exponent (see above); NaN unless two x take at least 1 % longer than the smallest: less is noise."""
     (x0, t0), *others = sorted(times.items())
     points = [(math.log(x - x0), math.log(t - t0), t - t0) for x, t in others if t > 1.01 * t0]
     if len(points) < 2:
@@ -92,9 +92,9 @@ def exponent(times: dict[int, float]) -> float:
 
 
 def draw(found: dict[tuple[str, str], dict[int, float]], file: Path) -> None:
-    """A picture for each thing grown: time over the smallest's time, and dashed the straight line between its ends.
+    """A figure for each growing quantity: time relative to the smallest, with a dashed straight line between the ends.
 
-    A curve that hangs below its dashed line grows more than linearly.
+    A curve below its dashed line grows more than linearly.
     """
     panels = []
     for what in dict.fromkeys(what for what, _ in found):

@@ -1,9 +1,9 @@
-"""Group kernels: what one training step of every method launches on a GPU, counted on a simulated one.
+"""Group kernels: the kernels that one training step of every method launches on a GPU, counted on a simulated one.
 
-A kernel is an ATen operation on the GPU that is no view; bytes are what these operations read and write. 128 images of
-32 pixels, 100 classes, float32, SGD; the meter's part is among it. What a step was before, at commit 1865c16, was
-counted in the same way, where a method was there: each gradient's norm by itself, a kernel for each BatchNorm's
-counter, each term's mean by itself, teachers without fused convolutions.
+A kernel is an ATen operation on the GPU that is not a view; bytes are those that these operations read and write. 128
+images of 32 pixels, 100 classes, float32, SGD, including the meter. Steps at commit 1865c16 were counted in the same
+way, for methods that existed: it launched kernels for each gradient's norm, each BatchNorm's counter and each term's
+mean, and did not fuse the teachers' convolutions.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def rows() -> Iterator[dict]:
 
 
 def case_of(config: MethodConfig) -> Case:
-    """Networks as the method's papers pair them, or any that it takes."""
+    """Networks as paired in the method's paper, or any that the method supports."""
     student, teachers = BY_KIND.get(config.kind, PAIR)
     case = Case(config, student, teachers if config.uses_teachers else ())
     create = partial(gpu_step.network, sizes=SIZES)

@@ -1,6 +1,6 @@
 """Group larger: bytes read from the disk per epoch over the file's size, for a file several times the memory allowed.
 
-Needs root, for a memory cgroup of its own: where it can't make one, it says so and measures nothing.
+It needs root to create a memory cgroup; if it can't, it says so and measures nothing.
 """
 
 import os
@@ -29,7 +29,7 @@ GROUPS = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup")  # cgroup v1, v2
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Source):
-    """Raw images that take no time to make."""
+    """Raw images that take no time to create."""
 
     name = "noise"
 
@@ -62,7 +62,7 @@ def rows() -> Iterator[dict]:
 
 @contextmanager
 def cgroup() -> Iterator[Path | None]:
-    """A memory cgroup of ALLOWED bytes; None where none can be made."""
+    """A memory cgroup of ALLOWED bytes; None if it can't be created."""
     for root, limit in zip(map(Path, GROUPS), ("memory.limit_in_bytes", "memory.max")):
         group = root / f"raykd-bench-{os.getpid()}"
         try:
@@ -95,7 +95,7 @@ def one_epoch(root: str, order: str, group: Path) -> None:
 
 
 def read_bytes() -> int:
-    """Bytes that this process had fetched from the disk."""
+    """Bytes that were read from the disk for this process."""
     fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(fields["read_bytes"])
 

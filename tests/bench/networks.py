@@ -1,7 +1,7 @@
-"""Which network works with which method: as the student, and as the teacher, one step of each.
+"""Which network works with which method: one step with the network as the student, and one as the teacher.
 
 python -m tests.bench.networks [--rows FILE] [NAME …] prints the table of `raykd/models/README.md`. All families take
-half an hour; with --rows what has been tried is kept in FILE and not tried again.
+half an hour; with --rows, results are stored in FILE and not repeated.
 """
 
 import argparse
@@ -44,13 +44,13 @@ NETWORKS = {name: side for group in (SMALL | LARGE, ELSEWHERE) for name, side in
 
 
 def network_of(name: str) -> Staged:
-    """One of NETWORKS, fresh."""
+    """One of NETWORKS with random weights."""
     trusted.allow({OWN.partition(":")[0]})
     return create(name, CLASSES, NETWORKS[name], options=OPTIONS.get(name, {}), stages=STAGES.get(name, ()))
 
 
 def rows(names: Iterable[str], kept: Path | None = None) -> Iterator[dict[str, str]]:
-    """A row a network, in a file or tried now and added to it."""
+    """One row for each network, from a file, or measured now and added to it."""
     known = {} if kept is None or not kept.exists() else {row["network"]: row for row in _lines(kept)}
     for name in names:
         made = known.get(name) or row(name)
@@ -65,14 +65,14 @@ def _lines(file: Path) -> list[dict[str, str]]:
 
 
 def row(name: str) -> dict[str, str]:
-    """What a network is, and for each method "yes" or the sentence that says why not."""
+    """A network's structure, and for each method "yes" or the error message."""
     network = network_of(name)
     kind = "chain" if network.is_chain else f"{len(network.stages)} stages" if network.stages else "no stages"
     return {"network": name, "structure": kind} | {method: cell(network, config) for method, config in METHODS.items()}
 
 
 def cell(network: Staged, config: MethodConfig) -> str:
-    """ "yes", or why not: as a student, and, where the method has teachers, as one."""
+    """ "yes", or the error: as the student and, for methods with teachers, as the teacher."""
     other = create(OTHER, CLASSES, network.image_size)
     if not config.uses_teachers:
         return refusal(config, network, []) or "yes"
@@ -85,7 +85,7 @@ def cell(network: Staged, config: MethodConfig) -> str:
 
 
 def refusal(config: MethodConfig, student: Staged, teachers: Sequence[Staged]) -> str:
-    """One step, forward and backward; the method's sentence where it refuses the networks."""
+    """Run one step, forward and backward; returns the method's error message if it rejects the networks."""
     try:
         frozen = [freeze(copy.deepcopy(t)) for t in teachers]
         distiller = config.with_batch_size(3).build(lambda: copy.deepcopy(student), frozen)
@@ -109,7 +109,7 @@ def _outputs(teachers: Sequence[Staged], features: Sequence[tuple[str, ...]], im
 
 
 def markdown(table: Iterator[dict[str, str]], say: Callable[[str], None]) -> None:
-    """The table, its refusals numbered below it."""
+    """The table, with numbered error messages below it."""
     notes: list[str] = []
     for i, row in enumerate(table):
         if i == 0:

@@ -1,9 +1,9 @@
-"""One training step of every seed method as its authors' code computes it: what raykd's speed is compared with.
+"""One training step of each method as its authors' code computes it, the reference for raykd's speed.
 
-Plain loops over teachers and branches; every teacher's features computed whether or not they are read; teachers with
-their BatchNorms; AEKD with a backward pass through the student for every teacher; SGD as torch gives it; each term's
-value and the accuracies fetched at every step; NCHW. Written anew from what the code does; networks, batch, precision
-and optimizer settings are those of the raykd side.
+Plain loops over teachers and branches; all features of every teacher are computed, even if they are not used; teachers
+keep their BatchNorms; AEKD runs a backward pass through the student for every teacher; torch's default SGD; each term's
+value and the accuracies are fetched at every step; NCHW. These are new implementations of what the code does; networks,
+batch, precision and optimizer settings are the same as raykd's.
 """
 
 import torch
@@ -16,7 +16,7 @@ EPOCH = 100.0
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T² KL as the code bases with KLDivLoss have it."""
+    """T² KL as computed by code bases that use KLDivLoss."""
     log_q, p = F.log_softmax(student / temperature, dim=1), F.softmax(teacher / temperature, dim=1)
     return F.kl_div(log_q, p, reduction="sum") * temperature**2 / student.shape[0]
 
@@ -40,7 +40,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> list[float]:
 
 
 class Original:
-    """The loop around a method's loss: subclasses give `loss`, the parts that are logged, and the logits."""
+    """The loop around a method's loss; `loss` of subclasses returns the loss, the logged parts and the logits."""
 
     def __init__(self, modules: list[nn.Module], teachers: list[Staged], rate: float = 0.1):
         self.modules, self.teachers = modules, teachers
@@ -155,7 +155,7 @@ class CAMKD(MultiTeacher):
 
 
 class AEKD(MultiTeacher):
-    """A backward pass through the student for every teacher, a one-class SVM on the host, then the real one."""
+    """A backward pass through the student for every teacher, a one-class SVM on the host, then the loss's own pass."""
 
     def terms(self, logits, features, targets, maps, labels):
         from sklearn.svm import OneClassSVM

@@ -35,9 +35,9 @@ CPU = torch.device("cpu")
 
 
 def rows(turns: int = 4, counts: tuple[int, ...] = (1, 3)) -> Iterator[dict]:
-    """Milliseconds of real steps of the real loop, the best of some blocks in turns; about a minute.
+    """Milliseconds per step of the real loop, the minimum over interleaved blocks; about a minute.
 
-    The student has one thread, and so has the one actor of its teachers: on two cores each has one for itself.
+    The student and the single actor of its teachers have one thread each: on two cores each has its own.
     """
     with ExitStack() as stack:
         stack.enter_context(threads(1))
@@ -78,7 +78,7 @@ def _taught(weights: str, count: int, place: str) -> Recipe:
 
 
 def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
-    """One step of a run a call. Whoever is not called computes nothing, but for the few steps that run ahead."""
+    """Runs one step of a run per call. While it is not called, it computes nothing, except for a few steps ahead."""
     placement = Placement(CPU, 1)
     ready = prepare(recipe.data)
     data = stack.enter_context(
@@ -106,14 +106,14 @@ def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
 
 
 def _one_step(events: Iterator[loop.Event], state: State) -> None:
-    """One step, however many events it has: an interval's end has two, and no Save."""
+    """Advance by one step, whatever the number of its events: the last step of an interval has two."""
     before = state.step
     while state.step == before:
         next(events)
 
 
 def _block(step: Callable[[], object], seconds: float = 2.0, warm: int = 5) -> tuple[float, float]:
-    """Seconds a step, and of this process's CPU, without the first steps, whose teachers' answers have been waiting."""
+    """Seconds per step and its CPU seconds, without the first steps, whose teacher outputs were computed in advance."""
     for _ in range(warm):
         step()
     start, cpu, count = time.perf_counter(), time.process_time(), 0

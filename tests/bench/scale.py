@@ -1,5 +1,5 @@
-"""Group scale: Ray Train against the bare generator, two workers against one, teachers side by side, remote teachers,
-and what is counted of runs of 4, 8 and 16 workers.
+"""Group scale: Ray Train compared with the bare generator, two workers with one, parallel teachers, remote teachers,
+and counts of runs with 4, 8 and 16 workers.
 
 Real runs on digits: about 5 minutes for the workers, 2 for the teachers side by side, 1 for remote teachers, on two
 cores that do nothing else. Every run is a row as soon as it is over; the ratios follow.
@@ -45,7 +45,7 @@ def _row(what: str, value: float, unit: str, all_of_them: str = "") -> dict:
 
 
 def workers(turns: int = 2, length: dict[str, float] = LENGTH) -> Iterator[dict]:
-    """Training throughput, evaluation and checkpoints apart, in turns; one thread a worker, 128 images each."""
+    """Training throughput without evaluations and checkpoints, interleaved; one thread and 128 images per worker."""
     sides: dict[str, Callable[[], list[float]]] = {
         "the bare generator": lambda: _bare(length),
         "Ray Train, 1 worker": lambda: _trained(1, length),
@@ -64,7 +64,7 @@ def workers(turns: int = 2, length: dict[str, float] = LENGTH) -> Iterator[dict]
 
 
 def _bare(length: dict[str, float]) -> list[float]:
-    """Images a second of loop.fit in this process, without anything that reads what it yields."""
+    """Images per second of loop.fit in this process, with nothing that handles its events."""
     process.keep_freed_memory()  # as in a worker
     recipe = override(digits, {**length, "student.name": NETWORK, "batch-size": BATCH, "workers": 1})
     ready = prepare(recipe.data)

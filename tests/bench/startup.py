@@ -1,8 +1,8 @@
-"""Group startup: what `raykd --help` and imports cost, and where `raykd train` spends its time until the first step.
+"""Group startup: the time of `raykd --help` and imports, and how `raykd train` spends its time until the first step.
 
-A run of one step is watched from outside: what it prints divides its time, and the processes that it starts, Ray's
-included, divide its work. The driver looks at its workers every 0.3 s, so a part that is shorter may count to the next
-one. About 2 minutes in all on two cores.
+A run of one step is observed from outside: its output divides the time into parts, and its processes, including Ray's,
+divide the CPU time. The driver reads the state of its workers every 0.3 s, so a shorter part may be counted with the
+next one. It takes about 2 minutes on two cores.
 """
 
 import json
@@ -28,7 +28,7 @@ IMPORTS = (
     "raykd.launch.run_state.state",
 )
 RECIPE = "recipes/digits/supervised.py"
-# What ends each part of a run: the first line that has the text.
+# The text whose first occurrence in a line ends each part of a run.
 PARTS = {
     "the driver's imports, the recipe": ": Supervised, resnet8 on digits",
     "Ray, its workers and what they import": "preparing data and networks",
@@ -68,7 +68,7 @@ def _run(command: list[str]) -> tuple[float, float]:
 
 
 def _until_first_step(workers: int) -> Iterator[dict]:
-    """Rows of one run of one step: its parts in turn, then who computed."""
+    """Rows of one run of one step: its parts in order, then the CPU time by process."""
     options = {"epochs": 0.05, "workers": workers, "name": "startup", "wandb.mode": "disabled"}
     command = [sys.executable, "-u", "-m", "raykd", "train", RECIPE]
     command += [part for name, value in options.items() for part in (f"--{name}", str(value))]

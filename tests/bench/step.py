@@ -1,8 +1,8 @@
-"""Group step: one training step of every seed method, raykd's loop against the original's way of computing it.
+"""Group step: one training step, raykd's loop compared with a transcription of the authors' code.
 
-Same networks from the same weights, same batch, same precision (float32); data takes no time on either side. Each side
-has a process of its own, raykd's with the settings of its workers. Methods with frozen teachers have a second row, in
-which raykd's teachers run in bfloat16 (`teachers.form`), the student not.
+Both have the same networks, weights, batch and precision (float32), and data takes no time. Each side runs in its own
+process, raykd's with the settings of its workers. Methods with frozen teachers have a second row, in which only raykd's
+teachers run in bfloat16 (`teachers.form`).
 """
 
 import copy
@@ -49,7 +49,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 @dataclass(frozen=True)
 class Case:
-    """A method, its networks, its batch; and the same thing the original's way."""
+    """A method with its networks and batch, and the transcription of the authors' code."""
 
     config: MethodConfig
     student: str
@@ -116,7 +116,7 @@ def _as_it_is() -> None:
 
 
 def _rows(name: str, theirs: Process, raykd: Process, count: int, repetitions: int) -> Iterator[dict[str, Any]]:
-    """One row for each form of the teachers, all timed in turns."""
+    """One row for each precision of the teachers, measured in turns."""
     case = CASES[name]
     forms = (
         {"float32": TeacherPrecision(), "bfloat16": TeacherPrecision("bfloat16")}
@@ -154,7 +154,7 @@ def only_ours(
     form: TeacherPrecision = TeacherPrecision(),
     mixed: bool = False,
 ) -> Callable[[], object]:
-    """One step of raykd's loop a call. cache_of: a cache of a teacher's logits and features; form: the teachers'."""
+    """Runs one step of raykd's loop per call. cache_of: creates a teacher's cache; form: the teachers' precision."""
     teachers, distiller, images, labels = prepared(case, classes)
     labels = nn.functional.one_hot(labels, classes).float() if mixed else labels
     features = distiller.teacher_features or [()] * len(teachers)
@@ -163,7 +163,7 @@ def only_ours(
 
 
 def only_theirs(name: str) -> Callable[[], object]:
-    """One step of the original's loop a call."""
+    """Runs one step of the original loop per call."""
     case = CASES[name]
     teachers, distiller, images, labels = prepared(case, CLASSES)
     return original(case, distiller, teachers, images, labels)
@@ -176,7 +176,7 @@ def _networks(case: Case) -> str:
 
 @torch.no_grad()
 def calm(teacher: Staged) -> None:
-    """Make a fresh teacher's logits small, so that its entropies are those of a trained one, not 0 (EBKD's NaN)."""
+    """Scale down an untrained teacher's logits, so that its entropies are like a trained one's, not 0 (EBKD's NaN)."""
     for name, parameter in teacher.model.get_submodule(teacher.classifier).named_parameters():
         parameter.mul_(0.1 if name == "weight" else 1.0)
 
@@ -195,7 +195,7 @@ def original(case, distiller: Distiller, teachers, images, labels) -> Callable[[
 
 
 class OneBatch:
-    """A loader whose every batch is the same and takes no time."""
+    """A loader that returns the same batch every time, at no cost."""
 
     size = 50_000
 

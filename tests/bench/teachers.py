@@ -1,6 +1,6 @@
-"""Group teachers: frozen teachers' pass of one step, raykd's against the original's (BatchNorm, NCHW, all features).
+"""Group teachers: the frozen teachers' pass of a step, raykd's and the original's (BatchNorm, NCHW, all features).
 
-A row for each form that raykd can run them in; what teachers.form auto would choose also depends on the loss.
+One row for each precision; the choice of `teachers.form` auto also depends on the loss.
 """
 
 import copy
@@ -63,7 +63,7 @@ CACHED = {
 
 
 def _cached(case: Case, mixed: bool, repetitions: int) -> dict:
-    """A whole step that reads the teachers' outputs; as "original" the supervised step that it should come near to."""
+    """A whole step that reads cached teacher outputs, compared with a supervised step, its lower bound."""
     alone = replace(case, config=Supervised.Config(), teachers=())
     with tempfile.TemporaryDirectory() as folder:
         numbers, writer = itertools.count(), WriteBehind(print)

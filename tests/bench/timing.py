@@ -29,12 +29,12 @@ Clock = Callable[[], tuple[float, float]]
 
 
 def in_turns(calls: dict[str, Callable[[], object]], repetitions: int, warm: int = 2) -> dict[str, Timed]:
-    """Time the calls one after another, again and again, so that whatever else runs here slows all of them."""
+    """Time the calls alternately, so that other load on the machine slows down all of them."""
     return clocks_in_turns({name: partial(_clock, call) for name, call in calls.items()}, repetitions, warm)
 
 
 def clocks_in_turns(clocks: dict[str, Clock], repetitions: int, warm: int = 2) -> dict[str, Timed]:
-    """As in_turns, of clocks: each does its work once and returns the seconds that it took, wall clock and CPU time."""
+    """As in_turns, for clocks: each does its work once and returns its wall-clock seconds and CPU seconds."""
     found = {name: Timed([], []) for name in clocks}
     for i in range(warm + repetitions):
         for name, clock in clocks.items():
@@ -54,21 +54,21 @@ def _clock(call: Callable[[], object]) -> tuple[float, float]:
 
 
 class Process:
-    """A process of its own for one side of a comparison: its settings and its memory touch no other side.
+    """A separate process for one side of a comparison, whose settings and memory don't affect the other side.
 
-    start: called there first; it and whatever is built there are module-level functions.
+    start: called there first; it must be a module-level function, as must be everything that is built there.
     """
 
     def __init__(self, start: Callable[[], object]):
         self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=start)
 
     def build(self, threads: int, make: Callable[..., Callable[[], object]], *arguments: Any) -> Clock:
-        """A clock of make(*arguments), which is called there, with so many of PyTorch's threads."""
+        """A clock for make(*arguments), which is called there, with this number of PyTorch threads."""
         number = self.pool.submit(_build, threads, make, arguments).result()
         return lambda: self.pool.submit(_time, number).result()
 
     def clear(self) -> None:
-        """Forget everything that was built."""
+        """Delete everything that was built."""
         self.pool.submit(_built.clear).result()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ def _time(number: int) -> tuple[float, float]:
 
 
 def ratio(slow: Timed, fast: Timed) -> dict[str, float | str]:
-    """How many times faster: the medians' ratio, of wall clock and of CPU time, and the wall clock's middle half."""
+    """The speed-up: the ratio of the medians, of wall-clock and CPU time, and the interquartile range of the former."""
     pairs = sorted(a / b for a, b in zip(slow.wall, fast.wall))
     low, _, high = statistics.quantiles(pairs, n=4)
     return {

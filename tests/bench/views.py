@@ -1,8 +1,8 @@
-"""python -m tests.bench.views FOLDER: what `data.views` costs in accuracy, on digits with FunMatch and mixup.
+"""python -m tests.bench.views FOLDER: the cost of `data.views` in accuracy, on digits with FunMatch and mixup.
 
-The shipped recipe digits/funmatch on the digits' own 8×8 pixels, which takes a sixteenth of the time: one training for
-each number of views and seed, in processes of one thread that share one cache, with one evaluation at the end. Results
-are kept in FOLDER/results.json: the same command again trains only what is missing.
+The shipped recipe digits/funmatch with the original 8×8 pixels, which takes a sixteenth of the time: one run for each
+number of views and seed, in processes of one thread that share one cache, with one evaluation at the end. Results are
+stored in FOLDER/results.json; the same command again trains only what is missing.
 """
 
 import argparse
@@ -43,7 +43,7 @@ VIEWS = (0, 1, 4, 16, 64)
 
 @dataclass(frozen=True, kw_only=True)
 class Native(Digits):
-    """The same split of the same images, a pixel for each of their own."""
+    """The same split of the same images, not upscaled."""
 
     name: ClassVar[str] = "digits-8x8"
 
@@ -115,7 +115,7 @@ def student_recipe(folder: Path, run: Run) -> Recipe:
 
 
 def train_teacher(folder: Path) -> str:
-    """Train the teacher of all runs, if it is not there; what to say of it."""
+    """Train the teacher of all runs if it doesn't exist; returns a line about it."""
     path = folder / "teacher.safetensors"
     if path.exists():
         return "teacher: there"
@@ -126,7 +126,7 @@ def train_teacher(folder: Path) -> str:
 
 
 def train_student(folder: Path, run: Run) -> tuple[float, float, float]:
-    """A student's accuracy, and the seconds that it took, by the clock and of the CPU."""
+    """A student's accuracy, and the wall-clock seconds and CPU seconds of its training."""
     wall, cpu = time.perf_counter(), time.process_time()
     network = create_network(teacher.student, 10, 8)
     network.load_state_dict(load_file(folder / "teacher.safetensors"))

@@ -87,7 +87,7 @@ def _check(geometry: Geometry) -> None:
 
 
 def unusable(geometry: Geometry, shapes: np.ndarray) -> np.ndarray:
-    """Positions of the images whose (height, width) [N, 2] the geometry can't bring to its size: [M]."""
+    """Positions [M] of the images, by (height, width) [N, 2], that the geometry can't convert to its size."""
     if isinstance(geometry.crop, t.RandomResizedCrop) or (geometry.resize and geometry.crop):
         return np.empty(0, np.int64)
     if geometry.resize:

@@ -18,7 +18,7 @@ def number_labels(
     """Class names, and the labels of both splits as numbers of them, from labels as a source has them.
 
     Whole numbers count from their least one on, without gaps; text names its class; None is no label. names: those of
-    0, 1, …; where there are none, numbers are their own names, and text is sorted. Raises UserError for anything else,
+    0, 1, …; if there are none, numbers are their own names, and text is sorted. Raises UserError for anything else,
     naming the origin.
     """
     parts = [_plain_labels(part, origin) for part in (train, test)]

@@ -53,7 +53,7 @@ class Npz(Source):
         return Splits(classes, examples, from_arrays(test[0], numbers[1], str(path)))
 
     def _arrays(self, path: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray] | None:
-        """Images and labels of a split, or None where it has neither."""
+        """Images and labels of a split; None if the file has neither."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 missing = [name for name in names if name not in file]
@@ -165,7 +165,7 @@ def checksum(data: bytes) -> bytes:
 
 
 def features(record: bytes, path: Path) -> dict[str, int | bytes | None]:
-    """First value of each feature of a tf.train.Example; None where it is empty or a float.
+    """First value of each feature of a tf.train.Example; None if it is empty or a float.
 
     Raises UserError, naming the file, if the record is not one.
     """

@@ -1,4 +1,4 @@
-"""Files of FFCV's own writer, such as ffcv-imagenet's: read where they are, without a copy."""
+"""Files of FFCV's own writer, such as ffcv-imagenet's, read in place, without a copy."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -63,7 +63,7 @@ class ImageFolder(Source):
         return Splits(classes, examples, test_examples, (*notes, *(note for part in skipped for note in part.notes())))
 
     def _folders(self, base: Path) -> tuple[Path | None, Path | None]:
-        """Folders of the training and the test split, None where there is none."""
+        """Folders of the training split and the test split; None if there is none."""
         train, test = base / self.train if self.train else None, base / self.test if self.test else None
         if train is None:
             if not self.unlabelled or test is None:

@@ -184,9 +184,9 @@ class HuggingFace(Source):
         return Splits(classes, examples, self._examples(test, numbers[1], self.test))
 
     def _labels(self, split: Any, names: tuple[str, ...]) -> list[Any]:
-        """The labels of a split, as numbers of the classes `names` where its column is one of classes.
+        """The labels of a split, as numbers of the classes `names` if its column has class labels.
 
-        −1 is Hugging Face's way to say that there is no label. A split may count its classes in an order of its own.
+        In Hugging Face's data sets, −1 means that there is no label. A split may number its classes in its own order.
         """
         wanted = [self.image, self.label] if self.label else [self.image]
         missing = [name for name in wanted if name not in split.column_names]

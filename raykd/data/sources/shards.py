@@ -34,7 +34,7 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class WebDataset(Source):
-    """Uncompressed .tar shards of images, each with a label beside it, or without one."""
+    """Uncompressed .tar shards of images, each with a label in a file of the same name, or without a label."""
 
     name: ClassVar[str] = "webdataset"
     description: ClassVar[str] = "WebDataset: .tar shards of images and, beside them, .cls, .txt or .json labels"
@@ -65,7 +65,7 @@ class WebDataset(Source):
         return splits._replace(notes=(*splits.notes, *notes))
 
     def _split(self, pattern: str, notes: list[str]) -> tuple[list[Member], list[str | None]]:
-        """Images of the shards in their order, and the text of the label of each; notes get what was left out."""
+        """Images of the shards in order, and the text of each one's label; notes about skipped files are appended."""
         images, labels, skipped = [], [], 0
         for shard in matching(pattern):
             for parts in samples(shard):
@@ -104,7 +104,7 @@ class WebDataset(Source):
 
 
 def image_of(parts: dict[str, Member]) -> Member | None:
-    """A sample's image: KEY.jpg before KEY.depth.png; raises UserError where several are equally likely."""
+    """A sample's image: KEY.jpg before KEY.depth.png; raises UserError if several are equally likely."""
     images = [suffix for suffix in parts if f".{suffix.rpartition('.')[2]}" in suffixes()]
     plain = [suffix for suffix in images if "." not in suffix] or images
     if len(plain) > 1:

@@ -8,7 +8,7 @@ from raykd.data.storage.beton import WrittenSplit
 
 
 def remarks(train: WrittenSplit, test: WrittenSplit) -> Iterator[str]:
-    """A line for the user where test images are training images as well, and where one image has two labels."""
+    """Lines for the user if test images are also training images, or if one image has two labels."""
     again = int(np.isin(_digests(test), _digests(train)).sum())
     if again:
         yield f"{again:,} of the {len(test.labels):,} test images are also training images"

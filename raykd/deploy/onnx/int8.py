@@ -18,7 +18,7 @@ from raykd.deploy.onnx.export import IMAGES
 BATCH = 16  # images of one pass of the calibration
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul")
 PASSED_ON = ("Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Flatten", "Transpose", "Concat")
-"""Operations that are computed in int8 where what they read is in int8."""
+"""Operations that are computed in int8 if their inputs are in int8."""
 
 
 class Quantizer:
@@ -38,7 +38,7 @@ class Quantizer:
         passed_on = PASSED_ON if only is None else ()
         quiet = logging.getLogger()
         level, path = quiet.level, self.folder / "int8.onnx"
-        quiet.setLevel(logging.ERROR)  # it warns of what is done on purpose
+        quiet.setLevel(logging.ERROR)  # it warns of intended settings
         try:
             quantize_static(
                 self.folder / "float.onnx",

@@ -56,7 +56,7 @@ class TrainThread:
                 with temporary_folder() as folder:
                     trainer(self._job, self._recipe, folder, self._state, self._key).fit()
                 return
-            except Exception as error:  # noqa: BLE001  whatever it is, the main thread raises it again
+            except Exception as error:  # noqa: BLE001  the main thread raises it again
                 if self._leaving.is_set():
                     # Ray ends. It would end this process, before the reason is printed, if its objects were still
                     # used, even to release the error's frames; so this daemon thread stays here with them.

@@ -83,7 +83,7 @@ class RunState:
         self.note(f"{worker} received SIGTERM")
 
     def lose(self, line: str, excused: bool, limit: int) -> bool:
-        """Count a loss of workers; returns whether the run must stop, which the driver is told too."""
+        """Count a loss of workers; returns whether the run must stop, which is also reported to the driver."""
         self.note(line)
         saved = self._snapshot.progress.saved
         reason = self._policy.reason_to_stop(line, excused=excused, limit=limit, saved=saved)

@@ -29,7 +29,7 @@ class Record:
     _written: float = 0.0
 
     def begin(self, runs: Iterable[CellRun]) -> None:
-        """Add runs to those of earlier starts, whatever their state."""
+        """Add runs to those of earlier starts, whose states are kept."""
         self.cells = self._earlier()
         for run in runs:
             self.cells[run.path] = StudyCell(

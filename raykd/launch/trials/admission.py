@@ -13,7 +13,7 @@ from raykd.recipe import Recipe
 
 
 def admission(waiting: Sequence[Recipe]) -> Callable[[Recipe], bool]:
-    """Whether a run of a recipe may start: not if it could take what a larger run waits for.
+    """Whether a run of a recipe may start: not if it could take resources that a larger run waits for.
 
     waiting: this driver's started runs that wait for their resources. They are waited for only if the end of its other
     runs leaves enough for them: other drivers may hold the rest for days.

@@ -31,7 +31,7 @@ class Attempt:
 
 
 def best_top1(lines: Iterable[Mapping[str, Any]], last: float) -> float:
-    """The deployed network's top-1 at the best evaluation in lines of metrics.jsonl; `last` where they have none."""
+    """The deployed network's top-1 at the best evaluation in lines of metrics.jsonl; `last` if they have none."""
     top1 = [(line, next(iter(line["evaluation"].values()))["top1"]) for line in lines if "evaluation" in line]
     # Lines of versions that chose by the deployed network alone have no selection.
     chosen_by = [line.get("selection", value) for line, value in top1]
@@ -49,7 +49,7 @@ def result_of(
     restarts: int,
     wandb_url: str,
 ) -> dict[str, Any]:
-    """result.json: last epoch's figures of the deployed network, and its best epoch's top-1 beside them."""
+    """result.json: the deployed network's metrics of the last epoch, and its top-1 of the best epoch."""
     last = next(iter(figures.values()))
     return {
         "name": job.name,
@@ -73,7 +73,7 @@ def result_of(
 
 
 def _images_per_second(lines: Sequence[Mapping[str, Any]], batch_size: int) -> float:
-    """Of the steps alone, without the evaluations between them."""
+    """Images per second of the steps, without the evaluations between them."""
     steps = [line["step"] for line in lines]
     images = [(step - before) * batch_size for before, step in zip([0, *steps], steps)]
     seconds = sum(count / line["images_per_second"] for count, line in zip(images, lines))

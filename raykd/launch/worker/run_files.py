@@ -1,4 +1,4 @@
-"""A worker's access to its run's directory: whether it can see it, whether it may write, from where it continues."""
+"""A worker's access to its run's directory: whether it is visible, who may write, and where training continues."""
 
 import socket
 from collections.abc import Callable

@@ -60,7 +60,7 @@ def transition(channels: int) -> nn.Sequential:
 
 
 def densenet_bc(num_classes: int, image_size: int, *, depth: int, growth: int, recompute: bool = False) -> Parts:
-    """Three dense blocks of (depth − 4) / 6 layers behind a stem of 24 channels, whatever the growth.
+    """Three dense blocks of (depth − 4) / 6 layers after a stem of 24 channels, for any growth.
 
     A stage ends with the transition that follows its block, as OKDDip cuts: branches own the last block, not the
     transition before it.

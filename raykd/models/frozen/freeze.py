@@ -120,7 +120,7 @@ def _replacement(norm: nn.BatchNorm2d) -> nn.Module:
 
 @torch.no_grad()
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """w ← w γ/σ, b ← β + (b − μ) γ/σ, in float64 whatever the weights' own type."""
+    """w ← w γ/σ, b ← β + (b − μ) γ/σ, computed in float64."""
     assert norm.running_mean is not None and norm.running_var is not None  # see _norms
     mean, variance = norm.running_mean.double(), norm.running_var.double()
     gamma = norm.weight.double() if norm.affine else torch.ones_like(mean)

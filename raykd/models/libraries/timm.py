@@ -1,4 +1,4 @@
-"""timm's classifiers: `timm:NAME`. Chains are cut where timm's `feature_info` says; others are read by timm itself.
+"""timm's classifiers: `timm:NAME`. Chains are split at timm's `feature_info`; others are read by timm's own functions.
 
 A stage of a chain begins where the map becomes smaller; what precedes the last four stages is the stem.
 """

@@ -1,4 +1,4 @@
-"""Weights that a recipe doesn't bring along: downloaded once on request, verified by their hash, and stored.
+"""Weights that a recipe names by URL: downloaded once on request, verified by their hash, and stored.
 
 Those of libraries are stored in the libraries' own caches. URLs are
 `https://HOST/FILE`, `file:///FOLDER/FILE`, or `hf://ORG/REPO/FILE` (`hf://ORG/REPO@REVISION/FILE`) of Hugging Face's

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from raykd import UserError
 
-# What training scripts save beside the weights: their arguments, and numpy's numbers.
+# Objects that training scripts save with the weights: their arguments, and numpy's numbers.
 INERT: list[Any] = [
     argparse.Namespace,
     pathlib.PosixPath,

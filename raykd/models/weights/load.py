@@ -31,7 +31,7 @@ class Candidate(NamedTuple):
 def load_weights(network: Staged | nn.Module, path: str | os.PathLike, without_classifier: bool = False) -> str:
     """Load a file into a network, completely; only BatchNorm's batch counters may be missing, as in old files.
 
-    without_classifier: don't load the last layer of a Staged network, whatever the file has for it.
+    without_classifier: don't load the last layer of a Staged network, even if the file has one.
     Returns which part of the file was loaded, if not all of it: "'state_dict_ema', the keys after 'module.'".
     Raises UserError, naming the file, if it can't be read or doesn't fit.
     """

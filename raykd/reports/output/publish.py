@@ -45,7 +45,7 @@ def publish(report: Report, out: Path) -> str:
 
 
 def _project_of(report: Report) -> dict[str, Any]:
-    """The project that the runs are in; raises UserError where they are in several."""
+    """The W&B project of the runs; raises UserError if they belong to several."""
     settings = [run.recipe["wandb"] for item in report.entries for run in item.row.runs]
     settings += [search.record.settings["wandb"] for search in report.searches]
     places = {(each["entity"], each["project"]) for each in settings}

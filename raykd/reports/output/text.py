@@ -129,7 +129,7 @@ def comparison(items: Sequence[Entry]) -> str:
 
 
 def not_distinguished(tied: Sequence[Entry], tested: int) -> str:
-    """The rows that can't be distinguished from the best: by name with p, or their number where they are many."""
+    """The rows that can't be distinguished from the best: their names with p, or their number if there are many."""
     if len(tied) <= NAMED:
         return f"{listed([f'{item.label} ({p_value(item.p)})' for item in tied])} can't be distinguished from it."
     return (

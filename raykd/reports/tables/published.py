@@ -30,7 +30,7 @@ class PublishedFigure:
     value: float
     deviation: float | None  # None where the source gives none
     n: int | None  # runs averaged; None where the source does not say
-    reporter: str  # one of REPORTERS, "?" after it where that is a guess; "" where the file does not say
+    reporter: str  # one of REPORTERS, followed by "?" if it is a guess; "" if the file does not say
     epoch: Literal["last", "best", ""]  # which epoch was evaluated; "" where the source does not say
     source: str
     note: str

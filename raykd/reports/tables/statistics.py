@@ -22,7 +22,7 @@ class Spread(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """Difference of two means with Welch's confidence interval (nan where a group has one run)."""
+    """Difference of two means with Welch's 95 % confidence interval (nan if a group has only one run)."""
 
     difference: float
     low: float

@@ -58,8 +58,8 @@ class TableCell:
     best: Spread
     hours: Spread
     mark: Mark
-    p: float  # of Welch's test against the column's best, Holm's; nan for the best itself and where untested
-    gain: Gain | None  # over the baseline, None for the baseline itself and where it has no run
+    p: float  # of Welch's test against the column's best, adjusted by Holm; nan for the best itself and if untested
+    gain: Gain | None  # over the baseline; None for the baseline itself, and if it has no run
     published: tuple[Quoted, ...]
 
     def difference(self, figure: Quoted) -> float:
@@ -87,7 +87,7 @@ class Table:
         return sorted({cell.accuracy.n for cell in self.cells.values()})
 
     def average_rank(self, row: str) -> float:
-        """nan where the row is not ranked."""
+        """The average rank of a row, 1 the best; nan if the row is not ranked."""
         return self.ranking.average[self.ranked.index(row)] if self.ranking and row in self.ranked else np.nan
 
     def mean_over_columns(self, row: str) -> tuple[float, float] | None:

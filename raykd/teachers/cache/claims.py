@@ -1,8 +1,8 @@
-"""Which process computes missing rows, so that runs side by side ask a teacher once between them.
+"""Which process computes missing rows, so that parallel runs run a teacher only once for each batch.
 
-A claim is a record lock on a file beside the rows, of as many bytes as there are rows, at their addresses. The
-kernel drops it when its process ends, however that comes about. Nothing depends on claims but time: where a file system
-has no locks, or a claim is not given up in time, a process computes for itself.
+A claim is a record lock on a file next to the rows: its bytes stand for rows, by address. The kernel releases it when
+its process ends for any reason. Claims only save time: on a file system without locks, or if a claim is not released in
+time, each process computes for itself.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ class Claims:
     def take(self, addresses: np.ndarray) -> bool:
         """Claim the rows at addresses [B], after waiting for a process that has them; False: compute without a claim.
 
-        Addresses that do not follow each other are not claimed: what lies between them is another's.
+        Addresses that are not consecutive are not claimed: the rows between them belong to other batches.
         """
         if (np.diff(addresses) != 1).any():
             return False

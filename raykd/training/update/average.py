@@ -9,7 +9,7 @@ from raykd.contract import Distiller
 
 
 class WeightAverage(nn.Module):
-    """The average as a distiller of its own, `module`; it starts as a copy of the weights after the first step.
+    """The average as a separate distiller, `module`; it starts as a copy of the weights after the first step.
 
     All floats, BatchNorm's statistics among them, are averaged in one operation; counters are copied.
     """

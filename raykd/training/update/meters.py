@@ -12,7 +12,7 @@ from raykd.contract import Step
 from raykd.training.update.fetch import fetch, wait_for_all
 
 Layout = tuple[tuple[str, str, int | None], ...]
-"""Of a vector: "terms" or "notes", the name, and how many numbers (None: a scalar) stand one after another in it."""
+"""The parts of a vector: "terms" or "notes", the name, and how many numbers it has (None: a scalar)."""
 
 
 class Meter:

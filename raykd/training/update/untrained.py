@@ -1,4 +1,4 @@
-"""Refuses a run whose loss never reaches the classifier that it will deploy."""
+"""Rejects a run whose loss does not train the classifier that it will deploy."""
 
 from itertools import chain
 

@@ -22,7 +22,7 @@ def read_raw(data, shape, crop, out):
 
 @njit(**STRICT)
 def enlarge(buffer, size):
-    """The buffer, or a larger one where it is too small; an empty one where memory is short."""
+    """The buffer, or a larger one if it is too small; an empty one if memory is short."""
     if len(buffer) >= size:
         return buffer
     try:
@@ -33,7 +33,7 @@ def enlarge(buffer, size):
 
 @njit(**STRICT)
 def fetch(stored, i, buffer):
-    """The bytes of image i, and their status: from the open file by way of the buffer, else as they lie in memory.
+    """The bytes of image i, and their status: read from the open file into the buffer, or in place in memory.
 
     Files are read, not mapped: a mapped one that is truncated meanwhile would end the process (SIGBUS).
     """
@@ -78,7 +78,7 @@ def read_rows(first, last, stored, crops, out, status):
 
 @njit(**STRICT)
 def read_raw_rows(first, last, stored, crops, out, status):
-    """As read_rows, where no image is a JPEG."""
+    """As read_rows, if no image is a JPEG."""
     buffer = np.empty(0, np.uint8)
     for i in range(first, last):
         buffer = enlarge(buffer, stored.sizes[i]) if stored.file >= 0 else buffer
@@ -92,7 +92,7 @@ def _entries(sources):
 
     @njit(parallel=True, cache=True, **STRICT)
     def raw_batch(threads, stored, crops, out, status):
-        """As jpeg_batch, where no image is a JPEG: the quicker to compile."""
+        """As jpeg_batch, if no image is a JPEG: it compiles faster."""
         sources  # noqa: B018  in the key of numba's cache
         rows = len(status)
         for t in prange(threads):

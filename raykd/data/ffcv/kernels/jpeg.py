@@ -28,7 +28,7 @@ def shrinkage(box, size):
 def select_rows(data, frame, shape, crop, size, part):
     """A JPEG with the rows that the crop to `size` needs: its address and length, its first row and its height.
 
-    It is data itself where that has no restart marker at the end of rows; the length is −1 where data are damaged.
+    It is the data itself if there are no restart markers at the ends of rows; the length is −1 if the data are damaged.
     """
     height, width = shape
     mcus = -(-width // (8 * frame.across))
@@ -64,7 +64,7 @@ def decode_planes(decoder, address, length, frame, height, width, buffers):
 
 @njit(**STRICT)
 def resize_jpeg(decoder, data, shape, crop, buffers, out):
-    """As resize_pixels, from a JPEG: decodes only the rows that the box needs, shrunk where it is much larger than out.
+    """As resize_pixels, from a JPEG: decodes only the rows that the box needs, shrunk if it is much larger than `out`.
 
     Returns OK or CORRUPT, or −1 for a JPEG that has to be decoded whole.
     """

@@ -48,7 +48,7 @@ def parse(data):
 
 @njit(**STRICT)
 def restart(data, at, first, count):
-    """Position after `count` restart markers from `at` on, numbered from `first` on; −1 where they aren't there."""
+    """Position after `count` restart markers from `at` on, numbered from `first` on; −1 if they are missing."""
     base = np.uintp(data.ctypes.data)
     for number in range(first, first + count):
         marker = np.uint8(0)
