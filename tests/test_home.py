@@ -28,7 +28,7 @@ def test_an_unusable_home_is_replaced_and_reported(said, monkeypatch, unusable):
 
 
 @pytest.mark.parametrize("taken", ["file", "link", "open folder"])
-def test_a_name_that_others_have_taken_is_not_used(said, monkeypatch, tmp_path, taken):
+def test_a_folder_of_another_user_is_not_used(said, monkeypatch, tmp_path, taken):
     name = tmp_path / f"raykd-home-{os.getuid()}"
     {"file": name.touch, "link": lambda: name.symlink_to("/nowhere"), "open folder": lambda: name.mkdir()}[taken]()
     monkeypatch.setattr(home, "LONGEST", 1000)
@@ -38,7 +38,7 @@ def test_a_name_that_others_have_taken_is_not_used(said, monkeypatch, tmp_path, 
     assert os.environ["HOME"] != str(name) and os.stat(os.environ["HOME"]).st_mode & 0o077 == 0
 
 
-def test_no_temporary_folder_is_one_line(said, monkeypatch):
+def test_a_missing_temporary_folder_is_reported_in_one_line(said, monkeypatch):
     def nowhere():
         raise FileNotFoundError(2, "No usable temporary directory found")
 

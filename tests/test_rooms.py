@@ -26,7 +26,7 @@ def room(path: Path) -> str:
 
 
 def imported(path: Path) -> set[str]:
-    """Dotted names that a module imports anywhere, those for type checkers alone left out."""
+    """Dotted names that a module imports anywhere, except those for type checkers only."""
     tree = ast.parse(path.read_text())
     skipped = {
         id(inner)

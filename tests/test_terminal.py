@@ -50,7 +50,7 @@ def test_output_never_goes_into_a_later_opened_file(tmp_path):
 
 
 def test_output_resumes_when_there_is_space():
-    """What a full disk took is lost; what is printed afterwards is not."""
+    """Output that a full disk rejects is lost; later output is not."""
     reader, writer = os.pipe()
     raw = Lossy(os.open("/dev/full", os.O_WRONLY), "w")
     stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", line_buffering=True)
@@ -88,7 +88,7 @@ def test_long_lines_are_broken_only_at_spaces_in_a_terminal():
     assert whole.count("\n") == 1
 
 
-def test_an_error_is_one_line_but_in_a_terminal_broken_at_spaces(monkeypatch):
+def test_errors_are_one_line_and_wrap_at_spaces_in_a_terminal(monkeypatch):
     words = "a run of another length: epochs (1.0 / 100.0), " * 3
     for terminal in (False, True):
         monkeypatch.setattr(sys, "stderr", Stream(terminal))

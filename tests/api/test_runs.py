@@ -179,7 +179,7 @@ def test_arguments_are_validated_like_command_line_options(tmp_path, monkeypatch
         (b"", "picture 0 can't be read"),
     ],
 )
-def test_what_is_no_picture_is_refused(run, images, says):
+def test_anything_but_an_image_is_rejected(run, images, says):
     with pytest.raises(raykd.UserError) as refused:
         run.predict(images)
     assert str(refused.value).startswith(says)

@@ -1,4 +1,4 @@
-"""A search from Python: what its files say, and one line where they say nothing."""
+"""A search from Python: the content of its files, and errors if there is none."""
 
 import json
 

@@ -28,7 +28,7 @@ def test_every_kernel_that_is_called_from_python_closes_over_the_hash_of_the_sou
         assert SOURCES in [cell.cell_contents for cell in kernel.__wrapped__.py_func.__closure__ or ()]
 
 
-def test_numba_tells_functions_apart_by_what_they_close_over(tmp_path, monkeypatch):
+def test_numba_distinguishes_functions_by_their_closures(tmp_path, monkeypatch):
     (tmp_path / "closing_over.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("closing_over")

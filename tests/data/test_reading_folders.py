@@ -153,7 +153,7 @@ def test_the_content_key_depends_on_names_sizes_and_times(tmp_path):
         seen.add(content_digest([base], tmp_path / "root"))
     assert len(seen) == 4
     save(base / "root" / "cache.png", 1)
-    assert content_digest([base], base / "root") in seen  # what raykd itself writes there is no data
+    assert content_digest([base], base / "root") in seen  # files that raykd itself writes there are not data
     assert content_digest([base, tmp_path / "nowhere"], tmp_path) == ""
 
 

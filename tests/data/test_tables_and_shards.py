@@ -155,7 +155,7 @@ def test_unlabelled_folders_are_read(tmp_path):
     assert opened(mixed).notes == (f"left out of {tmp_path}/more: 1 with suffix .txt",)
 
 
-def test_unlabelled_images_that_are_not_there_are_missed(tmp_path):
+def test_missing_unlabelled_images_are_reported(tmp_path):
     for name in ("train/cat", "train/dog", "val/cat", "val/dog"):
         save(tmp_path / name / "0.png", 1)
     (tmp_path / "more").mkdir()

@@ -76,7 +76,7 @@ def test_exported_weights_can_be_loaded_as_a_student(folder_run, tmp_path):
 
 
 def test_both_graphs_give_raykds_probabilities(folder_run, images, tmp_path):
-    """The plain graph gets its input from PIL and numpy, prepared from the metadata alone."""
+    """The plain graph gets its input from PIL and numpy, prepared by the metadata only."""
     for words in (["plain.onnx"], ["whole.onnx", "--preprocess"]):
         assert (
             main(["export", folder_run.location, *at_hand(folder_run), "--to", str(tmp_path / words[0]), *words[1:]])

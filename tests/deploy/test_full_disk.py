@@ -36,7 +36,7 @@ def test_a_full_disk_keeps_the_older_file_and_leaves_no_partial_one(digits, smal
 
 
 @pytest.mark.parametrize("to", ["/proc/s.onnx", "FILE/s.onnx", "https://host/s.onnx", "s3://bucket/folder/"])
-def test_where_no_file_can_be_written_nothing_is(digits, tmp_path, monkeypatch, to, capsys):
+def test_targets_that_cannot_be_written_are_rejected(digits, tmp_path, monkeypatch, to, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FILE").touch()
     assert main(["export", digits.location, "--to", to]) == 2

@@ -74,23 +74,25 @@ def members(space: doc.Namespace) -> Iterator[doc.Doc]:
                 yield from members(member)
 
 
-ALIASES = {
+NAMES = {
     repr(kind): f"raykd.fields.{name}" for name, kind in vars(fields).items() if typing.get_origin(kind) is Annotated
 }
+NAMES |= {repr(types.NoneType): "None", repr(Ellipsis): "..."}
+"""Of types, by their repr."""
 
 
 def annotation(kind: Any) -> str:
     """A type as text: ranges by the names of raykd.fields, or in words, as "float (from 0 to 1)"."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if repr(kind) in ALIASES:
-        return ALIASES[repr(kind)]
+    if repr(kind) in NAMES:
+        return NAMES[repr(kind)]
     if origin is Annotated:
         words = [LIMITS[type(limit)][1](limit) for each in arguments[1:] for limit in _limits(each)]
         return annotation(arguments[0]) + (f" ({' and '.join(words)})" if words else "")
     if origin in (typing.Union, types.UnionType):
         return " | ".join(map(annotation, arguments))
     if origin in (None, Literal):
-        return "..." if kind is Ellipsis else inspect.formatannotation(kind)
+        return inspect.formatannotation(kind)
     return f"{inspect.formatannotation(origin)}[{', '.join(map(annotation, arguments))}]"
 
 

@@ -1,6 +1,6 @@
 """Runs steps in this process, one after another, like a person at a terminal: JSON in, one JSON line per step out.
 
-A process of its own, because recipes of the same module names are loaded by other tests, from other folders.
+It is a separate process, because other tests load recipes with the same module names from other folders.
 """
 
 import contextlib

@@ -5,13 +5,15 @@ import dataclasses
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 from pdoc import doc
 
 import raykd
 from raykd.contract import Distiller
+from raykd.fields import Interval, Probability
 from raykd.method import MethodConfig
-from tests.documents.reference import build, members, modules
+from tests.documents.reference import annotation, as_list, build, members, modules
 
 CONTRACT = {*vars(MethodConfig), *vars(Distiller)}  # documented there, not in every method
 OVERRIDDEN = ("build", "open", "prepared")  # methods whose base class documents the errors
@@ -20,8 +22,21 @@ RAYKD = Path(raykd.__file__).parent
 
 def test_the_reference_is_built_without_a_warning(tmp_path: Path):
     build(tmp_path)
-    assert "Weight of the cross-entropy" in (tmp_path / "raykd/methods/kd.html").read_text()
     assert "Passes over the training split" in (tmp_path / "raykd/recipe.html").read_text()
+    method = (tmp_path / "raykd/methods/kd.html").read_text()
+    assert "Weight of the cross-entropy" in method and "NonNegative" in method and "Annotated" not in method
+    assert "<li><code>storage</code>: " in (tmp_path / "raykd/api/starting/train.html").read_text()
+
+
+def test_ranges_are_shown_in_words():
+    assert annotation(Annotated[float, Interval(ge=0, lt=0.5)]) == "float (at least 0 and below 0.5)"
+    assert annotation(tuple[Probability, ...] | None) == "tuple[raykd.fields.Probability, ...] | None"
+
+
+def test_arguments_are_shown_as_a_list():
+    docstring = "Train it.\n\nname: of the run. size, rate: two\nnumbers. Raises UserError: never."
+    expected = "Train it.\n\n- `name`: of the run.\n- `size, rate`: two\nnumbers.\n\nRaises UserError: never."
+    assert as_list(docstring, ["name", "size", "rate"]) == expected
 
 
 def public(kind: type[doc.Doc]) -> Iterator[doc.Doc]:
@@ -94,7 +109,7 @@ def fields_of(cls: type) -> set[str]:
 
 
 def test_every_field_of_a_public_class_has_a_docstring():
-    """`--help` shows those of recipes. Prepared files and the intervals of annotated_types are no such classes."""
+    """`--help` shows those of recipes. Prepared files and the intervals of annotated_types are not public."""
     classes = [cls for cls in public(doc.Class) if cls.name not in ("Prepared", "Interval")]
     bare = [f"{c.fullname}.{name}" for c in classes for name in fields_of(c.obj) if not c.members[name].docstring]
     assert not bare

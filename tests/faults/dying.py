@@ -25,7 +25,7 @@ class Dying(MethodConfig):
     stuck: float = -1.0
     """Epoch at which the worker sleeps for an hour."""
     terminated: float = -1.0
-    """Epoch at which the worker is told to go by SIGTERM."""
+    """Epoch at which the worker gets SIGTERM."""
     memory: float = -1.0
     """Epoch at which the worker asks for more memory than there is."""
 

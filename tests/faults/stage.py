@@ -80,7 +80,7 @@ class Stage:
         return "__import__('small').Tiny.Config()"
 
     def start(self, recipe: str, name: str, *more: str) -> "Process":
-        """`raykd train` in a process of its own."""
+        """`raykd train` in a separate process."""
         return Process(["train", recipe, "--name", name, "--storage", str(self.storage), *map(str, more)], self.folder)
 
     def train(self, recipe: str, name: str, *more: str) -> "Process":

@@ -154,7 +154,7 @@ def test_a_threads_location_is_in_the_users_code():
 
 
 def test_the_last_location_of_an_ended_worker_is_kept(monkeypatch):
-    """The last message is sent while the connection closes, which is not where a worker can be stuck."""
+    """The last message is sent while the connection closes, where a worker can't be stuck."""
     positions = []
 
     class Report:

@@ -13,7 +13,7 @@ from tests.gpu import runs
 def test_an_update_never_synchronises(device, name):
     run = runs.running(name, device, ema=0.9, optimizer=SGD(learning_rate=0.01, clip_norm=1.0))
     batches = [run.data.batch(k) for k in range(5)]
-    for batch in batches[:2]:  # what is made lazily
+    for batch in batches[:2]:  # objects that are created lazily
         runs.step(run, batch)
     if device.type == "cpu":
         return

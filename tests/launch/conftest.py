@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class CommandLine:
-    """`python -m raykd` in a process of its own, with its storage in a temporary folder."""
+    """`python -m raykd` in a separate process, with its storage in a temporary folder."""
 
     def __init__(self, storage: Path):
         self.storage = storage

@@ -51,7 +51,7 @@ def test_runs_for_other_nodes_start(cluster):
     assert not admission([there])(replace(there, cpus_per_worker=1))
 
 
-def test_what_others_hold_is_not_waited_for(cluster):
+def test_resources_of_other_drivers_are_not_waited_for(cluster):
     """Another driver has one of the two CPUs."""
     cluster(node(2), others=[{"CPU": 1.0}])
     assert admission([TWO])(ONE)

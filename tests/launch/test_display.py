@@ -33,7 +33,7 @@ def test_an_epoch_line_wraps_only_between_values(width):
     assert all(f"{name} {value:.3f}" in text for name, value in LINE["terms"].items())
 
 
-def test_an_epoch_that_ends_within_one_is_no_whole_number():
+def test_an_epoch_that_ends_within_one_is_not_shown_as_whole():
     assert "epoch  1.5" in lines.epoch_line(LINE | {"epoch": 1.49, "step": 31}, 100).plain
     assert "epoch   -1" in lines.epoch_line(LINE | {"epoch": -0.98, "step": 7}, 100).plain
 

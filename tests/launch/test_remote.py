@@ -146,7 +146,7 @@ def test_a_run_with_a_killed_worker_equals_inline_teachers(ray, write, tmp_path)
 
 @pytest.mark.slow
 def test_two_workers_may_have_two_actors_each(write, raykd):
-    """Four actors and two workers need six CPUs, which Ray is told that there are."""
+    """Four actors and two workers need six CPUs, which are declared to Ray."""
     path = write("tiny_pairs", epochs=3)
     raykd.environment["RAY_OVERRIDE_RESOURCES"] = '{"CPU": 6}'
     raykd("train", path, "--workers", 2, "--name", "inline")

@@ -202,7 +202,7 @@ def shortest_combination(gram: Array, upper: float) -> tuple[float, Array]:
 
 
 def solve_free(g: list, free: list[int], fixed: list) -> list | None:
-    """The free weights of one case by Gauss-Jordan on its equations of optimality; None where they are singular."""
+    """The free weights of one case by Gauss-Jordan on its equations of optimality; None if they are singular."""
     bound = [j for j in range(len(g)) if j not in free]
     rows = [[*(g[i][j] for j in free), Fraction(1), -sum(g[i][j] * fixed[j] for j in bound)] for i in free]
     rows.append([*(Fraction(1) for _ in free), Fraction(0), 1 - sum(fixed[j] for j in bound)])

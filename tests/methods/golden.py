@@ -148,7 +148,7 @@ def criterion_rows(case: Case) -> Iterator[Row]:
 def inter_rows(case: Case) -> Iterator[Row]:
     """The whole loss, with an embedding wired as here, but for maps of different sizes.
 
-    The original resizes a map for each teacher from what it made for the one before.
+    The original resizes a map for each teacher from the one that it resized for the teacher before.
     """
     labels, maps = case("labels"), [case(f"feat_t{k}").detach() for k in range(int(case.hp("teacher_num")))]
     embedded, projected, resized = [], [], case("feat_s")
@@ -194,7 +194,7 @@ def hint_rows(case: Case) -> Iterator[Row]:
 
 
 def aekd_rows(load: Load) -> Iterator[Row]:
-    """Weights against the exact optimum where it is unique, else the objective; losses with libsvm's own weights."""
+    """Weights compared with the exact optimum if it is unique, else the objective; losses with libsvm's weights."""
     arrays = load("04_camkd_aekd")
     for key in arrays:
         if not key.endswith("/out/G"):

@@ -1,4 +1,4 @@
-"""The losses of RepDistiller's and mdistiller's methods beside golden's 06_repdistiller and 06_mdistiller."""
+"""The losses of RepDistiller's and mdistiller's methods compared with golden's 06_repdistiller and 06_mdistiller."""
 
 from collections.abc import Callable, Iterator
 

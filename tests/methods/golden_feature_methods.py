@@ -111,7 +111,7 @@ def srrl_rows(case: Case) -> Iterator[Row]:
     """SimKD's comparison, of pooled vectors, and the authors', of maps."""
     weight, bias, logits = (case(name).detach() for name in ("cls_W", "cls_b", "y_t"))
     widths = case("pooled_s").shape[1], case("pooled_t").shape[1]
-    if len(logits) > 1:  # a pooled vector has no statistics of its own
+    if len(logits) > 1:  # a pooled vector has no statistics
         regress = WithGolden(case, srrl.regressor(*widths), lambda name: f"P.transfer.{name}")
         pooled = regress(case("pooled_s")[:, :, None, None]).mean((2, 3))
         projected = F.linear(pooled, weight, bias)
@@ -138,7 +138,7 @@ def ickd_rows(case: Case) -> Iterator[Row]:
 
 
 def mgd_rows(case: Case) -> Iterator[Row]:
-    """Golden's masks; for detection, whose numbers are masked from above, of what they lack of 1."""
+    """Golden's masks; for detection, which masks large numbers, of 1 − the numbers."""
     student, teacher, numbers = case("feat_s"), case("feat_t").detach(), case("rand").detach()
     method = "mgd_det" if case.has("mgd_det/") else "mgd"
     numbers = 1 - numbers if method == "mgd_det" else numbers

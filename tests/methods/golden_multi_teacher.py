@@ -25,7 +25,7 @@ STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")  # which of them there
 
 
 def embed_rows(case: Case) -> Iterator[Row]:
-    """One embedding alone: its output and gradients in training, its running statistics, its output afterwards."""
+    """A single embedding: its output and gradients in training, its running statistics, its output afterwards."""
     x, probe = case("x"), case("probe").detach()
     hidden = x.shape[1] // int(case.hp("factor")) if case.hp("convs") else 0
     part = embedding(x.shape[1], probe.shape[1], hidden).double().train()
@@ -45,7 +45,7 @@ def embed_rows(case: Case) -> Iterator[Row]:
 
 
 def hint_rows(case: Case) -> Iterator[Row]:
-    """Hints weighed by their gradients, beside logits weighed by theirs; losses and gradients with exact weights."""
+    """Hints weighted by their gradients, and logits weighted by theirs; losses and gradients with exact weights."""
     for method in dict.fromkeys(key.split("/")[1] for key in case.arrays if key.startswith(f"{case.name}/AEKD_")):
         upper, normalize = case.hp("C", method), bool(case.hp("svm_norm", method))
         teachers, t, labels = stack(case), case.hp("T"), case("labels")
@@ -71,7 +71,7 @@ def hint_rows(case: Case) -> Iterator[Row]:
 
 
 def inter_rows(case: Case) -> Iterator[Row]:
-    """The embeddings' term beside every way to weigh the logits."""
+    """The embeddings' term with every rule that weights the logits."""
     maps, teachers, t, labels = maps_of(case), stack(case), case.hp("T"), case("labels")
     if len({m.shape[2] for m in maps}) > 1:
         return  # the original resizes the map that it already resized for the teacher before
@@ -161,7 +161,7 @@ def loss_rows(arrays: Arrays) -> Iterator[Row]:
 
 
 def net_cases(arrays: Arrays) -> list[str]:
-    """Whole steps that the original takes, with exact weights where they are AEKD's, with hints that train."""
+    """Whole steps of the original, with exact weights for AEKD and with hints that are trained."""
     found = []
     for name in names(arrays):
         if not name.startswith("net_") or f"{name}/raises" in arrays or f"{name}/hp/ensemble" not in arrays:

@@ -64,7 +64,7 @@ PUBLISHED = {
 
 
 def table() -> str:
-    """The methods by what they learn from, a row each."""
+    """The methods by their source of knowledge, one row each."""
     lines: list[str] = []
     by_kind: dict[str, list[type[Distiller]]] = {kind: [] for kind in KINDS}
     for cls in every_method.classes():
@@ -116,7 +116,7 @@ def reads(cls: type[Distiller], distiller: Distiller) -> str:
 
 
 def adds(distiller: Distiller) -> str:
-    """Parameters that train and are no part of the students, by what holds them."""
+    """Numbers of trained parameters outside the students, by the module that has them."""
     own = [child for name, child in distiller.named_children() if name in ("student", "branches", "backbone")]
     students = {id(p) for module in own for p in module.parameters()}
     found = {}

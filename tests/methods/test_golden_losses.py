@@ -16,7 +16,7 @@ def clean() -> list[Row]:
 
 @pytest.fixture(scope="module")
 def found(clean: list[Row]) -> list[Row]:
-    """Of methods whose authors add 1e-7 to their targets, what they give with that constant."""
+    """For methods whose authors add 1e-7 to the targets: the losses with that constant."""
     with constant_of_the_original():
         adding = [row for row in rows(golden.load) if "(+1e-7)" in row.method]
     return adding + [row for row in clean if "(+1e-7)" not in row.method]

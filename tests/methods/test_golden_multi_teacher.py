@@ -1,4 +1,4 @@
-"""Several teachers: every pair of rules against CA-MKD's own numbers, as losses alone and as whole steps."""
+"""Several teachers: every pair of rules compared with the numbers of CA-MKD's code, as losses and as whole steps."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def far(rows: list[Row], tolerance: float) -> list[Row]:
 
 def test_golden_losses_of_every_combination_are_exact():
     rows = list(loss_rows(GOLDEN))
-    assert rows or golden.FOLDER != golden.OWN  # another set holds what it holds
+    assert rows or golden.FOLDER != golden.OWN  # another set may have other cases
     assert far([row for row in rows if not row.what.startswith("weights")], 1e-9) == []
     assert far([row for row in rows if row.what.startswith("weights")], 1e-8) == []
 

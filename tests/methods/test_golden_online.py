@@ -20,7 +20,7 @@ def test_golden_branched_networks_are_exact(name: str):
 
 def test_golden_losses_are_exact():
     rows = list(cross_entropy_rows(STEPS))
-    assert rows or golden.FOLDER != golden.OWN  # another set holds what it holds
+    assert rows or golden.FOLDER != golden.OWN  # another set may have other cases
     assert far(rows, 1e-9) == []
 
 

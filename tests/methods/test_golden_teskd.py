@@ -71,7 +71,7 @@ def test_golden_outputs_of_all_heads_are_exact(case: str):
 
 
 def probed(case: str) -> bool:
-    """Whether golden has gradients of the four heads' logits alone."""
+    """Whether golden has only the gradients of the four heads' logits."""
     return f"{case}/B_train/param_grad_check" in GOLDEN and not case.startswith(tuple(BUILT))
 
 

@@ -57,7 +57,7 @@ def stream_of(name: str) -> int:
 
 @cache
 def teacher(name: str, stream: int, batch: int, calibrated: bool, offset: int) -> Staged:
-    """A frozen teacher; calibrated: its BN statistics are those of one batch of its own."""
+    """A frozen teacher; calibrated: its BN statistics are those of one separate batch."""
     made = network(name)()
     fill_rule_b(made, offset + stream)
     if calibrated:

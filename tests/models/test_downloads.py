@@ -204,7 +204,7 @@ def put(cached):
 
 
 @pytest.mark.parametrize(("name", "cached"), PUBLISHED.items())
-def test_a_librarys_weights_are_not_fetched_unasked_either(name, cached, caches):
+def test_pretrained_weights_of_libraries_are_downloaded_only_if_allowed(name, cached, caches):
     pretrained = Network(name=name, weights="pretrained")
     with pytest.raises(UserError, match=f"weights of {name} are not on this machine.*--data.download"):
         local(pretrained, str(caches))
@@ -226,7 +226,7 @@ def test_a_library_without_such_weights_is_reported(name, caches):
             read()
 
 
-def test_a_run_whose_weights_are_not_there_says_which_option_fetches_them(caches, monkeypatch, capsys):
+def test_missing_weights_are_reported_with_the_option_that_downloads_them(caches, monkeypatch, capsys):
     monkeypatch.chdir(caches)
     settings = ["--student.name", "torchvision:resnet18", "--student.weights", "pretrained", "--workers", "0"]
     assert main(["train", "digits/supervised", *settings, "--data.root", str(caches), "--wandb.mode", "disabled"]) == 2

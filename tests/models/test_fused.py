@@ -39,7 +39,7 @@ def test_every_relu_of_a_resnet_is_fused():
 
 
 class Counted(nn.Module):
-    """Python code that reads a number of its own output, which torch.fx can't follow."""
+    """A network whose Python code depends on a number that it computed, which torch.fx can't trace."""
 
     def output(self, images, features):
         from raykd.contract import Output

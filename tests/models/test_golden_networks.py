@@ -117,7 +117,7 @@ def test_golden_network_is_exact(case):
 
 
 def expect_gradients(network, golden):
-    """Sums and absolute sums of every gradient; biases in front of a BN have none, and hold rounding alone."""
+    """Sums and absolute sums of every gradient; those of biases before a BN are 0 except for rounding."""
     error = np.abs(sums(p.grad for p in network.parameters()) - golden[:, 1:]).max(1)
     assert (error <= 1e-9 * golden[:, 2] + 1e-12 * golden[:, 2].max()).all()
 

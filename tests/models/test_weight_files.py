@@ -170,7 +170,7 @@ def test_weights_of_another_type_are_rejected(tmp_path, kind):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
-def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+def test_weights_with_nan_or_infinity_are_rejected(tmp_path, value):
     """1e300, a number of 64 bits, is infinite in 32."""
     torch.save({"weight": torch.full((20, 30), value, dtype=torch.float64), "bias": torch.ones(20)}, tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"w.pt has NaN or infinity in 1 tensor\(s\), such as weight"):
@@ -182,14 +182,14 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
         load_weights(norm, tmp_path / "norm.pt")
 
 
-def test_tensors_without_values_are_refused(tmp_path):
+def test_tensors_without_values_are_rejected(tmp_path):
     torch.save(torch.nn.Linear(30, 20, device="meta").state_dict(), tmp_path / "w.pt")
     with pytest.raises(UserError, match="w.pt can't be loaded: .*meta"):
         load_weights(torch.nn.Linear(30, 20), tmp_path / "w.pt")
 
 
 def npy(shape: str, content: bytes = b"", descr: str = "<f4") -> bytes:
-    """A .npy file with whatever its header says."""
+    """A .npy file with a given header."""
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + content
 
@@ -208,7 +208,7 @@ def npy(shape: str, content: bytes = b"", descr: str = "<f4") -> bytes:
     ],
     ids=["objects", "huge", "negative", "text", "short", "no array", "twice", "bomb"],
 )
-def test_npz_files_made_to_hurt_are_one_line(tmp_path, arrays, says):
+def test_malicious_npz_files_are_rejected_in_one_line(tmp_path, arrays, says):
     with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in arrays.items():
             archive.writestr(f"{name}.npy", content)

@@ -39,7 +39,7 @@ def test_welch_equals_statsmodels():
 def test_holm_equals_statsmodels():
     p = [0.001, 0.8, 0.012, 0.04, 0.03, 0.012, 0.5]
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
-    with_gap = holm([0.04, math.nan, 0.01])  # an untested one is no comparison
+    with_gap = holm([0.04, math.nan, 0.01])  # an untested row is not a comparison
     assert with_gap[::2] == pytest.approx(multipletests([0.04, 0.01], method="holm")[1]) and math.isnan(with_gap[1])
 
 

@@ -51,7 +51,7 @@ def test_a_run_resumes_with_other_credentials(tmp_path):
     open_run(run, remote("C:D"), {"mine.py": SOURCE}, [])
 
 
-def test_teachers_are_readable_by_whoever_may_read_the_storage():
+def test_teachers_are_readable_by_everyone_who_can_read_the_storage():
     run = Folder("memory://KEY:SECRET@bucket/runs/digits/kd")
     run.write("teachers.json", '["memory://***@bucket/runs/teachers/a", "memory://***@other/b"]')
     assert trained_teachers(run) == ["memory://KEY:SECRET@bucket/runs/teachers/a", "memory://***@other/b"]
@@ -106,7 +106,7 @@ def test_eval_reads_the_users_own_data(tmp_path, monkeypatch):
 
 
 def test_the_best_recipe_of_a_search_can_be_trained(tmp_path):
-    """Its modules lay beside the search's recipe, and their copies lie below the search."""
+    """The search's recipe had its modules next to it; their copies are in the search's directory."""
     search = tmp_path / "runs" / "a search"
     (search / "source/exp").mkdir(parents=True)
     (search / "search.json").write_text("{}")

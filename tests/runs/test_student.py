@@ -44,13 +44,13 @@ def test_fields_of_later_versions_are_ignored(tmp_path):
         ({"stages": "layer1"}, "stages: "),
     ],
 )
-def test_values_that_no_network_has_are_refused(tmp_path, changes, says):
+def test_impossible_values_are_rejected(tmp_path, changes, says):
     run = write(tmp_path, **changes)
     with pytest.raises(UserError, match=f"student.safetensors, the description of its network: {says}"):
         read_student(run)
 
 
-def test_weights_of_others_have_no_description_and_damaged_ones_are_told_apart(tmp_path):
+def test_foreign_weights_have_no_description_and_damaged_ones_are_named(tmp_path):
     path = tmp_path / "student.safetensors"
     path.write_bytes(save({"a": torch.ones(2)}))
     assert about_if_any(path) is None

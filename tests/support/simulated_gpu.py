@@ -99,7 +99,7 @@ class Trace(TorchDispatchMode):
             self._wait(name)
 
     def _copy(self, name: str, args: tuple, kwargs: dict, made: list[Tensor]) -> None:
-        """Only a copy that is asked to go on by itself, from or to pinned memory, does."""
+        """Only a non-blocking copy from or to pinned memory is asynchronous."""
         into = args[0] if name.startswith("aten.copy_") else made[0]
         other = args[1] if name.startswith("aten.copy_") else args[0]
         host = into if into.device.type == "cpu" else other
@@ -117,7 +117,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _is_free(func: Any, name: str, given: list[Tensor], made: list[Tensor]) -> bool:
-    """Views and allocations launch nothing, nor does `to` where there is nothing to change: only C++ sees meta here."""
+    """Views and allocations launch nothing, nor does `to` without a change: only C++ sees meta here."""
     if name.startswith("aten._to_copy") and _like(given[0]) == _like(made[0]):
         return True
     aliases = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
@@ -129,7 +129,7 @@ def _like(tensor: Tensor) -> tuple:
 
 
 def _on_cuda(kwargs: dict) -> dict:
-    """C++ asks for meta where it means the device of its inputs."""
+    """Replace meta, by which C++ means the device of its inputs."""
     return kwargs | {"device": CUDA} if str(kwargs.get("device", "")).startswith("meta") else kwargs
 
 
@@ -186,7 +186,7 @@ class _Stream(_Event):
 
 
 class _Graph:
-    """A CUDA graph: what was launched while it was captured."""
+    """A CUDA graph: the kernels that were launched while it was captured."""
 
     captured: Trace
 

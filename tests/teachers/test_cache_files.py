@@ -129,7 +129,7 @@ def test_killed_writers_leave_no_readable_partial_rows(tmp_path, layout):
 
 
 def test_concurrent_readers_see_complete_rows_only(tmp_path):
-    """One writes what is right, one the same rows as of another run: rounded otherwise."""
+    """One writes correct rows, the other the same rows as another run would: rounded differently."""
     layout, everything = Layout(4000, 64), np.arange(64)
     right = rows_of(everything, layout)
     other = right ^ 1

@@ -310,7 +310,7 @@ def test_a_run_in_remote_storage_stays_one_run(server, directory, recipe, tmp_pa
 
 
 def test_only_the_runs_own_files_are_uploaded(server, directory, recipe, tmp_path):
-    """Somebody else made the run: links stay here, and so does what is no plain value of its history."""
+    """The run is someone else's: links are not followed, and only plain values of its history are uploaded."""
     (tmp_path / "secret").write_text("PRIVATE")
     run = start(recipe(mode="offline"), name="a", directory=directory)
     log(run, range(3))

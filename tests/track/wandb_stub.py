@@ -15,7 +15,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Stub:
-    """Keeps what it is sent: runs by id, artifacts by id, views (reports) by id, uploaded files by path."""
+    """Stores everything that it gets: runs by id, artifacts by id, views (reports) by id, uploaded files by path."""
 
     def __init__(self):
         self.runs, self.artifacts, self.views, self.uploads = {}, {}, {}, {}

@@ -45,7 +45,7 @@ def build(name):
     return case.build(network, teachers), teachers
 
 
-# What autograd's tracing does with a schedule's numbers, which Dynamo alone does not, takes seconds a method.
+# The second one also traces autograd, which treats a schedule's numbers differently, and takes seconds per method.
 BACKENDS = ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)]
 
 

@@ -107,7 +107,7 @@ def test_metrics_of_large_logits_and_half_precision_are_finite():
 
 
 def test_ensemble_metrics_equal_the_formulas():
-    """Against numpy: accuracy and loss of the mean of the probabilities, accuracy of the vote; nothing of one alone."""
+    """As in numpy: accuracy and loss of the mean of probabilities, accuracy of the vote; none for a single member."""
     rng = np.random.default_rng(3)
     logits, labels = 3 * rng.standard_normal((3, 40, 5)), rng.integers(0, 5, 40)
     members = {name: torch.from_numpy(values).float() for name, values in zip("abc", logits)}

@@ -1,4 +1,4 @@
-"""A method of one's own: the mean absolute difference of the logits, beside the cross-entropy.
+"""A user's own method: cross-entropy plus the mean absolute difference of the logits.
 
 raykd train own_method.py
 """
