@@ -2,6 +2,7 @@
 
 import atexit
 import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from raykd.recipe import Recipe
-from raykd.recipe.files.sources import materialize
+from raykd.recipe.files.sources import is_installed, materialize
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.storage.atomic import scratch, temporary_folder
@@ -49,6 +50,20 @@ def job_of(run: Folder, recipe: Recipe, trained: Sequence[str], **more: Any) -> 
     return JobSpec(
         recipe=to_dict(recipe), run=run.location, trained=tuple(trained), fingerprint=fingerprint(recipe), **more
     )
+
+
+def git_commit(folder: Path) -> str:
+    """The commit of the recipe's checkout, with "+" if files are modified; empty if it is not in a checkout.
+
+    An installed recipe is in none, even if its environment is inside the checkout of another project.
+    """
+    if is_installed(folder):
+        return ""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def unpack(sources: dict[str, str]) -> None:

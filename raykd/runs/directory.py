@@ -9,7 +9,7 @@ from raykd.output import masked_code, with_credentials_of, without_credentials
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.files.sources import source_bytes
-from raykd.recipe.fingerprint import comparable, differences, essence, fingerprint
+from raykd.recipe.fingerprint import comparable, differences, essence
 from raykd.recipe.serial import to_dict
 from raykd.runs.checkpoints.stamps import stamps
 from raykd.runs.recipe import recipe_of
@@ -93,17 +93,17 @@ def how_to_train_on(run: Folder) -> str:
     )
 
 
-def changed_code(run: Folder, loaded: Loaded, recipe: Recipe) -> str:
+def changed_code(run: Folder, loaded: Loaded, recipe: Recipe, fingerprint: str) -> str:
     """A line for the user if an existing run was trained by other code, else "".
 
     Compares the user's modules with those in the directory and, by the newest checkpoint's fingerprint, the source of
-    the method. The recipe's own file is compared by its fields, in `refuse_other`.
+    the method; fingerprint: the recipe's. The recipe's own file is compared by its fields, in `refuse_other`.
     """
     checkpoints, own = stamps(run), str(loaded.path)
     names = [name for name, text in loaded.sources.items() if not own.endswith(name) and _differs(run, name, text)]
     if not names and checkpoints and not comparable(checkpoints[-1].fingerprint):
         names = ["raykd"]
-    elif not names and checkpoints and checkpoints[-1].fingerprint != fingerprint(recipe):
+    elif not names and checkpoints and checkpoints[-1].fingerprint != fingerprint:
         names = [f"{type(recipe.method).__module__} (or a teacher's method)"]
     if not names:
         return ""

@@ -21,21 +21,21 @@ class LocalCopy:
             weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
         self._known: dict[str, tuple[int, int]] = {}
 
-    def download(self, wanted: Callable[[str], bool]) -> None:
-        """Copy the wanted files from the storage, chosen by their path below the run."""
+    def download(self, selects: Callable[[str], bool]) -> None:
+        """Copy files from the storage, selected by their path below the run."""
         if self.run.local is not None:
             return
-        for name in filter(wanted, self.run.files()):
+        for name in filter(selects, self.run.files()):
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             (self.path / name).write_bytes(self.run.read(name))
             self._known[name] = self._stamp(name)
 
-    def upload(self, wanted: Callable[[str], bool]) -> None:
-        """Copy wanted files that have changed here to the storage."""
+    def upload(self, selects: Callable[[str], bool]) -> None:
+        """Copy the selected files that have changed in the copy to the storage."""
         if self.run.local is not None:
             return
         files = (str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file())
-        for name in filter(wanted, files):
+        for name in filter(selects, files):
             stamp = self._stamp(name)
             if self._known.get(name) != stamp:
                 self.run.write(name, (self.path / name).read_bytes())
@@ -62,10 +62,10 @@ def of_student(name: str) -> bool:
     return name.endswith(STUDENT)
 
 
-def local_copy(location: str, wanted: Callable[[str], bool]) -> LocalCopy:
-    """The wanted files of a run directory, or of a folder of them; raises UserError if a URI has none."""
+def local_copy(location: str, selects: Callable[[str], bool]) -> LocalCopy:
+    """The selected files of a run directory, or of a folder of them; raises UserError if a URI has none."""
     copy = LocalCopy(Folder(location))
-    copy.download(wanted)
+    copy.download(selects)
     if copy.run.local is None and not any(copy.path.iterdir()):
         raise UserError(f"no run in {location}: give a run directory, or a folder of them")
     return copy

@@ -19,18 +19,18 @@ def positions_of(
     if not renamed and any(tuple(naming) == tuple(classes) for naming in namings):
         return tuple((i,) for i in range(len(classes)))
     groups = [renamed.get(name, (name,)) for name in classes]
-    wanted = [name for group in groups for name in group]
+    required = [name for group in groups for name in group]
     twice = [name for name in classes if list(classes).count(name) > 1][:1]
     if twice:
         raise UserError(
             f"teachers: two classes of the data are named {twice[0]!r}: rename one, so that those of {teacher} can be "
             "matched"
         )
-    best: list[str] = wanted
+    best: list[str] = required
     known: Sequence[str] = ()
     for naming in namings:
         positions = {name: i for i, name in enumerate(naming) if list(naming).count(name) == 1}
-        missing = [name for name in wanted if name not in positions]
+        missing = [name for name in required if name not in positions]
         if not missing:
             return tuple(tuple(positions[name] for name in group) for group in groups)
         if len(missing) < len(best) or not known:

@@ -69,46 +69,46 @@ def _from_run(path: str) -> Origin:
 
 
 def _pretrained(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
-    wanted = source.network
-    if wanted.weights == "":
-        raise UserError(f"teachers: {wanted.name} would have random weights: set its `weights`")
-    if wanted.int8:
+    config = source.network
+    if config.weights == "":
+        raise UserError(f"teachers: {config.name} would have random weights: set its `weights`")
+    if config.int8:
         raise UserError(
-            f"teachers: `int8` of {wanted.name} is only for training, and teachers are not trained: remove it"
+            f"teachers: `int8` of {config.name} is only for training, and teachers are not trained: remove it"
         )
-    return _of_library(source, data) if wanted.weights == "pretrained" else _of_file(source, data, classes)
+    return _of_library(source, data) if config.weights == "pretrained" else _of_file(source, data, classes)
 
 
 def _of_library(source: Pretrained, data: Data) -> Origin:
-    wanted = local(source.network, data.root, data.download)
+    config = local(source.network, data.root, data.download)
     about = published(source.network.name)
     if source.classes and len(source.classes) != about.num_classes:
         raise UserError(
             f"teachers: {source.network.name} has {about.num_classes} outputs, but `classes` has {len(source.classes)} "
             "names: name each output"
         )
-    network = create_network(wanted, about.num_classes, source.image_size or about.image_size)
+    network = create_network(config, about.num_classes, source.image_size or about.image_size)
     namings = (source.classes,) if source.classes else about.namings
     mean, std = source.mean or about.mean, source.std or about.std
     return Origin(network, "pretrained", mean, std, namings, has_classes=network.num_classes > 0)
 
 
 def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
-    wanted = local(source.network, data.root, data.download)
-    about = about_if_any(Path(wanted.weights.removesuffix(BACKBONE)).expanduser())
+    config = local(source.network, data.root, data.download)
+    about = about_if_any(Path(config.weights.removesuffix(BACKBONE)).expanduser())
     mean = source.mean or (about.mean if about else None)
     std = source.std or (about.std if about else None)
     if mean is None or std is None:
         raise UserError(
-            f"teachers: {wanted.weights} doesn't contain the normalisation that it was trained with: set `mean` and "
+            f"teachers: {config.weights} doesn't contain the normalisation that it was trained with: set `mean` and "
             "`std`, "
             "and `image_size` if it differs from the data's"
         )
-    has_classes = not wanted.weights.endswith(BACKBONE)
+    has_classes = not config.weights.endswith(BACKBONE)
     names = (source.classes or (about.classes if about else ())) if has_classes else ()
     size = source.image_size or (about.image_size if about else data.image_size)
-    network = create_network(wanted, len(names) or len(classes), size)
-    return Origin(network, wanted.weights, mean, std, (names,) if names else (), has_classes)
+    network = create_network(config, len(names) or len(classes), size)
+    return Origin(network, config.weights, mean, std, (names,) if names else (), has_classes)
 
 
 def _frozen(

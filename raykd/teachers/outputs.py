@@ -26,9 +26,9 @@ def teacher_outputs(
     addresses: of the images [B] (see `TrainLoader.addresses`), to read the outputs of teachers that have a cache.
     """
     outputs: list[Output] = []
-    wanted = features or [()] * len(teachers)
+    features = features or [()] * len(teachers)
     with context():
-        for teacher, names in zip(teachers, wanted):
+        for teacher, names in zip(teachers, features):
             run = functools.partial(teacher.output, images, names)
             if teacher.cache is not None and addresses is not None:
                 outputs.append(teacher.cache.output(addresses, images.device, run))

@@ -19,7 +19,7 @@ from raykd.recipe import Recipe
 from raykd.teachers.frozen_teacher import FrozenTeacher, Launch, TeacherPrecision
 from raykd.teachers.outputs import teacher_outputs
 from raykd.teachers.precision import autocast
-from raykd.training.update.seeding import seed_step
+from raykd.training.update.state import seed_step
 
 LIMIT = 1e-3  # maximum relative change of the student's loss
 GAIN = 0.95  # a candidate must take less than this fraction of the first one's time

@@ -62,9 +62,9 @@ def use_device(device: torch.device, precision: Precision, share: float) -> None
             torch.cuda.set_per_process_memory_fraction(share, device)
 
 
-def repeat_bits(wanted: bool) -> None:
+def repeat_bits(on: bool) -> None:
     """Switch deterministic GPU kernels on or off; a no-op on CPUs, which are always deterministic."""
-    if wanted:
+    if on:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first matrix multiplication
-    torch.backends.cudnn.deterministic = wanted
-    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = on
+    torch.use_deterministic_algorithms(on)

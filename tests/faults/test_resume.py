@@ -68,7 +68,7 @@ def test_a_changed_raykd_method_is_reported_until_the_next_checkpoint(tmp_path):
     open_run(run, loaded.recipe, loaded.sources, [])
     for step, made_by in ((2, now), (4, then), (6, now)):
         checkpoint.write(run, {"step": step}, step=step, epoch=0.1, top1=None, fingerprint=made_by)
-        said = changed_code(run, loaded, loaded.recipe)
+        said = changed_code(run, loaded, loaded.recipe, now)
         open_run(run, loaded.recipe, loaded.sources, [])
         assert ("raykd.methods.dkd" in said and "changed since" in said) if made_by == then else said == ""
 

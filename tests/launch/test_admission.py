@@ -6,8 +6,7 @@ import pytest
 
 from raykd.launch.cluster.autoscaler import Node
 from raykd.launch.cluster.ray_internals import Group
-from raykd.launch.trials.admission import admission
-from raykd.launch.trials.queue import Job, Queue
+from raykd.launch.trials.queue import Job, Queue, admission
 from recipes.digits.supervised import recipe as digits
 
 ONE = replace(digits, workers=1)

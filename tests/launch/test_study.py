@@ -13,14 +13,12 @@ from raykd.commands.study import choose
 from raykd.launch.cluster.autoscaler import Limits
 from raykd.launch.cluster.placement_groups import placed
 from raykd.launch.study.estimate import before_cells
-from raykd.launch.study.matrix import RunState, cell_text, fitting, matrix
 from raykd.launch.study.plan import runs_of
-from raykd.launch.study.progress import duration, seconds_left
+from raykd.launch.study.progress import RunState, cell_text, duration, fitting, matrix, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.launch.trials.admission import admission, left_by_others
 from raykd.launch.trials.progress import WaitingMessage
-from raykd.launch.trials.queue import Job, Queue
+from raykd.launch.trials.queue import Job, Queue, admission, left_by_others
 from raykd.launch.trials.side_by_side import at_most
 from raykd.recipe.study import Column, Row, Study
 from raykd.recipe.study.cells import cells

@@ -12,6 +12,7 @@ from raykd import UserError
 from raykd.api.evaluation import evaluate
 from raykd.recipe import Run, Teachers
 from raykd.recipe.files.load import Loaded
+from raykd.recipe.fingerprint import fingerprint
 from raykd.recipes.digits.kd import recipe as kd
 from raykd.runs.directory import changed_code, open_run, trained_teachers
 from raykd.runs.recipe import recipe_of
@@ -47,7 +48,7 @@ def test_no_credentials_are_written(tmp_path):
 def test_a_run_resumes_with_other_credentials(tmp_path):
     run = Folder(tmp_path / "run")
     open_run(run, remote("A:B"), {"mine.py": SOURCE}, [])
-    assert changed_code(run, loaded(remote("C:D"), mine=SOURCE), remote("C:D")) == ""
+    assert changed_code(run, loaded(remote("C:D"), mine=SOURCE), remote("C:D"), fingerprint(remote("C:D"))) == ""
     open_run(run, remote("C:D"), {"mine.py": SOURCE}, [])
 
 

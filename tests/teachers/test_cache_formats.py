@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from raykd import UserError
-from raykd.teachers.cache.compression import compress, decompress
-from raykd.teachers.cache.formats import Full, TopK, mark_of
+from raykd.teachers.cache.formats import Full, TopK, compress, decompress, mark_of
 
 
 def layouts(values):

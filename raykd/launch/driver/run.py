@@ -13,7 +13,7 @@ from raykd.launch.cluster import connection
 from raykd.launch.cluster.signals import Interrupted, StopRequested, signals
 from raykd.launch.driver.display import Display
 from raykd.launch.driver.on_ray import train_on_ray
-from raykd.launch.job_spec import JobSpec, job_of
+from raykd.launch.job_spec import JobSpec, git_commit, job_of
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import Client
 from raykd.launch.run_state.failure import RunFailed, give_up
@@ -26,7 +26,6 @@ from raykd.runs.checkpoints.stamps import FOLDER as CHECKPOINTS
 from raykd.runs.directory import OPENED, changed_code, open_run
 from raykd.runs.results.models import Result
 from raykd.runs.results.read import read_result
-from raykd.runs.source_version import git_commit
 from raykd.storage import lease
 from raykd.storage.folder import Folder
 from raykd.track import server
@@ -49,15 +48,15 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
     """
     run = Folder(storage) / name
     with lease.held(run, display.console.print), _undone(run):
-        changed = changed_code(run, loaded, recipe)
+        git = git_commit(loaded.path.parent)
+        job = job_of(run, recipe, trained, name=name, sources=loaded.sources, git=git)
+        changed = changed_code(run, loaded, recipe, job.fingerprint)
         open_run(run, recipe, loaded.sources, trained)
         if changed:
             display.note(changed)
         result = read_result(run)
         if result is not None and result.status == "finished":
             return Finished(run.location, result, trained=False)
-        git = git_commit(loaded.path.parent)
-        job = job_of(run, recipe, trained, name=name, sources=loaded.sources, git=git)
         with display.run(name, recipe):
             publish(recipe.data, display.log)
             _expect_wandb_key(recipe)

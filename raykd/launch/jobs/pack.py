@@ -22,9 +22,9 @@ def root_of(loaded: Loaded) -> Path | None:
 
     None: the recipe ships with raykd, which is always sent.
     """
-    here = Path.cwd().resolve()
-    if loaded.path.is_relative_to(here):
-        return here
+    current = Path.cwd().resolve()
+    if loaded.path.is_relative_to(current):
+        return current
     return None if shipped.module_of(loaded.path) else loaded.path.parent
 
 
@@ -68,10 +68,10 @@ def _of_git(root: Path) -> list[Path]:
 
 def _walk(root: Path) -> Iterator[Path]:
     for folder, below, names in os.walk(root):
-        here = Path(folder).relative_to(root)
-        links = [name for name in below if (root / here / name).is_symlink()]
-        below[:] = [name for name in below if _needed(here / name)]
-        yield from (here / name for name in (*names, *links))
+        below_root = Path(folder).relative_to(root)
+        links = [name for name in below if (root / below_root / name).is_symlink()]
+        below[:] = [name for name in below if _needed(below_root / name)]
+        yield from (below_root / name for name in (*names, *links))
 
 
 def _needed(path: Path) -> bool:

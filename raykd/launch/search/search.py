@@ -18,6 +18,7 @@ from raykd.launch.cluster import capacity, placement_groups, signals
 from raykd.launch.cluster.connection import connected
 from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver.display import Display
+from raykd.launch.job_spec import git_commit
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.failure import RunFailed
 from raykd.launch.search import space
@@ -38,7 +39,6 @@ from raykd.recipe.files.python_source import to_source
 from raykd.recipe.serial import to_dict
 from raykd.runs import directory
 from raykd.runs.recipe import recipe_of
-from raykd.runs.source_version import git_commit
 from raykd.storage.folder import Folder
 from raykd.storage.lease import held
 

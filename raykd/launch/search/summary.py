@@ -71,12 +71,15 @@ class Summary:
         """With the duration and best trial of earlier starts; raises UserError if they were of another search."""
         if not folder.exists(FILE):
             return self
-        here, stored = json.loads(self._text()), {"repeats": 1} | folder.read_json(FILE)  # once there were no repeats
+        current, stored = (
+            json.loads(self._text()),
+            {"repeats": 1} | folder.read_json(FILE),
+        )  # once there were no repeats
         if not {*SAME, "seconds"} <= stored.keys():
             raise UserError(f"{folder}/{FILE} was changed or damaged: give this search another --name")
         if "version" not in stored:
-            stored["base"] = of_earlier_version(stored["base"], here["base"])
-        differing = differences({key: stored[key] for key in SAME}, {key: here[key] for key in SAME})
+            stored["base"] = of_earlier_version(stored["base"], current["base"])
+        differing = differences({key: stored[key] for key in SAME}, {key: current[key] for key in SAME})
         if differing:
             raise UserError(
                 f"{folder} contains another search: {'; '.join(differing[:4])}. "

@@ -12,7 +12,7 @@ from raykd.data.storage.staging import publish
 from raykd.launch.cluster import capacity, placement_groups
 from raykd.launch.cluster.autoscaler import Limits
 from raykd.launch.cluster.capacity import concurrent_runs
-from raykd.launch.job_spec import JobSpec, job_of, unpack
+from raykd.launch.job_spec import JobSpec, git_commit, job_of, unpack
 from raykd.launch.jobs import wandb_key
 from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.queue import Job, Queue
@@ -23,7 +23,6 @@ from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import from_dict
 from raykd.runs import directory
-from raykd.runs.source_version import git_commit
 from raykd.storage.folder import Folder
 
 

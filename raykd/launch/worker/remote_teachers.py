@@ -33,13 +33,13 @@ PATIENCE = 10.0  # seconds of waiting before the user is told
 
 @ray.remote
 class TeacherActor:
-    """The actor. Its constructor does almost nothing, so that a reply of `here` shows that it has been placed."""
+    """The actor. Its constructor does almost nothing, so that a reply of `placed` shows that it has been placed."""
 
     def __init__(self, job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, ...]]):
         self._arguments = (job, rank, world, features)
         self._replica: TeacherReplica | None = None
 
-    def here(self) -> None:
+    def placed(self) -> None:
         """Returns at once, to show that the actor has been placed."""
 
     def prepare(self) -> None:
@@ -73,7 +73,7 @@ def _replica(job: JobSpec, rank: int, world: int, features: Sequence[tuple[str, 
 @dataclass(frozen=True)
 class _Actor:
     handle: Any
-    here: Any  # object refs of its first two calls
+    placed: Any  # object refs of its first two calls
     prepared: Any
 
 
@@ -134,7 +134,7 @@ class RemoteTeachers:
         resources = per_actor(self._recipe)
         options = {"num_cpus": resources.get("CPU", 0), "num_gpus": resources.get("GPU", 0)}
         handle = cast(Any, TeacherActor).options(**options, scheduling_strategy=outside).remote(*self._arguments)
-        return _Actor(handle, handle.here.remote(), handle.prepare.remote())
+        return _Actor(handle, handle.placed.remote(), handle.prepare.remote())
 
     def _get(self, index: int, answer: Callable[[], Any]) -> Any:
         """An actor's result; if it is lost, its replacement's. Exceptions of the actor's code are raised here."""
@@ -155,7 +155,7 @@ class RemoteTeachers:
 
     def _wait(self, index: int, ref: Any) -> None:
         while not ray.wait([ref], timeout=PATIENCE)[0]:
-            if not ray.wait([self._actors[index].here], timeout=0)[0]:
+            if not ray.wait([self._actors[index].placed], timeout=0)[0]:
                 self._tell(waiting_for_actor(self._recipe, self._rank))
 
     def _replace(self, index: int, why: str) -> None:

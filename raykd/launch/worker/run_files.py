@@ -9,7 +9,7 @@ from raykd.contract import Placement
 from raykd.data.config import Prepared
 from raykd.launch.run_state.client import Client
 from raykd.runs.attempts import claim, expect_there
-from raykd.runs.checkpoints.resume import resume
+from raykd.runs.checkpoints.checkpoint import resume
 from raykd.runs.checkpoints.stamps import Stamp
 from raykd.runs.data import expect_data
 from raykd.storage.folder import Folder

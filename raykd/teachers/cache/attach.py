@@ -12,8 +12,7 @@ from raykd.recipe import Recipe
 from raykd.recipe.length import total_steps
 from raykd.teachers.cache import folders
 from raykd.teachers.cache.claims import Claims
-from raykd.teachers.cache.compression import suits
-from raykd.teachers.cache.formats import Format, Full, TopK
+from raykd.teachers.cache.formats import Format, Full, TopK, suits
 from raykd.teachers.cache.key import digest_of, key_of
 from raykd.teachers.cache.row_files import Layout, RowFiles
 from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raykd.teachers.cache.compression import PAGE, compress, decompress
+from raykd.teachers.cache.formats import PAGE, compress, decompress
 
 HEAD = 8  # bytes before a row's content: checksum, and length | mark << 24, both uint32
 MOST = 2**24  # bytes of a row

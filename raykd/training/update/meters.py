@@ -83,7 +83,7 @@ class Meter:
                 part, parts = np.array(parts[:count]), parts[count:]
                 sums[kind, name] = sums.get((kind, name), 0.0) + (part[0] if size is None else part)
         means = {key: (value / self.steps).tolist() for key, value in sorted(sums.items())}
-        terms, notes = ({name: v for (kind, name), v in means.items() if kind == wanted} for wanted in Step._fields)
+        terms, notes = ({name: v for (kind, name), v in means.items() if kind == field} for field in Step._fields)
         return terms, notes
 
     def state_dict(self) -> dict[str, Any]:

@@ -111,3 +111,8 @@ def count_on_host(module: nn.Module) -> None:
             continue
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked = norm.num_batches_tracked.cpu()
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch for one step (dropout): a function of seed, step and rank, so checkpoints need no random state."""
+    torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)

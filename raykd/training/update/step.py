@@ -20,8 +20,7 @@ from raykd.teachers.precision import autocast
 from raykd.training.update import optim
 from raykd.training.update.meters import Stopwatch
 from raykd.training.update.nonfinite import FiniteCheck, skip
-from raykd.training.update.seeding import seed_step
-from raykd.training.update.state import State
+from raykd.training.update.state import State, seed_step
 from raykd.training.update.untrained import expect_trained_classifier
 
 
