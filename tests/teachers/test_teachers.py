@@ -136,10 +136,12 @@ def weights(path, name="resnet8", classes=10):
     return Network(name=name, weights=str(path))
 
 
-@pytest.mark.parametrize(("what", "message"), [("", "no weights"), ("#backbone", "a random last layer .*#backbone")])
+@pytest.mark.parametrize(
+    ("what", "message"), [("", "would have random weights"), ("#backbone", "a random last layer .*#backbone")]
+)
 def test_a_teacher_with_random_weights_is_rejected(tmp_path, what, message):
     network = weights(tmp_path / "w.safetensors") if what else Network(name="resnet8")
-    with pytest.raises(UserError, match=f"{message}.*: use trained"):
+    with pytest.raises(UserError, match=message):
         load(Pretrained(network=replace(network, weights=network.weights + what), **OWN), "0123456789")
 
 
