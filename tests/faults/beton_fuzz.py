@@ -142,7 +142,7 @@ def attempt(path: Path, train: str) -> str:
 
 
 def opened(folder: Path) -> Callable[[int], str]:
-    """The files to damage; returns what makes the attempt of a number and says what came of it."""
+    """Write the files to damage; returns a function that makes the attempt of a number and returns its result."""
     files = {kind: write(folder / f"{kind}.beton", kind) for kind in JPEGS}
     damage = {kind: Damage(content, Header(folder / f"{kind}.beton")) for kind, content in files.items()}
 

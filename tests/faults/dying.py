@@ -1,6 +1,6 @@
 """A user's method next to a recipe: wraps any method's distiller and harms its own process at given steps, once each.
 
-The folder of flags remembers what has happened, so that the process that takes over goes on.
+Files in the folder of flags record what has happened, so that the replacing process continues without it.
 """
 
 import os
@@ -19,15 +19,15 @@ class Dying(MethodConfig):
     deaths: tuple[float, ...] = ()
     """Epochs (fractional) at which the process dies by SIGKILL."""
     sleep: float = 0.0
-    """Seconds that every step takes longer."""
+    """Seconds added to every step."""
     rank: int = 0
-    """The worker that it happens to."""
+    """Rank of the worker that is harmed."""
     stuck: float = -1.0
     """Epoch at which the worker sleeps for an hour."""
     terminated: float = -1.0
     """Epoch at which the worker gets SIGTERM."""
     memory: float = -1.0
-    """Epoch at which the worker asks for more memory than there is."""
+    """Epoch at which the worker allocates more memory than there is."""
 
     @property
     def uses_teachers(self):

@@ -2,9 +2,9 @@
 
     python -m tests.faults.fuzz beton|runs|recipes|sources|students SECONDS [FIRST]
 
-Attempts are numbered, and a number makes the same attempt again. They are made in a process of their own, with 8 GiB;
-one that dies or stands still for a minute is started again behind the attempt that ended it. On a busy machine an
-attempt may take longer, as long as it goes on computing, up to a minute of the processor's time.
+Attempts are numbered; the same number repeats the same attempt. They run in a separate process with 8 GiB of memory.
+If that process dies, or hangs for a minute, another one continues after the attempt that caused it. On a busy machine
+an attempt may take longer as long as it keeps computing, up to one minute of CPU time.
 """
 
 import copy
@@ -74,7 +74,7 @@ def beton(folder: Path) -> Attempt:
 
 
 def runs(folder: Path) -> Attempt:
-    """All files of a finished run, by all that reads them."""
+    """All files of a finished run, each read by everything that reads it."""
     import torch
 
     from raykd.reports.report import report
@@ -115,7 +115,7 @@ def runs(folder: Path) -> Attempt:
         lambda: lease.in_use(run),
     )
 
-    for reader in readers:  # what is whole is read
+    for reader in readers:  # undamaged files can be read
         reader()
 
     def attempt(number: int) -> str:
@@ -258,7 +258,7 @@ def sources(folder: Path) -> Attempt:
 
 
 def students(folder: Path) -> Attempt:
-    """A finished run and its data, by all that uses them from Python."""
+    """A finished run and its data, used by the whole Python API."""
     from tests.faults.student_fuzz import opened
 
     return opened(folder)

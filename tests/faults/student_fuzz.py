@@ -22,7 +22,7 @@ def opened(folder: Path) -> Attempt:
     files = {file: file.read_bytes() for place in (run, data) for file in sorted(place.rglob("*")) if file.is_file()}
     files = {file: content for file, content in files.items() if content}
     cheap, costly = using(run, data, out)
-    for action in (*cheap, *costly):  # a whole run can be used
+    for action in (*cheap, *costly):  # an undamaged run can be used
         assert outcome(action) == "read", outcome(action)
 
     def attempt(number: int) -> str:

@@ -21,7 +21,7 @@ from tests.faults import beton_fuzz as fuzz
 
 
 def fuzzed(folder, first, count, seconds):
-    """What became of each attempt, by kind; a process that dies is started again behind the attempt that killed it."""
+    """The result of each attempt, by kind; if a process dies, the next one continues after the fatal attempt."""
     results, deaths, last = Counter(), [], first + count
     while first < last:
         command = [sys.executable, "-m", "tests.faults.beton_fuzz", str(folder), str(first), str(last - first)]

@@ -84,7 +84,7 @@ def of_search() -> dict[str, float]:
 
 
 def of_trials(own: psutil.Process) -> Iterator[dict[str, float]]:
-    """Of every process that runs Ray actors; those that end meanwhile are passed over."""
+    """Of every process that runs Ray actors; those that end meanwhile are skipped."""
     for child in own.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if child.name().startswith("ray::"):

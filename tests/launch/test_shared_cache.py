@@ -17,8 +17,8 @@ from raykd.recipe.files.load import load
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from tests.support import tiny_recipe as tiny
 
-# Stands in the recipe's file, which every trial imports: a line for each pass of a teacher in training, and a method
-# that is built when two processes are ready to train.
+# Code of the recipe's file, which every trial imports: writes a line for each forward pass of a teacher, and defines a
+# method that is built only when two processes are ready to train.
 ADDED = """
 import os
 import time

@@ -8,7 +8,7 @@ import torch
 
 from raykd import UserError
 
-# While it is imported, FFCV compiles a table of two strings, for seconds, and sets PyTorch to one thread.
+# The import of FFCV compiles a table of two strings, which takes seconds, and sets PyTorch to one thread.
 _threads, _disabled, numba.config.DISABLE_JIT = torch.get_num_threads(), numba.config.DISABLE_JIT, True
 try:
     from ffcv.fields.rgb_image import RGBImageField as RGBImageField

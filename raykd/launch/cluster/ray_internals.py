@@ -85,7 +85,8 @@ def kill_train_controllers() -> None:
 
     for actor, entry in actors(job_id=global_worker.current_job_id).items():
         if entry["ActorClassName"] == "TrainController" and entry["State"] != "DEAD":
-            global_worker.core_worker.kill_actor(ray.ActorID.from_hex(actor), True)
+            worker: Any = global_worker  # gets its core_worker when it connects
+            worker.core_worker.kill_actor(ray.ActorID.from_hex(actor), True)
 
 
 def actor_lives(actor: bytes) -> bool:

@@ -89,7 +89,7 @@ class Display:
 
     @property
     def _width(self) -> int:
-        """Of a line; a log has none that it must keep to."""
+        """Maximum width of a line in characters; unlimited in a log."""
         return self.console.width if self.console.is_terminal else sys.maxsize
 
 

@@ -59,13 +59,13 @@ def epoch_line(line: Mapping[str, Any], width: int) -> Text:
 
 
 def _epoch(epoch: float, step: int) -> str:
-    """Whole at the end of an epoch, though its last step, of whole batches, ends before or after it; else rounded."""
+    """An integer within one step of an epoch's end, as steps rarely end exactly there; else rounded to one decimal."""
     nearest, one_step = round(epoch), abs(epoch) / step
     return f"{nearest}" if abs(epoch - nearest) <= one_step else f"{round(epoch, 1) + 0.0:g}"
 
 
 def _separated(parts: Sequence[str]) -> list[Text]:
-    """A separator goes with the first part, so that none ends a line."""
+    """The first part starts with the separator, so that a line never ends with one."""
     return [Text(f"│  {part}" if i == 0 else part) for i, part in enumerate(parts)]
 
 

@@ -63,7 +63,7 @@ def connect(address: str) -> Any:
         _expect_answer(address)
         client = JobSubmissionClient(address)
         client.list_jobs()
-    except (OSError, RuntimeError, RayError, ValueError, KeyError) as error:  # the last two: what no Ray would answer
+    except (OSError, RuntimeError, RayError, ValueError, KeyError) as error:  # the last two: not Ray's answer
         line = " ".join(str(error).split())[:200] or type(error).__name__
         hint = "Check the tunnel, and that RAY_AUTH_TOKEN is the cluster's."
         raise UserError(f"no usable Ray job server at {masked(address)}: {line}. {hint}") from None

@@ -1,4 +1,4 @@
-"""The plan of a study: what of it is to be run, validated before anything starts, and which runs are finished."""
+"""The plan of a study: the runs that it needs, validated before anything starts, and which of them are finished."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ SEARCHES = "searches"  # the folder of the searches of tuned rows
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """What of a study is to be run, and where."""
+    """The part of a study to run now, and where its runs are stored."""
 
     loaded: LoadedStudy
     cells: list[Cell]  # of the rows and columns to run now

@@ -1,4 +1,4 @@
-"""Work on an opened experiment that is no training, done by Ray tasks with the resources of a worker."""
+"""Ray tasks, with the resources of a worker, that use a recipe's data and teachers without training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager

@@ -14,13 +14,13 @@ CONTRAST, SHARPNESS, POSTERIZE, SOLARIZE, AUTOCONTRAST, EQUALIZE, HUE, CUTOUT = 
 
 @njit(**STRICT)
 def clamp(value):
-    """A float cut to 0–255 and to whole numbers."""
+    """A float clamped to 0–255 and truncated to an integer."""
     return np.uint8(min(max(value, 0.0), 255.0))
 
 
 @njit(**STRICT)
 def grey(pixel):
-    """Luma, whole."""
+    """Luma, rounded down to an integer."""
     return np.floor(0.2989 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2])
 
 
@@ -83,7 +83,7 @@ def warp(image, copy, operation, value):
 
 @njit(**STRICT)
 def autocontrast(image):
-    """Each channel stretched to 0–255."""
+    """Stretch each channel to 0–255."""
     for c in range(3):
         low, high = float(image[..., c].min()), float(image[..., c].max())
         if high > low:
@@ -94,7 +94,7 @@ def autocontrast(image):
 
 @njit(**STRICT)
 def equalize(image):
-    """Each channel's histogram flattened."""
+    """Equalise each channel's histogram."""
     size = image.shape[0]
     for c in range(3):
         histogram = np.zeros(256, np.int64)
@@ -118,7 +118,7 @@ def equalize(image):
 
 @njit(**STRICT)
 def shift_hue(image, shift):
-    """The hue of every pixel moved by `shift` of the colour circle."""
+    """Shift the hue of every pixel by `shift` turns of the colour circle."""
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
             r, g, b = image[y, x, 0] / 255.0, image[y, x, 1] / 255.0, image[y, x, 2] / 255.0
@@ -140,7 +140,7 @@ def shift_hue(image, shift):
 
 @njit(**STRICT)
 def cut_out(image, top, left, side, fill):
-    """A square set to `fill` [3]."""
+    """Set a square to `fill` [3]."""
     size = image.shape[0]
     for y in range(max(top, 0), min(top + side, size)):
         for x in range(max(left, 0), min(left + side, size)):

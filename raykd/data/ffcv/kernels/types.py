@@ -33,23 +33,23 @@ class Crop(NamedTuple):
 
     box: np.ndarray
     flip: bool
-    fill: int  # level around the image, where it is not resampled
+    fill: int  # value of pixels outside the image, if it is not resampled
     resample: bool  # resize the box by the antialiased linear filter; else copy it, one pixel for one
-    inner: bool  # pixels outside the box don't count, as if they had been cut away first
+    inner: bool  # ignore pixels outside the box, as if they had been cut away first
 
 
 class Frame(NamedTuple):
-    """Positions in a JPEG, and its sampling; all zero for what the partial decoder doesn't take."""
+    """Positions in a JPEG, and its sampling; all zero for a JPEG that the partial decoder can't read."""
 
-    size: int  # where height and width are
-    scan: int  # where the entropy-coded data start
+    size: int  # position of height and width
+    scan: int  # position of the entropy-coded data
     interval: int  # MCUs between restart markers, or 0
-    down: int  # luma samples for a chroma sample, vertically and horizontally
+    down: int  # luma samples per chroma sample, vertically and (`across`) horizontally
     across: int
 
 
 class Buffers(NamedTuple):
-    """Scratch memory of one thread. Its caller holds it: C code gets only the addresses."""
+    """Scratch memory of one thread. The caller must keep a reference, as C code gets only the addresses."""
 
     pixels: np.ndarray  # uint8, for decoded images
     part: np.ndarray  # uint8, for a JPEG of some of the rows
