@@ -31,10 +31,8 @@ def test_the_ensemble_averages_probabilities():
 def test_ties_of_votes_go_to_the_more_probable_class():
     chosen = np.array([[[5, 0, 0], [0, 1, 0]], [[5, 0, 0], [0, 0, 9]], [[0, 9, 0], [1, 0, 0]]], dtype=float)
     found = votes(torch.from_numpy(chosen))
-    assert found.argmax(-1).tolist() == [
-        0,
-        2,
-    ]  # two votes against one; one each, where class 2 has the highest probability
+    # two votes against one; a tie, in which class 2 has the highest probability
+    assert found.argmax(-1).tolist() == [0, 2]
     assert found.floor().tolist() == [[2, 1, 0], [1, 1, 1]]
 
 

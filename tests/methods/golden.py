@@ -1,4 +1,4 @@
-"""Compares the pure losses with golden numbers: yields how far each loss and each gradient is from the authors' own.
+"""Compares the pure losses with golden numbers: yields each loss's and gradient's distance from the authors' numbers.
 
 `rows(load)` takes a function from a file's name ("03_one") to its arrays, by key: see tests/support/golden.py.
 """
@@ -19,7 +19,7 @@ from raykd.methods.base.multi_teacher import Weighting, weighted_divergence
 from raykd.methods.base.peers import peer_cross_entropy
 from tests.support.golden import Case, Load, Row, cases, relative
 
-# Golden's name of a divergence → what the rows' name says of it, and raykd's own.
+# Golden's name of a divergence → its part of a row's name, and raykd's own divergence.
 KINDS = {"KL": (" (+1e-7)", "kl"), "CE": (", cross-entropy", "cross-entropy")}
 
 
@@ -146,9 +146,9 @@ def criterion_rows(case: Case) -> Iterator[Row]:
 
 
 def inter_rows(case: Case) -> Iterator[Row]:
-    """The whole loss, with an embedding wired as here, but for maps of different sizes.
+    """The whole loss, with an embedding connected as here, except for maps of different sizes.
 
-    The original resizes a map for each teacher from the one that it resized for the teacher before.
+    The original resizes a map for each teacher from the one that it resized for the previous teacher.
     """
     labels, maps = case("labels"), [case(f"feat_t{k}").detach() for k in range(int(case.hp("teacher_num")))]
     embedded, projected, resized = [], [], case("feat_s")

@@ -66,7 +66,7 @@ def vector_rows(case: Case) -> Iterator[Row]:
 
 
 def svd_rows(case: Case) -> Iterator[Row]:
-    """With the singular vectors of the teacher as the original had them: their signs are free."""
+    """With the original's singular vectors of the teacher, as their signs are arbitrary."""
     k, student, teacher = int(case.hp("k")), maps_of(case, "s"), []
     for i, t in enumerate(maps_of(case, "t")):
         vectors, values = kdsvd.teacher_vectors(t, k)
@@ -76,7 +76,7 @@ def svd_rows(case: Case) -> Iterator[Row]:
         teacher.append((theirs, values))
     own = [kdsvd.right_vectors(s, k + kdsvd.EXTRA) for s in student]
     values = {"loss": kdsvd.kdsvd_loss(own, teacher)}
-    # The original's gradient into the teacher's maps is of no use: they come without one in training.
+    # The original's gradient of the teacher's maps is not compared: in training they require none.
     yield from (row for row in case.compare("kdsvd", "KDSVD", values) if not row.what.startswith("d t"))
 
 

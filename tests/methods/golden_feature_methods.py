@@ -34,7 +34,7 @@ def rows(load: Load) -> Iterator[Row]:
 
 
 def count(case: Case, name: str) -> int:
-    """How many inputs name0, name1 … there are."""
+    """The number of inputs name0, name1 …"""
     return next(i for i in range(99) if not case.has(f"in/{name}{i}"))
 
 

@@ -30,7 +30,7 @@ def methods_of(case: Case) -> list[str]:
 
 
 def loss_rows(case: Case, method: str) -> Iterator[Row]:
-    """One method of a case of logits; those that raykd has not are left out."""
+    """One method of a case of logits; those that raykd lacks are skipped."""
     student, teacher, labels = case("y_s"), case("y_t").detach(), case("labels")
     if method.endswith("soft_labels"):
         labels = case("soft_labels").detach()
@@ -98,7 +98,7 @@ def curriculum_row(case: Case) -> Row:
 
 
 def sdd_rows(case: Case) -> Iterator[Row]:
-    """On KD and DKD; the original's NKD leaves the label among the others, by a slip."""
+    """On KD and DKD; the original's NKD includes the label among the other classes by mistake."""
     scales = tuple(int(scale) for scale in case.text("M").strip("[]").split(","))
     student = sdd.cells(case("map_s"), scales) @ case("W_s").T + case("b_s")
     teacher = (sdd.cells(case("map_t"), scales) @ case("W_t").T + case("b_t")).detach()
@@ -113,7 +113,7 @@ def sdd_rows(case: Case) -> Iterator[Row]:
 
 
 def exit_rows(case: Case) -> Iterator[Row]:
-    """OFA-KD's whole loss, its exits made as here with golden's parameters."""
+    """OFA-KD's whole loss, with exits built as here from golden's parameters."""
     widths = [case(f"feat_s{i}").shape[1] for i in range(4)]
     width = int(max(case.hp("dim_s"), case.hp("dim_t")))
     powers, labels, teacher = case.arrays[f"{case.name}/hp/eps"], case("labels"), case("y_t").detach()

@@ -21,7 +21,7 @@ from tests.methods import trajectories
 from tests.support.golden import Arrays, Case, Row, cases, names, relative
 
 ENSEMBLES = {"AVERAGE_LOSS": Weighting(), "EBKD": Entropy(), "CAMKD": Confidence()}
-STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")  # which of them there are, the family says
+STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")  # the family determines which of them exist
 
 
 def embed_rows(case: Case) -> Iterator[Row]:
@@ -64,7 +64,7 @@ def hint_rows(case: Case) -> Iterator[Row]:
         if not method.endswith("_exact"):
             continue
         if not all(case.out(method, f"qp_unique_{kind}") for kind in ("hint", "logit")):
-            continue  # any of the best weights gives another loss
+            continue  # the optimum is not unique, and each gives another loss
         values = step_values(case, weighted_divergence(case("y_s"), teachers, weights, t), hint)
         yield from compare(name, case, method, values)
         yield from gradient_rows(name, case, method, term.regressors, "P.reg", {".norm.": ".bn."})
@@ -74,12 +74,12 @@ def inter_rows(case: Case) -> Iterator[Row]:
     """The embeddings' term with every rule that weights the logits."""
     maps, teachers, t, labels = maps_of(case), stack(case), case.hp("T"), case("labels")
     if len({m.shape[2] for m in maps}) > 1:
-        return  # the original resizes the map that it already resized for the teacher before
+        return  # the original resizes the map that it already resized for the previous teacher
     rule = Embeddings(convs=bool(case.hp("convs")), factor=int(case.hp("factor")) if case.hp("convs") else 2)
     for method in dict.fromkeys(key.split("/")[1] for key in case.arrays if key.startswith(f"{case.name}/inter_")):
         ensemble = method.removeprefix("inter_")
         if ensemble == "AEKD" or (ensemble == "AEKD_exact" and not case.out(method, "qp_unique_logit")):
-            continue  # libsvm's weights; or any of the best weights
+            continue  # libsvm's weights, or those of any other optimum
         weighting = ENSEMBLES.get(ensemble) or Agreement(tolerance=case.hp("C", method))
         term = rule.build(*stand_ins(case, maps, "stage4")).double().train()
         put_parameters(term.embeddings, case, "P.embed", {".": ".transfer."})
@@ -98,7 +98,7 @@ def step_values(case: Case, divergence: Tensor, feature: Tensor) -> dict[str, Te
 
 
 def compare(ours: str, case: Case, method: str, values: dict[str, Tensor]) -> Iterator[Row]:
-    """The rows of `case.compare` but those of parameters, which belong to modules here: see `gradient_rows`."""
+    """The rows of `case.compare` except those of parameters, which belong to modules here: see `gradient_rows`."""
     yield from (row for row in case.compare(ours, method, values) if not row.what.startswith("d P."))
 
 
@@ -111,7 +111,7 @@ def stack(case: Case) -> Tensor:
 
 
 def stand_ins(case: Case, maps: Sequence[Tensor], stage: str) -> tuple[SimpleNamespace, list[SimpleNamespace]]:
-    """A student and teachers that have nothing but the shape of one map, and the teachers' heads."""
+    """A student and teachers with only the shape of one map, and the teachers' heads."""
 
     def stand_in(feature_map: Tensor, k: int) -> SimpleNamespace:
         def run_from(start: str, x: Tensor, features: Collection[str]) -> Output:
@@ -226,7 +226,7 @@ def net_rows(arrays: Arrays, name: str) -> Iterator[Row]:
 
 
 def as_original(teachers: Sequence[Staged], outputs: Sequence) -> None:
-    """With maps before the activation, the original norms a wide ResNet's last map a second time."""
+    """With maps before the activation, the original normalises a wide ResNet's last map a second time."""
     for teacher, output in zip(teachers, outputs, strict=True):
         if teacher.name.startswith("wrn") and f"{teacher.last_stage}.pre" in output.features:
             active = F.relu(output.features[f"{teacher.last_stage}.pre"])
@@ -234,7 +234,7 @@ def as_original(teachers: Sequence[Staged], outputs: Sequence) -> None:
 
 
 def sums_apart(gradients: Sequence[Tensor], arrays: Arrays, name: str) -> float:
-    """How far the sums and absolute sums of all gradients are from golden, relative to each absolute sum."""
+    """Differences of the sums and absolute sums of all gradients from golden, relative to each absolute sum."""
     golden = arrays[f"{name}/step0/param_grad_check"][:, 1:]
     ours = np.array([[g.sum().item(), g.abs().sum().item()] for g in gradients])
     return float((np.abs(ours - golden).max(1) / (golden[:, 1] + 1e-4 * golden[:, 1].max())).max())

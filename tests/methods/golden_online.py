@@ -28,8 +28,8 @@ WRAPPER = re.compile(r"(GL|one|clilr|ind)_(\w+?)_c(\d+)_m(\d+)(?:_drop0)?$")
 
 
 class AuthorsDenseNet(OKDDip):
-    """OKDDip as its authors' DenseNets have it: all m branches are averaged and attended to, but only m − 1 are taught;
-    the leader runs the shared block once more and reads the last branch's classifier, past its norm."""
+    """OKDDip as in its authors' DenseNets: all m branches are averaged and attended to, but only m − 1 learn from that;
+    the leader runs the shared block once more and uses the last branch's classifier, without its norm."""
 
     def forward(self, batch: Batch, teachers: object, epoch: float) -> Step:
         c = self.config
@@ -51,7 +51,7 @@ class AuthorsDenseNet(OKDDip):
 
 
 class AuthorsVGG(ONE):
-    """ONE as its authors' VGGs have it: every branch runs twice, so that its statistics move twice."""
+    """ONE as in its authors' VGGs: every branch runs twice, so its running statistics are updated twice."""
 
     def _gated(self, images: Tensor) -> tuple[Tensor, Tensor]:
         trunk = self.branches[0].trunk(images, self.start)
@@ -76,7 +76,7 @@ def build_wrapper(name: str, size: int) -> PeerDistiller:
 
 
 def seen(made: PeerDistiller, x: Tensor) -> dict[str, Tensor]:
-    """The outputs that golden has of a wrapper, under its names; see files 05 and 13."""
+    """A wrapper's outputs by golden's names; see files 05 and 13."""
     if isinstance(made, AuthorsDenseNet):
         peers, targets, leader = made.seen(x)
         return {"pro": peers.permute(1, 2, 0), "x_m": targets.permute(1, 2, 0), "x_stu": leader}
@@ -124,7 +124,7 @@ def gradient_rows(made: PeerDistiller, found: Mapping[str, Tensor], name: str, g
 
 
 def sorted_sums_apart(tensors: list[Tensor], golden: np.ndarray) -> float:
-    """How far absolute sums of tensors are from golden's, both by size: the authors register them in another order."""
+    """Differences of tensors' absolute sums from golden's, both sorted: the authors register them in another order."""
     ours = np.sort([x.abs().sum().item() for x in tensors])
     theirs = np.sort(golden[:, 1])
     if len(ours) != len(theirs):
@@ -196,7 +196,7 @@ def run_cases(arrays: Arrays) -> list[str]:
 
 
 def build_run(case: Case) -> PeerDistiller:
-    """The distiller of a five-step run, from what its name and its hyper-parameters say."""
+    """The distiller of a five-step run, from its name and hyper-parameters."""
     method, _, rest = case.name.replace("cl_ilr", "clilr").partition("_")
     network = {"densenet": "densenetd40k12", "wrn": "wide_resnet20_8", "vgg16": "okddip_vgg16"}
     network = network.get(rest.split("_")[0], "resnet32")

@@ -1,4 +1,4 @@
-"""Prints how far every method is from the authors' own numbers: python -m tests.methods.golden_table FOLDER …"""
+"""Prints every method's differences from the authors' numbers: python -m tests.methods.golden_table FOLDER …"""
 
 import sys
 from functools import partial

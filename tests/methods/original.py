@@ -20,7 +20,7 @@ def kl_of_the_original(student: Tensor, teacher: Tensor, temperature: float = 1.
 
 @contextmanager
 def constant_of_the_original() -> Iterator[None]:
-    """Inside, raykd's methods add the constant too: then they must agree with the original to rounding."""
+    """Context in which raykd's methods add the constant too, so that they must agree with the original to rounding."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (kd, peers):
             patch.setattr(module, "kl_divergence", kl_of_the_original)

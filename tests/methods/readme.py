@@ -1,8 +1,8 @@
 """Writes the table of methods in raykd/methods/README.md: python -m tests.methods.readme
 
-What a method is, reads and trains is taken from the method itself, built for ResNet-32x4 → ResNet-8x4 on CIFAR-100;
-what is published, quoted in PUBLISHED, is of that pair and data unless it says otherwise; what was measured on digits
-is taken from the study's table in recipes/README.md.
+A method's inputs and trained parameters are read from the method, built for ResNet-32x4 → ResNet-8x4 on CIFAR-100. The
+published accuracies in PUBLISHED are of that pair and data set unless stated otherwise. The accuracies on digits are
+those of the study's table in recipes/README.md.
 """
 
 import inspect
@@ -95,7 +95,7 @@ def network(name: str) -> Staged:
 
 
 def built(cls: type[Distiller]) -> Distiller:
-    """For the pair, or for the student and teachers of its kind that the method takes."""
+    """Built for the pair, or for the kind of student and teachers that the method requires."""
     case = every_method.case_of(cls.Config(), network, (STUDENT, "cifar_resnet18"), TEACHER)
     return case.build(lambda name: create(name, 100, 32), [network(name) for name in case.teachers])
 

@@ -14,7 +14,7 @@ KINDS = ("random", "one sample", "equal samples", "dead sample", "dead", "large"
 
 
 def maps(kind: str) -> tuple[list[Tensor], list[Tensor]]:
-    """Three maps of a student and of a teacher, equally wide."""
+    """Three maps of a student and of a teacher, with equal numbers of channels."""
     generator = torch.Generator().manual_seed(0)
     batch = 1 if kind == "one sample" else 4
     made = []

@@ -25,7 +25,7 @@ def found(clean: list[Row]) -> list[Row]:
 def tolerance(row: Row) -> float:
     if "(+1e-6)" in row.method:  # the original adds it to its differences
         return 1e-4
-    # The golden weights of nearly parallel gradients carry 3e-9 of their own solver's rounding.
+    # The golden weights of nearly parallel gradients contain 3e-9 of rounding by their solver.
     return 1e-8 if row.method.startswith("aekd") else 1e-9
 
 

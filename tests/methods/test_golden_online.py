@@ -1,4 +1,4 @@
-"""Students that learn from each other, as OKDDip's code has them: networks, losses and five-step runs, in float64."""
+"""Students that learn from each other, against OKDDip's code: networks, losses and five-step runs, in float64."""
 
 import pytest
 

@@ -1,8 +1,8 @@
 """Five SGD steps of whole methods (networks, wiring, losses, weights) against the authors' own runs, in float64.
 
-With the constant that OKDDip's and TESKD's authors add to their targets, the runs agree to rounding; without it (as
-raykd has it), in the set that lies here, to 1e-4, but for TESKD, where a ReLU switches at the fourth step: its losses
-differ by 3e-3 from there.
+With the constant that OKDDip's and TESKD's authors add to their targets, the runs agree to rounding. Without it, as in
+raykd, those of the set in this repository agree to 1e-4, except TESKD's: there a ReLU switches at the fourth step, and
+the losses differ by 3e-3 from then on.
 """
 
 from collections.abc import Collection, Iterable

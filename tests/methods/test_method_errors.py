@@ -1,4 +1,4 @@
-"""Recipes that a method can't serve are refused with a line that names the field; odd but sound ones just work."""
+"""Recipes that a method can't train are rejected with a line that names the field; unusual but valid ones work."""
 
 from dataclasses import replace
 

@@ -14,7 +14,7 @@ def test_the_margin_is_the_mean_of_the_negative_values():
 
 
 def test_the_partial_distance_equals_its_definition():
-    """Positive: as it is; between margin and 0: where the student is above it; below the margin: down to the margin."""
+    """Positive targets unchanged; those in [margin, 0] where the student is above; those below count as the margin."""
     student, teacher, margin = np.meshgrid(np.linspace(-2, 2, 9), np.linspace(-2, 2, 8), [-1.1], indexing="ij")
     expected = np.where(teacher > 0, (student - teacher) ** 2, 0)
     expected += np.where((teacher <= 0) & (teacher > margin) & (student > teacher), (student - teacher) ** 2, 0)

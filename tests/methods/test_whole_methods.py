@@ -341,7 +341,7 @@ def test_the_distillation_weight_fades_linearly():
 
 @every
 def test_the_deployed_networks_training_accuracy_is_logged(name: str):
-    """The share of the batch that the deployed network gets right, also where labels are shares of classes."""
+    """The deployed network's fraction of correct predictions in the batch, also for soft labels."""
     teachers, batch = teachers_for(name), data(8)
     distiller = distiller_for(name, teachers).double().eval()
     soft = nn.functional.one_hot(batch.labels, CLASSES).double() * 0.6 + 0.08

@@ -27,7 +27,7 @@ def gradients(name: str, share: slice) -> tuple[dict[str, torch.Tensor], float]:
     loss.backward()
     found = {key: p.grad.clone() for key, p in distiller.named_parameters() if p.grad is not None}
     memories = {key: b.double() for key, b in distiller.named_buffers() if key.endswith("_memory")}
-    return found | memories, loss.item()  # memories too are the same on both, so that their mean is theirs
+    return found | memories, loss.item()  # memories are the same on both too, so their mean equals each
 
 
 def settle(distiller: Distiller) -> None:

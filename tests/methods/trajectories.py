@@ -1,4 +1,4 @@
-"""Five SGD steps of whole methods, in float64, from parameters set by rule B: what golden's 08_trajectories holds.
+"""Five SGD steps of whole methods, in float64, from parameters set by rule B, as in golden's 08_trajectories.
 
 The original runs give the unweighted parts of the loss before each update, and logits after the last.
 """
@@ -33,7 +33,7 @@ from tests.support.golden import Arrays, Row, relative
 CLASSES, STEPS = 10, 5
 RAMP_EPOCHS = (0.0, 20.0, 40.0, 60.0, 80.0)
 FAMILY = (("resnet20x4", 90), ("resnet20x4", 91), ("wrn_16_2", 92))  # the teachers of CA-MKD's cases
-# Golden's component → (our term, does the ramp-up weigh it)
+# Golden's component → (our term, whether the ramp-up weights it)
 OKDDIP = {"loss_true": "ce", "loss_group": "kd", "leader_ce": "leader_ce", "leader_kd": "leader_kd"}
 MULTI = {"loss_cls": "ce", "loss_div": "kd"}
 
@@ -139,7 +139,7 @@ def rows(arrays: Arrays, case: str, steps: int = STEPS) -> Iterator[Row]:
 
 
 def scale_of(config: MethodConfig, term: str) -> float:
-    """The weight in the method's own settings of a term that golden holds unweighted."""
+    """The weight, in the method's Config, of a term that golden has unweighted."""
     if isinstance(config, TESKD.Config):
         return getattr(config, term)
     return config.beta if term == "feature" else 1.0

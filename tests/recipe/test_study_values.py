@@ -172,7 +172,7 @@ def test_circular_teachers_are_rejected(tmp_path):
     ],
 )
 def test_values_of_wrong_types_are_named(changes, says):
-    """A study is Python that somebody has written, and dataclasses let all values pass."""
+    """A study is a user's Python code, and dataclasses accept any value."""
     expect_types(study(ALONE), Study, "study")
     with pytest.raises(UserError) as refused:
         expect_types(replace(study(ALONE), **changes), Study, "study")

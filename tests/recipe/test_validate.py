@@ -42,13 +42,13 @@ for base in (Optimizer, Schedule, Teacher, Transform, Mixing):
 
 
 def plain(kind) -> str:
-    """An annotation without what lies within Annotated[…]."""
+    """An annotation without the arguments of Annotated[…]."""
     return re.sub(r"Annotated\[[^]]*(\[[^]]*\])*[^]]*\]", "", repr(kind))
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda cls: cls.__qualname__)
 def test_every_number_has_a_range(section):
-    """A bare float is any float, a bare int any integer of any size: a field says which are meant."""
+    """A bare float may be any float and a bare int any integer, so a field must state its range."""
     hints = typing.get_type_hints(section, include_extras=True)
     for field in dataclasses.fields(section):
         words = re.findall(r"\w+", plain(hints[field.name]))

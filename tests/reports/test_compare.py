@@ -25,7 +25,7 @@ def teachers(source):
 
 
 def test_settings_without_effect_are_not_a_difference(tmp_path, recipe):
-    """Where and how a run is carried out, and fields that are newer than the other run."""
+    """Fields that say where and how a run is executed, and fields that are newer than the other run."""
     write_run(tmp_path, recipe("KD", 0), "kd-seed0")
     write_run(tmp_path, recipe("KD", 1, collective_timeout=5, node_labels=["a=b"], workers=7), "kd-seed1")
     data = recipe()["data"] | {"shared": "/mnt/other", "root": "/elsewhere", "loader": "torch", "order": "random"}

@@ -130,7 +130,7 @@ def test_an_invalid_study_is_rejected_in_one_line(tmp_path, old, new, message):
 
 
 def test_mutated_runs_searches_and_studies_are_read_or_left_out(tmp_path):
-    """Bytes changed, cut out and doubled: every output is written, or one line says why not."""
+    """Changed, removed and duplicated bytes: every output is written, or one line says why not."""
     root = tmp_path / "study"
     write_study(root, ["x", "y"], ["a", "b"], seeds=1, epochs=3)
     write_search(root / "more")
