@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-KEY = "5ec2e7" + "f00d" * 8 + "5a"  # as long as W&B's keys are; worth nothing
+KEY = "5ec2e7" + "f00d" * 8 + "5a"  # as long as W&B's keys; not a real one
 
 
 @dataclass

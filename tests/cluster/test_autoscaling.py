@@ -74,7 +74,7 @@ def nodes(one: Head) -> int:
         listed = one.run("ray", "list", "nodes", "--format", "json", "--address", one.dashboard)
         found = json.loads(listed.stdout) if listed.stdout.startswith("[") else []
         alive = [node for node in found if node["state"] == "ALIVE"]
-        if any(node["is_head_node"] for node in alive):  # before the dashboard knows the head it knows nothing
+        if any(node["is_head_node"] for node in alive):  # the dashboard has its data by now
             return sum(not node["is_head_node"] for node in alive)
         time.sleep(1)
     raise AssertionError(listed.stdout + listed.stderr)
@@ -110,13 +110,13 @@ def test_a_search_scales_the_cluster_up_and_down(tmp_path):
     shutil.copy(ROOT / "recipes/digits/supervised.py", tmp_path)
     (tmp_path / "rates.py").write_text(SEARCH)
     with autoscaled(tmp_path) as (one, address):
-        # Not as a job: the fake machines share one folder, where each unpacks a job's code anew, under its feet.
+        # Not as a job: the fake machines share one folder, so each would overwrite the job's code that others use.
         words = (str(tmp_path / "rates.py"), "--wandb.mode", "disabled", "--storage", str(one.folder / "runs"))
         sweep = one.start("raykd", "tune", *words, "--name", "rates", RAY_ADDRESS=address)
         until(one, 2)
         log = sweep.communicate(timeout=400)[0]
         assert sweep.returncode == 0, log
-        # The first new node may be up, with its CPU reserved, before the search looks.
+        # The first new node may already have started, and its CPU be reserved, when the search counts nodes.
         assert re.search(r"waiting for 1 worker\(s\) of 1 CPU: [12] node\(s\), room for 0 now; the autoscaler may", log)
         summary = json.loads((one.folder / "runs/rates/search.json").read_text())
         assert summary["status"] == "finished" and summary["states"] == {"finished": 4}, summary

@@ -41,7 +41,7 @@ def test_ray_accepts_the_cluster_files(name):
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     config = yaml.safe_load((CLUSTER / f"{name}.yaml").read_text())
-    with pytest.raises(jsonschema.ValidationError):  # the validator does look
+    with pytest.raises(jsonschema.ValidationError):  # the validator rejects unknown keys
         validate_config(prepare_config(config | {"idle_timout_minutes": 5}))
     config = prepare_config(config)
     validate_config(config)

@@ -54,8 +54,8 @@ def test_four_quarter_gpu_runs_share_a_gpu_and_a_fifth_waits(tmp_path: Path):
     assert max(trial["seen"] for trial in told["trials"]) == 4
 
 
-# Stands in the recipe's file, which every cell's process imports: cells train on the CPU, and only after four of them
-# were there at the same time.
+# Code of the recipe's file, which every cell's process imports: cells train on the CPU, and only after four of them
+# have been running at the same time.
 SHARED = """
 import os
 import time

@@ -11,7 +11,7 @@ from tests.test_rooms import imported, modules, room
 README = ROOT / "raykd/README.md"
 DRAWING = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EVERYWHERE = {"fields", "method", "metric", "terminal", "output", "home", "__main__", "__init__", "recipes", "notebook"}
-"""Not drawn: small modules that everybody imports, the recipes that ship, and what starts everything."""
+"""Not drawn: small modules that most packages import, the recipes that ship, and entry points."""
 
 
 def imports() -> dict[str, set[str]]:

@@ -44,8 +44,8 @@ if __name__ == "__main__":
     import raykd.commands.bench
     import raykd.recipes
 
-    raykd.commands.bench.SECONDS = 0.05  # of measuring: the test is of the command, not of the machine
-    raykd.recipes.__path__ = [os.path.abspath("recipes")]  # the reader's, which end soon
+    raykd.commands.bench.SECONDS = 0.05  # of measuring: the command is tested, not the machine
+    raykd.recipes.__path__ = [os.path.abspath("recipes")]  # the reader's shortened ones
     sys.path.insert(0, os.getcwd())
     answers = sys.stdout
     for line in sys.stdin:

@@ -36,7 +36,7 @@ def _line(line: str, block: Block) -> Iterator[dict[str, object]]:
         yield {"kind": "command", "words": _planned(words[1:])}
     elif words[0] == "raykd":
         if words[1] not in RAY and block.needs != HOURS:
-            own = words[1] == "train" and words[2].endswith(".py")  # the reader's, which no test has made to end soon
+            own = words[1] == "train" and words[2].endswith(".py")  # the reader's own recipe, which is not shortened
             yield {"kind": "command", "words": [*words[1:], *(_short("--teacher" in block.text) if own else ())]}
     else:
         raise AssertionError(f"{block}: {words[0]!r} is not run; say above the block what it needs")

@@ -1,4 +1,4 @@
-"""What a terminal shows while a command runs, and pictures of it.
+"""The content of a terminal while a command runs, and pictures of it.
 
 python -m tests.documents.terminal FILE.svg TEXT COMMAND… runs a command in a terminal of 100 columns, and draws the
 screen when it shows TEXT together with a progress bar.
@@ -38,7 +38,7 @@ def screens(command: Sequence[str], columns: int, folder: Path) -> Iterator[pyte
     while True:
         try:
             output = os.read(terminal, 65536)
-        except OSError:  # Linux's answer where the other end is closed
+        except OSError:  # raised by Linux when the other end is closed
             break
         if not output:
             break

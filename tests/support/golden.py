@@ -1,7 +1,8 @@
 """Golden numbers: outputs of the authors' own code, read from files and compared.
 
-The files lie in the folder that the environment variable RAYKD_GOLDEN names, or in tests/golden; a file that is not
-there holds no case. Keys: `<case>/in/<x>`, `<case>/hp/<x>`, `<case>/<method>/out/<x>`, `<case>/<method>/grad/<x>`.
+The files are in the folder that the environment variable RAYKD_GOLDEN names, by default tests/golden; a missing file
+counts as one without cases.
+Keys: `<case>/in/<x>`, `<case>/hp/<x>`, `<case>/<method>/out/<x>`, `<case>/<method>/grad/<x>`.
 """
 
 import os
@@ -43,7 +44,7 @@ class Row(NamedTuple):
 
 
 class Case:
-    """One case of a file: inputs as float64 leaves, hyper-parameters, and what the original gave."""
+    """One case of a file: inputs as float64 leaves, hyper-parameters, and the original's outputs."""
 
     def __init__(self, arrays: Arrays, name: str):
         self.arrays, self.name = arrays, name

@@ -1,4 +1,4 @@
-"""Run directories in raykd's format with made-up results for tests."""
+"""Run directories in raykd's format with synthetic results for tests."""
 
 import json
 

@@ -21,7 +21,7 @@ def photograph(seed: int, height: int, width: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Toy(Source):
-    """Photographs made up here; labels cycle."""
+    """Synthetic photographs; labels cycle."""
 
     name = "toy"
     train: int = 30

@@ -1,4 +1,4 @@
-"""A loopback server that speaks as much of W&B's wire as a run, a sync and a report need."""
+"""A loopback server with the part of W&B's protocol that a run, a sync and a report need."""
 
 import gzip
 import json

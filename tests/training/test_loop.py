@@ -161,7 +161,7 @@ def test_an_epoch_reports_the_mean_of_each_term():
 
 
 def test_images_per_second_excludes_evaluations(monkeypatch):
-    """By a clock that an evaluation moves by 100, the waiting for a batch by 2, and nothing else."""
+    """With a clock that advances by 100 in an evaluation, by 2 while waiting for a batch, and otherwise not at all."""
     clock = [0.0]
     monkeypatch.setattr("raykd.training.update.meters.time.perf_counter", lambda: clock[0])
     recipe = tiny.recipe(epochs=3, evaluate_every=1)

@@ -17,7 +17,7 @@ from raykd.teachers.outputs import teacher_outputs
 from tests.support import every_method, gpu_step
 from tests.support.simulated_gpu import CUDA, DeviceMismatch, Trace, is_pinned, simulated_gpu
 
-pytestmark = pytest.mark.filterwarnings("ignore:for .*a no-op")  # restoring numbers that are not there
+pytestmark = pytest.mark.filterwarnings("ignore:for .*a no-op")  # restoring values that fake tensors lack
 
 SIZES = gpu_step.Sizes()
 STUDENTS, TEACHER = ("resnet8", "cifar_resnet18"), "resnet8x4"
@@ -119,7 +119,7 @@ def test_teacher_weights_are_not_cast_in_every_step(form, autocast, most):
 
 
 class Written(list):
-    """In place of the thread that writes: the numbers are not there."""
+    """Replaces the writing thread, as fake tensors have no values to write."""
 
     def put(self, *given):
         self.append(to_host(given[2]))
@@ -129,7 +129,7 @@ class Written(list):
 
 
 class Nothing:
-    """Files that hold nothing, and that nobody claims."""
+    """Replaces cache files: empty, and claimed by no process."""
 
     def read(self, addresses):
         return None

@@ -36,7 +36,7 @@ def page_faults(how: str) -> int:
 @pytest.mark.slow
 def test_freed_memory_is_reused_without_page_faults():
     assert page_faults("keep") < 20
-    assert page_faults("leave") > 10 * 20  # numpy asks for huge pages: few faults, but for every array anew
+    assert page_faults("leave") > 10 * 20  # numpy requests huge pages: few faults, but again for every array
 
 
 SETTINGS = """

@@ -1,4 +1,4 @@
-"""An augmentation of one's own: random gamma, as torchvision's `adjust_gamma` has it.
+"""A custom augmentation: random gamma, defined as torchvision's `adjust_gamma`.
 
 raykd train own_augmentation.py
 """
@@ -19,7 +19,7 @@ class RandomGamma(Operation):
     """out = 255 (in / 255)^γ, with log γ uniform."""
 
     most: Annotated[float, Interval(gt=1, le=10)] = 1.5
-    """γ lies between 1 over this and this."""
+    """γ is drawn from [1 / most, most]."""
 
     def draw(self, numbers: np.ndarray, size: int) -> np.ndarray:
         return self.most ** (2 * numbers[:, 0] - 1)
@@ -30,7 +30,7 @@ class RandomGamma(Operation):
 
 @njit(parallel=True, cache=True, nogil=True)
 def raise_to(images, gamma):
-    """images, uint8 [B, S, S, 3], to the power gamma [B], by a table of the 256 levels."""
+    """Raise images, uint8 [B, S, S, 3], to the power gamma [B] by a table of the 256 levels, in place."""
     for i in prange(len(images)):
         table = np.empty(256, np.uint8)
         for level in range(256):

@@ -1,4 +1,4 @@
-"""A metric of one's own: the Brier score, in evaluations, reports and searches like the built-in ones.
+"""A custom metric: the Brier score, in evaluations, reports and searches like the built-in ones.
 
 raykd train own_metric.py
 """

@@ -1,4 +1,4 @@
-"""A network of one's own: any module that is called with `num_classes`; its stages are named in the recipe.
+"""A custom network: any module whose constructor takes `num_classes`; its stages are named in the recipe.
 
 raykd train own_network.py
 """

@@ -1,4 +1,4 @@
-"""An optimizer of one's own: Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms").
+"""A custom optimizer: Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms").
 
 raykd train own_optimizer.py
 """
@@ -16,14 +16,14 @@ from raykd.recipes.digits.supervised import recipe as digits
 
 @dataclass(frozen=True, kw_only=True)
 class Lion(Optimizer):
-    """Steps of one length in every coordinate: the sign of an average of gradients."""
+    """Updates every weight by ± the learning rate: the sign of a moving average of its gradients."""
 
     learning_rate: Rate = 1e-3
     """Peak learning rate."""
     weight_decay: Decay = 0.1
     """Decoupled weight decay."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.99)
-    """Decay of the average that steps, and of the one that is kept."""
+    """Decay rates of the average whose sign is the update, and of the average that is stored."""
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         return Signs(groups, {"lr": self.learning_rate, "betas": self.betas})

@@ -1,4 +1,4 @@
-"""A data set of one's own: squares and discs, drawn by a program.
+"""A custom data set: generated images of squares and discs.
 
 raykd train own_source.py
 """
@@ -20,14 +20,14 @@ class Shapes(Source):
     name: ClassVar[str] = "shapes"
     description: ClassVar[str] = "squares and discs of random colours, places and sizes"
     images: PositiveInt = 512
-    """Training images; a quarter of that to test."""
+    """Number of training images; there are a quarter as many test images."""
 
     def open(self, root: Path, download: bool) -> Splits:
         return Splits(("square", "disc"), draw(self.images, seed=0), draw(self.images // 4, seed=1))
 
 
 def draw(count: int, seed: int, side: int = 32) -> Examples:
-    """`count` images [side, side, 3], as many of each class."""
+    """`count` images [side, side, 3], half of each class."""
     rng, (y, x) = np.random.default_rng(seed), np.mgrid[:side, :side]
     labels = (np.arange(count) % 2).tolist()
     images = np.zeros((count, side, side, 3), np.uint8)
