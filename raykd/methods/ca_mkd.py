@@ -29,8 +29,7 @@ from raykd.methods.base.multi_teacher import (
     build,
     named_feature,
 )
-from raykd.methods.base.student import expect_chain
-from raykd.models.staged import Staged
+from raykd.models.staged import Staged, find_tail
 
 
 def confidence_weights(logits: Sequence[Tensor] | Tensor, labels: Tensor) -> Tensor:
@@ -128,7 +127,7 @@ class EmbeddingTerm(FeatureTerm):
         self.student_feature = named_feature("embeddings", rule.stage, student)
         self.teacher_features = tuple(named_feature("embeddings", rule.stage, teacher) for teacher in teachers)
         for teacher in teachers:
-            expect_chain("ca_mkd", "lets the teacher's own head classify maps", teacher)
+            find_tail(teacher)
         self.teachers = tuple(teachers)  # a tuple registers nothing: their heads are read, not trained
         self.pool_by_mean = tuple(pools_by_mean(teacher) for teacher in teachers)
         width = student.width(self.student_feature)

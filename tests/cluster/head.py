@@ -25,10 +25,10 @@ class Head:
     dashboard: str
     env: dict[str, str]  # with the cluster's token
 
-    def run(self, *words: str, timeout: float = 300, **env: str) -> subprocess.CompletedProcess:
-        """A command of the environment's bin folder, from the project's root."""
+    def run(self, *words: str, timeout: float = 300, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess:
+        """A command of the environment's bin folder."""
         command = [str(BIN / words[0]), *words[1:]]
-        return subprocess.run(command, cwd=ROOT, env=self.env | env, capture_output=True, text=True, timeout=timeout)
+        return subprocess.run(command, cwd=cwd, env=self.env | env, capture_output=True, text=True, timeout=timeout)
 
     def start(self, *words: str, **env: str) -> subprocess.Popen:
         command = [str(BIN / words[0]), *words[1:]]

@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.cluster.head import head
 from tests.support import tiny_recipe as tiny
@@ -55,9 +56,22 @@ import sys
 from dataclasses import replace
 import raykd
 
-recipe = raykd.load_recipe(sys.argv[1])
-job = raykd.submit(replace(recipe, seed=3), address=sys.argv[2], name="made/here", wandb_key="cluster")
+path, address = sys.argv[1:]
+recipe = replace(raykd.load_recipe(path), seed=3)
+job = raykd.submit(recipe, address=address, name="made/here", wandb_key="cluster", wait=False)
+job.follow(print)
 print("ended:", job.status, job.exit_status)
+job = raykd.submit(path, address=address, name="made/study", command="study", wandb_key="cluster")
+print("ended:", job.status, job.exit_status)
+"""
+
+LOAD = """
+import sys
+import raykd
+
+run = raykd.load(sys.argv[1] + "/made/here", trust_source=True)
+print(run.recipe.seed, run.result["status"], len(run.predict(sys.argv[2])[0]))
+print([raykd.load(f"{sys.argv[1]}/made/study/{row}/own/0").result["status"] for row in ("alone", "taught")])
 """
 
 
@@ -73,21 +87,21 @@ def test_it_runs_in_workers_teachers_trials_cells_and_jobs(tmp_path):
     with head(5, WANDB_MODE="disabled") as one:
         runs = one.folder / "raykd/runs"
 
-        trained = one.run("python", "-c", SUBMIT, str(path), one.dashboard, timeout=900)
-        assert "ended: succeeded 0" in trained.stdout, trained.stdout + trained.stderr
+        # In Python, in a folder outside the project.
+        submitted = one.run("python", "-c", SUBMIT, str(path), one.dashboard, timeout=1500, cwd=tmp_path)
+        assert submitted.stdout.count("ended: succeeded 0") == 2, submitted.stdout + submitted.stderr
+        assert "teacher own_nets:Small-1: top-1" in submitted.stdout
         assert read(runs / "made/here/result.json")["workers"] == 2
         assert (runs / "made/here/source/own_nets.py").read_text() == NETS
-        assert "teacher own_nets:Small-1: top-1" in trained.stdout
+        image = tmp_path / "image.png"
+        Image.new("L", (8, 8)).save(image)
+        loaded = one.run("python", "-c", LOAD, str(runs), str(image), cwd=tmp_path)
+        assert loaded.stdout == "3 finished 5\n['finished', 'finished']\n", loaded.stdout + loaded.stderr
 
         submit = ("raykd", "submit", str(searched), "--address", one.dashboard, "--command")
         tuned = one.run(*submit, "tune", "--name", "search", timeout=900)
         assert tuned.returncode == 0, tuned.stdout + tuned.stderr
         assert read(runs / "search/search.json")["states"] == {"finished": 2}
-
-        submit = ("raykd", "submit", str(path), "--address", one.dashboard, "--command")
-        compared = one.run(*submit, "study", "--name", "study", timeout=900)
-        assert compared.returncode == 0, compared.stdout + compared.stderr
-        assert [cell["status"] for cell in read(runs / "study/study.json")["cells"]] == ["finished", "finished"]
 
 
 def weights_of(source, path):

@@ -157,9 +157,8 @@ class Worker:
             return
         for teacher in self.teachers:
             teacher.network.to("cpu")
-            for section in ("pooled", "head"):
-                for module in teacher.network.modules_of(section).values():
-                    module.to(self.placement.device)
+            for module in teacher.network.tail_modules.values():
+                module.to(self.placement.device)
         self.client.update(phase="waiting for remote teachers")
         self.remote.gather()
         self.client.update(phase="training")

@@ -86,12 +86,6 @@ def expect_same_classes(method: str, student: Staged, teachers: Sequence[Staged]
             )
 
 
-def expect_chain(method: str, does: str, network: Staged) -> None:
-    """Raise UserError unless the network is a chain of stages; does: what the method does with it, for the message."""
-    if not network.is_chain:
-        raise UserError(f"{method} {does}, but {network.name} is not a chain of stages: use another network or method")
-
-
 def stack_teachers(teachers: Sequence[Output]) -> Tensor:
     """Logits of K teachers, [K, B, C]."""
     return torch.stack([teacher.logits for teacher in teachers])

@@ -24,7 +24,7 @@ class Renormalized(Staged):
         self.model = staged.model
         self.name, self.num_classes, self.image_size = staged.name, staged.num_classes, image_size
         self.reader, self.sections, self.shapes = staged.reader, staged.sections, staged.shapes
-        self.pre, self.weights_taken = staged.pre, staged.weights_taken
+        self.pre, self.tail, self.weights_taken = staged.pre, staged.tail, staged.weights_taken
         self.options, self.stage_modules = staged.options, staged.stage_modules
         self.native_size = staged.image_size
         # Not saved: they follow from the recipe.

@@ -48,6 +48,26 @@ def mean_pool(x: Tensor) -> Tensor:
     return x.mean((2, 3))
 
 
+def to_last(x: Tensor) -> Tensor:
+    """[B, D, h, w] → [B, h, w, D]."""
+    return x.permute(0, 2, 3, 1)
+
+
+def to_first(x: Tensor) -> Tensor:
+    """[B, h, w, D] → [B, D, h, w]."""
+    return x.permute(0, 3, 1, 2)
+
+
+def to_tokens(x: Tensor, prefix: int = 0) -> Tensor:
+    """[B, D, h, w] → [B, prefix + h w, D]: first tokens that are 0, as whatever they were isn't in the map."""
+    return F.pad(x.flatten(2).transpose(1, 2), (0, 0, prefix, 0))
+
+
+def transpose(x: Tensor) -> Tensor:
+    """[B, N, D] → [B, D, N]."""
+    return x.transpose(1, 2)
+
+
 def strides(module: nn.Module) -> bool:
     """Whether the module makes the map smaller."""
     values = (getattr(part, "stride", 1) for part in module.modules())

@@ -58,6 +58,8 @@ class Staged(nn.Module):
         chain = sections | {"pooled": tuple(pool), "head": tuple(head)}
         self.sections: dict[str, tuple[Part, ...]] = {} if reader is not None else chain
         self.pre = {stage: tuple(parts) for stage, parts in pre.items()}
+        # From the last stage's map to the logits; of networks that are no chain it is set by `find_tail`.
+        self.tail: tuple[Part, ...] = () if reader is not None else (*pool, *head)
         self.shapes: dict[str, tuple[int, ...]] = self._measure()
 
     @property
@@ -144,13 +146,23 @@ class Staged(nn.Module):
     def classify(self, feature_map: Tensor) -> Tensor:
         """Logits [B, C] of a map of the last stage [B, D, h, w], by the network's own pooling and head.
 
-        Raises UserError unless the network is a chain of stages.
+        Raises UserError if the network is not a chain of stages, unless `find_tail` was called before.
         """
-        return self.run_from("pooled", feature_map, ()).logits
+        if not self.tail:
+            self._expect_section("pooled")
+        return self._run(self.tail, feature_map)
 
     def modules_of(self, section: str) -> dict[str, nn.Module]:
         """A section's modules by their dotted names; empty if the network is not a chain."""
-        names = [part.module if isinstance(part, ModuleCall) else part for part in self.sections.get(section, ())]
+        return self._modules_of(self.sections.get(section, ()))
+
+    @property
+    def tail_modules(self) -> dict[str, nn.Module]:
+        """The modules by which the network classifies maps of its last stage, by their dotted names."""
+        return self._modules_of(self.tail)
+
+    def _modules_of(self, parts: Sequence[Part]) -> dict[str, nn.Module]:
+        names = [part.module if isinstance(part, ModuleCall) else part for part in parts]
         return {name: self.model.get_submodule(name) for name in names if isinstance(name, str)}
 
     def share_trunk(self, other: "Staged", before: str) -> None:
