@@ -9,7 +9,7 @@ here it is exact. The gradients are averaged over the global batch, so that the 
 workers. If the optimum is not unique (identical teachers), the weights closest to equal ones are taken.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,8 +22,7 @@ from raykd.contract import global_sum
 from raykd.fields import Probability
 from raykd.losses import full_precision
 from raykd.methods.base.min_norm import MAX_GRADIENTS, min_norm_weights
-from raykd.methods.base.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
-from raykd.models.staged import Staged
+from raykd.methods.base.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting
 
 
 @torch.no_grad()
@@ -99,6 +98,5 @@ class AEKD(MultiTeacher):
         normalize: bool = False
         """Use only the directions of the teachers' gradients, not their lengths."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:
-            weighting = Agreement(tolerance=self.tolerance, normalize=self.normalize)
-            return build("aekd", self, new_student, teachers, weighting, Features())
+        def rules(self) -> tuple[Weighting, Features]:
+            return Agreement(tolerance=self.tolerance, normalize=self.normalize), Features()

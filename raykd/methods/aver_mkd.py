@@ -4,11 +4,9 @@ AVER-MKD as Confidence-Aware Multi-Teacher Knowledge Distillation (Zhang et al.,
 is that of "Learning from Multiple Teacher Networks" (You et al., KDD 2017).
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from raykd.methods.base.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
-from raykd.models.staged import Staged
+from raykd.methods.base.multi_teacher import MultiTeacher, MultiTeacherConfig
 
 
 class AverMKD(MultiTeacher):
@@ -16,5 +14,4 @@ class AverMKD(MultiTeacher):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(MultiTeacherConfig):
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:
-            return build("aver_mkd", self, new_student, teachers, Weighting(), Features())
+        pass

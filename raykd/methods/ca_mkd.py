@@ -7,7 +7,7 @@ Deviation: with teachers of different map sizes, each map is resized from the st
 resizes the map that it already resized for the teacher before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -26,7 +26,6 @@ from raykd.methods.base.multi_teacher import (
     MultiTeacher,
     MultiTeacherConfig,
     Weighting,
-    build,
     named_feature,
 )
 from raykd.models.staged import Staged, find_tail
@@ -162,12 +161,8 @@ class CAMKD(MultiTeacher):
         logits_only_epochs: NonNegative = 1.0
         """Epochs at the start without the feature term."""
 
-        @property
-        def reads_labels(self) -> bool:
-            return True
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:
+        def rules(self) -> tuple[Weighting, Features]:
             features = Embeddings(
                 weight=self.beta, convs=self.convs, factor=self.factor, first_epoch=self.logits_only_epochs
             )
-            return build("ca_mkd", self, new_student, teachers, Confidence(), features)
+            return Confidence(), features

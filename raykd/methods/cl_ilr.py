@@ -5,14 +5,14 @@ sharing (ILR) divides the gradient that enters the shared trunk by the number of
 Deviation: OKDDip's code adds 1e-7 to the target's probabilities; this KL is clean.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.losses import full_precision
 from raykd.methods.base.peers import (
     BranchConfig,
@@ -26,7 +26,6 @@ from raykd.methods.base.peers import (
     stack_logits,
 )
 from raykd.methods.base.student import accuracy
-from raykd.models.staged import Staged
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -66,9 +65,7 @@ class CLILR(PeerDistiller):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(BranchConfig, ConsistencyConfig):
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "CLILR":
-            expect_teachers("cl_ilr", teachers, 0, 0)
-            return CLILR(self, *self.build_branches("cl_ilr", new_student), self.share_block)
+        pass
 
     config: Config
 

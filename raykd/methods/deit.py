@@ -15,7 +15,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Probability
 from raykd.losses import cross_entropy, kl_divergence
-from raykd.methods.base.student import OneTeacherConfig, SingleStudent
+from raykd.methods.base.student import SingleStudent, StudentConfig
 
 
 def teacher_label_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -29,7 +29,7 @@ class DeiT(SingleStudent):
     """Learns from the labels and from the teacher's top-1 classes as further labels."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(OneTeacherConfig):
+    class Config(StudentConfig):
         kind = "logits"
 
         alpha: Probability = 0.5

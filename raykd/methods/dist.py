@@ -17,7 +17,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step, global_sum
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
-from raykd.methods.base.student import OneTeacherConfig, SingleStudent
+from raykd.methods.base.student import SingleStudent, StudentConfig
 
 EPS = 1e-8  # added to the product of the norms, as in the authors' code
 
@@ -64,7 +64,7 @@ class DIST(SingleStudent):
     """Correlates probabilities with the teacher's, over the classes of a sample and over the samples of a class."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(OneTeacherConfig):
+    class Config(StudentConfig):
         kind = "logits"
         label_weight = "alpha"
 

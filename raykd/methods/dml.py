@@ -14,7 +14,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import Interval, Positive
 from raykd.losses import full_precision
 from raykd.methods.base.peers import (
@@ -22,7 +22,6 @@ from raykd.methods.base.peers import (
     Loss,
     PeerConfig,
     PeerDistiller,
-    build_peers,
     diversity,
     peer_cross_entropy,
     peer_divergence,
@@ -64,9 +63,8 @@ class DML(PeerDistiller):
         loss: Loss = "kl"
         """The divergence: kl, or the cross-entropy with the softened target, which also gets gradients."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "DML":
-            expect_teachers("dml", teachers, 0, 0)
-            return DML(self, build_peers("dml", new_student, self.networks, "networks"), WHOLE)
+        def build_networks(self, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
+            return self.build_peers(new_student, "networks"), WHOLE
 
     config: Config
 

@@ -6,7 +6,6 @@ Deviation: a class of probability 0 adds 0 to the entropy, where CA-MKD's code g
 (all entropies 0), the weights are equal.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,8 +13,7 @@ import torch
 from torch import Tensor
 
 from raykd.losses import entropy
-from raykd.methods.base.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting, build
-from raykd.models.staged import Staged
+from raykd.methods.base.multi_teacher import Features, MultiTeacher, MultiTeacherConfig, Weighting
 
 
 def entropy_weights(teachers: Tensor) -> Tensor:
@@ -42,5 +40,5 @@ class EBKD(MultiTeacher):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(MultiTeacherConfig):
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:
-            return build("ebkd", self, new_student, teachers, Entropy(), Features())
+        def rules(self) -> tuple[Weighting, Features]:
+            return Entropy(), Features()

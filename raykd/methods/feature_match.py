@@ -6,19 +6,18 @@ as AM-RADIO's for its summary token (Ranzinger et al., CVPR 2024), or their mean
 used by a linear probe (`linear_probe`) or by fine-tuning (`supervised`) with weights `…#backbone`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegativeInt
 from raykd.losses import full_precision
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent
+from raykd.methods.base.student import SingleStudent, StudentConfig
 from raykd.models.staged import Staged
 
 FEATURE = "pooled"
@@ -45,18 +44,15 @@ class FeatureMatch(SingleStudent):
     """Trains the student's features to predict those of one or more teachers, without labels or classes."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(StudentConfig):
         kind = "features"
-        compares_classes: ClassVar[bool] = False
+        takes = (1, None)
+        compares_classes = False
 
         distance: Literal["cosine", "mse"] = "cosine"
         """Distance of projected and teacher's feature: 1 − their cosine, or their mean squared difference."""
         hidden: NonNegativeInt = 0
         """Width of the projectors' hidden layer; 0: they are linear."""
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FeatureMatch":
-            expect_teachers("feature_match", teachers, 1)
-            return FeatureMatch(self, new_student(), teachers)
 
     config: Config
 

@@ -6,7 +6,7 @@ Deviation: that code detaches the mean of the hints, so that they train nothing;
 is supported; that code supports 2, 1/2, 1/4 and student maps that are larger.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,6 @@ from raykd.methods.base.multi_teacher import (
     MultiTeacher,
     MultiTeacherConfig,
     Weighting,
-    build,
     named_feature,
 )
 from raykd.models.staged import Staged
@@ -135,6 +134,5 @@ class FitNetMKD(MultiTeacher):
         logits_only_epochs: NonNegative = 1.0
         """Epochs at the start without the hints."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> MultiTeacher:
-            hints = Hints(weight=self.beta, stage=self.stage, first_epoch=self.logits_only_epochs)
-            return build("fitnet_mkd", self, new_student, teachers, Weighting(), hints)
+        def rules(self) -> tuple[Weighting, Features]:
+            return Weighting(), Hints(weight=self.beta, stage=self.stage, first_epoch=self.logits_only_epochs)

@@ -4,17 +4,15 @@ Only the KL from the teacher, on strongly mixed images that teacher and student 
 big_vision's code multiplies by T²; the TensorFlow re-implementation behind the small-data results does not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import Positive
 from raykd.losses import kl_divergence
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent, expect_same_classes, stack_teachers
-from raykd.models.staged import Staged
+from raykd.methods.base.student import SingleStudent, StudentConfig, stack_teachers
 
 
 def funmatch_loss(student: Tensor, teachers: Tensor, temperature: float, scale_by_t2: bool) -> Tensor:
@@ -30,23 +28,15 @@ class FunMatch(SingleStudent):
     """Matches the teachers' probabilities on strongly augmented images, without labels."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(StudentConfig):
         kind = "logits"
+        takes = (1, None)
+        reads_labels = False
 
         temperature: Positive = 1.0
         """Temperature T of both softmaxes."""
         scale_by_t2: bool = True
         """Multiply the divergence by T², as the official code does."""
-
-        @property
-        def reads_labels(self) -> bool:
-            return False
-
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "FunMatch":
-            expect_teachers("funmatch", teachers, 1)
-            student = new_student()
-            expect_same_classes("funmatch", student, teachers)
-            return FunMatch(self, student, teachers)
 
     config: Config
 

@@ -4,19 +4,12 @@ The baseline "Ind" of Online Knowledge Distillation with Diverse Peers (Chen et 
 of sharing a trunk.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raykd.contract import Batch, Output, Step, expect_teachers
-from raykd.methods.base.peers import (
-    BranchConfig,
-    PeerDistiller,
-    diversity,
-    peer_cross_entropy,
-    stack_logits,
-)
+from raykd.contract import Batch, Output, Step
+from raykd.methods.base.peers import BranchConfig, PeerDistiller, diversity, peer_cross_entropy, stack_logits
 from raykd.methods.base.student import accuracy
-from raykd.models.staged import Staged
 
 
 class Individual(PeerDistiller):
@@ -24,9 +17,7 @@ class Individual(PeerDistiller):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(BranchConfig):
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "Individual":
-            expect_teachers("individual", teachers, 0, 0)
-            return Individual(self, *self.build_branches("individual", new_student), self.share_block)
+        pass
 
     def forward(self, batch: Batch, teachers: Sequence[Output], epoch: float) -> Step:
         logits = stack_logits(self.outputs(batch.images))

@@ -4,15 +4,13 @@ The linear evaluation of features (Chen et al., ICML 2020); the student's `weigh
 `runs/features/match/student.safetensors#backbone`. BatchNorms keep their running statistics.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from raykd import UserError
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.losses import cross_entropy
-from raykd.method import MethodConfig
-from raykd.methods.base.student import SingleStudent
+from raykd.methods.base.student import SingleStudent, StudentConfig
 from raykd.models.staged import Staged
 
 
@@ -23,16 +21,13 @@ class LinearProbe(SingleStudent):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(StudentConfig):
         kind = "baseline"
-        uses_teachers: ClassVar[bool] = False
+        uses_teachers = False
+        takes = (0, 0)
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "LinearProbe":
-            expect_teachers("linear_probe", teachers, 0, 0)
-            return LinearProbe(self, new_student())
-
-    def __init__(self, config: Config, student: Staged):
-        super().__init__(config, student)
+    def __init__(self, config: Config, student: Staged, teachers: Sequence[Staged]):
+        super().__init__(config, student, teachers)
         if not student.classifiers:
             raise UserError(
                 f"linear_probe trains the last layer, which is not linear in {student.name}: use another network"

@@ -20,7 +20,7 @@ from raykd import UserError
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision
-from raykd.methods.base.student import OneTeacherConfig, SingleStudent
+from raykd.methods.base.student import SingleStudent, StudentConfig
 from raykd.models.staged import Staged
 
 
@@ -69,7 +69,7 @@ class OFA(SingleStudent):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(OneTeacherConfig):
+    class Config(StudentConfig):
         kind = "logits"
 
         gamma: NonNegative = 1.0

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.fields import Interval
 from raykd.losses import cross_entropy, full_precision
 from raykd.methods.base.peers import (
@@ -27,7 +27,6 @@ from raykd.methods.base.peers import (
     Ensemble,
     Loss,
     PeerDistiller,
-    build_peers,
     divergence,
     diversity,
     peer_cross_entropy,
@@ -93,19 +92,18 @@ class OKDDip(PeerDistiller):
         leader: bool = True
         """False: all students are peers, and their ensemble is evaluated and deployed."""
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "OKDDip":
-            expect_teachers("okddip", teachers, 0, 0)
+        def build_networks(self, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
             if self.shared_trunk:
-                return OKDDip(self, *self.build_branches("okddip", new_student))
+                return super().build_networks(new_student)
             for field in ("branch_from", "share_block"):
                 if getattr(self, field) != getattr(BranchConfig, field):
                     raise UserError(f"`method.{field}` of okddip requires `method.shared_trunk`: change one of them")
-            return OKDDip(self, build_peers("okddip", new_student, self.branches, "branches"), WHOLE)
+            return self.build_peers(new_student, "branches"), WHOLE
 
     config: Config
 
     def __init__(self, config: Config, networks: Sequence[Staged], start: str):
-        super().__init__(config, networks, start, config.share_block)
+        super().__init__(config, networks, start)
         width = networks[0].width("pooled")
         self.query = nn.Linear(width, max(width // 8, 1), bias=False)
         self.key = nn.Linear(width, max(width // 8, 1), bias=False)

@@ -7,13 +7,13 @@ Deviations: the pool before the gate is global, where OKDDip's code pools 16×16
 other: with several workers they are global only with SyncBatchNorm, and a batch of one sample can't be trained on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.contract import Batch, Output, Step, expect_teachers
+from raykd.contract import Batch, Output, Step
 from raykd.losses import cross_entropy, full_precision
 from raykd.methods.base.peers import (
     BranchConfig,
@@ -65,14 +65,12 @@ class ONE(PeerDistiller):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(BranchConfig, ConsistencyConfig):
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "ONE":
-            expect_teachers("one", teachers, 0, 0)
-            return ONE(self, *self.build_branches("one", new_student))
+        pass
 
     config: Config
 
     def __init__(self, config: Config, networks: Sequence[Staged], start: str):
-        super().__init__(config, networks, start, config.share_block)
+        super().__init__(config, networks, start)
         features = list(networks[0].shapes)
         self.gate = Gate(networks[0].width(features[features.index(start) - 1]), len(networks))
 

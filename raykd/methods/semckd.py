@@ -8,7 +8,7 @@ The rows are those of the global batch, however many workers share it. The autho
 and so skip incomplete batches; here the similarities to missing samples are 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -20,7 +20,7 @@ from raykd import UserError
 from raykd.contract import Batch, Output, Step, global_rows
 from raykd.fields import NonNegative, NonNegativeInt, Positive
 from raykd.losses import cross_entropy, full_precision, map_distance
-from raykd.methods.base.feature_method import FeatureConfig, one_teacher
+from raykd.methods.base.feature_method import FeatureConfig
 from raykd.methods.base.maps import conv_bn, pool_to_smaller
 from raykd.methods.base.student import SingleStudent
 from raykd.models.staged import Staged
@@ -82,20 +82,15 @@ class SemCKD(SingleStudent):
         def with_batch_size(self, size: int) -> "SemCKD.Config":
             return replace(self, batch=self.batch or size)
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "SemCKD":
-            student, teacher = one_teacher(self.name, new_student, teachers)
-            for network in (student, teacher):
-                if not network.stages or any(len(network.shapes[stage]) != 3 for stage in network.stages):
-                    raise UserError(
-                        f"semckd compares maps [D, h, w] of stages, which {network.name} does not have: use another "
-                        "network"
-                    )
-            return SemCKD(self, student, teacher)
-
     config: Config
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
         super().__init__(config, student, (teacher,))
+        for network in (student, teacher):
+            if not network.stages or any(len(network.shapes[stage]) != 3 for stage in network.stages):
+                raise UserError(
+                    f"semckd compares maps [D, h, w] of stages, which {network.name} does not have: use another network"
+                )
         self.student_features, self.teacher_features = student.stages, (teacher.stages,)
         self.queries = nn.ModuleList(Embedding(config.batch) for _ in student.stages)
         self.keys = nn.ModuleList(Embedding(config.batch) for _ in teacher.stages)

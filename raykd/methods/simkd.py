@@ -16,7 +16,7 @@ from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, PositiveInt
 from raykd.losses import full_precision
 from raykd.methods.base.maps import pool_like
-from raykd.methods.base.student import OneTeacherConfig, SingleStudent
+from raykd.methods.base.student import SingleStudent, StudentConfig
 from raykd.models.reused_head import ReusedHead, expect_chains, projector
 from raykd.models.staged import Staged
 
@@ -35,7 +35,7 @@ class SimKD(SingleStudent):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(OneTeacherConfig):
+    class Config(StudentConfig):
         kind = "features"
         reads_labels = False
 

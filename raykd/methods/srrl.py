@@ -17,7 +17,7 @@ from raykd.fields import NonNegative
 from raykd.losses import cross_entropy, full_precision
 from raykd.methods.base.head import apply_head, expect_mean_pooling
 from raykd.methods.base.maps import conv_bn
-from raykd.methods.base.student import OneTeacherConfig, SingleStudent
+from raykd.methods.base.student import SingleStudent, StudentConfig
 from raykd.models.staged import Staged
 
 
@@ -39,7 +39,7 @@ class SRRL(SingleStudent):
     """Matches the teacher's pooled features, and the logits that the teacher's own head computes from them."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(OneTeacherConfig):
+    class Config(StudentConfig):
         kind = "features"
         label_weight = "gamma"
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from raykd.contract import Batch, Output, Step
 from raykd.fields import NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision, kl_divergence
-from raykd.methods.base.student import OneTeacherConfig, SingleStudent
+from raykd.methods.base.student import SingleStudent, StudentConfig
 
 
 def ttm_loss(student: Tensor, teacher: Tensor, power: float, weighted: bool) -> Tensor:
@@ -29,7 +29,7 @@ class TTM(SingleStudent):
     """Learns from the teacher's probabilities raised to a power, optionally weighted by their uncertainty."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(OneTeacherConfig):
+    class Config(StudentConfig):
         kind = "logits"
         label_weight = "gamma"
 

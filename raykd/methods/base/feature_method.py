@@ -19,7 +19,7 @@ from raykd.models.staged import Staged
 class FeatureConfig(MethodConfig):
     """Base class of the settings of methods that compare features with those of one teacher."""
 
-    distiller: ClassVar[type["FeatureMethod"]]  # see `SingleStudent`
+    distiller: ClassVar[Callable[..., SingleStudent]]  # see `ConfiguredDistiller`
     compares_classes: ClassVar[bool] = False
     label_weight: ClassVar[str] = "gamma"
 
@@ -32,7 +32,8 @@ class FeatureConfig(MethodConfig):
         raise NotImplementedError
 
     def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> SingleStudent:
-        return self.distiller(self, *one_teacher(self.name, new_student, teachers))
+        expect_teachers(self.name, teachers, 1, 1)
+        return self.distiller(self, new_student(), teachers[0])
 
 
 class FeatureMethod(SingleStudent):
@@ -95,9 +96,3 @@ def features_of(network: Staged, reads: str) -> tuple[str, ...]:
         "pooled": ("pooled",),
     }
     return names[reads]
-
-
-def one_teacher(method: str, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> tuple[Staged, Staged]:
-    """A fresh student and the teacher; raises UserError unless there is exactly one."""
-    expect_teachers(method, teachers, 1, 1)
-    return new_student(), teachers[0]

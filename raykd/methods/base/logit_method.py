@@ -7,11 +7,11 @@ from torch import Tensor
 
 from raykd.contract import Batch, Output, Step
 from raykd.losses import cross_entropy
-from raykd.methods.base.student import OneTeacherConfig, SingleStudent
+from raykd.methods.base.student import SingleStudent, StudentConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogitConfig(OneTeacherConfig):
+class LogitConfig(StudentConfig):
     """Base class of the settings of methods that compare logits; subclasses have fields of these names."""
 
     @property

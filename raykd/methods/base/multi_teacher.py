@@ -82,7 +82,6 @@ class MultiTeacherConfig(MethodConfig):
     """Base class of the settings of methods with several teachers."""
 
     kind = "several teachers"
-    label_weight = "gamma"
 
     gamma: NonNegative = 1.0
     """Weight of the cross-entropy with the labels."""
@@ -95,6 +94,26 @@ class MultiTeacherConfig(MethodConfig):
     fade_epochs: NonNegative = 0.0
     """Length of this fade in epochs; 0: no fade."""
 
+    def rules(self) -> tuple[Weighting, Features]:
+        """How the teachers' logits are weighed, and how their features are compared."""
+        return Weighting(), Features()
+
+    @property
+    def reads_labels(self) -> bool:
+        return self.gamma > 0 or any(rule.reads_labels for rule in self.rules())
+
+    def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "MultiTeacher":
+        weighting, features = self.rules()
+        expect_teachers(self.name, teachers, weighting.fewest, weighting.most)
+        if self.fade_from and not self.fade_epochs:
+            raise UserError(
+                f"`method.fade_from` of {self.name} requires `method.fade_epochs`, the length of the fade in epochs"
+            )
+        weighting.check(len(teachers))
+        student = new_student()
+        expect_same_classes(self.name, student, teachers)
+        return MultiTeacher(self, student, teachers, weighting, features.build(student, teachers))
+
 
 class MultiTeacher(SingleStudent):
     """Learns from several teachers by any rule for the logits' weights and any rule that compares features."""
@@ -106,14 +125,10 @@ class MultiTeacher(SingleStudent):
         features: Features = Features()
         """How features are compared: Features (not at all), fitnet_mkd.Hints or AgreeingHints, ca_mkd.Embeddings."""
 
-        @property
-        def reads_labels(self) -> bool:
-            return self.gamma > 0 or self.logits.reads_labels or self.features.reads_labels
+        def rules(self) -> tuple[Weighting, Features]:
+            return self.logits, self.features
 
-        def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "MultiTeacher":
-            return build("multi_teacher", self, new_student, teachers, self.logits, self.features)
-
-    config: Config
+    config: MultiTeacherConfig
 
     def __init__(
         self,
@@ -150,23 +165,3 @@ class MultiTeacher(SingleStudent):
 def remaining(epoch: float, start: float, length: float) -> float:
     """1 until epoch `start`, then falling linearly to 0 over `length` epochs; always 1 for length 0."""
     return 1.0 if length <= 0 else min(1.0, max(0.0, 1.0 - (epoch - start) / length))
-
-
-def build(
-    method: str,
-    config: MultiTeacherConfig,
-    new_student: Callable[[], Staged],
-    teachers: Sequence[Staged],
-    weighting: Weighting,
-    features: Features,
-) -> MultiTeacher:
-    """The distiller of a pair of rules; raises UserError, naming the method, if teachers or fields don't fit."""
-    expect_teachers(method, teachers, weighting.fewest, weighting.most)
-    if config.fade_from and not config.fade_epochs:
-        raise UserError(
-            f"`method.fade_from` of {method} requires `method.fade_epochs`, the length of the fade in epochs"
-        )
-    weighting.check(len(teachers))
-    student = new_student()
-    expect_same_classes(method, student, teachers)
-    return MultiTeacher(config, student, teachers, weighting, features.build(student, teachers))

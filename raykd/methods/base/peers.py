@@ -8,17 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
-from typing import Annotated, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Distiller, Output
+from raykd.contract import Output, expect_teachers
 from raykd.fields import Interval, NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision, kl_divergence, ramp_up, soft_cross_entropy
 from raykd.method import MethodConfig
+from raykd.methods.base.student import ConfiguredDistiller
 from raykd.models.staged import Staged
 
 WHOLE = "stem"  # branching at the stem: whole networks that share nothing
@@ -89,10 +90,26 @@ class PeerConfig(MethodConfig):
 
     kind = "online"
     uses_teachers = False
+    distiller: ClassVar[type["PeerDistiller"]]  # see `ConfiguredDistiller`
 
     select_by: Literal["deployed", "mean"] = "deployed"
     """Top-1 that selects a run's best evaluation: that of the deployed network, or the mean over all students, as in
     OKDDip's code for branches without a leader."""
+
+    def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "PeerDistiller":
+        expect_teachers(self.name, teachers, 0, 0)
+        return self.distiller(self, *self.build_networks(new_student))
+
+    def build_networks(self, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
+        """Fresh networks, and the first stage that they don't share; raises UserError for networks that don't fit."""
+        raise NotImplementedError
+
+    def build_peers(self, new_student: Callable[[], Staged], field: str) -> list[Staged]:
+        """As many fresh networks as a field says; raises UserError, naming it, if these are fewer than two."""
+        count = getattr(self, field)
+        if count < 2:
+            raise UserError(f"{self.name} requires at least 2 networks: `method.{field}` is {count}")
+        return [new_student() for _ in range(count)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +124,13 @@ class BranchConfig(PeerConfig):
     """Share the last stage as well, with its BatchNorms, as OKDDip's DenseNets do; each branch has only what follows it
     (DenseNet's last norm, the classifier)."""
 
-    def build_branches(self, method: str, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
-        """Fresh branches and the stage they start from; raises UserError if the network can't be branched there."""
-        networks = build_peers(method, new_student, self.branches, "branches")
+    def build_networks(self, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
+        networks = self.build_peers(new_student, "branches")
         if self.share_block and self.branch_from != "last":
             raise UserError(
-                f"`method.share_block` of {method} requires `method.branch_from` last, not {self.branch_from!r}"
+                f"`method.share_block` of {self.name} requires `method.branch_from` last, not {self.branch_from!r}"
             )
-        return networks, split_stage(method, networks[0], self.branch_from)
+        return networks, split_stage(self.name, networks[0], self.branch_from)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +153,14 @@ class ConsistencyConfig(PeerConfig):
         return self.alpha * ramp_up(epoch, self.ramp_up_epochs, self.ramp_up_start)
 
 
-class PeerDistiller(Distiller):
+class PeerDistiller(ConfiguredDistiller):
     """Base class of methods with m students and no teacher; the first of `networks()` is deployed."""
 
-    def __init__(self, config: PeerConfig, networks: Sequence[Staged], start: str, share_block: bool = False):
+    def __init__(self, config: PeerConfig, networks: Sequence[Staged], start: str):
+        """start: the first stage that the networks don't share."""
         super().__init__()
-        self.config = config
-        self.start, self.share_block = start, share_block
+        self.config, self.start = config, start
+        self.share_block = isinstance(config, BranchConfig) and config.share_block
         self.branches = cast(Sequence[Staged], nn.ModuleList(networks))
         self._share()
 
@@ -189,13 +206,6 @@ class PeerDistiller(Distiller):
 
     def measure(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"diversity": diversity(torch.stack([logits[name] for name in self.peers]), reduction="none")}
-
-
-def build_peers(method: str, new_student: Callable[[], Staged], count: int, field: str) -> list[Staged]:
-    """`count` fresh networks; raises UserError naming the recipe's field if these are fewer than two."""
-    if count < 2:
-        raise UserError(f"{method} requires at least 2 networks: `method.{field}` is {count}")
-    return [new_student() for _ in range(count)]
 
 
 def split_stage(method: str, network: Staged, branch_from: str) -> str:

@@ -13,22 +13,25 @@ from raykd.method import MethodConfig
 from raykd.models.staged import Staged
 
 
-class SingleStudent(Distiller):
-    """Base class of methods with one student, which is trained and deployed.
-
-    `forward` computes the student's output, and `step` the method's loss terms from it; a `sum` of methods computes the
-    output once for all of them. Outputs contain only logits, unless `student_features` and `teacher_features` name
-    features.
-    A nested `Config` has this class as its `distiller`.
-    """
-
-    student_features: tuple[str, ...] = ()
+class ConfiguredDistiller(Distiller):
+    """A distiller whose nested `Config` knows it as its `distiller`, so that configs can share their `build`."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         config = vars(cls).get("Config")
         if config is not None and config.__qualname__ == f"{cls.__qualname__}.Config":
             config.distiller = cls
+
+
+class SingleStudent(ConfiguredDistiller):
+    """Base class of methods with one student, which is trained and deployed.
+
+    `forward` computes the student's output, and `step` the method's loss terms from it; a `sum` of methods computes the
+    output once for all of them. Outputs contain only logits, unless `student_features` and `teacher_features` name
+    features.
+    """
+
+    student_features: tuple[str, ...] = ()
 
     def __init__(self, config: MethodConfig, student: Staged, teachers: Sequence[Staged] = ()):
         super().__init__()
@@ -57,15 +60,17 @@ class SingleStudent(Distiller):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OneTeacherConfig(MethodConfig):
-    """Base class of the settings of methods with one student and one teacher of the same classes."""
+class StudentConfig(MethodConfig):
+    """Base class of the settings of methods with one student, by default taught by one teacher."""
 
-    distiller: ClassVar[type[SingleStudent]]
+    distiller: ClassVar[type[SingleStudent]]  # see `ConfiguredDistiller`
+    takes: ClassVar[tuple[int, int | None]] = (1, 1)  # the fewest and the most teachers; None: any number
 
     def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> SingleStudent:
-        expect_teachers(self.name, teachers, 1, 1)
+        expect_teachers(self.name, teachers, *self.takes)
         student = new_student()
-        expect_same_classes(self.name, student, teachers)
+        if self.compares_classes:
+            expect_same_classes(self.name, student, teachers)
         return self.distiller(self, student, teachers)
 
 
