@@ -122,8 +122,9 @@ def _short(name: str, names: list[str]) -> str:
 
 
 def _unique(texts: list[str], names: list[str]) -> list[str]:
-    """Prefix texts that occur twice with the run's name."""
-    return [f"{name}: {text}" if texts.count(text) > 1 else text for text, name in zip(texts, names, strict=True)]
+    """Prefix texts that occur twice with the run's name; those that still do are numbered."""
+    named = [f"{name}: {text}" if texts.count(text) > 1 else text for text, name in zip(texts, names, strict=True)]
+    return [f"{text} #{named[:i].count(text) + 1}" if named.count(text) > 1 else text for i, text in enumerate(named)]
 
 
 def find_baseline(rows: list[Row], row: Row, name: str) -> Baseline:

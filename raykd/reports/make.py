@@ -6,9 +6,9 @@ from pathlib import Path
 
 from raykd.reports.collect import Collected, RunRecord, collect
 from raykd.reports.compare import Baseline, Repeat, Row, check_baseline, compare_rows, find_baseline, new_row
-from raykd.reports.measures import Entry, best, best_teacher, by_section, entries, hours
+from raykd.reports.measures import Entry, by_section, entries
+from raykd.reports.table import Missing, Place, Table, build_table
 from raykd.reports.tables.study import Quoted, Study, StudyCell
-from raykd.reports.tables.table import Cell, Missing, Table, build_table
 from raykd.reports.trials import Trials, read_trials
 
 BASELINE = "Supervised"
@@ -60,7 +60,7 @@ def make(sources: list[str], baseline: str = "") -> Report:
     if baseline:
         check_baseline(rows, baseline)
     items = entries(rows, lambda section, row: find_baseline(section, row, baseline or BASELINE))
-    tables = [table_of_sections(items, baseline or BASELINE)] if len(by_section(rows)) > 1 else []
+    tables = [table_of_sections(items)] if len(by_section(rows)) > 1 else []
     for folder, study in collected.studies.items():
         table, of_study = study_table(folder, study, collected.runs)
         items, tables = of_study + items, [table, *tables]
@@ -87,33 +87,16 @@ def _title(rows: list[Row], collected: Collected) -> str:
     return f"Search {', '.join(names)}" if names else "Distillation: no run has finished"
 
 
-def table_of_sections(items: list[Entry], baseline: str) -> Table:
+def table_of_sections(items: list[Entry]) -> Table:
     """Runs of several students or data sets as one table, with a column for each section."""
-    columns = list(dict.fromkeys(item.row.section for item in items))
-    rows = list(dict.fromkeys(item.label for item in items))
     return build_table(
-        [cell for item in items for cell in cells_of(item.row)],
-        rows=rows,
-        columns=columns,
+        items,
+        rows=list(dict.fromkeys(item.label for item in items)),
+        columns=list(dict.fromkeys(item.row.section for item in items)),
         title="All together",
-        baseline=baseline if baseline in rows else "",
+        baseline=next((item.baseline.row.label for item in items if item.baseline.row), ""),
         published={(item.label, item.row.section): quoted(item) for item in items},
     )
-
-
-def cells_of(row: Row) -> list[Cell]:
-    return [
-        Cell(
-            row=row.label,
-            column=row.section,
-            seed=i,
-            accuracy=run.evaluations[-1][1][run.deployed].top1,
-            best=best(run)[1],
-            teacher=best_teacher(run),
-            hours=hours(run),
-        )
-        for i, run in enumerate(row.runs)
-    ]
 
 
 def quoted(item: Entry) -> list[Quoted]:
@@ -142,8 +125,9 @@ def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tupl
         for row in study.rows
         if (row, column) in finished
     ]
+    items = entries(rows, lambda section, row: _named(section, row, study.baseline))
     table = build_table(
-        [cell for row in rows for cell in cells_of(row)],
+        items,
         rows=study.rows,
         columns=study.columns,
         title=study.name,
@@ -151,7 +135,7 @@ def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tupl
         published=_published(study),
         missing=missing,
     )
-    return table, entries(rows, lambda section, row: _named(section, row, study.baseline))
+    return table, items
 
 
 def _missing(cell: StudyCell, run: RunRecord | None) -> Missing:
@@ -167,8 +151,8 @@ def _places(folder: Path, study: Study) -> dict[Path, StudyCell]:
     return {(folder / cell.run).resolve(): cell for cell in study.cells}
 
 
-def _published(study: Study) -> dict[tuple[str, str], list[Quoted]]:
-    by_place: dict[tuple[str, str], list[Quoted]] = {}
+def _published(study: Study) -> dict[Place, list[Quoted]]:
+    by_place: dict[Place, list[Quoted]] = {}
     for figure in study.published:
         by_place.setdefault((figure.row, figure.column), []).append(figure)
     return by_place

@@ -8,8 +8,8 @@ from typing import Any
 from raykd.metric import FORMAT
 from raykd.reports.collect import RunRecord
 from raykd.reports.compare import Baseline, Row
-from raykd.reports.tables.statistics import Gain, Spread, compared_with_best, gain, spread
-from raykd.reports.tables.table import Mark, mark
+from raykd.reports.tables.statistics import Gain, Mark, Spread, compared_with_best, gain, mark, spread
+from raykd.reports.tables.study import Quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,10 @@ class Entry:
     @property
     def label(self) -> str:
         return self.row.label
+
+    def difference(self, figure: Quoted) -> float:
+        """Own mean minus a published one, of the same epoch: best with best, else last."""
+        return (self.best if figure.epoch == "best" else self.last).mean - figure.value
 
 
 def entries(rows: list[Row], baseline_of: Callable[[list[Row], Row], Baseline]) -> list[Entry]:

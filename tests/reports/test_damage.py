@@ -103,7 +103,7 @@ def test_a_damaged_study_is_left_out(tmp_path):
     (root / "2" / "1" / "0" / "result.json").write_text("{")
     made = make([str(root)])
     (table,) = made.tables
-    assert table.cells["KD", "a → b"].accuracy.n == 2 and table.cells["DKD", "c → d"].accuracy.n == 2
+    assert table.cells["KD", "a → b"].last.n == 2 and table.cells["DKD", "c → d"].last.n == 2
     assert {(m.row, m.status, m.reason) for m in table.missing} == {
         ("KD", "failed", "loss is not finite"),
         ("DKD", "lost", "no run that can be read"),

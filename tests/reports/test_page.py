@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from raykd.reports.curves import curve
 from raykd.reports.drawing.axes import Axes, nice_ticks, spread_out
+from raykd.reports.drawing.curves import curve
 from raykd.reports.drawing.lines import lines
 from raykd.reports.drawing.ranks import critical_difference
 from raykd.reports.drawing.scatter import Point, scatter

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from raykd import UserError
-from raykd.reports.curves import accuracy_curves, deployed_curve, line_curves
+from raykd.reports.drawing.curves import accuracy_curves, deployed_curve, line_curves
 from raykd.reports.make import make
 from raykd.reports.measures import calibration, class_gains
 from raykd.reports.output.text import comparison

@@ -3,17 +3,22 @@
 import csv
 import io
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from raykd import UserError
+from raykd.recipe.labels import Labels
+from raykd.reports.collect import RunRecord
+from raykd.reports.compare import Baseline, new_row
+from raykd.reports.measures import entries
 from raykd.reports.output.csv_file import table_csv
 from raykd.reports.output.latex import matrix
 from raykd.reports.output.markdown import table_parts
+from raykd.reports.table import Missing, build_table
 from raykd.reports.tables.study import Quoted
-from raykd.reports.tables.table import Cell, Missing, build_table
+from raykd.runs.results.models import Accuracy, Evaluation, FullAccuracy, Line, Result, TeacherAccuracy
 
 ROWS = ["Supervised", "KD", "DKD", "rare"]
 COLUMNS = ["resnet56 → resnet20", "vgg13 → vgg8", "digits_few & more"]
@@ -25,21 +30,34 @@ VALUES = {
 }
 
 
-def cells():
-    for r, row in enumerate(ROWS):
-        for c, column in enumerate(COLUMNS):
-            if (row, c) == ("rare", 2):
-                continue
-            for seed, value in enumerate(VALUES[row][: 1 if row == "rare" else 3]):
-                yield Cell(
-                    row=row,
-                    column=column,
-                    seed=seed,
-                    accuracy=value + 0.02 * c,
-                    best=value + 0.03,
-                    teacher=0.8,
-                    hours=r + 1,
-                )
+def run(row, column, seed, last, best, hours):
+    """A finished run of two evaluations, the best one first."""
+    return RunRecord(
+        path=Path(row, column, str(seed)),
+        name=f"{row}-{seed}",
+        labels=Labels("digits", column, row, seed),
+        recipe={"seed": seed},
+        result=Result(name=row, status="finished", workers=1, seconds=3600.0 * hours),
+        lines=[Line(epoch=i, evaluation={"student": Accuracy(top1=top1)}) for i, top1 in ((1.0, best), (2.0, last))],
+        evaluation=Evaluation(
+            split="test",
+            class_names=[],
+            networks={"student": FullAccuracy(top1=last)},
+            teachers={"teacher": TeacherAccuracy(top1=0.8)},
+        ),
+    )
+
+
+def items():
+    """An entry for each cell; "rare" has a single run, and none in the last column."""
+    rows = [
+        new_row(column, row, "", [run(row, column, i, v + 0.02 * c, v + 0.03, r + 1) for i, v in enumerate(values)])
+        for r, row in enumerate(ROWS)
+        for c, column in enumerate(COLUMNS)
+        if (row, c) != ("rare", 2)
+        for values in [VALUES[row][: 1 if row == "rare" else 3]]
+    ]
+    return entries(rows, lambda section, row: Baseline(row=None if row is section[0] else section[0]))
 
 
 @pytest.fixture
@@ -56,7 +74,7 @@ def table():
     )
     missing = [Missing(row="rare", column=COLUMNS[2], seed=0, status="failed", reason="loss is not finite")]
     return build_table(
-        cells(),
+        items(),
         rows=ROWS,
         columns=COLUMNS,
         title="a study",
@@ -74,13 +92,13 @@ def test_cells_equal_scipys(table):
     assert worse.mark == "worse" and worse.p == pytest.approx(2 * p["Supervised"]), "two comparisons, by Holm"
     interval = stats.ttest_ind(VALUES["KD"], VALUES["Supervised"], equal_var=False).confidence_interval()
     assert kd.gain[1:] == pytest.approx(interval) and worse.gain is None
-    assert kd.accuracy == pytest.approx((np.mean(VALUES["KD"]), np.std(VALUES["KD"], ddof=1), 3))
+    assert kd.last == pytest.approx((np.mean(VALUES["KD"]), np.std(VALUES["KD"], ddof=1), 3))
     assert table.cells["rare", COLUMNS[0]].mark == "" and math.isnan(table.cells["rare", COLUMNS[0]].gain.low)
 
 
 def test_published_figures_are_compared_with_the_same_epoch(table):
     cell = table.cells["KD", COLUMNS[0]]
-    (figure,) = cell.published
+    (figure,) = table.published["KD", COLUMNS[0]]
     assert cell.difference(figure) == pytest.approx(np.mean(VALUES["KD"]) + 0.03 - 0.7066)
     last = figure.model_copy(update={"epoch": ""})
     assert cell.difference(last) == pytest.approx(np.mean(VALUES["KD"]) - 0.7066)
@@ -94,26 +112,8 @@ def test_only_complete_rows_are_ranked(table):
 
 
 def test_rows_with_equal_means_are_both_the_best():
-    same = [Cell(row=row, column="a", seed=0, accuracy=0.9, best=0.9) for row in "xy"]
-    assert [cell.mark for cell in build_table(same, rows=["x", "y"], columns=["a"]).cells.values()] == ["best", "best"]
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"rows": ROWS[1:], "baseline": ""}, "Supervised, .* is not a cell"),
-        ({"baseline": "AT"}, "the baseline 'AT' must be one of the rows Supervised, KD"),
-    ],
-)
-def test_inconsistent_tables_are_rejected(change, message):
-    with pytest.raises(UserError, match=message):
-        build_table(cells(), **{"rows": ROWS, "columns": COLUMNS} | change)
-
-
-def test_a_seed_counts_once():
-    twice = [Cell(row="x", column="a", seed=1, accuracy=0.9, best=0.9)] * 2
-    with pytest.raises(UserError, match="two runs of x, a, seed 1"):
-        build_table(twice, rows=["x"], columns=["a"])
+    rows = [new_row("a", row, "", [run(row, "a", 0, 0.9, 0.9, 1)]) for row in "xy"]
+    assert [item.mark for item in entries(rows, lambda section, row: Baseline(row=None))] == ["best", "best"]
 
 
 def test_markdown_has_marks_and_escapes(table):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from raykd.reports.curves import Curve
 from raykd.reports.drawing.axes import (
     BOTTOM,
     CHARACTER,
@@ -19,6 +18,7 @@ from raykd.reports.drawing.axes import (
     short,
     spread_out,
 )
+from raykd.reports.drawing.curves import Curve
 from raykd.reports.drawing.series import labelled, look
 
 START = 0.2  # share of the epochs whose values may lie below the frame, so that the end can be told apart

@@ -9,8 +9,8 @@ from statistics import fmean
 
 from raykd.reports.measures import Entry
 from raykd.reports.output.text import epochs
+from raykd.reports.table import Table
 from raykd.reports.tables.study import Quoted
-from raykd.reports.tables.table import Table, TableCell
 
 FORMULA = re.compile(r"[=+\-@\t\r]")
 
@@ -76,14 +76,14 @@ def table_csv(table: Table) -> str:
     return _csv(list(dict.fromkeys(name for line in lines for name in line)), lines)
 
 
-def _cell_lines(table: Table, row: str, column: str, cell: TableCell) -> list[dict[str, object]]:
+def _cell_lines(table: Table, row: str, column: str, cell: Entry) -> list[dict[str, object]]:
     teacher = table.teachers.get(column)
     own = {
         "row": row,
         "column": column,
-        "n": cell.accuracy.n,
-        "top1_last": cell.accuracy.mean,
-        "top1_last_std": cell.accuracy.deviation,
+        "n": cell.last.n,
+        "top1_last": cell.last.mean,
+        "top1_last_std": cell.last.deviation,
         "top1_best": cell.best.mean,
         "top1_best_std": cell.best.deviation,
         "against_best": cell.mark,
@@ -93,13 +93,13 @@ def _cell_lines(table: Table, row: str, column: str, cell: TableCell) -> list[di
         "gain_low": cell.gain.low if cell.gain else None,
         "gain_high": cell.gain.high if cell.gain else None,
         "teacher_top1": teacher.mean if teacher else None,
-        "hours": cell.hours.mean,
+        "hours": cell.compute.mean,
         "average_rank": table.average_rank(row),
     }
-    return [own | _published(cell, figure) for figure in cell.published or (None,)]
+    return [own | _published(cell, figure) for figure in table.published.get((row, column)) or (None,)]
 
 
-def _published(cell: TableCell, figure: Quoted | None) -> dict[str, object]:
+def _published(cell: Entry, figure: Quoted | None) -> dict[str, object]:
     return {
         "published": figure.value if figure else None,
         "published_std": figure.deviation if figure else None,

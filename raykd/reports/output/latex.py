@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from raykd.reports.make import Report
 from raykd.reports.measures import Entry
 from raykd.reports.output import text
-from raykd.reports.tables.table import Table, TableCell
+from raykd.reports.table import Table
 
 SPECIAL = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -50,7 +50,7 @@ def matrix(table: Table) -> str:
         cells = [_cell(table.cells.get((row, column)), table.runs) for column in table.columns]
         rank = [escaped(text.number(table.average_rank(row), ".2f"))] if ranked else []
         body.append(_line([escaped(row), *cells, *rank]))
-        figures = [_published(table.cells.get((row, column))) for column in table.columns]
+        figures = [_published(table, row, column) for column in table.columns]
         if any(figures):
             body.append(_line([r"\quad{\scriptsize published}", *figures, *([""] if ranked else [])]))
     caption = f"{text.explain_table(table)} {text.explain_tests('Bold', 'Underlined')} {text.ranking(table)}"
@@ -64,19 +64,22 @@ def _accuracy_of(table: Table, column: str) -> str:
     return _spread(text.accuracy(table.teachers[column])) if column in table.teachers else "--"
 
 
-def _cell(cell: TableCell | None, runs: list[int]) -> str:
-    if cell is None:
-        return "--"
-    shown = _spread(text.accuracy(cell.accuracy))
-    shown = {"best": rf"\textbf{{{shown}}}", "tied": rf"\underline{{{shown}}}"}.get(cell.mark, shown)
-    return shown + escaped(text.fewer(cell, runs))
+def _cell(cell: Entry | None, runs: list[int]) -> str:
+    return "--" if cell is None else _marked(cell) + escaped(text.fewer(cell, runs))
 
 
-def _published(cell: TableCell | None) -> str:
+def _marked(item: Entry) -> str:
+    """The last epoch's accuracy: bold if it is the best, underlined if it is not significantly worse."""
+    shown = _spread(text.accuracy(item.last))
+    return {"best": rf"\textbf{{{shown}}}", "tied": rf"\underline{{{shown}}}"}.get(item.mark, shown)
+
+
+def _published(table: Table, row: str, column: str) -> str:
     """The first published figure of a cell, with who reports it, and the own mean's difference from it."""
-    if cell is None or not cell.published:
+    cell, figures = table.cells.get((row, column)), table.published.get((row, column))
+    if cell is None or not figures:
         return ""
-    figure, *_ = cell.published
+    figure, *_ = figures
     shown = escaped(f"{100 * figure.value:.2f}") + rf"\textsuperscript{{{text.initials(figure)}}}"
     return rf"{{\scriptsize {shown} {escaped(text.points(cell.difference(figure)))}}}"
 
@@ -97,9 +100,7 @@ def section(title: str, items: Sequence[Entry]) -> str:
     """Methods of one student: last and best epoch, gain."""
     body = []
     for item in items:
-        last = _spread(text.accuracy(item.last))
-        last = {"best": rf"\textbf{{{last}}}", "tied": rf"\underline{{{last}}}"}.get(item.mark, last)
-        cells = [str(item.last.n), last, _spread(text.accuracy(item.best)), escaped(text.gain(item.gain))]
+        cells = [str(item.last.n), _marked(item), _spread(text.accuracy(item.best)), escaped(text.gain(item.gain))]
         body.append(_line([escaped(item.label), *cells]))
     baseline = next((item.baseline.row.label for item in items if item.baseline.row), "the baseline")
     caption = f"{title}. {text.explain_rows(baseline)} {text.explain_tests('Bold', 'Underlined')}"

@@ -7,8 +7,8 @@ from raykd.reports.make import Report
 from raykd.reports.measures import Entry
 from raykd.reports.output import text
 from raykd.reports.output.columns import columns
+from raykd.reports.table import Table
 from raykd.reports.tables.statistics import Spread
-from raykd.reports.tables.table import Table, TableCell
 from raykd.reports.trials import Trials
 
 NOTHING = Spread(0.0, 0.0, 0)
@@ -124,30 +124,23 @@ def _accuracies(table: Table) -> list[list[str]]:
     return body
 
 
-def marked(cell: TableCell | None, runs: list[int]) -> str:
+def marked(cell: Entry | None, runs: list[int]) -> str:
     """An accuracy: bold if it is the best, italic if it is not significantly worse."""
     if cell is None:
         return text.NONE
-    shown = text.accuracy(cell.accuracy) + text.fewer(cell, runs)
+    shown = text.accuracy(cell.last) + text.fewer(cell, runs)
     return {"best": f"**{shown}**", "tied": f"*{shown}*"}.get(cell.mark, shown)
 
 
-def _gain(cell: TableCell | None) -> str:
+def _gain(cell: Entry | None) -> str:
     return text.gain(cell.gain if cell else None)
 
 
 def published_rows(table: Table) -> list[list[str]]:
     return [
-        [
-            row,
-            column,
-            text.accuracy(cell.accuracy),
-            text.published(cell, figure),
-            text.provenance(figure),
-            figure.source,
-        ]
-        for (row, column), cell in table.cells.items()
-        for figure in cell.published
+        [*place, text.accuracy(cell.last), text.published(cell, figure), text.provenance(figure), figure.source]
+        for place, cell in table.cells.items()
+        for figure in table.published.get(place, ())
     ]
 
 

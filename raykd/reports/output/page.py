@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raykd.reports import measures
-from raykd.reports.curves import accuracy_curves, deployed_curve, line_curves
 from raykd.reports.drawing.axes import percent, short
+from raykd.reports.drawing.curves import accuracy_curves, deployed_curve, line_curves
 from raykd.reports.drawing.lines import lines, reliability
 from raykd.reports.drawing.parallel import parallel
 from raykd.reports.drawing.ranks import critical_difference
@@ -17,7 +17,7 @@ from raykd.reports.make import Report
 from raykd.reports.measures import Entry
 from raykd.reports.output import markdown, text
 from raykd.reports.output.columns import Columns, columns
-from raykd.reports.tables.table import Table
+from raykd.reports.table import Table
 from raykd.reports.trials import Trials
 
 MOST_CLASSES = 24  # of a data set with more classes, those that change most are shown

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from raykd.reports.measures import Entry
+from raykd.reports.table import Table
 from raykd.reports.tables.statistics import Gain, Spread
 from raykd.reports.tables.study import Quoted
-from raykd.reports.tables.table import Table, TableCell
 
 NONE = "–"
 PERCENT = ("top1", "top5")
@@ -64,7 +64,7 @@ def quoted(figure: dict[str, Any]) -> str:
     return shown if name == "top1" else f"{name} {shown}"
 
 
-def published(cell: TableCell, figure: Quoted) -> str:
+def published(cell: Entry, figure: Quoted) -> str:
     """A published figure and the difference of the measured mean from it: "79.10 ± 0.20, −0.31"."""
     deviation = f" ± {100 * figure.deviation:.2f}" if figure.deviation is not None else ""
     return f"{100 * figure.value:.2f}{deviation}, {points(cell.difference(figure))}"
@@ -78,7 +78,7 @@ def provenance(figure: Quoted) -> str:
 
 
 def has_published(table: Table) -> bool:
-    return any(cell.published for cell in table.cells.values())
+    return any(table.published.get(place) for place in table.cells)
 
 
 REPORTERS = {"own": "o", "copied": "c", "copied or re-run": "c/r", "re-run": "r", "restated": "q", "summary": "s"}
@@ -95,7 +95,8 @@ def explain_initials(table: Table) -> str:
     """What the initials of the figures in a table mean."""
     words = {"own": "the paper's own", "copied": "copied from another paper", "re-run": "re-run by somebody else"}
     words |= {"restated": "quoted by somebody else", "": "who reports it is not given", "summary": "from a summary"}
-    reporters = dict.fromkeys(f.reporter.removesuffix("?") for cell in table.cells.values() for f in cell.published)
+    figures = [figure for place in table.cells for figure in table.published.get(place, ())]
+    reporters = dict.fromkeys(figure.reporter.removesuffix("?") for figure in figures)
     meanings = ", ".join(f"{REPORTERS[name]}: {words.get(name, name)}" for name in reporters)
     epochs = " after it b: best epoch, l: last epoch, nothing: not given."
     return f"{meanings};{epochs}"
@@ -166,9 +167,9 @@ def explain_table(table: Table) -> str:
     )
 
 
-def fewer(cell: TableCell, runs: Sequence[int]) -> str:
+def fewer(cell: Entry, runs: Sequence[int]) -> str:
     """The number of a cell's runs if other cells have more."""
-    return f" (n = {cell.accuracy.n})" if cell.accuracy.n < max(runs) else ""
+    return f" (n = {cell.last.n})" if cell.last.n < max(runs) else ""
 
 
 def ranking(table: Table) -> str:

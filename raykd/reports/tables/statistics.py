@@ -4,12 +4,13 @@ Tests and distributions are SciPy's.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 1 - CONFIDENCE
+Mark = Literal["best", "tied", "worse", ""]  # tied: not significantly worse than the best; "": can't be tested
 EQUAL = 1e-9  # accuracies that differ by less count as equal: no test set has a thousand million images
 
 
@@ -99,6 +100,15 @@ def compared_with_best(groups: Sequence[Sequence[float]]) -> tuple[int, list[flo
     others = [i for i in range(len(groups)) if i != best]
     adjusted = dict(zip(others, holm([welch(groups[best], groups[i]) for i in others]), strict=True))
     return best, [adjusted.get(i, np.nan) for i in range(len(groups))]
+
+
+def mark(is_best: bool, p: float) -> Mark:
+    """The mark of a row from its p value against the best; NaN: not tested."""
+    if is_best:
+        return "best"
+    if np.isnan(p):
+        return ""
+    return "worse" if p < SIGNIFICANCE else "tied"
 
 
 def rank_rows(means: Sequence[Sequence[float]]) -> Ranking:
