@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raykd import UserError
-from raykd.api.run import Run
+from raykd.api.run import Run, open_local
 from raykd.data.config import Data
 from raykd.fields import NonNegativeInt, Threads
 from raykd.recipe import Recipe
-from raykd.recipe.validate import expect
-from raykd.runs.recipe import open_finished
+from raykd.recipe.validate import checked
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
@@ -28,11 +27,12 @@ class Evaluated:
     """The run's recipe with the changes of this evaluation."""
 
 
+@checked
 def evaluate(
     run: Run | str | Path,
     *,
-    threads: int = 0,
-    batch_size: int = 0,
+    threads: Threads = 0,
+    batch_size: NonNegativeInt = 0,
     test: bool = False,
     trust_source: bool = False,
     data_root: str | Path = Data.root,
@@ -48,13 +48,10 @@ def evaluate(
 
     Raises UserError if there is no run or no checkpoint, or if the data are missing or differ from the run's.
     """
-    expect(run=(run, Run | str | Path), threads=(threads, Threads), batch_size=(batch_size, NonNegativeInt))
-    expect(test=(test, bool), trust_source=(trust_source, bool), data_root=(data_root, str | Path))
-    folder, recipe = open_finished(str(getattr(run, "path", run)), trust_source)
-    data = replace(recipe.data, root=str(data_root), shared="", download=False)
-    recipe = replace(recipe, batch_size=batch_size or recipe.batch_size, data=data)
+    folder, recipe = open_local(run, trust_source, data_root)
+    recipe = replace(recipe, batch_size=batch_size or recipe.batch_size)
     if test:
-        recipe = replace(recipe, data=replace(data, validation=0.0))
+        recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
     return _evaluated(folder, recipe, threads)
 
 

@@ -1,22 +1,21 @@
 """Export of a run's deployed network from Python."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from raykd.api.run import Run
+from raykd.api.run import Run, open_local
 from raykd.data.config import Data
 from raykd.fields import MaxLoss, PositiveInt
-from raykd.recipe.validate import expect
-from raykd.runs.recipe import open_finished
+from raykd.recipe.validate import checked
 
 
+@checked
 def export(
     run: Run | str | Path,
     to: str | Path,
     *,
     preprocess: bool = False,
-    max_loss: float = 100.0,
-    calibration: int = 256,
+    max_loss: MaxLoss = 100.0,
+    calibration: PositiveInt = 256,
     trust_source: bool = False,
     data_root: str | Path = Data.root,
 ) -> Path:
@@ -36,14 +35,9 @@ def export(
     Raises UserError if the run is not finished, if the suffix or an option is invalid, if a package is missing, or if
     int8 loses more than max_loss; RuntimeError if the written network's outputs differ from the original's.
     """
-    expect(run=(run, Run | str | Path), to=(to, str | Path), max_loss=(max_loss, MaxLoss))
-    expect(calibration=(calibration, PositiveInt), preprocess=(preprocess, bool), trust_source=(trust_source, bool))
-    expect(data_root=(data_root, str | Path))
     from raykd.deploy.deployed import open_deployed
     from raykd.deploy.write import write
 
-    folder, recipe = open_finished(run.path if isinstance(run, Run) else str(run), trust_source)
-    data = replace(recipe.data, root=str(data_root), shared="", download=False)
-    deployed = open_deployed(folder, replace(recipe, data=data))
+    deployed = open_deployed(*open_local(run, trust_source, data_root))
     write(deployed, str(to), preprocess=preprocess, max_loss=max_loss, calibration=calibration)
     return Path(to)

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 from raykd import UserError
 from raykd.api.run import Run
-from raykd.recipe.validate import expect
+from raykd.recipe.validate import check_argument, checked
 from raykd.storage.local_copy import local_copy, of_results
 
 if TYPE_CHECKING:
     from raykd.reports.report import Written
 
 
+@checked
 def report(
     *runs: Run | str | Path, baseline: str = "", out: str | Path = "report.html", wandb: bool = False
 ) -> "Written":
@@ -28,8 +29,8 @@ def report(
 
     if not runs:
         raise UserError("raykd report needs runs: raykd report runs/digits [--out report.html]")
-    expect(baseline=(baseline, str), out=(out, str | Path), wandb=(wandb, bool))
-    expect(**{f"run {i}": (run, Run | str | Path) for i, run in enumerate(runs)})
+    for i, run in enumerate(runs):
+        check_argument(run, Run | str | Path, f"run {i}")
     given = [run.path if isinstance(run, Run) else str(run) for run in runs]
     copies = {path: local_copy(path, of_results) for path in given if "://" in path}
     local = [str(copies[path].path) if path in copies else path for path in given]

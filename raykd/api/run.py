@@ -1,7 +1,7 @@
 """A run from Python: its result, its network, its predictions."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,7 +9,7 @@ from raykd import UserError
 from raykd.fields import PositiveInt
 from raykd.recipe import Recipe
 from raykd.recipe import Run as Teacher
-from raykd.recipe.validate import expect
+from raykd.recipe.validate import checked
 from raykd.runs.recipe import open_finished, recipe_of
 from raykd.runs.results.read import read_evaluation, read_result
 from raykd.storage.folder import Folder
@@ -68,23 +68,23 @@ class Run(Teacher):
         network, _ = read_student(self.folder)
         return network.model.eval()
 
-    def predict(self, images: Any, top: int = 5) -> "list[list[Prediction]]":
+    @checked
+    def predict(self, images: Any, top: PositiveInt = 5) -> "list[list[Prediction]]":
         """The `top` most probable classes of each image, the most probable first.
 
         Images are preprocessed as in the run's evaluations. images: paths or bytes of image files, uint8 arrays
         [H, W, 3] (or one array [N, H, W, 3]), or PIL images; for a single image, the result is a list of one.
         Raises UserError if the run has no network yet, and for an image that can't be read or has an invalid size.
         """
-        expect(top=(top, PositiveInt))
         return self.predictor().predict(several(images), top)
 
-    def predictor(self, device: str = "auto", batch_size: int = 64) -> "Predictor":
+    @checked
+    def predictor(self, device: Literal["auto", "cpu", "cuda"] = "auto", batch_size: PositiveInt = 64) -> "Predictor":
         """A `Predictor`, which loads the network once for many calls, and also returns probabilities of all classes.
 
         device: "cpu", "cuda", or "auto": a GPU if available. batch_size: images at once.
         Raises UserError if the run has no network yet, and for "cuda" without a GPU.
         """
-        expect(device=(device, Literal["auto", "cpu", "cuda"]), batch_size=(batch_size, PositiveInt))
         from raykd.deploy.predictor import Predictor
 
         return Predictor(self.folder, self.recipe, device, batch_size)
@@ -99,18 +99,27 @@ class Run(Teacher):
         return f"{self.folder}: {result.method}, {result.status}, top-1 {100 * result.top1:.2f} %"
 
 
+@checked
 def load(path: str | Path, *, trust_source: bool = False) -> Run:
     """The run in a directory, given by a local path or a URI; raises UserError if there is none.
 
     trust_source: import the user's modules that are stored in the directory, which runs their code.
     """
-    expect(path=(path, str | Path), trust_source=(trust_source, bool))
     folder = Folder(path)
     if not folder.exists("recipe.json"):
         raise UserError(f"{folder} is not a run directory: it has no recipe.json")
     if trust_source:
         open_finished(str(path), trust_source=True)
     return Run(path=folder.location)
+
+
+def open_local(run: Run | str | Path, trust_source: bool, data_root: str | Path) -> tuple[Folder, Recipe]:
+    """A finished run's directory and its recipe, whose data lie below a folder of this machine.
+
+    The recipe's own folder is not used, as the run may be somebody else's. Raises UserError where there is no run.
+    """
+    folder, recipe = open_finished(run.path if isinstance(run, Run) else str(run), trust_source)
+    return folder, replace(recipe, data=replace(recipe.data, root=str(data_root), shared="", download=False))
 
 
 def several(images: Any) -> Iterable[Any]:

@@ -1,16 +1,16 @@
 """raykd export: writes the deployed network as a file or a folder for other programs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from raykd import UserError
+from raykd.api.run import open_local
 from raykd.data.config import Data
 from raykd.fields import MaxLoss, PositiveInt
 from raykd.recipe.command_line import parse
-from raykd.runs.recipe import open_finished
 from raykd.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     how = {"preprocess": chosen.preprocess, "max_loss": chosen.max_loss, "calibration": chosen.calibration}
     if chosen.to:
         check_target(chosen.to, **how)
-    folder, recipe = open_finished(chosen.run, chosen.trust_source)
-    data = replace(recipe.data, root=chosen.data_root, shared="", download=False)
-    deployed = open_deployed(folder, replace(recipe, data=data))
+    deployed = open_deployed(*open_local(chosen.run, chosen.trust_source, chosen.data_root))
     if chosen.to:
         Terminal().print(f"{chosen.to}: {write(deployed, chosen.to, **how)}")
     if chosen.measure:
@@ -69,6 +67,6 @@ def _measure(deployed: "Deployed") -> None:
     from raykd.deploy.speed.measure import measure, write_deployment
     from raykd.runs.directory import trained_teachers
 
-    found = measure(deployed, trained_teachers(deployed.run))
-    write_deployment(deployed, found)
-    show(found)
+    measured = measure(deployed, trained_teachers(deployed.run))
+    write_deployment(deployed, measured)
+    show(measured)

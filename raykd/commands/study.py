@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import MinLen
 
 from raykd import UserError
-from raykd.api.starting.start import default_name, display_in
+from raykd.api.starting.plan import default_name, display_in
 from raykd.fields import NonNegativeInt, Seed
 from raykd.launch.driver.run import default_storage
 from raykd.recipe.command_line import parse
@@ -45,7 +45,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run a study; returns the exit status: 1 if a run is missing at its end."""
     plan, dry = choose(arguments)
-    display = display_in(plan.storage, show=True)
+    display = display_in(plan.storage)
     if dry:
         from raykd.launch.study.estimate import dry_run
 

@@ -94,7 +94,7 @@ def _names_study(arguments: Sequence[str]) -> bool:
 
 
 def _of_recipe(arguments: Sequence[str]) -> tuple[Loaded, Options]:
-    from raykd.api.starting.start import default_name
+    from raykd.api.starting.plan import default_name
 
     loaded = load(arguments[0])
     address = os.environ.get("RAY_API_SERVER_ADDRESS", "")

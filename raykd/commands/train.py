@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from raykd import UserError
-from raykd.api.starting.start import default_name, started
+from raykd.api.starting.plan import RunPlan, default_name, display_in
 from raykd.launch.driver.run import default_storage
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
@@ -23,22 +23,26 @@ class Options:
     """Folder or URI (s3://, gs://, …) of the runs."""
 
 
-def options(arguments: Sequence[str], command: str) -> tuple[Loaded, Options]:
-    """Parse RECIPE and the overrides of its fields."""
+def options(
+    arguments: Sequence[str], command: str, kind: type = Options, example: str = "digits/kd", **more: Any
+) -> tuple[Loaded, Any]:
+    """Parse RECIPE and a command's options, overrides of the recipe's fields among them.
+
+    kind: the options' dataclass. more: defaults of those besides recipe, name and storage.
+    """
     if not arguments or arguments[0].startswith("-"):
-        raise UserError(f"raykd {command} needs a recipe: raykd {command} digits/kd [--field VALUE …]")
+        raise UserError(f"raykd {command} needs a recipe: raykd {command} {example} [--field VALUE …]")
     loaded = load(arguments[0])
-    default = Options(loaded.recipe, default_name(loaded.path), default_storage())
-    program = f"raykd {command} {arguments[0]}"
-    return loaded, parse(Options, default, arguments[1:], program, loaded.docstring)
+    default = kind(loaded.recipe, default_name(loaded.path), default_storage(), **more)
+    return loaded, parse(kind, default, arguments[1:], f"raykd {command} {arguments[0]}", loaded.docstring)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Train a recipe; returns the exit status."""
     loaded, chosen = options(arguments, "train")
-    from raykd.api.starting.train import train_started
+    from raykd.api.starting.train import train_planned
     from raykd.commands.summary import summary
 
-    begun = started(loaded, chosen.recipe, chosen.name, chosen.storage)
-    summary(begun.display.console, train_started(begun), chosen.name, chosen.storage)
+    plan = RunPlan(loaded, chosen.recipe, chosen.name, chosen.storage, display_in(chosen.storage))
+    summary(plan.display.console, train_planned(plan), plan.name, plan.storage)
     return 0

@@ -8,14 +8,12 @@ import tyro
 from rich.table import Table
 
 from raykd import UserError
-from raykd.api.starting.start import Start, default_name, started
+from raykd.api.starting.plan import RunPlan, display_in
+from raykd.commands.train import options
 from raykd.fields import NonNegativeInt
-from raykd.launch.driver.run import default_storage
 from raykd.launch.teachers import ensemble_report
 from raykd.launch.teachers.plan import teacher_recipes
 from raykd.recipe import Recipe
-from raykd.recipe.command_line import parse
-from raykd.recipe.files.load import load
 
 
 @dataclass(frozen=True)
@@ -33,22 +31,17 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Search, or train an ensemble; returns the exit status."""
-    if not arguments or arguments[0].startswith("-"):
-        raise UserError("raykd tune needs a recipe: raykd tune digits/search [--field VALUE …]")
-
-    loaded = load(arguments[0])
-    default = Options(loaded.recipe, default_name(loaded.path), default_storage(), 0, 0)
-    chosen = parse(Options, default, arguments[1:], f"raykd tune {arguments[0]}", loaded.docstring)
-    begun = started(loaded, chosen.recipe, chosen.name, chosen.storage)
-    (_search if chosen.recipe.search is not None else _ensemble)(begun, chosen)
+    loaded, chosen = options(arguments, "tune", Options, "digits/search", samples=0, max_concurrent=0)
+    plan = RunPlan(loaded, chosen.recipe, chosen.name, chosen.storage, display_in(chosen.storage))
+    (_search if chosen.recipe.search is not None else _ensemble)(plan, chosen)
     return 0
 
 
-def _search(begun: Start, chosen: Options) -> None:
-    from raykd.api.starting.tune import tune_started
+def _search(plan: RunPlan, chosen: Options) -> None:
+    from raykd.api.starting.tune import tune_planned
 
-    finished = tune_started(begun, chosen.samples, chosen.max_concurrent)
-    console, summary, best = begun.display.console, finished.summary, finished.best
+    finished = tune_planned(plan, chosen.samples, chosen.max_concurrent)
+    console, summary, best = plan.display.console, finished.summary, finished.best
     console.print("\n" + ", ".join(f"{count} {state}" for state, count in summary.states.items()))
     for trial in finished.table.trials.values():
         if trial.state == "failed":
@@ -60,15 +53,15 @@ def _search(begun: Start, chosen: Options) -> None:
     console.print(f"{finished.location}: trials.csv, search.json, best.py")
 
 
-def _ensemble(begun: Start, chosen: Options) -> None:
-    from raykd.api.starting.train import teachers_started
+def _ensemble(plan: RunPlan, chosen: Options) -> None:
+    from raykd.api.starting.train import train_planned_teachers
 
-    if not teacher_recipes(begun.recipe):
-        raise UserError(f"{begun.loaded.path} has neither a search nor teachers to train: nothing to tune")
-    most = chosen.max_concurrent or begun.recipe.teachers.max_parallel
-    begun = replace(begun, recipe=replace(begun.recipe, teachers=replace(begun.recipe.teachers, max_parallel=most)))
-    places = teachers_started(begun)
-    report = ensemble_report.report(begun.loaded, begun.recipe, begun.name, begun.storage, places)
+    if not teacher_recipes(plan.recipe):
+        raise UserError(f"{plan.loaded.path} has neither a search nor teachers to train: nothing to tune")
+    most = chosen.max_concurrent or plan.recipe.teachers.max_parallel
+    plan = replace(plan, recipe=replace(plan.recipe, teachers=replace(plan.recipe.teachers, max_parallel=most)))
+    paths = train_planned_teachers(plan)
+    report = ensemble_report.report(plan.loaded, plan.recipe, plan.name, plan.storage, paths)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "top-1", "top-5", "loss", ""):
         table.add_column(title, overflow="fold")
@@ -77,7 +70,7 @@ def _ensemble(begun: Start, chosen: Options) -> None:
     if "mean" in report:  # of several teachers
         table.add_row("mean of probabilities", *_figures(report["mean"]), "")
         table.add_row("vote", f"{100 * report['vote']['top1']:.2f} %", "", "", "")
-    begun.display.console.print(table)
+    plan.display.console.print(table)
 
 
 def _figures(of: dict[str, Any]) -> tuple[str, str, str]:

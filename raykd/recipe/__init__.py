@@ -4,13 +4,22 @@ Imported by recipe files, by runs, and by all packages above it. Its subpackages
 reading a recipe doesn't import torch, and none of them imports Ray or what trains.
 """
 
-from raykd.recipe.sections.optimizer import SGD, AdamW, Decay, Optimizer, Rate, Shampoo
+from raykd.recipe.sections.optimizer import (
+    SGD,
+    AdamW,
+    Cosine,
+    Decay,
+    Optimizer,
+    Piecewise,
+    Rate,
+    Schedule,
+    Shampoo,
+    Steps,
+)
 from raykd.recipe.sections.output import Checkpoint, Debug, WandB
-from raykd.recipe.sections.recipe import Published, Recipe, Train
-from raykd.recipe.sections.schedule import Cosine, Piecewise, Schedule, Steps
+from raykd.recipe.sections.recipe import Initialise, Precision, Published, Recipe, Train
 from raykd.recipe.sections.search import Search, Simplex, When
 from raykd.recipe.sections.teachers import Pretrained, Run, Teacher, Teachers
-from raykd.recipe.sections.training import Initialise, Precision
 
 __all__ = [
     "SGD",

@@ -63,7 +63,7 @@ def from_dict(data: Any, kind: Any = Recipe, where: str = "recipe") -> Any:
         return _float(data, where)
     elif kind in (int, str, bool, type(None)) and type(data) is kind:
         return data
-    raise UserError(f"{where}: {data!r} is not of type {_name(kind)}")
+    raise UserError(f"{where}: {data!r:.80} is not of type {_name(kind)}")
 
 
 def _float(number: int | float, where: str) -> float:
@@ -81,7 +81,7 @@ def _first_that_fits(data: Any, kinds: tuple[Any, ...], where: str) -> Any:
             # The error of a dataclass that fits except for one field says more than the union's.
             if isinstance(data, dict) and dataclasses.is_dataclass(kind):
                 raise error
-    raise UserError(f"{where}: {data!r} is not of type {' or '.join(map(_name, kinds))}")
+    raise UserError(f"{where}: {data!r:.80} is not of type {' or '.join(map(_name, kinds))}")
 
 
 def _dataclass(data: dict[str, Any], kind: type, where: str) -> Any:

@@ -1,10 +1,12 @@
 """Checks every value of a recipe against the range that its field declares; used by all commands."""
 
 import dataclasses
+import functools
+import inspect
 import types
 import typing
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 
@@ -12,6 +14,8 @@ from raykd import UserError
 from raykd.fields import Rule
 from raykd.recipe.serial import from_dict, type_hints
 
+P = ParamSpec("P")
+T = TypeVar("T")
 PLAIN = (str, int, float, bool)
 FLOAT32 = 2.0**-126, 2.0**128  # the least normal number, and the first that is too large
 
@@ -26,16 +30,30 @@ def validate(settings: Any, where: str = "") -> None:
         _check(value, kind, ".".join(filter(None, (where, name))))
 
 
-def expect(**arguments: tuple[Any, Any]) -> None:
-    """Check a function's arguments, given as their values and annotations, as the fields of a recipe are.
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """A function whose arguments are checked by their annotations, as the fields of a recipe are.
 
     Objects of an annotated class, such as a `Recipe` or a `Path`, are not looked into.
-    Raises UserError for the first one that is not of its type, or that lies outside its range.
+    A call raises UserError for the first one that is not of its type, or that lies outside its range.
     """
-    for name, (value, kind) in arguments.items():
-        if not _is_object(value, kind):
-            from_dict(value, kind, name)
-            _check(value, kind, name)
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            parameter = signature.parameters[name]
+            if parameter.kind is not parameter.VAR_POSITIONAL and parameter.annotation not in (Any, parameter.empty):
+                check_argument(value, parameter.annotation, name)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def check_argument(value: Any, kind: Any, name: str) -> None:
+    """Check one argument, as `checked` does; `*arguments` are left to the function itself."""
+    if not _is_object(value, kind):
+        from_dict(value, kind, name)
+        _check(value, kind, name)
 
 
 def _is_object(value: Any, kind: Any) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 import raykd
 from raykd.api.starting.job import Request, _packed, check, check_sources
-from raykd.api.starting.start import loaded_as
+from raykd.api.starting.plan import loaded_as
 from raykd.launch.jobs.submit import connect
 from raykd.recipe.files.load import load
 

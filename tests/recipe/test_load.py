@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raykd import UserError
-from raykd.api.starting.start import default_name
+from raykd.api.starting.plan import default_name
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import override
 from raykd.recipe.files.load import check_types, load, load_object

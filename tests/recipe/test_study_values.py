@@ -13,10 +13,10 @@ from raykd.methods.kd import KD
 from raykd.methods.supervised import Supervised
 from raykd.models.config import Network
 from raykd.recipe import Teachers, Train
+from raykd.recipe.files.load import check_types
 from raykd.recipe.study import Column, Row, Study
 from raykd.recipe.study.cells import cells, select
 from raykd.recipe.study.load import load_study
-from raykd.recipe.study.types import expect_types
 from raykd.recipes.digits.ca_mkd import recipe as ca_mkd
 from raykd.recipes.digits.funmatch import recipe as funmatch
 from raykd.recipes.digits.supervised import recipe as supervised
@@ -160,20 +160,27 @@ def test_circular_teachers_are_rejected(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"rows": ALONE}, "study.rows: must be a tuple"),
-        ({"seeds": 3}, "study.seeds: must be a tuple, not 3"),
-        ({"seeds": (True,)}, "study.seeds.0: must be of type int, not True"),
-        ({"published": "a.csv"}, "study.published: must be a tuple"),
-        ({"baseline": None}, "study.baseline: must be of type str"),
-        ({"rows": (replace(ALONE, method=KD),)}, "study.rows.0.method: must be of type MethodConfig"),
-        ({"rows": (replace(ALONE, tune={}),)}, "study.rows.0.tune: must be of type Search"),
-        ({"rows": (replace(ALONE, columns="digits"),)}, "study.rows.0.columns: must be a tuple"),
-        ({"columns": (replace(SMALL, recipe="digits/kd"),)}, "study.columns.0.recipe: must be of type Recipe"),
+        ({"rows": ALONE}, "study.rows: .* is not of type tuple[Row, ...]"),
+        ({"seeds": 3}, "study.seeds: 3 is not of type tuple[int, ...]"),
+        ({"seeds": (True,)}, "study.seeds.0: True is not of type int"),
+        ({"published": "a.csv"}, "study.published: 'a.csv' is not of type tuple[str, ...]"),
+        ({"baseline": None}, "study.baseline: None is not of type str"),
+        ({"rows": (replace(ALONE, method=KD),)}, "study.rows.0.method: .* is not of type MethodConfig"),
+        ({"rows": (replace(ALONE, tune={}),)}, "study.rows.0.tune: "),
+        (
+            {"rows": (replace(ALONE, columns="digits"),)},
+            "study.rows.0.columns: 'digits' is not of type tuple[str, ...]",
+        ),
+        (
+            {"columns": (replace(SMALL, recipe="digits/kd"),)},
+            "study.columns.0.recipe: 'digits/kd' is not of type Recipe",
+        ),
     ],
 )
 def test_values_of_wrong_types_are_named(changes, says):
     """A study is a user's Python code, and dataclasses accept any value."""
-    expect_types(study(ALONE), Study, "study")
+    check_types(study(ALONE), "mine.py", "study")
+    start, _, end = f"mine.py: {says}".partition(".*")
     with pytest.raises(UserError) as refused:
-        expect_types(replace(study(ALONE), **changes), Study, "study")
-    assert str(refused.value).startswith(says)
+        check_types(replace(study(ALONE), **changes), "mine.py", "study")
+    assert str(refused.value).startswith(start) and str(refused.value).endswith(end)

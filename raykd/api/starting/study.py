@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raykd.api.run import Run
-from raykd.api.starting.start import default_name, display_in
+from raykd.api.starting.plan import default_name, display_in
 from raykd.fields import NonNegativeInt, Seed
 from raykd.launch.driver.run import default_storage
 from raykd.launch.study.plan import plan_study
 from raykd.launch.study.run import StudyRun
 from raykd.recipe.study.load import load_study
-from raykd.recipe.validate import expect
+from raykd.recipe.validate import checked
 from raykd.storage.folder import Folder
 
 
@@ -26,15 +26,16 @@ class StudyResult:
     """One line for each run that is missing, with the reason."""
 
 
+@checked
 def study(
     study: str | Path,
     *,
     name: str = "",
     storage: str | Path = "",
-    seeds: tuple[int, ...] = (),
+    seeds: tuple[Seed, ...] = (),
     rows: tuple[str, ...] = (),
     columns: tuple[str, ...] = (),
-    max_parallel: int = 0,
+    max_parallel: NonNegativeInt = 0,
     show: bool = True,
 ) -> StudyResult:
     """Train the missing runs of a study, as many in parallel as fit; an existing study of the same name is resumed.
@@ -48,9 +49,6 @@ def study(
     Raises UserError for an invalid study, and KeyboardInterrupt if it was stopped. A run that fails doesn't raise: it
     is listed in the result's `missing`.
     """
-    expect(seeds=(seeds, tuple[Seed, ...]), max_parallel=(max_parallel, NonNegativeInt))
-    expect(study=(study, str | Path), rows=(rows, tuple[str, ...]), columns=(columns, tuple[str, ...]))
-    expect(name=(name, str), storage=(storage, str | Path), show=(show, bool))
     loaded = load_study(study)
     plan = plan_study(
         loaded,
@@ -62,7 +60,7 @@ def study(
         storage=str(storage) or default_storage(),
         max_parallel=max_parallel,
     )
-    started = StudyRun(plan, display_in(plan.storage, show))
-    missing = started.run()
-    runs = {run: Run(path=(Folder(plan.storage) / run).location) for run in started.finished}
-    return StudyResult(path=started.folder.location, runs=runs, missing=tuple(missing))
+    study_run = StudyRun(plan, display_in(plan.storage, show))
+    missing = study_run.run()
+    runs = {run: Run(path=(Folder(plan.storage) / run).location) for run in study_run.finished}
+    return StudyResult(path=study_run.folder.location, runs=runs, missing=tuple(missing))

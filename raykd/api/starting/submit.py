@@ -5,14 +5,15 @@ from typing import Literal
 
 from raykd import UserError
 from raykd.api.starting.job import Request, Submitted, send
-from raykd.api.starting.start import default_name, loaded_as
+from raykd.api.starting.plan import default_name, loaded_as
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.study.load import load_study
-from raykd.recipe.validate import expect
+from raykd.recipe.validate import checked
 from raykd.terminal import Terminal
 
 
+@checked
 def submit(
     recipe: Recipe | str | Path,
     *,
@@ -37,9 +38,6 @@ def submit(
 
     Raises UserError, before anything is sent, for invalid input, and if no job server answers at the address.
     """
-    expect(recipe=(recipe, Recipe | str | Path), name=(name, str), storage=(storage, str), address=(address, str))
-    expect(command=(command, Literal["train", "tune", "study"]), wandb_key=(wandb_key, Literal["send", "cluster"]))
-    expect(wait=(wait, bool), show=(show, bool))
     loaded, name = study_as(recipe, name) if command == "study" else loaded_as(recipe, name)
     notify = Terminal().print if show else lambda *words, **options: None
     request = Request(

@@ -4,14 +4,16 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.api.run import Run
-from raykd.api.starting.start import Start, start
+from raykd.api.starting.plan import RunPlan, plan_run
 from raykd.launch.driver import run as driver
 from raykd.launch.driver.validate import check, check_name
 from raykd.launch.teachers import train as teachers
 from raykd.launch.teachers.plan import teacher_recipes
 from raykd.recipe import Recipe
+from raykd.recipe.validate import checked
 
 
+@checked
 def train(recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True) -> Run:
     """Train a recipe, after training its missing teachers; an existing run of the same name is resumed.
 
@@ -26,17 +28,18 @@ def train(recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = 
     Raises UserError for invalid input, RunFailed if the run ended without a result, and KeyboardInterrupt if it was
     stopped, after a checkpoint.
     """
-    return Run(path=train_started(start(recipe, name, storage, show)).location)
+    return Run(path=train_planned(plan_run(recipe, name, storage, show)).location)
 
 
-def train_started(begun: Start) -> driver.Finished:
+def train_planned(plan: RunPlan) -> driver.Finished:
     """As `train`, for a loaded recipe."""
-    check_name(begun.name)
-    check(begun.recipe)
-    trained = teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)
-    return driver.train(begun.loaded, begun.recipe, begun.name, begun.storage, trained, begun.display)
+    check_name(plan.name)
+    check(plan.recipe)
+    trained = teachers.ensure(plan.loaded, plan.recipe, plan.storage, plan.display)
+    return driver.train(plan.loaded, plan.recipe, plan.name, plan.storage, trained, plan.display)
 
 
+@checked
 def train_teachers(
     recipe: Recipe | str | Path, *, name: str = "", storage: str | Path = "", show: bool = True
 ) -> list[Run]:
@@ -44,12 +47,12 @@ def train_teachers(
 
     Arguments and errors as of `train`; also raises UserError if the recipe has no teachers to train.
     """
-    return [Run(path=place) for place in teachers_started(start(recipe, name, storage, show))]
+    return [Run(path=path) for path in train_planned_teachers(plan_run(recipe, name, storage, show))]
 
 
-def teachers_started(begun: Start) -> list[str]:
+def train_planned_teachers(plan: RunPlan) -> list[str]:
     """As `train_teachers`, for a loaded recipe; returns run directories. Raises UserError if there are no teachers."""
-    if not teacher_recipes(begun.recipe):
-        raise UserError(f"{begun.loaded.path} has no teachers to train: add a `Train` to `teachers.sources`")
-    check(begun.recipe)
-    return teachers.ensure(begun.loaded, begun.recipe, begun.storage, begun.display)
+    if not teacher_recipes(plan.recipe):
+        raise UserError(f"{plan.loaded.path} has no teachers to train: add a `Train` to `teachers.sources`")
+    check(plan.recipe)
+    return teachers.ensure(plan.loaded, plan.recipe, plan.storage, plan.display)

@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING
 
 from raykd import UserError
 from raykd.api.search import SearchResult
-from raykd.api.starting.start import Start, start
+from raykd.api.starting.plan import RunPlan, plan_run
 from raykd.fields import NonNegativeInt
 from raykd.recipe import Recipe
-from raykd.recipe.validate import expect
+from raykd.recipe.validate import checked
 
 if TYPE_CHECKING:
     from raykd.launch.search.search import FinishedSearch
 
 
+@checked
 def tune(
     recipe: Recipe | str | Path,
     *,
     name: str = "",
     storage: str | Path = "",
-    samples: int = 0,
-    max_concurrent: int = 0,
+    samples: NonNegativeInt = 0,
+    max_concurrent: NonNegativeInt = 0,
     show: bool = True,
 ) -> SearchResult:
     """Run or resume a recipe's search; completed trials are not repeated.
@@ -29,19 +30,18 @@ def tune(
     samples: number of trials; 0: the search's own. max_concurrent: maximum number of concurrent trials; 0: the search's
     own. Other arguments and errors as of `train`; also raises UserError if the recipe has no search.
     """
-    expect(samples=(samples, NonNegativeInt), max_concurrent=(max_concurrent, NonNegativeInt))
-    begun = start(recipe, name, storage, show)
-    if begun.recipe.search is None:
-        raise UserError(f"{begun.name}: the recipe has no `search`: give it one, or use raykd.train")
-    return SearchResult(path=tune_started(begun, samples, max_concurrent).location)
+    plan = plan_run(recipe, name, storage, show)
+    if plan.recipe.search is None:
+        raise UserError(f"{plan.name}: the recipe has no `search`: give it one, or use raykd.train")
+    return SearchResult(path=tune_planned(plan, samples, max_concurrent).location)
 
 
-def tune_started(begun: Start, samples: int, max_concurrent: int) -> "FinishedSearch":
+def tune_planned(plan: RunPlan, samples: int, max_concurrent: int) -> "FinishedSearch":
     """As `tune`, for a loaded recipe."""
     from raykd.launch.search.search import search
     from raykd.launch.search.validate import search_of
 
-    settings = search_of(begun.recipe)
+    settings = search_of(plan.recipe)
     samples, most = samples or settings.samples, max_concurrent or settings.max_concurrent
-    recipe = replace(begun.recipe, search=replace(settings, samples=samples, max_concurrent=most))
-    return search(begun.loaded, recipe, begun.name, begun.storage, begun.display)
+    recipe = replace(plan.recipe, search=replace(settings, samples=samples, max_concurrent=most))
+    return search(plan.loaded, recipe, plan.name, plan.storage, plan.display)

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from raykd import UserError
 from raykd.recipe import Recipe
@@ -24,7 +25,7 @@ class Loaded:
 def load(recipe: str | Path) -> Loaded:
     """The `recipe` of a Python file, or a recipe that ships with raykd, by name: digits/kd. Raises UserError."""
     file = import_named(recipe, "recipe", Recipe)
-    check_types(file.value, file.path)
+    check_types(dataclasses.replace(file.value, search=None), file.path)
     sources = user_sources(file.modules, [file.value], roots_of(file.path))
     return Loaded(file.value, file.path, sources, file.docstring)
 
@@ -40,15 +41,15 @@ def load_object(recipe: Recipe, name: str) -> Loaded:
             f"{modules['__main__'].__qualname__} is defined in a notebook's cell or in the script that runs, where no "
             "worker can import it: move it to a module (in a notebook: %%writefile mine.py) and import it"
         )
-    check_types(recipe, "the recipe")
+    check_types(dataclasses.replace(recipe, search=None), "the recipe")
     roots = [Path.cwd().resolve(), *(root for name in modules if (root := import_root(name)) is not None)]
     return Loaded(recipe, Path.cwd().resolve() / f"{name}.py", user_sources(set(modules), [recipe], roots), "")
 
 
-def check_types(recipe: Recipe, where: Path | str) -> None:
-    """Raise UserError if a field's value is not of its type, which dataclasses don't check."""
+def check_types(value: Any, where: Path | str, name: str = "recipe") -> None:
+    """Raise UserError if a field of a recipe, or of a study, is not of its type, which dataclasses don't check."""
     try:
-        from_dict(to_dict(dataclasses.replace(recipe, search=None)))
+        from_dict(to_dict(value), type(value), name)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except RecursionError:

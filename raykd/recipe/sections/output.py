@@ -4,12 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from raykd.fields import (
-    MaxLen,
-    MinLen,
-    PositiveInt,
-    Rule,
-)
+from raykd.fields import MaxLen, MinLen, PositiveInt, Rule
 
 is_project = re.compile(r"[^/\\#?%:\x00-\x1f]{1,128}").fullmatch
 STEPS, MINUTES = r"(?P<steps>[1-9]\d{0,8}) steps?", r"(?P<minutes>(?!0+(\.0*)? )\d{1,6}(\.\d{0,6})?) minutes?"

@@ -3,13 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from raykd.fields import (
-    Count,
-    Interval,
-    NonNegativeInt,
-    Positive,
-    PositiveInt,
-)
+from raykd.fields import Count, Interval, NonNegativeInt, Positive, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)

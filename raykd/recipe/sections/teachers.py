@@ -4,15 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from raykd.data.config import Deviation
-from raykd.fields import (
-    Count,
-    Interval,
-    NonNegative,
-    NonNegativeInt,
-    Pixels,
-    Probability,
-    no_effect,
-)
+from raykd.fields import Count, Interval, NonNegative, NonNegativeInt, Pixels, Probability, no_effect
 from raykd.models.config import Network
 
 CPUs = Annotated[int, Interval(ge=1, le=65_536)]

@@ -1,6 +1,6 @@
 """Studies from files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raykd import UserError
@@ -10,7 +10,6 @@ from raykd.recipe.files.modules import import_named, roots_of
 from raykd.recipe.files.sources import user_sources
 from raykd.recipe.study import Study
 from raykd.recipe.study.cells import Cell, cells
-from raykd.recipe.study.types import expect_types
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,12 @@ class LoadedStudy:
 def load_study(study: str | Path) -> LoadedStudy:
     """The `study` of a Python file; raises UserError if there is none, or if its table is invalid."""
     file = import_named(study, "study", Study)
+    check_types(file.value, file.path, "study")
     try:
-        expect_types(file.value, Study, "study")
         all_cells = cells(file.value)
     except UserError as error:
         raise UserError(f"{file.path}: {error}") from None
     for cell in all_cells:
-        check_types(cell.recipe, f"{file.path}, row {cell.row.name}, column {cell.column.name}")
+        check_types(replace(cell.recipe, search=None), f"{file.path}, row {cell.row.name}, column {cell.column.name}")
     sources = user_sources(file.modules, [cell.recipe for cell in all_cells], roots_of(file.path))
     return LoadedStudy(file.value, all_cells, file.path, sources, file.docstring)

@@ -1,4 +1,4 @@
-"""The start of all training: a recipe with its sources, a name, a storage, and a progress display."""
+"""What is to be trained: a recipe with its sources, a name, a storage, and a progress display."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,12 @@ from raykd.launch.driver.display import Display
 from raykd.launch.driver.run import default_storage, lasting, print_storage
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded, load, load_object
-from raykd.recipe.validate import expect
 from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True)
-class Start:
-    """A recipe with its sources, and the name and storage of its run."""
+class RunPlan:
+    """A recipe with its sources, and the name, storage and display of its run."""
 
     loaded: Loaded
     recipe: Recipe
@@ -24,19 +23,14 @@ class Start:
     display: Display
 
 
-def start(recipe: Recipe | str | Path, name: str, storage: str | Path, show: bool) -> Start:
+def plan_run(recipe: Recipe | str | Path, name: str, storage: str | Path, show: bool) -> RunPlan:
     """Load a recipe. name: "" for that of its file. storage: "" for $RAYKD_STORAGE or ./runs. show: print progress."""
-    expect(storage=(storage, str | Path), show=(show, bool))
     loaded, name = loaded_as(recipe, name)
-    return started(loaded, loaded.recipe, name, str(storage) or default_storage(), show)
+    storage = str(storage) or default_storage()
+    return RunPlan(loaded, loaded.recipe, name, storage, display_in(storage, show))
 
 
-def started(loaded: Loaded, recipe: Recipe, name: str, storage: str, show: bool = True) -> Start:
-    """As `start`, for a loaded recipe."""
-    return Start(loaded, recipe, name, storage, display_in(storage, show))
-
-
-def display_in(storage: str, show: bool) -> Display:
+def display_in(storage: str, show: bool = True) -> Display:
     """A progress display; raises UserError for a storage that would be lost with a Ray job's folder."""
     lasting(storage)
     display = Display(Terminal(quiet=not show))
@@ -49,7 +43,6 @@ def loaded_as(recipe: Recipe | str | Path, name: str) -> tuple[Loaded, str]:
 
     Raises UserError if the recipe can't be loaded, or if it isn't from a file and no name is given.
     """
-    expect(recipe=(recipe, Recipe | str | Path), name=(name, str))
     if not isinstance(recipe, Recipe):
         loaded = load(recipe)
         return loaded, name or default_name(loaded.path)
