@@ -1,8 +1,6 @@
 """The model card of a deployed network, a README.md for the Hugging Face hub, with only what the run has measured."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -16,7 +14,6 @@ from raykd.output import printable
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.labels import labels
 from raykd.recipe.serial import to_dict
-from raykd.runs.results.models import Accuracy, Evaluation, FullAccuracy
 from raykd.runs.results.read import read_evaluation
 
 TEMPLATE = Path(__file__).parent / "card.md.j2"
@@ -31,23 +28,6 @@ network = create("{network}", {classes}, {size}, weights="{folder}/model.safeten
 logits = network(images)  # float32 [N, 3, {size}, {size}], normalised"""
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """The results of a run for its deployed network."""
-
-    deployed: Deployed
-    evaluation: Evaluation
-    student: FullAccuracy
-
-    @property
-    def images(self) -> int:
-        return sum(self.student.per_class_count)
-
-    @property
-    def split(self) -> str:
-        return "test split" if self.evaluation.split == "test" else "part of the training split that was held out"
-
-
 def model_card(deployed: Deployed, folder: str, library: str) -> str:
     """The card's text. folder: name of the model's folder. library: "timm" or "raykd", which loads it.
 
@@ -56,48 +36,42 @@ def model_card(deployed: Deployed, folder: str, library: str) -> str:
     evaluation = read_evaluation(deployed.run)
     if evaluation is None or deployed.result is None:
         raise UserError(f"{deployed.run} has no evaluation.json, which the model card needs: train the run to its end")
-    facts = _Facts(deployed, evaluation, next(iter(evaluation.networks.values())))
-    about, recipe, result = deployed.about, deployed.recipe, deployed.result
-    title = printable(result.name)
+    recipe, student, title = deployed.recipe, next(iter(evaluation.networks.values())), printable(deployed.result.name)
+    classes = zip(student.per_class, map(printable, evaluation.class_names), student.per_class_count)
     card = ModelCard.from_template(
-        _header(facts, title, library),
+        _header(deployed, title, library, evaluation.split, student.top1),
         template_str=TEMPLATE.read_text(encoding="utf-8"),
         title=title,
-        network=_kind(about.network),
-        classes=[printable(name) for name in about.classes],
-        size=about.image_size,
-        method=result.method,
-        teaching=_teaching(evaluation),
+        about=deployed.about,
+        recipe=recipe,
+        result=deployed.result,
+        evaluation=evaluation,
+        student=student,
+        parameters=parameters(deployed.network),
+        classes=[printable(name) for name in deployed.about.classes],
         use=_use(deployed, folder, library),
         preprocessing=_preprocessing(deployed),
         source=f"{labels(to_dict(recipe)).data} ({recipe.data.source.description or 'a user-defined source'})",
-        epochs=f"{recipe.epochs:g}",
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        start=_start(recipe.student.weights),
         paper=(sys.modules[type(recipe.method).__module__].__doc__ or "").strip(),
-        images=facts.images,
-        split=facts.split,
-        rows=list(_rows(facts)),
-        cost=_cost(facts),
-        limits=list(_limits(facts)),
-        recipe=fingerprint(recipe),
-        commit=f", commit {result.git}" if result.git else "",
+        images=sum(student.per_class_count),
+        worst=sorted(of_class for of_class in classes if of_class[2])[:3],
+        kind=_kind,
+        fingerprint=fingerprint(recipe),
         version=__version__,
     )
     return str(card)
 
 
-def _header(facts: _Facts, title: str, library: str) -> ModelCardData:
-    source = facts.deployed.recipe.data.source.name or "own"
+def _header(deployed: Deployed, title: str, library: str, split: str, top1: float) -> ModelCardData:
+    source = deployed.recipe.data.source.name or "own"
     accuracy = EvalResult(
         task_type="image-classification",
         dataset_type=source,
         dataset_name=source,
-        dataset_split=facts.evaluation.split,
+        dataset_split=split,
         metric_type="accuracy",
         metric_name="top-1",
-        metric_value=round(facts.student.top1, 4),
+        metric_value=round(top1, 4),
     )
     tags = ["image-classification", "knowledge-distillation", "raykd"]
     return ModelCardData(
@@ -110,20 +84,9 @@ def _header(facts: _Facts, title: str, library: str) -> ModelCardData:
     )
 
 
-def _teaching(evaluation: Evaluation) -> str:
-    names = ", ".join(map(_kind, evaluation.teachers))
-    return f"; it learned from {names}" if names else ""
-
-
 def _kind(network: str) -> str:
     library, colon, name = network.partition(":")
     return f"{name} of {library}" if colon and library in LIBRARIES else network
-
-
-def _start(weights: str) -> str:
-    if weights == "pretrained":
-        return "It started from its library's pretrained weights."
-    return f"It started from the weights of {Path(weights).name}." if weights else "It started from random weights."
 
 
 def _use(deployed: Deployed, folder: str, library: str) -> str:
@@ -146,36 +109,3 @@ def _preprocessing(deployed: Deployed) -> str:
     mean, std = (", ".join(f"{x:.4g}" for x in values) for values in (about.mean, about.std))
     steps.append(f"RGB scaled to [0, 1], then normalised with mean {mean} and standard deviation {std}")
     return "; ".join(steps)
-
-
-def _rows(facts: _Facts) -> Iterator[tuple[str, ...]]:
-    size = f"{parameters(facts.deployed.network):,}"
-    yield ("this network", *_figures(facts.student), size)
-    for name, teacher in facts.evaluation.teachers.items():
-        yield (f"teacher {_kind(name)}", *_figures(teacher), f"{teacher.parameters:,}" if teacher.parameters else "")
-
-
-def _figures(of: Accuracy) -> tuple[str, ...]:
-    return f"{100 * of.top1:.2f} %", f"{100 * of.top5:.2f} %", f"{of.loss:.4f}", f"{of.ece:.4f}"
-
-
-def _cost(facts: _Facts) -> str:
-    multiply_adds = facts.evaluation.flops
-    return f"{multiply_adds:,.0f} multiply-adds an image." if multiply_adds == multiply_adds else ""
-
-
-def _limits(facts: _Facts) -> Iterator[str]:
-    student, names = facts.student, facts.evaluation.class_names
-    yield (
-        f"The figures are those of one run (seed {facts.deployed.recipe.seed}) on {facts.images} images of the same "
-        "data "
-        "set as the training images; accuracy on other images was not measured."
-    )
-    yield "It knows no other classes: every image is assigned to one of those above."
-    pairs = zip(student.per_class, student.per_class_count, names)
-    worst = sorted((share, printable(name), count) for share, count, name in pairs if count)[:3]
-    listed = ", ".join(f"{name} {100 * share:.1f} % of {count}" for share, name, count in worst)
-    yield f"The least accurate classes: {listed}."
-    if facts.evaluation.split == "validation":
-        yield "The test split was not used: the images of the figures may also have been used to choose settings."
-    yield "No licence is stated here; the licences of the data set and of the teachers' weights may apply."

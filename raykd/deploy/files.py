@@ -1,21 +1,17 @@
-"""The deployed network as one file: .safetensors, .pt2 or .onnx. Each is checked against the original network."""
+"""The deployed network as one file, .safetensors or .pt2, checked against the original network; for ONNX see `onnx`."""
 
 import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from raykd.deploy.deployed import Deployed
-from raykd.deploy.samples import check_images, check_pictures
+from raykd.deploy.samples import check_images
 from raykd.storage.local_copy import STUDENT
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 
 def write_safetensors(deployed: Deployed, path: Path) -> str:
@@ -42,31 +38,6 @@ def write_pt2(deployed: Deployed, path: Path) -> str:
     torch.export.save(program, content, extra_files=files)
     path.write_bytes(content.getvalue())
     return compared(torch.export.load(path).module(), deployed, images, which)
-
-
-def write_onnx(deployed: Deployed, path: Path, preprocess: bool = False) -> str:
-    """Write the whole network as ONNX for any batch size. preprocess: from pixels on, see `onnx.preprocess`."""
-    from raykd.deploy.onnx.export import float_graph, runner, save
-
-    images, which = check_images(deployed.data)
-    graph = float_graph(deployed.model, images)
-    check = compared(runner(graph), deployed, images, which)
-    if preprocess:
-        return write_preprocessed(deployed, graph, path)
-    save(graph, path, deployed.described())
-    return check
-
-
-def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **about: object) -> str:
-    """Write a graph of the network with the evaluation's preprocessing. about: further metadata."""
-    from raykd.deploy.onnx.export import save
-    from raykd.deploy.onnx.preprocess import PIXELS, PROBABILITIES, compared_with_evaluation, with_preprocessing
-
-    pictures, which = check_pictures(deployed.data)
-    preprocessed = with_preprocessing(graph, deployed.data)
-    difference = compared_with_evaluation(preprocessed, graph, deployed.data, pictures)
-    save(preprocessed, path, deployed.described(input=PIXELS, output=PROBABILITIES, **about))
-    return f"pixels to probabilities, within {difference:.0e} of the evaluation's on {which}"
 
 
 @torch.inference_mode()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.deploy.deployed import Deployed
-from raykd.deploy.files import write_onnx, write_pt2, write_safetensors
+from raykd.deploy.files import write_pt2, write_safetensors
 from raykd.deploy.folder import write_folder
 from raykd.storage.atomic import replacing
 
@@ -32,7 +32,7 @@ def write(
     """Write a file or a folder atomically; returns a summary for the user.
 
     to: FILE.safetensors, FILE.onnx, FILE.int8.onnx, FILE.pt2, or a new folder DIR/. preprocess: see `write_onnx`.
-    max_loss, calibration: of int8, see `raykd.deploy.int8_file.write_int8`.
+    max_loss, calibration: of int8, see `raykd.deploy.onnx.files.write_int8`.
     Raises UserError for an invalid target or option, and if it can't be written.
     """
     check_target(to, preprocess, max_loss, calibration)
@@ -49,11 +49,11 @@ def write(
 
 def _write_file(deployed: Deployed, name: str, path: Path, preprocess: bool, max_loss: float, calibration: int) -> str:
     """Write the format of a file's name to a path."""
-    if name.endswith(INT8):
-        from raykd.deploy.int8_file import write_int8
-
-        return write_int8(deployed, path, preprocess, max_loss, calibration)
     if path.suffix == ".onnx":
+        from raykd.deploy.onnx.files import write_int8, write_onnx
+
+        if name.endswith(INT8):
+            return write_int8(deployed, path, preprocess, max_loss, calibration)
         return write_onnx(deployed, path, preprocess)
     return (write_pt2 if path.suffix == ".pt2" else write_safetensors)(deployed, path)
 

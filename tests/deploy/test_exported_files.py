@@ -18,8 +18,8 @@ from raykd.data.config import Data, Encoding
 from raykd.data.sources.digits import Digits
 from raykd.data.transforms import CenterCrop, Resize
 from raykd.deploy.deployed import open_deployed
-from raykd.deploy.files import write_onnx
 from raykd.deploy.onnx.export import float_graph
+from raykd.deploy.onnx.files import write_onnx
 from raykd.deploy.onnx.preprocess import with_preprocessing
 from raykd.deploy.pixels import evaluation_images
 from raykd.deploy.predictor import Predictor

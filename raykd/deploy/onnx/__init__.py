@@ -1,5 +1,5 @@
 """The deployed network as an ONNX graph: plain, with its preprocessing, and in int8.
 
-Called by deploy.files, deploy.int8_file and deploy.speed; never imports them. Its packages are optional, so they are
+Called by deploy.write and deploy.speed; never imports them. Its packages are optional, so they are
 imported in functions or by modules that `export.expect_packages` guards.
 """

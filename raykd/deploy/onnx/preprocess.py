@@ -116,7 +116,7 @@ def _text(data: Data, ir_version: int, opset: int) -> str:
     if geometry.crop:
         steps += CROP.format(size=size, sides=sides, image=last)
         last = "cropped"
-    scale = torch.tensor(data.std) * 255.0  # as raykd.data.normalize, to the bit
+    scale = torch.tensor(data.std) * 255.0  # as raykd.data.device.normalize, to the bit
     numbers = {"factor": 1.0 / scale, "offset": torch.tensor(data.mean) * 255.0 / scale}
     listed = {name: ", ".join(f"{value:.9g}" for value in values.tolist()) for name, values in numbers.items()}
     height, width = ("H", "W") if free else (size, size)

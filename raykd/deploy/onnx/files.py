@@ -1,8 +1,9 @@
-"""The deployed network as an int8 ONNX file, with its loss of accuracy."""
+"""The deployed network as an ONNX file: in float32 or int8, from images or from pixels on."""
 
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,12 +13,36 @@ from raykd.data.config import Data, Prepared
 from raykd.data.loader import TestLoader
 from raykd.data.storage.prepare import prepare
 from raykd.deploy.deployed import Deployed
-from raykd.deploy.files import write_preprocessed
-from raykd.deploy.onnx.export import expect_packages, float_graph, save
-from raykd.deploy.samples import spread_images
+from raykd.deploy.files import compared
+from raykd.deploy.onnx.export import expect_packages, float_graph, runner, save
+from raykd.deploy.onnx.preprocess import PIXELS, PROBABILITIES, compared_with_evaluation, with_preprocessing
+from raykd.deploy.samples import check_images, check_pictures, spread_images
 from raykd.storage.atomic import temporary_folder
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 BATCH = 32
+
+
+def write_onnx(deployed: Deployed, path: Path, preprocess: bool = False) -> str:
+    """Write the whole network as ONNX for any batch size. preprocess: from pixels on, see `preprocess`."""
+    images, which = check_images(deployed.data)
+    graph = float_graph(deployed.model, images)
+    check = compared(runner(graph), deployed, images, which)
+    if preprocess:
+        return write_preprocessed(deployed, graph, path)
+    save(graph, path, deployed.described())
+    return check
+
+
+def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **about: object) -> str:
+    """Write a graph of the network with the evaluation's preprocessing. about: further metadata."""
+    pictures, which = check_pictures(deployed.data)
+    preprocessed = with_preprocessing(graph, deployed.data)
+    difference = compared_with_evaluation(preprocessed, graph, deployed.data, pictures)
+    save(preprocessed, path, deployed.described(input=PIXELS, output=PROBABILITIES, **about))
+    return f"pixels to probabilities, within {difference:.0e} of the evaluation's on {which}"
 
 
 def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float, calibration: int) -> str:
