@@ -11,6 +11,9 @@ from torch import nn
 
 from raykd import UserError
 from raykd.models import families, reused_head
+from raykd.models.config import Network
+from raykd.models.fake_int8 import train_in_int8
+from raykd.models.heads import zero_classifiers
 from raykd.models.libraries import own
 from raykd.models.staged import Staged
 from raykd.models.staged.parts import Parts
@@ -46,13 +49,26 @@ def create(
     options: Mapping[str, Any] = {},  # noqa: B006  never changed
     stages: Sequence[str] = (),
 ) -> Staged:
-    """See `raykd.models.create`."""
+    """Create the network `name` for square images with sides of image_size pixels.
+
+    name: one of `names()`, `torchvision:NAME`, `timm:NAME` (timm's NAME.TAG selects its weights), `hf:NAME`, or
+    `MODULE:CALLABLE` of a module that came with the recipe.
+    num_classes: 0 for features only, if the library has such networks.
+    weights: "": random initialisation. "pretrained": the library's own weights, with a new last layer if num_classes
+    differs. Else a file (see `raykd.models.weights`), whose number of classes must fit too, unless its name is followed
+    by "#backbone": then all but the last layer is loaded. Except for batch counters, no key may be missing or
+    unexpected.
+    options: keywords for the library's builder or the callable. stages: modules whose outputs are the stages' maps,
+    if the library does not define them.
+
+    Raises UserError for unknown names, images that are too small, unknown options, and weights that don't fit.
+    """
     about: dict[str, Any] = {"name": name, "num_classes": num_classes, "image_size": image_size}
     library, colon, _ = name.partition(":")
     if library == reused_head.PREFIX:
         staged: Staged = reused_head.build(name, num_classes, image_size, options, create)
     elif not colon:
-        staged = Staged(**_own_parts(name, num_classes, image_size, weights, options)._asdict(), **about)
+        staged = Staged(_own_parts(name, num_classes, image_size, weights, options), **about)
     else:
         staged = _first_faithful(_library_views(name, num_classes, image_size, weights, options, stages), about)
     staged.options, staged.stage_modules = dict(options), tuple(stages)
@@ -62,8 +78,18 @@ def create(
     return staged
 
 
+def create_network(network: Network, num_classes: int, image_size: int) -> Staged:
+    """Create the network that a recipe describes; other arguments and errors as of `create`."""
+    built = create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
+    if network.zero_head:
+        zero_classifiers(built)
+    if network.int8:
+        train_in_int8(built)
+    return built
+
+
 def names() -> list[tuple[str, str]]:
-    """See `raykd.models.names`."""
+    """Names of the networks that raykd defines, each with one line about it; then the forms of all other names."""
     also = {name: f"; also {alias}" for alias, name in families.ALIASES.items()}
     defined = [(name, line + also.get(name, "")) for name, (line, _) in families.NETWORKS.items()]
     own = [("MODULE:CALLABLE", "your own: called with num_classes and the recipe's options, from MODULE.py")]
@@ -136,7 +162,7 @@ def _first_faithful(views: Iterator[Parts], about: dict[str, Any]) -> Staged:
     rejected: UserError | None = None
     for parts in views:
         try:
-            staged = Staged(**parts._asdict(), **about)
+            staged = Staged(parts, **about)
         except UserError as error:
             rejected = error
         else:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.models.frozen.freeze import freeze
 from raykd.models.heads import JoinClasses
-from raykd.models.staged import ModuleCall, Part, Staged, run_parts
+from raykd.models.staged import ModuleCall, Part, Parts, Staged, run_parts
 from raykd.models.staged.layers import named
 
 PREFIX = "reused"
@@ -36,12 +36,10 @@ class ReusedHead(Staged):
         stem, *stages = (_under("student", student.sections[section]) for section in trunk)
         stages[-1] += ("projector",)
         pool, head = (_under("teacher", teacher.sections[section]) for section in rest)
+        parts = (*stem, *sum(stages, ()), *pool, *head)
+        joined = Joined(_holder(student, trunk), projector, _holder(teacher, rest), parts)
         super().__init__(
-            Joined(_holder(student, trunk), projector, _holder(teacher, rest), (*stem, *sum(stages, ()), *pool, *head)),
-            stem=stem,
-            stages=stages,
-            pool=pool,
-            head=head,
+            Parts(joined, stem, tuple(stages), pool, head),
             name=f"{PREFIX}:{factor}:{student.name}+{teacher.name}",
             num_classes=teacher.num_classes,
             image_size=student.image_size,

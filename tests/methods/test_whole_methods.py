@@ -17,7 +17,7 @@ from raykd.methods.funmatch import FunMatch
 from raykd.methods.kd import KD
 from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
-from raykd.models.staged import Staged
+from raykd.models.staged import Parts, Staged
 from tests.methods import formulas
 from tests.support.every_method import classes
 from tests.support.tiny_methods import (
@@ -260,7 +260,7 @@ class Linear(nn.Module):
 
 def linear() -> Staged:
     parts = {"stem": ["stem"], "stages": [], "pool": [], "head": ["fc"]}
-    return Staged(Linear(), **parts, name="linear", num_classes=CLASSES, image_size=SIZE)
+    return Staged(Parts(Linear(), **parts), name="linear", num_classes=CLASSES, image_size=SIZE)
 
 
 def numeric_gradient(loss, z: np.ndarray) -> np.ndarray:

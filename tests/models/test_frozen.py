@@ -9,7 +9,7 @@ from torch import nn
 from raykd.models import create
 from raykd.models.frozen.freeze import foldable, freeze
 from raykd.models.frozen.renormalize import renormalize
-from raykd.models.staged import Staged
+from raykd.models.staged import Parts, Staged
 
 # BatchNorms that stay: those behind a sum, a concatenation or nothing, as in pre-activation networks.
 LEFT = {
@@ -105,7 +105,7 @@ def test_only_convolutions_with_one_reader_are_folded():
     model.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     model.add_module("fc", nn.Linear(4, 10))
     sections = {"stem": ["feature"], "stages": [["middle"]], "pool": ["pool"], "head": ["fc"]}
-    network = Staged(model, **sections, name="tangled", num_classes=10, image_size=8).double().eval()
+    network = Staged(Parts(model, **sections), name="tangled", num_classes=10, image_size=8).double().eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean)

@@ -10,7 +10,7 @@ from torch import nn
 
 from raykd import UserError
 from raykd.models import create, names
-from raykd.models.staged import Staged
+from raykd.models.staged import Parts, Staged
 from raykd.models.staged.layers import mean_pool
 
 OWN = [name for name, _ in names() if ":" not in name]
@@ -133,9 +133,8 @@ def test_measuring_shapes_changes_nothing(network):
 
 def test_staged_keeps_the_networks_keys():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 7))
-    staged = Staged(
-        model, stem=("0",), stages=(("1",),), pool=(mean_pool,), head=("2",), name="own", num_classes=7, image_size=8
-    )
+    parts = Parts(model, stem=("0",), stages=(("1",),), pool=(mean_pool,), head=("2",))
+    staged = Staged(parts, name="own", num_classes=7, image_size=8)
     assert list(staged.model.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
     assert list(staged.state_dict()) == ["model." + key for key in model.state_dict()]
     assert staged.classifier == "2"

@@ -53,7 +53,7 @@ from raykd.methods.teskd import TESKD
 from raykd.methods.ttm import TTM
 from raykd.methods.vid import VID
 from raykd.methods.wsld import WSLD
-from raykd.models.staged import Staged
+from raykd.models.staged import Parts, Staged
 from tests.support import every_method
 
 SIZE, CLASSES = 16, 5
@@ -170,7 +170,7 @@ def tiny(width: int = 8, first_stride: int = 1, classes: int = CLASSES, stages: 
         groups = [groups[0], groups[1], groups[2] + groups[3]]
     sections = {"stem": ["stem"], "stages": groups, "pool": [pooled], "head": ["fc"]}
     pre = {f"stage{i + 1}": () for i in range(4)}  # the maps themselves
-    return Staged(net, **sections, pre=pre, name="tiny", num_classes=classes, image_size=SIZE)
+    return Staged(Parts(net, **sections, pre=pre), name="tiny", num_classes=classes, image_size=SIZE)
 
 
 def new_tiny() -> Staged:

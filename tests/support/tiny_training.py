@@ -10,7 +10,7 @@ from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.storage.prepare import prepare
 from raykd.methods.supervised import Supervised
 from raykd.models import create
-from raykd.models.staged import Staged
+from raykd.models.staged import Parts, Staged
 from raykd.recipe import Precision
 from raykd.recipes.digits.supervised import recipe as digits
 
@@ -26,7 +26,7 @@ def network(width: int = 8, dropout: float = 0.0, activation=nn.ReLU) -> Staged:
     model.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     model.add_module("fc", nn.Linear(width, 10))
     sections = {"stem": ["stem"], "stages": [["one"], ["two"]], "pool": ["pool"], "head": ["fc"]}
-    return Staged(model, **sections, name="tiny", num_classes=10, image_size=32)
+    return Staged(Parts(model, **sections), name="tiny", num_classes=10, image_size=32)
 
 
 ALONE = Placement(CPU, 1)

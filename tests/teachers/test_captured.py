@@ -8,7 +8,7 @@ from torch import nn
 
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
-from raykd.models.staged import Staged
+from raykd.models.staged import Parts, Staged
 from raykd.teachers import captured, frozen_teacher
 from raykd.teachers.captured import MOST, Capture, Captured
 from raykd.teachers.frozen_teacher import FrozenTeacher, TeacherPrecision
@@ -50,7 +50,7 @@ def test_an_untraceable_network_is_not_captured(monkeypatch):
     parts = {"conv": nn.Conv2d(3, 8, 1), "odd": Branching(), "pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}
     model = nn.Sequential(OrderedDict(parts | {"fc": nn.Linear(8, 10)}))
     sections = {"stem": ("conv",), "stages": (("odd",),), "pool": ("pool", "flat"), "head": ("fc",)}
-    network = Staged(model, **sections, name="branching", num_classes=10, image_size=8)
+    network = Staged(Parts(model, **sections), name="branching", num_classes=10, image_size=8)
     with simulated_gpu():
         network.to(CUDA)
         frozen_teacher.runner(network, (), None, "captured")

@@ -4,7 +4,7 @@ Called by everything that uses networks: methods, teachers, training, deploy. It
 """
 
 from raykd.models.staged.network import CAN_NOT_RUN, Staged, parameters
-from raykd.models.staged.parts import ModuleCall, Part, run_parts
+from raykd.models.staged.parts import ModuleCall, Part, Parts, run_parts
 from raykd.models.staged.tail import find_tail
 
-__all__ = ["CAN_NOT_RUN", "ModuleCall", "Part", "Staged", "find_tail", "parameters", "run_parts"]
+__all__ = ["CAN_NOT_RUN", "ModuleCall", "Part", "Parts", "Staged", "find_tail", "parameters", "run_parts"]

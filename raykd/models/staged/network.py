@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Output
-from raykd.models.staged.parts import ModuleCall, Part, run_parts
-from raykd.models.staged.reader import ModuleOutputs
+from raykd.models.staged.parts import ModuleCall, Part, Parts, run_parts
 
 START = "stem"  # its input is the images
 CAN_NOT_RUN = (RuntimeError, AssertionError, ValueError)  # of convolutions and attention blocks for small images
@@ -32,34 +31,21 @@ class Staged(nn.Module):
     Raises UserError if images of that size are too small for the network.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        stem: Sequence[Part] = (),
-        stages: Sequence[Sequence[Part]] = (),
-        pool: Sequence[Part] = (),
-        head: Sequence[Part] = (),
-        reader: ModuleOutputs | None = None,
-        name: str,
-        num_classes: int,
-        image_size: int,
-        pre: Mapping[str, Sequence[Part]] = {},
-    ):
+    def __init__(self, parts: Parts, *, name: str, num_classes: int, image_size: int):
         super().__init__()
-        self.model, self.reader = model, reader
+        self.model, self.reader = parts.model, parts.reader
         self.native_size = image_size  # differs if images are resized for it, see `renormalize`
         self.weights_taken = ""  # the part of its weights file that was loaded, if not all of it
         # With the name, the arguments of `raykd.models.create`.
         self.options: Mapping[str, Any] = {}
         self.stage_modules: tuple[str, ...] = ()
         self.name, self.num_classes, self.image_size = name, num_classes, image_size
-        sections = {START: tuple(stem)} | {f"stage{i + 1}": tuple(parts) for i, parts in enumerate(stages)}
-        chain = sections | {"pooled": tuple(pool), "head": tuple(head)}
-        self.sections: dict[str, tuple[Part, ...]] = {} if reader is not None else chain
-        self.pre = {stage: tuple(parts) for stage, parts in pre.items()}
+        stages = {f"stage{i + 1}": stage for i, stage in enumerate(parts.stages)}
+        chain = {START: parts.stem} | stages | {"pooled": parts.pool, "head": parts.head}
+        self.sections: dict[str, tuple[Part, ...]] = {} if parts.reader is not None else chain
+        self.pre = dict(parts.pre)
         # From the last stage's map to the logits; of networks that are no chain it is set by `find_tail`.
-        self.tail: tuple[Part, ...] = () if reader is not None else (*pool, *head)
+        self.tail: tuple[Part, ...] = () if parts.reader is not None else (*parts.pool, *parts.head)
         self.shapes: dict[str, tuple[int, ...]] = self._measure()
 
     @property

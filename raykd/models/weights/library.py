@@ -23,7 +23,10 @@ class Published(NamedTuple):
 
 
 def published(name: str) -> Published:
-    """See `raykd.models.published`; raises UserError for a name without published weights."""
+    """The images and classes that a library's pretrained weights were trained on.
+
+    Raises UserError if `name` has none.
+    """
     library, _, inner = name.partition(":")
     readers = {"timm": _timm, "torchvision": _torchvision, "hf": _huggingface}
     if library not in readers:
