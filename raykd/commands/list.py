@@ -85,9 +85,9 @@ def models() -> Tables:
 
 
 def datasets() -> Tables:
-    from raykd.data import names
+    from raykd.data.sources import ALL
 
-    return {"datasets": names()}
+    return {"datasets": [(source.name, source.description) for source in ALL]}
 
 
 def recipes() -> Tables:

@@ -3,10 +3,3 @@
 
 Called by recipe, training, launch, commands and deploy; never imports models, methods or training.
 """
-
-
-def names() -> list[tuple[str, str]]:
-    """Name and description of every source."""
-    from raykd.data.sources import ALL
-
-    return [(source.name, source.description) for source in ALL]

@@ -7,6 +7,7 @@ import numpy as np
 
 from raykd import UserError
 from raykd.data.order import held_out
+from raykd.data.reading.labels import number_labels
 from raykd.data.reading.pictures import Picture
 
 
@@ -44,6 +45,18 @@ def subset(examples: Examples, positions: Sequence[int]) -> Examples:
     """Some of the examples, in this order."""
     labels = [examples.labels[i] for i in positions]
     return Examples(labels, lambda i: examples.read(positions[i]), lambda i: examples.name(positions[i]))
+
+
+def numbered(train: Examples, test: Examples | None, names: Sequence[str], share: float, origin: str) -> Splits:
+    """Splits of examples whose labels are still as the source has them, see `number_labels`.
+
+    share: of the training images that become the test split, see `split_off_test`, where there is none.
+    """
+    classes, trained, tested = number_labels(train.labels, test.labels if test else (), names, origin)
+    train = train._replace(labels=trained)
+    if test is None:
+        return split_off_test(classes, train, share, origin)
+    return Splits(classes, train, test._replace(labels=tested))
 
 
 def split_off_test(classes: tuple[str, ...], examples: Examples, share: float, origin: str) -> Splits:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +15,12 @@ from raykd.data import order
 from raykd.data.augment.geometry import unusable
 from raykd.data.augment.pipeline import Pipeline, evaluation, training
 from raykd.data.config import Data, Mixing, Prepared
+from raykd.data.device.normalize import Normalizer
 from raykd.data.ffcv.memory import fits_memory
 from raykd.data.mixing import mix
-from raykd.data.normalize import Normalizer
-from raykd.data.storage.header import Header, open_header
+from raykd.data.storage.header import Header
 from raykd.data.storage.prepare import normalised
+from raykd.data.subsets import evaluation_subset, open_checked, training_subset
 
 if TYPE_CHECKING:
     from raykd.data.ffcv.engine import Engine
@@ -42,8 +42,8 @@ class TrainLoader:
     ):
         """batch_size: images of the global batch. Raises UserError if this worker's part of it is empty."""
         data = normalised(data, prepared)
-        header = _open(prepared.train, prepared)
-        self.subset = _training_subset(header.labels, data.validation, prepared.classes)
+        header = open_checked(prepared.train, prepared)
+        self.subset = training_subset(header.labels, data.validation, prepared.classes)
         self.size, self.classes = len(self.subset), len(prepared.classes)
         self.batch_size, self.seed, self.mixing = batch_size, seed, data.mixing
         self.labels = torch.from_numpy(header.labels)
@@ -140,8 +140,8 @@ class TestLoader:
             raise UserError(
                 "the data set has no test split: hold out a share of the training images with data.validation"
             )
-        header = _open(path, prepared)
-        self.subset = _evaluation_subset(header.labels, data.validation)
+        header = open_checked(path, prepared)
+        self.subset = evaluation_subset(header.labels, data.validation)
         self.size = len(self.subset)
         self.indices = self.subset[placement.rank :: placement.world]
         self.rows = -(-batch_size // placement.world)
@@ -158,47 +158,6 @@ class TestLoader:
     def close(self) -> None:
         """Close threads and files."""
         self.engine.close()
-
-
-def check_split(data: Data, prepared: Prepared) -> None:
-    """Raise UserError if `data.validation` leaves no image to train on, or none to evaluate with."""
-    labels = _open(prepared.train, prepared).labels
-    _training_subset(labels, data.validation, prepared.classes)
-    _evaluation_subset(labels, data.validation)
-
-
-def training_labels(data: Data, prepared: Prepared) -> Tensor:
-    """The class of each row of the training file, [N]; −1: held out for validation, or without a label."""
-    labels = _open(prepared.train, prepared).labels
-    return torch.from_numpy(np.where(order.held_out(labels, data.validation), -1, labels)).long()
-
-
-def _open(path: Path, prepared: Prepared) -> Header:
-    header = open_header(path, prepared)
-    header.check_labels(len(prepared.classes))
-    return header
-
-
-def _training_subset(labels: np.ndarray, held_out: float, classes: Sequence[str]) -> np.ndarray:
-    """Positions of the training images [n]; raises UserError if a class has none left."""
-    subset = np.flatnonzero(~order.held_out(labels, held_out))
-    lost = np.setdiff1d(labels[labels >= 0], labels[subset])
-    if len(lost) or not len(subset):
-        of = f" of class {classes[lost[0]]}" if len(lost) else ""
-        raise UserError(f"data.validation: {held_out:g} leaves no training images{of}: lower it, or add images")
-    return subset
-
-
-def _evaluation_subset(labels: np.ndarray, held_out: float) -> np.ndarray:
-    """Positions of the evaluation images [n]; raises UserError if there are none."""
-    subset = np.flatnonzero(order.held_out(labels, held_out)) if held_out else np.flatnonzero(labels >= 0)
-    if not len(subset):
-        raise UserError(
-            f"data.validation: {held_out:g} is too small to hold out an image: increase it"
-            if held_out
-            else "the test split has no image with a label: hold out a share of the training split with data.validation"
-        )
-    return subset
 
 
 def _streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[order.Stream]:

@@ -14,7 +14,7 @@ from raykd.data import order
 from raykd.data.augment import colour
 from raykd.data.augment.geometry import Geometry, boxes
 from raykd.data.augment.pipeline import Pipeline
-from raykd.data.normalize import Normalizer
+from raykd.data.device.normalize import Normalizer
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
 from raykd.data.storage.header import Header
 

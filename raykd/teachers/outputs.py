@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raykd.contract import Batch, Output
-from raykd.data.transfer import to_device
+from raykd.data.device.transfer import to_device
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.precision import Context
 

@@ -8,9 +8,10 @@ import torch
 
 from raykd import UserError
 from raykd.contract import Distiller, Placement
-from raykd.data.loader import TestLoader, TrainLoader, training_labels
+from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.storage.prepare import Prepared, normalised, prepare
 from raykd.data.storage.staging import stage
+from raykd.data.subsets import training_labels
 from raykd.models import create_network
 from raykd.models.staged import Staged
 from raykd.models.weights.downloads import local

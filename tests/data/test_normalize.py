@@ -6,7 +6,7 @@ import torch
 
 from raykd.contract import Placement
 from raykd.data.config import Data
-from raykd.data.normalize import ArrayPool, Normalizer
+from raykd.data.device.normalize import ArrayPool, Normalizer
 from raykd.data.sources import Digits
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)

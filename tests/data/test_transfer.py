@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from raykd.contract import Placement
-from raykd.data import transfer
+from raykd.data.device import transfer
+from raykd.data.device.normalize import Normalizer
+from raykd.data.device.transfer import to_device
 from raykd.data.loader import TestLoader, TrainLoader
-from raykd.data.normalize import Normalizer
 from raykd.data.storage.prepare import prepare
-from raykd.data.transfer import to_device
 from raykd.recipes.digits.supervised import recipe
 
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from raykd.data.loader import training_labels
 from raykd.data.storage.prepare import prepare
+from raykd.data.subsets import training_labels
 from raykd.methods.crd import CRD
 from raykd.training.update.state import new_state
 from tests.support import tiny_training as tiny

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from raykd.data.transfer import to_host
+from raykd.data.device.transfer import to_host
 from raykd.recipe import SGD, AdamW, Precision
 from raykd.teachers.cache.formats import Full
 from raykd.teachers.cache.teacher_cache import TeacherCache, TensorCache

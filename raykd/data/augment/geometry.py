@@ -73,13 +73,8 @@ def geometry(transforms: Sequence[Transform], image_size: int) -> Geometry:
 
 def _check(geometry: Geometry) -> None:
     resize, crop, size = geometry.resize, geometry.crop, geometry.size
-    if not 0.0 <= geometry.flip <= 1.0:
-        raise UserError(f"Flip.probability must be between 0 and 1, not {geometry.flip}")
-    if isinstance(crop, t.RandomResizedCrop):
-        if resize:
-            raise UserError("RandomResizedCrop already resizes: remove the Resize before it")
-        if not (0 < crop.area[0] <= crop.area[1] <= 1 and 0 < crop.aspect[0] <= crop.aspect[1]):
-            raise UserError(f"RandomResizedCrop requires 0 < area ≤ 1 and aspect > 0, each as (min, max), not {crop}")
+    if resize and geometry.crops_first:
+        raise UserError("RandomResizedCrop already resizes: remove the Resize before it")
     if resize and geometry.padding:
         raise UserError("RandomCrop after Resize can't have padding: remove it, and resize to a larger size")
     if resize and (resize.size < size if crop else resize.size != size):
@@ -88,7 +83,7 @@ def _check(geometry: Geometry) -> None:
 
 def unusable(geometry: Geometry, shapes: np.ndarray) -> np.ndarray:
     """Positions [M] of the images, by (height, width) [N, 2], that the geometry can't convert to its size."""
-    if isinstance(geometry.crop, t.RandomResizedCrop) or (geometry.resize and geometry.crop):
+    if geometry.crops_first or (geometry.resize and geometry.crop):
         return np.empty(0, np.int64)
     if geometry.resize:
         return np.flatnonzero((shapes[:, 0] != shapes[:, 1]) & geometry.resize.keep_aspect)

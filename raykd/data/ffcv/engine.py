@@ -16,6 +16,7 @@ from raykd import UserError
 from raykd.data import order
 from raykd.data.augment.geometry import boxes
 from raykd.data.augment.pipeline import Pipeline
+from raykd.data.device.normalize import Normalizer
 from raykd.data.ffcv.imports import (
     AllocationQuery,
     Compiler,
@@ -28,7 +29,6 @@ from raykd.data.ffcv.imports import (
 from raykd.data.ffcv.kernels.batch import jpeg_batch, raw_batch
 from raykd.data.ffcv.kernels.types import CUT_OFF, NO_MEMORY, Crops, Stored
 from raykd.data.ffcv.page_cache import Paged, Unpaged
-from raykd.data.normalize import Normalizer
 from raykd.data.order import INDEX_MASK, PASS_SHIFT
 from raykd.data.storage.header import Header
 

@@ -48,6 +48,6 @@ def _allocate(wanted: AllocationQuery, batch_size: int, slots: int) -> np.ndarra
 
 
 # On a machine with a GPU, FFCV's own function would pin its buffers and create streams, and so allocate memory of GPU 0
-# in every process, even one that uses no GPU. Buffers are copied before they go to one: see raykd.data.transfer.
+# in every process, even one that uses no GPU. Buffers are copied before they go to one: see raykd.data.device.transfer.
 graph.allocate_query = _allocate
 epoch_iterator.IS_CUDA = False

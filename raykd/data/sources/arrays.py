@@ -14,8 +14,7 @@ from google.protobuf.message import DecodeError
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.examples import Examples, Splits, from_arrays, split_off_test
-from raykd.data.reading.labels import number_labels
+from raykd.data.examples import Examples, Splits, from_arrays, numbered
 from raykd.data.reading.pictures import DECODE_ERRORS
 from raykd.fields import ClassNames, Fraction, Given
 
@@ -42,18 +41,14 @@ class Npz(Source):
         path = Path(self.path).expanduser()
         if not path.is_file():
             raise UserError(f"{path} does not exist: set data.source.path to an .npz file")
-        train, test = (self._arrays(path, names) for names in (self.train, self.test))
+        train, test = (self._split(path, names) for names in (self.train, self.test))
         if train is None:
             raise UserError(f"{path} has no array {self.train[0]!r} or {self.train[1]!r}: set data.source.train")
-        labels: list[Any] = [[] if part is None else part[1] for part in (train, test)]
-        classes, *numbers = number_labels(labels[0], labels[1], self.classes, str(path))
-        examples = from_arrays(train[0], numbers[0], str(path))
-        if test is None or not len(test[0]):
-            return split_off_test(classes, examples, self.test_share, str(path))
-        return Splits(classes, examples, from_arrays(test[0], numbers[1], str(path)))
+        test = test if test and len(test.labels) else None
+        return numbered(train, test, self.classes, self.test_share, str(path))
 
-    def _arrays(self, path: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray] | None:
-        """Images and labels of a split; None if the file has neither."""
+    def _split(self, path: Path, names: tuple[str, str]) -> Examples | None:
+        """The images and labels of two arrays, or None if the file has neither."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 missing = [name for name in names if name not in file]
@@ -71,7 +66,7 @@ class Npz(Source):
         if images.ndim not in (3, 4) or labels.size != len(images):
             shapes = f"{list(images.shape)} and labels {list(labels.shape)}"
             raise UserError(f"{path} must contain images [N, H, W(, 3)] and one label per image, not {shapes}")
-        return images, labels.reshape(-1)
+        return from_arrays(images, labels.reshape(-1).tolist(), str(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +94,7 @@ class TFRecord(Source):
         base = Path(self.path).expanduser()
         train = self._split(self.train)
         test = self._split(self.test) if self.test else None
-        classes, *numbers = number_labels(train.labels, test.labels if test else [], self.classes, str(base))
-        train = train._replace(labels=numbers[0])
-        if test is None:
-            return split_off_test(classes, train, self.test_share, str(base))
-        return Splits(classes, train, test._replace(labels=numbers[1]))
+        return numbered(train, test, self.classes, self.test_share, str(base))
 
     def _split(self, pattern: str) -> Examples:
         base = Path(self.path).expanduser()

@@ -1,14 +1,25 @@
 """Fine-grained, scene, and action data sets, in the layouts that their archives unpack to."""
 
+import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from raykd import UserError
 from raykd.data.config import Source
 from raykd.data.examples import Examples, Splits
 from raykd.data.reading.listing import Skipped, subfolders
 from raykd.data.sources.files import folder, from_files, lines
-from raykd.data.sources.matlab import read_list
+
+READ_LISTS = """
+import json, sys
+from scipy.io import loadmat
+table = loadmat(sys.argv[1])
+names = [str(row[0].item()) for row in table["file_list"]]
+print(json.dumps([names, [int(row[0]) for row in table["labels"]]]))
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +62,20 @@ class StanfordDogs(Source):
     def _split(self, base: Path, split: str) -> Examples:
         names, labels = read_list(base / f"{split}_list.mat")
         return from_files([base / "Images" / name for name in names], [label - 1 for label in labels])
+
+
+def read_list(path: Path) -> tuple[list[str], list[int]]:
+    """Names of the images and their labels, from 1, of one of Stanford Dogs' lists; raises UserError if it is damaged.
+
+    Read in a separate process, as SciPy's reader of .mat files may crash on damaged ones.
+    """
+    done = subprocess.run([sys.executable, "-c", READ_LISTS, str(path)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{path} can't be read, it may be damaged: restore the file")
+    names, labels = json.loads(done.stdout)
+    if len(names) != len(labels):
+        raise UserError(f"{path} has {len(names)} file names but {len(labels)} labels: restore the file")
+    return names, labels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.examples import Examples, Splits, split_off_test
-from raykd.data.reading.labels import number_labels, renumbered
+from raykd.data.examples import Examples, Splits, numbered
+from raykd.data.reading.labels import renumbered
 from raykd.fields import Fraction, Given
 
 ALLOW = "allow the download with `raykd data prepare --download`, or --data.download for other commands"
@@ -176,12 +176,9 @@ class HuggingFace(Source):
         train, test = splits[self.train], splits.get(self.test)
         _expect_sound(self.dataset, train, test)
         names = tuple(getattr(train.features.get(self.label), "names", None) or ())
-        raw = [self._labels(part, names) if part is not None else [] for part in (train, test)]
-        classes, *numbers = number_labels(raw[0], raw[1], names, self.dataset)
-        examples = self._examples(train, numbers[0], self.train)
-        if test is None:
-            return split_off_test(classes, examples, self.test_share, self.dataset)
-        return Splits(classes, examples, self._examples(test, numbers[1], self.test))
+        trained = self._examples(train, names, self.train)
+        tested = None if test is None else self._examples(test, names, self.test)
+        return numbered(trained, tested, names, self.test_share, self.dataset)
 
     def _labels(self, split: Any, names: tuple[str, ...]) -> list[Any]:
         """The labels of a split, as numbers of the classes `names` if its column has class labels.
@@ -201,9 +198,10 @@ class HuggingFace(Source):
         own = tuple(getattr(split.features[self.label], "names", None) or ())
         return [None if names and value == -1 else value for value in renumbered(values, own, names, self.dataset)]
 
-    def _examples(self, split: Any, labels: list[int], name: str) -> Examples:
+    def _examples(self, split: Any, names: tuple[str, ...], name: str) -> Examples:
         import datasets
 
+        labels = self._labels(split, names)
         if isinstance(split.features[self.image], datasets.Image):  # bytes as stored: `read_rgb` decodes them
             split = split.cast_column(self.image, datasets.Image(decode=False))
         return Examples(labels, lambda i: _stored(split[i][self.image]), lambda i: f"{self.dataset}, {name}, image {i}")

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.examples import Examples, Splits, split_off_test
-from raykd.data.reading.labels import number_labels, numerals
+from raykd.data.examples import Examples, Splits, numbered
+from raykd.data.reading.labels import numerals
 from raykd.data.reading.listing import is_hidden
 from raykd.data.reading.pictures import suffixes
 from raykd.data.sources.tables import matching
@@ -58,10 +58,8 @@ class WebDataset(Source):
         train, raw = self._split(self.path, notes)
         test, test_labels = self._split(self.test, notes) if self.test else ([], [])
         labels = numerals([*raw, *test_labels], self.path)
-        classes, *numbers = number_labels(labels[: len(raw)], labels[len(raw) :], self.classes, self.path)
-        splits = Splits(classes, _examples(train, numbers[0]), _examples(test, numbers[1]))
-        if not self.test:
-            splits = split_off_test(classes, splits.train, self.test_share, self.path)
+        tested = _examples(test, labels[len(raw) :]) if self.test else None
+        splits = numbered(_examples(train, labels[: len(raw)]), tested, self.classes, self.test_share, self.path)
         return splits._replace(notes=(*splits.notes, *notes))
 
     def _split(self, pattern: str, notes: list[str]) -> tuple[list[Member], list[str | None]]:
@@ -142,5 +140,5 @@ def _members(shard: Path) -> Iterator[tuple[str, int, int]]:
         raise UserError(f"{shard} is damaged, or is not an uncompressed .tar file: {error}") from None
 
 
-def _examples(members: list[Member], labels: list[int]) -> Examples:
+def _examples(members: list[Member], labels: list[Any]) -> Examples:
     return Examples(labels, lambda i: members[i].read(), lambda i: f"{members[i].shard}, {members[i].key}")

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.examples import Examples, Splits, split_off_test
-from raykd.data.reading.labels import NONE, number_labels, numerals, renumbered
+from raykd.data.examples import Examples, Splits, numbered
+from raykd.data.reading.labels import NONE, numerals, renumbered
 from raykd.data.reading.pictures import DECODE_ERRORS, suffixes
 from raykd.fields import ClassNames, Fraction, Given
 from raykd.output import one_line
@@ -50,16 +50,14 @@ class Table(Source):
         return (*tables, *(path for path in files if path.is_file())) or (Path(self.path).expanduser(),)
 
     def open(self, root: Path, download: bool) -> Splits:
-        train = self._rows(self.path, ())
-        test = self._rows(self.test, train[2]) if self.test else ([], [], ())
-        classes, *numbers = number_labels(train[1], test[1], self.classes or test[2] or train[2], self.path)
-        examples = self._examples(train[0], numbers[0], self.path)
-        if not self.test:
-            return split_off_test(classes, examples, self.test_share, self.path)
-        return Splits(classes, examples, self._examples(test[0], numbers[1], self.test))
+        train, names = self._rows(self.path, ())
+        test = None
+        if self.test:
+            test, names = self._rows(self.test, names)
+        return numbered(train, test, self.classes or names, self.test_share, self.path)
 
-    def _rows(self, pattern: str, names: Sequence[str]) -> tuple[Column, Column, Sequence[str]]:
-        """Images and labels of all the tables that a pattern names, and names of the labels' numbers.
+    def _rows(self, pattern: str, names: Sequence[str]) -> tuple[Examples, Sequence[str]]:
+        """The rows of all the tables that a pattern names, and names of the labels' numbers.
 
         names: those that are known from other tables; each table may count its classes in its own order.
         """
@@ -71,7 +69,7 @@ class Table(Source):
             labels += renumbered(label_column, own, names, str(path))
         if not images:
             raise UserError(f"{pattern} matches no table with rows: set data.source.path to a file or a pattern")
-        return images, labels, names
+        return self._examples(images, labels, pattern), names
 
     def _read(self, path: Path) -> tuple[Column, Column, Sequence[str]]:
         try:
@@ -131,7 +129,7 @@ class Table(Source):
             raise UserError(f"{path} has no column {self.label!r}; it has {', '.join(header)}")
         return header.index(self.label)
 
-    def _examples(self, images: Column, labels: list[int], origin: str) -> Examples:
+    def _examples(self, images: Column, labels: Column, origin: str) -> Examples:
         def name(i: int) -> str:
             return str(images[i]) if isinstance(images[i], Path) else f"{origin}, row {i + 1}"
 

@@ -90,7 +90,7 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
 
 def _expect_images(base: Recipe) -> None:
     """Raise UserError if every trial would lack training or validation images; checked only if the data are here."""
-    from raykd.data.loader import check_split
+    from raykd.data.subsets import check_split
 
     with signals.at_once():
         try:

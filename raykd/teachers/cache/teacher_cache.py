@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raykd.contract import Output
-from raykd.data.transfer import to_device
+from raykd.data.device.transfer import to_device
 from raykd.teachers.cache.claims import Claims
 from raykd.teachers.cache.formats import Format, mark_of
 from raykd.teachers.cache.row_files import RowFiles

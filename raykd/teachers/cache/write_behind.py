@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from raykd.data.transfer import Fetched, to_host
+from raykd.data.device.transfer import Fetched, to_host
 
 DEPTH = 16  # maximum length of the queue, and so of unwritten tensors in host memory
 

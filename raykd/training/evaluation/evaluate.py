@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raykd.contract import Batch, global_sum
-from raykd.data.transfer import to_device
+from raykd.data.device.transfer import to_device
 from raykd.losses import full_precision, kl_divergence
 from raykd.metric import Metric
 from raykd.teachers.precision import Context

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raykd.contract import Placement
 from raykd.data.config import Data
-from raykd.data.transfer import CopyStream, Sent, to_device
+from raykd.data.device.transfer import CopyStream, Sent, to_device
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
