@@ -70,7 +70,7 @@ def test_a_study_is_sent_by_its_name(recipe, tmp_path, monkeypatch):
 
 def test_a_search_made_in_python_is_rejected(recipe, tmp_path):
     search = replace(recipe, search=raykd.Search(space={"epochs": None}))
-    with pytest.raises(raykd.UserError, match="write the recipe into a file"):
+    with pytest.raises(raykd.UserError, match="must be in a file to be submitted"):
         _packed(request(search, "mine"), tmp_path)
 
 
