@@ -1,29 +1,47 @@
 """wandb.json: the state of a run's W&B run in its run directory."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
 
 from raykd import UserError
 from raykd.output import without_credentials
 from raykd.runs.results.bounded import read_local
+from raykd.runs.results.models import Model
 from raykd.storage import atomic
-from raykd.storage.local_copy import STUDENT
 
 LARGEST = 2**24
 
-# Valid values of the fields of wandb.json, which is untrusted.
-KINDS: dict[str, Callable[[Any], bool]] = {
-    "id": lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{0,128}", value, re.ASCII) is not None,
-    "uploaded": lambda value: type(value) is bool,
-    "artifacts": lambda value: isinstance(value, list) and all(map(_is_artifact, value)),
-    "teachers": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
-    # Of versions that uploaded W&B's own log: the last step in it, and its parts.
-    "last_step": lambda value: type(value) is int,
-    "parts": lambda value: isinstance(value, list) and all(map(_is_part, value)),
-} | dict.fromkeys(("name", "project", "entity", "url"), lambda value: isinstance(value, str))
+
+class Artifact(Model):
+    """A network that is not uploaded yet: the run's own."""
+
+    file: Literal["student.safetensors"]
+    metadata: dict[str, Any]
+
+
+class Part(Model):
+    """A part of W&B's own log, which earlier versions uploaded."""
+
+    uploaded: bool
+
+
+class Stored(Model):
+    """The content of wandb.json, which is untrusted."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,128}$")] = ""
+    name: str = ""
+    project: str = ""
+    entity: str = ""
+    url: str = ""
+    uploaded: bool = False
+    last_step: int = -1  # in W&B's own log, of earlier versions
+    artifacts: list[Artifact] = []
+    teachers: list[str] = []
+    parts: list[Part] = []  # of earlier versions
 
 
 class WandbState:
@@ -53,21 +71,8 @@ class WandbState:
 
 
 def checked(path: Path) -> dict[str, Any]:
-    """The fields of a wandb.json; raises UserError if raykd can't have written it."""
+    """The fields that a wandb.json has; raises UserError if raykd can't have written it."""
     try:
-        content = json.loads(read_local(path, LARGEST))
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict) or not all(KINDS[key](content[key]) for key in KINDS.keys() & content.keys()):
-        raise UserError(f"{path} was changed or damaged: remove it, or restore it from a copy")
-    return {key: content[key] for key in KINDS.keys() & content.keys()}
-
-
-def _is_part(value: Any) -> bool:
-    """{"uploaded": …, …}."""
-    return isinstance(value, dict) and type(value.get("uploaded")) is bool
-
-
-def _is_artifact(value: Any) -> bool:
-    """{"file": the run's own network, "metadata": …}."""
-    return isinstance(value, dict) and value.get("file") == STUDENT and isinstance(value.get("metadata"), dict)
+        return Stored.model_validate_json(read_local(path, LARGEST)).model_dump(exclude_unset=True)
+    except ValidationError:
+        raise UserError(f"{path} was changed or damaged: remove it, or restore it from a copy") from None

@@ -57,9 +57,9 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
         result = read_result(run)
         if result is not None and result.status == "finished":
             return Finished(run.location, result, trained=False)
+        _expect_wandb_key(recipe)
         with display.run(name, recipe):
             publish(recipe.data, display.log)
-            _expect_wandb_key(recipe)
             if recipe.workers == 0:
                 _train_in_this_process(job, recipe, display)
             else:

@@ -1,31 +1,29 @@
 """Progress display of a search."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
-from ray.tune import Callback
 from rich.table import Table
 
 from raykd.launch.search.trial_table import Trial, TrialTable
-from raykd.launch.trials.progress import LiveTable, cpus_in_use
+from raykd.launch.trials.progress import LiveTable, cpus_in_use, error_of
 from raykd.terminal import Terminal
 
 ROWS = 24
 ENDED = {"finished": "green", "stopped": "dim", "failed": "red"}
 
 
-class SearchProgress(LiveTable, Callback):
+class SearchProgress(LiveTable):
     """A Tune callback that shows the trials' progress and records how they end."""
 
-    def __init__(self, trials: TrialTable, console: Terminal, total: int, errors: Callable[[Any], str]):
-        self.trials, self.console, self.total, self._errors = trials, console, total, errors
-        self._began = time.monotonic()
+    def __init__(self, trials: TrialTable, console: Terminal, total: int):
+        super().__init__(console)
+        self.trials, self.total = trials, total
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         pick = {key: value for key, value in trial.config.items() if key != "id"}
         self.trials.begin(str(trial), pick, "running")
-        self._log(f"trial {trial} starts: {self._values(str(trial))}")
+        self.print_to_log(f"trial {trial} starts: {self._values(str(trial))}")
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         with self.trials.lock:
@@ -36,17 +34,13 @@ class SearchProgress(LiveTable, Callback):
         self._ended(self.trials.end(str(trial), "stopped"))
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._ended(self.trials.end(str(trial), "failed", self._errors(trial)))
+        self._ended(self.trials.end(str(trial), "failed", error_of(trial)))
 
     def _ended(self, trial: Trial) -> None:
         metric = "" if trial.metric is None else f", {self.trials.search.metric} {trial.metric:.4f}"
         reason = f": {trial.reason}" if trial.reason else ""
         epoch = f" at epoch {trial.epoch:g}" if trial.state != "finished" else ""
-        self._log(f"trial {trial.name} {trial.state}{epoch}{metric}{reason}")
-
-    def _log(self, line: str) -> None:
-        if not self.console.is_terminal:
-            self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {line}")
+        self.print_to_log(f"trial {trial.name} {trial.state}{epoch}{metric}{reason}")
 
     def _values(self, name: str) -> str:
         values = self.trials.values(name)

@@ -18,6 +18,7 @@ from raykd.launch.cluster import capacity, placement_groups, signals
 from raykd.launch.cluster.connection import connected
 from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver.display import Display
+from raykd.launch.driver.validate import check_name
 from raykd.launch.job_spec import git_commit
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.failure import RunFailed
@@ -28,7 +29,6 @@ from raykd.launch.search.trial import SearchPlan, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.search.validate import base_of, check, search_of, swaps, teachers_of, total
 from raykd.launch.teachers.train import ensure
-from raykd.launch.trials.progress import error_of
 from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
 from raykd.launch.trials.tuner import Trials, run
 from raykd.output import masked
@@ -64,6 +64,7 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     At the end, the network of the best completed trial is evaluated on the test split without retraining; `best.py`
     retrains its recipe on the whole training split. Raises RunFailed if no trial was completed.
     """
+    check_name(name)
     settings = search_of(recipe)
     searched = space.read(settings)
     base = base_of(recipe)
@@ -159,7 +160,7 @@ def _tune(table: TrialTable, base: Recipe, plan: SearchPlan, suggest: Suggest, d
     def trainable(config: dict[str, Any]) -> None:
         trial_of_search(config, plan)
 
-    progress = SearchProgress(table, display.console, total(search, table.space), error_of)
+    progress = SearchProgress(table, display.console, total(search, table.space))
     trials = Trials(
         trainable=trainable, kinds=(base,), space=domains, options=options, callback=progress, scratch=table.folder
     )

@@ -3,8 +3,6 @@
 import time
 from typing import Any
 
-from ray.tune import Callback
-
 from raykd.launch.cluster import placement_groups
 from raykd.launch.trials.progress import LiveTable, error_of
 from raykd.launch.trials.queue import Queue
@@ -16,12 +14,12 @@ from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
 
 
-class JobsProgress(LiveTable, Callback):
+class JobsProgress(LiveTable):
     """A Tune callback: a terminal shows the `table` of a subclass, a log gets one line for each start and end."""
 
     def __init__(self, queue: Queue, storage: str, console: Terminal):
-        self.queue, self.storage, self.console = queue, storage, console
-        self._began = time.monotonic()
+        super().__init__(console)
+        self.queue, self.storage = queue, storage
 
     def share_teachers(self, leases: TeacherLeases) -> None:
         """Begin with the teachers whose names are held here, and name those that other drivers train."""
@@ -95,6 +93,5 @@ class JobsProgress(LiveTable, Callback):
         """Called when jobs have ended; their states say how."""
 
     def log(self, name: str, what: str) -> None:
-        """Print a line to a log."""
-        if not self.console.is_terminal:
-            self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {name} {what}")
+        """Print a line on a job to a log."""
+        self.print_to_log(f"{name} {what}")

@@ -16,10 +16,11 @@ from raykd.recipe import Recipe
 from raykd.terminal import Terminal
 
 
-class LiveTable:
-    """A live table in a terminal, nothing in a log; subclasses give the `table`."""
+class LiveTable(Callback):
+    """A Tune callback with a live table in a terminal, lines in a log; subclasses give the `table`."""
 
-    console: Terminal
+    def __init__(self, console: Terminal):
+        self.console, self._began = console, time.monotonic()
 
     def table(self) -> RenderableType:
         raise NotImplementedError
@@ -32,6 +33,11 @@ class LiveTable:
             return
         with Live(get_renderable=self.table, console=self.console, refresh_per_second=2):
             yield
+
+    def print_to_log(self, line: str) -> None:
+        """Print a line with the time, unless a terminal shows the table."""
+        if not self.console.is_terminal:
+            self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {line}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks; these have no state to save
