@@ -63,3 +63,9 @@ class MethodConfig:
         Raises UserError if the networks or their number don't fit the method.
         """
         raise NotImplementedError
+
+
+def labels_missing(which: str) -> str:
+    """What is wrong, and what helps, if a method requires labels that `which` don't have."""
+    cure = "use a method without labels (FunMatch, KD with gamma 0), or data.labelled_share 1"
+    return f"requires labels, which {which} don't have: {cure}"

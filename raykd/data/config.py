@@ -62,6 +62,8 @@ class Source:
     """Short name, as in `raykd list datasets`, and the stem of the files written from it."""
     description: ClassVar[str] = ""
     """One line for `raykd list datasets`."""
+    unlabelled_images: ClassVar[bool] = False
+    """Whether some training images never have labels, which is then known before the data are read."""
 
     def open(self, root: "Path", download: bool) -> "Splits":
         """Class names, and the images and labels of the training split and the test split.

@@ -12,6 +12,7 @@ from raykd.data.loader import TestLoader, TrainLoader
 from raykd.data.storage.prepare import Prepared, normalised, prepare
 from raykd.data.storage.staging import stage
 from raykd.data.subsets import training_labels
+from raykd.method import labels_missing
 from raykd.models import create_network
 from raykd.models.staged import Staged
 from raykd.models.weights.downloads import local
@@ -141,11 +142,8 @@ def expect_labels(recipe: Recipe, data: TrainLoader) -> None:
     """Raise UserError if the method requires labels that some training images lack."""
     if data.unlabelled and data.labelled_share != 1 and recipe.method.reads_labels:
         name = type(recipe.method).__qualname__.split(".")[0]
-        raise UserError(
-            f"method: {name} requires labels, which {data.unlabelled:,} of {data.size:,} training images don't have: "
-            "use "
-            "a method without labels (FunMatch, KD with gamma 0), or data.labelled_share 1"
-        )
+        which = f"{data.unlabelled:,} of {data.size:,} training images"
+        raise UserError(f"method: {name} {labels_missing(which)}")
 
 
 def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: int, seed: int) -> Distiller:

@@ -184,4 +184,4 @@ def test_funmatch_trains_on_unlabelled_images_and_supervised_rejects_them(tmp_pa
     capsys.readouterr()
     assert main(["train", "unlabelled_supervised.py", "--name", "refused", *common]) == 2
     said = capsys.readouterr().err
-    assert "Supervised requires labels, which 300 of 1,647 training images don't have" in said and said.count("\n") == 1
+    assert "Supervised requires labels, which some training images don't have" in said and said.count("\n") == 1

@@ -19,6 +19,7 @@ class Images(Source):
 
     name: ClassVar[str] = "images"
     description: ClassVar[str] = "a folder of images without labels, flat or nested"
+    unlabelled_images: ClassVar[bool] = True
     path: Given
     """The folder."""
 
@@ -41,6 +42,7 @@ class Mixed(Source):
 
     name: ClassVar[str] = "mixed"
     description: ClassVar[str] = "a labelled source plus unlabelled images for training"
+    unlabelled_images: ClassVar[bool] = True
     labelled: Source
     """Source of the classes, the labelled training images and the test split."""
     unlabelled: Source

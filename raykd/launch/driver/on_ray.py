@@ -87,7 +87,7 @@ class _Monitor:
                 break
         self._display.show(snapshot)
         if progress.step is None:
-            self._display.note("stopped before the first step; the same command starts again")
+            self._display.note("stopped before a step was trained; the same command goes on")
         raise Interrupted(caught.number)
 
     def _save_before_draining(self) -> None:

@@ -8,7 +8,7 @@ from raykd import UserError
 from raykd.data.config import Mixing
 from raykd.launch.cluster.capacity import workers_of
 from raykd.launch.run_state.failure import ONE_IMAGE, ONE_VALUE
-from raykd.method import MethodConfig
+from raykd.method import MethodConfig, labels_missing
 from raykd.models import create
 from raykd.recipe import SGD, Initialise, Recipe
 from raykd.recipe.validate import validate
@@ -88,6 +88,9 @@ def _method(recipe: Recipe) -> None:
         raise UserError(
             f"data.mixing: {name} requires hard labels, but mixup and CutMix produce soft labels; remove it"
         )
+    data = recipe.data
+    if data.source.unlabelled_images and data.labelled_share != 1 and recipe.method.reads_labels:
+        raise UserError(f"method: {name} {labels_missing('some training images')}")
     if recipe.method.initialises != (recipe.initialise.epochs > 0):
         needs = "needs such a phase, e.g. --initialise.epochs 30" if recipe.method.initialises else "has no such phase"
         raise UserError(f"initialise.epochs: {recipe.initialise.epochs:g}, but {name} {needs}")

@@ -60,5 +60,5 @@ class RunFiles:
             return None
         snapshot, stamp = restored
         state.restore(snapshot)
-        self._notify(f"continues from step {stamp.step:,} (epoch {stamp.epoch:.4g})")
+        self._notify(f"continues from step {stamp.step:,} (epoch {stamp.epoch:.1f})")
         return stamp
