@@ -93,6 +93,7 @@ class OKDDip(PeerDistiller):
         """False: all students are peers, and their ensemble is evaluated and deployed."""
 
         def build_networks(self, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
+            """Branches, or whole networks; raises UserError for fields of branches without them."""
             if self.shared_trunk:
                 return super().build_networks(new_student)
             for field in ("branch_from", "share_block"):

@@ -85,6 +85,7 @@ class SemCKD(SingleStudent):
     config: Config
 
     def __init__(self, config: Config, student: Staged, teacher: Staged):
+        """Raises UserError unless the stages of both networks give maps."""
         super().__init__(config, student, (teacher,))
         for network in (student, teacher):
             if not network.stages or any(len(network.shapes[stage]) != 3 for stage in network.stages):

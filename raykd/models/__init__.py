@@ -19,4 +19,5 @@ HOMES = {"create": "creation", "create_network": "creation", "names": "creation"
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'raykd.models' has no attribute {name!r}")
-    return getattr(import_module(f"raykd.models.{HOMES[name]}"), name)
+    function = globals()[name] = getattr(import_module(f"raykd.models.{HOMES[name]}"), name)
+    return function

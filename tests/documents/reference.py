@@ -56,7 +56,7 @@ def modules() -> Iterator[doc.Module]:
     for name in extract.walk_specs(PUBLIC):
         loaded = extract.load_module(name)
         if name in PARTS:
-            loaded.__all__ = PARTS[name]
+            loaded.__all__ = [part for part in PARTS[name] if hasattr(loaded, part)]  # which imports it on demand
         module = doc.Module(loaded)
         for _, cls in inspect.getmembers(module.obj, inspect.isclass):
             config = vars(cls).get("Config")

@@ -125,6 +125,7 @@ class BranchConfig(PeerConfig):
     (DenseNet's last norm, the classifier)."""
 
     def build_networks(self, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
+        """Fresh branches and their first stage; raises UserError if the network can't be branched there."""
         networks = self.build_peers(new_student, "branches")
         if self.share_block and self.branch_from != "last":
             raise UserError(
