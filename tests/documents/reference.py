@@ -91,6 +91,8 @@ def annotation(kind: Any) -> str:
         return annotation(arguments[0]) + (f" ({' and '.join(words)})" if words else "")
     if origin in (typing.Union, types.UnionType):
         return " | ".join(map(annotation, arguments))
+    if isinstance(kind, list):  # a callable's parameters
+        return f"[{', '.join(map(annotation, kind))}]"
     if origin in (None, Literal):
         return inspect.formatannotation(kind)
     return f"{inspect.formatannotation(origin)}[{', '.join(map(annotation, arguments))}]"

@@ -3,7 +3,7 @@
 import ast
 import dataclasses
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +31,7 @@ def test_the_reference_is_built_without_a_warning(tmp_path: Path):
 def test_ranges_are_shown_in_words():
     assert annotation(Annotated[float, Interval(ge=0, lt=0.5)]) == "float (at least 0 and below 0.5)"
     assert annotation(tuple[Probability, ...] | None) == "tuple[raykd.fields.Probability, ...] | None"
+    assert annotation(Callable[[int], bytes]) == "collections.abc.Callable[[int], bytes]"
 
 
 def test_arguments_are_shown_as_a_list():
