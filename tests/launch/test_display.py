@@ -66,3 +66,13 @@ def test_the_first_phase_names_what_it_waits_for(workers, phase):
         with console.capture() as captured:
             console.print(display._bar.get_renderable())
     assert " 75 s" in captured.get() and "?" not in captured.get()  # a wait of unknown length is timed, not counted
+
+
+@pytest.mark.parametrize(
+    ("workers", "shown"), [(0, "in this process"), (1, "1 worker,"), (2, "2 workers"), ((1, 3), "1–3 workers")]
+)
+def test_a_run_begins_with_where_it_trains(workers, shown, capsys):
+    display = Display(Terminal(width=100))
+    with display.run("mine", replace(recipe, workers=workers)), display.console.capture():
+        pass
+    assert shown in capsys.readouterr().out

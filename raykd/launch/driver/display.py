@@ -96,7 +96,12 @@ class Display:
 def _what(recipe: Recipe) -> str:
     method = method_name(to_dict(recipe.method))
     data = labels(to_dict(recipe)).data
-    workers = recipe.workers if isinstance(recipe.workers, int) else "–".join(map(str, recipe.workers))
     epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs:g} epochs"
-    length = f"{epochs}, {workers} worker(s), seed {recipe.seed}"
+    length = f"{epochs}, {_workers(recipe.workers)}, seed {recipe.seed}"
     return f"{method}, {recipe.student.name} on {data}, {length}"
+
+
+def _workers(number: int | tuple[int, int]) -> str:
+    if not isinstance(number, int):
+        return f"{number[0]}–{number[1]} workers"
+    return {0: "in this process", 1: "1 worker"}.get(number, f"{number} workers")
