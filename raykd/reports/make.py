@@ -12,6 +12,7 @@ from raykd.reports.tables.study import Quoted, Study, StudyCell
 from raykd.reports.trials import Trials, read_trials
 
 BASELINE = "Supervised"
+TRAINED = "teachers/"  # begins the names of teachers that raykd trains for other runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ def make(sources: list[str], baseline: str = "") -> Report:
     """The comparison of all runs of the sources."""
     collected = collect(sources)
     placed = {place for folder, study in collected.studies.items() for place in _places(folder, study)}
-    rows = compare_rows(run for path, run in collected.runs.items() if path not in placed)
+    rows = compare_rows(_compared(collected, placed))
     if baseline:
         check_baseline(rows, baseline)
     items = entries(rows, lambda section, row: find_baseline(section, row, baseline or BASELINE))
@@ -75,6 +76,13 @@ def make(sources: list[str], baseline: str = "") -> Report:
         left_out=list(collected.left_out.values()),
         studies=[study.name for study in collected.studies.values()],
     )
+
+
+def _compared(collected: Collected, placed: set[Path]) -> list[RunRecord]:
+    """The runs outside studies; trained teachers are lines of the others' tables, and rows only if alone."""
+    teachers = {path for path, run in collected.runs.items() if run.name.startswith(TRAINED)}
+    left_out = placed | teachers if collected.runs.keys() - teachers else placed
+    return [run for path, run in collected.runs.items() if path not in left_out]
 
 
 def _title(rows: list[Row], collected: Collected) -> str:

@@ -191,3 +191,10 @@ def test_indistinguishable_rows_are_named_or_counted(tied, words):
     rows = [("A", "best", 1.0), *((f"B{i}", "tied", 0.5) for i in range(tied)), ("C", "worse", 0.01)]
     said = comparison([SimpleNamespace(label=label, mark=mark, p=p) for label, mark, p in rows])
     assert said.startswith(f"A has the highest mean. {words}") and "can't be distinguished from it" in said
+
+
+def test_trained_teachers_are_rows_only_if_alone(tmp_path, recipe):
+    for name, method in (("teachers/big-1", "Supervised"), ("kd", "KD")):
+        write_run(tmp_path, recipe(method, 0), name, top1=0.9)
+    assert [item.row.runs[0].name for item in make([str(tmp_path)]).entries] == ["kd"]
+    assert [item.row.runs[0].name for item in make([str(tmp_path / "teachers")]).entries] == ["teachers/big-1"]
