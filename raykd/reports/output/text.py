@@ -50,8 +50,8 @@ def points(difference: float) -> str:
 
 
 def epochs(values: Iterable[float]) -> str:
-    """Epochs, each once: "12", "9, 12"; many as "9 to 12"."""
-    shown = list(dict.fromkeys(f"{epoch:.6g}" for epoch in sorted(values)))
+    """Epochs, each once: "12", "0.25", "9, 12"; many as "9 to 12"."""
+    shown = list(dict.fromkeys(f"{epoch:.2f}".rstrip("0").rstrip(".") for epoch in sorted(values)))
     return ", ".join(shown) if len(shown) <= 3 else f"{shown[0]} to {shown[-1]}"
 
 
