@@ -5,11 +5,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.table import Table
 
 from raykd import UserError
 from raykd.method import KINDS
+from raykd.runs.listing import TITLES
 from raykd.terminal import Terminal
+
+FOLDED = {"name": 26, "what": 14}  # what may be broken: names, reasons; and the width that it gets at least
+LESS_IMPORTANT = ("begun", "seed", "data", "student", "what")  # the first is left out first
 
 Tables = dict[str, list[tuple[str, str]]]  # title → rows
 
@@ -51,7 +56,7 @@ def _contents(console: Terminal) -> int:
 def _runs(storages: Sequence[str], console: Terminal) -> int:
     """The runs of each storage; by default of the one that training writes to."""
     from raykd.launch.driver.run import default_storage
-    from raykd.runs.listing import TITLES, listed
+    from raykd.runs.listing import listed
     from raykd.storage.folder import Folder
 
     default = default_storage()
@@ -59,13 +64,30 @@ def _runs(storages: Sequence[str], console: Terminal) -> int:
         console.print(f"no runs in {Folder(default).location} yet")
         return 0
     for storage in storages or [default]:
+        rows = list(listed(Folder(storage)))
+        shown = _fitting([TITLES, *rows], console.width)
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for title in TITLES:
-            table.add_column(title, overflow="fold", justify="right" if title == "top-1" else "left")
-        for row in listed(Folder(storage)):
-            table.add_row(*row)
+        for i in shown:
+            title = TITLES[i]
+            right = title == "top-1"
+            table.add_column(title, overflow="fold", no_wrap=title not in FOLDED, justify="right" if right else "left")
+        for row in rows:
+            table.add_row(*(row[i] for i in shown))
         console.print(table)
+        if len(shown) < len(TITLES):
+            console.print("a wider terminal shows more columns", style="dim")
     return 0
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The numbers of the columns that fit, the less important ones left out."""
+    columns = zip(TITLES, zip(*rows, strict=True), strict=True)
+    widths = [min(max(map(cell_len, cells)) + 2, FOLDED.get(title, width)) for title, cells in columns]
+    shown = list(range(len(widths)))
+    for title in LESS_IMPORTANT:
+        if sum(widths[i] for i in shown) > width:
+            shown.remove(TITLES.index(title))
+    return shown
 
 
 def methods() -> Tables:

@@ -129,7 +129,7 @@ def _unique(texts: list[str], names: list[str]) -> list[str]:
 
 def find_baseline(rows: list[Row], row: Row, name: str) -> Baseline:
     """The baseline of a row in the same section: same student, data and length."""
-    name = name.casefold()
+    asked, name = name, name.casefold()
     named = [r for r in rows if name in (r.label.casefold(), r.name.casefold())]
     named = named or [r for r in rows if r.method.casefold() == name]
     if row in named:
@@ -142,7 +142,7 @@ def find_baseline(rows: list[Row], row: Row, name: str) -> Baseline:
         return Baseline(row=None, reason=f"several baselines: use --baseline {' or '.join(r.name for r in fitting)}")
     if named:
         return Baseline(row=None, reason=f"{named[0].label} differs in {', '.join(against[id(named[0])])}")
-    return Baseline(row=None, reason="no finished run of this student on this data")
+    return Baseline(row=None, reason=f"no finished run of {asked} with this student and data")
 
 
 def obstacles(baseline: dict[str, Any], recipe: dict[str, Any]) -> list[str]:

@@ -188,3 +188,17 @@ def test_anything_but_an_image_is_rejected(run, images, says):
 def test_a_run_shows_no_credentials():
     run = raykd.Run(path="memory://KEY:SECRET@bucket/kd")
     assert repr(run) == "Run(path='memory://***@bucket/kd')" and "SECRET" not in str(run)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_the_list_of_runs_breaks_no_number(width):
+    from raykd.commands.list import _fitting
+    from raykd.runs.listing import TITLES
+
+    row = ("teachers/timm-resnet18-v2-719a7cf1c704", "unfinished", "Supervised", "timm:mobilenetv3_small_050")
+    rows = [TITLES, (*row, "imagefolder things", "0", "12 of 100", "97.35 %", "2026-11-26 11:20")]
+    shown = [TITLES[i] for i in _fitting(rows, width)]
+    assert {"name", "status", "epochs", "top-1"} <= set(shown)
+    folded = {"name": 26, "what": 14}
+    assert sum(folded.get(title, len(rows[1][TITLES.index(title)]) + 2) for title in shown) <= max(width, 62)
+    assert width < 200 or shown == list(TITLES)

@@ -88,7 +88,7 @@ def test_rows_with_many_differences_have_unique_names(tmp_path, recipe):
         ({"epochs": 30}, "Supervised differs in epochs (4, here 30)"),
         ({"image": 64}, "Supervised differs in data.image_size (32, here 64)"),
         ({"weights": "pretrained"}, "Supervised differs in student.weights (, here pretrained)"),
-        ({"student": "resnet110"}, "no finished run of this student on this data"),
+        ({"student": "resnet110"}, "no finished run of Supervised with this student and data"),
     ],
 )
 def test_a_baseline_must_have_the_same_length_data_and_student(tmp_path, recipe, change, reason):
