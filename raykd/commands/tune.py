@@ -57,7 +57,7 @@ def _ensemble(plan: RunPlan, chosen: Options) -> None:
     from raykd.api.starting.train import train_planned_teachers
 
     if not teacher_recipes(plan.recipe):
-        raise UserError(f"{plan.loaded.path} has neither a search nor teachers to train: nothing to tune")
+        raise UserError(f"{plan.loaded.path} has neither a search nor teachers to train: add one, or use raykd train")
     most = chosen.max_concurrent or plan.recipe.teachers.max_parallel
     plan = replace(plan, recipe=replace(plan.recipe, teachers=replace(plan.recipe.teachers, max_parallel=most)))
     paths = train_planned_teachers(plan)

@@ -45,11 +45,11 @@ class Table:
 
     @property
     def runs(self) -> list[int]:
-        """The numbers of runs that cells have, rising."""
+        """The different numbers of runs per cell, in ascending order."""
         return sorted({cell.last.n for cell in self.cells.values()})
 
     def average_rank(self, row: str) -> float:
-        """nan where the row is not ranked."""
+        """The row's rank, averaged over the columns; NaN if it is not ranked."""
         return self.ranking.average[self.ranked.index(row)] if self.ranking and row in self.ranked else np.nan
 
     def mean_over_columns(self, row: str) -> tuple[float, float] | None:
