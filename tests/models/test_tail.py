@@ -112,6 +112,25 @@ def test_finding_the_tail_changes_nothing_else():
     assert set(made.tail_modules) == {"norm", "head"}
 
 
+def test_the_tail_is_found_in_full_precision(monkeypatch):
+    """TF32, the default on GPUs, rounds products to ten bits, which would look like another function."""
+    made, seen = network("timm:test_coatnet"), []
+
+    def note(*_):
+        seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+
+    made.model.register_forward_hook(note)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        find_tail(made)
+        note()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert set(seen[:-1]) == {("highest", False)} and seen[-1] == ("high", True)
+
+
 def test_chains_have_a_tail():
     made = create("resnet8", 7, 32)
     find_tail(made)

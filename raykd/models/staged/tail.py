@@ -28,9 +28,10 @@ def find_tail(network: Staged) -> None:
     last, training = network.last_stage, network.training
     if network.tail:
         return
-    logits, feature_map, followers = _recorded(network.eval(), last)
-    found = (_parts(feature_map, calls, logits) for calls in _readings(followers))
-    network.tail = next((parts for parts in found if parts and _is_exact(network, parts, feature_map, logits)), ())
+    with _without_tf32():  # whose rounding would look like another function
+        logits, feature_map, followers = _recorded(network.eval(), last)
+        found = (_parts(feature_map, calls, logits) for calls in _readings(followers))
+        network.tail = next((parts for parts in found if parts and _is_exact(network, parts, feature_map, logits)), ())
     network.train(training)
     if not network.tail:
         raise UserError(
@@ -70,6 +71,19 @@ class Followers:
             else:
                 self.complete = False
         self._depth = max(self._depth - 1, 0)  # it is 0 for modules that began before that point
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Multiply float32 in full precision, on GPUs."""
+    matrices, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matrices)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 @torch.no_grad()
