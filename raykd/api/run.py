@@ -107,7 +107,7 @@ def load(path: str | Path, *, trust_source: bool = False) -> Run:
     """
     folder = Folder(path)
     if not folder.exists("recipe.json"):
-        raise UserError(f"{folder} is not a run directory: it has no recipe.json")
+        raise UserError(f"{folder} is not a run directory: it has no recipe.json (`raykd list runs` shows the runs)")
     if trust_source:
         open_finished(str(path), trust_source=True)
     return Run(path=folder.location)

@@ -69,7 +69,7 @@ def _student_alone(run: Folder, name: str, storage: str) -> tuple[Folder | None,
     group = name.rpartition("/")[0]
     beside = Folder(storage) / group
     alone = f"{group}/supervised"
-    own = f"train the recipe with method=Supervised.Config() and --name {name}_alone"
+    own = f"train the recipe with method=Supervised.Config(), teachers=Teachers() and --name {name}_alone"
     how = f"run raykd train {alone}" if path_of(alone) else own
     hint = f"to compare with the student trained without a teacher, {how}"
     for sibling in beside.names():

@@ -38,7 +38,7 @@ class Report:
     def summary(self) -> str:
         """Its content in one line."""
         runs = sum(len(item.row.runs) for item in self.entries)
-        parts = [f"{len(self.entries)} rows of {runs} runs"] if self.entries else []
+        parts = [f"{_counted(len(self.entries), 'row')} of {_counted(runs, 'run')}"] if self.entries else []
         parts += [f"search {search.record.name}" for search in self.searches]
         parts += [f"{len(self.repeats)} repeated"] if self.repeats else []
         parts += [f"{len(self.open_runs)} not finished"] if self.open_runs else []
@@ -83,6 +83,10 @@ def _compared(collected: Collected, placed: set[Path]) -> list[RunRecord]:
     teachers = {path for path, run in collected.runs.items() if run.name.startswith(TRAINED)}
     left_out = placed | teachers if collected.runs.keys() - teachers else placed
     return [run for path, run in collected.runs.items() if path not in left_out]
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _title(rows: list[Row], collected: Collected) -> str:

@@ -19,7 +19,7 @@ def open_finished(location: str, trust_source: bool = False) -> tuple[Folder, Re
     """
     folder = Folder(location)
     if not folder.exists("recipe.json"):
-        raise UserError(f"{folder} is not a run directory: it has no recipe.json")
+        raise UserError(f"{folder} is not a run directory: it has no recipe.json (`raykd list runs` shows the runs)")
     if trust_source and folder.exists("source"):
         materialize(sources_of(folder), scratch())
     return folder, recipe_of(folder, trusted=trust_source)

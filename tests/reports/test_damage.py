@@ -39,7 +39,7 @@ def test_a_damaged_run_is_left_out(folder, tmp_path, capsys, file, content):
     (folder / "kd-seed1" / file).write_bytes(content)
     assert command([str(folder), "--out", str(tmp_path / "a.md")]) == 0
     said = capsys.readouterr()
-    assert f"left out: {folder / 'kd-seed1' / file}" in said.err and "1 rows of 1 runs, 1 left out" in said.out
+    assert f"left out: {folder / 'kd-seed1' / file}" in said.err and "1 row of 1 run, 1 left out" in said.out
     text = (tmp_path / "a.md").read_text()
     assert "| KD (kd) | " in text and "Left out" in text and file in text
 
