@@ -1,6 +1,5 @@
 """Evaluation of a run's networks from Python, and for `raykd eval`."""
 
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,21 +69,19 @@ def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
     if threads:
         use_cpus(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with closing(Experiment(recipe, Placement(device, torch.get_num_threads()), trained_teachers(folder))) as opened:
-        changed = other_data(folder, opened.prepared)
-        if changed:
-            raise UserError(f"{changed}: restore the data to evaluate it")
-        state, checkpoint = opened.new_state(), newest(folder, _warn)
-        if checkpoint is None:
-            raise UserError(f"{folder} has no checkpoint to evaluate: train it first")
-        state.restore(checkpoint[0])
-        distiller, batches = state.evaluated.eval(), opened.test_data.batches()
-        try:
-            figures, measures = measure(
-                distiller.predict, batches, opened.autocast, {}, distiller.measure, recipe.metrics
-            )
-        except NotFiniteError as error:
-            raise UserError(f"{folder}: {error}") from None
+    opened = Experiment(recipe, Placement(device, torch.get_num_threads()), trained_teachers(folder))
+    changed = other_data(folder, opened.prepared)
+    if changed:
+        raise UserError(f"{changed}: restore the data to evaluate it")
+    state, checkpoint = opened.new_state(), newest(folder, _warn)
+    if checkpoint is None:
+        raise UserError(f"{folder} has no checkpoint to evaluate: train it first")
+    state.restore(checkpoint[0])
+    distiller, batches = state.evaluated.eval(), opened.test_data.batches()
+    try:
+        figures, measures = measure(distiller.predict, batches, opened.autocast, {}, distiller.measure, recipe.metrics)
+    except NotFiniteError as error:
+        raise UserError(f"{folder}: {error}") from None
     networks = {name: {**each.means, "ece": each.ece} for name, each in figures.items()}
     return Evaluated(networks, measures, recipe)
 

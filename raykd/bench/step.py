@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,21 +49,21 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
     No gradients are exchanged. Teachers that would be trained first are replaced by untrained ones of the same cost.
     """
     process.use_cpus(threads)
-    with closing(Experiment(recipe, Placement(device, threads, 0, workers))) as experiment:
-        experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, device)
-        batch = next(experiment.train_data.batches(0, 1))
-        loader = median_time(_reader(experiment.train_data, experiment.steps), seconds, device)
-        by_precision: dict[str, float] = {}
-        teachers = 0.0
-        if experiment.teachers:
-            distiller = experiment.distiller.to(device)
-            measured = measure_precisions(recipe, distiller, experiment.teachers, [batch], device)
-            if recipe.teachers.form == "auto":
-                experiment.teachers = [replace(each, precision=choose(measured)) for each in experiment.teachers]
-            by_precision = {str(each): result.seconds for each, result in measured.items()}
-            teachers = median_time(_teachers_pass(experiment, batch), seconds, device)
-        first, whole, parts = _train(experiment, seconds)
-        return Speed(len(batch.index), loader, teachers, first, whole, parts, by_precision)
+    experiment = Experiment(recipe, Placement(device, threads, 0, workers))
+    experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, device)
+    batch = next(experiment.train_data.batches(0, 1))
+    loader = median_time(_reader(experiment.train_data, experiment.steps), seconds, device)
+    by_precision: dict[str, float] = {}
+    teachers = 0.0
+    if experiment.teachers:
+        distiller = experiment.distiller.to(device)
+        measured = measure_precisions(recipe, distiller, experiment.teachers, [batch], device)
+        if recipe.teachers.form == "auto":
+            experiment.teachers = [replace(each, precision=choose(measured)) for each in experiment.teachers]
+        by_precision = {str(each): result.seconds for each, result in measured.items()}
+        teachers = median_time(_teachers_pass(experiment, batch), seconds, device)
+    first, whole, parts = _train(experiment, seconds)
+    return Speed(len(batch.index), loader, teachers, first, whole, parts, by_precision)
 
 
 def run_seconds(recipe: Recipe, placement: Placement, seconds: float) -> float:
@@ -73,12 +72,12 @@ def run_seconds(recipe: Recipe, placement: Placement, seconds: float) -> float:
     Extrapolated from steps that are timed for about `seconds`.
     """
     process.use_cpus(placement.threads)
-    with closing(Experiment(recipe, placement)) as experiment:
-        experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, placement.device)
-        steps = training_steps(experiment, experiment.new_state())
-        each = median_time(lambda: next(steps), seconds, placement.device)
-        steps.close()
-        return each * experiment.steps
+    experiment = Experiment(recipe, placement)
+    experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, placement.device)
+    steps = training_steps(experiment, experiment.new_state())
+    each = median_time(lambda: next(steps), seconds, placement.device)
+    steps.close()
+    return each * experiment.steps
 
 
 def placeholder_teachers(recipe: Recipe, classes: Sequence[str], device: torch.device) -> list[FrozenTeacher]:

@@ -114,10 +114,6 @@ class TrainLoader:
             index = index[1:]
         return Batch(images, labels, self.normalizer.to_device(index), self.shares)
 
-    def close(self) -> None:
-        """Close threads and files."""
-        self.engine.close()
-
 
 class TestLoader:
     """This worker's part of the evaluation split; over all workers, every sample is read exactly once."""
@@ -154,10 +150,6 @@ class TestLoader:
         for number, images in enumerate(self.engine.read(self.indices)):
             index = torch.from_numpy(self.indices[number * self.rows : (number + 1) * self.rows])
             yield Batch(images, self.normalizer.to_device(self.labels[index]), self.normalizer.to_device(index))
-
-    def close(self) -> None:
-        """Close threads and files."""
-        self.engine.close()
 
 
 def _streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[order.Stream]:

@@ -126,6 +126,3 @@ class TorchEngine:
         for number, (images, status) in enumerate(loader):
             self.header.check_status(tags[number * self.rows : (number + 1) * self.rows], status.numpy())
             yield self.normalizer.receive(self.normalizer.send(images.contiguous().numpy()))
-
-    def close(self) -> None:
-        """Nothing to close: no process runs between two reads."""

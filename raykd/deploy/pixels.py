@@ -1,7 +1,6 @@
 """Converts arbitrary pictures to the network's input, by the preprocessing of a run's evaluation."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -40,8 +39,7 @@ def evaluation_images(
             batch_size=count,
             channels_last=channels_last,
         )
-        with closing(loader):
-            (batch,) = loader.batches()
+        (batch,) = loader.batches()
         return batch.images
 
 

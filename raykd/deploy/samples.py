@@ -1,6 +1,5 @@
 """A few images of a run's data, for comparing an exported network with the original, and for calibration."""
 
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -57,8 +56,7 @@ def spread_images(data: Data, prepared: Prepared, split: Split, count: int) -> T
     placement = Placement(torch.device("cpu"), torch.get_num_threads(), world=stride)
     data, prepared = replace(data, validation=0.0), replace(prepared, test=path)
     loader = TestLoader(data, prepared, placement, batch_size=count * stride)
-    with closing(loader):
-        return next(loader.batches()).images.clone()
+    return next(loader.batches()).images.clone()
 
 
 def stored_pictures(prepared: Prepared, count: int) -> list[np.ndarray]:

@@ -131,12 +131,6 @@ class Experiment:
         """The state before the first step, on the device."""
         return new_state(self.recipe, self.distiller, self.placement.device)
 
-    def close(self) -> None:
-        """Close the loaders' threads and files."""
-        for name in ("train_data", "test_data"):
-            if name in self.__dict__:
-                self.__dict__[name].close()
-
 
 def expect_labels(recipe: Recipe, data: TrainLoader) -> None:
     """Raise UserError if the method requires labels that some training images lack."""

@@ -81,12 +81,8 @@ def _steps(recipe: Recipe, stack: ExitStack) -> Callable[[], object]:
     """Runs one step of a run per call. While it is not called, it computes nothing, except for a few steps ahead."""
     placement = Placement(CPU, 1)
     ready = prepare(recipe.data)
-    data = stack.enter_context(
-        closing(
-            TrainLoader(
-                recipe.data, ready, placement, batch_size=recipe.batch_size, seed=recipe.seed, channels_last=True
-            )
-        )
+    data = TrainLoader(
+        recipe.data, ready, placement, batch_size=recipe.batch_size, seed=recipe.seed, channels_last=True
     )
     teachers = load_teachers(recipe.teachers, recipe.data, ready.classes, ())
     distiller = build_distiller(recipe, teachers, CLASSES, 0)

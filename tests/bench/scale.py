@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -70,9 +69,9 @@ def _bare(length: dict[str, float]) -> list[float]:
     ready = prepare(recipe.data)
     channels_last, placement = recipe.precision.channels_last, Placement(CPU, 1)
     loader = TrainLoader(recipe.data, ready, placement, batch_size=BATCH, seed=recipe.seed, channels_last=channels_last)
-    with threads(1), closing(loader) as data:
+    with threads(1):
         state = new_state(recipe, build_distiller(recipe, [], len(ready.classes), recipe.seed), CPU)
-        events = loop.fit(recipe, state, [], data, lambda distiller: {}, placement, lambda step: False)
+        events = loop.fit(recipe, state, [], loader, lambda distiller: {}, placement, lambda step: False)
         return _rates([event.line for event in events if isinstance(event, loop.Epoch)])
 
 

@@ -152,7 +152,6 @@ def train(recipe: Recipe, teachers: list[FrozenTeacher]):
     for _ in loop.fit(experiment.recipe, state, cached, data, measure, experiment.placement, lambda step: False):
         pass
     writer.close()
-    experiment.close()
     return next(iter(found.values())).top1, next(iter(state.evaluated.networks().values()))
 
 

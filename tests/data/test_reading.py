@@ -30,7 +30,6 @@ def train(data, rank=0, world=1, seed=3, batch_size=BATCH, **changes):
 
 def read(loader, start, stop):
     result = list(loader.batches(start, stop))
-    loader.close()
     return result
 
 

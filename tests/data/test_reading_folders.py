@@ -202,7 +202,6 @@ def test_batches_are_normalised_with_measured_statistics(tmp_path):
     (batch,) = train.batches(0, 1)
     assert batch.images.mean((0, 2, 3)).abs().max() < 1e-4
     assert (batch.images.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
-    train.close()
     with pytest.raises(UserError, match=r"data\.mean, data\.std: existing \.beton files have no measured values"):
         TestLoader(data, replace(prepared, mean=None), placement, batch_size=10)
 

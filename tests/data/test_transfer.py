@@ -68,7 +68,6 @@ def test_batches_do_not_change_after_transfer(monkeypatch, loader, kind):
     else:
         opened = TestLoader(data, prepare(data), placement, batch_size=16)
         batches = list(opened.batches())
-    opened.close()
     assert len(gpu.pending) == len(batches) > 20
     addresses = {pinned.data_ptr() for pinned, _ in gpu.pending}
     assert len(addresses) == len(gpu.pending)

@@ -1,7 +1,6 @@
 """`raykd predict` and the predictor give the probabilities of the run's evaluation."""
 
 import json
-from contextlib import closing
 
 import numpy as np
 import pytest
@@ -22,14 +21,13 @@ from raykd.training.setup import Experiment
 
 def evaluated(run: Folder) -> np.ndarray:
     """Probabilities of the deployed network on the evaluation split, from the run's own data files and checkpoint."""
-    with closing(Experiment(recipe_of(run), Placement(torch.device("cpu"), 1))) as opened:
-        state = opened.new_state()
-        state.restore(newest(run, print)[0])
-        with torch.inference_mode():
-            logits = [
-                next(iter(state.evaluated.eval().predict(batch.images).values()))
-                for batch in opened.test_data.batches()
-            ]
+    opened = Experiment(recipe_of(run), Placement(torch.device("cpu"), 1))
+    state = opened.new_state()
+    state.restore(newest(run, print)[0])
+    with torch.inference_mode():
+        logits = [
+            next(iter(state.evaluated.eval().predict(batch.images).values())) for batch in opened.test_data.batches()
+        ]
     return torch.cat(logits).softmax(1).numpy()
 
 

@@ -148,10 +148,7 @@ def test_an_own_augmentation_equals_torchvisions(example):
 def batch(recipe: Recipe, engine: str) -> torch.Tensor:
     data = replace(recipe.data, loader=engine)
     loader = TrainLoader(data, prepare(data), Placement(torch.device("cpu"), 1), batch_size=8, seed=0)
-    try:
-        return next(iter(loader.batches(0, 1))).images.clone()
-    finally:
-        loader.close()
+    return next(iter(loader.batches(0, 1))).images.clone()
 
 
 def test_both_loaders_apply_an_own_augmentation(example):

@@ -77,10 +77,7 @@ def reader(path: Path, data: Data) -> TrainLoader:
 def load(path: Path, train: str, loader: str = "ffcv") -> torch.Tensor:
     """Two passes over the file."""
     opened = reader(path, data_of(train, loader))
-    try:
-        return torch.cat([batch.images.flatten() for batch in opened.batches(0, 4)])
-    finally:
-        opened.close()
+    return torch.cat([batch.images.flatten() for batch in opened.batches(0, 4)])
 
 
 class Damage:

@@ -151,7 +151,6 @@ def test_a_file_truncated_during_reading_is_reported(tmp_path, kind):
     os.truncate(path, int(Header(path).offsets[1]))
     with pytest.raises(UserError, match=r"x\.beton: image \d is gone: the file was truncated"):
         list(batches)
-    loader.close()
     assert [t for t in threading.enumerate() if type(t).__name__ == "EpochIterator"] == []
 
 

@@ -21,11 +21,8 @@ from tests.support import tiny_training as tiny
 
 def fit(recipe, state, spoil=lambda step: None):
     train, _ = tiny.data(recipe)
-    try:
-        for event in loop.fit(recipe, state, (), train, lambda d: {"evaluation": {}}, tiny.ALONE, lambda step: True):
-            spoil(event.step)
-    finally:
-        train.close()
+    for event in loop.fit(recipe, state, (), train, lambda d: {"evaluation": {}}, tiny.ALONE, lambda step: True):
+        spoil(event.step)
 
 
 def test_a_non_finite_gradient_is_reported_before_the_update(tmp_path):
@@ -73,7 +70,6 @@ def test_a_gpu_skips_a_non_finite_update_without_synchronising(tmp_path, optimiz
 
     with pytest.raises(NotFiniteError, match="step 3.*ce"):
         list(loop.fit(recipe, state, (), OnGpu(), lambda d: {}, Placement(device, 1), lambda step: False))
-    train.close()
     assert all(torch.equal(p, kept[name]) for name, p in state.distiller.named_parameters())
     assert len(calls) == 5, "judged one step later"
 

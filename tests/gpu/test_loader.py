@@ -43,8 +43,6 @@ def test_batches_equal_the_cpus(device, loader, mixing):
     for batch in there.batches(0, 30):
         keep_busy(device)
         found.append((batch.images.clone(), batch.labels.clone(), batch.index.clone()))
-    here.close()
-    there.close()
     for one, other in zip(expected, found, strict=True):
         for a, b in zip(one, other, strict=True):
             torch.testing.assert_close(b.cpu(), a, rtol=0, atol=1e-6)
@@ -66,7 +64,6 @@ def test_evaluation_equals_the_cpus(device, loader):
 
         taught = {"a teacher": collect(mine, test.batches(), plain)}
         results.append(evaluate(predict, test.batches(), plain, taught)[0]["student"])
-        test.close()
     here, there = results
     assert there.top1 == pytest.approx(here.top1, abs=2e-3) and there.loss == pytest.approx(here.loss, rel=1e-4)
     assert there.per_class_count == here.per_class_count and there.agreement["a teacher"]["top1"] == 1

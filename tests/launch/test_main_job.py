@@ -56,7 +56,6 @@ def test_the_student_file_needs_no_training_code(raykd, first):
     data = TestLoader(kd.data, prepare(kd.data), Placement(torch.device("cpu"), 1), batch_size=90)
     with torch.inference_mode():
         right = sum((model.eval()(b.images).argmax(1) == b.labels).sum().item() for b in data.batches())
-    data.close()
     assert right / 450 == pytest.approx(raykd.json("digits/kd/result.json")["top1"])
 
 

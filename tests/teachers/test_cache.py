@@ -71,7 +71,6 @@ def train(chosen, taught=None, distiller_seed: int = 0):
     teachers = attach_cache([taught], chosen, distiller.teacher_features, data, writer, lambda line: None)
     state = new_state(chosen, distiller, tiny.CPU)
     list(loop.fit(chosen, state, teachers, data, lambda d: {}, tiny.ALONE, lambda s: False))
-    data.close()
     writer.close()
     return state.distiller.state_dict(), len(calls)
 
@@ -123,7 +122,6 @@ def test_compressed_maps_are_lossless_and_counted_once(root, monkeypatch):
     (data, _), said = tiny.data(small), []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(0))
     attach_cache([teacher()], small, (("stage1", "stage2"),), data, WriteBehind(pytest.fail), said.append)
-    data.close()
     assert "at most 0.00 GB to write" in said[0]
 
 
@@ -169,7 +167,6 @@ def _read_all(chosen, taught, say, rank: int = 0, world: int = 1, writer=None):
         teacher_outputs([cached], features, batch.images, context, at)[0]
         for batch, at in zip(data.batches(0, steps), data.addresses(0, steps), strict=True)
     ]
-    data.close()
     own.close()
     return found
 

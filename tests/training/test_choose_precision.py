@@ -137,7 +137,6 @@ def test_training_uses_the_chosen_precision():
         state = new_state(recipe, tiny.distiller(recipe.method, [teacher().network]), tiny.CPU)
         list(loop.fit(recipe, state, [teacher(form)], data, lambda d: {}, tiny.ALONE, lambda s: False))
         weights.append(torch.cat([p.detach().flatten() for p in state.distiller.parameters()]))
-    data.close()
     assert torch.equal(weights[1], weights[2]) and not torch.equal(weights[0], weights[1])
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
 
@@ -154,7 +153,6 @@ def test_a_resumed_run_keeps_the_chosen_precision(tmp_path, monkeypatch):
     assert json.loads((tmp_path / precision_choice.FILE).read_text())["precision"] == "bfloat16"
     measured[HALF] = Measured(2.0, 1e-5)  # today it would be another one
     assert precision_choice.choose_precision(*args) == HALF and len(said) == 1
-    data.close()
 
 
 def test_incompatible_settings_are_rejected():

@@ -88,8 +88,6 @@ def test_each_phase_has_its_own_optimizer():
         plain.zero_grad()
         student(batch, [], epoch_at(step, chosen, train.size)).terms["first"].backward()
         plain.step()
-    train.close()
-    test.close()
     for name, value in student.state_dict().items():
         torch.testing.assert_close(snapshots[first - 1]["distiller"][name], value, rtol=1e-5, atol=1e-6)
     momenta = [snapshots[step]["optimizer"]["state"].values() for step in (first - 1, first + 1)]

@@ -33,8 +33,6 @@ def run(recipe, distiller=None, teachers=(), state=None, stop=None, save_due=lam
             snapshots[event.step] = state.snapshot()
         if stop is not None and event.step >= stop:
             break
-    train.close()
-    test.close()
     return state, events, snapshots
 
 
@@ -103,7 +101,6 @@ def test_steps_equal_a_plain_float64_loop(channels_last):
                 velocity[name] = gradient if velocity[name] is None else 0.9 * velocity[name] + gradient
                 p -= rate * (gradient + 0.9 * velocity[name])
                 p.grad = None
-    train.close()
     for name, p in model.named_parameters():
         torch.testing.assert_close(state.distiller.student.model.get_parameter(name), p, rtol=1e-9, atol=1e-11)
 
@@ -197,7 +194,6 @@ def test_ema_equals_the_moving_average_formula():
     for event in loop.fit(recipe, state, (), train, lambda d: {}, tiny.ALONE, lambda s: False):
         if isinstance(event, loop.Progress):
             average = seen() if average is None else 0.8 * average + 0.2 * seen()
-    train.close()
     found = state.evaluated.student.model.fc.weight.double()
     torch.testing.assert_close(found, average, rtol=1e-5, atol=1e-7)
     assert state.evaluated is not state.distiller
@@ -227,7 +223,6 @@ def test_a_non_finite_loss_stops_the_run_and_is_dumped(tmp_path):
     with pytest.raises(NotFiniteError, match="step 3.*ce is not finite"):
         list(loop.fit(recipe, state, (), train, lambda d: {}, tiny.ALONE, lambda s: False))
     assert state.step == 3
-    train.close()
     (dump,) = tmp_path.iterdir()
     kept = load_file(dump)
     assert torch.equal(kept["batch.index"], expected.index) and torch.equal(kept["batch.images"], expected.images)
@@ -386,5 +381,3 @@ def test_early_stopping_ends_the_run():
     again = new_state(recipe, tiny.distiller(), tiny.CPU)
     again.restore(reread(state.snapshot()))
     assert ends(again) == []
-    train.close()
-    test.close()

@@ -67,7 +67,6 @@ def test_a_replica_equals_inline_teachers_from_any_step(recipe, monkeypatch):
                 assert (of, got.dtype, got.shape) == (also_of, want.dtype, want.shape)
                 assert torch.equal(got, want), (rank, step, of)
                 assert got.stride() == want.stride(), (of, got.stride(), want.stride())
-        apart.data.close()
 
 
 def test_strided_batches_are_every_nth_batch(recipe):
@@ -77,4 +76,3 @@ def test_strided_batches_are_every_nth_batch(recipe):
     assert len(some) == 3
     for one, other in zip(every[::4], some, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
-    train.close()

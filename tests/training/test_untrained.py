@@ -28,11 +28,7 @@ def train(config, recipe=RECIPE):
     state = new_state(recipe, tiny.distiller(config, [teacher]), tiny.CPU)
     data, test = tiny.data(recipe)
     frozen = [FrozenTeacher("tiny", teacher, "", parameters(teacher))]
-    try:
-        return list(loop.fit(recipe, state, frozen, data, lambda d: {"evaluation": {}}, tiny.ALONE, lambda step: False))
-    finally:
-        data.close()
-        test.close()
+    return list(loop.fit(recipe, state, frozen, data, lambda d: {"evaluation": {}}, tiny.ALONE, lambda step: False))
 
 
 @pytest.mark.parametrize("config", [AT.Config(gamma=0.0), SRRL.Config(gamma=0.0), KD.Config(gamma=0.0, alpha=0.0)])

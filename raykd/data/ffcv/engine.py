@@ -85,7 +85,7 @@ class Decode(SimpleRGBImageDecoder):
 
 
 class Engine:
-    """Decoded batches of one .beton file, read a few batches ahead.
+    """Decoded batches of one .beton file, read a few batches ahead; no thread runs and no file is open between reads.
 
     It has the attributes of a Loader that FFCV's EpochIterator reads. FFCV's own Loader would also compile its pipeline
     anew in every process (ours only calls a kernel that is compiled and cached) and build tables of Python sets over
@@ -142,9 +142,6 @@ class Engine:
                 yield self.normalizer.receive(sent)
         finally:
             _close(epoch)
-
-    def close(self) -> None:
-        """Nothing to close: no thread runs and no file is open between two reads."""
 
 
 def _take(epoch: EpochIterator) -> tuple[Any, np.ndarray]:

@@ -1,7 +1,6 @@
 """Chooses the layers to leave in float, so that int8 loses no more accuracy than allowed."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -65,8 +64,7 @@ def _divergence(graph: ModelProto, images: Tensor, of_float: Tensor) -> float:
 def top1(graph: ModelProto, loader: Callable[[], TestLoader]) -> float:
     """Top-1, a fraction, of a graph from images to logits on a loader's split."""
     run, right, count = runner(graph), 0, 0
-    with closing(loader()) as data:
-        for batch in data.batches():
-            right += int((run(batch.images.contiguous()).argmax(1) == batch.labels).sum())
-            count += len(batch.labels)
+    for batch in loader().batches():
+        right += int((run(batch.images.contiguous()).argmax(1) == batch.labels).sum())
+        count += len(batch.labels)
     return right / count

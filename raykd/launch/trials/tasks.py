@@ -1,7 +1,7 @@
 """Ray tasks, with the resources of a worker, that use a recipe's data and teachers without training."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,8 @@ class ExperimentSpec:
         from raykd.training.setup import open_alone
 
         unpack(self.sources)
-        with closing(open_alone(from_dict(self.recipe), self.trained, notify)) as experiment:
-            yield experiment
+        experiment = open_alone(from_dict(self.recipe), self.trained, notify)
+        yield experiment
 
 
 def run_tasks(recipe: Recipe, call: Callable[..., Any], arguments: Sequence[tuple]) -> Iterator[Any]:

@@ -55,8 +55,7 @@ class Worker:
         self.evaluation: Any = None
 
     def close(self) -> None:
-        """Close the loaders, end the remote teachers, and flush the teacher cache."""
-        self.experiment.close()
+        """End the remote teachers, and flush the teacher cache."""
         if self.remote is not None:
             self.remote.close()
         self.writer.close()
