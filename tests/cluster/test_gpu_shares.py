@@ -66,7 +66,7 @@ from raykd.recipe.study import Column, Row, Study
 
 PLACE = Path({place!r})
 RUNNING, FOUR = PLACE / "running", PLACE / "four"
-plain = trial._here
+plain = trial._in_this_process
 
 
 def together(job, recipe, key, report):
@@ -83,7 +83,7 @@ def together(job, recipe, key, report):
     mine.unlink()
 
 
-trial._here = together
+trial._in_this_process = together
 rates = [SGD(learning_rate=0.01 * i) for i in range(1, 6)]
 quarters = [replace(base, epochs=0.2, gpus_per_worker=0.25, optimizer=rate) for rate in rates]
 study = Study(

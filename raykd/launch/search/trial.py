@@ -54,8 +54,9 @@ def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
     run.write("trial.json", json.dumps(picked))
     with recording_failure(run):
         job = _job(run, name, picked, plan)
-        report = reporter(run, name, plan, from_dict(job.recipe))
-        train(job, plan.key, lambda metrics: None if at_end(metrics, job.recipe["epochs"]) else report(metrics))
+        recipe = from_dict(job.recipe)
+        report = reporter(run, name, plan, recipe)
+        train(job, recipe, plan.key, lambda metrics: None if at_end(metrics, recipe.epochs) else report(metrics))
         report_last(run, report)
 
 

@@ -133,4 +133,6 @@ def one_job(plan: Plan, name: str) -> None:
     run.delete(OUTCOME)
     with recording_failure(run):
         directory.open_run(run, recipe, plan.sources, job.trained)
-        train(job, plan.key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")}))
+        train(
+            job, recipe, plan.key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")})
+        )

@@ -13,7 +13,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from raykd.launch.cluster import connection
 from raykd.launch.driver.torch_trainer import trainer
-from raykd.launch.job_spec import JobSpec, unpack
+from raykd.launch.job_spec import JobSpec
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import Client
 from raykd.launch.run_state.failure import cause_of
@@ -21,7 +21,6 @@ from raykd.launch.run_state.state import RunState
 from raykd.launch.worker.start import work
 from raykd.output import masked
 from raykd.recipe import Recipe
-from raykd.recipe.serial import from_dict
 from raykd.runs import metrics_log
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
@@ -30,21 +29,19 @@ from raykd.training.process import hide_gpus
 OUTCOME = "outcome.json"  # in a run's directory: why it has no result
 
 
-def train(job: JobSpec, key: Any, report: Callable[[dict[str, Any]], None]) -> None:
+def train(job: JobSpec, recipe: Recipe, key: Any, report: Callable[[dict[str, Any]], None]) -> None:
     """Train a job to its end: in this process if it has one worker, else by a TorchTrainer of its own.
 
-    key: the holder of W&B's key. report: called with the metrics of every evaluation; only with one worker, as several
-    workers report through Train.
+    The user's modules can be imported already. key: the holder of W&B's key. report: called with the metrics of every
+    evaluation; only with one worker, as several workers report through Train.
     """
-    unpack(job.sources)
-    recipe = from_dict(job.recipe)
     if recipe.workers == 1:
-        _here(replace(job, sources={}), recipe, key, report)
+        _in_this_process(replace(job, sources={}), recipe, key, report)
     else:
         _by_workers(job, recipe, key)
 
 
-def _here(job: JobSpec, recipe: Recipe, key: Any, report: Callable[[dict[str, Any]], None]) -> None:
+def _in_this_process(job: JobSpec, recipe: Recipe, key: Any, report: Callable[[dict[str, Any]], None]) -> None:
     wandb_key.take(key)
     device = torch.device("cuda", 0) if recipe.gpus_per_worker else torch.device("cpu")
     if device.type == "cpu":
