@@ -83,7 +83,7 @@ def test_every_package_is_listed():
 @pytest.mark.parametrize("path", packages(), ids=lambda p: str(p.relative_to(ROOT.parent)))
 def test_a_package_is_small_and_has_a_docstring(path):
     if str(path.relative_to(ROOT)) not in ONE_FILE_EACH:
-        assert len([file for file in path.glob("*.py") if file.stem != "__init__"]) <= 9
+        assert len([file for file in path.glob("*.py") if file.stem != "__init__"]) <= (9 if path == ROOT else 8)
     assert ast.get_docstring(ast.parse((path / "__init__.py").read_text()))
 
 
