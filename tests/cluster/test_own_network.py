@@ -76,7 +76,7 @@ print([raykd.load(f"{sys.argv[1]}/made/study/{row}/own/0").result["status"] for 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)
 def test_it_runs_in_workers_teachers_trials_cells_and_jobs(tmp_path):
     (tmp_path / "own_nets.py").write_text(NETS)
     url, sha256 = weights_of(NETS, tmp_path / "large.pth")
@@ -88,7 +88,7 @@ def test_it_runs_in_workers_teachers_trials_cells_and_jobs(tmp_path):
         runs = one.folder / "raykd/runs"
 
         # In Python, in a folder outside the project.
-        submitted = one.run("python", "-c", SUBMIT, str(path), one.dashboard, timeout=1500, cwd=tmp_path)
+        submitted = one.run("python", "-c", SUBMIT, str(path), one.dashboard, timeout=2400, cwd=tmp_path)
         assert submitted.stdout.count("ended: succeeded 0") == 2, submitted.stdout + submitted.stderr
         assert "teacher own_nets:Small-1: top-1" in submitted.stdout
         assert read(runs / "made/here/result.json")["workers"] == 2
