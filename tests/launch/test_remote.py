@@ -175,8 +175,8 @@ def beginning(path, say, **changes):
 
 def test_waiting_for_an_actors_resources_is_reported(ray, write, monkeypatch):
     monkeypatch.setattr(remote_teachers, "PATIENCE", 0.5)
-    holder = ray.remote(num_cpus=2)(type("Holder", (), {"here": lambda self: None})).remote()
-    ray.get(holder.here.remote())
+    holder = ray.remote(num_cpus=2)(type("Holder", (), {"placed": lambda self: None})).remote()
+    ray.get(holder.placed.remote())
     said = []
     teachers = beginning(write("tiny_waiting", epochs=1), said.append)
     threading.Timer(3, lambda: ray.kill(holder)).start()
@@ -200,10 +200,10 @@ def test_actor_errors_are_raised_and_repeated_deaths_end_the_run(ray, write, mon
         def __init__(self, *arguments):
             pass
 
-        def here(self):
+        def placed(self):
             pass
 
-        prepare = here
+        prepare = placed
 
         def outputs(self, step):
             os._exit(1)

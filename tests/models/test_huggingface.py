@@ -107,5 +107,5 @@ def test_the_image_processors_preprocessing_is_read(tmp_path):
         assert about.mean == pytest.approx((mean,) * 3) and about.std == pytest.approx((std,) * 3)
     for damage in ({"image_mean": None}, {"image_mean": [0.5]}, {"size": {"longest_edge": 9}}, {"rescale_factor": 0}):
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(plain | damage))
-        with pytest.raises(UserError, match="could not be read"):
+        with pytest.raises(UserError, match="can't be read"):
             published(f"hf:{tmp_path}")

@@ -25,9 +25,9 @@ def find_tail(network: Staged) -> None:
 
     Raises UserError if the network has no stages, and if its logits can't be computed from its last map alone.
     """
-    last, training = network.last_stage, network.training
-    if network.tail:
+    if network.is_chain or network.tail:
         return
+    last, training = network.last_stage, network.training
     with _without_tf32():  # whose rounding would look like another function
         logits, feature_map, followers = _recorded(network.eval(), last)
         found = (_parts(feature_map, calls, logits) for calls in _readings(followers))
