@@ -1,7 +1,6 @@
 """Group cells: studies of many cells of one step each: the driver's memory, and a cell's cost besides its training.
 
-They run on a local Ray, or on a cluster of several nodes on this machine: about 2 minutes for 200 cells on two cores, 6
-for 500 on four nodes.
+200 cells run on a local Ray, 500 on a cluster of four nodes on this machine. About 2 minutes in all on two cores.
 """
 
 import json
