@@ -97,16 +97,22 @@ def test_running_cells_are_shown_when_space_is_short():
 
 
 def test_waiting_is_reported_only_while_nothing_trains(monkeypatch):
-    monkeypatch.setattr("raykd.launch.cluster.capacity.waiting", lambda recipe: "waiting for 1 worker(s)")
-    text, trials = io.StringIO(), [SimpleNamespace(status="PENDING"), SimpleNamespace(status="RUNNING")]
-    waits = WaitingMessage([ONE], Console(file=text), seconds=0)
-    waits.on_step_end(1, trials)
-    assert text.getvalue() == ""
-    waits.on_step_end(2, trials[:1])
-    waits.on_step_end(3, trials[:1])
-    assert text.getvalue() == "  waiting for 1 worker(s)\n"
-    WaitingMessage([replace(ONE, workers=2)], Console(file=text), seconds=0).on_step_end(1, trials)
-    assert text.getvalue().count("waiting") == 2
+    monkeypatch.setattr("raykd.launch.cluster.capacity.waiting", lambda recipe: f"waiting for {recipe.workers}")
+
+    def said(*trials):
+        text = io.StringIO()
+        waits = WaitingMessage([ONE, replace(ONE, workers=2)], Console(file=text), seconds=0)
+        for iteration in range(2):
+            waits.on_step_end(iteration, list(trials))
+        return text.getvalue()
+
+    def trial(status, kind, **result):
+        return SimpleNamespace(status=status, config={"kind": kind}, run_metadata=SimpleNamespace(last_result=result))
+
+    pending = trial("PENDING", 0)
+    assert said(pending) == "  waiting for 1\n"
+    assert said(pending, trial("RUNNING", 0)) == said(pending, trial("RUNNING", 1, epoch=0.5)) == ""
+    assert said(pending, trial("RUNNING", 1)) == "  waiting for 1\n"  # its own workers may wait
 
 
 @pytest.mark.parametrize("width, columns", [(60, 3), (100, 5)])

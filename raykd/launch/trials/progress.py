@@ -53,14 +53,16 @@ class WaitingMessage(Callback):
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         if time.monotonic() - self._looked < self._seconds:
             return
-        line = "" if self._runs(trials) else next(filter(None, map(capacity.waiting, self._kinds)), "")
+        trained = any(map(self._is_training, trials))  # then the others wait for their turn
+        line = "" if trained else next(filter(None, map(capacity.waiting, self._kinds)), "")
         if line and line != self._last_line:
             self._console.print(f"  {line}")
         self._looked, self._last_line = time.monotonic(), line
 
-    def _runs(self, trials: list) -> bool:
-        """Whether a trial trains, and the others wait for their turn; one of several workers may itself wait."""
-        return all(recipe.workers == 1 for recipe in self._kinds) and any(t.status == "RUNNING" for t in trials)
+    def _is_training(self, trial: Any) -> bool:
+        """Whether it has its resources: a started trial with several workers may still wait for them."""
+        recipe = self._kinds[trial.config["kind"] if len(self._kinds) > 1 else 0]
+        return trial.status == "RUNNING" and (recipe.workers == 1 or "epoch" in trial.run_metadata.last_result)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
