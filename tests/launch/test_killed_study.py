@@ -28,19 +28,21 @@ def means(storage: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_killed_five_times_it_gives_the_same_table(raykd, tmp_path):
+def test_killed_at_random_moments_it_gives_the_same_table(raykd, tmp_path):
     path, draw = tiny_study.write(tmp_path, "killed_table", tmp_path / "data"), random.Random(0)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     words = ("study", path, "--name", "table", "--checkpoint.every", "2 steps", "--storage")
     raykd(*words, whole)
+    ends = []
     for _ in range(KILLS):
         with raykd.start(*words, killed) as process:
             starts = (line for line in process.stdout if " starts" in line)
-            for _ in itertools.islice(starts, draw.randint(1, 3)):
+            for _ in itertools.islice(starts, draw.randint(1, 2)):
                 pass
-            time.sleep(draw.uniform(0, 1))
+            time.sleep(draw.uniform(0, 0.5))
             process.kill()
-            assert process.wait() == -9
+            ends.append(process.wait())
+    assert set(ends) <= {-9, 0} and ends.count(-9) >= 2  # a fast machine may finish the study before a kill
     raykd(*words, killed)
     assert students(killed) == students(whole) and len(students(whole)) == 2 * 2 * 2 + 1
     assert {cell.status for cell in read_study(Folder(killed / "table")).cells} == {"finished"}
