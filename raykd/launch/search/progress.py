@@ -39,7 +39,7 @@ class SearchProgress(LiveTable):
     def _ended(self, trial: Trial) -> None:
         metric = "" if trial.metric is None else f", {self.trials.search.metric} {trial.metric:.4f}"
         reason = f": {trial.reason}" if trial.reason else ""
-        epoch = f" at epoch {trial.epoch:g}" if trial.state != "finished" else ""
+        epoch = f" at epoch {round(trial.epoch, 2):g}" if trial.state != "finished" else ""
         self.print_to_log(f"trial {trial.name} {trial.state}{epoch}{metric}{reason}")
 
     def _values(self, name: str) -> str:
@@ -62,5 +62,6 @@ class SearchProgress(LiveTable):
         for trial in trials[:ROWS]:
             style = ENDED.get(trial.state, "")
             value = "" if trial.metric is None else f"{trial.metric:.4f}"
-            table.add_row(trial.name, trial.state, f"{trial.epoch:g}", value, self._values(trial.name), style=style)
+            epoch = f"{round(trial.epoch, 2):g}"
+            table.add_row(trial.name, trial.state, epoch, value, self._values(trial.name), style=style)
         return table

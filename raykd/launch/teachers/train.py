@@ -98,5 +98,6 @@ class TeacherProgress(JobsProgress):
         for name, state in self.queue.states.items():
             status = "trained by another process" if state.status == "elsewhere" else state.status
             shown = f"{status}: {state.reason}" if state.reason else status
-            table.add_row(name, shown, f"{state.epoch:g}", "" if state.top1 is None else f"{100 * state.top1:.2f} %")
+            top1 = "" if state.top1 is None else f"{100 * state.top1:.2f} %"
+            table.add_row(name, shown, f"{round(state.epoch, 2):g}", top1)
         return table
