@@ -14,6 +14,10 @@ from raykd.recipe import Recipe
 from raykd.recipe.changes import change
 from raykd.recipe.validate import validate
 
+# What tyro prints on errors: titles of boxes, and lines with an option before those of its help text.
+TITLES = "Value error|Parsing error|Missing argument|Unrecognized options|Required options|Invalid choice"
+OPTION = r"(--[\w.-]+|[A-Z]{3,})([, ].*)?"
+
 
 def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, description: str) -> Any:
     """Parse arguments by tyro and check the ranges of their values; `--help` prints and exits with status 0.
@@ -43,10 +47,6 @@ def _one_line(box: str) -> str:
         return f"{text}: did you mean {' or '.join(names[:3])}?"
     missing = re.match(r"Missing from (raykd [a-z ]+): ", text)
     return f"{missing[1]} requires {', '.join(names)}" if missing else text
-
-
-TITLES = "Value error|Parsing error|Missing argument|Unrecognized options|Required options|Invalid choice"
-OPTION = r"(--[\w.-]+|[A-Z]{3,})([, ].*)?"  # a line before its help text, as tyro prints it
 
 
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:

@@ -53,8 +53,8 @@ class WaitingMessage(Callback):
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         if time.monotonic() - self._looked < self._seconds:
             return
-        trained = any(map(self._is_training, trials))  # then the others wait for their turn
-        line = "" if trained else next(filter(None, map(capacity.waiting, self._kinds)), "")
+        training = any(map(self._is_training, trials))  # then the others wait for their turn
+        line = "" if training else next(filter(None, map(capacity.waiting, self._kinds)), "")
         if line and line != self._last_line:
             self._console.print(f"  {line}")
         self._looked, self._last_line = time.monotonic(), line
