@@ -212,13 +212,13 @@ def _test_figures(spec: ExperimentSpec, run: str) -> dict[str, float]:
     from raykd.runs.checkpoints.checkpoint import newest
     from raykd.training.evaluation.evaluate import evaluate
 
-    with spec.opened() as experiment:
-        checkpoint = newest(Folder(run), print)
-        if checkpoint is None:
-            raise UserError(f"{Folder(run)} has no readable checkpoint to evaluate: restore one from a copy")
-        state = experiment.new_state()
-        state.restore(checkpoint[0])
-        distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
-        networks, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=experiment.recipe.metrics)
+    experiment = spec.open()
+    checkpoint = newest(Folder(run), print)
+    if checkpoint is None:
+        raise UserError(f"{Folder(run)} has no readable checkpoint to evaluate: restore one from a copy")
+    state = experiment.new_state()
+    state.restore(checkpoint[0])
+    distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
+    networks, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=experiment.recipe.metrics)
     figures = next(iter(networks.values()))
     return {**figures.means, "ece": figures.ece}

@@ -35,12 +35,12 @@ def measure(spec: ExperimentSpec) -> dict[str, Any]:
     """The metrics of `report` as plain numbers; raises UserError if a teacher's outputs are not finite."""
     from raykd.training.evaluation.ensemble import evaluate_members
 
-    with spec.opened() as experiment:
-        networks = {teacher.name: teacher.network for teacher in experiment.teachers}
-        try:
-            figures = evaluate_members(networks, experiment.test_data.batches(), experiment.autocast)
-        except NotFiniteError as error:
-            raise UserError(f"teachers: {error}: remove or retrain that teacher") from None
-        paths = {teacher.name: teacher.path for teacher in experiment.teachers}
+    experiment = spec.open()
+    networks = {teacher.name: teacher.network for teacher in experiment.teachers}
+    try:
+        figures = evaluate_members(networks, experiment.test_data.batches(), experiment.autocast)
+    except NotFiniteError as error:
+        raise UserError(f"teachers: {error}: remove or retrain that teacher") from None
+    paths = {teacher.name: teacher.path for teacher in experiment.teachers}
     members = [{"name": member, "path": paths[member], **figures.pop(member)} for member in paths]
     return {"members": members, **figures}

@@ -140,6 +140,7 @@ def _opened(
     from raykd.teachers.cache.attach import attach_cache
     from raykd.teachers.cache.write_behind import WriteBehind
 
-    with spec.opened(warn) as experiment, closing(WriteBehind(warn)) as writer:
+    experiment = spec.open(warn)
+    with closing(WriteBehind(warn)) as writer:
         features, data = experiment.distiller.teacher_features, experiment.train_data
         yield experiment, attach_cache(experiment.teachers, experiment.recipe, features, data, writer, notify)

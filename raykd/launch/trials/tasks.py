@@ -1,7 +1,6 @@
 """Ray tasks, with the resources of a worker, that use a recipe's data and teachers without training."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +27,12 @@ class ExperimentSpec:
     def of(recipe: Recipe, trained: Sequence[str], sources: dict[str, str]) -> "ExperimentSpec":
         return ExperimentSpec(to_dict(recipe), trained, sources)
 
-    @contextmanager
-    def opened(self, notify: Callable[[str], None] = lambda line: None) -> "Iterator[Experiment]":
-        """Context with the experiment as a process without other workers opens it; notify: told of copied files."""
+    def open(self, notify: Callable[[str], None] = lambda line: None) -> "Experiment":
+        """The experiment as a process without other workers opens it; notify: told of copied files."""
         from raykd.training.setup import open_alone
 
         unpack(self.sources)
-        experiment = open_alone(from_dict(self.recipe), self.trained, notify)
-        yield experiment
+        return open_alone(from_dict(self.recipe), self.trained, notify)
 
 
 def run_tasks(recipe: Recipe, call: Callable[..., Any], arguments: Sequence[tuple]) -> Iterator[Any]:
