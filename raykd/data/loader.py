@@ -129,7 +129,11 @@ class TestLoader:
         batch_size: int,
         channels_last: bool = False,
     ):
-        """batch_size: images that all workers together read at once. Raises UserError if there is no test split."""
+        """batch_size: images that all workers together read at once.
+
+        Raises UserError if there is no test split, or if it has fewer images than there are workers: a worker without
+        images could not take part in the sums over all workers.
+        """
         data = normalised(data, prepared)
         path = prepared.train if data.validation else prepared.test
         if path is None:
@@ -139,6 +143,11 @@ class TestLoader:
         header = open_checked(path, prepared)
         self.subset = evaluation_subset(header.labels, data.validation)
         self.size = len(self.subset)
+        if self.size < placement.world:
+            raise UserError(
+                f"the evaluation split has {self.size} image(s), too few for {placement.world} workers: use fewer "
+                "workers"
+            )
         self.indices = self.subset[placement.rank :: placement.world]
         self.rows = -(-batch_size // placement.world)
         self.labels = torch.from_numpy(header.labels)

@@ -134,7 +134,7 @@ def test_channels_last_only_changes_the_layout(toy):
 
 
 @pytest.mark.parametrize("loader", ["ffcv", "torch"])
-@pytest.mark.parametrize(("world", "batch_size"), [(1, 4), (1, 50), (2, 4), (3, 7), (13, 4)])
+@pytest.mark.parametrize(("world", "batch_size"), [(1, 4), (1, 50), (2, 4), (3, 7), (11, 4)])
 def test_every_test_sample_is_read_exactly_once(toy, loader, world, batch_size):
     data = toy(test=(Resize(size=18), CenterCrop()), loader=loader)
     seen = []
@@ -243,6 +243,9 @@ def test_wrong_sizes_and_settings_are_rejected(toy):
         TestLoader(data, prepare(data), Placement(torch.device("cpu"), 1), batch_size=4)
     with pytest.raises(UserError, match="too small for 3 workers"):
         train(toy(), rank=0, world=3, batch_size=2)
+    with pytest.raises(UserError, match="has 11 image.*too few for 12 workers"):
+        data = toy()
+        TestLoader(data, prepare(data), Placement(torch.device("cpu"), 1, 0, 12), batch_size=4)
 
 
 def test_missing_ffcv_says_what_to_install(toy):
