@@ -1,8 +1,34 @@
 """The network section of a recipe. Importing this module costs nothing: no torch."""
 
+import math
 from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from raykd.fields import Rule
 
 LIBRARIES = ("torchvision", "timm", "hf")
+
+
+def is_plain(value: Any) -> bool:
+    """Whether JSON can represent a value, with tuples for lists."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    if isinstance(value, (tuple, list)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+
+
+def with_tuples(value: Any) -> Any:
+    """A plain value with tuples for its lists, so that it is the same before and after JSON."""
+    if isinstance(value, dict):
+        return {key: with_tuples(item) for key, item in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, (tuple, list)) else value
+
+
+Options = Annotated[
+    dict[str, Any], Rule("made of finite numbers, strings, booleans, None, and tuples and dicts of these", is_plain)
+]
+"""Keywords by name."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +44,9 @@ class Network:
     but the last layer. Only `raykd data prepare RECIPE --download` and --data.download download weights."""
     sha256: str = ""
     """SHA-256 of a URL's file, 64 hexadecimal digits."""
-    options: dict[str, int | float | str | bool] = field(default_factory=dict)
-    """Keywords for the library's builder or the callable, such as drop_path_rate."""
+    options: Options = field(default_factory=dict)
+    """Keywords for the library's builder or the callable, such as drop_path_rate 0.1 or depths "(2, 2, 6, 2)". Lists
+    arrive there as tuples."""
     zero_head: bool = False
     """Initialise the last layer with 0 regardless of `weights`, so that all classes start equally likely, as in BiT's
     fine-tuning."""
@@ -29,6 +56,9 @@ class Network:
     int8: bool = False
     """For students: in training, plain convolutions and linear layers round weights and inputs to 8 bits, so that
     export in int8 loses less accuracy; evaluations are in float. Start from the weights of a trained run."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", with_tuples(self.options))
 
     @property
     def module(self) -> str:

@@ -6,13 +6,15 @@ from typing import Any, cast
 
 from raykd import UserError
 from raykd.recipe.serial import from_dict, to_dict, type_hints
+from raykd.recipe.validate import PLAIN
 
 
 def change(section: Any, changes: Mapping[str, Any]) -> Any:
     """A copy of a recipe, or of a section of one, with fields replaced: {"method": DKD.Config(), "epochs": 3}.
 
     Names are dotted, such as "data.mixing". Whole sections are replaced before their fields. A number in a name is the
-    index of an item, from 0: {"method.weights.1": 0.5}.
+    index of an item, from 0: {"method.weights.1": 0.5}. A keyword of a network's options may be a new one:
+    {"student.options.depths": (2, 2)}.
     Raises UserError for an unknown field, and for a value that is not of the field's type.
     """
     for name, value in sorted(changes.items(), key=lambda item: item[0].count(".")):
@@ -29,6 +31,10 @@ def put(section: Any, path: list[str], value: Any, name: str) -> Any:
         at = int(path[0])
         new = value if len(path) == 1 else put(section[at], path[1:], value, name)
         return (*section[:at], new, *section[at + 1 :])
+    if isinstance(section, dict):
+        key = ".".join(path)
+        kind = type(section[key]) if type(section.get(key)) in PLAIN else Any
+        return section | {key: _of_type(value, kind, name)}
     if not dataclasses.is_dataclass(section) or path[0] not in (field.name for field in dataclasses.fields(section)):
         raise UserError(f"there is no field {name}: {_what(section)} has no {path[0]!r}")
     if len(path) > 1:
@@ -47,7 +53,9 @@ def _of_type(value: Any, kind: Any, name: str) -> Any:
 
 def value_at(section: Any, path: list[str]) -> Any:
     """The value at a path; raises LookupError if there is no such field."""
-    for part in path:
+    for at, part in enumerate(path):
+        if isinstance(section, dict):
+            return section[".".join(path[at:])]
         if isinstance(section, tuple) and part.isdigit() and int(part) < len(section):
             section = section[int(part)]
         elif dataclasses.is_dataclass(section) and part in (field.name for field in dataclasses.fields(section)):

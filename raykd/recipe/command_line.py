@@ -1,22 +1,32 @@
 """Fields of a recipe as options of the command line."""
 
+import ast
 import contextlib
 import dataclasses
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, StructConstructorSpec, StructFieldSpec
 
 from raykd import UserError
+from raykd.models.config import is_plain
 from raykd.recipe import Recipe
 from raykd.recipe.changes import change
-from raykd.recipe.validate import validate
+from raykd.recipe.validate import PLAIN, validate
 
 # What tyro prints on errors: titles of boxes, and lines with an option before those of its help text.
 TITLES = "Value error|Parsing error|Missing argument|Unrecognized options|Required options|Invalid choice"
 OPTION = r"(--[\w.-]+|[A-Z]{3,})([, ].*)?"
+REWORDED = {
+    "Expected 1 values": "Expected 1 value",
+    "Failed to parse key-value pairs!": 'give pairs of a keyword and a value, such as width 16 depths "(2, 2)"',
+}
+
+REGISTRY = ConstructorRegistry()
 
 
 def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, description: str) -> Any:
@@ -27,7 +37,14 @@ def parse(kind: Any, default: Any, arguments: Sequence[str], program: str, descr
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            parsed = tyro.cli(kind, default=default, args=list(arguments), prog=program, description=description)
+            parsed = tyro.cli(
+                kind,
+                default=default,
+                args=list(arguments),
+                prog=program,
+                description=description,
+                registry=REGISTRY,
+            )
     except SystemExit as exit:
         if not exit.code:
             raise
@@ -41,7 +58,9 @@ def _one_line(box: str) -> str:
     lines = [text for line in box.splitlines() if (text := line.strip("│╭╮╰╯─ \t")).strip("-")]
     text = re.sub(rf"^({TITLES}) +", "", " ".join(lines))
     text = re.sub(r" *(For full helptext|Argument helptext:).*", "", text.removeprefix("Error parsing "))
-    text, similar, _ = text.replace("Expected 1 values", "Expected 1 value").partition(" Perhaps you meant:")
+    for said, instead in REWORDED.items():
+        text = text.replace(said, instead)
+    text, similar, _ = text.partition(" Perhaps you meant:")
     names = [line.split()[0].strip(",") for line in lines if re.fullmatch(OPTION, line)]
     if similar:
         return f"{text}: did you mean {' or '.join(names[:3])}?"
@@ -49,15 +68,58 @@ def _one_line(box: str) -> str:
     return f"{missing[1]} requires {', '.join(names)}" if missing else text
 
 
+def read_value(text: str) -> Any:
+    """A value of a network's options from the command line: 3, 0.1, True, None, (2, 2), [2, 2], {"a": 1}, or a word.
+
+    As Python and JSON write it; text in quotes is a word, too. Raises ValueError for an unfinished list.
+    """
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError):
+            return read(text)
+    if text[:1] in ("(", "[", "{", "'", '"'):
+        raise ValueError(f"{text} is not a value of Python or JSON")
+    return text
+
+
+def _written(value: Any) -> str:
+    """What `read_value` reads as this value."""
+    return value if isinstance(value, str) and read_value(value) == value else repr(value)
+
+
+VALUE: PrimitiveConstructorSpec[Any] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="VALUE",
+    instance_from_str=lambda words: read_value(words[0]),
+    is_instance=is_plain,
+    str_from_instance=lambda value: [_written(value)],
+)
+
+
+@REGISTRY.primitive_rule
+def _any(info: tyro.constructors.PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    return VALUE if info.type is Any else None
+
+
+@REGISTRY.struct_rule
+def _keywords(info: tyro.constructors.StructTypeInfo) -> StructConstructorSpec | None:
+    """Keywords that the recipe sets are options of their own: plain ones of the same type, others of any."""
+    if info.type != dict[str, Any] or not info.default:
+        return None
+    anything: Any = Annotated[Any, VALUE]
+    kinds = {key: type(value) if type(value) in PLAIN else anything for key, value in info.default.items()}
+    fields = [StructFieldSpec(name=key, type=kind, default=info.default[key]) for key, kind in kinds.items()]
+    return StructConstructorSpec(instantiate=dict, fields=tuple(fields))
+
+
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """A recipe with fields changed by the rules of the command line: {"method.alpha": 0.3}.
 
     A dataclass replaces a whole section ({"method": DKD.Config()}), before other fields are set. A number at the end of
-    a name is the index of an item: {"method.weights.1": 0.5}.
+    a name is the index of an item: {"method.weights.1": 0.5}. A keyword of a network's options may be a new one.
     """
     arguments = []
     for name, value in values.items():
-        if dataclasses.is_dataclass(value) or name.rpartition(".")[2].isdigit():
+        if dataclasses.is_dataclass(value) or name.rpartition(".")[2].isdigit() or ".options." in name:
             recipe = change(recipe, {name: value})
         elif isinstance(value, bool):
             section, dot, field = name.rpartition(".")

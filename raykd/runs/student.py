@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import safetensors
 from annotated_types import Interval, MinLen
@@ -14,6 +14,7 @@ from torch import nn
 
 from raykd import UserError
 from raykd.models import create
+from raykd.models.config import with_tuples
 from raykd.models.staged import Staged
 from raykd.recipe import Recipe
 from raykd.runs.results.read import first_of
@@ -34,8 +35,11 @@ class About:
     image_size: Annotated[int, Interval(ge=1, lt=2**16)]
     mean: tuple[Finite, Finite, Finite]
     std: tuple[Deviation, Deviation, Deviation]
-    options: dict[str, int | float | str | bool] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", with_tuples(self.options))
 
     def text(self) -> str:
         """The text for the header."""

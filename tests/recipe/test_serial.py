@@ -10,6 +10,7 @@ from raykd import UserError
 from raykd.launch.teachers.plan import run_name, teacher_recipes
 from raykd.methods.dkd import DKD
 from raykd.methods.kd import KD
+from raykd.models.config import Network
 from raykd.recipe import SGD, Published, Recipe, Shampoo, Steps, Teachers, Train
 from raykd.recipe.files.load import load
 from raykd.recipe.fingerprint import differences, essence, fingerprint
@@ -24,6 +25,9 @@ RICH = dataclasses.replace(
     teachers=Teachers(sources=(Train(recipe=supervised, seeds=(0, 1, 2)),)),
     workers=(1, 4),
     published=(Published(metric="top1", value=0.7, source="a paper, table 2"),),
+    student=Network(
+        "timm:convnext_atto", options={"depths": (2, 2, 6, 2), "norm": None, "more": {"rates": [0.1, "a"]}}
+    ),
 )
 
 

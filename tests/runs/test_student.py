@@ -40,7 +40,7 @@ def test_fields_of_later_versions_are_ignored(tmp_path):
         ({"mean": [0.5]}, "mean"),
         ({"mean": [0.5, 0.5, float("nan")]}, "mean.2"),
         ({"std": [0.5, 0.5, 0.0]}, "std.2"),
-        ({"options": {"width": [1]}}, "options.width"),
+        ({"options": ["width", 1]}, "options: "),
         ({"stages": "layer1"}, "stages: "),
     ],
 )
