@@ -48,6 +48,11 @@ class MethodConfig:
         return True
 
     @property
+    def compares_images(self) -> bool:
+        """Whether the loss compares the images of a batch, so that it depends on how many are computed at once."""
+        return False
+
+    @property
     def reads_labels(self) -> bool:
         """Whether the loss, as configured, reads labels; if not, training images need none."""
         return not self.label_weight or bool(getattr(self, self.label_weight) > 0)

@@ -145,6 +145,7 @@ OVERRIDES = [
     ("--sync-batchnorm", "sync_batchnorm.*GPUs only"),
     ("--sync-batchnorm --workers 2", "sync_batchnorm.*GPUs only"),
     ("--accumulate 65 --batch-size 64", "accumulate.*at most 64"),
+    ("--accumulate 4 --batch-size 7 --workers 2", "accumulate.*at most 3"),
     (f"--name {'n' * 180}", "name.*120"),
     ("--name a\x1b[2J", "name.*printable"),
     ("--storage s3://KEY:SECRET@/x", r"s3://\*\*\*@"),

@@ -73,6 +73,7 @@ def expect_tolerance(tolerance: float, count: int) -> None:
 class Agreement(Weighting):
     """AEKD's weights: those of the shortest combination of the teachers' gradients, the same for all samples."""
 
+    compares_images: ClassVar[bool] = True
     fewest: ClassVar[int] = 2
     most: ClassVar[int] = MAX_GRADIENTS
 

@@ -33,6 +33,7 @@ class CC(FeatureMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
         kind = "relations"
+        compares_images = True
 
         beta: NonNegative = 0.02
         """Weight of the correlation of neighbouring samples' differences."""

@@ -109,6 +109,7 @@ class CRD(FeatureMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
         kind = "relations"
+        compares_images = True
         hard_labels: ClassVar[bool] = True
         label_weight: ClassVar[str] = ""  # labels are always read: negatives are samples of other classes
 

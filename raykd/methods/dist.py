@@ -66,6 +66,7 @@ class DIST(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(StudentConfig):
         kind = "logits"
+        compares_images = True
         label_weight = "alpha"
 
         alpha: NonNegative = 1.0

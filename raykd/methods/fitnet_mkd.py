@@ -8,6 +8,7 @@ is supported; that code supports 2, 1/2, 1/4 and student maps that are larger.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -83,6 +84,8 @@ class Hints(Features):
 @dataclass(frozen=True, kw_only=True)
 class AgreeingHints(Hints):
     """AEKD-F: the same errors, weighted so that their gradients with respect to the student's map agree most."""
+
+    compares_images: ClassVar[bool] = True
 
     tolerance: Probability = 0.6
     """Largest weight before the gradients' lengths are divided out, from 1/K to 1."""

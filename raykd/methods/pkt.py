@@ -43,6 +43,7 @@ class PKT(FeatureMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
         kind = "relations"
+        compares_images = True
 
         beta: NonNegative = 30000.0
         """Weight of the divergence of the neighbours' distributions."""

@@ -54,6 +54,7 @@ class RKD(FeatureMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
         kind = "relations"
+        compares_images = True
 
         distance: NonNegative = 25.0
         """Weight of the pairs' distances."""

@@ -71,6 +71,7 @@ class SemCKD(SingleStudent):
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
         kind = "features"
+        compares_images = True
 
         beta: NonNegative = 400.0
         """Weight of the feature term."""

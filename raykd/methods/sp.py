@@ -37,6 +37,7 @@ class SP(FeatureMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(FeatureConfig):
         kind = "relations"
+        compares_images = True
 
         beta: NonNegative = 3000.0
         """Weight of the similarity matrices' distance."""

@@ -45,6 +45,10 @@ class Sum(SingleStudent):
             return any(method.compares_classes for method in self.methods)
 
         @property
+        def compares_images(self) -> bool:
+            return any(method.compares_images for method in self.methods)
+
+        @property
         def initialises(self) -> bool:
             return any(method.initialises for method in self.methods)
 

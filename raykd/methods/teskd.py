@@ -3,13 +3,13 @@
 The teacher is a backbone of four stages, which is deployed; three student sub-networks that read its stages top-down (a
 feature pyramid) help it. The loss is ce · Σ w CE + kd · Σ T² KL(backbone ‖ student_i) + feature · a masked squared
 distance of pooled features; the backbone's logits are not detached (that is how the students help it), its features
-are. The feature term is a sum over the batch: over the global batch, however many workers share it.
+are. The feature term is a sum over the batch: over the global batch, however many workers and parts share it.
 Deviations: the students start from torch's initialisation with every backbone; the authors' VGG and ResNeXt files draw
 theirs from N(0, 2 / fan_out). The authors' code adds 1e-7 to the target's probabilities; this KL is clean.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd import UserError
-from raykd.contract import Batch, Distiller, Output, Step, expect_teachers, global_sum
-from raykd.fields import NonNegative, Positive
+from raykd.contract import Batch, Distiller, Output, Step, expect_teachers
+from raykd.fields import NonNegative, NonNegativeInt, Positive
 from raykd.losses import cross_entropy, full_precision
 from raykd.method import MethodConfig
 from raykd.methods.base.peers import peer_divergence
@@ -124,6 +124,11 @@ class TESKD(Distiller):
         """Weight of the backbone's cross-entropy among the four."""
         student_weights: tuple[NonNegative, NonNegative, NonNegative] = (1.0, 1.0, 1.0)
         """Weights of the cross-entropies of student 1, which reads down to stage 1, to student 3."""
+        batch: NonNegativeInt = 0
+        """Images of a global batch, over which distances are summed; 0: the recipe's batch size."""
+
+        def with_batch_size(self, size: int) -> "TESKD.Config":
+            return replace(self, batch=self.batch or size)
 
         def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "TESKD":
             expect_teachers("teskd", teachers, 0, 0)
@@ -150,9 +155,10 @@ class TESKD(Distiller):
         students, pooled = self.students([features[stage] for stage in self.backbone.stages])
         weights = (c.backbone_weight, *c.student_weights)
         sums = teskd_loss(logits, students, goal, pooled, batch.labels, c.temperature, weights)
-        # Workers' losses are averaged: the global batch's sum is the mean per sample times its size.
-        size = global_sum(torch.full((), float(len(batch.images)), device=logits.device))
-        feature = sums["feature"] / len(batch.images) * size
+        # Losses of workers, and of an accumulated batch's parts, are averaged: the global batch's sum is the mean per
+        # sample times its size.
+        size = c.batch or sum(batch.shares) or len(batch.images)
+        feature = sums["feature"] * (size / len(batch.images))
         terms = {"ce": c.ce * sums["ce"], "kd": c.kd * sums["kd"], "feature": c.feature * feature}
         return Step(terms, {"train_top1": accuracy(logits, batch.labels)})
 

@@ -192,9 +192,13 @@ def teachers_for(name: str) -> list[Staged]:
     return made if several else made[:1]
 
 
-def distiller_for(name: str, teachers: Sequence[Staged], new_student: Callable[[], Staged] = new_tiny) -> Distiller:
+def distiller_for(
+    name: str, teachers: Sequence[Staged], new_student: Callable[[], Staged] = new_tiny, batch: int = 0
+) -> Distiller:
+    """batch: the recipe's batch size; 0: a method that needs it has its own."""
     torch.manual_seed(7)
-    distiller = EVERY[name].build(new_student, teachers)
+    config = EVERY[name].with_batch_size(batch) if batch else EVERY[name]
+    distiller = config.build(new_student, teachers)
     distiller.initialising = name.endswith("initialising")
     distiller.set_training_labels(torch.arange(16) % CLASSES)
     return distiller

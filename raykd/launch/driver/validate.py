@@ -38,7 +38,7 @@ def check(recipe: Recipe) -> None:
 
 def _workers(recipe: Recipe) -> None:
     least, most = workers_of(recipe)
-    share = -(-recipe.batch_size // max(1, most))
+    share = recipe.batch_size // max(1, most)  # of the worker with the fewest images: all compute equally many parts
     if least > most or (least == 0 and most > 0):
         raise UserError(f"workers: {recipe.workers} must be N or (min, max) with min ≤ max")
     if recipe.batch_size < max(1, most):

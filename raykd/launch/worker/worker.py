@@ -61,15 +61,20 @@ class Worker:
         self.writer.close()
 
     def _tell_what_was_opened(self) -> None:
-        """Show the user remarks on the data, the teachers and the student's initial weights."""
-        opened = self.experiment
+        """Show the user remarks on the data, the teachers, the method and the student's initial weights."""
+        opened, recipe = self.experiment, self.recipe
         for line in opened.prepared.notes[:5]:
             self.notice(line)
         for teacher in opened.teachers:
             for remark in teacher.remarks:
                 self.notice(f"teacher {teacher.name}: {remark}")
+        if recipe.accumulate > 1 and recipe.method.compares_images:
+            self.notice(
+                f"warning: {recipe.method.name} compares the images of a batch: with accumulate {recipe.accumulate}, "
+                f"only the {recipe.batch_size // recipe.accumulate} of each part"
+            )
         if opened.student_weights:
-            self.notice(f"student: from {self.recipe.student.weights} it uses {opened.student_weights}")
+            self.notice(f"student: from {recipe.student.weights} it uses {opened.student_weights}")
 
     def notice(self, line: str) -> None:
         """Show the user one line, besides the progress; rank 0 only."""

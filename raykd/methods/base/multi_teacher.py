@@ -27,6 +27,7 @@ class Weighting:
     """A rule for the weights of the teachers' logits; this base class gives them equal weights."""
 
     reads_labels: ClassVar[bool] = False
+    compares_images: ClassVar[bool] = False  # as of `MethodConfig`
     fewest: ClassVar[int] = 1
     most: ClassVar[int | None] = None
 
@@ -43,6 +44,7 @@ class Features:
     """A rule that compares the teachers' feature maps with the student's; this base class compares none."""
 
     reads_labels: ClassVar[bool] = False
+    compares_images: ClassVar[bool] = False  # as of `MethodConfig`
 
     def build(self, student: Staged, teachers: Sequence[Staged]) -> "FeatureTerm | None":
         """The module that compares them; raises UserError if a network lacks the feature."""
@@ -101,6 +103,10 @@ class MultiTeacherConfig(MethodConfig):
     @property
     def reads_labels(self) -> bool:
         return self.gamma > 0 or any(rule.reads_labels for rule in self.rules())
+
+    @property
+    def compares_images(self) -> bool:
+        return any(rule.compares_images for rule in self.rules())
 
     def build(self, new_student: Callable[[], Staged], teachers: Sequence[Staged]) -> "MultiTeacher":
         weighting, features = self.rules()

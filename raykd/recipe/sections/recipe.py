@@ -113,7 +113,8 @@ class Recipe:
     seed: Seed = 0
     """Seed of initialisation, order and augmentation."""
     accumulate: PositiveInt = 1
-    """Number of parts into which a worker splits its share of a batch; gradients are accumulated, to save memory."""
+    """Number of parts into which a worker splits its share of a batch; gradients are accumulated, to save memory.
+    Methods that compare the images of a batch, such as RKD, then compare those of a part only."""
     ema: Fraction = 0.0
     """Decay per update of an exponential moving average of the weights, which is then evaluated and deployed; 0:
     none."""
