@@ -1,5 +1,6 @@
 """A source that keeps the labels of a few training images per class."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 
 from raykd import UserError
 from raykd.data.sources import Digits, FewLabels
+from raykd.launch.driver.validate import check
+from raykd.methods.kd import KD
+from raykd.recipes.digits.kd import recipe as kd
 
 
 def test_the_given_number_of_labels_per_class_is_kept():
@@ -24,3 +28,11 @@ def test_the_given_number_of_labels_per_class_is_kept():
 def test_a_class_with_fewer_images_is_named():
     with pytest.raises(UserError, match="data.source.per_class: 140, but class 0 has 133 labelled images"):
         FewLabels(source=Digits(), per_class=140).open(Path(), download=False)
+
+
+def test_a_method_that_reads_labels_is_rejected_before_anything_starts():
+    recipe = replace(kd, data=replace(kd.data, source=FewLabels(source=Digits(), per_class=10)))
+    with pytest.raises(UserError, match="method: KD requires labels, which some training images don't have"):
+        check(recipe)
+    check(replace(recipe, method=KD.Config(gamma=0.0)))
+    check(replace(recipe, data=replace(recipe.data, labelled_share=1.0)))

@@ -23,6 +23,7 @@ class FewLabels(Source):
 
     name: ClassVar[str] = "fewlabels"
     description: ClassVar[str] = "a labelled source that keeps only a few labels per class"
+    unlabelled_images: ClassVar[bool] = True
     source: Source
     """The labelled source."""
     per_class: PositiveInt = 10
