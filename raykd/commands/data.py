@@ -16,6 +16,7 @@ from raykd.data.config import Data, Encoding, Prepared
 from raykd.data.storage.header import open_header
 from raykd.data.storage.prepare import Tick, prepare
 from raykd.launch.cluster.signals import at_once
+from raykd.launch.driver.lines import NARROW, bar_width
 from raykd.models.weights.downloads import download
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
@@ -95,7 +96,8 @@ def summary(done: Prepared) -> Iterator[str]:
     parts = (("train", done.train, done.train_size), ("test", done.test, done.test_size))
     for split, path, size in ((name, path, size) for name, path, size in parts if path is not None):
         without = f", {done.unlabelled:,} of them without a label" if split == "train" and done.unlabelled else ""
-        yield f"{split}: {size:,} images{without}, {path.stat().st_size / 1e6:,.1f} MB, {path}"
+        on_disk = path.stat().st_blocks * 512  # less than the file's length, which includes a hole before the images
+        yield f"{split}: {size:,} images{without}, {on_disk / 1e6:,.1f} MB, {path}"
     shown = ", ".join(done.classes[:10]) + (", …" if len(done.classes) > 10 else "")
     yield f"{len(done.classes)} classes: {shown}"
     yield from _counts(done)
@@ -152,22 +154,25 @@ def _of_source(arguments: Sequence[str]) -> tuple[Options, Data]:
 
 
 class Rate(ProgressColumn):
-    """Images per second, and the estimated size of the file."""
+    """Images per second, and in a terminal that is not narrow the estimated size of the file."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.narrow = width < NARROW
 
     def render(self, task: Task) -> Text:
+        speed = f"{task.finished_speed or task.speed or 0:,.0f} images/s"
         size = task.fields["size"] * (task.total or 0) / max(task.completed, 1)
-        return Text(
-            f"{task.finished_speed or task.speed or 0:,.0f} images/s, {size / 1e6:,.1f} MB in all", no_wrap=True
-        )
+        return Text(speed if self.narrow else f"{speed}, {size / 1e6:,.1f} MB in all", no_wrap=True)
 
 
 @contextmanager
 def bars(console: Terminal) -> Iterator[Tick]:
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=bar_width(console.width)),
         MofNCompleteColumn(),
-        Rate(),
+        Rate(console.width),
         TimeRemainingColumn(),
     )
     bars = Progress(*columns, console=console)

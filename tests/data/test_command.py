@@ -1,5 +1,7 @@
 """raykd data prepare, through the real command line."""
 
+import re
+
 import pytest
 
 from raykd.__main__ import main
@@ -9,6 +11,9 @@ def test_a_source_and_a_recipe_share_prepared_files(tmp_path, capsys):
     assert main(["data", "prepare", "digits", "--to", str(tmp_path)]) == 0
     first = capsys.readouterr().out
     assert "train: 1,347 images" in first and "10 classes" in first
+    for megabytes, images in zip(re.findall(r"images, ([\d.]+) MB", first), (1347, 450), strict=True):
+        # What they take on the disk: their lengths include a hole of 8 MB.
+        assert 0 < float(megabytes) < 1.2 * images * 32 * 32 * 3 / 1e6
     before = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*.beton"))
     assert main(["data", "prepare", "recipes/digits/kd.py", "--to", str(tmp_path)]) == 0
     assert before == sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*.beton"))
