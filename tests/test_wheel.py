@@ -52,8 +52,7 @@ def test_a_shipped_recipe_trains_its_teacher_and_itself_from_an_empty_folder(ins
 
 def test_a_users_recipe_can_derive_from_a_shipped_one(installed):
     (installed.empty / "mine.py").write_text(
-        "from dataclasses import replace\n"
-        "from raykd.recipes.digits.kd import recipe as kd\n"
-        "recipe = replace(kd, epochs=40)\n"
+        "from dataclasses import replace\nfrom raykd.recipes.digits.kd import recipe as kd\nrecipe = replace(kd, "
+        "epochs=40)\n"
     )
     assert "--epochs" in installed("-m", "raykd", "train", "mine.py", "--help")

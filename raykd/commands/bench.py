@@ -69,8 +69,7 @@ def advice(speed: "Speed", recipe: Recipe) -> list[str]:
     if teachers > 0.4 * whole:
         lines.append(
             f"Bottleneck: the teachers ({_share(teachers, whole)} of a step). Try fewer or smaller "
-            f"ones{_faster(recipe)}"
-            f"{_cheaper_teachers(speed, recipe)}"
+            f"ones{_faster(recipe)}{_cheaper_teachers(speed, recipe)}"
         )
     else:
         lines.append(

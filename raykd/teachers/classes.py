@@ -40,8 +40,7 @@ def positions_of(
     raise UserError(
         f"teachers: {teacher} lacks {len(best)} of the data's {len(classes)} classes: {_some(best)}{hint}; its "
         f"{len(known)} classes are {_some(known)}. Map names with `teachers.classes`, or use a teacher trained on "
-        "these "
-        "classes"
+        "these classes"
     )
 
 

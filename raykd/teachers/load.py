@@ -101,8 +101,7 @@ def _of_file(source: Pretrained, data: Data, classes: Sequence[str]) -> Origin:
     if mean is None or std is None:
         raise UserError(
             f"teachers: {config.weights} doesn't contain the normalisation that it was trained with: set `mean` and "
-            "`std`, "
-            "and `image_size` if it differs from the data's"
+            "`std`, and `image_size` if it differs from the data's"
         )
     has_classes = not config.weights.endswith(BACKBONE)
     names = (source.classes or (about.classes if about else ())) if has_classes else ()

@@ -67,11 +67,9 @@ def test_the_wandb_key_is_never_shown(local):
     recipe.parent.mkdir()
     shutil.copy(ROOT / "recipes/digits/supervised.py", recipe.parent)
     recipe.write_text(
-        "import hashlib, pathlib\n"
-        "from supervised import recipe\n"
-        "found = pathlib.Path('.wandb-key')\n"
-        "if found.exists():\n"
-        "    print('hash', hashlib.sha256(found.read_bytes()).hexdigest(), oct(found.stat().st_mode)[-3:])\n"
+        "import hashlib, pathlib\nfrom supervised import recipe\nfound = pathlib.Path('.wandb-key')\nif "
+        "found.exists():\n    print('hash', hashlib.sha256(found.read_bytes()).hexdigest(), "
+        "oct(found.stat().st_mode)[-3:])\n"
     )
     inside = (
         "raykd",

@@ -25,11 +25,9 @@ replace(
 def loaded(folder: Path):
     path = tiny.write(folder, "chain", CHAIN.strip(), folder / "data")
     own = (
-        "from raykd.methods.kd import KD\n"
-        "large = replace(base, workers=0, epochs=0.2, student=Network(name='resnet20'))\n"
-        "taught = Teachers(sources=(Train(recipe=large),))\n"
-        "assistant = replace(large, method=KD.Config(), student=Network(name='resnet14'), teachers=taught)\n"
-        "recipe ="
+        "from raykd.methods.kd import KD\nlarge = replace(base, workers=0, epochs=0.2, "
+        "student=Network(name='resnet20'))\ntaught = Teachers(sources=(Train(recipe=large),))\nassistant = "
+        "replace(large, method=KD.Config(), student=Network(name='resnet14'), teachers=taught)\nrecipe ="
     )
     path.write_text(path.read_text().replace("recipe =", own))
     return load(path)

@@ -108,27 +108,18 @@ def test_the_student_is_exported(raykd, first, suffix, tmp_path):
 def test_a_recipe_with_an_own_method_trains_in_another_folder(raykd, first, tmp_path):
     """On two Ray workers, with nothing of raykd changed, started from elsewhere."""
     (tmp_path / "my_method.py").write_text(
-        "from dataclasses import dataclass\n"
-        "from raykd.contract import Step\n"
-        "from raykd.method import MethodConfig\n"
-        "from raykd.losses import cross_entropy\n"
-        "from raykd.methods.base.student import SingleStudent\n"
-        "class Doubled(SingleStudent):\n"
-        "    @dataclass(frozen=True, kw_only=True)\n"
-        "    class Config(MethodConfig):\n"
-        "        factor: float = 2.0\n"
-        "        def build(self, new_student, teachers):\n"
-        "            return Doubled(self, new_student())\n"
-        "    def forward(self, batch, teachers, epoch):\n"
-        "        loss = cross_entropy(self.student(batch.images), batch.labels)\n"
-        "        return Step({'doubled': self.config.factor * loss}, {})\n"
+        "from dataclasses import dataclass\nfrom raykd.contract import Step\nfrom raykd.method import "
+        "MethodConfig\nfrom raykd.losses import cross_entropy\nfrom raykd.methods.base.student import "
+        "SingleStudent\nclass Doubled(SingleStudent):\n    @dataclass(frozen=True, kw_only=True)\n    class "
+        "Config(MethodConfig):\n        factor: float = 2.0\n        def build(self, new_student, "
+        "teachers):\n            return Doubled(self, new_student())\n    def forward(self, batch, teachers, "
+        "epoch):\n        loss = cross_entropy(self.student(batch.images), batch.labels)\n        return "
+        "Step({'doubled': self.config.factor * loss}, {})\n"
     )
     (tmp_path / "mine.py").write_text(
-        "from dataclasses import replace\n"
-        "from my_method import Doubled\n"
-        "from raykd.recipe.files.load import load\n"
-        f"base = load({str(raykd.storage / 'digits/kd/source/recipes/digits/supervised.py')!r}).recipe\n"
-        "recipe = replace(base, method=Doubled.Config(), epochs=1, workers=2)\n"
+        "from dataclasses import replace\nfrom my_method import Doubled\nfrom raykd.recipe.files.load import "
+        f"load\nbase = load({str(raykd.storage / 'digits/kd/source/recipes/digits/supervised.py')!r}).recipe\nrecipe = "
+        "replace(base, method=Doubled.Config(), epochs=1, workers=2)\n"
     )
     raykd("train", "mine.py", "--method.factor", 3, "--name", "mine", cwd=tmp_path)
     (line,) = [json.loads(line) for line in (raykd.storage / "mine/metrics.jsonl").read_text().splitlines()]

@@ -166,10 +166,9 @@ def test_data_prepare_downloads_a_recipes_weights(server, tmp_path, monkeypatch,
     url, asked = server
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "by_url.py").write_text(
-        "from dataclasses import replace\n"
-        "from raykd.models.config import Network\n"
-        "from raykd.recipes.digits.supervised import recipe as digits\n"
-        f"recipe = replace(digits, student=Network('resnet8', weights='{url}/w.safetensors', sha256='{DIGEST}'))\n"
+        "from dataclasses import replace\nfrom raykd.models.config import Network\nfrom "
+        "raykd.recipes.digits.supervised import recipe as digits\nrecipe = replace(digits, student=Network('resnet8', "
+        f"weights='{url}/w.safetensors', sha256='{DIGEST}'))\n"
     )
     prepare = ["data", "prepare", str(tmp_path / "by_url.py"), "--to", str(tmp_path / "data")]
     assert main([*prepare, "--download"]) == 0 and asked == ["/w.safetensors"]

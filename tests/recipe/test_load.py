@@ -180,9 +180,8 @@ def test_a_module_imported_by_an_earlier_recipe_is_included(tmp_path):
 def test_a_recipe_made_in_python_includes_the_modules_of_its_classes(tmp_path, monkeypatch):
     (tmp_path / "half_rate.py").write_text("factor = 0.5\n")
     (tmp_path / "my_kd.py").write_text(
-        "from dataclasses import dataclass\nimport half_rate\nfrom raykd.methods.kd import KD\n"
-        "class Mine(KD):\n"
-        "    @dataclass(frozen=True, kw_only=True)\n    class Config(KD.Config):\n        more: int = 1\n"
+        "from dataclasses import dataclass\nimport half_rate\nfrom raykd.methods.kd import KD\nclass Mine(KD):\n    "
+        "@dataclass(frozen=True, kw_only=True)\n    class Config(KD.Config):\n        more: int = 1\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     from my_kd import Mine

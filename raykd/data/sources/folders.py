@@ -83,8 +83,7 @@ class ImageFolder(Source):
             loose = "; images outside class folders have no label: see images and mixed in `raykd list datasets`"
             raise UserError(
                 f"{train} is missing: data.source.path must contain {self.train}/CLASS and optionally "
-                f"{self.test}/CLASS "
-                "(for other names set data.source.train and test), or a folder of class folders"
+                f"{self.test}/CLASS (for other names set data.source.train and test), or a folder of class folders"
                 + (loose if contains_images(base) else "")
             )
         return base, None

@@ -53,8 +53,7 @@ def _workers(recipe: Recipe) -> None:
     if most > 1 and 0 < recipe.gpus_per_worker < 1:
         raise UserError(
             f"gpus_per_worker: {recipe.gpus_per_worker:g} requires one worker, as several workers on one GPU can't "
-            "exchange "
-            "gradients by NCCL: use --gpus-per-worker 1, or --workers 1"
+            "exchange gradients by NCCL: use --gpus-per-worker 1, or --workers 1"
         )
     if recipe.accumulate > share:
         raise UserError(

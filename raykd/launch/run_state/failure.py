@@ -31,8 +31,7 @@ NOT_REPEATABLE = "does not have a deterministic implementation"
 ONE_VALUE = "Expected more than 1 value per channel when training"
 ONE_IMAGE = (
     "batch_size: batch normalisation needs more than one value per channel, so one image is too few; raise "
-    "--batch-size, "
-    "or lower --workers or --accumulate"
+    "--batch-size, or lower --workers or --accumulate"
 )
 NO_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemory", "running low on memory", "memory monitor")
 

@@ -68,8 +68,7 @@ class FeatureMethod(SingleStudent):
             if student.width(s) != teacher.width(t):
                 raise UserError(
                     f"{self.config.name} requires maps with the same number of channels: {s} of {student.name} has "
-                    f"{student.width(s)}, {t} of the teacher ({teacher.name}) {teacher.width(t)}: "
-                    "change one of them"
+                    f"{student.width(s)}, {t} of the teacher ({teacher.name}) {teacher.width(t)}: change one of them"
                 )
 
     def pairs(self, student: Output, teachers: Sequence[Output]) -> Iterator[tuple[Tensor, Tensor]]:

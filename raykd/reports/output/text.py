@@ -145,8 +145,7 @@ def explain_rows(baseline: str) -> str:
     return (
         "Top-1 in % of the deployed network, mean ± sample standard deviation over n seeds, at the last epoch and at "
         "the best one (chosen on the same split, hence optimistic). Gain: percentage points of the last epoch's mean "
-        "over "
-        f"{baseline} of the same student, data and length, with Welch's 95 % confidence interval."
+        f"over {baseline} of the same student, data and length, with Welch's 95 % confidence interval."
     )
 
 
