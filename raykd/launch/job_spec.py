@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from raykd.data.storage.own_code import is_installed
 from raykd.recipe import Recipe
-from raykd.recipe.files.sources import is_installed, materialize
+from raykd.recipe.files.sources import materialize
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.storage.atomic import scratch, temporary_folder

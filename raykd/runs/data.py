@@ -11,7 +11,8 @@ from raykd.storage.folder import Folder
 def other_data(run: Folder, prepared: Prepared) -> str:
     """A message if the run was trained on other data than these, else ""."""
     stored = run.read_json("data.json") if run.exists("data.json") else {"identity": prepared.identity}
-    if not isinstance(stored, dict) or stored.get("identity") == prepared.identity:
+    # Version 0.1.0 did not record the code of a user's own source, which is a part of the identity's.
+    if not isinstance(stored, dict) or {*str(stored.get("identity")).split("-")} <= {*prepared.identity.split("-")}:
         return ""
     was, now = (f"{x} training images of {c} classes" for x, c in (_shown(stored), _shown(about_data(prepared))))
     return f"the data has changed since this run started: {was} then, {now} now, or other images"

@@ -1,6 +1,8 @@
 """The cache of teacher outputs gives the same student as live teachers, whoever fills and reads it."""
 
+import importlib
 import shutil
+import sys
 from collections import namedtuple
 from dataclasses import replace
 
@@ -236,6 +238,31 @@ def test_other_weights_data_or_tensors_have_another_key():
     assert key != key_of(
         replace(taught, precision=taught.precision._replace(precision="bfloat16")), weights, chosen, stand_in(), {}
     )
+
+
+OPERATION = """
+from dataclasses import dataclass
+from raykd.data.transforms import Operation
+
+@dataclass(frozen=True, kw_only=True)
+class Darker(Operation):
+    def apply(self, images, drawn):
+        images[:] = images // 2
+"""
+
+
+def test_an_edited_augmentation_of_the_user_has_another_key(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def key(text):
+        monkeypatch.delitem(sys.modules, "darker_images", raising=False)
+        (tmp_path / "darker_images.py").write_text(text)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        chosen = recipe()
+        data = replace(chosen.data, train=(importlib.import_module("darker_images").Darker(),))
+        return key_of(teacher(), "weights", replace(chosen, data=data), stand_in(), {})
+
+    assert key(OPERATION) == key(OPERATION + "# a comment\n") != key(OPERATION.replace("// 2", "// 3"))
 
 
 def stand_in(mixes: bool = False, images: int = 4):

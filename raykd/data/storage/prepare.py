@@ -6,8 +6,8 @@ are written. The writer holds the folder's lock.
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from raykd.data.reading.pictures import DECODE_ERRORS
 from raykd.data.storage import beton
 from raykd.data.storage.duplicates import remarks
 from raykd.data.storage.manifest import read_manifest
+from raykd.data.storage.own_code import code_of
 from raykd.storage import atomic
 
 FORMAT = 2  # version of the manifest and of the written files; files of other versions are not read
@@ -88,9 +89,22 @@ def folder_of(data: Data) -> Path:
 
 
 def settings_stem(data: Data) -> str:
-    """The folder's name without the content's hash."""
+    """The folder's name without the content's hash; of a user's own source it has a hash of the code too."""
     settings = json.dumps({"format": FORMAT} | _settings(data.source, data.encoding), sort_keys=True)
-    return f"{data.source.name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+    stem, code = (
+        f"{data.source.name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}",
+        code_of(*_classes(data.source)),
+    )
+    return f"{stem}-{code}" if code else stem
+
+
+def _classes(source: Source) -> Iterator[type]:
+    """The classes of a source and of those nested in it."""
+    yield type(source)
+    for field in fields(source):
+        value = getattr(source, field.name)
+        if isinstance(value, Source):
+            yield from _classes(value)
 
 
 def _settings(source: Source, encoding: Encoding) -> dict:

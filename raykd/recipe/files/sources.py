@@ -6,20 +6,17 @@ import importlib
 import importlib.util
 import io
 import sys
-import sysconfig
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from raykd import UserError
+from raykd.data.storage.own_code import is_installed
 from raykd.models.config import Network
 from raykd.models.libraries import trusted
 from raykd.recipe import Recipe
 from raykd.recipe.files import shipped
-
-PYTHON = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-INSTALLED = {"site-packages", "dist-packages", ".venv"}
 
 
 def user_sources(modules: set[str], recipes: Sequence[Recipe], roots: Sequence[Path]) -> dict[str, str]:
@@ -90,11 +87,6 @@ def _imported(name: str, file: Path) -> Iterator[str]:
         for dotted in names:
             parts = dotted.split(".")
             yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
-
-
-def is_installed(file: Path) -> bool:
-    """Whether a module's file belongs to Python or to an installed package, which every worker has."""
-    return bool(INSTALLED & set(file.parts)) or any(file.is_relative_to(installed) for installed in PYTHON)
 
 
 def read_source(file: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from raykd.data.storage.own_code import code_of
 from raykd.models.libraries import trusted
 from raykd.models.staged import Staged
 from raykd.recipe import Recipe
@@ -38,6 +39,8 @@ def key_of(teacher: FrozenTeacher, weights: str, recipe: Recipe, data: Any, tens
     about = {"version": VERSION, "seed": recipe.seed, "content": data.identity, "size": data.size, "kept": tensor}
     about |= {name: plain[name] for name in PIXELS + ORDER}
     about |= {"mixing": plain["mixing"], "batch_size": recipe.batch_size} if data.mixes else {}
+    code = code_of(*map(type, recipe.data.train), *([type(recipe.data.mixing)] if data.mixes else []))
+    about |= {"operations": code} if code else {}
     about |= {"weights": weights, "network": teacher.network.name, "own_size": teacher.network.native_size}
     about |= {"form": str(teacher.precision), "autocast": precision.autocast, "tf32": precision.tf32}
     about |= {"channels_last": precision.channels_last}
