@@ -99,8 +99,8 @@ def changed_code(run: Folder, loaded: Loaded, recipe: Recipe, fingerprint: str) 
     Compares the user's modules with those in the directory and, by the newest checkpoint's fingerprint, the source of
     the method; fingerprint: the recipe's. The recipe's own file is compared by its fields, in `refuse_other`.
     """
-    checkpoints, own = stamps(run), str(loaded.path)
-    names = [name for name, text in loaded.sources.items() if not own.endswith(name) and _differs(run, name, text)]
+    checkpoints, others = stamps(run), {name for name in loaded.sources if not loaded.is_own_file(name)}
+    names = [name for name in others if _differs(run, name, loaded.sources[name])]
     if not names and checkpoints and not comparable(checkpoints[-1].fingerprint):
         names = ["raykd"]
     elif not names and checkpoints and checkpoints[-1].fingerprint != fingerprint:

@@ -36,6 +36,16 @@ def test_a_recipe_made_in_python_is_sent_as_equivalent_source(recipe, tmp_path, 
     assert load(name).recipe == recipe
 
 
+def test_a_recipe_made_in_python_is_sent_although_a_file_has_its_name(recipe, tmp_path, monkeypatch):
+    for name in ("project", "sent"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    Path("quick.py").write_text("from raykd.recipes.digits.kd import recipe\n")
+    name, what, _ = _packed(request(recipe, "quick"), tmp_path / "sent")
+    monkeypatch.chdir(tmp_path / "sent")
+    assert load(name).recipe == recipe and not Path("quick.py").exists()
+
+
 def test_a_shipped_recipe_is_sent_by_name_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     (tmp_path / "elsewhere").mkdir()

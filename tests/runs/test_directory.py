@@ -52,6 +52,16 @@ def test_a_run_resumes_with_other_credentials(tmp_path):
     open_run(run, remote("C:D"), {"mine.py": SOURCE}, [])
 
 
+@pytest.mark.parametrize(("path", "other"), [("/here/data.py", "a.py"), ("/here/nets.py", "nets.py")])
+def test_changed_modules_are_named_also_if_their_names_end_like_the_recipes(tmp_path, path, other):
+    """The second: a recipe that was made in Python, in a run called nets, has no file."""
+    run = Folder(tmp_path / "run")
+    open_run(run, kd, {other: "depth = 1"}, [])
+    now = Loaded(kd, Path(path), {other: "depth = 2"}, "", is_file=path.endswith("data.py"))
+    assert f"{other} changed since" in changed_code(run, now, kd, fingerprint(kd))
+    assert changed_code(run, replace(now, path=Path("/here") / other, is_file=True), kd, fingerprint(kd)) == ""
+
+
 def test_teachers_are_readable_by_everyone_who_can_read_the_storage():
     run = Folder("memory://KEY:SECRET@bucket/runs/digits/kd")
     run.write("teachers.json", '["memory://***@bucket/runs/teachers/a", "memory://***@other/b"]')

@@ -110,7 +110,7 @@ def check_sources(sources: Mapping[str, str], recipe: Recipe) -> None:
 def _packed(request: Request, folder: Path) -> tuple[str, str, int]:
     """Fill the folder; returns the recipe's name in the job's command, what was packed, and its bytes."""
     loaded = request.loaded
-    if loaded.path.is_file():
+    if loaded.is_file:
         root = packing.root_of(loaded)
         name = str(loaded.path.relative_to(root)) if root is not None else shipped.name_of(loaded.path)
         return name, str(root or "raykd"), packing.pack(root, folder)

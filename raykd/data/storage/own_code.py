@@ -86,4 +86,4 @@ def _named(module: str, statement: ast.stmt) -> Iterator[Definition]:
 def _is_users(module: str) -> bool:
     """Whether a module is loaded from one of the user's own files."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    return bool(file) and module.split(".")[0] != "raykd" and not is_installed(Path(file).resolve())
+    return file is not None and module.split(".")[0] != "raykd" and not is_installed(Path(file).resolve())

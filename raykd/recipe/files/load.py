@@ -20,6 +20,12 @@ class Loaded:
     path: Path
     sources: dict[str, str]  # path below the recipe's root → text
     docstring: str
+    is_file: bool = True  # False: it was created in Python, and a file of that path is another one
+
+    def is_own_file(self, name: str) -> bool:
+        """Whether a path of `sources` is that of the recipe's file."""
+        parts = Path(name).parts
+        return self.is_file and self.path.parts[-len(parts) :] == parts
 
 
 def load(recipe: str | Path) -> Loaded:
@@ -43,7 +49,8 @@ def load_object(recipe: Recipe, name: str) -> Loaded:
         )
     check_types(dataclasses.replace(recipe, search=None), "the recipe")
     roots = [Path.cwd().resolve(), *(root for name in modules if (root := import_root(name)) is not None)]
-    return Loaded(recipe, Path.cwd().resolve() / f"{name}.py", user_sources(set(modules), [recipe], roots), "")
+    path = Path.cwd().resolve() / f"{name}.py"
+    return Loaded(recipe, path, user_sources(set(modules), [recipe], roots), "", is_file=False)
 
 
 def check_types(value: Any, where: Path | str, name: str = "recipe") -> None:
