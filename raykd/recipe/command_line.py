@@ -2,11 +2,10 @@
 
 import ast
 import contextlib
-import dataclasses
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import tyro
@@ -14,8 +13,6 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Str
 
 from raykd import UserError
 from raykd.models.config import is_plain
-from raykd.recipe import Recipe
-from raykd.recipe.changes import change
 from raykd.recipe.validate import PLAIN, validate
 
 # What tyro prints on errors: titles of boxes, and lines with an option before those of its help text.
@@ -109,23 +106,3 @@ def _keywords(info: tyro.constructors.StructTypeInfo) -> StructConstructorSpec |
     kinds = {key: type(value) if type(value) in PLAIN else anything for key, value in info.default.items()}
     fields = [StructFieldSpec(name=key, type=kind, default=info.default[key]) for key, kind in kinds.items()]
     return StructConstructorSpec(instantiate=dict, fields=tuple(fields))
-
-
-def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """A recipe with fields changed by the rules of the command line: {"method.alpha": 0.3}.
-
-    A dataclass replaces a whole section ({"method": DKD.Config()}), before other fields are set. A number at the end of
-    a name is the index of an item: {"method.weights.1": 0.5}. A keyword of a network's options may be a new one.
-    """
-    arguments = []
-    for name, value in values.items():
-        if dataclasses.is_dataclass(value) or name.rpartition(".")[2].isdigit() or ".options." in name:
-            recipe = change(recipe, {name: value})
-        elif isinstance(value, bool):
-            section, dot, field = name.rpartition(".")
-            arguments.append(f"--{section}{dot}{'' if value else 'no-'}{field}")
-        else:
-            many = isinstance(value, (tuple, list))
-            arguments += [f"--{name}", *map(str, value if many else [value])]
-    changed: Recipe = parse(Recipe, recipe, arguments, "override", "")
-    return changed

@@ -19,7 +19,7 @@ import torch
 from raykd.contract import Placement
 from raykd.data.loader import TrainLoader
 from raykd.data.storage.prepare import prepare
-from raykd.recipe.command_line import override
+from raykd.recipe.changes import change
 from raykd.recipes.digits.supervised import recipe as digits
 from raykd.training import loop, process
 from raykd.training.setup import build_distiller
@@ -65,7 +65,7 @@ def workers(turns: int = 2, length: dict[str, float] = LENGTH) -> Iterator[dict]
 def _bare(length: dict[str, float]) -> list[float]:
     """Images per second of loop.fit in this process, with nothing that handles its events."""
     process.keep_freed_memory()  # as in a worker
-    recipe = override(digits, {**length, "student.name": NETWORK, "batch-size": BATCH, "workers": 1})
+    recipe = change(digits, {**length, "student.name": NETWORK, "batch-size": BATCH, "workers": 1})
     ready = prepare(recipe.data)
     channels_last, placement = recipe.precision.channels_last, Placement(CPU, 1)
     loader = TrainLoader(recipe.data, ready, placement, batch_size=BATCH, seed=recipe.seed, channels_last=channels_last)

@@ -155,7 +155,7 @@ def recipes(folder: Path) -> Attempt:
     """Recipes as text of Python files, as JSON, and as words of the command line."""
     from raykd.launch.driver.validate import check
     from raykd.recipe import Recipe
-    from raykd.recipe.command_line import override
+    from raykd.recipe.changes import change
     from raykd.recipe.files.load import load
     from raykd.recipe.files.python_source import to_source
     from raykd.recipe.serial import from_dict, to_dict
@@ -197,7 +197,7 @@ def recipes(folder: Path) -> Attempt:
         chosen = [(draw.choice(places), copy.deepcopy(draw.choice(values))) for _ in range(draw.choice((1, 1, 2)))]
         if kind == "words":
             fields = {".".join(map(str, place)): value for place, value in chosen if "class" not in place}
-            return outcome(lambda: check(override(whole[which], fields)))
+            return outcome(lambda: check(change(whole[which], fields)))
         plain = copy.deepcopy(plains[which])
         for place, value in chosen:
             put(plain, place, value)

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from raykd.launch.teachers import ensemble_report
-from raykd.recipe.command_line import override
+from raykd.recipe.changes import change
 from raykd.recipe.files.load import load
 from raykd.training.evaluation.ensemble import mean_of_probabilities, votes
 from tests.support import tiny_recipe as tiny
@@ -47,7 +47,7 @@ def ensure(folder, name, bad, data):
     from raykd.launch.teachers import train as ensemble
 
     loaded = load(tiny.write(folder, name, TEACHERS, data))
-    recipe = override(loaded.recipe, {"teachers.sources.1.recipe.method.bad": bad})
+    recipe = change(loaded.recipe, {"teachers.sources.1.recipe.method.bad": bad})
     text = io.StringIO()
     display = Display(Console(file=text, width=400))
     return (loaded, recipe), lambda: ensemble.ensure(loaded, recipe, str(folder / "runs"), display), text

@@ -243,8 +243,8 @@ def test_a_lost_process_is_retried_and_then_named(ray, data, tmp_path):
     ("space", "says"),
     [
         ("{'method.bda': tune.uniform(0, 1)}", "method.bad"),
-        ("{'optimzer.learning_rate': tune.uniform(0, 1)}", "optimizer.learning-rate"),
-        ("{'batch_size': tune.uniform(1.5, 1.6)}", "batch-size"),
+        ("{'optimzer.learning_rate': tune.uniform(0, 1)}", "optimizer.learning_rate"),
+        ("{'batch_size': tune.uniform(1.5, 1.6)}", "batch_size: 1.5.* is not of type int"),
         ("{'batch_size': tune.choice([32, 0])}", "batch_size: 0"),
         ("{'workers': tune.choice([1, 2])}", "same for all trials"),
         ("{'data.validation': tune.uniform(0, 1)}", "same for all trials"),

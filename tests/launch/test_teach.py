@@ -15,7 +15,7 @@ from raykd.data.mixing import Mixup
 from raykd.launch.driver import run
 from raykd.launch.driver.display import Display
 from raykd.launch.teachers.fill_cache import teach
-from raykd.recipe.command_line import override
+from raykd.recipe.changes import change
 from raykd.recipe.files.load import load
 from tests.support import tiny_recipe as tiny
 
@@ -54,7 +54,7 @@ def test_filling_a_cache_ahead_equals_filling_it_in_training(setting, tmp_path):
     assert len(ahead) == 2 * 3  # teachers × passes
     read = weights(setting, "read", loaded.recipe)
     assert files(tmp_path) == ahead
-    elsewhere = override(loaded.recipe, {"data.root": str(tmp_path / "other")})
+    elsewhere = change(loaded.recipe, {"data.root": str(tmp_path / "other")})
     wrote = weights(setting, "wrote", elsewhere)
     assert all((read[name] == wrote[name]).all() for name in read)
     others = {path: path.read_bytes() for path in (tmp_path / "other").glob("teachers/*/*.rows")}
@@ -85,9 +85,9 @@ def test_each_view_of_mixed_images_is_computed_once(setting, tmp_path):
 def test_a_recipe_without_a_cache_is_rejected(setting):
     loaded, storage, display, _ = setting
     with pytest.raises(UserError, match="teachers.cache"):
-        teach(loaded, override(loaded.recipe, {"teachers.cache": "none"}), storage, display)
+        teach(loaded, change(loaded.recipe, {"teachers.cache": "none"}), storage, display)
     with pytest.raises(UserError, match="teachers.form"):
-        teach(loaded, override(loaded.recipe, {"teachers.form": "auto"}), storage, display)
+        teach(loaded, change(loaded.recipe, {"teachers.form": "auto"}), storage, display)
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_ray_tasks_write_the_same_files(ray, setting, tmp_path):
     there = replace(loaded.recipe, workers=2, data=replace(loaded.recipe.data, root=str(tmp_path / "other" / "data")))
     assert teach(loaded, there, storage, display) == 2 * 384
     assert files(tmp_path / "other") == here
-    refused = override(there, {"data.root": str(tmp_path / "third"), "teachers.top_k": 11, "teachers.cache": "top-k"})
+    refused = change(there, {"data.root": str(tmp_path / "third"), "teachers.top_k": 11, "teachers.cache": "top-k"})
     with pytest.raises(UserError, match="top_k: 11"):
         teach(loaded, refused, storage, display)
 
@@ -106,7 +106,7 @@ def test_ray_tasks_write_the_same_files(ray, setting, tmp_path):
 @pytest.mark.slow
 def test_a_repeatedly_killed_command_writes_the_same_files(raykd, setting, tmp_path):
     loaded, storage, display, _ = setting
-    chosen = override(loaded.recipe, {"epochs": 40.0})
+    chosen = change(loaded.recipe, {"epochs": 40.0})
     teach(loaded, chosen, storage, display)
     whole = files(tmp_path)
     other = tmp_path / "other"
@@ -131,10 +131,10 @@ def total_size(root) -> int:
 @pytest.mark.parametrize(("fill", "read"), [(1, 2), (2, 1)])
 def test_any_number_of_workers_reads_a_cache_filled_on_ray(ray, setting, tmp_path, fill, read):
     recipe = setting[0].recipe
-    live = weights(setting, f"live-{read}", override(recipe, {"workers": read, "teachers.cache": "none"}))
-    weights(setting, f"fills-{fill}", override(recipe, {"workers": fill}))
+    live = weights(setting, f"live-{read}", change(recipe, {"workers": read, "teachers.cache": "none"}))
+    weights(setting, f"fills-{fill}", change(recipe, {"workers": fill}))
     filled = files(tmp_path)
-    reads = weights(setting, f"reads-{read}", override(recipe, {"workers": read}))
+    reads = weights(setting, f"reads-{read}", change(recipe, {"workers": read}))
     assert files(tmp_path) == filled
     for name, value in live.items():
         torch.testing.assert_close(reads[name], value, rtol=1e-3, atol=1e-4)

@@ -21,7 +21,7 @@ from raykd.methods.okddip import OKDDip
 from raykd.methods.sum import Sum
 from raykd.methods.supervised import Supervised
 from raykd.methods.teskd import TESKD
-from raykd.recipe.command_line import override
+from raykd.recipe.changes import change
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.labels import labels
 from raykd.recipe.serial import from_dict, to_dict
@@ -127,20 +127,20 @@ RECIPE = replace(
 
 def test_fields_of_its_methods_can_be_searched_and_overridden():
     values = {"method.weights.1": 2, "method.methods.0.alpha": 0.3, "method.methods.1.method.beta": 4.0}
-    changed = override(RECIPE, values).method
+    changed = change(RECIPE, values).method
     assert changed.weights == (1.0, 2.0) and type(changed.weights[1]) is float
     assert changed.methods[0].alpha == 0.3 and changed.methods[1].method.beta == 4.0
-    assert override(RECIPE, {"method.weights": (3.0, 4.0)}).method.weights == (3.0, 4.0)
+    assert change(RECIPE, {"method.weights": (3.0, 4.0)}).method.weights == (3.0, 4.0)
     for name, value in {"method.weights.2": 1.0, "method.weights.0": "x", "method.methods.0.alhpa": 1.0}.items():
         with pytest.raises(UserError):
-            override(RECIPE, {name: value})
+            change(RECIPE, {name: value})
 
 
 def test_weights_are_validated():
     with pytest.raises(UserError, match=r"method\.weights\.0"):
-        validate(override(RECIPE, {"method.weights.0": -1.0}))
+        validate(change(RECIPE, {"method.weights.0": -1.0}))
     with pytest.raises(UserError, match=r"method\.methods\.1\.method\.temperature"):
-        validate(override(RECIPE, {"method.methods.1.method.temperature": -1.0}))
+        validate(change(RECIPE, {"method.methods.1.method.temperature": -1.0}))
 
 
 def test_it_is_serialised_and_named_by_its_methods():
@@ -151,7 +151,7 @@ def test_it_is_serialised_and_named_by_its_methods():
 
 def test_the_fingerprint_depends_on_its_methods_fields_and_code(monkeypatch):
     before = fingerprint(RECIPE)
-    assert before != fingerprint(override(RECIPE, {"method.methods.1.method.beta": 4.0}))
+    assert before != fingerprint(change(RECIPE, {"method.methods.1.method.beta": 4.0}))
     source = inspect.getsource
     monkeypatch.setattr(
         inspect, "getsource", lambda m: source(m) + ("# changed" if m.__name__.endswith(".dkd") else "")

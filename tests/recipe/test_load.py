@@ -9,7 +9,7 @@ import pytest
 from raykd import UserError
 from raykd.api.starting.plan import default_name
 from raykd.recipe import Recipe
-from raykd.recipe.command_line import override
+from raykd.recipe.changes import change
 from raykd.recipe.files.load import check_types, load, load_object
 from raykd.recipe.files.sources import materialize
 from raykd.recipes.digits.kd import recipe as kd
@@ -61,7 +61,7 @@ def test_missing_files_and_invalid_names_are_rejected(tmp_path):
 
 
 def test_fields_are_overridden_by_dotted_names():
-    changed = override(kd, {"method.alpha": 0.25, "optimizer.learning-rate": 1e-3, "workers": (1, 4)})
+    changed = change(kd, {"method.alpha": 0.25, "optimizer.learning-rate": 1e-3, "workers": (1, 4)})
     assert (changed.method.alpha, changed.optimizer.learning_rate, changed.workers) == (0.25, 1e-3, (1, 4))
     assert type(changed.method) is type(kd.method) and changed.data == kd.data
 
@@ -75,9 +75,9 @@ def test_fields_are_overridden_by_dotted_names():
         ({"teachers.sources.0.recipe.epoch": 1}, "teachers.sources.0.recipe.epochs"),
     ],
 )
-def test_an_invalid_override_is_one_line_with_a_suggestion(values, says):
+def test_an_invalid_change_is_one_line_with_a_suggestion(values, says):
     with pytest.raises(UserError, match=says) as raised:
-        override(kd, values)
+        change(kd, values)
     assert "\n" not in str(raised.value)
 
 

@@ -12,7 +12,8 @@ from raykd.launch.search import space
 from raykd.models import create_network
 from raykd.models.config import Network
 from raykd.recipe import Recipe, Search
-from raykd.recipe.command_line import override, parse
+from raykd.recipe.changes import change
+from raykd.recipe.command_line import parse
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.serial import from_dict, to_dict
 from raykd.recipe.study import Column, Row, Study
@@ -111,10 +112,10 @@ def test_searches_change_keywords():
     search = Search(samples=1, space={"student.options.depths": tune.grid_search([(1, 1, 1, 1), (2, 2, 2, 2)])})
     searched = space.read(search)
     chosen = [space.overrides(searched, space.random_pick(searched, 0, number)) for number in range(2)]
-    depths = [override(with_options(width=4), each).student.options for each in chosen]
+    depths = [change(with_options(width=4), each).student.options for each in chosen]
     assert depths == [{"width": 4, "depths": (1, 1, 1, 1)}, {"width": 4, "depths": (2, 2, 2, 2)}]
     with pytest.raises(UserError, match="student.options.width: 'wide' is not of type int"):
-        override(with_options(width=4), {"student.options.width": "wide"})
+        change(with_options(width=4), {"student.options.width": "wide"})
 
 
 def test_studies_change_keywords():

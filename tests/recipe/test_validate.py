@@ -13,7 +13,7 @@ from raykd.data import mixing, transforms
 from raykd.data.config import Data, Encoding, Mixing, Transform
 from raykd.methods.kd import KD
 from raykd.recipe import Optimizer, Recipe, Schedule, Search, Shampoo, Simplex, Steps, Teacher, Teachers, Train
-from raykd.recipe.command_line import override
+from raykd.recipe.changes import change
 from raykd.recipe.files.load import load
 from raykd.recipe.validate import validate
 from raykd.recipes.digits.kd import recipe as kd
@@ -161,9 +161,9 @@ def test_every_command_validates_its_recipe(command):
 
 
 def test_trials_of_a_search_are_validated_like_recipes():
-    assert override(kd, {"method.alpha": 2.0}).method.alpha == 2.0
+    assert change(kd, {"method.alpha": 2.0}).method.alpha == 2.0
     with pytest.raises(UserError, match="^method.alpha: -2.0 must be"):
-        override(kd, {"method.alpha": -2.0})
+        change(kd, {"method.alpha": -2.0})
 
 
 def test_command_line_options_are_validated_like_fields():

@@ -33,7 +33,7 @@ from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
 from raykd.launch.trials.tuner import Trials, run
 from raykd.output import masked
 from raykd.recipe import Recipe
-from raykd.recipe.command_line import override
+from raykd.recipe.changes import change
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.files.python_source import to_source
 from raykd.recipe.serial import to_dict
@@ -192,7 +192,7 @@ def _close(table: TrialTable, recipe: Recipe, base: Recipe, plan: SearchPlan, op
     best = Best(trial=trial.name, metric=trial.metric, values=space.values(table.space, trial.pick), test=test)
     summary = replace(ended, status="finished", best=best)
     finished = FinishedSearch(table.folder.location, summary, best, table)
-    best_recipe = override(replace(recipe, search=None), finished.overrides)
+    best_recipe = change(replace(recipe, search=None), finished.overrides)
     table.folder.write("best.py", masked(to_source(best_recipe, summary.docstring(best))))
     summary.write(table.folder)
     return finished

@@ -116,9 +116,8 @@ def values(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def overrides(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with labels replaced by their objects, sections before their fields."""
-    chosen = {k: space.objects[k][v] if k in space.objects else v for k, v in values(space, pick).items()}
-    return dict(sorted(chosen.items(), key=lambda item: item[0].count(".")))
+    """`values` with labels replaced by their objects."""
+    return {k: space.objects[k][v] if k in space.objects else v for k, v in values(space, pick).items()}
 
 
 def _holds(space: Space, field: str, pick: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from raykd.launch.search import space
 from raykd.launch.teachers.plan import run_in, teacher_recipes
 from raykd.launch.trials.trial import as_reported, at_end, recording_failure, report_last, train
 from raykd.recipe import Recipe
-from raykd.recipe.command_line import override
+from raykd.recipe.changes import change
 from raykd.recipe.serial import from_dict
 from raykd.runs import directory
 from raykd.runs.checkpoints.stamps import FOLDER, stamps
@@ -62,7 +62,7 @@ def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
 
 def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> JobSpec:
     chosen = space.overrides(ray.cloudpickle.loads(plan.space), picked)
-    recipe = override(from_dict(plan.base), chosen)
+    recipe = change(from_dict(plan.base), chosen)
     recipe = replace(recipe, seed=recipe.seed + int(name) % plan.repeats)
     trained = [(Folder(plan.storage) / run_in(plan.storage, teacher)).location for teacher in teacher_recipes(recipe)]
     directory.open_run(run, recipe, plan.sources, trained)

@@ -13,7 +13,7 @@ from raykd.launch.driver.validate import check as check_recipe
 from raykd.launch.search import space
 from raykd.metric import BUILT_IN
 from raykd.recipe import Recipe, Search
-from raykd.recipe.command_line import override
+from raykd.recipe.changes import change
 
 
 def search_of(recipe: Recipe) -> Search:
@@ -47,7 +47,7 @@ def check(base: Recipe, search: Search, searched: space.Space) -> None:
         raise UserError("search: the space is empty; name the fields to search")
     for pick in space.examples(searched, base.seed):
         try:
-            trial = override(base, space.overrides(searched, pick))
+            trial = change(base, space.overrides(searched, pick))
             check_recipe(trial)
             _check_placement(trial)
         except UserError as error:
@@ -131,5 +131,5 @@ def teachers_of(base: Recipe, searched: space.Space) -> list[Recipe]:
     for point in itertools.product(*(choices[field] for field in fields)):
         pick = dict(zip(fields, point))
         values = {k: searched.objects[k][v] if k in searched.objects else v for k, v in pick.items()}
-        recipes.append(override(base, values))
+        recipes.append(change(base, values))
     return recipes
