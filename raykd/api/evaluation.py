@@ -58,13 +58,11 @@ def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
     import torch
 
     from raykd.contract import Placement
-    from raykd.runs.checkpoints.checkpoint import newest
     from raykd.runs.data import other_data
     from raykd.runs.directory import trained_teachers
-    from raykd.training.evaluation.evaluate import evaluate as measure
+    from raykd.training.evaluation.newest import evaluate_newest
     from raykd.training.process import use_cpus
     from raykd.training.setup import Experiment
-    from raykd.training.update.nonfinite import NotFiniteError
 
     if threads:
         use_cpus(threads)
@@ -73,17 +71,7 @@ def _evaluated(folder: Folder, recipe: Recipe, threads: int) -> Evaluated:
     changed = other_data(folder, opened.prepared)
     if changed:
         raise UserError(f"{changed}: restore the data to evaluate it")
-    state, checkpoint = opened.new_state(), newest(folder, _warn)
-    if checkpoint is None:
-        raise UserError(f"{folder} has no checkpoint to evaluate: train it first")
-    state.restore(checkpoint[0])
-    distiller, batches = state.evaluated.eval(), opened.test_data.batches()
-    try:
-        figures, measures = measure(distiller.predict, batches, opened.autocast, {}, distiller.measure, recipe.metrics)
-    except NotFiniteError as error:
-        raise UserError(f"{folder}: {error}") from None
-    networks = {name: {**each.means, "ece": each.ece} for name, each in figures.items()}
-    return Evaluated(networks, measures, recipe)
+    return Evaluated(*evaluate_newest(opened, folder, _warn), recipe)
 
 
 def _warn(line: str) -> None:

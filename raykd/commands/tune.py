@@ -41,15 +41,15 @@ def _search(plan: RunPlan, chosen: Options) -> None:
     from raykd.api.starting.tune import tune_planned
 
     finished = tune_planned(plan, chosen.samples, chosen.max_concurrent)
-    console, summary, best = plan.display.console, finished.summary, finished.best
+    console, summary = plan.display.console, finished.summary
     console.print("\n" + ", ".join(f"{count} {state}" for state, count in summary.states.items()))
     for trial in finished.table.trials.values():
         if trial.state == "failed":
             console.print(f"trial {trial.name} failed: {trial.reason}", style="red")
-    console.print(f"best: trial {best.trial}, {summary.metric} {best.metric:.4f} on the held-out part")
-    for field, value in best.values.items():
+    console.print(f"best: trial {summary.best}, {summary.metric} {summary.best_metric:.4f} on the held-out part")
+    for field, value in summary.values.items():
         console.print(f"  {field} {value}")
-    console.print(f"its network on the test split: top-1 {100 * best.test['top1']:.2f} %")
+    console.print(f"its network on the test split: top-1 {100 * summary.test['top1']:.2f} %")
     console.print(f"{finished.location}: trials.csv, search.json, best.py")
 
 

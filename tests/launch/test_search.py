@@ -94,7 +94,7 @@ def test_a_grid_search_survives_failing_trials(ray, data, tmp_path):
     assert 0 <= summary["test"]["top1"] <= 1
 
     again, said = search(tmp_path, "tiny_grid", GRID, data)
-    assert "0 to run" in said and again.best.test == summary["test"]
+    assert "0 to run" in said and again.summary.test == summary["test"]
     recipe = load(Path(found.location, "best.py")).recipe
     assert recipe.optimizer.learning_rate == float(best["optimizer.learning_rate"])
     assert recipe.data.validation == 0.0 and recipe.search is None

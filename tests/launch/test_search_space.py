@@ -6,9 +6,10 @@ import pytest
 from ray import tune
 
 from raykd import UserError
-from raykd.launch.search import space, validate
 from raykd.launch.search.search import search
-from raykd.launch.search.searcher import Suggest
+from raykd.launch.search.searcher import picks
+from raykd.launch.search.setup import setup_of
+from raykd.launch.search.space import read
 from raykd.launch.search.trial_table import Trial, TrialTable
 from raykd.recipe import Search
 from raykd.recipe.files.load import load
@@ -30,17 +31,15 @@ GRID = {"optimizer.learning_rate": tune.grid_search([0.1, 0.2, 0.4]), "batch_siz
     ids=["grids alone", "grids and a range", "a range"],
 )
 def test_no_two_trials_are_equal(entries, trials):
-    wanted = Search(space=entries, samples=16)
-    places = space.read(wanted)
-    assert validate.total(wanted, places) == trials
-    picks = {tuple(space.random_pick(places, 0, number).items()) for number in range(trials)}
-    assert len(picks) == trials
+    setup = setup_of(replace(digits, search=Search(space=entries, samples=16)))
+    assert setup.trials == trials
+    assert len({tuple(setup.space.random_pick(0, number).items()) for number in range(trials)}) == trials
 
 
 @pytest.mark.parametrize("field", ["workers", "log_every", "data.root", "teachers.ahead", "collective_timeout"])
 def test_fields_without_effect_cannot_be_searched(field):
     with pytest.raises(Exception, match=f"search: {field} is the same for all trials"):
-        space.read(Search(space={field: tune.choice([1, 2])}))
+        read(Search(space={field: tune.choice([1, 2])}))
 
 
 @pytest.mark.parametrize(
@@ -60,12 +59,9 @@ def test_validation_shares_without_images_are_rejected_before_anything_starts(tm
 def test_repeated_trials_are_compared_by_their_mean(tmp_path):
     """Two choices with two runs each: that with the best single run has the worse mean; a third one is incomplete."""
     wanted = Search(space={"optimizer.learning_rate": tune.uniform(0.1, 1.0)}, samples=3, repeats=2)
-    places = space.read(wanted)
-    table = TrialTable(Folder(str(tmp_path)), wanted, places)
-    assert validate.total(wanted, places) == 6
-    suggest = Suggest(table, places, None, 0, 6, 0)
-    picks = [suggest.suggest(str(i)) for i in range(6)]
-    rates = [pick["optimizer.learning_rate"] for pick in picks]
+    table = TrialTable(Folder(str(tmp_path)), setup_of(replace(digits, search=wanted)))
+    assert [pick["id"] for pick in picks(table)] == ["0000", "0001", "0002", "0003", "0004", "0005"]
+    rates = [pick["optimizer.learning_rate"] for pick in picks(table)]
     assert rates[0] == rates[1] != rates[2] == rates[3] != rates[4] == rates[5]
     scores = {"0000": 0.9, "0001": 0.5, "0002": 0.8, "0003": 0.7, "0004": 0.99}
     table.trials = {name: Trial(name, {}, "finished", metric=score) for name, score in scores.items()}
@@ -80,4 +76,4 @@ def test_repeats_require_random_or_grid_search():
     entries = {"optimizer.learning_rate": tune.uniform(0.1, 1.0)}
     wanted = Search(space=entries, repeats=2, scheduler=swapping)
     with pytest.raises(UserError, match="search: repeats need random or grid search"):
-        validate.check(validate.base_of(replace(digits, search=wanted)), wanted, space.read(wanted))
+        setup_of(replace(digits, search=wanted))

@@ -39,9 +39,9 @@ def tune(
 def tune_planned(plan: RunPlan, samples: int, max_concurrent: int) -> "FinishedSearch":
     """As `tune`, for a loaded recipe."""
     from raykd.launch.search.search import search
-    from raykd.launch.search.validate import search_of
 
-    settings = search_of(plan.recipe)
-    samples, most = samples or settings.samples, max_concurrent or settings.max_concurrent
-    recipe = replace(plan.recipe, search=replace(settings, samples=samples, max_concurrent=most))
+    settings, recipe = plan.recipe.search, plan.recipe
+    if settings is not None:
+        samples, most = samples or settings.samples, max_concurrent or settings.max_concurrent
+        recipe = replace(recipe, search=replace(settings, samples=samples, max_concurrent=most))
     return search(plan.loaded, recipe, plan.name, plan.storage, plan.display)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from rich.text import Text
 
@@ -22,12 +21,12 @@ from raykd.launch.driver.validate import check_name
 from raykd.launch.job_spec import git_commit
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.failure import RunFailed
-from raykd.launch.search import space
-from raykd.launch.search.searcher import Suggest
-from raykd.launch.search.summary import Best, Summary
+from raykd.launch.search.progress import SearchProgress
+from raykd.launch.search.searcher import Suggest, picks
+from raykd.launch.search.setup import setup_of
+from raykd.launch.search.summary import Summary
 from raykd.launch.search.trial import SearchPlan, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
-from raykd.launch.search.validate import base_of, check, search_of, swaps, teachers_of, total
 from raykd.launch.teachers.train import ensure
 from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
 from raykd.launch.trials.tuner import Trials, run
@@ -45,17 +44,20 @@ from raykd.storage.lease import held
 
 @dataclass(frozen=True)
 class FinishedSearch:
-    """A finished search: its directory, its summary, its best trial, and all trials."""
+    """A finished search: its trials, and its summary with the best of them."""
 
-    location: str
-    summary: Summary
-    best: Best
     table: TrialTable
+    summary: Summary
+
+    @property
+    def location(self) -> str:
+        """The search's directory."""
+        return self.table.folder.location
 
     @property
     def overrides(self) -> dict[str, Any]:
         """The values of the best trial by dotted field name, as objects."""
-        return space.overrides(self.table.space, self.table.trials[self.best.trial].pick)
+        return self.table.setup.space.overrides(self.table.trials[self.summary.best].pick)
 
 
 def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> FinishedSearch:
@@ -65,28 +67,23 @@ def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Dis
     retrains its recipe on the whole training split. Raises RunFailed if no trial was completed.
     """
     check_name(name)
-    settings = search_of(recipe)
-    searched = space.read(settings)
-    base = base_of(recipe)
-    check(base, settings, searched)
-    _expect_images(base)
-    folder = Folder(storage) / name
-    table = TrialTable(folder, settings, searched)
-    with held(folder, display.console.print), connected():
-        capacity.check_capacity(base)
-        opened = _open(table, loaded, base, name)
-        publish(base.data, display.note)
-        for teachers in teachers_of(base, searched):
+    setup = setup_of(recipe)
+    _expect_images(setup.base)
+    table = TrialTable(Folder(storage) / name, setup)
+    with held(table.folder, display.console.print), connected():
+        capacity.check_capacity(setup.base)
+        opened = _open(table, loaded, name)
+        publish(setup.base.data, display.note)
+        for teachers in setup.with_teachers():
             ensure(loaded, teachers, storage, display)
         began = time.monotonic()
-        plan = _plan(loaded, base, name, storage, table)
         try:
-            _run(table, base, plan, display)
+            _run(table, _plan(table, loaded, name, storage), display)
         except Interrupted:
             _interrupted(table, opened, display)
             raise
         lasted = replace(opened, seconds=opened.seconds + time.monotonic() - began)
-        return _close(table, recipe, base, plan, lasted)
+        return _close(table, recipe, loaded.sources, lasted)
 
 
 def _expect_images(base: Recipe) -> None:
@@ -101,68 +98,74 @@ def _expect_images(base: Recipe) -> None:
     check_split(base.data, prepared)
 
 
-def _open(table: TrialTable, loaded: Loaded, base: Recipe, name: str) -> Summary:
+def _open(table: TrialTable, loaded: Loaded, name: str) -> Summary:
     """Create the search's directory, or check that the existing one is of the same search."""
     table.folder.create()
-    summary = Summary.of(table.search, table.space, base, name).continuing(table.folder)
+    summary = Summary.of(table.setup, name).continuing(table.folder)
     summary.write(table.folder)
     directory.write_sources(table.folder, loaded.sources)
     table.read()
     return summary
 
 
-def _plan(loaded: Loaded, base: Recipe, name: str, storage: str, table: TrialTable) -> SearchPlan:
+def _plan(table: TrialTable, loaded: Loaded, name: str, storage: str) -> SearchPlan:
+    setup = table.setup
     return SearchPlan(
-        base=to_dict(base),
+        base=to_dict(setup.base),
         sources=loaded.sources,
-        space=ray.cloudpickle.dumps(table.space),
+        space=ray.cloudpickle.dumps(setup.space),
         folder=table.folder.location,
         name=name,
         storage=storage,
-        key=wandb_key.held_for(base),
-        metric=table.search.metric,
+        key=wandb_key.held_for(setup.base),
+        metric=setup.search.metric,
         git=git_commit(loaded.path.parent),
-        swaps=swaps(table.search),
-        repeats=table.search.repeats,
+        swaps=setup.swaps,
+        repeats=setup.search.repeats,
     )
 
 
-def _run(table: TrialTable, base: Recipe, plan: SearchPlan, display: Display) -> None:
+def _run(table: TrialTable, plan: SearchPlan, display: Display) -> None:
     """Run the remaining trials."""
-    search, most = table.search, capacity.concurrent_runs(base)
-    limit = min(most, search.max_concurrent or most)
-    count = total(search, table.space)
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    inner = copy.deepcopy(search.searcher)
-    # A scheduler that pauses trials starts others meanwhile, so only the cluster's resources limit their number.
-    suggest = Suggest(table, table.space, inner, base.seed, count, 0 if swaps(search) else limit)
-    needed = f"{base.workers} × {capacity.needs(base)}"
+    setup, left = table.setup, len(table.remaining())
+    most = capacity.concurrent_runs(setup.base)
+    limit = min(most, setup.search.max_concurrent or most)
+    needed = f"{setup.base.workers} × {capacity.needs(setup.base)}"
     display.console.print(
-        Text.assemble((plan.name, "bold"), f": {count} trials, {suggest.left} to run, {limit} at once on {needed}")
+        Text.assemble((plan.name, "bold"), f": {setup.trials} trials, {left} to run, {limit} at once on {needed}")
     )
-    if suggest.left:
+    if left:
         placement_groups.reap()
-        _tune(table, base, plan, suggest, display)
+        # A scheduler that pauses trials starts others meanwhile, so only the cluster's resources limit their number.
+        _tune(table, plan, 0 if setup.swaps else limit, SearchProgress(table, display.console))
         table.read()
 
 
-def _tune(table: TrialTable, base: Recipe, plan: SearchPlan, suggest: Suggest, display: Display) -> None:
-    from raykd.launch.search.progress import SearchProgress
-
-    search = table.search
-    domains: dict[str, Any] = {}
-    options = {"search_alg": suggest, "num_samples": suggest.left, "scheduler": copy.deepcopy(search.scheduler)}
-    options |= {"metric": search.metric, "mode": search.mode}
-    if isinstance(search.scheduler, PopulationBasedTraining):
-        points, domains = suggest.population()
-        options["search_alg"] = BasicVariantGenerator(points_to_evaluate=points)
+def _tune(table: TrialTable, plan: SearchPlan, limit: int, progress: SearchProgress) -> None:
+    """limit: maximum number of concurrent trials; 0: as many as Tune can place."""
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    search = table.setup.search
+    options = {"metric": search.metric, "mode": search.mode, "scheduler": copy.deepcopy(search.scheduler)}
+    space: dict[str, Any] = {}
+    if search.searcher is not None:
+        suggest = Suggest(table, copy.deepcopy(search.searcher))
+        options |= {"search_alg": suggest, "max_concurrent_trials": limit or None}
+    else:
+        points = picks(table)
+        space = dict.fromkeys(points[0])  # Tune wants the names of all values
+        options["search_alg"] = BasicVariantGenerator(points_to_evaluate=points, max_concurrent=limit)
 
     def trainable(config: dict[str, Any]) -> None:
         trial_of_search(config, plan)
 
-    progress = SearchProgress(table, display.console, total(search, table.space))
+    options["num_samples"] = len(table.remaining())
     trials = Trials(
-        trainable=trainable, kinds=(base,), space=domains, options=options, callback=progress, scratch=table.folder
+        trainable=trainable,
+        kinds=(table.setup.base,),
+        space=space,
+        options=options,
+        callback=progress,
+        scratch=table.folder,
     )
     with progress.shown():
         run(trials)
@@ -177,48 +180,37 @@ def _interrupted(table: TrialTable, summary: Summary, display: Display) -> None:
     display.console.print(f"interrupted ({states}); the same command continues from here")
 
 
-def _close(table: TrialTable, recipe: Recipe, base: Recipe, plan: SearchPlan, opened: Summary) -> FinishedSearch:
+def _close(table: TrialTable, recipe: Recipe, sources: dict[str, str], opened: Summary) -> FinishedSearch:
     """Measure the best trial on the test split, once, and write search.json, trials.csv and best.py."""
     table.write_table()
     ended, trial = replace(opened, states=table.counts()), table.best()
     if trial is None or trial.metric is None:
-        replace(ended, status="failed", best=None).write(table.folder)
+        replace(ended, status="failed", best="").write(table.folder)
         reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(table.trials.values())[:3])
         raise RunFailed(f"no trial of {table.folder.location} finished ({reasons})")
-    if opened.best is not None and opened.best.trial == trial.name:
-        test = opened.best.test
-    else:
-        test = _test(table.run(trial.name), base, plan.sources)
-    best = Best(trial=trial.name, metric=trial.metric, values=space.values(table.space, trial.pick), test=test)
-    summary = replace(ended, status="finished", best=best)
-    finished = FinishedSearch(table.folder.location, summary, best, table)
+    test = opened.test if opened.best == trial.name else _test(table, trial.name, sources)
+    values = table.setup.space.values(trial.pick)
+    summary = replace(ended, status="finished", best=trial.name, best_metric=trial.metric, values=values, test=test)
+    finished = FinishedSearch(table, summary)
     best_recipe = change(replace(recipe, search=None), finished.overrides)
-    table.folder.write("best.py", masked(to_source(best_recipe, summary.docstring(best))))
+    table.folder.write("best.py", masked(to_source(best_recipe, summary.docstring())))
     summary.write(table.folder)
     return finished
 
 
-def _test(run: Folder, base: Recipe, sources: dict[str, str]) -> dict[str, float]:
-    """top1, top5, loss, ece and custom metrics of a run's deployed network on the test split."""
+def _test(table: TrialTable, trial: str, sources: dict[str, str]) -> dict[str, float]:
+    """top1, top5, loss, ece and custom metrics of a trial's deployed network on the test split."""
+    run = table.run(trial)
     recipe = recipe_of(run, trusted=True)
     recipe = replace(recipe, data=replace(recipe.data, validation=0.0))
     spec = ExperimentSpec.of(recipe, directory.trained_teachers(run), sources)
-    (figures,) = run_tasks(base, _test_figures, [(spec, run.location)])
-    return figures
+    (metrics,) = run_tasks(table.setup.base, _metrics, [(spec, run.location)])
+    return metrics
 
 
-def _test_figures(spec: ExperimentSpec, run: str) -> dict[str, float]:
+def _metrics(spec: ExperimentSpec, run: str) -> dict[str, float]:
     """`_test` where a worker would run; raises UserError if the run has no readable checkpoint."""
-    from raykd.runs.checkpoints.checkpoint import newest
-    from raykd.training.evaluation.evaluate import evaluate
+    from raykd.training.evaluation.newest import evaluate_newest
 
-    experiment = spec.open()
-    checkpoint = newest(Folder(run), print)
-    if checkpoint is None:
-        raise UserError(f"{Folder(run)} has no readable checkpoint to evaluate: restore one from a copy")
-    state = experiment.new_state()
-    state.restore(checkpoint[0])
-    distiller, batches = state.evaluated.eval(), experiment.test_data.batches()
-    networks, _ = evaluate(distiller.predict, batches, experiment.autocast, {}, metrics=experiment.recipe.metrics)
-    figures = next(iter(networks.values()))
-    return {**figures.means, "ece": figures.ece}
+    networks, _ = evaluate_newest(spec.open(), Folder(run), print)
+    return next(iter(networks.values()))

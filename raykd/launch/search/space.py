@@ -33,11 +33,63 @@ class Space:
     grids: dict[str, list]
     objects: dict[str, dict[str, Any]]  # field → label in a pick → the object that it denotes
     simplexes: tuple[tuple[tuple[str, ...], float], ...]
-    conditions: dict[str, When]
+    conditions: dict[str, When]  # with values as in a pick
 
     @property
     def fields(self) -> list[str]:
         return [*self.grids, *self.domains]
+
+    @property
+    def choices(self) -> dict[str, list]:
+        """The fields that have a list of choices."""
+        categories = {name: list(d.categories) for name, d in self.domains.items() if isinstance(d, Categorical)}
+        return self.grids | categories
+
+    def values(self, pick: Mapping[str, Any]) -> dict[str, Any]:
+        """The dotted overrides of a pick as plain values; fields whose condition does not hold are omitted."""
+        chosen = {field: _plain(value) for field, value in pick.items() if self._holds(field, pick)}
+        for fields, total in self.simplexes:
+            # Exponential variates, divided by their sum, are uniform on the simplex.
+            parts = {field: -math.log(pick[field]) for field in fields}
+            chosen |= {field: total * part / sum(parts.values()) for field, part in parts.items()}
+        return chosen
+
+    def overrides(self, pick: Mapping[str, Any]) -> dict[str, Any]:
+        """The dotted overrides of a pick as the recipe's own values."""
+        return self.with_objects(self.values(pick))
+
+    def with_objects(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Plain values with labels replaced by their objects."""
+        return {k: self.objects[k][v] if k in self.objects else v for k, v in values.items()}
+
+    def _holds(self, field: str, pick: Mapping[str, Any]) -> bool:
+        condition = self.conditions.get(field)
+        return condition is None or (pick[condition.field] in condition.one_of and self._holds(condition.field, pick))
+
+    def random_pick(self, seed: int, number: int) -> dict[str, Any]:
+        """The pick of a random trial: a pure function of seed and number, so that a search can be resumed."""
+        random = np.random.RandomState([seed % 2**32, number])
+        points = list(itertools.product(*self.grids.values()))
+        grid = dict(zip(self.grids, points[number % len(points)]))
+        return grid | {field: _plain(domain.sample(random_state=random)) for field, domain in self.domains.items()}
+
+    def examples(self, seed: int) -> Iterator[dict[str, Any]]:
+        """Picks that cover every field and every choice at least once, for validation before the start."""
+        drawn = [self.random_pick(seed, number) for number in range(8)]
+        yield from drawn
+        listed = [*self.choices.items(), *((each.field, each.one_of) for each in self.conditions.values())]
+        for field, choices in listed:
+            yield from (drawn[0] | {field: choice} for choice in choices)
+
+    def describe(self) -> dict[str, str]:
+        """Each field as text: "loguniform(0.001, 1.0)", "choice(2, 4)", "simplex, sums to 1"."""
+        texts = {field: f"grid({', '.join(map(str, grid))})" for field, grid in self.grids.items()}
+        texts |= {field: _words(domain) for field, domain in self.domains.items()}
+        for fields, total in self.simplexes:
+            texts |= {field: f"simplex({', '.join(fields)}; sum {total:g})" for field in fields}
+        for field, condition in self.conditions.items():
+            texts[field] += f" when {condition.field} is {' or '.join(map(str, condition.one_of))}"
+        return texts
 
 
 def read(search: Search) -> Space:
@@ -46,7 +98,7 @@ def read(search: Search) -> Space:
     for key, entry in search.space.items():
         space = _enter(space, key.replace("-", "_"), entry)
     for field, condition in space.conditions.items():
-        if condition.field.replace("-", "_") not in space.fields:
+        if condition.field not in space.fields:
             raise UserError(f"search: {field} depends on {condition.field}, which is not searched: add it to the space")
     for field in space.fields:
         if any(field == fixed or field.startswith(f"{fixed}.") for fixed in FIXED):
@@ -56,7 +108,8 @@ def read(search: Search) -> Space:
 
 def _enter(space: Space, key: str, entry: Any) -> Space:
     if isinstance(entry, When):
-        space = replace(space, conditions=space.conditions | {key: entry})
+        condition = replace(entry, field=entry.field.replace("-", "_"), one_of=tuple(map(_in_pick, entry.one_of)))
+        space = replace(space, conditions=space.conditions | {key: condition})
         if not isinstance(entry.space, Domain):
             raise UserError(f"search: {key} depends on {entry.field}, so it needs a space such as tune.uniform(0, 1)")
         entry = entry.space
@@ -105,75 +158,13 @@ def label(value: Any) -> str:
     return f"{name}({', '.join(shown)})" if shown else name
 
 
-def values(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
-    """The dotted overrides of a pick; fields whose condition does not hold are omitted."""
-    chosen = {field: _plain(value) for field, value in pick.items() if _holds(space, field, pick)}
-    for fields, total in space.simplexes:
-        # Exponential variates, divided by their sum, are uniform on the simplex.
-        parts = {field: -math.log(pick[field]) for field in fields}
-        chosen |= {field: total * part / sum(parts.values()) for field, part in parts.items()}
-    return chosen
-
-
-def overrides(space: Space, pick: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with labels replaced by their objects."""
-    return {k: space.objects[k][v] if k in space.objects else v for k, v in values(space, pick).items()}
-
-
-def _holds(space: Space, field: str, pick: Mapping[str, Any]) -> bool:
-    condition = space.conditions.get(field)
-    if condition is None:
-        return True
-    other = condition.field.replace("-", "_")
-    values = {value if isinstance(value, PLAIN) else label(value) for value in condition.one_of}
-    return pick[other] in values and _holds(space, other, pick)
+def _in_pick(value: Any) -> Any:
+    """A choice as a pick has it."""
+    return value if isinstance(value, PLAIN) else label(value)
 
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def random_pick(space: Space, seed: int, number: int) -> dict[str, Any]:
-    """The pick of a random trial: a pure function of seed and number, so that a search can be resumed."""
-    random = np.random.RandomState([seed % 2**32, number])
-    points = list(itertools.product(*space.grids.values()))
-    grid = dict(zip(space.grids, points[number % len(points)]))
-    return grid | {field: _plain(domain.sample(random_state=random)) for field, domain in space.domains.items()}
-
-
-def grid_points(space: Space) -> int:
-    return math.prod(len(grid) for grid in space.grids.values())
-
-
-def examples(space: Space, seed: int) -> Iterator[dict[str, Any]]:
-    """Picks that cover every field and every choice at least once, for validation before the start."""
-    for number in range(8):
-        yield random_pick(space, seed, number)
-    drawn = random_pick(space, seed, 0)
-    for field, choices in finite(space).items():
-        for choice in choices:
-            yield drawn | {field: choice}
-    for condition in space.conditions.values():
-        for value in condition.one_of:
-            yield drawn | {condition.field.replace("-", "_"): value if isinstance(value, PLAIN) else label(value)}
-
-
-def finite(space: Space) -> dict[str, list]:
-    """The fields that have a list of choices."""
-    listed = {name: domain for name, domain in space.domains.items() if isinstance(domain, Categorical)}
-    return dict(space.grids) | {name: list(domain.categories) for name, domain in listed.items()}
-
-
-def describe(search: Search, space: Space) -> dict[str, str]:
-    """Each searched field as text: "loguniform(0.001, 1.0)", "choice(2, 4)", "simplex, sums to 1"."""
-    texts = {field: f"grid({', '.join(map(str, grid))})" for field, grid in space.grids.items()}
-    texts |= {field: _words(domain) for field, domain in space.domains.items()}
-    for fields, total in space.simplexes:
-        texts |= {field: f"simplex({', '.join(fields)}; sum {total:g})" for field in fields}
-    for field, condition in space.conditions.items():
-        values = " or ".join(value if isinstance(value, str) else label(value) for value in condition.one_of)
-        texts[field] += f" when {condition.field} is {values}"
-    return texts
 
 
 def _words(domain: Domain) -> str:

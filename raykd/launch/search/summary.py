@@ -5,25 +5,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from raykd import UserError
-from raykd.launch.search.space import Space, describe
-from raykd.launch.search.validate import total
+from raykd.launch.search.setup import Setup
 from raykd.output import without_credentials
-from raykd.recipe import Recipe, Search
 from raykd.recipe.fingerprint import VERSION, differences, essence, of_earlier_version
 from raykd.storage.folder import Folder
 
 FILE = "search.json"
 SAME = ("base", "space", "metric", "mode", "repeats")  # in which the starts of one search agree
-
-
-@dataclass(frozen=True, kw_only=True)
-class Best:
-    """The best completed trial."""
-
-    trial: str
-    metric: float
-    values: dict[str, Any]  # by dotted field name
-    test: dict[str, float]  # metrics of its deployed network on the test split
+OF_BEST = ("best", "best_metric", "values", "test")  # absent without a completed trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +35,24 @@ class Summary:
     status: Literal["running", "interrupted", "finished", "failed"] = "running"
     seconds: float = 0.0
     states: dict[str, int] = field(default_factory=dict)  # number of trials by state
-    best: Best | None = None
+    best: str = ""  # the best completed trial, empty: none
+    best_metric: float = 0.0
+    values: dict[str, Any] = field(default_factory=dict)  # of the best trial, by dotted field name
+    test: dict[str, float] = field(default_factory=dict)  # metrics of its deployed network on the test split
 
     @staticmethod
-    def of(search: Search, space: Space, base: Recipe, name: str) -> "Summary":
+    def of(setup: Setup, name: str) -> "Summary":
         """The summary of a search that begins."""
+        search, base = setup.search, setup.base
         return Summary(
             name=name,
             metric=search.metric,
             mode=search.mode,
             samples=search.samples,
-            trials=total(search, space),
+            trials=setup.trials,
             repeats=search.repeats,
             validation=base.data.validation,
-            space=describe(search, space),
+            space=setup.space.describe(),
             scheduler=type(search.scheduler).__name__ if search.scheduler is not None else "",
             searcher=type(search.searcher).__name__ if search.searcher is not None else "random",
             wandb={"entity": base.wandb.entity, "project": base.wandb.project, "group": name},
@@ -71,10 +64,8 @@ class Summary:
         """With the duration and best trial of earlier starts; raises UserError if they were of another search."""
         if not folder.exists(FILE):
             return self
-        current, stored = (
-            json.loads(self._text()),
-            {"repeats": 1} | folder.read_json(FILE),
-        )  # once there were no repeats
+        current = json.loads(self._text())
+        stored = {"repeats": 1} | folder.read_json(FILE)  # once there were no repeats
         if not {*SAME, "seconds"} <= stored.keys():
             raise UserError(f"{folder}/{FILE} was changed or damaged: give this search another --name")
         if "version" not in stored:
@@ -85,39 +76,30 @@ class Summary:
                 f"{folder} contains another search: {'; '.join(differing[:4])}. "
                 "Give this one another --name, or remove that directory"
             )
-        return replace(self, seconds=stored["seconds"], best=_best(stored))
+        best = {name: stored[name] for name in OF_BEST} if stored.keys() >= set(OF_BEST) else {}
+        return replace(self, seconds=stored["seconds"], **best)
 
     def write(self, folder: Folder) -> None:
         """Write search.json."""
         folder.write(FILE, self._text())
 
-    def docstring(self, best: Best) -> str:
+    def docstring(self) -> str:
         """The docstring of best.py."""
-        values = "\n".join(f"    {field} = {value}" for field, value in best.values.items())
+        values = "\n".join(f"    {field} = {value}" for field, value in self.values.items())
         swapped = "PopulationBased" in self.scheduler or self.scheduler == "PB2"
         schedule = (
             f"\nPopulation Based Training changed values during training: these are the last ones, "
-            f"trials/{best.trial}/swaps.jsonl has their history.\n"
+            f"trials/{self.best}/swaps.jsonl has their history.\n"
             if swapped
             else ""
         )
         return (
             f"The best of {self.trials} trials of the search {self.name}.\n\n{values}\n\n"
-            f"{self.metric} {best.metric:.4f} on {self.validation:g} of the training split, held "
-            f"out; on the test split, measured once:\ntop-1 {best.test['top1']:.4f}. "
+            f"{self.metric} {self.best_metric:.4f} on {self.validation:g} of the training split, held "
+            f"out; on the test split, measured once:\ntop-1 {self.test['top1']:.4f}. "
             f"`raykd train` of this file trains on the whole training split.\n{schedule}"
         )
 
     def _text(self) -> str:
-        fields = {name: value for name, value in asdict(self).items() if name != "best"}
-        if self.best is not None:
-            best = self.best
-            fields |= {"best": best.trial, "best_metric": best.metric, "values": best.values, "test": best.test}
+        fields = {name: value for name, value in asdict(self).items() if self.best or name not in OF_BEST}
         return json.dumps(without_credentials(fields), indent=1)
-
-
-def _best(stored: dict[str, Any]) -> Best | None:
-    """The best trial of a search.json; None if it has none."""
-    if not {"best", "best_metric", "values", "test"} <= stored.keys():
-        return None
-    return Best(trial=stored["best"], metric=stored["best_metric"], values=stored["values"], test=stored["test"])

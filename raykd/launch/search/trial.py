@@ -12,7 +12,7 @@ import ray
 from ray import tune
 
 from raykd.launch.job_spec import JobSpec, job_of, unpack
-from raykd.launch.search import space
+from raykd.launch.search.space import Space
 from raykd.launch.teachers.plan import run_in, teacher_recipes
 from raykd.launch.trials.trial import as_reported, at_end, recording_failure, report_last, train
 from raykd.recipe import Recipe
@@ -61,14 +61,11 @@ def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
 
 
 def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> JobSpec:
-    chosen = space.overrides(ray.cloudpickle.loads(plan.space), picked)
-    recipe = change(from_dict(plan.base), chosen)
+    space: Space = ray.cloudpickle.loads(plan.space)
+    recipe = change(from_dict(plan.base), space.overrides(picked))
     recipe = replace(recipe, seed=recipe.seed + int(name) % plan.repeats)
     trained = [(Folder(plan.storage) / run_in(plan.storage, teacher)).location for teacher in teacher_recipes(recipe)]
     directory.open_run(run, recipe, plan.sources, trained)
-    shown = {
-        field: space.label(value) if not isinstance(value, space.PLAIN) else value for field, value in chosen.items()
-    }
     return job_of(
         run,
         recipe,
@@ -78,7 +75,7 @@ def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> Jo
         git=plan.git,
         role="trial",
         group=plan.name,
-        overrides=shown,
+        overrides=space.values(picked),
     )
 
 

@@ -11,8 +11,7 @@ from rich.table import Table
 from raykd import UserError
 from raykd.contract import Placement
 from raykd.launch.cluster.capacity import with_fixed_workers, workers_of
-from raykd.launch.search import space
-from raykd.launch.search.validate import total
+from raykd.launch.search.setup import setup_of
 from raykd.launch.study.plan import CellRun, finished, runs_of
 from raykd.launch.study.progress import duration
 from raykd.launch.teachers.plan import TeacherPlan
@@ -67,9 +66,8 @@ def before_cells(plan: TeacherPlan, left: Sequence[CellRun]) -> Iterator[str]:
         yield f"teacher {teacher}: trained, top-1 {100 * result.top1:.2f} %"
     for teacher in plan.missing:
         yield f"teacher {teacher}: to train"
-    searches = {run.cell.path: run.cell.row.tune for run in left if run.cell.row.tune is not None}
-    for path, search in searches.items():
-        yield f"search of {path}: {total(search, space.read(search))} trials, not included in the estimate"
+    for cell in {run.cell.path: run.cell for run in left if run.cell.row.tune is not None}.values():
+        yield f"search of {cell.path}: {setup_of(cell.recipe).trials} trials, not included in the estimate"
 
 
 def counts(runs: Iterable[CellRun], finished: Iterable[str]) -> Table:

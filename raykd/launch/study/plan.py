@@ -7,9 +7,7 @@ from raykd import UserError
 from raykd.launch.cluster.capacity import with_fixed_workers
 from raykd.launch.driver.validate import check as check_recipe
 from raykd.launch.driver.validate import check_name
-from raykd.launch.search import space
-from raykd.launch.search.validate import base_of
-from raykd.launch.search.validate import check as check_search
+from raykd.launch.search.setup import setup_of
 from raykd.launch.study.published import published
 from raykd.launch.teachers.train import can_be_a_trial
 from raykd.launch.trials.trial import OUTCOME
@@ -118,8 +116,7 @@ def _check(cell: Cell) -> None:
         raise UserError("teachers.placement: a study reserves no resources for remote teachers; use inline")
     check_recipe(recipe)
     if cell.row.tune is not None:
-        tuned = replace(cell.recipe, search=cell.row.tune)
-        check_search(base_of(tuned), cell.row.tune, space.read(cell.row.tune))
+        setup_of(cell.recipe)
 
 
 def finished(runs: Iterable[CellRun], storage: str) -> dict[str, float]:

@@ -97,7 +97,7 @@ class StudyRun:
         searched_runs = []
         for path, mine in by_cell.items():
             cell = mine[0].cell
-            recipe = replace(cell.seeded(self.plan.loaded.study.seeds[0]), search=cell.row.tune)
+            recipe = cell.seeded(self.plan.loaded.study.seeds[0])
             name = f"{self.plan.name}/{SEARCHES}/{path}"
             try:
                 searched = search(self.plan.loaded.of(recipe), recipe, name, self.plan.storage, self.display)
