@@ -8,7 +8,7 @@ import pytest
 from ray import tune
 
 from raykd import UserError
-from raykd.launch.search import space
+from raykd.launch.search.space import read
 from raykd.models import create_network
 from raykd.models.config import Network
 from raykd.recipe import Recipe, Search
@@ -110,8 +110,8 @@ def test_each_keyword_of_a_recipe_is_an_option():
 
 def test_searches_change_keywords():
     search = Search(samples=1, space={"student.options.depths": tune.grid_search([(1, 1, 1, 1), (2, 2, 2, 2)])})
-    searched = space.read(search)
-    chosen = [space.overrides(searched, space.random_pick(searched, 0, number)) for number in range(2)]
+    space = read(search)
+    chosen = [space.overrides(space.random_pick(0, number)) for number in range(2)]
     depths = [change(with_options(width=4), each).student.options for each in chosen]
     assert depths == [{"width": 4, "depths": (1, 1, 1, 1)}, {"width": 4, "depths": (2, 2, 2, 2)}]
     with pytest.raises(UserError, match="student.options.width: 'wide' is not of type int"):
