@@ -127,6 +127,7 @@ def _interval(run: StepContext, stop: int, save_due: Callable[[int], bool]) -> I
             run.expect_trained_classifier()
             yield Progress(state.step, run.steps, run.epoch(state.step), _values(step, norm, rate, timing))
         if state.step < stop and save_due(state.step):
+            run.check.last()  # a GPU's last step is still unchecked, and no checkpoint may hold what it broke
             yield Save(state.step, run.epoch(state.step))
     run.check.last()
 

@@ -16,7 +16,7 @@ from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.teachers.outputs import split_batch
 from raykd.training import loop
 from raykd.training.update import optim
-from raykd.training.update.nonfinite import NotFiniteError
+from raykd.training.update.nonfinite import FiniteCheck, NotFiniteError
 from raykd.training.update.state import new_state
 from tests.support import tiny_training as tiny
 from tests.support.gloo_workers import run_workers
@@ -237,6 +237,17 @@ class Late(tiny.Supervised):
         if epoch < 0.5:
             return step
         return step._replace(terms=step.terms | {"extra": self.extra(torch.ones(1, 2)).square().sum()})
+
+
+def test_a_step_is_checked_before_its_checkpoint(monkeypatch):
+    """On a GPU, where a step is otherwise checked during the next one."""
+    checked, usual = [], FiniteCheck.last
+    monkeypatch.setattr(FiniteCheck, "last", lambda self: (checked.append(self._state.step), usual(self)))
+    recipe = tiny.recipe(epochs=1)
+    train, _ = tiny.data(recipe)
+    events = loop.fit(recipe, new_state(recipe, tiny.distiller(), tiny.CPU), (), train, lambda d: {}, tiny.ALONE, bool)
+    saved = [event.step for event in events if isinstance(event, loop.Save) and event.step == checked[-1]]
+    assert saved == list(range(1, total_steps(recipe, train.size)))
 
 
 def test_a_module_may_be_unused_in_early_steps():
