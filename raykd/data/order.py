@@ -4,8 +4,8 @@ Training reads one continuous stream, the concatenation of the epochs' permutati
 step s covers positions [s·B, (s+1)·B). Nothing is dropped or padded, and any step can be entered at once.
 """
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -87,31 +87,6 @@ class Stream(NamedTuple):
         """The pass whose augmentation is repeated in this pass."""
         return epoch % self.views if self.views else epoch
 
-    def tags(self, positions: np.ndarray) -> np.ndarray:
-        """Samples at positions of this stream, as index | view << 40, the form in which FFCV passes them on."""
-        return self._by_pass(positions, self._tagged)
-
-    def first_positions(self, positions: np.ndarray) -> np.ndarray:
-        """For positions of this stream, the first positions with the identical augmented images."""
-        return self._by_pass(positions, self._first)
-
-    def _by_pass(self, positions: np.ndarray, of_pass: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
-        passes, slots = positions // len(self.subset), positions % len(self.subset)
-        values = np.empty_like(positions)
-        for epoch in np.unique(passes):
-            mask = passes == epoch
-            values[mask] = of_pass(int(epoch), slots[mask])
-        return values
-
-    def _tagged(self, epoch: int, slots: np.ndarray) -> np.ndarray:
-        return self.subset[self.order_of(epoch)[slots]] | (self.view(epoch) << PASS_SHIFT)
-
-    def _first(self, epoch: int, slots: np.ndarray) -> np.ndarray:
-        view = self.view(epoch)
-        if view != epoch:
-            slots = inverse(self.order_of, view)[self.order_of(epoch)[slots]]
-        return view * len(self.subset) + slots
-
 
 @lru_cache(maxsize=4)
 def inverse(order_of: Callable[[int], np.ndarray], epoch: int) -> np.ndarray:
@@ -123,8 +98,15 @@ def inverse(order_of: Callable[[int], np.ndarray], epoch: int) -> np.ndarray:
 
 
 def tags(positions: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
-    """Samples at positions of the whole stream: one stream, or two interleaved evenly by their shares."""
-    return _merged(positions, streams, [stream.tags for stream in streams])
+    """Samples at positions of the whole stream, as index | view << 40, the form in which FFCV passes them on.
+
+    The whole stream is one stream, or two interleaved evenly by their shares.
+    """
+    values = np.empty_like(positions)
+    for number, epoch, mask, slots in _by_pass(positions, streams):
+        stream = streams[number]
+        values[mask] = stream.subset[stream.order_of(epoch)[slots]] | (stream.view(epoch) << PASS_SHIFT)
+    return values
 
 
 def addresses(positions: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
@@ -132,28 +114,32 @@ def addresses(positions: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
 
     Every view has as many addresses as all streams have samples, each stream's in the order of that view.
     """
-    sizes = [len(stream.subset) for stream in streams]
-    before = [sum(sizes[:k]) for k in range(len(sizes))]
-    rules = [partial(_address, stream, skip, sum(sizes)) for stream, skip in zip(streams, before, strict=True)]
-    return _merged(positions, streams, rules)
+    values, sizes = np.empty_like(positions), [len(stream.subset) for stream in streams]
+    for number, epoch, mask, slots in _by_pass(positions, streams):
+        stream = streams[number]
+        view = stream.view(epoch)
+        if view != epoch:
+            slots = inverse(stream.order_of, view)[stream.order_of(epoch)[slots]]
+        values[mask] = view * sum(sizes) + sum(sizes[:number]) + slots
+    return values
 
 
-def _address(stream: Stream, skip: int, size: int, positions: np.ndarray) -> np.ndarray:
-    """skip: addresses of a view that come before this stream's; size: all of a view's."""
-    views, slots = np.divmod(stream.first_positions(positions), len(stream.subset))
-    return views * size + skip + slots
+def _by_pass(positions: np.ndarray, streams: Sequence[Stream]) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Number of a stream, number of a pass over it, mask of the positions in this pass, and their slots in its order."""
+    for number, (is_own, own) in enumerate(_interleaved(positions, streams)):
+        passes, slots = np.divmod(own, len(streams[number].subset))
+        for epoch in np.unique(passes[is_own]):
+            mask = is_own & (passes == epoch)
+            yield number, int(epoch), mask, slots[mask]
 
 
-def _merged(positions: np.ndarray, streams: Sequence[Stream], of_stream: Sequence[Callable]) -> np.ndarray:
-    """A function of each stream's own positions, evaluated at positions of the whole stream."""
+def _interleaved(positions: np.ndarray, streams: Sequence[Stream]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each stream: mask of the positions of the whole stream that read from it, and their positions in it."""
     if len(streams) == 1:
-        return of_stream[0](positions)
+        return [(np.ones_like(positions, bool), positions)]
     # How many samples of the first stream come before each position, and up to it.
     before, after = ((each * streams[0].share).astype(np.int64) for each in (positions, positions + 1))
-    is_first, values = after > before, np.empty_like(positions)
-    values[is_first] = of_stream[0](before[is_first])
-    values[~is_first] = of_stream[1]((positions - before)[~is_first])
-    return values
+    return [(after > before, before), (after == before, positions - before)]
 
 
 def held_out(labels: np.ndarray, share: float) -> np.ndarray:

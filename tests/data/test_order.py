@@ -49,7 +49,8 @@ def test_the_stream_concatenates_epochs_for_any_reader(batch, world, size, start
     parts = []
     for rank in range(world):
         first, last = order.worker_rows(rank, world, batch)
-        parts.append(stream(subset).tags(order.positions(np.arange(start, start + 3), np.arange(first, last), batch)))
+        positions = order.positions(np.arange(start, start + 3), np.arange(first, last), batch)
+        parts.append(order.tags(positions, [stream(subset)]))
     assert (np.concatenate(parts, 1).reshape(-1) == whole[start * batch : (start + 3) * batch]).all()
 
 
@@ -73,7 +74,7 @@ def test_windowed_order_reads_each_page_once():
 
 def test_views_repeat_in_a_different_order():
     subset = np.arange(50) * 3 + 1
-    whole, again = stream(subset).tags(np.arange(400)), stream(subset, views=3).tags(np.arange(400))
+    whole, again = (order.tags(np.arange(400), [stream(subset, views=views)]) for views in (0, 3))
     assert (whole[:150] == again[:150]).all()
     for epoch in range(3, 8):
         mine, first = again[50 * epoch : 50 * epoch + 50], whole[50 * (epoch % 3) : 50 * (epoch % 3) + 50]
