@@ -30,6 +30,19 @@ def test_a_fused_network_has_the_same_outputs(name):
         torch.testing.assert_close(found, expected.features[feature])
 
 
+@pytest.mark.parametrize("name", ["torchvision:mnasnet0_5", "timm:vit_tiny_patch16_224"])
+@torch.no_grad()
+def test_features_of_networks_that_run_as_a_whole_are_not_lost_in_tracing(name):
+    """Their readers catch features by hooks, some of them on single layers."""
+    network = freeze(create(name, 10, 224))
+    images, features = torch.randn(1, 3, 224, 224), (network.last_stage, "pooled")
+    expected = network.output(images, features)
+    logits, *maps = fuse(trace_network(network, features))(images)
+    torch.testing.assert_close(logits, expected.logits)
+    for feature, found in zip(features, maps, strict=True):
+        torch.testing.assert_close(found, expected.features[feature])
+
+
 def test_every_relu_of_a_resnet_is_fused():
     """27 blocks of two, and the stem; the two shortcuts that have a convolution have no ReLU of their own."""
     graph = fuse(trace_network(freeze(create("resnet56", 10, 32)), ())).graph

@@ -50,6 +50,13 @@ class SelectedOutputs(nn.Module):
         return output.logits, *(output.features[name] for name in self.features)
 
 
+class HookTracer(fx.Tracer):
+    """Traces into layers with hooks, by which readers catch features: fx would call the layers without them."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return super().is_leaf_module(m, module_qualified_name) and not (m._forward_hooks or m._forward_pre_hooks)
+
+
 def trace_network(network: Staged, features: Sequence[str]) -> nn.Module:
     """`SelectedOutputs` as a graph without identities and dropout; torch.compile limits recompilations of each apart.
 
@@ -57,7 +64,7 @@ def trace_network(network: Staged, features: Sequence[str]) -> nn.Module:
     """
     outputs = SelectedOutputs(network, features)
     try:
-        graph = fx.symbolic_trace(outputs)
+        graph = fx.GraphModule(outputs, HookTracer().trace(outputs))
     except (fx.proxy.TraceError, TypeError, RuntimeError):  # the code reads a value or a length
         return outputs
     for node in list(graph.graph.nodes):
