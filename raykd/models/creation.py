@@ -16,8 +16,9 @@ from raykd.models.fake_int8 import train_in_int8
 from raykd.models.heads import zero_classifiers
 from raykd.models.libraries import own
 from raykd.models.staged import Staged
+from raykd.models.staged.modes import evaluating
 from raykd.models.staged.parts import Parts
-from raykd.models.staged.reader import ModuleOutputs
+from raykd.models.staged.reader import Reader
 from raykd.models.weights.load import load_weights
 
 LIBRARIES = {
@@ -130,7 +131,7 @@ def _with_stages(views: Iterator[Parts], stages: Sequence[str]) -> Iterator[Part
             close = difflib.get_close_matches(path, known, n=3)
             raise UserError(f"stages: the network has no module {path!r}{_did_you_mean(close)}")
     assert plain.reader is not None  # the last view always has one
-    yield Parts(plain.model, reader=ModuleOutputs(modules, plain.reader.classifiers))
+    yield Parts(plain.model, reader=Reader(plain.reader.classifiers, modules))
 
 
 def _built(
@@ -175,12 +176,10 @@ def _first_faithful(views: Iterator[Parts], about: dict[str, Any]) -> Staged:
 @torch.no_grad()
 def _is_faithful(staged: Staged) -> bool:
     """Whether reading all features yields the network's own logits: libraries have many variants of a family."""
-    training = staged.training
-    staged.eval()
     size = staged.image_size
     images = torch.linspace(-2, 2, 3 * size * size).view(1, 3, size, size)
-    whole, parts = staged(images), staged.output(images, tuple(staged.shapes)).logits
-    staged.train(training)
+    with evaluating(staged):
+        whole, parts = staged(images), staged.output(images, tuple(staged.shapes)).logits
     return torch.allclose(whole, parts, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 

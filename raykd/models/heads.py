@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.models.staged import Staged
+from raykd.models.staged.modes import evaluating
 
 
 class JoinClasses(nn.Module):
@@ -35,24 +36,24 @@ def select_classes(staged: Staged, positions: Sequence[Sequence[int]]) -> None:
     The last layer's rows are selected, so that all that reads the head is consistent. Raises UserError if the logits
     are not the output of last linear layers.
     """
-    training = staged.training
-    staged.eval()
     size, weight = staged.image_size, next(staged.parameters())
     images = torch.linspace(-2, 2, 3 * size * size, device=weight.device, dtype=weight.dtype).view(1, 3, size, size)
-    logits, rows = staged(images), [row for group in positions for row in group]
-    wanted = torch.stack([logits[:, list(group)].logsumexp(1) for group in positions], 1)
-    for name in staged.classifiers:
-        layer = staged.model.get_submodule(name)
-        _select_rows(layer, torch.tensor(rows, device=weight.device))
-        if len(rows) > len(positions):
-            staged.model.set_submodule(name, nn.Sequential(layer, JoinClasses([len(group) for group in positions])))
-    if not staged.classifiers or not torch.allclose(staged(images), wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
+    rows = [row for group in positions for row in group]
+    with evaluating(staged):
+        before = staged(images)
+        for name in staged.classifiers:
+            layer = staged.model.get_submodule(name)
+            _select_rows(layer, torch.tensor(rows, device=weight.device))
+            if len(rows) > len(positions):
+                staged.model.set_submodule(name, nn.Sequential(layer, JoinClasses([len(group) for group in positions])))
+        after = staged(images)
+    expected = torch.stack([before[:, list(group)].logsumexp(1) for group in positions], 1)
+    if not staged.classifiers or not torch.allclose(after, expected, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise UserError(
             f"{staged.name}: its last layer is not linear, so its classes can't be reordered or merged: use another "
             "teacher"
         )
     staged.num_classes = len(positions)
-    staged.train(training)
 
 
 def zero_classifiers(staged: Staged) -> None:

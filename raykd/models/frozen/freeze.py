@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -70,16 +71,14 @@ def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     def record_norm(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         norm_nodes.setdefault(norm, []).append(inputs[0].grad_fn)
 
-    hooks = [conv.register_forward_hook(record_convolution) for conv in _plain_convolutions(staged)]
-    hooks += [norm.register_forward_pre_hook(record_norm) for norm in _norms(staged)]
     weight = next(staged.parameters())
     images = torch.zeros(1, 3, staged.image_size, staged.image_size, dtype=weight.dtype, device=weight.device)
-    try:
-        with torch.enable_grad():
-            logits, features = staged.output(images.requires_grad_(), tuple(staged.shapes))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.enable_grad(), ExitStack() as hooks:
+        for conv in _plain_convolutions(staged):
+            hooks.enter_context(conv.register_forward_hook(record_convolution))
+        for norm in _norms(staged):
+            hooks.enter_context(norm.register_forward_pre_hook(record_norm))
+        logits, features = staged.output(images.requires_grad_(), tuple(staged.shapes))
     readers = _readers([logits, *features.values()])
     ran_once = ((conv, nodes[0]) for conv, nodes in convolution_nodes.items() if len(nodes) == 1)
     by_node = {node: conv for conv, node in ran_once if readers[node] == 1}

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.models.libraries.probe import last_layer_run, stage_ends
 from raykd.models.staged import CAN_NOT_RUN
+from raykd.models.staged.modes import evaluating
 from raykd.models.staged.parts import Parts
-from raykd.models.staged.reader import ModuleOutputs, PositionedMaps, as_map
+from raykd.models.staged.reader import Maps, Reader, as_map
 
 try:
     import transformers
@@ -103,13 +104,11 @@ def _logits(model: nn.Module, inputs: tuple, output: Any) -> Tensor:
     return output.logits
 
 
-class HiddenStates(PositionedMaps):
-    """Maps are transformers' hidden states."""
-
-    def forward_at(self, model: Any, images: Tensor, positions: list[int]) -> tuple[Tensor, list[Tensor]]:
-        output = model.forward(images, output_hidden_states=True)  # not __call__, whose hook returns logits only
-        states = states_of(output)
-        return output.logits, [as_map(states[at]) for at in positions]
+def hidden_states(model: Any, images: Tensor, stages: Mapping[str, int]) -> tuple[Tensor, Maps]:
+    """Logits, and as maps the hidden states at the stages' positions."""
+    output = model.forward(images, output_hidden_states=True)  # not __call__, whose hook returns logits only
+    states = states_of(output)
+    return output.logits, {stage: as_map(states[position]) for stage, position in stages.items()}
 
 
 def states_of(output: Any) -> tuple[Tensor, ...]:
@@ -121,15 +120,14 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
     """Views of a network, the most capable first."""
     classifiers = last_layer_run(model, num_classes, image_size)
     with contextlib.suppress(*CAN_NOT_RUN):
-        yield Parts(model, reader=HiddenStates(_positions(model, image_size), classifiers))
-    yield Parts(model, reader=ModuleOutputs({}, classifiers))
+        yield Parts(model, reader=Reader(classifiers, _positions(model, image_size), hidden_states))
+    yield Parts(model, reader=Reader(classifiers))
 
 
 @torch.no_grad()
 def _positions(model: nn.Module, image_size: int) -> dict[str, int]:
     """The position in the hidden states at which each stage ends; the first state is the embedding."""
-    training = model.training
-    output = model.eval().forward(torch.zeros(1, 3, image_size, image_size), output_hidden_states=True)
-    model.train(training)
+    with evaluating(model):
+        output = model.forward(torch.zeros(1, 3, image_size, image_size), output_hidden_states=True)
     sides = [as_map(state).shape[2] for state in states_of(output)[1:]]
     return {f"stage{i + 1}": end + 1 for i, end in enumerate(stage_ends([1 / side for side in sides]))}

@@ -13,7 +13,7 @@ from raykd import UserError
 from raykd.models.libraries.probe import last_layer_run
 from raykd.models.libraries.trusted import callable_of
 from raykd.models.staged.parts import Parts
-from raykd.models.staged.reader import ModuleOutputs
+from raykd.models.staged.reader import Reader
 
 
 def build(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
@@ -34,4 +34,4 @@ def build(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
 
 def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts]:
     """Its logits, and the input of its last layer as "pooled"."""
-    yield Parts(model, reader=ModuleOutputs({}, last_layer_run(model, num_classes, image_size)))
+    yield Parts(model, reader=Reader(last_layer_run(model, num_classes, image_size)))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from raykd.models.staged import CAN_NOT_RUN
+from raykd.models.staged.modes import evaluating
 
 Layer = nn.Linear | nn.Conv2d  # layers that compute logits
 LARGE = 224  # pixels
@@ -81,17 +82,10 @@ def last_layer_run(model: nn.Module, num_classes: int, image_size: int) -> tuple
     Unsuitable image sizes are no error here, as `Staged` reports them.
     """
     ran: list[str] = []
-    hooks = [
-        layer.register_forward_hook(lambda *_, name=name: ran.append(name))
-        for name, layer in model.named_modules()
-        if isinstance(layer, Layer) and len(layer.weight) == num_classes
-    ]
-    training = model.training
-    try:
+    with evaluating(model), contextlib.ExitStack() as hooks:
+        for name, layer in model.named_modules():
+            if isinstance(layer, Layer) and len(layer.weight) == num_classes:
+                hooks.enter_context(layer.register_forward_hook(lambda *_, name=name: ran.append(name)))
         with contextlib.suppress(*CAN_NOT_RUN):
-            model.eval()(torch.zeros(1, 3, image_size, image_size))
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
+            model(torch.zeros(1, 3, image_size, image_size))
     return tuple(ran[-1:])

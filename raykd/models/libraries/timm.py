@@ -32,7 +32,7 @@ from raykd import UserError
 from raykd.models.libraries.probe import Layer, stage_ends
 from raykd.models.staged.layers import as_map, flatten, split
 from raykd.models.staged.parts import ModuleCall, Part, Parts
-from raykd.models.staged.reader import Intermediates, ModuleOutputs
+from raykd.models.staged.reader import Maps, Reader
 
 NO_OPTIONS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "features_only"}
 
@@ -98,10 +98,18 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
     classifiers, info = _classifiers(model, num_classes), list(getattr(model, "feature_info", ()))
     stages = {f"stage{i + 1}": end for i, end in enumerate(stage_ends([each["reduction"] for each in info]))}
     if hasattr(model, "forward_intermediates"):
-        yield Parts(model, reader=Intermediates(stages, classifiers))
+        yield Parts(model, reader=Reader(classifiers, stages, intermediates))
     modules = {stage: info[end]["module"] for stage, end in stages.items()}
-    yield Parts(model, reader=ModuleOutputs(modules, classifiers))
-    yield Parts(model, reader=ModuleOutputs({}, classifiers))
+    yield Parts(model, reader=Reader(classifiers, modules))
+    yield Parts(model, reader=Reader(classifiers))
+
+
+def intermediates(model: Any, images: Tensor, stages: Mapping[str, int]) -> tuple[Tensor, Maps]:
+    """Logits, and the maps of timm's `forward_intermediates` at the stages' positions."""
+    positions = list(stages.values())
+    # Some networks would by default end with the last map that is wanted, and give it as what enters the head.
+    last, maps = model.forward_intermediates(images, indices=positions, stop_early=False, output_fmt="NCHW")
+    return model.forward_head(last), dict(zip(stages, maps, strict=True))
 
 
 def _classifiers(model: Any, num_classes: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ A stage of a chain begins where the map becomes smaller; what precedes the last 
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from raykd.models.libraries.probe import last_layer_run, stage_modules
 from raykd.models.staged.layers import blocks_before_activation, flatten, mean_pool, split
 from raykd.models.staged.parts import Parts
-from raykd.models.staged.reader import ModuleOutputs
+from raykd.models.staged.reader import Reader, module_outputs
 
 
 def names() -> list[str]:
@@ -65,8 +66,9 @@ def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts
         yield FAMILIES[kind](model)
     classifiers = last_layer_run(model, num_classes, image_size)
     modules = {f"stage{i + 1}": path for i, path in enumerate(stage_modules(model, image_size))}
-    yield Parts(model, reader=ModuleOutputs(modules, classifiers, channels_last=kind is library.SwinTransformer))
-    yield Parts(model, reader=ModuleOutputs({}, classifiers))
+    run = partial(module_outputs, channels_last=kind is library.SwinTransformer)
+    yield Parts(model, reader=Reader(classifiers, modules, run))
+    yield Parts(model, reader=Reader(classifiers))
 
 
 def resnet(model: nn.Module) -> Parts:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Output
+from raykd.models.staged.modes import evaluating
 from raykd.models.staged.parts import ModuleCall, Part, Parts, run_parts
 
 START = "stem"  # its input is the images
@@ -198,19 +199,16 @@ class Staged(nn.Module):
 
     @torch.no_grad()
     def _measure(self) -> dict[str, tuple[int, ...]]:
-        training = self.model.training
-        self.model.eval()
-        parameter = next(self.model.parameters())
-        x = parameter.new_zeros(1, 3, self.image_size, self.image_size)
+        x = next(self.model.parameters()).new_zeros(1, 3, self.image_size, self.image_size)
         try:
-            if self.reader is not None:
-                logits, features = self.reader(self.model, x, self.reader.features)
-            else:
-                logits, features = self._run_all(x)
+            with evaluating(self.model):
+                if self.reader is not None:
+                    logits, features = self.reader(self.model, x, self.reader.features)
+                else:
+                    logits, features = self._run_all(x)
         except CAN_NOT_RUN as error:
             size, reason = f"{self.image_size}×{self.image_size}", " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{self.name} can't take images of {size} pixels ({reason}): change image_size") from error
-        self.model.train(training)
         if self.num_classes and logits.shape != (1, self.num_classes):
             shape = list(logits.shape)
             raise UserError(f"{self.name} outputs {shape} for one image, not the logits [1, {self.num_classes}]")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from raykd.models.staged.reader import ModuleOutputs
+from raykd.models.staged.reader import Reader
 
 
 class ModuleCall(NamedTuple):
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
     stages: tuple[tuple[Part, ...], ...] = ()
     pool: tuple[Part, ...] = ()
     head: tuple[Part, ...] = ()
-    reader: ModuleOutputs | None = None
+    reader: Reader | None = None
     pre: Mapping[str, tuple[Part, ...]] = MappingProxyType({})  # see `Staged`
 
 

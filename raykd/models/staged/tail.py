@@ -6,7 +6,7 @@ recognised by their values. Called by methods that classify maps.
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.models.staged.layers import flatten, mean_pool, to_first, to_last, to_tokens, transpose
+from raykd.models.staged.modes import evaluating, without_tf32
 from raykd.models.staged.network import Staged
 from raykd.models.staged.parts import ModuleCall, Part, run_parts
 from raykd.models.staged.reader import as_map
@@ -27,12 +28,10 @@ def find_tail(network: Staged) -> None:
     """
     if network.is_chain or network.tail:
         return
-    last, training = network.last_stage, network.training
-    with _without_tf32():  # whose rounding would look like another function
-        logits, feature_map, followers = _recorded(network.eval(), last)
+    with evaluating(network), without_tf32():  # whose rounding would look like another function
+        logits, feature_map, followers = _recorded(network, network.last_stage)
         found = (_parts(feature_map, calls, logits) for calls in _readings(followers))
         network.tail = next((parts for parts in found if parts and _is_exact(network, parts, feature_map, logits)), ())
-    network.train(training)
     if not network.tail:
         raise UserError(
             f"{network.name} can't classify feature maps, because its logits are not computed from its last map alone, "
@@ -73,19 +72,6 @@ class Followers:
         self._depth = max(self._depth - 1, 0)  # it is 0 for modules that began before that point
 
 
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    """Multiply float32 in full precision, on GPUs."""
-    matrices, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(matrices)
-        torch.backends.cudnn.allow_tf32 = convolutions
-
-
 @torch.no_grad()
 def _recorded(network: Staged, last: str) -> tuple[Tensor, Tensor, list[Followers]]:
     """Logits and last map of random images, and what follows each module whose output is that map."""
@@ -112,14 +98,12 @@ def _followers(model: nn.Module, feature_map: Tensor) -> Iterator[list[Followers
         if any(_equal(x, feature_map) for x in _as_maps(output[0] if isinstance(output, tuple) else output)):
             followers.append(Followers())
 
-    modules = [(name, module) for name, module in model.named_modules() if name]
-    hooks = [module.register_forward_pre_hook(partial(begin, name=name), with_kwargs=True) for name, module in modules]
-    hooks += [module.register_forward_hook(end) for _, module in modules]
-    try:
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if name:
+                hooks.enter_context(module.register_forward_pre_hook(partial(begin, name=name), with_kwargs=True))
+                hooks.enter_context(module.register_forward_hook(end))
         yield followers
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _not_default(module: nn.Module, keywords: dict[str, Any]) -> list[Any]:
