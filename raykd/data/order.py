@@ -125,7 +125,7 @@ def addresses(positions: np.ndarray, streams: Sequence[Stream]) -> np.ndarray:
 
 
 def _by_pass(positions: np.ndarray, streams: Sequence[Stream]) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-    """Number of a stream, number of a pass over it, mask of the positions in this pass, and their slots in its order."""
+    """Numbers of a stream and of a pass over it, mask of the positions in this pass, and their slots in its order."""
     for number, (is_own, own) in enumerate(_interleaved(positions, streams)):
         passes, slots = np.divmod(own, len(streams[number].subset))
         for epoch in np.unique(passes[is_own]):

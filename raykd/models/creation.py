@@ -1,8 +1,8 @@
 """Creates networks by name."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -11,24 +11,23 @@ from torch import nn
 
 from raykd import UserError
 from raykd.models import families, reused_head
-from raykd.models.config import Network
+from raykd.models.config import LIBRARIES, Network
 from raykd.models.fake_int8 import train_in_int8
 from raykd.models.heads import zero_classifiers
-from raykd.models.libraries import own
+from raykd.models.libraries import module_of, own
 from raykd.models.staged import Staged
 from raykd.models.staged.modes import evaluating
 from raykd.models.staged.parts import Parts
 from raykd.models.staged.reader import Reader
 from raykd.models.weights.load import load_weights
 
-LIBRARIES = {
+LIBRARY_LINES = {
     "torchvision": "every classifier; chains, which branch, are ResNet, ResNeXt, Wide-ResNet, VGG, MobileNet, "
     "ShuffleNet, DenseNet, EfficientNet, ConvNeXt, RegNet",
     "timm": "every classifier; chains are the same except ShuffleNet, and SE-ResNet, SENet, BiT (resnetv2_*_bit), "
     "ResNeSt, RepVGG",
     "hf": "Hugging Face's image classifiers: a hub name, a folder, or a model type; needs transformers",
 }
-MODULES = {"hf": "huggingface"}
 # What libraries raise at options, configurations and sizes that a network can't have.
 FAILURES = (
     OSError,
@@ -64,29 +63,29 @@ def create(
 
     Raises UserError for unknown names, images that are too small, unknown options, and weights that don't fit.
     """
-    about: dict[str, Any] = {"name": name, "num_classes": num_classes, "image_size": image_size}
-    library, colon, _ = name.partition(":")
-    if library == reused_head.PREFIX:
-        staged: Staged = reused_head.build(name, num_classes, image_size, options, create)
-    elif not colon:
-        staged = Staged(_own_parts(name, num_classes, image_size, weights, options), **about)
-    else:
-        staged = _first_faithful(_library_views(name, num_classes, image_size, weights, options, stages), about)
-    staged.options, staged.stage_modules = dict(options), tuple(stages)
-    if weights not in ("", "pretrained"):
-        path, backbone = weights.removesuffix("#backbone"), weights.endswith("#backbone")
-        staged.weights_taken = load_weights(staged, path, without_classifier=backbone)
-    return staged
+    network = Network(name, weights, options=dict(options), stages=tuple(stages))
+    return create_network(network, num_classes, image_size)
 
 
 def create_network(network: Network, num_classes: int, image_size: int) -> Staged:
     """Create the network that a recipe describes; other arguments and errors as of `create`."""
-    built = create(network.name, num_classes, image_size, network.weights, network.options, network.stages)
+    staged_of = partial(Staged, name=network.name, num_classes=num_classes, image_size=image_size)
+    library, colon, _ = network.name.partition(":")
+    if library == reused_head.PREFIX:
+        staged: Staged = reused_head.build(network.name, num_classes, image_size, network.options, create)
+    elif not colon:
+        staged = staged_of(_own_parts(network, num_classes, image_size))
+    else:
+        staged = _first_faithful(_library_views(network, num_classes, image_size), staged_of)
+    staged.options, staged.stage_modules = dict(network.options), network.stages
+    if network.weights not in ("", "pretrained"):
+        path, backbone = network.weights.removesuffix("#backbone"), network.weights.endswith("#backbone")
+        staged.weights_taken = load_weights(staged, path, without_classifier=backbone)
     if network.zero_head:
-        zero_classifiers(built)
+        zero_classifiers(staged)
     if network.int8:
-        train_in_int8(built)
-    return built
+        train_in_int8(staged)
+    return staged
 
 
 def names() -> list[tuple[str, str]]:
@@ -94,31 +93,30 @@ def names() -> list[tuple[str, str]]:
     also = {name: f"; also {alias}" for alias, name in families.ALIASES.items()}
     defined = [(name, line + also.get(name, "")) for name, (line, _) in families.NETWORKS.items()]
     own = [("MODULE:CALLABLE", "your own: called with num_classes and the recipe's options, from MODULE.py")]
-    return defined + [(f"{library}:NAME", line) for library, line in LIBRARIES.items()] + own
+    return defined + [(f"{library}:NAME", line) for library, line in LIBRARY_LINES.items()] + own
 
 
-def _own_parts(name: str, num_classes: int, image_size: int, weights: str, options: Mapping[str, Any]) -> Parts:
+def _own_parts(network: Network, num_classes: int, image_size: int) -> Parts:
+    name = network.name
     if name not in families.NETWORKS and name not in families.ALIASES:
         raise UserError(f"unknown network {name!r}{_suggestion(name)}; `raykd list models` shows all")
-    if weights == "pretrained":
+    if network.weights == "pretrained":
         raise UserError(f"{name} has no published weights: give a file, or use a network of torchvision or timm")
-    return families.build(name, num_classes, image_size, options)
+    return families.build(name, num_classes, image_size, network.options)
 
 
-def _library_views(
-    name: str, num_classes: int, image_size: int, weights: str, options: Mapping[str, Any], stages: Sequence[str]
-) -> Iterator[Parts]:
+def _library_views(network: Network, num_classes: int, image_size: int) -> Iterator[Parts]:
     """Ways to read the features of a library's or the user's network, the most capable first."""
-    library, _, inner = name.partition(":")
-    if library not in LIBRARIES:
-        if weights == "pretrained":
-            raise UserError(f"{name} has no published weights: give a file")
-        module, model = own, own.build(name, num_classes, options)
+    library = network.name.partition(":")[0]
+    if library in LIBRARIES:
+        module = module_of(library)
+        model = _built(module, network, num_classes, image_size)
+    elif network.weights == "pretrained":
+        raise UserError(f"{network.name} has no published weights: give a file")
     else:
-        module = _library(library)
-        model = _built(module, library, inner, num_classes, image_size, weights == "pretrained", options)
+        module, model = own, own.build(network.name, num_classes, network.options)
     views = module.views(model, num_classes, image_size)
-    return _with_stages(views, stages) if stages else views
+    return _with_stages(views, network.stages) if network.stages else views
 
 
 def _with_stages(views: Iterator[Parts], stages: Sequence[str]) -> Iterator[Parts]:
@@ -134,36 +132,30 @@ def _with_stages(views: Iterator[Parts], stages: Sequence[str]) -> Iterator[Part
     yield Parts(plain.model, reader=Reader(plain.reader.classifiers, modules))
 
 
-def _built(
-    module: ModuleType,
-    library: str,
-    name: str,
-    num_classes: int,
-    image_size: int,
-    pretrained: bool,
-    options: Mapping[str, Any],
-) -> nn.Module:
-    if library != "hf" and name.partition(".")[0] not in (known := module.names()):
-        raise UserError(f"unknown network {f'{library}:{name}'!r}{_did_you_mean(_close_matches(name, known))}")
+def _built(module: ModuleType, network: Network, num_classes: int, image_size: int) -> nn.Module:
+    library, _, inner = network.name.partition(":")
+    if library != "hf" and inner.partition(".")[0] not in (known := module.names()):
+        raise UserError(f"unknown network {network.name!r}{_did_you_mean(_close_matches(inner, known))}")
+    pretrained = network.weights == "pretrained"
     build = module.pretrained if pretrained else module.build
     try:
-        return build(name, num_classes, image_size, options)
+        return build(inner, num_classes, image_size, network.options)
     except TypeError as error:  # a keyword that the builder does not have
-        raise UserError(f"{library}:{name} can't be built with {dict(options)}: {_one_line(error)}") from error
+        raise UserError(f"{network.name} can't be built with {network.options}: {_one_line(error)}") from error
     except FAILURES as error:
         if not pretrained:
             why = f"with images of {image_size}×{image_size} pixels ({_one_line(error)}): change image_size"
-            raise UserError(f"{library}:{name} can't be built {why}") from error
+            raise UserError(f"{network.name} can't be built {why}") from error
         why = f"could not be loaded ({_one_line(error)})"
-        raise UserError(f"the weights of {library}:{name} {why}; give a file") from error
+        raise UserError(f"the weights of {network.name} {why}; give a file") from error
 
 
-def _first_faithful(views: Iterator[Parts], about: dict[str, Any]) -> Staged:
+def _first_faithful(views: Iterator[Parts], staged_of: Callable[[Parts], Staged]) -> Staged:
     """The first view whose logits equal those of the network's own forward pass; raises the last view's UserError."""
     rejected: UserError | None = None
     for parts in views:
         try:
-            staged = Staged(parts, **about)
+            staged = staged_of(parts)
         except UserError as error:
             rejected = error
         else:
@@ -183,13 +175,8 @@ def _is_faithful(staged: Staged) -> bool:
     return torch.allclose(whole, parts, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
-def _library(library: str) -> ModuleType:
-    # Imported on demand: timm alone takes a second or two.
-    return import_module(f"raykd.models.libraries.{MODULES.get(library, library)}")
-
-
 def _suggestion(name: str) -> str:
-    elsewhere = [f"{library}:{name}" for library in ("torchvision", "timm") if name in _library(library).names()]
+    elsewhere = [f"{library}:{name}" for library in ("torchvision", "timm") if name in module_of(library).names()]
     return _did_you_mean([*elsewhere, *_close_matches(name, [*families.NETWORKS, *families.ALIASES])])
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any, NamedTuple
 
 from raykd import UserError
+from raykd.models.config import LIBRARIES
+from raykd.models.libraries import module_of
 
-MODULES = {"timm": "timm", "torchvision": "torchvision", "hf": "huggingface"}  # of raykd.models.libraries
 UNKNOWN = (OSError, RuntimeError, ValueError, LookupError)
 Channels = tuple[float, float, float]
 
@@ -50,10 +50,10 @@ def _naming(name: str) -> Iterator[None]:
 def expect_cached(name: str) -> None:
     """Raise UserError if a library's weights are not on this machine: downloads have to be allowed."""
     library, _, inner = name.partition(":")
-    if library not in MODULES:
+    if library not in LIBRARIES:
         return
     with _naming(name):
-        cached = import_module(f"raykd.models.libraries.{MODULES[library]}").is_cached(inner)
+        cached = module_of(library).is_cached(inner)
     if not cached:
         raise UserError(
             f"the weights of {name} are not on this machine: `raykd data prepare RECIPE --download` fetches them, and "
@@ -100,7 +100,7 @@ def _torchvision(name: str) -> Published:
 
 
 def _huggingface(name: str) -> Published:
-    library = import_module("raykd.models.libraries.huggingface")
+    library = module_of("hf")
     try:
         config = library.configuration(name, {})
         images = library.transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
