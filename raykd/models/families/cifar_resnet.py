@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raykd.models.initial import normal_by_fan_out
-from raykd.models.staged.layers import average_pool, blocks_before_activation, conv, named
+from raykd.models.staged.layers import average_pool, blocks_before_activation, conv, named, stage
 from raykd.models.staged.parts import Parts
 
 
@@ -51,9 +51,9 @@ class SqueezeExcitation(nn.Module):
 class Residual(nn.Module):
     """Two 3×3 convolutions, or 1×1, 3×3, 1×1 (the 3×3 strides), around a shortcut: [B, D, h, w] → [B, D', h/s, w/s]."""
 
-    def __init__(self, block: Block, in_channels: int, planes: int, stride: int):
+    def __init__(self, block: Block, in_channels: int, out_channels: int, stride: int):
         super().__init__()
-        out_channels = planes * block.expansion
+        planes = out_channels // block.expansion
         inner = int(planes * block.base_width / 64) * block.groups
         if block.bottleneck:
             self.conv1, self.bn1 = conv(in_channels, inner, 1), nn.BatchNorm2d(inner)
@@ -87,11 +87,9 @@ def resnet(num_classes: int, image_size: int, *, depths: Sequence[int], widths: 
     }
     stem, channels, stages = tuple(modules), widths[0], []
     for i, (depth, planes) in enumerate(zip(depths, widths[1:], strict=True)):
-        blocks = []
-        for j in range(depth):
-            blocks.append(Residual(block, channels, planes, 2 if i > 0 and j == 0 else 1))
-            channels = planes * block.expansion
-        modules[f"layer{i + 1}"] = nn.Sequential(*blocks)
+        out = planes * block.expansion
+        modules[f"layer{i + 1}"] = stage(partial(Residual, block), channels, out, depth, 2 if i else 1)
+        channels = out
         stages.append(blocks_before_activation(f"layer{i + 1}", depth, Residual.before_activation))
     model = named(**modules, **average_pool(), fc=nn.Linear(channels, num_classes))
     return Parts(model, stem, tuple(stages), ("pool", "flatten"), ("fc",))

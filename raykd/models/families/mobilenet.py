@@ -5,7 +5,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from raykd.models.initial import normal_by_fan_out, small_linear
-from raykd.models.staged.layers import average_pool, conv, named
+from raykd.models.staged.layers import average_pool, conv, named, stage
 from raykd.models.staged.parts import Parts
 
 # Output channels at full width, blocks, stride of the first block; STAGES groups them by the size of their map.
@@ -39,17 +39,14 @@ def mobilenetv2(num_classes: int, image_size: int, *, width: float) -> Parts:
     blocks = []
     for i, (full, depth, stride) in enumerate(SETTING):
         out = int(full * width)
-        group = []
-        for j in range(depth):
-            group.append(InvertedResidual(channels, out, stride if j == 0 else 1, 1 if i == 0 else 6))
-            channels = out
-        blocks.append(nn.Sequential(*group))
+        blocks.append(stage(partial(InvertedResidual, expansion=6 if i else 1), channels, out, depth, stride))
+        channels = out
     last = nn.Sequential(*convolution(channels, 1280, 1), nn.ReLU())
     classifier = nn.Sequential(nn.Linear(1280, num_classes))
     model = named(conv1=stem, blocks=nn.Sequential(*blocks), conv2=last, **average_pool(), classifier=classifier)
     normal_by_fan_out(model, by_groups=False)
     small_linear(model)
-    stages = tuple(tuple(f"blocks.{i}" for i in stage) for stage in STAGES)
+    stages = tuple(tuple(f"blocks.{i}" for i in group) for group in STAGES)
     linear = {f"stage{i + 1}": () for i in range(len(stages))}  # no activation follows: the map itself
     return Parts(model, ("conv1",), stages, ("conv2", "pool", "flatten"), ("classifier",), pre=linear)
 

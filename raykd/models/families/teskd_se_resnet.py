@@ -10,7 +10,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raykd.models.staged.layers import average_pool, named
+from raykd.models.staged.layers import average_pool, named, stage
 from raykd.models.staged.parts import Parts
 
 REDUCTION = 16  # of the channels in the gate's hidden layer
@@ -25,9 +25,9 @@ def unit(in_channels: int, channels: int, kernel: int, stride: int = 1) -> list[
 class SEBlock(nn.Module):
     """ReLU(gate(r) · r + shortcut(x)), r the residual branch: [B, D, h, w] → [B, D', h/s, w/s]."""
 
-    def __init__(self, in_channels: int, planes: int, stride: int, bottleneck: bool):
+    def __init__(self, in_channels: int, channels: int, stride: int, bottleneck: bool):
         super().__init__()
-        channels = planes * (4 if bottleneck else 1)
+        planes = channels // 4 if bottleneck else channels
         if bottleneck:
             layers = [*unit(in_channels, planes, 1), *unit(planes, planes, 3, stride), *unit(planes, channels, 1)]
         else:
@@ -49,11 +49,9 @@ def se_resnet(num_classes: int, image_size: int, *, depths: Sequence[int], bottl
     modules: dict[str, nn.Module] = {"pre": nn.Sequential(*unit(3, 64, 3))}
     channels = 64
     for i, (depth, planes) in enumerate(zip(depths, (64, 128, 256, 512), strict=True)):
-        blocks = []
-        for j in range(depth):
-            blocks.append(SEBlock(channels, planes, 2 if i > 0 and j == 0 else 1, bottleneck))
-            channels = planes * (4 if bottleneck else 1)
-        modules[f"stage{i + 1}"] = nn.Sequential(*blocks)
+        out = planes * (4 if bottleneck else 1)
+        modules[f"stage{i + 1}"] = stage(partial(SEBlock, bottleneck=bottleneck), channels, out, depth, 2 if i else 1)
+        channels = out
     model = named(**modules, **average_pool(), linear=nn.Linear(channels, num_classes))
     stages = tuple((f"stage{i}",) for i in range(1, 5))
     return Parts(model, ("pre",), stages, ("pool", "flatten"), ("linear",))

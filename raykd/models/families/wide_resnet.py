@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from raykd.models.initial import normal_by_fan_out, zero_linear_bias
 from raykd.models.staged import ModuleCall
-from raykd.models.staged.layers import average_pool, conv, named
+from raykd.models.staged.layers import average_pool, conv, named, stage
 from raykd.models.staged.parts import Parts
 
 
@@ -40,11 +40,8 @@ def wide_resnet(num_classes: int, image_size: int, *, depth: int, width: int) ->
     modules: dict[str, nn.Module] = {"conv1": conv(3, 16, 3)}
     channels = 16
     for i, planes in enumerate((16 * width, 32 * width, 64 * width)):
-        blocks = []
-        for j in range((depth - 4) // 6):
-            blocks.append(PreactivationBlock(channels, planes, 2 if i > 0 and j == 0 else 1))
-            channels = planes
-        modules[f"block{i + 1}"] = named(layer=nn.Sequential(*blocks))
+        blocks = stage(PreactivationBlock, channels, planes, (depth - 4) // 6, 2 if i else 1)
+        modules[f"block{i + 1}"], channels = named(layer=blocks), planes
     modules |= {"bn1": nn.BatchNorm2d(channels), "relu": nn.ReLU()}
     model = named(**modules, **average_pool(), fc=nn.Linear(channels, num_classes))
     normal_by_fan_out(model)

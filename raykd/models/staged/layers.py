@@ -20,6 +20,14 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, grou
     return nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
+def stage(
+    block: Callable[[int, int, int], nn.Module], in_channels: int, out_channels: int, depth: int, stride: int
+) -> nn.Sequential:
+    """`depth` blocks, built from their input channels, output channels and stride; only the first one strides."""
+    first = block(in_channels, out_channels, stride)
+    return nn.Sequential(first, *(block(out_channels, out_channels, 1) for _ in range(depth - 1)))
+
+
 def blocks_before_activation(
     name: str, count: int, before_activation: Callable[[Any, Tensor], Tensor]
 ) -> tuple[Part, ...]:
