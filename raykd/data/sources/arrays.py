@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
@@ -23,8 +23,8 @@ from raykd.fields import ClassNames, Fraction, Given
 class Npz(Source):
     """uint8 images [N, H, W, 3] (or [N, H, W], grey) and labels [N], numbers or text, in one .npz file."""
 
-    name: ClassVar[str] = "npz"
-    description: ClassVar[str] = "NumPy arrays of images and labels in one .npz file"
+    name = "npz"
+    description = "NumPy arrays of images and labels in one .npz file"
     path: Given
     """The .npz file."""
     train: tuple[str, str] = ("x_train", "y_train")
@@ -73,8 +73,8 @@ class Npz(Source):
 class TFRecord(Source):
     """TFRecord shards of examples with an encoded image and a class number; TensorFlow is not needed."""
 
-    name: ClassVar[str] = "tfrecord"
-    description: ClassVar[str] = "TFRecord shards of encoded images and class numbers, read without TensorFlow"
+    name = "tfrecord"
+    description = "TFRecord shards of encoded images and class numbers, read without TensorFlow"
     path: Given
     """Folder of the shards."""
     train: str = "train*"

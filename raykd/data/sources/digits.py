@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -20,8 +19,8 @@ class Digits(Source):
     The training split, scaled to [0, 1], has mean 0.3053 and standard deviation 0.3758 in every channel.
     """
 
-    name: ClassVar[str] = "digits"
-    description: ClassVar[str] = "scikit-learn's 1,797 handwritten digits, 10 classes, 32×32; nothing to download"
+    name = "digits"
+    description = "scikit-learn's 1,797 handwritten digits, 10 classes, 32×32; nothing to download"
 
     def open(self, root: Path, download: bool) -> Splits:
         """A fixed stratified split: 1,347 to train, 450 to test."""

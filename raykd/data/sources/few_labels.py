@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -21,9 +20,9 @@ class FewLabels(Source):
     unchanged.
     """
 
-    name: ClassVar[str] = "fewlabels"
-    description: ClassVar[str] = "a labelled source that keeps only a few labels per class"
-    unlabelled_images: ClassVar[bool] = True
+    name = "fewlabels"
+    description = "a labelled source that keeps only a few labels per class"
+    unlabelled_images = True
     source: Source
     """The labelled source."""
     per_class: PositiveInt = 10

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -24,8 +23,8 @@ class Beton(Source):
     −1: a missing label.
     """
 
-    name: ClassVar[str] = "beton"
-    description: ClassVar[str] = "existing .beton files of FFCV, read in place"
+    name = "beton"
+    description = "existing .beton files of FFCV, read in place"
     train: Given
     """The file of training images."""
     test: str = ""

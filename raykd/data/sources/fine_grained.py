@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
@@ -26,8 +25,8 @@ print(json.dumps([names, [int(row[0]) for row in table["labels"]]]))
 class CUB200(Source):
     """Caltech-UCSD Birds 200-2011 with its own split: 5,994 to train, 5,794 to test."""
 
-    name: ClassVar[str] = "cub200"
-    description: ClassVar[str] = "CUB-200-2011, 11,788 birds, 200 classes; can't be downloaded"
+    name = "cub200"
+    description = "CUB-200-2011, 11,788 birds, 200 classes; can't be downloaded"
     path: str = ""
     """The folder CUB_200_2011."""
 
@@ -49,8 +48,8 @@ class CUB200(Source):
 class StanfordDogs(Source):
     """Stanford Dogs with its own split: 12,000 to train, 8,580 to test."""
 
-    name: ClassVar[str] = "stanford-dogs"
-    description: ClassVar[str] = "Stanford Dogs, 20,580 images, 120 breeds; can't be downloaded"
+    name = "stanford-dogs"
+    description = "Stanford Dogs, 20,580 images, 120 breeds; can't be downloaded"
     path: str = ""
     """The folder with Images, train_list.mat, and test_list.mat."""
 
@@ -82,8 +81,8 @@ def read_list(path: Path) -> tuple[list[str], list[int]]:
 class MIT67(Source):
     """MIT Indoor Scenes with its own split: 80 to train and 20 to test of each class."""
 
-    name: ClassVar[str] = "mit67"
-    description: ClassVar[str] = "MIT Indoor Scenes, 6,700 images, 67 classes; can't be downloaded"
+    name = "mit67"
+    description = "MIT Indoor Scenes, 6,700 images, 67 classes; can't be downloaded"
     path: str = ""
     """The folder with Images, TrainImages.txt, and TestImages.txt."""
 
@@ -104,8 +103,8 @@ class MIT67(Source):
 class Stanford40(Source):
     """Stanford 40 Actions with its own split: 100 to train of each class."""
 
-    name: ClassVar[str] = "stanford40"
-    description: ClassVar[str] = "Stanford 40 Actions, 9,532 images, 40 classes; can't be downloaded"
+    name = "stanford40"
+    description = "Stanford 40 Actions, 9,532 images, 40 classes; can't be downloaded"
     path: str = ""
     """The folder with JPEGImages and ImageSplits."""
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
@@ -23,8 +22,8 @@ class ImageFolder(Source):
     Without val a share of train is the test split; without both, PATH/CLASS/… is train.
     """
 
-    name: ClassVar[str] = "imagefolder"
-    description: ClassVar[str] = "any folder with train/CLASS/*.jpg and val/CLASS/*.jpg, or only train, or only classes"
+    name = "imagefolder"
+    description = "any folder with train/CLASS/*.jpg and val/CLASS/*.jpg, or only train, or only classes"
     path: Given
     """The folder."""
     train: str = "train"
@@ -120,10 +119,8 @@ def contains_images(base: Path) -> bool:
 class ImageNet(Source):
     """ImageNet-1k (ILSVRC 2012) as torchvision lays it out: train/WNID/*.JPEG and val/WNID/*.JPEG."""
 
-    name: ClassVar[str] = "imagenet"
-    description: ClassVar[str] = (
-        "ImageNet-1k, 1.28 M images, 1000 classes: train/WNID and val/WNID; can't be downloaded"
-    )
+    name = "imagenet"
+    description = "ImageNet-1k, 1.28 M images, 1000 classes: train/WNID and val/WNID; can't be downloaded"
     path: str = ""
     """The folder with train and val."""
 
@@ -139,8 +136,8 @@ class ImageNet(Source):
 class TinyImageNet(Source):
     """Tiny-ImageNet-200 as its archive unpacks; the test split is the labelled val split."""
 
-    name: ClassVar[str] = "tiny-imagenet"
-    description: ClassVar[str] = "Tiny-ImageNet, 100,000 images of 64×64, 200 classes; can't be downloaded"
+    name = "tiny-imagenet"
+    description = "Tiny-ImageNet, 100,000 images of 64×64, 200 classes; can't be downloaded"
     path: str = ""
     """The folder tiny-imagenet-200."""
 

@@ -1,7 +1,7 @@
 """Data sets of torchvision and of Hugging Face's `datasets`: read from disk, or downloaded if that is allowed."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +18,6 @@ from raykd.fields import Fraction, Given
 ALLOW = "allow the download with `raykd data prepare --download`, or --data.download for other commands"
 
 
-def open_torchvision(kind: str, folder: Path, download: bool, **settings: Any) -> Any:
-    """One split of a torchvision data set; raises UserError if it is not in the folder."""
-    import torchvision
-
-    known = getattr(torchvision.datasets, kind, None)
-    if known is None:
-        raise UserError(f"torchvision has no data set {kind!r}: see torchvision.datasets for their names")
-    if "download" in inspect.signature(known.__init__).parameters:
-        settings["download"] = download
-    try:
-        return known(str(folder), **settings)
-    except (RuntimeError, OSError) as error:
-        advice = "put it there" if download else f"put it there, or {ALLOW}"
-        raise UserError(f"{kind} is not in {folder} ({error}): {advice}") from None
-
-
 def from_torchvision(dataset: Any, origin: str) -> Examples:
     """Examples of a torchvision data set; images are decoded only if it has no list of labels."""
     labels = next((getattr(dataset, key) for key in ("targets", "_labels", "labels") if hasattr(dataset, key)), None)
@@ -42,14 +26,30 @@ def from_torchvision(dataset: Any, origin: str) -> Examples:
     return Examples([int(label) for label in labels], lambda i: dataset[i][0], lambda i: f"{origin}, image {i}")
 
 
-def _open_splits(kind: str, splits: Sequence[dict[str, Any]], path: str, root: Path, download: bool) -> Splits:
-    """Both splits, each by the keywords of its class's constructor; with torchvision's class names if it has them."""
+def open_torchvision(kind: str, train: str, test: str, path: str, root: Path, download: bool) -> Splits:
+    """Both splits of a torchvision data set, with torchvision's class names if it has them.
+
+    train, test: names of the splits, for data sets that have several. path: their folder; empty: one below the root.
+    Raises UserError if they are not there.
+    """
+    import torchvision
+
+    dataset = getattr(torchvision.datasets, kind, None)
+    if dataset is None:
+        raise UserError(f"torchvision has no data set {kind!r}: see torchvision.datasets for their names")
     folder = Path(path).expanduser() if path else root / "downloads"
-    parts = [open_torchvision(kind, folder, download, **split) for split in splits]
-    train, test = (from_torchvision(part, kind) for part in parts)
+    parameters = inspect.signature(dataset.__init__).parameters
+    splits = ({"train": True}, {"train": False}) if "train" in parameters else ({"split": train}, {"split": test})
+    settings = {"download": download} if "download" in parameters else {}
+    try:
+        parts = [dataset(str(folder), **split, **settings) for split in splits]
+    except (RuntimeError, OSError) as error:
+        advice = "put it there" if download else f"put it there, or {ALLOW}"
+        raise UserError(f"{kind} is not in {folder} ({error}): {advice}") from None
+    trained, tested = (from_torchvision(part, kind) for part in parts)
     names = tuple(map(str, getattr(parts[0], "classes", ())))
-    count = max({*train.labels, *test.labels}, default=-1) + 1
-    return Splits(names if len(names) >= count else tuple(map(str, range(count))), train, test)
+    count = max((*trained.labels, *tested.labels), default=-1) + 1
+    return Splits(names if len(names) >= count else tuple(map(str, range(count))), trained, tested)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,70 +57,67 @@ class _Torchvision(Source):
     """A torchvision data set of a fixed kind."""
 
     kind: ClassVar[str]
-    splits: ClassVar[tuple[dict, dict]]
+    train: ClassVar[str] = "train"
+    test: ClassVar[str] = "test"
     path: str = ""
     """Folder in which torchvision stores it; empty: `downloads` below data.root."""
 
     def open(self, root: Path, download: bool) -> Splits:
-        return _open_splits(self.kind, self.splits, self.path, root, download)
+        return open_torchvision(self.kind, self.train, self.test, self.path, root, download)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CIFAR10(_Torchvision):
     """CIFAR-10 (Krizhevsky 2009): 50,000 to train, 10,000 to test."""
 
-    name: ClassVar[str] = "cifar10"
-    description: ClassVar[str] = "CIFAR-10, 60,000 images of 32×32, 10 classes"
-    kind: ClassVar[str] = "CIFAR10"
-    splits: ClassVar[tuple[dict, dict]] = ({"train": True}, {"train": False})
+    name = "cifar10"
+    description = "CIFAR-10, 60,000 images of 32×32, 10 classes"
+    kind = "CIFAR10"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CIFAR100(_Torchvision):
     """CIFAR-100 (Krizhevsky 2009): 50,000 to train, 10,000 to test."""
 
-    name: ClassVar[str] = "cifar100"
-    description: ClassVar[str] = "CIFAR-100, 60,000 images of 32×32, 100 classes"
-    kind: ClassVar[str] = "CIFAR100"
-    splits: ClassVar[tuple[dict, dict]] = ({"train": True}, {"train": False})
+    name = "cifar100"
+    description = "CIFAR-100, 60,000 images of 32×32, 100 classes"
+    kind = "CIFAR100"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flowers102(_Torchvision):
     """Oxford Flowers 102: 1,020 to train, 6,149 to test; the 1,020 of its val split are left out."""
 
-    name: ClassVar[str] = "flowers102"
-    description: ClassVar[str] = "Oxford Flowers, 1,020 to train and 6,149 to test, 102 classes"
-    kind: ClassVar[str] = "Flowers102"
-    splits: ClassVar[tuple[dict, dict]] = ({"split": "train"}, {"split": "test"})
+    name = "flowers102"
+    description = "Oxford Flowers, 1,020 to train and 6,149 to test, 102 classes"
+    kind = "Flowers102"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pet37(_Torchvision):
     """Oxford-IIIT Pet: 3,680 to train, 3,669 to test."""
 
-    name: ClassVar[str] = "pet37"
-    description: ClassVar[str] = "Oxford-IIIT Pet, 7,349 images, 37 breeds"
-    kind: ClassVar[str] = "OxfordIIITPet"
-    splits: ClassVar[tuple[dict, dict]] = ({"split": "trainval"}, {"split": "test"})
+    name = "pet37"
+    description = "Oxford-IIIT Pet, 7,349 images, 37 breeds"
+    kind = "OxfordIIITPet"
+    train = "trainval"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Food101(_Torchvision):
     """Food-101: 75,750 to train, 25,250 to test."""
 
-    name: ClassVar[str] = "food101"
-    description: ClassVar[str] = "Food-101, 101,000 images of up to 512 pixels, 101 classes"
-    kind: ClassVar[str] = "Food101"
-    splits: ClassVar[tuple[dict, dict]] = ({"split": "train"}, {"split": "test"})
+    name = "food101"
+    description = "Food-101, 101,000 images of up to 512 pixels, 101 classes"
+    kind = "Food101"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Torchvision(Source):
     """Any classification data set of torchvision by its class's name."""
 
-    name: ClassVar[str] = "torchvision"
-    description: ClassVar[str] = "any classification data set of torchvision, by name"
+    name = "torchvision"
+    description = "any classification data set of torchvision, by name"
     kind: str
     """Name of its class in torchvision.datasets, such as SVHN."""
     train: str = "train"
@@ -131,22 +128,15 @@ class Torchvision(Source):
     """Folder in which torchvision stores it; empty: `downloads` below data.root."""
 
     def open(self, root: Path, download: bool) -> Splits:
-        import torchvision
-
-        known = getattr(torchvision.datasets, self.kind, None)
-        parameters = inspect.signature(known.__init__).parameters if known else {}
-        splits: tuple[dict[str, Any], ...] = ({"split": self.train}, {"split": self.test})
-        if "train" in parameters:
-            splits = ({"train": True}, {"train": False})
-        return _open_splits(self.kind, splits, self.path, root, download)
+        return open_torchvision(self.kind, self.train, self.test, self.path, root, download)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HuggingFace(Source):
     """A data set of the Hugging Face hub by its name, or a folder that `Dataset.save_to_disk` wrote."""
 
-    name: ClassVar[str] = "huggingface"
-    description: ClassVar[str] = "any image data set of the Hugging Face hub, by name, or saved to a folder"
+    name = "huggingface"
+    description = "any image data set of the Hugging Face hub, by name, or saved to a folder"
     dataset: Given
     """Name on the hub, or a folder."""
     train: str = "train"

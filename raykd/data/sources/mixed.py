@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from raykd import UserError
 from raykd.data.config import Source
@@ -17,9 +16,9 @@ from raykd.fields import Given
 class Images(Source):
     """Images without labels, in a folder and the folders in it; for `Mixed`, which has the classes and a test split."""
 
-    name: ClassVar[str] = "images"
-    description: ClassVar[str] = "a folder of images without labels, flat or nested"
-    unlabelled_images: ClassVar[bool] = True
+    name = "images"
+    description = "a folder of images without labels, flat or nested"
+    unlabelled_images = True
     path: Given
     """The folder."""
 
@@ -40,9 +39,9 @@ class Mixed(Source):
     with 0, training reads only unlabelled images.
     """
 
-    name: ClassVar[str] = "mixed"
-    description: ClassVar[str] = "a labelled source plus unlabelled images for training"
-    unlabelled_images: ClassVar[bool] = True
+    name = "mixed"
+    description = "a labelled source plus unlabelled images for training"
+    unlabelled_images = True
     labelled: Source
     """Source of the classes, the labelled training images and the test split."""
     unlabelled: Source

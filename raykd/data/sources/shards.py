@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from raykd import UserError
 from raykd.data.config import Source
@@ -36,8 +36,8 @@ class Member(NamedTuple):
 class WebDataset(Source):
     """Uncompressed .tar shards of images, each with a label in a file of the same name, or without a label."""
 
-    name: ClassVar[str] = "webdataset"
-    description: ClassVar[str] = "WebDataset: .tar shards of images and, beside them, .cls, .txt or .json labels"
+    name = "webdataset"
+    description = "WebDataset: .tar shards of images and, beside them, .cls, .txt or .json labels"
     path: Given
     """The training shards: a file or a pattern, such as shards/train-*.tar."""
     test: str = ""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from raykd import UserError
 from raykd.data.config import Source
@@ -26,8 +26,8 @@ class Table(Source):
     other file is a list of paths, one a line, without labels.
     """
 
-    name: ClassVar[str] = "table"
-    description: ClassVar[str] = "CSV or parquet of (path or bytes of an image, label), or a list of paths"
+    name = "table"
+    description = "CSV or parquet of (path or bytes of an image, label), or a list of paths"
     path: Given
     """The table of training images: a file or a pattern, such as data/train-*.parquet."""
     test: str = ""
