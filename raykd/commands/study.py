@@ -12,6 +12,7 @@ from raykd.api.starting.plan import default_name, display_in
 from raykd.fields import NonNegativeInt, Seed
 from raykd.launch.driver.run import default_storage
 from raykd.recipe.command_line import parse
+from raykd.recipe.study.cells import select
 from raykd.recipe.study.load import load_study
 from raykd.recipe.study.overrides import overridden, split
 
@@ -49,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     if dry:
         from raykd.launch.study.estimate import dry_run
 
-        dry_run(plan.cells, plan.seeds, plan.name, plan.storage, display.console)
+        dry_run(plan, display.console)
         return 0
     from raykd.launch.study.run import StudyRun
 
@@ -64,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def choose(arguments: Sequence[str], command: str = "study") -> tuple["StudyPlan", bool]:
     """What the arguments request, checked before anything starts, and whether it is only to be estimated."""
-    from raykd.launch.study.plan import plan_study
+    from raykd.launch.study.plan import StudyPlan
 
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"raykd {command} needs a study: raykd study recipes/studies/digits.py [--seeds 0 1 2]")
@@ -75,5 +76,12 @@ def choose(arguments: Sequence[str], command: str = "study") -> tuple["StudyPlan
     program, about = f"raykd {command} {arguments[0]}", ABOUT.format(docstring=loaded.docstring.strip())
     options = parse(Options, default, words, program, about)
     cells = overridden(loaded.cells, loaded.study, overrides)
-    fields = {name: value for name, value in vars(options).items() if name != "dry_run"}
-    return plan_study(loaded, cells, **fields), options.dry_run
+    plan = StudyPlan(
+        loaded=loaded,
+        cells=select(cells, loaded.study, rows=options.rows, columns=options.columns),
+        seeds=options.seeds,
+        name=options.name,
+        storage=options.storage,
+        max_parallel=options.max_parallel,
+    )
+    return plan, options.dry_run

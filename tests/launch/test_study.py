@@ -14,11 +14,11 @@ from raykd.launch.cluster.autoscaler import Limits
 from raykd.launch.cluster.placement_groups import placed
 from raykd.launch.study.estimate import before_cells
 from raykd.launch.study.plan import runs_of
-from raykd.launch.study.progress import RunState, cell_text, duration, fitting, matrix, seconds_left
+from raykd.launch.study.progress import cell_text, duration, fitting, matrix, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.progress import WaitingMessage
-from raykd.launch.trials.queue import Job, Queue, admission, left_by_others
+from raykd.launch.trials.queue import Job, Queue, State, admission, left_by_others
 from raykd.launch.trials.side_by_side import at_most
 from raykd.recipe.study import Column, Row, Study
 from raykd.recipe.study.cells import cells
@@ -81,13 +81,13 @@ def test_tune_gets_one_more_run_than_fits(monkeypatch, known, most, expected):
 
 
 def test_the_progress_matrix_describes_each_cell():
-    there, other = RunState("finished", 0.99), RunState("finished", 0.97)
+    there, other = State("finished", top1=0.99), State("finished", top1=0.97)
     assert str(cell_text([there, other])) == "98.00 ± 1.41"
-    running = RunState("running", 0.5, 0.25)
-    assert str(cell_text([there, running, RunState("waiting")])) == "99.00 25 %"
-    assert str(cell_text([there, other, running, RunState("failed")])) == "98.00 25 %"
-    assert str(cell_text([RunState("waiting")])) == "·" and str(cell_text([])) == ""
-    assert str(cell_text([RunState("failed"), there])) == "99.00 failed"
+    running = State("running", 1.0, 4.0, 0.5)
+    assert str(cell_text([there, running, State("waiting")])) == "99.00 25 %"
+    assert str(cell_text([there, other, running, State("failed")])) == "98.00 25 %"
+    assert str(cell_text([State("waiting")])) == "·"
+    assert str(cell_text([State("failed"), there])) == "99.00 failed"
 
 
 def test_running_cells_are_shown_when_space_is_short():
@@ -122,7 +122,7 @@ def test_the_matrix_stays_within_the_terminal(width, columns):
         columns=tuple(Column(name=f"resnet{i} → resnet8", recipe=digits) for i in range(9)),
     )
     runs = runs_of(cells(table), (0, 1), "table")
-    states = {run.name: RunState("finished", 0.7) for run in runs} | {runs[-1].name: RunState("running", 0.5, 0.25)}
+    states = {run.name: State("finished", top1=0.7) for run in runs} | {runs[-1].name: State("running", 1.0, 4.0)}
     text = io.StringIO()
     console = Console(file=text, width=width, height=30)
     console.print(matrix(runs, states, "719 of 720 runs   2/2 CPUs in use   45 s   about 1 min left", width, 30))
@@ -207,7 +207,7 @@ def test_published_figures_are_assigned_to_cells(study, tmp_path):
     text = text.replace('"alone", method=Fragile.Config()', '"alone", method=Fragile.Config(), published=("student",)')
     quotes = "from raykd.recipe.study import Quotes\nQ = Quotes(dataset='few', teacher='r14', student='r8')\nteacher ="
     path.with_name("quoted.py").write_text(text.replace("teacher =", quotes))
-    found = choose([str(path.with_name("quoted.py"))])[0].published
+    found = choose([str(path.with_name("quoted.py"))])[0].published()
     assert [(q.row, q.column, q.value, q.deviation, q.n, q.reporter, q.epoch) for q in found] == [
         ("alone", "small", 0.6, None, None, "copied", ""),
         ("KD", "small", 0.705, 0.002, 5, "own", "last"),

@@ -7,8 +7,9 @@ from raykd.api.run import Run
 from raykd.api.starting.plan import default_name, display_in
 from raykd.fields import NonNegativeInt, Seed
 from raykd.launch.driver.run import default_storage
-from raykd.launch.study.plan import plan_study
+from raykd.launch.study.plan import StudyPlan
 from raykd.launch.study.run import StudyRun
+from raykd.recipe.study.cells import select
 from raykd.recipe.study.load import load_study
 from raykd.recipe.validate import checked
 from raykd.storage.folder import Folder
@@ -50,11 +51,9 @@ def study(
     is listed in the result's `missing`.
     """
     loaded = load_study(study)
-    plan = plan_study(
-        loaded,
-        loaded.cells,
-        rows=rows,
-        columns=columns,
+    plan = StudyPlan(
+        loaded=loaded,
+        cells=select(loaded.cells, loaded.study, rows=rows, columns=columns),
         seeds=seeds or loaded.study.seeds,
         name=name or default_name(loaded.path),
         storage=str(storage) or default_storage(),

@@ -12,12 +12,11 @@ from raykd import UserError
 from raykd.contract import Placement
 from raykd.launch.cluster.capacity import with_fixed_workers, workers_of
 from raykd.launch.search.setup import setup_of
-from raykd.launch.study.plan import CellRun, finished, runs_of
-from raykd.launch.study.progress import duration
+from raykd.launch.study.plan import CellRun, StudyPlan, finished, runs_of
+from raykd.launch.study.progress import duration, grid, rows_and_columns
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import essence
-from raykd.recipe.study.cells import Cell
 from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
 from raykd.terminal import Terminal
@@ -38,22 +37,23 @@ class Cost:
         return self.of_runs + self.measured
 
 
-def dry_run(cells: Sequence[Cell], seeds: Sequence[int], name: str, storage: str, console: Terminal) -> None:
+def dry_run(plan: StudyPlan, console: Terminal) -> None:
     """Print the cells, their finished runs, the teachers to train, and the cost of what remains."""
-    runs = runs_of(cells, seeds, name)
-    done = finished(runs, storage)
+    runs = runs_of(plan.cells, plan.seeds, plan.name)
+    done = finished(runs, plan.storage)
     left = [run for run in runs if run.name not in done]
     console.print(counts(runs, done))
-    console.print(f"{name}: {len(runs)} runs of {len(cells)} cells, {len(done)} finished, {len(left)} to train")
-    plan = TeacherPlan(storage)
+    finished_runs = f"{len(done)} finished, {len(left)} to train"
+    console.print(f"{plan.name}: {len(runs)} runs of {len(plan.cells)} cells, {finished_runs}")
+    teachers = TeacherPlan(plan.storage)
     for cell in {run.cell.path: run.cell for run in left}.values():
-        plan.add(with_fixed_workers(cell.recipe))
-    for line in before_cells(plan, left):
+        teachers.add(cell.recipe)
+    for line in before_cells(teachers, left):
         console.print(line)
     console.print("estimating: timing a few steps of each kind of run that has not finished yet", style="dim")
-    estimate = Estimate(storage)
-    paid: list[tuple[Recipe, list[str]]] = [(with_fixed_workers(job.recipe), []) for job in plan.missing.values()]
-    paid += [(run.recipe, [f"{name}/{run.cell.path}/{seed}" for seed in seeds]) for run in left]
+    estimate = Estimate(plan.storage)
+    paid: list[tuple[Recipe, list[str]]] = [(with_fixed_workers(job.recipe), []) for job in teachers.missing.values()]
+    paid += [(run.recipe, [each.name for each in runs if each.cell is run.cell]) for run in left]
     for recipe, alike in track(paid, "estimating", console=console, transient=True, disable=not console.is_terminal):
         estimate.add(recipe, alike)
     for line in estimate.lines():
@@ -76,15 +76,8 @@ def counts(runs: Iterable[CellRun], finished: Iterable[str]) -> Table:
     cells: dict[tuple[str, str], list[bool]] = {}
     for run in runs:
         cells.setdefault((run.cell.row.name, run.cell.column.name), []).append(run.name in done)
-    columns = list(dict.fromkeys(column for _, column in cells))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right", overflow="fold")
-    for row in dict.fromkeys(row for row, _ in cells):
-        row_cells = [cells.get((row, column)) for column in columns]
-        table.add_row(row, *("" if each is None else f"{sum(each)} of {len(each)}" for each in row_cells))
-    return table
+    texts = {place: f"{sum(of_cell)} of {len(of_cell)}" for place, of_cell in cells.items()}
+    return grid(*rows_and_columns(cells), texts)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from raykd.launch.study.published import published
 from raykd.launch.teachers.train import can_be_a_trial
 from raykd.launch.trials.trial import OUTCOME
 from raykd.recipe import Recipe
-from raykd.recipe.study.cells import Cell, select
+from raykd.recipe.study.cells import Cell
 from raykd.recipe.study.load import LoadedStudy
 from raykd.reports.tables.study import Quoted
 from raykd.runs import directory
@@ -24,7 +24,10 @@ SEARCHES = "searches"  # the folder of the searches of tuned rows
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """The part of a study to run now, and where its runs are stored."""
+    """The part of a study to run now, and where its runs are stored.
+
+    Raises UserError for a cell that can't be run, and for published figures that can't be read.
+    """
 
     loaded: LoadedStudy
     cells: list[Cell]  # of the rows and columns to run now
@@ -32,36 +35,19 @@ class StudyPlan:
     name: str
     storage: str
     max_parallel: int  # maximum number of concurrent runs; 0: as many as fit
-    published: list[Quoted]
 
+    def __post_init__(self) -> None:
+        for cell in self.cells:
+            try:
+                _check(cell)
+                check_name(f"{self.name}/{cell.path}/{max(self.seeds)}")
+            except UserError as error:
+                raise UserError(f"row {cell.row.name}, column {cell.column.name}: {error}") from None
+        self.published()
 
-def plan_study(
-    loaded: LoadedStudy,
-    cells: list[Cell],
-    *,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    seeds: tuple[int, ...],
-    name: str,
-    storage: str,
-    max_parallel: int,
-) -> StudyPlan:
-    """The plan of some of a study's cells, those of the named rows and columns (none: of all).
-
-    Raises UserError for an unknown name, a cell that can't be run, and published figures that can't be read.
-    """
-    cells = select(cells, loaded.study, rows=rows, columns=columns)
-    check(cells, seeds, name)
-    quoted = published(loaded.cells, loaded.study.published, loaded.path.parent)
-    return StudyPlan(
-        loaded=loaded,
-        cells=cells,
-        seeds=seeds,
-        name=name,
-        storage=storage,
-        max_parallel=max_parallel,
-        published=quoted,
-    )
+    def published(self) -> list[Quoted]:
+        """Published figures of all cells."""
+        return published(self.loaded.cells, self.loaded.study.published, self.loaded.path.parent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,16 +84,6 @@ def runs_of(cells: Iterable[Cell], seeds: Sequence[int], study: str) -> list[Cel
     return [CellRun(cell=cell, seed=seed, study=study) for seed in dict.fromkeys(seeds) for cell in all_cells]
 
 
-def check(cells: Sequence[Cell], seeds: Sequence[int], study: str) -> None:
-    """Raise UserError for a cell that can't be run."""
-    for cell in cells:
-        try:
-            _check(cell)
-            check_name(f"{study}/{cell.path}/{max(seeds)}")
-        except UserError as error:
-            raise UserError(f"row {cell.row.name}, column {cell.column.name}: {error}") from None
-
-
 def _check(cell: Cell) -> None:
     recipe = with_fixed_workers(cell.recipe)
     if cell.path.split("/")[0] == SEARCHES:
@@ -129,14 +105,10 @@ def finished(runs: Iterable[CellRun], storage: str) -> dict[str, float]:
         result = read_result(folder)
         if run.cell.row.tune is None and (result is not None or not folder.exists(OUTCOME)):
             # The values of a search are not known yet; a failed run of another recipe is replaced by this one.
-            _expect_mine(run, folder)
+            try:
+                directory.refuse_other(folder, run.recipe)
+            except UserError as error:
+                raise UserError(f"{run.label}: {error}") from None
         if result is not None and result.status == "finished":
             accuracies[run.name] = result.top1
     return accuracies
-
-
-def _expect_mine(run: CellRun, folder: Folder) -> None:
-    try:
-        directory.refuse_other(folder, run.recipe)
-    except UserError as error:
-        raise UserError(f"{run.label}: {error}") from None

@@ -1,8 +1,7 @@
 """Progress display of a study: in a terminal the matrix, with mean and deviation of finished runs; lines in a log."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Group
 from rich.table import Table
@@ -12,7 +11,7 @@ from raykd.launch.study.plan import CellRun
 from raykd.launch.study.record import Record
 from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.progress import cpus_in_use
-from raykd.launch.trials.queue import Queue
+from raykd.launch.trials.queue import Queue, State
 from raykd.reports.tables.statistics import spread
 from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
@@ -20,15 +19,6 @@ from raykd.terminal import Terminal
 
 WIDTH = 14  # width of a column in characters
 AROUND = 6  # lines beside the rows: the title, the columns' names, what is left out
-
-
-@dataclass(frozen=True)
-class RunState:
-    """One run as the matrix shows it; progress: fraction of its epochs."""
-
-    status: str
-    top1: float | None = None
-    progress: float = 0.0
 
 
 class StudyProgress(JobsProgress):
@@ -79,44 +69,51 @@ class StudyProgress(JobsProgress):
         counts = f"{len(self.finished)} of {len(self._runs)} runs{taught}"
         title = f"{counts}   {cpus_in_use()}   {duration(seconds)}{ending}"
         size = self.console.size
-        return matrix(list(self._runs.values()), self._states(), title, size.width, size.height)
-
-    def _states(self) -> Mapping[str, RunState]:
-        states = {}
-        for name, run in self._runs.items():
-            state = self.queue.states.get(name)
-            if name in self.finished:
-                states[name] = RunState("finished", self.finished[name])
-            elif state is None:
-                states[name] = RunState("waiting")
-            else:
-                states[name] = RunState(state.status, state.top1, state.epoch / run.cell.recipe.epochs)
-        return states
+        states = {name: self.queue.states.get(name, State()) for name in self._runs}
+        states |= {name: State("finished", top1=top1) for name, top1 in self.finished.items()}
+        return matrix(list(self._runs.values()), states, title, size.width, size.height)
 
 
-def matrix(runs: Sequence[CellRun], states: Mapping[str, RunState], title: str, width: int, height: int) -> Group:
+def matrix(runs: Sequence[CellRun], states: Mapping[str, State], title: str, width: int, height: int) -> Group:
     """Rows × columns, as many as fit: active ones are preferred, and the order is kept."""
-    cells: dict[tuple[str, str], list[RunState]] = {}
+    cells: dict[tuple[str, str], list[State]] = {}
     for run in runs:
         cells.setdefault((run.cell.row.name, run.cell.column.name), []).append(states[run.name])
-    rows = list(dict.fromkeys(row for row, _ in cells))
-    columns = list(dict.fromkeys(column for _, column in cells))
-    busy = [cell for cell, runs_of in cells.items() if any(state.status == "running" for state in runs_of)]
+    rows, columns = rows_and_columns(cells)
+    busy = [cell for cell, of_cell in cells.items() if any(state.status == "running" for state in of_cell)]
     named = max(len(row) for row in rows)
     shown_rows = fitting(rows, {row for row, _ in busy}, height - AROUND)
     shown_columns = fitting(columns, {column for _, column in busy}, (width - named) // (WIDTH + 2))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    for column in shown_columns:
-        table.add_column(column, justify="right", max_width=WIDTH, overflow="fold")
-    for row in shown_rows:
-        table.add_row(row, *(cell_text(cells.get((row, column), [])) for column in shown_columns))
+    texts = {place: cell_text(of_cell) for place, of_cell in cells.items()}
     left = [
         f"{count} more {kind}{'' if count == 1 else 's'}"
         for count, kind in ((len(rows) - len(shown_rows), "row"), (len(columns) - len(shown_columns), "column"))
         if count
     ]
+    table = grid(shown_rows, shown_columns, texts, WIDTH)
     return Group(title, table, *([Text(f"and {', '.join(left)}", "dim")] if left else []))
+
+
+def rows_and_columns(cells: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """The names of the rows and of the columns that have cells, in their order."""
+    rows, columns = zip(*cells, strict=True)
+    return list(dict.fromkeys(rows)), list(dict.fromkeys(columns))
+
+
+def grid(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    texts: Mapping[tuple[str, str], str | Text],
+    width: int | None = None,
+) -> Table:
+    """A table of the texts of cells. width: maximum width of a column in characters."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right", max_width=width, overflow="fold")
+    for row in rows:
+        table.add_row(row, *(texts.get((row, column), "") for column in columns))
+    return table
 
 
 def fitting(names: list[str], busy: set[str], most: int) -> list[str]:
@@ -125,10 +122,10 @@ def fitting(names: list[str], busy: set[str], most: int) -> list[str]:
     return [name for name in names if name in first]
 
 
-def cell_text(states: list[RunState]) -> Text:
+def cell_text(states: list[State]) -> Text:
     """ "99.41 ± 0.13" of finished runs; "99.41 25 %" while others run, the progress of the furthest; else "failed"."""
     done = spread(state.top1 for state in states if state.status == "finished" and state.top1 is not None)
-    running = [state.progress for state in states if state.status == "running"]
+    running = [state.epoch / state.epochs for state in states if state.status == "running"]
     failed = any(state.status == "failed" for state in states)
     parts = []
     if done.n:
@@ -138,7 +135,7 @@ def cell_text(states: list[RunState]) -> Text:
         parts.append((f"{100 * max(running):.0f} %", "cyan"))
     elif failed:
         parts.append(("failed", "red"))
-    if not parts and states:
+    if not parts:
         return Text("·", "dim")
     return Text(" ").join(Text(*part) for part in parts)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from rich.text import Text
 
 from raykd import UserError
-from raykd.launch.cluster.capacity import with_fixed_workers
 from raykd.launch.cluster.connection import connected
 from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver.display import Display
@@ -37,7 +36,7 @@ class StudyRun:
         plan = self.plan
         self.runs = runs_of(plan.cells, plan.seeds, plan.name)
         self.folder = Folder(plan.storage) / plan.name
-        self.record = Record(self.folder, plan.name, plan.loaded.study, plan.published)
+        self.record = Record(self.folder, plan.name, plan.loaded.study, plan.published())
 
     def run(self) -> list[str]:
         """Train what is missing; returns one line for each run that still is. Raises Interrupted after a signal."""
@@ -69,22 +68,22 @@ class StudyRun:
         return [run for run in runs if run.name not in self.finished]
 
     def _side_by_side(self, runs: Sequence[CellRun], also_teachers_of: Sequence[CellRun] = ()) -> None:
-        teacher_plan = TeacherPlan(self.plan.storage, group=f"{self.plan.name} teachers")
-        teachers: dict[str, tuple[str, ...]] = {}  # by cell: the runs of all its seeds
-        jobs: dict[str, Job] = {}
-        for run in self._left([*runs, *also_teachers_of]):
-            names = teachers.get(run.cell.path)
-            if names is None:
-                names = teachers[run.cell.path] = teacher_plan.add(run.recipe)
-            if run in runs:
-                cell = {"row": run.cell.row.name, "column": run.cell.column.name}
-                jobs[run.name] = Job(name=run.name, recipe=run.recipe, teachers=names, group=self.plan.name, cell=cell)
-        missing = {
-            name: replace(job, recipe=with_fixed_workers(job.recipe)) for name, job in teacher_plan.missing.items()
+        plan = TeacherPlan(self.plan.storage, group=f"{self.plan.name} teachers")
+        cells = {run.cell.path: run.cell for run in self._left([*runs, *also_teachers_of])}
+        teachers = {path: plan.add(cell.recipe) for path, cell in cells.items()}
+        jobs = {
+            run.name: Job(
+                name=run.name,
+                recipe=run.recipe,
+                teachers=teachers[run.cell.path],
+                group=self.plan.name,
+                cell={"row": run.cell.row.name, "column": run.cell.column.name},
+            )
+            for run in self._left(runs)
         }
-        if not missing and not jobs:
+        if not plan.missing and not jobs:
             return
-        queue = Queue(missing | jobs, most=self.plan.max_parallel)
+        queue = Queue(plan.missing | jobs, most=self.plan.max_parallel)
         progress = StudyProgress(queue, self.plan.storage, self.display.console, self.record, self.runs, self.finished)
         run_jobs(self.plan.loaded.of(self.plan.cells[0].recipe), progress, self.folder)
         self.reasons |= {name: state.reason for name, state in queue.states.items() if state.status == "failed"}

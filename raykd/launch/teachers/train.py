@@ -1,7 +1,6 @@
 """The teachers of a recipe: finished runs are found by their fingerprints, missing ones are trained in parallel."""
 
 import secrets
-from dataclasses import replace
 
 from rich.table import Table
 from rich.text import Text
@@ -43,11 +42,11 @@ def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) ->
         with connected():
             for job in jobs:
                 check_capacity(job.recipe)
-            fixed = [replace(job, recipe=with_fixed_workers(job.recipe)) for job in jobs]
             # Each counts as the largest. at_most 0: no limit
-            concurrent = min(at_most or len(jobs), len(jobs), *(concurrent_runs(job.recipe) for job in fixed))
+            fitting = (concurrent_runs(with_fixed_workers(job.recipe)) for job in jobs)
+            concurrent = min(at_most or len(jobs), len(jobs), *fitting)
             if concurrent > 1:
-                _side_by_side(loaded, fixed, plan.storage, concurrent, display)
+                _side_by_side(loaded, jobs, plan.storage, concurrent, display)
                 return
     for job in jobs:
         teachers = [(Folder(plan.storage) / name).location for name in job.teachers]

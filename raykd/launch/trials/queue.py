@@ -7,11 +7,11 @@ other: see `admission`.
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from raykd.launch.cluster import capacity, placement_groups
-from raykd.launch.cluster.capacity import concurrent_runs
+from raykd.launch.cluster.capacity import concurrent_runs, with_fixed_workers
 from raykd.recipe import Recipe
 
 Status = Literal["elsewhere", "waiting", "running", "finished", "failed"]
@@ -23,7 +23,7 @@ class Job:
     """An ordinary run among others."""
 
     name: str  # of the run, below the storage
-    recipe: Recipe  # with a fixed number of workers
+    recipe: Recipe
     teachers: tuple[str, ...] = ()  # names of its teachers' runs, in order: other jobs, or finished runs
     role: Literal["student", "teacher"] = "student"
     group: str = ""  # of W&B
@@ -36,6 +36,7 @@ class State:
 
     status: Status = "waiting"
     epoch: float = 0.0
+    epochs: float = 1.0  # of its recipe
     top1: float | None = None
     reason: str = ""
     began: float = 0.0  # on the queue's clock
@@ -88,8 +89,9 @@ def total(recipe: Recipe) -> Counter[str]:
 
 @dataclass
 class Queue:
-    """Jobs, including those that others depend on; `most`: maximum number of concurrent ones, 0: as many as fit.
+    """Jobs, including those that others depend on, with fixed numbers of workers.
 
+    most: maximum number of concurrent jobs, 0: as many as fit.
     capacity: how many runs of a recipe with several workers fit; for runs of one worker Ray itself does the accounting.
     admission: given the recipes of started jobs that wait for their CPUs and GPUs: whether a run of another recipe may
     start.
@@ -102,7 +104,8 @@ class Queue:
     states: dict[str, State] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.states = {name: State() for name in self.jobs}
+        self.jobs = {name: replace(job, recipe=with_fixed_workers(job.recipe)) for name, job in self.jobs.items()}
+        self.states = {name: State(epochs=job.recipe.epochs) for name, job in self.jobs.items()}
 
     def next(self) -> Job | None:
         """Start the first job that can run now and return it; None if every job must wait for another one."""
