@@ -1,4 +1,4 @@
-"""What `import raykd` offers, for type checkers and editors; at run time each is imported when it is first used."""
+"""What `import raykd` offers, for type checkers and for `__getattr__`, which imports each when it is first used."""
 
 from raykd.api.evaluation import Evaluated as Evaluated
 from raykd.api.evaluation import evaluate as evaluate

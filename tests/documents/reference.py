@@ -13,12 +13,18 @@ from typing import Annotated, Any, Literal
 import pdoc
 from pdoc import doc, extract
 
-from raykd import OFFERED, fields
+from raykd import HOMES, fields
 from raykd.recipe.validate import LIMITS
 
-FUNCTIONS = tuple(name for name in OFFERED if name.startswith(("raykd.api.", "raykd.launch.", "raykd.recipe.changes")))
+FUNCTIONS = tuple(
+    dict.fromkeys(
+        module
+        for module in HOMES.values()
+        if module.startswith(("raykd.api.", "raykd.launch.", "raykd.recipe.changes"))
+    )
+)
 """Modules of which only the names that `import raykd` offers are public."""
-PARTS = {name: tuple(OFFERED[name].split()) for name in FUNCTIONS} | {
+PARTS = {module: tuple(name for name in HOMES if HOMES[name] == module) for module in FUNCTIONS} | {
     "raykd.reports.report": ("Written",),
     "raykd.deploy.predictor": ("Prediction", "Predictor"),
     "raykd.models": ("create",),
