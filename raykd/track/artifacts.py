@@ -12,8 +12,8 @@ def log_artifacts(state: WandbState, run: Any) -> bool:
     import wandb
 
     for item in list(state.artifacts):
-        model = wandb.Artifact(artifact_name(state.name), type="model", metadata=item["metadata"])
-        for file in (item["file"], "recipe.json"):
+        model = wandb.Artifact(artifact_name(state.name), type="model", metadata=item.metadata)
+        for file in (item.file, "recipe.json"):
             if is_own(state.directory / file):
                 model.add_file(str(state.directory / file))
         run.log_artifact(model)

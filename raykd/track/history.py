@@ -30,31 +30,12 @@ class Logged:
     exit_code: int = EXIT_CODES["stopped"]  # also of a run that was killed
 
 
-class History:
-    """Writes the file; `last_step` is the last step that it holds, -1 for none."""
-
-    def __init__(self, directory: Path):
-        self._folder = Folder(directory)
-        (directory / FILE).parent.mkdir(exist_ok=True)
-        self.last_step = max(read_history(directory).rows, default=-1)
-
-    def start(self, about: dict[str, Any]) -> None:
-        """Record that logging starts, or starts again."""
-        # On a new line, as a killed process may have left an incomplete one.
-        self._folder.append(FILE, "\n" + json.dumps({"start": about}))
-
-    def row(self, step: int, values: Mapping[str, Any]) -> None:
-        """Record the values of a step; raises OSError, as all writing here."""
-        self._folder.append(FILE, json.dumps({"step": step, "values": values}))
-        self.last_step = step
-
-    def summary(self, values: Mapping[str, Any]) -> None:
-        """Record values of the run's summary."""
-        self._folder.append(FILE, json.dumps({"summary": values}))
-
-    def end(self, exit_code: int) -> None:
-        """Record how the run ended."""
-        self._folder.append(FILE, json.dumps({"exit": exit_code}))
+def record(directory: Path, event: Mapping[str, Any]) -> None:
+    """Append one event; raises OSError."""
+    folder = Folder(directory)
+    (directory / FILE).parent.mkdir(exist_ok=True)
+    # A killed process may have left an incomplete line before a start.
+    folder.append(FILE, "\n" * ("start" in event) + json.dumps(event))
 
 
 def read_history(directory: Path) -> Logged:

@@ -15,8 +15,8 @@ from raykd.output import masked
 from raykd.recipe.labels import labels
 from raykd.track import connection, server
 from raykd.track.artifacts import link_teachers, log_artifacts
-from raykd.track.history import EXIT_CODES, History, flatten
-from raykd.track.state import WandbState
+from raykd.track.history import EXIT_CODES, flatten, read_history, record
+from raykd.track.state import Artifact, WandbState, read_state
 
 SHARE = 0.01  # maximum share of the training's time for logging steps; evaluations and the end are always logged
 
@@ -34,7 +34,7 @@ def start(
 
     resume_step: the last step before this part, 0 at the start. notify: called with at most one line for each problem.
     """
-    run = Run(WandbState(directory, recipe["wandb"]), notify)
+    run = Run(read_state(directory, recipe["wandb"]), notify)
     mode = _mode(recipe["wandb"]["mode"], notify)
     if mode != "disabled":
         run.open(mode, description(recipe, name, job_type), resume_step)
@@ -51,7 +51,7 @@ def _never_fatal(method: Callable) -> Callable:
         try:
             method(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - a tracker's failure of whatever kind must not end the training
-            self._report(f"W&B failed ({_reason(error)}); training continues")
+            self._report(f"W&B failed ({server.reason(error)}); training continues")
 
     return guarded
 
@@ -84,15 +84,14 @@ class Run:
         state = self.state
         state.name, state.id, state.uploaded = about["name"], state.id or secrets.token_hex(4), False
         state.write()
-        self.history = History(state.directory)
-        self.history.start(about)
-        self.since = max(state.last_step, self.history.last_step, resume_step or -1)
+        self.since = max(state.last_step, *read_history(state.directory).rows, resume_step or -1)
+        record(state.directory, {"start": about})
 
     def _connect(self, about: dict[str, Any]) -> None:
         try:
             run = connection.connect(self.state, about, self.state.directory, server.FINISH_SECONDS)
         except Exception as error:  # noqa: BLE001 - a wrong key, an invalid answer of the server: no common class
-            self.notify(f"W&B refused the run ({_reason(error)}), so it is logged offline; raykd sync uploads it")
+            self.notify(f"W&B refused the run ({server.reason(error)}), so it is logged offline; raykd sync uploads it")
             return
         self.wandb_run, self.since = run, max(self.since, run.starting_step - 1)
         connection.send_missing(run, connection.logged_by(self.state))
@@ -113,7 +112,7 @@ class Run:
             return
         row = flatten(values) | {"_timestamp": time.time()}
         try:
-            self.history.row(step, row)
+            record(self.state.directory, {"step": step, "values": row})
         finally:
             if self.wandb_run is not None:
                 self.wandb_run.log(row, step=step)
@@ -124,7 +123,7 @@ class Run:
         """Set the run's summary, e.g. parameters, flops, GPU-hours, best and last accuracies."""
         flat = flatten(values)
         try:
-            self.history.summary(flat)
+            record(self.state.directory, {"summary": flat})
         finally:
             if self.wandb_run is not None:
                 self.wandb_run.summary.update(flat)
@@ -132,7 +131,7 @@ class Run:
     @_never_fatal
     def artifact(self, path: Path, metadata: Mapping[str, Any]) -> None:
         """Upload the deployed network (a file of the run directory) as an artifact of type model."""
-        self.state.artifacts.append({"file": path.name, "metadata": dict(metadata)})
+        self.state.artifacts.append(Artifact.model_validate({"file": path.name, "metadata": metadata}))
         self.state.write()
         if self.wandb_run is None:  # `raykd sync` uploads it
             return
@@ -145,7 +144,7 @@ class Run:
     @_never_fatal
     def use_teacher(self, run: str) -> None:
         """Record a directory's run as a teacher: its network becomes an input of this run once both are uploaded."""
-        name = WandbState(Path(run)).name or Path(run).name
+        name = read_state(Path(run)).name or Path(run).name
         if name not in self.state.teachers:
             self.state.teachers.append(name)
             self.state.write()
@@ -157,7 +156,7 @@ class Run:
 
     @_never_fatal
     def _finish(self, exit_code: int) -> None:
-        self.history.end(exit_code)
+        record(self.state.directory, {"exit": exit_code})
         run = self.wandb_run
         if run is None:
             return
@@ -171,12 +170,6 @@ class Run:
             self.state.uploaded = True
             self.state.write()
             link_teachers(self.state)
-
-
-def _reason(error: Exception) -> str:
-    """A failure of W&B as one line."""
-    first = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}{f': {first[:200]}' if first else ''}"
 
 
 def _end_service() -> None:

@@ -5,33 +5,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raykd import UserError
 from raykd.output import without_credentials
 from raykd.runs.results.bounded import read_local
-from raykd.runs.results.models import Model
 from raykd.storage import atomic
 
-LARGEST = 2**24
+FILE = "wandb.json"
+MOST_BYTES = 2**24
 
 
-class Artifact(Model):
+class Artifact(BaseModel):
     """A network that is not uploaded yet: the run's own."""
 
     file: Literal["student.safetensors"]
     metadata: dict[str, Any]
 
 
-class Part(Model):
-    """A part of W&B's own log, which earlier versions uploaded."""
+class WandbState(BaseModel):
+    """A run's identity on the server, and whether the server has all of it. The file is untrusted."""
 
-    uploaded: bool
+    model_config = ConfigDict(strict=True)
 
-
-class Stored(Model):
-    """The content of wandb.json, which is untrusted."""
-
+    directory: Annotated[Path, Field(exclude=True)] = Path()
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,128}$")] = ""
     name: str = ""
     project: str = ""
@@ -41,38 +38,26 @@ class Stored(Model):
     last_step: int = -1  # in W&B's own log, of earlier versions
     artifacts: list[Artifact] = []
     teachers: list[str] = []
-    parts: list[Part] = []  # of earlier versions
-
-
-class WandbState:
-    """wandb.json of a run directory: the run's identity on the server, and whether the server has all of it."""
-
-    def __init__(self, directory: Path, settings: Mapping[str, Any] | None = None):
-        """settings: the recipe's `wandb`; without them, those in the file are used."""
-        self.directory, self.path = directory, directory / "wandb.json"
-        self.id, self.name, self.project, self.entity, self.url = "", "", "", "", ""
-        self.uploaded, self.last_step = False, -1
-        self.artifacts: list[dict[str, Any]] = []
-        self.teachers: list[str] = []
-        if settings:
-            self.project, self.entity = settings["project"], settings["entity"]
-        if self.path.exists():
-            known = checked(self.path)
-            # If the recipe names another project, it is another run: the user decides where runs are uploaded.
-            if not settings or known.get("project") == settings["project"]:
-                parts = known.pop("parts", [])
-                earlier = {"uploaded": all(part["uploaded"] for part in parts)} if parts else {}
-                self.__dict__.update(earlier | known | ({"entity": settings["entity"]} if settings else {}))
 
     def write(self) -> None:
         """Write wandb.json atomically; raises OSError."""
-        keys = ("id", "name", "project", "entity", "url", "uploaded", "last_step", "artifacts", "teachers")
-        atomic.write(self.path, json.dumps(without_credentials({key: getattr(self, key) for key in keys})).encode())
+        atomic.write(self.directory / FILE, json.dumps(without_credentials(self.model_dump())).encode())
 
 
-def checked(path: Path) -> dict[str, Any]:
-    """The fields that a wandb.json has; raises UserError if raykd can't have written it."""
-    try:
-        return Stored.model_validate_json(read_local(path, LARGEST)).model_dump(exclude_unset=True)
-    except ValidationError:
-        raise UserError(f"{path} was changed or damaged: remove it, or restore it from a copy") from None
+def read_state(directory: Path, settings: Mapping[str, Any] | None = None) -> WandbState:
+    """The state in a run directory, or a new one; raises UserError if raykd can't have written the file.
+
+    settings: the recipe's `wandb`; without them, those in the file are used. If the recipe names another project, it is
+    another run: the user decides where runs are uploaded.
+    """
+    path, state = directory / FILE, WandbState()
+    if path.exists():
+        try:
+            state = WandbState.model_validate_json(read_local(path, MOST_BYTES))
+        except ValidationError:
+            raise UserError(f"{path} was changed or damaged: remove it, or restore it from a copy") from None
+    if settings:
+        state = state if state.project == settings["project"] else WandbState(project=settings["project"])
+        state.entity = settings["entity"]
+    state.directory = directory
+    return state

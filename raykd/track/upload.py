@@ -18,7 +18,7 @@ from raykd.storage.lease import in_use
 from raykd.track import connection, server
 from raykd.track.artifacts import link_teachers, log_artifacts
 from raykd.track.run import description
-from raykd.track.state import WandbState
+from raykd.track.state import WandbState, read_state
 
 DEFAULT_PROJECT = "raykd"
 SECONDS = 3600  # maximum duration of one run's upload
@@ -33,7 +33,7 @@ def sync(
     allowed: ENTITY/PROJECT that the user has named. ask: asks the user a question; False if nobody can answer.
     Raises UserError if there is nothing to upload, no key, no server, or no permission.
     """
-    states = [WandbState(path) for run in runs for path in _directories(Path(run))]
+    states = [read_state(path) for run in runs for path in _directories(Path(run))]
     if not states:
         raise UserError(
             f"no run with a wandb.json in {', '.join(runs)}: give directories of runs that were logged to W&B"
@@ -82,8 +82,7 @@ def upload(state: WandbState, seconds: float = SECONDS) -> str:
                 if server.in_time(lambda: _send(state, folder, seconds), seconds) != "uploaded":
                     return f"the upload took more than {seconds:.0f} s; nothing is lost, try again"
         except (server.quiet_wandb().Error, OSError) as error:
-            line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            return f"W&B did not accept the upload ({line}); nothing is lost, try again"
+            return f"W&B did not accept the upload ({server.reason(error)}); nothing is lost, try again"
         state.uploaded = True
         state.write()
     link_teachers(state)

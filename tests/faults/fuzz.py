@@ -87,7 +87,7 @@ def runs(folder: Path) -> Attempt:
     from raykd.storage import lease
     from raykd.storage.folder import Folder
     from raykd.track.history import read_history
-    from raykd.track.state import WandbState
+    from raykd.track.state import read_state
     from tests.support.synthetic_runs import new_recipe, write_run
 
     recipe = new_recipe()
@@ -108,7 +108,7 @@ def runs(folder: Path) -> Attempt:
         lambda: directory.trained_teachers(run),
         lambda: data.other_data(run, made),
         lambda: read_student(run),
-        lambda: WandbState(path),
+        lambda: read_state(path),
         lambda: read_history(path),
         lambda: list(listed(Folder(path.parent))),
         lambda: read_deployment(run),

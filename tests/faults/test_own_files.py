@@ -146,25 +146,24 @@ def test_links_above_a_run_directory_are_followed(tmp_path):
 
 
 def test_a_linked_wandb_json_is_not_overwritten(run, tmp_path):
-    from raykd.track.state import WandbState
+    from raykd.track.state import read_state
 
     target = precious(tmp_path)
     target.write_text("{}")
     (run.local / "wandb.json").symlink_to(target)
-    WandbState(run.local).write()
+    read_state(run.local).write()
     assert target.read_text() == "{}" and not (run.local / "wandb.json").is_symlink()
 
 
 def test_a_linked_history_is_not_appended_to(run, tmp_path):
-    from raykd.track.history import FILE, History
+    from raykd.track.history import FILE, record
 
     target = precious(tmp_path)
-    history = History(run.local)
-    history.row(1, {"top1": 0.5})
+    record(run.local, {"step": 1, "values": {"top1": 0.5}})
     (run.local / FILE).unlink()
     (run.local / FILE).symlink_to(target)
     with pytest.raises(OSError):
-        history.row(2, {"top1": 0.5})
+        record(run.local, {"step": 2, "values": {"top1": 0.5}})
     assert target.read_text() == "precious"
 
 

@@ -352,10 +352,9 @@ def test_a_history_that_is_a_link_is_not_read(server, directory, recipe, tmp_pat
 HOSTILE = {
     "another file": {"artifacts": [{"file": "/etc/passwd", "metadata": {}}]},
     "a file above": {"artifacts": [{"file": "../../secret", "metadata": {}}]},
-    "a part that is no object": {"parts": ["folder"]},
     "no text": {"project": 5},
     "an id that is a path": {"id": "../../x"},
-    "no list": {"parts": 3},
+    "no list": {"teachers": 3},
 }
 
 
