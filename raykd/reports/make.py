@@ -8,7 +8,8 @@ from raykd.reports.collect import Collected, RunRecord, collect
 from raykd.reports.compare import Baseline, Repeat, Row, check_baseline, compare_rows, find_baseline, new_row
 from raykd.reports.measures import Entry, by_section, entries
 from raykd.reports.table import Missing, Place, Table, build_table
-from raykd.reports.tables.study import Quoted, Study, StudyCell
+from raykd.reports.tables.published import Quoted
+from raykd.reports.tables.study import Study, StudyCell
 from raykd.reports.trials import Trials, read_trials
 
 BASELINE = "Supervised"

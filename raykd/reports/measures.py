@@ -8,8 +8,8 @@ from typing import Any
 from raykd.metric import FORMAT
 from raykd.reports.collect import RunRecord
 from raykd.reports.compare import Baseline, Row
+from raykd.reports.tables.published import Quoted
 from raykd.reports.tables.statistics import Gain, Mark, Spread, compared_with_best, gain, mark, spread
-from raykd.reports.tables.study import Quoted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from raykd.reports.measures import Entry, best_teacher
+from raykd.reports.tables.published import Quoted
 from raykd.reports.tables.statistics import Ranking, Spread, rank_rows, spread
-from raykd.reports.tables.study import Quoted
 
 Place = tuple[str, str]
 """A row and a column."""

@@ -160,15 +160,21 @@ def test_invalid_published_figures_are_rejected(tmp_path):
         + 'P,1,CIFAR-100,a,b,KD,top1,error,25.65,0.15,3,"src, p. 2",[copied] from CRD; best epoch\n'
         + "P,1,CIFAR-100,a,b,DKD,top1,accuracy,75.1,,,src,[own?] last or best epoch not said\n"
     )
-    kd, dkd = read_published(path)
+    kd, dkd = (figure.quoted("row", "column") for figure in read_published(path))
     assert kd.value == pytest.approx(0.7435) and (kd.deviation, kd.n) == (pytest.approx(0.0015), 3)
     assert (kd.reporter, kd.epoch, dkd.reporter, dkd.epoch, dkd.n) == ("copied", "best", "own?", "", None)
     for wrong, message in (
         (head.replace("mean", "average"), "no mean, unknown 'average'"),
-        (head + "P,1,C,a,b,KD,top1,accuracy,175,,,s,\n", "row 2: mean '175' must be a percentage"),
-        (head + "P,1,C,a,b,KD,top9,accuracy,75,,,s,\n", "row 2: metric 'top9' must be top1 or top5"),
-        (head + "P,1,C,a,b,KD,top1,accuracy,75,,x,s,\n", "row 2: n 'x' must be a number of runs"),
-        (head + "P,1,C,a,b,KD,top1,accuracy,75,,3,s,[mine]\n", "note begins with .mine., which is not one of own"),
+        (
+            head + "P,1,C,a,b,KD,top1,accuracy,175,,,s,\n",
+            "mean '175': Input should be less than or equal to 100",
+        ),
+        (head + "P,1,C,a,b,KD,top9,accuracy,75,,,s,\n", "row 2: metric 'top9': Input should be 'top1' or 'top5'"),
+        (head + "P,1,C,a,b,KD,top1,accuracy,75,,x,s,\n", "row 2: n 'x': Input should be a valid integer"),
+        (
+            head + "P,1,C,a,b,KD,top1,accuracy,75,,3,s,[mine]\n",
+            "reporter 'mine' is not one of own",
+        ),
         (head + "P,1\n", "row 2: 2 cells, not 13"),
     ):
         path.write_text(wrong)

@@ -17,7 +17,7 @@ from raykd.reports.output.csv_file import table_csv
 from raykd.reports.output.latex import matrix
 from raykd.reports.output.markdown import table_parts
 from raykd.reports.table import Missing, build_table
-from raykd.reports.tables.study import Quoted
+from raykd.reports.tables.published import Quoted
 from raykd.runs.results.models import Accuracy, Evaluation, FullAccuracy, Line, Result, TeacherAccuracy
 
 ROWS = ["Supervised", "KD", "DKD", "rare"]

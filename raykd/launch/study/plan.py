@@ -14,7 +14,7 @@ from raykd.launch.trials.trial import OUTCOME
 from raykd.recipe import Recipe
 from raykd.recipe.study.cells import Cell
 from raykd.recipe.study.load import LoadedStudy
-from raykd.reports.tables.study import Quoted
+from raykd.reports.tables.published import Quoted
 from raykd.runs import directory
 from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from raykd.recipe.study.cells import Cell
-from raykd.reports.tables.published import PublishedFigure, read_published
-from raykd.reports.tables.study import Quoted
+from raykd.reports.tables.published import PublishedFigure, Quoted, read_published
 
 
 def published(cells: list[Cell], files: tuple[str, ...], folder: Path) -> list[Quoted]:
@@ -22,7 +21,7 @@ def published(cells: list[Cell], files: tuple[str, ...], folder: Path) -> list[Q
         quotes = cell.column.published
         for figure in by_pair.get((quotes.dataset.casefold(), quotes.student.casefold()), []):
             if quotes.student and _is_of(figure, cell):
-                quoted.append(_quoted(figure, cell))
+                quoted.append(figure.quoted(cell.row.name, cell.column.name))
     return quoted
 
 
@@ -30,17 +29,3 @@ def _is_of(figure: PublishedFigure, cell: Cell) -> bool:
     names = {name.casefold() for name in cell.row.published or (cell.row.name,)}
     teachers = ("", cell.column.published.teacher.casefold())
     return figure.method.casefold() in names and figure.teacher.casefold() in teachers
-
-
-def _quoted(figure: PublishedFigure, cell: Cell) -> Quoted:
-    source = ", ".join(filter(None, (figure.paper, figure.table)))
-    return Quoted(
-        row=cell.row.name,
-        column=cell.column.name,
-        value=figure.value,
-        deviation=figure.deviation,
-        n=figure.n,
-        reporter=figure.reporter,
-        epoch=figure.epoch,
-        source=source,
-    )

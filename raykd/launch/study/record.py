@@ -9,7 +9,8 @@ from raykd.launch.study.plan import CellRun
 from raykd.output import masked
 from raykd.recipe.study import Study
 from raykd.recipe.study.cells import cells
-from raykd.reports.tables.study import FILE, Quoted, Status, StudyCell, read_study
+from raykd.reports.tables.published import Quoted
+from raykd.reports.tables.study import FILE, Status, StudyCell, read_study
 from raykd.reports.tables.study import Study as Table
 from raykd.storage.folder import Folder
 

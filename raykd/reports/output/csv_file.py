@@ -10,7 +10,7 @@ from statistics import fmean
 from raykd.reports.measures import Entry
 from raykd.reports.output.text import epochs
 from raykd.reports.table import Table
-from raykd.reports.tables.study import Quoted
+from raykd.reports.tables.published import Quoted
 
 FORMULA = re.compile(r"[=+\-@\t\r]")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from raykd.reports.measures import Entry
 from raykd.reports.table import Table
+from raykd.reports.tables.published import REPORTERS, Quoted
 from raykd.reports.tables.statistics import Gain, Spread
-from raykd.reports.tables.study import Quoted
 
 NONE = "–"
 PERCENT = ("top1", "top5")
@@ -81,23 +81,20 @@ def has_published(table: Table) -> bool:
     return any(table.published.get(place) for place in table.cells)
 
 
-REPORTERS = {"own": "o", "copied": "c", "copied or re-run": "c/r", "re-run": "r", "restated": "q", "summary": "s"}
-REPORTERS |= {"derived": "d", "": "?"}
+REPORTER_WORDS = REPORTERS | {"": ("?", "who reports it is not given")}
 
 
 def initials(figure: Quoted) -> str:
     """Abbreviation of who reports a figure, and for which epoch: "c,b" for copied, best epoch."""
-    who = REPORTERS[figure.reporter.removesuffix("?")] + "?" * figure.reporter.endswith("?")
+    who = REPORTER_WORDS[figure.reporter.removesuffix("?")][0] + "?" * figure.reporter.endswith("?")
     return f"{who},{figure.epoch[0]}" if figure.epoch else who
 
 
 def explain_initials(table: Table) -> str:
     """What the initials of the figures in a table mean."""
-    words = {"own": "the paper's own", "copied": "copied from another paper", "re-run": "re-run by somebody else"}
-    words |= {"restated": "quoted by somebody else", "": "who reports it is not given", "summary": "from a summary"}
     figures = [figure for place in table.cells for figure in table.published.get(place, ())]
     reporters = dict.fromkeys(figure.reporter.removesuffix("?") for figure in figures)
-    meanings = ", ".join(f"{REPORTERS[name]}: {words.get(name, name)}" for name in reporters)
+    meanings = ", ".join(": ".join(REPORTER_WORDS[name]) for name in reporters)
     epochs = " after it b: best epoch, l: last epoch, nothing: not given."
     return f"{meanings};{epochs}"
 

@@ -3,41 +3,108 @@
 import csv
 import io
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError
 
 from raykd import UserError
 from raykd.output import one_line
 from raykd.runs.results.bounded import read_local
+from raykd.runs.results.models import Model, Share, Text
 
-COLUMNS = "paper table dataset teacher student method metric kind mean std n source note".split()
-REPORTERS = ("own", "copied", "copied or re-run", "re-run", "restated", "summary", "derived")
+# Who reports a figure, with the initials for narrow tables and the meaning.
+REPORTERS = {
+    "own": ("o", "the paper's own"),
+    "copied": ("c", "copied from another paper"),
+    "copied or re-run": ("c/r", "copied or re-run"),
+    "re-run": ("r", "re-run by somebody else"),
+    "restated": ("q", "quoted by somebody else"),
+    "summary": ("s", "from a summary"),
+    "derived": ("d", "derived"),
+}
 MOST_BYTES = 64 * 2**20
+KIND = re.compile(r"\[([^\]]*)\]")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PublishedFigure:
-    """A figure from a paper. Accuracies are fractions; errors are converted to accuracies."""
+def _known(reporter: str) -> str:
+    if reporter and reporter.removesuffix("?") not in REPORTERS:
+        raise ValueError(f"reporter {reporter!r} is not one of {', '.join(REPORTERS)}")
+    return reporter
 
-    paper: str
-    table: str
-    dataset: str
-    teacher: str
-    student: str
-    method: str
+
+def _note(text: str) -> str:
+    _known(reporter_of(text))
+    return text
+
+
+def reporter_of(note: str) -> str:
+    """The reporter at the beginning of a note: "own?" of "[own?] 5 runs"; "" if the note does not say."""
+    kind = KIND.match(note)
+    return kind[1].replace("copied/re-run", "copied or re-run") if kind else ""
+
+
+Percent = Annotated[float, Interval(ge=0, le=100)]
+IfGiven = BeforeValidator(lambda text: text or None)
+Epoch = Literal["last", "best", ""]
+
+
+class Quoted(Model):
+    """A published figure for a cell of a study: top-1 as a fraction."""
+
+    row: Text
+    column: Text
+    value: Share
+    deviation: Share | None = None
+    n: Annotated[int, Interval(ge=1)] | None = None  # runs averaged; None where the source does not say
+    reporter: Annotated[Text, AfterValidator(_known)] = ""  # one of REPORTERS, followed by "?" if it is a guess
+    epoch: Epoch = ""  # which epoch was evaluated; "" where the source does not say
+    source: Text
+
+
+class PublishedFigure(Model):
+    """A figure from a paper, as a row of a CSV file has it."""
+
+    model_config = ConfigDict(strict=False)
+
+    paper: Text
+    table: Text
+    dataset: Text
+    teacher: Text
+    student: Text
+    method: Text
     metric: Literal["top1", "top5"]
-    value: float
-    deviation: float | None  # None where the source gives none
-    n: int | None  # runs averaged; None where the source does not say
-    reporter: str  # one of REPORTERS, followed by "?" if it is a guess; "" if the file does not say
-    epoch: Literal["last", "best", ""]  # which epoch was evaluated; "" where the source does not say
-    source: str
-    note: str
+    kind: Literal["accuracy", "error"]
+    mean: Percent
+    std: Annotated[Percent | None, IfGiven]
+    n: Annotated[Annotated[int, Interval(ge=1, le=999_999)] | None, IfGiven]
+    source: Text
+    note: Annotated[Text, AfterValidator(_note)]
+
+    @property
+    def epoch(self) -> Epoch:
+        """The evaluated epoch, if the method's name or the note says it."""
+        text = f"{self.method} {self.note}".casefold().replace("last or best epoch", "")
+        epochs = set(re.findall(r"\b(last|best)[ -]epoch", text))
+        return ("last" if "last" in epochs else "best") if len(epochs) == 1 else ""
+
+    def quoted(self, row: str, column: str) -> Quoted:
+        """The figure for a cell; an error is converted to an accuracy."""
+        return Quoted(
+            row=row,
+            column=column,
+            value=self.mean / 100 if self.kind == "accuracy" else 1 - self.mean / 100,
+            deviation=None if self.std is None else self.std / 100,
+            n=self.n,
+            reporter=reporter_of(self.note),
+            epoch=self.epoch,
+            source=", ".join(filter(None, (self.paper, self.table))),
+        )
 
 
 def read_published(path: Path) -> list[PublishedFigure]:
-    """Figures of a CSV file with the columns of `COLUMNS`.
+    """Figures of a CSV file with the columns of `PublishedFigure`.
 
     A note may begin with the kind of its reporter: "[own] 5 runs", "[copied] from CRD", "[own?]". Raises a one-line
     UserError that names the file, the row and the column.
@@ -47,70 +114,22 @@ def read_published(path: Path) -> list[PublishedFigure]:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV file in UTF-8: {error}") from None
-    head = [name.strip() for name in rows[0]] if rows else []
-    if sorted(head) != sorted(COLUMNS):
-        wrong = ", ".join([*(f"no {name}" for name in COLUMNS if name not in head), *_surplus(head)])
-        raise UserError(f"{path} must have the columns {','.join(COLUMNS)}: {wrong}")
-    return [_figure(dict(zip(head, row)), len(row), f"{path}, row {i}") for i, row in enumerate(rows[1:], 2) if row]
+    head, columns = [name.strip() for name in rows[0]] if rows else [], list(PublishedFigure.model_fields)
+    if sorted(head) != sorted(columns):
+        wrong = [f"no {name}" for name in columns if name not in head]
+        wrong += [f"unknown {one_line(name)[:40]!r}" for name in head if name not in columns]
+        wrong += [f"{name} twice" for name in columns if head.count(name) > 1]
+        raise UserError(f"{path} must have the columns {','.join(columns)}: {', '.join(wrong)}")
+    return [_figure(head, row, f"{path}, row {i}") for i, row in enumerate(rows[1:], 2) if row]
 
 
-def _surplus(head: list[str]) -> list[str]:
-    unknown = [f"unknown {one_line(name)[:40]!r}" for name in head if name not in COLUMNS]
-    return unknown + [f"{name} twice" for name in COLUMNS if head.count(name) > 1]
-
-
-def _figure(row: dict[str, str], width: int, where: str) -> PublishedFigure:
-    if width != len(COLUMNS):
-        raise UserError(f"{where}: {width} cells, not {len(COLUMNS)}")
-    row = {name: one_line(value.strip()) for name, value in row.items()}
-    if row["metric"] not in ("top1", "top5"):
-        raise UserError(f"{where}: metric {row['metric']!r} must be top1 or top5")
-    if row["kind"] not in ("accuracy", "error"):
-        raise UserError(f"{where}: kind {row['kind']!r} must be accuracy or error")
-    percent = _number(row, "mean", where)
-    value = percent / 100 if row["kind"] == "accuracy" else 1 - percent / 100
-    texts = {name: row[name] for name in COLUMNS if name not in ("metric", "kind", "mean", "std", "n")}
-    return PublishedFigure(
-        **texts,
-        metric="top1" if row["metric"] == "top1" else "top5",
-        value=value,
-        deviation=_number(row, "std", where) / 100 if row["std"] else None,
-        n=_runs(row["n"], where) if row["n"] else None,
-        reporter=_reporter(row["note"], where),
-        epoch=_epoch(row),
-    )
-
-
-def _number(row: dict[str, str], column: str, where: str) -> float:
-    """A percentage of the row."""
+def _figure(head: list[str], row: list[str], where: str) -> PublishedFigure:
+    if len(row) != len(head):
+        raise UserError(f"{where}: {len(row)} cells, not {len(head)}")
+    cells = dict(zip(head, map(str.strip, row), strict=True))
     try:
-        value = float(row[column])
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise UserError(f"{where}: {column} {row[column]!r} must be a percentage from 0 to 100")
-    return value
-
-
-def _runs(text: str, where: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,5}", text):
-        raise UserError(f"{where}: n {text!r} must be a number of runs")
-    return int(text)
-
-
-def _reporter(note: str, where: str) -> str:
-    opened = re.match(r"\[([^\]]*)\]", note)
-    if opened is None:
-        return ""
-    reporter = opened[1].replace("copied/re-run", "copied or re-run")
-    if reporter.removesuffix("?") not in REPORTERS:
-        raise UserError(f"{where}: note begins with [{opened[1]}], which is not one of {', '.join(REPORTERS)}")
-    return reporter
-
-
-def _epoch(row: dict[str, str]) -> Literal["last", "best", ""]:
-    text = f"{row['method']} {row['note']}".casefold().replace("last or best epoch", "")
-    epochs = set(re.findall(r"\b(last|best)[ -]epoch", text))
-    if len(epochs) != 1:
-        return ""
-    return "last" if "last" in epochs else "best"
+        return PublishedFigure.model_validate(cells)
+    except ValidationError as error:
+        first = error.errors()[0]
+        column = str(first["loc"][0])
+        raise UserError(f"{where}: {column} {one_line(cells[column])[:80]!r}: {first['msg']}") from None

@@ -11,11 +11,11 @@
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from annotated_types import Interval, MinLen
+from annotated_types import MinLen
 from pydantic import model_validator
 
-from raykd.reports.tables.published import REPORTERS
-from raykd.runs.results.models import Model, Share, Text
+from raykd.reports.tables.published import Quoted
+from raykd.runs.results.models import Model, Text
 from raykd.runs.results.read import read_checked
 from raykd.storage.folder import Folder
 
@@ -32,19 +32,6 @@ class StudyCell(Model):
     run: Text
     status: Status = "waiting"
     reason: Text = ""
-
-
-class Quoted(Model):
-    """A published figure for a cell: top-1 as a fraction, its reporter, last or best epoch ("" if unknown)."""
-
-    row: Text
-    column: Text
-    value: Share
-    deviation: Annotated[float, Interval(ge=0, le=1)] | None = None
-    n: Annotated[int, Interval(ge=1)] | None = None
-    reporter: Text = ""
-    epoch: Literal["last", "best", ""] = ""
-    source: Text
 
 
 class Study(Model):
@@ -74,9 +61,6 @@ class Study(Model):
         for cell in self.cells:
             if PurePosixPath(cell.run).is_absolute() or ".." in PurePosixPath(cell.run).parts:
                 raise ValueError(f"{cell.run!r} is outside the study")
-        for figure in self.published:
-            if figure.reporter and figure.reporter.removesuffix("?") not in REPORTERS:
-                raise ValueError(f"reporter {figure.reporter!r} is not one of {', '.join(REPORTERS)}")
         return self
 
 
