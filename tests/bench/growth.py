@@ -19,7 +19,8 @@ from raykd.methods.kd import KD
 from raykd.methods.okddip import OKDDip
 from raykd.methods.one import ONE
 from raykd.methods.supervised import Supervised
-from raykd.reports.drawing.axes import HEIGHT, LEFT, TOP, WIDTH, Axes
+from raykd.reports.drawing.axes import HEIGHT, LEFT, TOP, Axes
+from raykd.reports.drawing.svg import WIDTH
 from tests.bench.step import CASES, CLASSES, Case, only_ours
 from tests.bench.timing import in_turns, threads
 
@@ -128,7 +129,7 @@ def _panel(what: str, curves: dict[str, dict[int, float]]) -> str:
         inside.append(f'<path class="line c{i} dashed" d="M{points[0]}L{points[-1]}"/>')
         inside += [f'<circle class="c{i}" cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="3"/>' for x, y in share.items()]
         inside.append(f'<text class="c{i}" style="stroke:none" x="{LEFT + 10}" y="{TOP + 14 + 14 * i}">{name}</text>')
-    return axes.draw("".join(inside), y_format=lambda y: f"{y:g}×")
+    return axes.draw(inside, y_format=lambda y: f"{y:g}×")
 
 
 def slope(times: dict[int, float]) -> float:

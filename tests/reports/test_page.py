@@ -11,7 +11,7 @@ from raykd.reports.drawing.curves import curve
 from raykd.reports.drawing.lines import lines
 from raykd.reports.drawing.ranks import critical_difference
 from raykd.reports.drawing.scatter import Point, scatter
-from raykd.reports.drawing.series import look
+from raykd.reports.drawing.svg import look
 from raykd.reports.make import make
 from raykd.reports.output import text
 from raykd.reports.output.columns import columns

@@ -1,17 +1,12 @@
-"""The axes of a figure as inline SVG: ticks, grid, labels, and the coordinates of values.
-
-Figures are coloured by the page's style sheet, so that they follow dark mode and print. They are drawn at the width of
-a phone, so that text is never scaled down. They are not drawn by a plotting library: a page of a thousand runs has over
-a thousand figures, which must be small.
-"""
+"""The axes of a figure: ticks, grid, labels, and the coordinates of values."""
 
 import math
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable, Iterable, Sequence
 
-WIDTH, HEIGHT = 372, 248
+from raykd.reports.drawing.svg import WIDTH, path, svg, text
+
+HEIGHT = 248
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
-CHARACTER = 6.4  # pixels, the mean width of a character of the labels
 
 
 def percent(value: float) -> str:
@@ -80,21 +75,17 @@ class Axes:
         floor = self.y_range[0]
         return "L".join(f"{self.x(x):.1f} {self.y(max(y, floor)):.1f}" for x, y in zip(xs, ys, strict=True))
 
-    def draw(self, inside: str, *, x_format: Callable = short, y_format: Callable = short) -> str:
-        label = f"{self.y_label} by {self.x_label}"
-        parts = [f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(label)}">']
+    def draw(self, marks: Iterable[str], *, x_format: Callable = short, y_format: Callable = short) -> str:
+        """The figure with its marks."""
+        foot, end = self.height - BOTTOM, WIDTH - self.right
+        parts = []
         for tick in self.y_ticks:
             y = self.y(tick)
-            parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - self.right:.0f}"/>')
-            parts.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{escape(y_format(tick))}</text>')
-        foot = self.height - BOTTOM
-        for tick in self.x_ticks:
-            position = f'x="{self.x(tick):.1f}" y="{foot + 16}"'
-            parts.append(f'<text class="tick middle" {position}>{escape(x_format(tick))}</text>')
-        parts.append(f'<path class="axis" d="M{LEFT} {foot}H{WIDTH - self.right:.0f}"/>')
-        middle = (LEFT + WIDTH - self.right) / 2
-        parts.append(f'<text class="name middle" x="{middle:.0f}" y="{self.height - 6}">{escape(self.x_label)}</text>')
-        return "".join([*parts, inside, "</svg>"])
+            parts += [path("grid", f"M{LEFT} {y:.1f}H{end:.0f}"), text("tick end", LEFT - 6, y + 4, y_format(tick))]
+        parts += [text("tick middle", self.x(tick), foot + 16, x_format(tick)) for tick in self.x_ticks]
+        parts.append(path("axis", f"M{LEFT} {foot}H{end:.0f}"))
+        parts.append(text("name middle", (LEFT + end) / 2, self.height - 6, self.x_label))
+        return svg(f"{self.y_label} by {self.x_label}", self.height, [*parts, *marks])
 
 
 def _widened(span: tuple[float, float]) -> tuple[float, float]:
@@ -108,12 +99,6 @@ def padded(values: Sequence[float], share: float = 0.06, most: float = math.inf)
     low, high = min(values), max(values)
     margin = share * (high - low)
     return low - margin, max(high, min(high + margin, most))
-
-
-def clipped(name: str, width: float) -> str:
-    """A name that fits in a width, cut off with an ellipsis."""
-    most = max(4, int(width / CHARACTER))
-    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def spread_out(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 
-from raykd.reports.drawing.axes import WIDTH, short
+from raykd.reports.drawing.axes import short
+from raykd.reports.drawing.svg import WIDTH, path, svg, text
 
 
 def parallel(fields: Sequence[tuple[str, list[float], list[str], bool]], scores: list[float], maximize: bool) -> str:
@@ -14,26 +14,16 @@ def parallel(fields: Sequence[tuple[str, list[float], list[str], bool]], scores:
     places = [52 + i * (width - 104) / (len(columns) - 1) for i in range(len(columns))]
     axes = [_vertical(values, choices, log, top, height - bottom) for _, values, choices, log in columns]
     order = sorted(range(len(scores)), key=lambda i: scores[i] if maximize else -scores[i])
-    parts = [
-        f'<svg viewBox="0 0 {width} {height}" style="width:{width}px" role="img" aria-label="parallel coordinates">'
-    ]
-    for rank, i in enumerate(order):
-        track = "L".join(
-            f"{x:.1f} {y(column[1][i]):.1f}" for x, column, (y, _) in zip(places, columns, axes, strict=True)
-        )
-        look = "best" if rank == len(order) - 1 else ""
-        share = (rank + 1) / len(order)
-        style = f"opacity:{0.15 + 0.6 * share:.2f}"
-        tip = f"<title>{short(scores[i])}</title>"
-        parts.append(f'<path class="trial {look}" style="{style}" d="M{track}">{tip}</path>')
+    parts = []
+    for rank, i in enumerate(order, 1):
+        points = (f"{x:.1f} {y(column[1][i]):.1f}" for x, column, (y, _) in zip(places, columns, axes, strict=True))
+        kind, style = "trial best" if rank == len(order) else "trial", f"opacity:{0.15 + 0.6 * rank / len(order):.2f}"
+        parts.append(path(kind, f"M{'L'.join(points)}", short(scores[i]), style))
     for k, (x, (name, *_), (_, labels)) in enumerate(zip(places, columns, axes, strict=True)):
-        parts.append(f'<path class="axis" d="M{x:.1f} {top}V{height - bottom}"/>')
-        shown = name.rsplit(".", 1)[-1]
-        position = f'x="{x:.1f}" y="{18 + 14 * (k % 2)}"'
-        parts.append(f'<text class="name middle" {position}>{escape(shown)}<title>{escape(name)}</title></text>')
-        for y, label in labels:
-            parts.append(f'<text class="tick halo" x="{x + 4:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')
-    return "".join([*parts, "</svg>"])
+        parts.append(path("axis", f"M{x:.1f} {top}V{height - bottom}"))
+        parts.append(text("name middle", x, 18 + 14 * (k % 2), name.rsplit(".", 1)[-1], name))
+        parts += [text("tick halo", x + 4, y + 4, label) for y, label in labels]
+    return svg("parallel coordinates", height, parts, width, f"width:{width}px")
 
 
 def _vertical(

@@ -1,23 +1,10 @@
 """Scatter plots: accuracy against cost."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import NamedTuple
 
-from raykd.reports.drawing.axes import (
-    BOTTOM,
-    CHARACTER,
-    HEIGHT,
-    LEFT,
-    TOP,
-    WIDTH,
-    Axes,
-    clipped,
-    padded,
-    percent,
-    short,
-)
-from raykd.reports.drawing.series import labelled, look
+from raykd.reports.drawing.axes import BOTTOM, HEIGHT, LEFT, TOP, Axes, padded, percent, short
+from raykd.reports.drawing.svg import CHARACTER, WIDTH, clipped, dot, labelled, path, series, text
 
 MOST_NAME = 130  # pixels of a label beside its point
 
@@ -43,32 +30,31 @@ def scatter(points: Sequence[Point], *, x_label: str, y_label: str) -> str:
     edges = [p.y + sign * (p.deviation if p.deviation == p.deviation else 0) for p in points for sign in (-1, 1)]
     height = max(HEIGHT, 16 * len(points) + TOP + BOTTOM) if many else HEIGHT
     axes = Axes(x_range, padded(edges, most=1), x_label=x_label, y_label=y_label, log_x=log, height=height)
-    marks = [_mark(axes, point, look(i, len(points)), x_label) for i, point in enumerate(points)]
-    return axes.draw("".join(marks + (_names(axes, points) if many else [])), y_format=percent)
+    marks = [series(i, len(points), *_mark(axes, point, x_label)) for i, point in enumerate(points)]
+    return axes.draw(marks + (_names(axes, points) if many else []), y_format=percent)
 
 
-def _mark(axes: Axes, point: Point, look: str, x_label: str) -> str:
-    x, y = axes.x(point.x), axes.y(point.y)
-    tip = f"<title>{escape(point.name)}: {percent(point.y)}, {x_label} {short(point.x)}</title>"
-    bar = ""
+def _mark(axes: Axes, point: Point, x_label: str) -> tuple[list[str], str]:
+    """The marks of a point, and its tool tip."""
+    x, marks = axes.x(point.x), []
     if point.deviation > 0:
         top, foot = axes.y(min(point.y + point.deviation, axes.y_range[1])), axes.y(point.y - point.deviation)
-        bar = f'<path class="line" d="M{x:.1f} {foot:.1f}V{top:.1f}"/>'
-    return f'<g {look}>{tip}{bar}<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/></g>'
+        marks.append(path("line", f"M{x:.1f} {foot:.1f}V{top:.1f}"))
+    tip = f"{point.name}: {percent(point.y)}, {x_label} {short(point.x)}"
+    return [*marks, dot(x, axes.y(point.y), 5)], tip
 
 
 def _names(axes: Axes, points: Sequence[Point]) -> list[str]:
     """Each point's label at a position where it overlaps no other label or point, if there is one."""
     taken = [(axes.x(p.x) - 6, axes.y(p.y) - 6, axes.x(p.x) + 6, axes.y(p.y) + 6) for p in points]
-    parts = []
+    labels = []
     for i, point in enumerate(points):
-        text = clipped(point.name, MOST_NAME)
+        name = clipped(point.name, MOST_NAME)
         others = taken[:i] + taken[i + 1 :]
-        x, y, box = _place(axes.x(point.x), axes.y(point.y), len(text) * CHARACTER, axes.height - BOTTOM, others)
+        x, y, box = _place(axes.x(point.x), axes.y(point.y), len(name) * CHARACTER, axes.height - BOTTOM, others)
         taken.append(box)
-        label = f'<text class="label halo" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
-        parts.append(f"<g {look(i, len(points))}>{label}</g>")
-    return parts
+        labels.append(series(i, len(points), [text("label halo", x, y, name)]))
+    return labels
 
 
 Box = tuple[float, float, float, float]

@@ -12,7 +12,7 @@ from raykd.reports.drawing.lines import lines, reliability
 from raykd.reports.drawing.parallel import parallel
 from raykd.reports.drawing.ranks import critical_difference
 from raykd.reports.drawing.scatter import Point, scatter
-from raykd.reports.drawing.series import labelled, look, name, style
+from raykd.reports.drawing.svg import labelled, look
 from raykd.reports.make import Report
 from raykd.reports.measures import Entry
 from raykd.reports.output import markdown, text
@@ -47,9 +47,8 @@ def page(report: Report) -> str:
 
     assets = jinja2.PackageLoader("raykd.reports.output", "assets")
     environment = jinja2.Environment(loader=assets, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    series = {"series": look, "series_name": name, "series_style": style}
     environment.filters["breakable"] = breakable
-    environment.globals |= {"text": text, "markdown": markdown, **series}
+    environment.globals |= {"text": text, "markdown": markdown, "look": look}
     return environment.get_template("report.html.j2").render(
         report=report,
         tables=[_table(table) for table in report.tables],
