@@ -10,6 +10,7 @@ from raykd.reports.collect import RunRecord
 from raykd.reports.compare import Baseline, Row
 from raykd.reports.tables.published import Quoted
 from raykd.reports.tables.statistics import Gain, Mark, Spread, compared_with_best, gain, mark, spread
+from raykd.runs.results.models import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,11 @@ class Entry:
     @property
     def label(self) -> str:
         return self.row.label
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The last evaluation of the first run, for what does not depend on the seed."""
+        return self.row.runs[0].evaluation
 
     def difference(self, figure: Quoted) -> float:
         """Own mean minus a published one, of the same epoch: best with best, else last."""

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from raykd.reports import measures
-from raykd.reports.drawing.axes import percent, short
-from raykd.reports.drawing.curves import accuracy_curves, deployed_curve, line_curves
+from raykd.reports.drawing.axes import percent
+from raykd.reports.drawing.curves import Curve, accuracy_curves, deployed_curve, line_curves
 from raykd.reports.drawing.lines import lines, reliability
 from raykd.reports.drawing.parallel import parallel
 from raykd.reports.drawing.ranks import critical_difference
@@ -26,12 +26,17 @@ MOST_SECTIONS = 2  # that are open at first
 
 @dataclass(frozen=True)
 class Drawn:
-    """One figure with its title and note; legend: names of its series, if it has a legend."""
+    """One figure with its title and note; names: of its series, unless something else on the page names them."""
 
     title: str
     svg: str
     note: str = ""
-    legend: list[str] = field(default_factory=list)
+    names: Sequence[str] = ()
+
+    @property
+    def legend(self) -> Sequence[str]:
+        """The names for a legend; many series are labelled in the figure."""
+        return () if labelled(len(self.names)) else self.names
 
 
 def breakable(name: str) -> str:
@@ -48,10 +53,10 @@ def page(report: Report) -> str:
     assets = jinja2.PackageLoader("raykd.reports.output", "assets")
     environment = jinja2.Environment(loader=assets, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["breakable"] = breakable
-    environment.globals |= {"text": text, "markdown": markdown, "look": look}
+    environment.globals |= {"text": text, "markdown": markdown, "look": look, "best_teacher": measures.best_teacher}
     return environment.get_template("report.html.j2").render(
         report=report,
-        tables=[_table(table) for table in report.tables],
+        tables=[(table, drawn([_ranks(table), _cost_of_rows(table)])) for table in report.tables],
         sections=[section(title, items) for title, items in report.sections.items()],
         folded=len(report.sections) > MOST_SECTIONS,
         searches=[search(trials) for trials in report.searches],
@@ -60,25 +65,24 @@ def page(report: Report) -> str:
     )
 
 
-def _table(table: Table) -> dict[str, Any]:
-    return {"table": table, "figures": [f for f in (_ranks(table), _cost_of_rows(table)) if f.svg]}
+def drawn(figures: Sequence[Drawn]) -> list[Drawn]:
+    """The figures that have anything to show."""
+    return [figure for figure in figures if figure.svg]
 
 
 def _ranks(table: Table) -> Drawn:
     if table.ranking is None:
         return Drawn("", "")
     note = "A bar at the right joins rows that can't be distinguished (Nemenyi's test, 5 %)."
-    return Drawn(
-        f"Average rank over {table.ranking.columns} columns", critical_difference(table.ranked, table.ranking), note
-    )
+    title = f"Average rank over {table.ranking.columns} columns"
+    return Drawn(title, critical_difference(table.ranked, table.ranking), note)
 
 
 def _cost_of_rows(table: Table) -> Drawn:
     means = {row: mean for row in table.rows if (mean := table.mean_over_columns(row))}
     points = [Point(row, hours, accuracy, float("nan")) for row, (hours, accuracy) in means.items()]
     drawing = scatter(points, x_label="device-hours of one run", y_label="top-1") if len(points) > 1 else ""
-    legend = [] if labelled(len(points)) else [point.name for point in points]
-    return Drawn("Accuracy against cost, means over columns", drawing, legend=legend)
+    return Drawn("Accuracy against cost, means over columns", drawing, names=[point.name for point in points])
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,10 @@ class Section:
     title: str
     items: Sequence[Entry]
     columns: Columns
-    figures: list[Drawn]  # their legend is the table's first column; many series are named where they are drawn
-    teachers: list[dict[str, Any]]
-    ensembles: list[dict[str, Any]]
+    figures: list[Drawn]  # the table's first column is their legend
+    several_teachers: list[Entry]  # the table has the agreement with a single one
     classes: dict[str, Any] | None
-    details: list[dict[str, Any]]
+    details: list[tuple[Entry, list[Drawn]]]
 
 
 def section(title: str, items: Sequence[Entry]) -> Section:
@@ -100,21 +103,20 @@ def section(title: str, items: Sequence[Entry]) -> Section:
         title=title,
         items=items,
         columns=columns(items),
-        figures=[f for f in overview(items) if f.svg],
-        teachers=teachers(items),
-        ensembles=ensembles(items),
+        figures=drawn(overview(items)),
+        several_teachers=[item for item in items if len(item.agreement) > 1],
         classes=classes(items),
-        details=[details(item) for item in items],
+        details=[(item, drawn(details(item))) for item in items],
     )
 
 
 def overview(items: Sequence[Entry]) -> list[Drawn]:
     """The figures that compare a section's rows."""
     curves = [deployed_curve(item.row) for item in items]
-    notes = ["Mean over seeds, with a band from minimum to maximum."] if any(item.last.n > 1 for item in items) else []
+    note = "Mean over seeds, with a band from minimum to maximum." if any(item.last.n > 1 for item in items) else ""
     teacher = teacher_line(items)
     drawing = lines(curves, y_label="top-1", y_format=percent, most=1, reference=teacher, from_start=False)
-    figures = [Drawn("Top-1 by epoch", drawing, " ".join(notes))]
+    figures = [Drawn("Top-1 by epoch", drawing, note)]
     for title, label, value in SCATTERS:
         points = [Point(item.label, value(item), item.last.mean, item.last.deviation) for item in items]
         if len({point.x for point in points}) > 1:
@@ -135,8 +137,7 @@ def against_latency(items: Sequence[Entry]) -> Drawn:
     machines = "; ".join(dict.fromkeys(deployment.machine for deployment in measured))
     note = f"By onnxruntime on {machines}." if machines.count(";") == 0 else f"On several machines: {machines}."
     drawing = scatter(points, x_label="ms of one image on one thread", y_label="top-1")
-    legend = [] if labelled(len(points)) else [point.name for point in points]
-    return Drawn("Top-1 against latency", drawing, note, legend)
+    return Drawn("Top-1 against latency", drawing, note, [point.name for point in points])
 
 
 SCATTERS: list[tuple[str, str, Callable[[Entry], float]]] = [
@@ -152,29 +153,6 @@ def teacher_line(items: Sequence[Entry]) -> tuple[str, float] | None:
         return None
     alike = len({round(value, 4) for value in accuracies}) == 1
     return ("teacher" if alike else "best teacher"), max(accuracies)
-
-
-def teachers(items: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Agreement with each teacher for rows with several; the table has that of a single one."""
-    rows = []
-    for item in items:
-        if len(item.agreement) < 2:
-            continue
-        evaluation = item.row.runs[0].evaluation
-        for of, (top1, kl) in item.agreement.items():
-            teacher = evaluation.teachers.get(of) if evaluation else None
-            rows.append({"method": item.label, "teacher": of, "top1": top1, "kl": kl, "about": teacher})
-    return rows
-
-
-def ensembles(items: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Accuracy of the ensembles of rows with several teachers."""
-    rows = []
-    for item in items:
-        evaluation = item.row.runs[0].evaluation
-        if evaluation and {"mean", "vote"} <= evaluation.ensemble.keys():
-            rows.append({"method": item.label, **evaluation.ensemble})
-    return rows
 
 
 def classes(items: Sequence[Entry]) -> dict[str, Any] | None:
@@ -199,50 +177,28 @@ def classes(items: Sequence[Entry]) -> dict[str, Any] | None:
     }
 
 
-def details(item: Entry) -> dict[str, Any]:
-    """One row's runs, and figures of its networks, loss terms, notes and calibration."""
+def details(item: Entry) -> list[Drawn]:
+    """Figures of one row's networks, loss terms, notes and calibration."""
     row = item.row
-    networks = accuracy_curves(row)
     figures = []
-    if len(networks) > 1:
-        drawing = lines(networks, y_label="top-1", y_format=percent, most=1, from_start=False)
-        figures.append(_own(drawing, "Top-1 of each network", [c.name for c in networks]))
+    if len(networks := accuracy_curves(row)) > 1:
+        options = {"y_label": "top-1", "y_format": percent, "most": 1, "from_start": False}
+        figures.append(_curves("Top-1 of each network", networks, **options))
     terms = [curves[0] for curves in line_curves(row, "terms").values()]
-    figures.append(_own(lines(terms, y_label="loss"), "Loss terms", [c.name for c in terms]))
+    figures.append(_curves("Loss terms", terms, y_label="loss"))
     for part in ("notes", "measures"):
         for key, curves in line_curves(row, part).items():
             title = key.replace("_", " ")
-            figures.append(_own(lines(curves, y_label=title), title, [c.name for c in curves]))
+            figures.append(_curves(title, curves, y_label=title))
     if bins := measures.calibration(row):
         error = f"Expected calibration error {item.metrics['ece'].mean:.3f}. " if item.metrics["ece"].n else ""
         figures.append(Drawn("Calibration", reliability(bins), f"{error}A dot's area grows with its images."))
-    runs = [_run(run) for run in row.runs]
-    return {
-        "item": item,
-        "figures": [f for f in figures if f.svg],
-        "runs": runs,
-        "restarts": any(run["restarts"] for run in runs),
-        "teacher": any(run["teacher"] is not None for run in runs),
-    }
+    return figures
 
 
-def _own(drawing: str, title: str, names: list[str]) -> Drawn:
-    """A figure with a legend if it has several series that are not labelled in the figure."""
-    return Drawn(title, drawing, legend=names if len(names) > 1 and not labelled(len(names)) else [])
-
-
-def _run(run: Any) -> dict[str, Any]:
-    epoch, networks = run.evaluations[-1]
-    return {
-        "name": run.name,
-        "seed": run.labels.seed,
-        "epoch": epoch,
-        "networks": {name: figures.top1 for name, figures in networks.items()},
-        "teacher": measures.best_teacher(run),
-        "restarts": run.result.restarts,
-        "seconds": run.result.seconds,
-        "url": run.result.wandb_url,
-    }
+def _curves(title: str, curves: Sequence[Curve], **options: Any) -> Drawn:
+    """Curves over epochs; a single one is named by the title."""
+    return Drawn(title, lines(curves, **options), names=[curve.name for curve in curves] if len(curves) > 1 else [])
 
 
 def search(trials: Trials) -> dict[str, Any]:
@@ -252,4 +208,4 @@ def search(trials: Trials) -> dict[str, Any]:
     order = sorted(range(len(trials.scores)), key=lambda i: -trials.scores[i] if maximize else trials.scores[i])
     ranked = [(trials.finished[i], trials.scores[i]) for i in order[:10]]
     weights = sorted(trials.fields, key=lambda f: -f.importance if f.importance == f.importance else 0.0)
-    return {"trials": trials, "drawing": drawing, "ranked": ranked, "weights": weights, "unit": short}
+    return {"trials": trials, "drawing": drawing, "ranked": ranked, "weights": weights}
