@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 
 from raykd.reports.drawing.axes import short
 from raykd.reports.drawing.svg import WIDTH, path, svg, text
+from raykd.reports.trials import Field
 
 
-def parallel(fields: Sequence[tuple[str, list[float], list[str], bool]], scores: list[float], maximize: bool) -> str:
-    """Parallel coordinates: one line for each trial over its fields (name, values, choices, log) and its metric."""
-    columns = [*fields, ("metric", scores, [], False)]
+def parallel(fields: Sequence[Field], scores: list[float], maximize: bool) -> str:
+    """Parallel coordinates: one line for each trial over its fields and its metric."""
+    columns = [(f.name, f.values, f.choices, f.log) for f in fields] + [("metric", scores, [], False)]
     width, height, top, bottom = max(WIDTH, 124 * len(columns)), 280, 44, 26
     places = [52 + i * (width - 104) / (len(columns) - 1) for i in range(len(columns))]
     axes = [_vertical(values, choices, log, top, height - bottom) for _, values, choices, log in columns]

@@ -202,9 +202,8 @@ def _curves(title: str, curves: Sequence[Curve], **options: Any) -> Drawn:
 
 
 def search(trials: Trials) -> dict[str, Any]:
-    fields = [(f.name, f.values, f.choices, f.log) for f in trials.fields]
     maximize = trials.record.settings["mode"] == "max"
-    drawing = parallel(fields, trials.scores, maximize) if len(trials.finished) > 1 and fields else ""
+    drawing = parallel(trials.fields, trials.scores, maximize) if len(trials.finished) > 1 and trials.fields else ""
     order = sorted(range(len(trials.scores)), key=lambda i: -trials.scores[i] if maximize else trials.scores[i])
     ranked = [(trials.finished[i], trials.scores[i]) for i in order[:10]]
     weights = sorted(trials.fields, key=lambda f: -f.importance if f.importance == f.importance else 0.0)
