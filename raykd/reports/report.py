@@ -30,19 +30,19 @@ def report(runs: list[str], *, baseline: str = "", out: Path | None = None, wand
 
     `runs` are run directories, folders of them, studies, searches, or wandb:ENTITY/PROJECT[/GROUP]. The suffix of `out`
     is the format: .html, .md, .csv or .tex. The file is written completely or not at all. An unreadable run is left
-    out, and the report says so. Raises UserError if no run is left, and for an unknown baseline or suffix.
+    out, and the report says so. Raises UserError if no run is left, for an unknown baseline or suffix, and if W&B can't
+    be used.
     """
     out = out or Path("report.html")
     if out.suffix not in WRITERS:
         raise UserError(f"--out {out}: the suffix must be one of {', '.join(WRITERS)}")
+    if wandb:
+        from raykd.reports.output.publish import expect_package, publish
+
+        expect_package()
     made = make(runs, baseline)
     write(out, WRITERS[out.suffix](made))
-    url = ""
-    if wandb:
-        from raykd.reports.output.publish import publish
-
-        url = publish(made, out)
-    return Written(report=made, path=out, url=url)
+    return Written(report=made, path=out, url=publish(made, out) if wandb else "")
 
 
 def write(out: Path, content: str) -> None:

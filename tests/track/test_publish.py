@@ -1,6 +1,7 @@
 """W&B Reports, and W&B as a source of runs, against a local stub."""
 
 import json
+import sys
 
 import pytest
 
@@ -102,3 +103,10 @@ def test_an_unreachable_server_is_reported_in_one_line(server, runs, tmp_path):
     with pytest.raises(UserError, match="does not respond; the report is in"):
         report([str(runs)], out=tmp_path / "a.html", wandb=True)
     assert (tmp_path / "a.html").exists()
+
+
+def test_a_missing_package_is_reported_before_anything_is_read(runs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
+    with pytest.raises(UserError, match=r"pip install 'raykd\[report\]'"):
+        report([str(runs)], out=tmp_path / "a.html", wandb=True)
+    assert not (tmp_path / "a.html").exists()
