@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from raykd.metric import FORMAT
@@ -43,6 +44,12 @@ class Entry:
     @property
     def label(self) -> str:
         return self.row.label
+
+    @property
+    def mean_agreement(self) -> tuple[float, float]:
+        """Share of equal top-1 and mean KL, means over the teachers; NaN without any."""
+        pairs = [(top1.mean, kl.mean) for top1, kl in self.agreement.values()] or [(math.nan, math.nan)]
+        return fmean(top1 for top1, _ in pairs), fmean(kl for _, kl in pairs)
 
     @property
     def evaluation(self) -> Evaluation | None:
@@ -169,16 +176,14 @@ def hours(run: RunRecord) -> float:
 
 def class_accuracy(row: Row) -> dict[str, float]:
     """Accuracy of each class at the final evaluation, means over seeds; {} without the figures."""
-    evaluations = [run.evaluation for run in row.runs if run.evaluation and per_class(run)]
-    if not evaluations:
-        return {}
-    columns = zip(*(per_class(run) for run in row.runs if per_class(run)), strict=True)
-    return {name: spread(values).mean for name, values in zip(evaluations[0].class_names, columns, strict=True)}
+    measured = [accuracies for run in row.runs if (accuracies := per_class(run))]
+    return {name: spread(each.get(name) for each in measured).mean for name in measured[0]} if measured else {}
 
 
-def per_class(run: RunRecord) -> list[float]:
+def per_class(run: RunRecord) -> dict[str, float]:
+    """Accuracy of each class at a run's final evaluation; {} if it was not measured."""
     network = run.evaluation.networks.get(run.deployed) if run.evaluation else None
-    return network.per_class if network else []
+    return dict(zip(run.evaluation.class_names, network.per_class)) if run.evaluation and network else {}
 
 
 def class_gains(item: Entry) -> dict[str, float]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from raykd.reports.measures import Entry
 from raykd.reports.output import text
-from raykd.reports.output.csv_file import mean_agreement
 
 TITLES = {"top5": "top-5 %", "loss": "loss", "ece": "ECE"}
 
@@ -80,7 +79,7 @@ def _head(of: str, small: str) -> str:
 def _all(items: Sequence[Entry]) -> list[Column]:
     last = [Cell(text.accuracy(i.last), f"epoch {text.epochs(i.last_epochs)}", i.last.mean) for i in items]
     best = [Cell(text.accuracy(i.best), f"epoch {text.epochs(i.best_epochs)}", i.best.mean) for i in items]
-    agreement = [mean_agreement(item)[0] for item in items]
+    agreement = [item.mean_agreement[0] for item in items]
     names = dict.fromkeys(name for item in items for name in item.metrics)
     return [
         Column("method", [Cell(i.label, "" if i.row.name == i.label else i.row.name) for i in items]),

@@ -5,19 +5,21 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from statistics import fmean
 
 from raykd.reports.measures import Entry
 from raykd.reports.output.text import epochs
 from raykd.reports.table import Table
 from raykd.reports.tables.published import Quoted
 
+OF_CELLS = "n top1_last top1_last_std top1_best top1_best_std against_best p_against_best baseline".split()
+OF_CELLS += ["gain", "gain_low", "gain_high"]
+"""The columns of a comparison that a study's table has too."""
 FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
 def figures(item: Entry) -> dict[str, object]:
     """The values of one line; None or NaN if missing."""
-    top1, kl = mean_agreement(item)
+    top1, kl = item.mean_agreement
     gain = item.gain
     about = item.row.runs[0].labels
     return {
@@ -55,25 +57,14 @@ def figures(item: Entry) -> dict[str, object]:
     }
 
 
-def mean_agreement(item: Entry) -> tuple[float, float]:
-    """Agreement with the teachers (fraction of equal top-1, KL divergence); the mean over several teachers."""
-    agreements = list(item.agreement.values())
-    if not agreements:
-        return math.nan, math.nan
-    return fmean(top1.mean for top1, _ in agreements), fmean(kl.mean for _, kl in agreements)
-
-
 def comparison(items: Sequence[Entry]) -> str:
     """All rows, with the columns that any of them has."""
-    lines = [figures(item) for item in items]
-    names = list(dict.fromkeys(name for line in lines for name in line))
-    return _csv(names, lines)
+    return _csv([figures(item) for item in items])
 
 
 def table_csv(table: Table) -> str:
     """A table of several columns, one line for each cell and published figure."""
-    lines = [line for (row, column), cell in table.cells.items() for line in _cell_lines(table, row, column, cell)]
-    return _csv(list(dict.fromkeys(name for line in lines for name in line)), lines)
+    return _csv([line for place, cell in table.cells.items() for line in _cell_lines(table, *place, cell)])
 
 
 def _cell_lines(table: Table, row: str, column: str, cell: Entry) -> list[dict[str, object]]:
@@ -81,17 +72,8 @@ def _cell_lines(table: Table, row: str, column: str, cell: Entry) -> list[dict[s
     own = {
         "row": row,
         "column": column,
-        "n": cell.last.n,
-        "top1_last": cell.last.mean,
-        "top1_last_std": cell.last.deviation,
-        "top1_best": cell.best.mean,
-        "top1_best_std": cell.best.deviation,
-        "against_best": cell.mark,
-        "p_against_best": cell.p,
+        **{name: value for name, value in figures(cell).items() if name in OF_CELLS},
         "baseline": table.baseline,
-        "gain": cell.gain.difference if cell.gain else None,
-        "gain_low": cell.gain.low if cell.gain else None,
-        "gain_high": cell.gain.high if cell.gain else None,
         "teacher_top1": teacher.mean if teacher else None,
         "hours": cell.compute.mean,
         "average_rank": table.average_rank(row),
@@ -111,8 +93,8 @@ def _published(cell: Entry, figure: Quoted | None) -> dict[str, object]:
     }
 
 
-def _csv(names: list[str], lines: Sequence[dict[str, object]]) -> str:
-    out = io.StringIO()
+def _csv(lines: Sequence[dict[str, object]]) -> str:
+    names, out = list(dict.fromkeys(name for line in lines for name in line)), io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_safe(name) for name in names])
     writer.writerows([[_safe(line.get(name)) for name in names] for line in lines])
