@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from raykd import UserError
 from raykd.output import in_texts, one_line
@@ -19,8 +19,8 @@ from raykd.reports.tables.study import FILE as STUDY
 from raykd.reports.tables.study import Study, read_study
 from raykd.runs.results.bounded import read_local
 from raykd.runs.results.deployment import Deployment, read_deployment
-from raykd.runs.results.models import Accuracy, Evaluation, Line, Result
-from raykd.runs.results.read import SMALL, read_evaluation, read_metrics, read_object, read_recipe, read_result
+from raykd.runs.results.models import Accuracy, Evaluation, Line, Model, Result, Text
+from raykd.runs.results.read import SMALL, read_checked, read_evaluation, read_metrics, read_recipe, read_result
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
 
@@ -79,13 +79,29 @@ def whole_epoch(line: Line) -> float:
     return float(nearest) if abs(line.epoch - nearest) < min(step, 0.5) else line.epoch
 
 
+class Group(Model):
+    """A group of W&B runs."""
+
+    entity: Text = ""
+    project: Text = ""
+    group: Text = ""
+
+
+class SearchSettings(Model):
+    """What reports read of search.json."""
+
+    metric: Text
+    mode: Literal["min", "max"]
+    wandb: Group = Group()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord:
     """One search directory, read."""
 
     path: Path
     name: str
-    settings: dict[str, Any]  # search.json
+    settings: SearchSettings
     trials: list[dict[str, str]]  # rows of trials.csv
     fields: list[str] = field(default_factory=list)  # dotted names that the trials override
 
@@ -219,12 +235,10 @@ def _check_finished(record: RunRecord) -> None:
 
 def read_search(path: Path) -> SearchRecord:
     """One search directory; raises UserError naming an invalid file."""
-    about = in_texts(one_line, read_object(Folder(path), "search.json"))
-    if not isinstance(about.get("metric"), str) or about.get("mode") not in ("min", "max"):
-        raise UserError(f"{path / 'search.json'} is not raykd's: it has no metric and mode")
+    settings = read_checked(Folder(path), "search.json", SearchSettings)
     table = path / "trials.csv"
     if not table.exists():
-        return SearchRecord(path=path, name=one_line(path.name), settings=about, trials=[])
+        return SearchRecord(path=path, name=one_line(path.name), settings=settings, trials=[])
     try:
         text = io.StringIO(read_local(table, SMALL).decode(), newline="")
         rows = [[one_line(cell) for cell in row] for row in csv.reader(text, strict=True)]
@@ -237,4 +251,4 @@ def read_search(path: Path) -> SearchRecord:
     if wrong:
         raise UserError(f"{table}, row {wrong}: {len(rows[wrong - 1])} cells, not {len(columns)}")
     trials = [dict(zip(columns, row, strict=True)) for row in rows[1:]]
-    return SearchRecord(path=path, name=one_line(path.name), settings=about, trials=trials, fields=columns[5:])
+    return SearchRecord(path=path, name=one_line(path.name), settings=settings, trials=trials, fields=columns[5:])

@@ -39,7 +39,7 @@ def read_trials(record: SearchRecord) -> Trials:
     finished = [t for t in record.trials if _number(t["metric"]) is not None and t["state"] not in ("failed", "error")]
     others = [t for t in record.trials if t not in finished]
     scores = [float(t["metric"]) for t in finished]
-    pick = np.argmax if record.settings["mode"] == "max" else np.argmin
+    pick = np.argmax if record.settings.mode == "max" else np.argmin
     columns = [_column(finished, name) for name in record.fields]
     weights = _importance(columns, scores)
     fields = [

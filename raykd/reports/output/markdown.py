@@ -148,7 +148,7 @@ def search_parts(trials: Trials) -> list[str]:
     about = trials.record.settings
     cells = [[f.name, text.number(f.importance, ".2f"), text.number(f.correlation, "+.2f")] for f in trials.fields]
     return [
-        escaped(f"{about['metric']} ({about['mode']}), best trial {trials.best or text.NONE}"),
+        escaped(f"{about.metric} ({about.mode}), best trial {trials.best or text.NONE}"),
         grid(["field", "importance", "rank correlation"], cells),
     ]
 

@@ -202,7 +202,7 @@ def _curves(title: str, curves: Sequence[Curve], **options: Any) -> Drawn:
 
 
 def search(trials: Trials) -> dict[str, Any]:
-    maximize = trials.record.settings["mode"] == "max"
+    maximize = trials.record.settings.mode == "max"
     drawing = parallel(trials.fields, trials.scores, maximize) if len(trials.finished) > 1 and trials.fields else ""
     order = sorted(range(len(trials.scores)), key=lambda i: -trials.scores[i] if maximize else trials.scores[i])
     ranked = [(trials.finished[i], trials.scores[i]) for i in order[:10]]

@@ -55,8 +55,9 @@ def publish(report: Report, out: Path) -> str:
 def _project_of(report: Report) -> tuple[str, str]:
     """Entity and project of the runs at W&B; raises UserError if they belong to several."""
     settings = [run.recipe["wandb"] for item in report.entries for run in item.row.runs]
-    settings += [search.record.settings["wandb"] for search in report.searches]
     projects = {(each["entity"], each["project"]) for each in settings}
+    groups = [search.record.settings.wandb for search in report.searches]
+    projects |= {(each.entity, each.project) for each in groups}
     if len(projects) != 1:
         raise UserError(
             f"--wandb requires runs of one W&B project, but these belong to {len(projects)}: report them separately"
@@ -126,16 +127,15 @@ class Blocks:
 
     def _trials(self, search: Trials) -> Any:
         """W&B's sweep views of a search's trials, which are the runs of one group."""
-        settings = search.record.settings
+        settings, metric = search.record.settings, search.record.settings.metric
         column = self.reports.ParallelCoordinatesPlotColumn
         columns = [
             column(metric=self.reports.Config(f"overrides.{field.name}"), display_name=field.name, log=field.log)
             for field in search.fields
         ]
-        metric = settings["metric"]
         columns.append(column(metric=self.reports.SummaryMetric(metric), display_name=metric))
         return self.reports.PanelGrid(
-            runsets=[self._group(f"trials of {search.record.name}", settings["wandb"]["group"])],
+            runsets=[self._group(f"trials of {search.record.name}", settings.wandb.group)],
             panels=[
                 self.reports.ParallelCoordinatesPlot(title=f"Trials of {search.record.name}", columns=columns),
                 self.reports.ParameterImportancePlot(with_respect_to=metric),
