@@ -7,14 +7,15 @@ from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from raykd.contract import Output
 from raykd.models.frozen.freeze import cast_weights
-from raykd.models.frozen.fused import fuse, trace_network
+from raykd.models.frozen.fused import SelectedOutputs, fuse, trace_network
 from raykd.models.staged import Staged
 from raykd.recipe import Teachers
-from raykd.teachers.captured import Captured
+from raykd.teachers.captured import Captured, Pass
+from raykd.teachers.verified import verified
 
 
 class Cache(Protocol):
@@ -30,7 +31,7 @@ class Cache(Protocol):
 
 
 Launch = Literal["captured", "one by one", "compiled"]
-"""How a pass's kernels are launched; on CPUs, which launch none, "captured" is "one by one"."""
+"""How a pass's kernels are launched; one by one: by the network's own code, as always on CPUs unless "compiled"."""
 
 
 class TeacherPrecision(NamedTuple):
@@ -94,21 +95,25 @@ def runner(
     """`network.output` of some features with weights of dtype `kind`; None: unchanged."""
     network = network if kind is None else cast_weights(network, kind)
     on_gpu = next(network.parameters()).device.type == "cuda"
-    if launch != "compiled" and not on_gpu:
+    if launch == "one by one" or (launch == "captured" and not on_gpu):
         return lambda images: network.output(images, features)
-    graph = trace_network(network, features)
-    if launch == "compiled":
-        graph = cast(nn.Module, torch.compile(graph))
-    elif not torch.are_deterministic_algorithms_enabled():  # cuDNN is free to choose fused kernels
-        graph = fuse(graph)
-    # A network that could not be traced may launch different kernels for different images, which a graph can't.
-    run = Captured(graph) if launch == "captured" and isinstance(graph, fx.GraphModule) else graph
+    run = verified(network.name, _optimised(network, features, launch), SelectedOutputs(network, features))
 
     def output(images: Tensor) -> Output:
         logits, *maps = run(images)
         return Output(logits, dict(zip(features, maps, strict=True)))
 
     return output
+
+
+def _optimised(network: Staged, features: tuple[str, ...], launch: Launch) -> Pass:
+    graph = trace_network(network, features)
+    if launch == "compiled":
+        return cast(Pass, torch.compile(graph))
+    if not torch.are_deterministic_algorithms_enabled():  # cuDNN is free to choose fused kernels
+        graph = fuse(graph)
+    # A network that could not be traced may launch different kernels for different images, which a graph can't.
+    return Captured(graph) if isinstance(graph, fx.GraphModule) else graph
 
 
 def _dtype(chosen: TeacherPrecision) -> torch.dtype | None:

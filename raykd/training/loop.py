@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from raykd.contract import Distiller, Output, Placement, Step, global_sum
+from raykd.data.device.fetch import fetch
 from raykd.recipe import Recipe
 from raykd.recipe.length import epoch_at, epoch_end, initial_steps
 from raykd.teachers.frozen_teacher import FrozenTeacher
-from raykd.training.update.fetch import fetch
 from raykd.training.update.meters import Meter
 from raykd.training.update.state import State
 from raykd.training.update.step import StepContext, update, wrap

@@ -201,7 +201,7 @@ def test_a_worker_waiting_for_its_gpu_is_not_called_blocking():
     import functools
     import threading
 
-    from raykd.training.update.fetch import wait_for
+    from raykd.data.device.fetch import wait_for
 
     class Pending:
         synchronize = functools.partial(time.sleep, 1)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from raykd.models import create
 from raykd.models.frozen.freeze import freeze
+from raykd.models.frozen.fused import fuse, trace_network
 from raykd.teachers.cache.claims import Claims
 from raykd.teachers.cache.formats import Full
 from raykd.teachers.cache.row_files import Layout, RowFiles
@@ -52,16 +53,17 @@ def test_every_precision_gives_the_plain_networks_outputs(device, name, form, er
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.no_grad()
 def test_a_captured_pass_is_bit_identical(device, name):
-    """Of batches of two sizes in turns; what earlier ones gave stays."""
-    captured, plain = teacher(name, device), teacher(name, device, TeacherPrecision("recipe", "one by one"))
+    """Equal to the same fused kernels, launched one by one; batches of two sizes in turns; earlier outputs stay."""
+    captured = teacher(name, device)
     size = captured.network.image_size
     features = (captured.network.last_stage, "pooled")
+    fused = fuse(trace_network(captured.network, features))
     batches = [torch.randn(n, 3, size, size, device=device) for n in (8, 8, 4, 8, 4)]
     found = [captured.output(images, features) for images in batches]
     for images, output in zip(batches, found, strict=True):
-        expected = plain.output(images, features)
-        assert torch.equal(output.logits, expected.logits)
-        assert all(torch.equal(output.features[n], expected.features[n]) for n in features)
+        logits, *maps = fused(images)
+        assert torch.equal(output.logits, logits)
+        assert all(torch.equal(output.features[n], expected) for n, expected in zip(features, maps, strict=True))
 
 
 @torch.no_grad()

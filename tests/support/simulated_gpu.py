@@ -28,12 +28,14 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves
 
+from raykd.data.device import fetch
 from raykd.methods.base import min_norm
+from raykd.teachers import verified
 from raykd.training import loop
 from raykd.training.evaluation import evaluate
-from raykd.training.update import fetch, meters, nonfinite
+from raykd.training.update import meters, nonfinite
 
-READERS = (evaluate, loop, meters, nonfinite)  # modules that fetch numbers from the device, where they should
+READERS = (evaluate, loop, meters, nonfinite, verified)  # modules that fetch numbers from the device, where they should
 CUDA = torch.device("cuda", 0)
 READS = ("aten._local_scalar_dense", "aten.item", "aten.equal", "aten.is_nonzero")
 SIZES = (

@@ -1,4 +1,4 @@
-"""Batches on their way to the device: copies that never read changed memory, and normalisation.
+"""Batches on their way to the device: copies that never read changed memory, normalisation; numbers on their way back.
 
-Called by the loader and its engines; teachers and training copy by it too. Imports only the data's settings.
+Called by the loader and its engines; teachers and training copy and fetch by it too. Imports only the data's settings.
 """

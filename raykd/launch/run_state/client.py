@@ -16,7 +16,7 @@ from raykd.launch.run_state.messages import Failure, Progress, WorkerStatus
 # Frames of these files are skipped when a worker's position is reported; in those of WAITING it waits for others.
 # With NCCL the collective is in the device's queue, so the host waits where it reads a number from the device.
 FOREIGN = ("torch", "numpy", "ray", "ffcv", "threading", "contextlib", "queue")
-FETCHING = "raykd.training.update.fetch"
+FETCHING = "raykd.data.device.fetch"
 WAITING = ("torch.autograd.graph", "torch.distributed", "torch.nn.parallel.distributed", "torch.cuda", FETCHING)
 
 

@@ -55,8 +55,8 @@ class Teachers:
     number of workers; auto: the fastest measured one that changes the student's first losses by less than 1e-3, so
     that two runs may differ slightly; a resumed run keeps its choice."""
     capture: bool = no_effect(True)
-    """On GPUs, replay the teachers' passes as CUDA graphs, with a single launch for all kernels; off: kernels are
-    launched one by one."""
+    """On GPUs, fuse the kernels of the teachers' passes and replay them as CUDA graphs, with a single launch; off: the
+    networks' own code launches its kernels one by one."""
     cache: Literal["none", "float32", "float16", "top-k"] = "none"
     """Cache the teachers' outputs for every training image below `data.root` in this type: logits, and the features
     that the method reads. Later runs on the same data with the same seed (and, if images are mixed, the same batch

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raykd.contract import Batch, global_sum
+from raykd.data.device.fetch import fetch
 from raykd.data.device.transfer import to_device
 from raykd.losses import full_precision, kl_divergence
 from raykd.metric import Metric
 from raykd.teachers.precision import Context
 from raykd.training.evaluation.metrics import BUILT_IN, values, with_built_in
-from raykd.training.update.fetch import fetch
 from raykd.training.update.nonfinite import NotFiniteError
 
 BINS = 15  # bins of the expected calibration error, as in Guo et al. 2017

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from raykd.contract import Step
-from raykd.training.update.fetch import fetch, wait_for_all
+from raykd.data.device.fetch import fetch, wait_for_all
 
 Layout = tuple[tuple[str, str, int | None], ...]
 """The parts of a vector: "terms" or "notes", the name, and how many numbers it has (None: a scalar)."""

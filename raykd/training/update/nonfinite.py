@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from raykd.contract import Batch
+from raykd.data.device.fetch import fetch, wait_for
 from raykd.recipe import Recipe
-from raykd.training.update.fetch import fetch, wait_for
 
 if TYPE_CHECKING:
     from raykd.training.update.state import State

@@ -7,8 +7,8 @@ from torch import nn
 
 from raykd import UserError
 from raykd.contract import Distiller
+from raykd.data.device.fetch import fetch
 from raykd.models.staged import Staged
-from raykd.training.update.fetch import fetch
 
 
 def expect_trained_classifier(distiller: Distiller, method: str) -> None:

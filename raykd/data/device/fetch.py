@@ -1,4 +1,4 @@
-"""All places in training where the host waits for the device.
+"""All places in training and in teachers where the host waits for the device.
 
 With several workers a device may itself wait for another one's, in a collective: a worker that waits here counts as
 waiting in a collective (see raykd.launch.run_state.client).
