@@ -30,7 +30,7 @@ def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> li
     plan = TeacherPlan(storage, group=f"{loaded.path.parent.name}/{loaded.path.stem} teachers")
     names = plan.add(recipe)
     for name, result in plan.finished.items():
-        display.console.print(f"teacher {name}: already trained, top-1 {100 * result.top1:.2f} %")
+        display.console.print(f"{name}: already trained, top-1 {100 * result.top1:.2f} %")
     if plan.missing:
         _train(loaded, plan, recipe.teachers.max_parallel, display)
     return [(Folder(storage) / name).location for name in names]
