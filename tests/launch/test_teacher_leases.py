@@ -13,6 +13,7 @@ from rich.console import Console
 from raykd.commands.study import choose
 from raykd.launch.driver.display import Display
 from raykd.launch.study.run import StudyRun
+from raykd.launch.teachers import train
 from raykd.launch.teachers.plan import run_name, teacher_recipes
 from raykd.launch.teachers.train import TeacherProgress
 from raykd.launch.trials import teacher_leases
@@ -109,3 +110,17 @@ def test_a_study_takes_over_a_teacher_when_its_driver_dies(ray, tmp_path, monkey
     assert f"{teacher} is being trained by another process: waiting for it" in text.getvalue()
     order = [line.split(" s  ")[1] for line in text.getvalue().splitlines() if "finished, top-1" in line]
     assert [line.split(" finished")[0] for line in order] == ["alone, small, seed 0", teacher, "KD, small, seed 0"]
+
+
+def test_the_table_of_teachers_shows_whole_epochs(tmp_path, monkeypatch):
+    """Steps rarely end exactly where epochs do: here at 5.99 of 6."""
+    monkeypatch.setattr(train, "cpus_in_use", lambda: "")
+    job = Job(name="teachers/a", recipe=replace(digits, workers=1, epochs=6), role="teacher")
+    queue = Queue({job.name: job}, lambda recipe: 1, lambda waiting: lambda recipe: True)
+    progress = TeacherProgress(queue, str(tmp_path), Console(file=io.StringIO()))
+    cells = lambda: [str(next(iter(column.cells))) for column in progress.table().columns]  # noqa: E731
+    assert cells() == ["teachers/a", "waiting", "", ""]
+    progress.on_trial_result(0, [], "teachers/a", {"epoch": 1.045, "step": 22, "top1": 0.5})
+    assert cells()[2:] == ["1", "50.00 %"]
+    progress.on_trial_result(0, [], "teachers/a", {"epoch": 5.987, "step": 126, "top1": 0.75})
+    assert cells()[2:] == ["6", "75.00 %"]

@@ -54,11 +54,11 @@ def epoch_line(line: Mapping[str, Any], width: int) -> Text:
     weighted = [f"{name} {value:.3f}" for name, value in line["terms"].items()]
     accuracy = Text.assemble("top-1 ", (f"{100 * figures['top1']:.2f} %", "bold"))
     speed = f"{line['images_per_second']:.0f} images/s"
-    begin, loss = Text(f"  epoch {_epoch(line['epoch'], line['step']):>4}"), Text(f"loss {figures['loss']:.3f}")
+    begin, loss = Text(f"  epoch {epoch_text(line['epoch'], line['step']):>4}"), Text(f"loss {figures['loss']:.3f}")
     return _joined([begin, accuracy, loss, *map(Text, others), *_separated(weighted), *_separated([speed])], width)
 
 
-def _epoch(epoch: float, step: int) -> str:
+def epoch_text(epoch: float, step: int) -> str:
     """An integer within one step of an epoch's end, as steps rarely end exactly there; else rounded to one decimal."""
     nearest, one_step = round(epoch), abs(epoch) / step
     return f"{nearest}" if abs(epoch - nearest) <= one_step else f"{round(epoch, 1) + 0.0:g}"

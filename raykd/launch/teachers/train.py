@@ -9,6 +9,7 @@ from raykd.launch.cluster.capacity import check_capacity, concurrent_runs, with_
 from raykd.launch.cluster.connection import connected
 from raykd.launch.driver import run as driver
 from raykd.launch.driver.display import Display
+from raykd.launch.driver.lines import epoch_text
 from raykd.launch.run_state.failure import RunFailed
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.job_progress import JobsProgress
@@ -98,5 +99,6 @@ class TeacherProgress(JobsProgress):
             status = "trained by another process" if state.status == "elsewhere" else state.status
             shown = f"{status}: {state.reason}" if state.reason else status
             top1 = "" if state.top1 is None else f"{100 * state.top1:.2f} %"
-            table.add_row(name, shown, f"{round(state.epoch, 2):g}", top1)
+            epoch = epoch_text(state.epoch, state.step) if state.step else ""
+            table.add_row(name, shown, epoch, top1)
         return table

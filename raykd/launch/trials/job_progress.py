@@ -60,7 +60,7 @@ class JobsProgress(LiveTable):
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         state = self.queue.states[str(trial)]
-        state.epoch, state.top1 = result["epoch"], result["top1"]
+        state.epoch, state.step, state.top1 = result["epoch"], result["step"], result["top1"]
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self.queue.states[str(trial)].placed = False

@@ -41,6 +41,7 @@ class State:
     reason: str = ""
     began: float = 0.0  # on the queue's clock
     placed: bool = False  # whether a running job has its CPUs and GPUs
+    step: int = 0  # of the last evaluation; 0: there was none yet
 
 
 def admission(waiting: Sequence[Recipe]) -> Callable[[Recipe], bool]:
