@@ -56,6 +56,11 @@ def _folded_line(line: Text, width: int) -> Text:
     return Text(f"\n{INDENT}").join(line.divide(starts[1:]))
 
 
+def redraws(console: Console) -> bool:
+    """Whether output can be drawn again at its place: in a terminal, unless its TERM is dumb, as in Emacs."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def agreed(question: str) -> bool:
     """The user's answer to a question; False if there is no terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):

@@ -55,7 +55,8 @@ def test_the_progress_line_shows_whole_numbers_on_one_line(width):
 
 
 @pytest.mark.parametrize(("workers", "phase"), [(0, "starting"), (2, "starting workers")])
-def test_the_first_phase_names_what_it_waits_for(workers, phase):
+def test_the_first_phase_names_what_it_waits_for(workers, phase, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     console = Terminal(width=100)
     console.file, console._force_terminal = io.StringIO(), True
     display = Display(console)
@@ -76,3 +77,15 @@ def test_a_run_begins_with_where_it_trains(workers, shown, capsys):
     with display.run("mine", replace(recipe, workers=workers)), display.console.capture():
         pass
     assert shown in capsys.readouterr().out
+
+
+def test_a_terminal_that_cannot_draw_lines_again_shows_the_phases_as_a_log_does(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    console = Terminal(width=60)
+    console.file, console._force_terminal = io.StringIO(), True
+    display = Display(console)
+    with display.run("mine", recipe):
+        for phase in ("preparing data and networks", "first step", "training", "training"):
+            display.show(Snapshot(progress=State(phase=phase)))
+    _, *shown = console.file.getvalue().splitlines()
+    assert [line.split(" s  ")[1] for line in shown] == ["preparing data and networks", "first step"]

@@ -15,7 +15,7 @@ from raykd.launch.run_state.messages import Snapshot
 from raykd.recipe import Recipe
 from raykd.recipe.labels import labels, method_name
 from raykd.recipe.serial import to_dict
-from raykd.terminal import Terminal
+from raykd.terminal import Terminal, redraws
 
 WARNING = "warning: "
 
@@ -40,7 +40,7 @@ class Display:
                 yield
             self._bar = None
             return
-        if not self.console.is_terminal:
+        if not redraws(self.console):
             yield
             return
         with Progress(*lines.columns(self.console.width), console=self.console, transient=True) as self._bar:

@@ -19,7 +19,7 @@ from raykd.recipe import Recipe
 from raykd.recipe.fingerprint import essence
 from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
-from raykd.terminal import Terminal
+from raykd.terminal import Terminal, redraws
 
 SECONDS = 0.3  # duration of the steps that are timed for each kind of run
 
@@ -54,7 +54,7 @@ def dry_run(plan: StudyPlan, console: Terminal) -> None:
     estimate = Estimate(plan.storage)
     paid: list[tuple[Recipe, list[str]]] = [(with_fixed_workers(job.recipe), []) for job in teachers.missing.values()]
     paid += [(run.recipe, [each.name for each in runs if each.cell is run.cell]) for run in left]
-    for recipe, alike in track(paid, "estimating", console=console, transient=True, disable=not console.is_terminal):
+    for recipe, alike in track(paid, "estimating", console=console, transient=True, disable=not redraws(console)):
         estimate.add(recipe, alike)
     for line in estimate.lines():
         console.print(line)

@@ -13,7 +13,7 @@ from rich.live import Live
 
 from raykd.launch.cluster import capacity
 from raykd.recipe import Recipe
-from raykd.terminal import Terminal
+from raykd.terminal import Terminal, redraws
 
 
 class LiveTable(Callback):
@@ -28,7 +28,7 @@ class LiveTable(Callback):
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Context in which a terminal shows the table; its last state stays."""
-        if not self.console.is_terminal:
+        if not redraws(self.console):
             yield
             return
         with Live(get_renderable=self.table, console=self.console, refresh_per_second=2):
@@ -36,7 +36,7 @@ class LiveTable(Callback):
 
     def print_to_log(self, line: str) -> None:
         """Print a line with the time, unless a terminal shows the table."""
-        if not self.console.is_terminal:
+        if not redraws(self.console):
             self.console.print(f"  {time.monotonic() - self._began:5.0f} s  {line}")
 
     def __getstate__(self) -> dict[str, Any]:
