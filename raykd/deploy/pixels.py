@@ -30,7 +30,7 @@ def evaluation_images(
     check_sizes(pixels, data)
     with temporary_folder() as folder:
         path, count = folder / "pictures.beton", len(pixels)
-        beton.write(path, from_arrays(pixels, [0] * count, "pictures"), 1, data.encoding)
+        beton.write(path, from_arrays(pixels, [0] * count, "pictures"), data.encoding)
         prepared = Prepared(train=path, test=path, classes=("unknown",), train_size=count, test_size=count)
         loader = TestLoader(
             replace(data, validation=0.0),

@@ -22,8 +22,8 @@ from raykd.data.storage.prepare import prepare
 from tests.support.toy import Toy, photograph
 
 
-def write(path: Path, examples: Examples, classes=3, skip_corrupt=False, **encoding) -> beton.WrittenSplit:
-    return beton.write(path, examples, classes, Encoding(**encoding), skip_corrupt=skip_corrupt)
+def write(path: Path, examples: Examples, skip_corrupt=False, **encoding) -> beton.WrittenSplit:
+    return beton.write(path, examples, Encoding(**encoding), skip_corrupt=skip_corrupt)
 
 
 IMAGES = [photograph(i, 20 + i % 3, 30 + i % 5) for i in range(40)]
@@ -102,9 +102,14 @@ def test_wrong_channels_are_named(tmp_path, image, message):
         write(tmp_path / "x.beton", from_arrays([image], [0], "x"))
 
 
-def test_out_of_range_labels_are_named(tmp_path):
+def test_out_of_range_labels_are_named(toy):
+    @dataclass(frozen=True, kw_only=True)
+    class Mislabelled(Toy):
+        def open(self, root: Path, download: bool) -> Splits:
+            return super().open(root, download)._replace(train=from_arrays(IMAGES[:2], [0, 3], "x"))
+
     with pytest.raises(UserError, match="x, image 1 has label 3: labels must be 0 to 2"):
-        write(tmp_path / "x.beton", from_arrays(IMAGES[:2], [0, 3], "x"))
+        prepare(toy(source=Mislabelled()))
 
 
 def load(data):
@@ -191,7 +196,7 @@ def test_stale_and_damaged_manifests_are_named(toy):
     path = prepare(data).train.parent / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"format": 0}))
-    with pytest.raises(UserError, match=r"toy-\w+ was written with other settings \(format\)"):
+    with pytest.raises(UserError, match=r"toy-[\w-]+ was written with other settings \(format\)"):
         prepare(data)
     path.write_text(json.dumps(manifest | {"encoding": manifest["encoding"] | {"quality": 1}}))
     with pytest.raises(UserError, match=r"was written with other settings \(encoding\)"):

@@ -25,7 +25,7 @@ SIDES = [(120, 90), (90, 120), (75, 161), (64, 64), (133, 71)]
 def stored(tmp_path, mode: str) -> Header:
     images = [photograph(i, *sides) for i, sides in enumerate(SIDES * 3)]
     encoding = Encoding(mode=mode, quality=95)
-    beton.write(tmp_path / "x.beton", from_arrays(images, [0] * 15, "x"), 1, encoding, skip_corrupt=False, tick=len_of)
+    beton.write(tmp_path / "x.beton", from_arrays(images, [0] * 15, "x"), encoding, skip_corrupt=False, tick=len_of)
     return Header(tmp_path / "x.beton")
 
 
@@ -77,7 +77,7 @@ def test_center_crop_equals_torchvisions(tmp_path):
     image = photograph(3, 101, 140)
     expected = F.center_crop(F.resize(torch.from_numpy(image).permute(2, 0, 1), 70, antialias=True), 64)
     beton.write(
-        tmp_path / "x.beton", from_arrays([image], [0], "x"), 1, Encoding(mode="raw"), skip_corrupt=False, tick=len_of
+        tmp_path / "x.beton", from_arrays([image], [0], "x"), Encoding(mode="raw"), skip_corrupt=False, tick=len_of
     )
     header, steps = Header(tmp_path / "x.beton"), pipeline((Resize(size=70), CenterCrop()), 64)
     engine = Engine(header, steps, Unchanged(1), rows=1)

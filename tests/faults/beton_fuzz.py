@@ -57,7 +57,7 @@ def write(path: Path, kind: str) -> bytes:
     ours, beton.encode_jpeg = beton.encode_jpeg, encoded
     try:
         encoding = Encoding(mode="raw" if kind == "raw" else "jpeg")
-        beton.write(path, from_arrays(pictures(), [i % 4 for i in range(COUNT)], "x"), 4, encoding)
+        beton.write(path, from_arrays(pictures(), [i % 4 for i in range(COUNT)], "x"), encoding)
     finally:
         beton.encode_jpeg = ours
     return path.read_bytes()

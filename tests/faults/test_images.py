@@ -95,7 +95,7 @@ def test_wrong_jpeg_markers_are_read_or_rejected(tmp_path, damage, train):
 @pytest.mark.parametrize("loader", ["ffcv", "torch"])
 def test_a_jpeg_whose_size_differs_from_the_table_is_rejected(tmp_path, real, told, train, loader):
     path, side = tmp_path / "x.beton", np.zeros((4, real, real, 3), np.uint8)
-    beton.write(path, from_arrays(side, [0, 1, 2, 3], "x"), 4, Encoding(mode="jpeg"))
+    beton.write(path, from_arrays(side, [0, 1, 2, 3], "x"), Encoding(mode="jpeg"))
     samples = np.fromfile(path, SAMPLE, 4, offset=HEADER.itemsize + 2 * FIELD.itemsize)
     samples["f0"]["width"] = samples["f0"]["height"] = told
     changed(path, HEADER.itemsize + 2 * FIELD.itemsize, samples.tobytes())
@@ -107,9 +107,9 @@ def test_a_jpeg_with_too_many_pixels_is_rejected(tmp_path, monkeypatch):
     data = bytearray(beton.encode_jpeg(np.zeros((96, 96, 3), np.uint8), 90))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = (65_500).to_bytes(2, "big") * 2
-    huge = beton.Encoded(JPEG, 65_500, 65_500, bytes(data))
+    huge = beton.Encoded(JPEG, 65_500, 65_500, bytes(data), np.zeros((3, 256), np.int64))
     monkeypatch.setattr(beton, "encode", lambda image, encoding, position: huge)
-    beton.write(tmp_path / "x.beton", from_arrays(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], "x"), 2, Encoding())
+    beton.write(tmp_path / "x.beton", from_arrays(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], "x"), Encoding())
     with pytest.raises(UserError, match=r"x\.beton: image 0 \(byte \d+\) is a JPEG of 65500×65500"):
         fuzz.load(tmp_path / "x.beton", "crop")
 
@@ -128,7 +128,7 @@ from raykd.data.storage import beton
 from tests.faults import beton_fuzz as fuzz
 small, large = Path({str(tmp_path)!r}) / "small.beton", Path({str(tmp_path)!r}) / "large.beton"
 fuzz.write(small, "restarts")
-beton.write(large, from_arrays([np.zeros((10_000, 10_000, 3), np.uint8)] * 3, [0, 1, 2], "x"), 4, Encoding(mode="jpeg"))
+beton.write(large, from_arrays([np.zeros((10_000, 10_000, 3), np.uint8)] * 3, [0, 1, 2], "x"), Encoding(mode="jpeg"))
 fuzz.load(small, "copy")
 used = int(open("/proc/self/statm").read().split()[0]) * 4096
 resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)

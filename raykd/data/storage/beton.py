@@ -10,7 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -35,35 +35,23 @@ class Encoded(NamedTuple):
     height: int
     width: int
     data: bytes
-
-
-class Sample(NamedTuple):
-    """One encoded image and its histogram."""
-
-    image: Encoded
     levels: np.ndarray  # [3, 256]: how many of its pixels have each level of each channel
 
 
-@dataclass
+@dataclass(frozen=True)
 class WrittenSplit:
-    """Statistics of a written split."""
+    """The images of a written split, N in all."""
 
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[str]
     """A line for each image that was left out."""
-    labels: list[int] = field(default_factory=list)
-    digests: list[int] = field(default_factory=list)
-    """A hash of each image as it is stored."""
-    sides: tuple[int, int] = (0, 0)
-    """The shortest and the longest side, in pixels."""
-    levels: np.ndarray = field(default_factory=lambda: np.zeros((3, 256), np.int64))
-
-    def add(self, sample: Sample, label: int) -> None:
-        _, height, width, data = sample.image
-        self.sides = min(height, width, self.sides[0] or height), max(height, width, self.sides[1])
-        self.levels += sample.levels
-        self.labels.append(label)
-        digest = hashlib.blake2b(data, digest_size=8, person=b"%d*%d" % (height, width)).digest()
-        self.digests.append(int.from_bytes(digest, "little"))
+    labels: np.ndarray
+    """[N] int64; −1: none."""
+    shapes: np.ndarray
+    """[N, 2], height and width."""
+    digests: np.ndarray
+    """[N] uint64, a hash of each image as it is stored."""
+    levels: np.ndarray
+    """[3, 256]: how many of all pixels have each level of each channel."""
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """Of each channel of all pixels, scaled to [0, 1]; the deviation is at least 0.001."""
@@ -82,7 +70,8 @@ def encode(image: np.ndarray, encoding: Encoding, position: int) -> Encoded:
         "proportion": uniform(0x524157, position)[0] < encoding.raw_share,
     }[encoding.mode]
     data = image.tobytes() if raw else encode_jpeg(image, encoding.quality)
-    return Encoded(RAW if raw else JPEG, height, width, data)
+    levels = np.array(Image.fromarray(image).histogram(), np.int64).reshape(3, 256)
+    return Encoded(RAW if raw else JPEG, height, width, data, levels)
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
@@ -108,7 +97,6 @@ def _shrink(image: np.ndarray, longest: int) -> np.ndarray:
 def write(
     path: Path,
     examples: Examples,
-    classes: int,
     encoding: Encoding,
     *,
     skip_corrupt: bool = False,
@@ -116,38 +104,27 @@ def write(
 ) -> WrittenSplit:
     """Write one split. tick: called with the bytes of each image; its exceptions end the writing.
 
-    Raises UserError, naming the image, if one is corrupt (unless skip_corrupt), larger than a page when encoded, or
-    labelled outside the classes.
+    Raises UserError, naming the image, if one is corrupt (unless skip_corrupt), or larger than a page when encoded.
     """
-    labels = np.asarray(examples.labels, np.int64)
-    for position in np.flatnonzero((labels < -1) | (labels >= classes))[:1]:
-        raise UserError(f"{examples.name(position)} has label {labels[position]}: labels must be 0 to {classes - 1}")
-    written = WrittenSplit()
+    tables, levels, skipped = _Tables(len(examples.labels)), np.zeros((3, 256), np.int64), []
     with path.open("wb") as file:
-        tables = _Tables(len(labels))
-        for position, result in _encoded(examples, encoding):
-            if isinstance(result, Exception):
-                written.skipped.append(_describe(examples.name(position), result, skip_corrupt))
+        for position, image in _encoded(examples, encoding):
+            name = examples.name(position)
+            if isinstance(image, Exception):
+                skipped.append(f"{name} can't be read: {image}")
+                if not skip_corrupt:
+                    raise UserError(f"{skipped[0]} (--skip-corrupt skips such images)")
                 tick(0)
                 continue
-            size = len(result.image.data)
+            size = len(image.data)
             if size > PAGE:
-                raise UserError(
-                    f"{examples.name(position)} has {size:,} bytes, more than a page: set data.encoding.max_resolution"
-                )
-            file.seek(tables.add(result.image, labels[position]))
-            file.write(result.image.data)
-            written.add(result, int(labels[position]))
+                raise UserError(f"{name} has {size:,} bytes, more than a page: set data.encoding.max_resolution")
+            file.seek(tables.add(image, examples.labels[position]))
+            file.write(image.data)
+            levels += image.levels
             tick(size)
         tables.write(file)
-    return written
-
-
-def _describe(name: str, error: Exception, skip: bool) -> str:
-    message = f"{name} can't be read: {error}"
-    if not skip:
-        raise UserError(f"{message} (--skip-corrupt skips such images)")
-    return message
+    return WrittenSplit(skipped, *tables.columns(), levels)
 
 
 class _Tables:
@@ -155,6 +132,7 @@ class _Tables:
 
     def __init__(self, samples: int):
         self.metadata, self.allocations = np.zeros(samples, SAMPLE), np.zeros(samples, ALLOCATION)
+        self.digests = np.zeros(samples, np.uint64)
         self.count, self.end = 0, _round_up(HEADER.itemsize + 2 * FIELD.itemsize + self.metadata.nbytes, PAGE)
 
     def add(self, image: Encoded, label: int) -> int:
@@ -164,8 +142,15 @@ class _Tables:
             start = _round_up(start, PAGE)
         self.metadata[self.count] = (image.mode, image.width, image.height, start), label
         self.allocations[self.count] = self.count, start, size
+        digest = hashlib.blake2b(image.data, digest_size=8, person=b"%d*%d" % (image.height, image.width)).digest()
+        self.digests[self.count] = int.from_bytes(digest, "little")
         self.count, self.end = self.count + 1, start + size
         return start
+
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels, shapes and digests of the images; see `WrittenSplit`."""
+        images, labels = self.metadata["f0"][: self.count], self.metadata["f1"][: self.count]
+        return labels, np.stack([images["height"], images["width"]], 1), self.digests[: self.count]
 
     def write(self, file: BinaryIO) -> None:
         """Write the header, the fields and both tables."""
@@ -185,15 +170,13 @@ def _round_up(position: int, unit: int) -> int:
     return -(-position // unit) * unit
 
 
-def _encoded(examples: Examples, encoding: Encoding) -> Iterator[tuple[int, Sample | Exception]]:
+def _encoded(examples: Examples, encoding: Encoding) -> Iterator[tuple[int, Encoded | Exception]]:
     """Positions and encoded images in order; threads encode up to 256 of them ahead."""
 
-    def one(position: int) -> Sample | Exception:
+    def one(position: int) -> Encoded | Exception:
         try:
             pixels = read_rgb(examples.read(position), encoding.ground, encoding.white)
-            pixels = _shrink(np.ascontiguousarray(pixels), encoding.max_resolution)
-            levels = np.array(Image.fromarray(pixels).histogram(), np.int64).reshape(3, 256)
-            return Sample(encode(pixels, encoding, position), levels)
+            return encode(_shrink(np.ascontiguousarray(pixels), encoding.max_resolution), encoding, position)
         except DECODE_ERRORS as error:
             return error
 

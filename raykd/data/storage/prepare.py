@@ -6,7 +6,7 @@ are written. The writer holds the folder's lock.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 
 from raykd import UserError
-from raykd.data.config import Data, Encoding, Prepared, Source
+from raykd.data.config import Data, Prepared, Source
 from raykd.data.examples import Splits
 from raykd.data.reading import labels
 from raykd.data.reading.listing import content_digest
@@ -51,7 +51,7 @@ def prepare(
     if not (folder / "manifest.json").exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            clear_unfinished(folder.parent)
+            atomic.clear(folder.parent, "*")  # what killed writers left
             with FileLock(f"{folder}.lock"):
                 if not (folder / "manifest.json").exists():
                     _write(folder, data, download or data.download, skip_corrupt, progress)
@@ -59,7 +59,7 @@ def prepare(
             raise UserError(
                 f"data.root {data.root}: {error.strerror}: {error.filename}; choose another folder"
             ) from None
-    return read_manifest(folder, {"format": FORMAT} | _settings(data.source, data.encoding))
+    return read_manifest(folder, _settings(data))
 
 
 def normalised(data: Data, prepared: Prepared) -> Data:
@@ -90,11 +90,9 @@ def folder_of(data: Data) -> Path:
 
 def settings_stem(data: Data) -> str:
     """The folder's name without the content's hash; of a user's own source it has a hash of the code too."""
-    settings = json.dumps({"format": FORMAT} | _settings(data.source, data.encoding), sort_keys=True)
-    stem, code = (
-        f"{data.source.name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}",
-        code_of(*_classes(data.source)),
-    )
+    settings = json.dumps(_settings(data), sort_keys=True)
+    stem = f"{data.source.name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+    code = code_of(*_classes(data.source))
     return f"{stem}-{code}" if code else stem
 
 
@@ -107,8 +105,10 @@ def _classes(source: Source) -> Iterator[type]:
             yield from _classes(value)
 
 
-def _settings(source: Source, encoding: Encoding) -> dict:
-    return json.loads(json.dumps({"source": _source_settings(source), "encoding": asdict(encoding)}))
+def _settings(data: Data) -> dict[str, Any]:
+    """What the written files depend on, as JSON has it."""
+    settings = {"format": FORMAT, "source": _source_settings(data.source), "encoding": asdict(data.encoding)}
+    return json.loads(json.dumps(settings))
 
 
 def _source_settings(source: Source) -> dict:
@@ -118,28 +118,24 @@ def _source_settings(source: Source) -> dict:
     return {"type": source.name} | inner
 
 
-def clear_unfinished(root: Path) -> None:
-    """Remove what killed writers left of data sets below a root."""
-    atomic.clear(root, "*")
-
-
 def _write(folder: Path, data: Data, download: bool, skip_corrupt: bool, progress: Tick) -> None:
     splits = open_source(data.source, folder.parent, download)
-    for name in ("train", "test"):
-        part = getattr(splits, name)
-        if not len(part.labels):
+    parts = {"train": splits.train, "test": splits.test}
+    for name, examples in parts.items():
+        if not len(examples.labels):
             raise UserError(f"{data.source.name}: {_empty(name, splits)}")
-        labels.check_labels(np.asarray(part.labels), splits.classes, name, part.name)
+        labels.check_labels(np.asarray(examples.labels), splits.classes, name, examples.name)
     labels.check_names(splits.classes, data.source.name)
     folder.mkdir(exist_ok=True)
-    manifest: dict[str, Any] = {"format": FORMAT} | _settings(data.source, data.encoding)
-    manifest |= {"classes": list(splits.classes), "notes": list(splits.notes)}
-    written = {}
-    for name in ("train", "test"):
-        path = folder / f"{name}.beton"
-        written[name] = _write_split(path, splits, name, data.encoding, skip_corrupt, progress)
-        manifest[name] = _about(written[name], path)
-    manifest["notes"] += remarks(written["train"], written["test"])
+    written, about = {}, {}
+    for name, examples in parts.items():
+        path, tick = folder / f"{name}.beton", partial(progress, name, len(examples.labels))
+        with atomic.replacing(path) as temporary:
+            written[name] = beton.write(temporary, examples, data.encoding, skip_corrupt=skip_corrupt, tick=tick)
+        _expect_read(written[name], name, splits.classes)
+        about[name] = _about(written[name], path)
+    notes = [*splits.notes, *remarks(written["train"], written["test"])]
+    manifest = _settings(data) | {"classes": splits.classes, "notes": notes} | about
     atomic.write(folder / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n")
 
 
@@ -164,24 +160,23 @@ def open_source(source: Source, root: Path, download: bool) -> Splits:
         ) from error
 
 
-def _write_split(
-    path: Path, splits: Splits, name: str, encoding: Encoding, skip_corrupt: bool, progress: Tick
-) -> beton.WrittenSplit:
-    examples = getattr(splits, name)
-    tick = partial(progress, name, len(examples.labels))
-    with atomic.replacing(path) as temporary:
-        written = beton.write(temporary, examples, len(splits.classes), encoding, skip_corrupt=skip_corrupt, tick=tick)
-    encoded = np.asarray(written.labels, np.int64)
-    if not len(encoded):
+def _expect_read(written: beton.WrittenSplit, name: str, classes: Sequence[str]) -> None:
+    """Raise UserError if corrupt images were all of a split, or all training images of a class."""
+    if not len(written.labels):
         raise UserError(f"no image of the {name} split can be read: {written.skipped[0]}")
-    if name == "train" and (encoded >= 0).any():
-        labels.expect_all(encoded, splits.classes)
-    return written
+    if name == "train" and (written.labels >= 0).any():
+        labels.expect_all(written.labels, classes)
 
 
 def _about(written: beton.WrittenSplit, path: Path) -> dict[str, Any]:
     """The manifest's entry of a split."""
-    encoded = np.asarray(written.labels, np.int64)
     mean, std = written.mean_and_std()
-    about = {"samples": len(encoded), "unlabelled": int((encoded < 0).sum()), "bytes": path.stat().st_size}
-    return about | {"sides": written.sides, "mean": mean, "std": std, "skipped": written.skipped}
+    return {
+        "samples": len(written.labels),
+        "unlabelled": int((written.labels < 0).sum()),
+        "bytes": path.stat().st_size,
+        "sides": (int(written.shapes.min()), int(written.shapes.max())),
+        "mean": mean,
+        "std": std,
+        "skipped": written.skipped,
+    }

@@ -12,8 +12,8 @@ from filelock import FileLock
 
 from raykd import UserError
 from raykd.data.config import Data
-from raykd.data.storage.prepare import clear_unfinished, prepare, settings_stem
-from raykd.storage.atomic import replacing
+from raykd.data.storage.prepare import prepare, settings_stem
+from raykd.storage import atomic
 from raykd.storage.folder import Folder
 
 CHUNK = 8 * 2**20
@@ -54,7 +54,7 @@ def stage(data: Data, log: Log) -> None:
     local = Path(data.root).expanduser() / name
     local.parent.mkdir(parents=True, exist_ok=True)
     if not (local / "manifest.json").exists():
-        clear_unfinished(local.parent)
+        atomic.clear(local.parent, "*")  # what killed writers left
         with FileLock(f"{local}.lock"):  # the lock of the files' writer
             if not (local / "manifest.json").exists():
                 _fetch(Folder(data.shared) / name, local, log)
@@ -91,7 +91,7 @@ def _fetch(shared: Folder, local: Path, log: Log) -> None:
 
 
 def _fetch_file(shared: Folder, path: Path, size: int, checksum: str, log: Log) -> None:
-    with replacing(path) as temporary:
+    with atomic.replacing(path) as temporary:
         with shared.open_read(path.name) as source, open(temporary, "wb") as target:
             copied = _copy(source, target, size, f"copying {path.name} from {shared.location}", log)
         if copied != checksum:
