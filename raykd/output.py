@@ -50,6 +50,11 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def message_of(error: BaseException) -> str:
+    """An error's message on one line of at most 300 characters; its type if it has none."""
+    return one_line(str(error))[:300] or type(error).__name__
+
+
 def in_texts(change: Callable[[str], str], value: Any) -> Any:
     """Plain data with all its strings changed, including keys."""
     if isinstance(value, str):

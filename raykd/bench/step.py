@@ -2,15 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
 import torch
 
 from raykd.bench.timing import WARM_UP, median_time, training_steps
 from raykd.contract import Batch, Placement
-from raykd.data.loader import TrainLoader
 from raykd.models import create_network
 from raykd.models.frozen.freeze import freeze
 from raykd.models.staged import parameters
@@ -48,11 +47,10 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
 
     No gradients are exchanged. Teachers that would be trained first are replaced by untrained ones of the same cost.
     """
-    process.use_cpus(threads)
-    experiment = Experiment(recipe, Placement(device, threads, 0, workers))
-    experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, device)
+    experiment = _experiment(recipe, Placement(device, threads, 0, workers))
     batch = next(experiment.train_data.batches(0, 1))
-    loader = median_time(_reader(experiment.train_data, experiment.steps), seconds, device)
+    batches = _endless(experiment)
+    loader = median_time(lambda: next(batches), seconds, device)
     by_precision: dict[str, float] = {}
     teachers = 0.0
     if experiment.teachers:
@@ -61,7 +59,8 @@ def measure(recipe: Recipe, workers: int, device: torch.device, threads: int, se
         if recipe.teachers.form == "auto":
             experiment.teachers = [replace(each, precision=choose(measured)) for each in experiment.teachers]
         by_precision = {str(each): result.seconds for each, result in measured.items()}
-        teachers = median_time(_teachers_pass(experiment, batch), seconds, device)
+        arguments = experiment.teachers, distiller.teacher_features, batch.images, experiment.autocast
+        teachers = median_time(partial(teacher_outputs, *arguments), seconds, device)
     first, whole, parts = _train(experiment, seconds)
     return Speed(len(batch.index), loader, teachers, first, whole, parts, by_precision)
 
@@ -71,13 +70,19 @@ def run_seconds(recipe: Recipe, placement: Placement, seconds: float) -> float:
 
     Extrapolated from steps that are timed for about `seconds`.
     """
-    process.use_cpus(placement.threads)
-    experiment = Experiment(recipe, placement)
-    experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, placement.device)
+    experiment = _experiment(recipe, placement)
     steps = training_steps(experiment, experiment.new_state())
     each = median_time(lambda: next(steps), seconds, placement.device)
     steps.close()
     return each * experiment.steps
+
+
+def _experiment(recipe: Recipe, placement: Placement) -> Experiment:
+    """One worker's experiment in this process, with `placeholder_teachers`."""
+    process.use_cpus(placement.threads)
+    experiment = Experiment(recipe, placement)
+    experiment.teachers = placeholder_teachers(recipe, experiment.prepared.classes, placement.device)
+    return experiment
 
 
 def placeholder_teachers(recipe: Recipe, classes: Sequence[str], device: torch.device) -> list[FrozenTeacher]:
@@ -99,18 +104,9 @@ def placeholder_teachers(recipe: Recipe, classes: Sequence[str], device: torch.d
     return teachers
 
 
-def _reader(data: TrainLoader, steps: int) -> Callable[[], Any]:
-    def stream() -> Iterator[Batch]:
-        while True:
-            yield from data.batches(0, steps)
-
-    batches = stream()
-    return lambda: next(batches)
-
-
-def _teachers_pass(experiment: Experiment, batch: Batch) -> Callable[[], Any]:
-    features = experiment.distiller.teacher_features
-    return lambda: teacher_outputs(experiment.teachers, features, batch.images, experiment.autocast)
+def _endless(experiment: Experiment) -> Iterator[Batch]:
+    while True:
+        yield from experiment.train_data.batches(0, experiment.steps)
 
 
 def _train(experiment: Experiment, seconds: float) -> tuple[float, float, dict[str, float]]:

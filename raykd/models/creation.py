@@ -20,6 +20,7 @@ from raykd.models.staged.modes import evaluating
 from raykd.models.staged.parts import Parts
 from raykd.models.staged.reader import Reader
 from raykd.models.weights.load import load_weights
+from raykd.output import message_of
 
 LIBRARY_LINES = {
     "torchvision": "every classifier; chains, which branch, are ResNet, ResNeXt, Wide-ResNet, VGG, MobileNet, "
@@ -141,12 +142,12 @@ def _built(module: ModuleType, network: Network, num_classes: int, image_size: i
     try:
         return build(inner, num_classes, image_size, network.options)
     except TypeError as error:  # a keyword that the builder does not have
-        raise UserError(f"{network.name} can't be built with {network.options}: {_one_line(error)}") from error
+        raise UserError(f"{network.name} can't be built with {network.options}: {message_of(error)}") from error
     except FAILURES as error:
         if not pretrained:
-            why = f"with images of {image_size}×{image_size} pixels ({_one_line(error)}): change image_size"
+            why = f"with images of {image_size}×{image_size} pixels ({message_of(error)}): change image_size"
             raise UserError(f"{network.name} can't be built {why}") from error
-        why = f"could not be loaded ({_one_line(error)})"
+        why = f"could not be loaded ({message_of(error)})"
         raise UserError(f"the weights of {network.name} {why}; give a file") from error
 
 
@@ -186,7 +187,3 @@ def _did_you_mean(close: Sequence[str]) -> str:
 
 def _close_matches(name: str, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(name, list(known), n=3)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

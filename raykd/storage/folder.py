@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.fs as pafs
 
 from raykd import UserError
-from raykd.output import masked, one_line
+from raykd.output import masked, message_of
 from raykd.storage import atomic
 
 # Misspelled URIs, which would otherwise name local folders, such as s3:/bucket or file://runs.
@@ -67,12 +67,9 @@ class Folder:
     def write(self, name: str, content: bytes | str) -> None:
         """Write a file atomically, with the folders above it."""
         content = content.encode() if isinstance(content, str) else content
-        if self.local is None:
-            self._write_remote(name, content)
-        else:
+        if self.local is not None:
             atomic.write(_own(self.local, name), content)
-
-    def _write_remote(self, name: str, content: bytes) -> None:
+            return
         try:
             self._put(name, content)
         except FileNotFoundError:  # a file system with real folders; object stores have none
@@ -145,8 +142,7 @@ class Folder:
             self.write(".writable", bytes(4096))  # a full disk still accepts empty files
             self.delete(".writable")
         except (OSError, NotImplementedError) as error:  # the second: of file systems that can only be read
-            reason = one_line(str(error)) or type(error).__name__
-            raise UserError(f"can't write to {self}: {reason}; choose another --storage") from None
+            raise UserError(f"can't write to {self}: {message_of(error)}; choose another --storage") from None
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
@@ -184,4 +180,4 @@ def _fsspec(location: str) -> tuple[pafs.FileSystem, str]:
 
 
 def _unusable(location: str, error: Exception) -> UserError:
-    return UserError(f"can't use {masked(location)} as storage: {one_line(str(error)) or type(error).__name__}")
+    return UserError(f"can't use {masked(location)} as storage: {message_of(error)}")

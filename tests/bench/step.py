@@ -177,7 +177,7 @@ def _networks(case: Case) -> str:
 @torch.no_grad()
 def calm(teacher: Staged) -> None:
     """Scale down an untrained teacher's logits, so that its entropies are like a trained one's, not 0 (EBKD's NaN)."""
-    for name, parameter in teacher.model.get_submodule(teacher.classifier).named_parameters():
+    for name, parameter in teacher.model.get_submodule(teacher.classifiers[0]).named_parameters():
         parameter.mul_(0.1 if name == "weight" else 1.0)
 
 

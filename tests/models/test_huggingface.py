@@ -34,7 +34,7 @@ def test_logits_keys_and_features_equal_the_librarys(name):
     last = whole.hidden_states[-1]
     tokens = last[:, 1:].transpose(1, 2).reshape(2, 16, 4, 4) if name == "hf:vit" else last
     assert torch.equal(output.features["stage4"], tokens)
-    layer = network.model.get_submodule(network.classifier)
+    layer = network.model.get_submodule(network.classifiers[0])
     torch.testing.assert_close(layer(output.features["pooled"]), whole.logits)
     fresh = transformers.AutoModelForImageClassification.from_config(network.model.config)
     assert list(network.model.state_dict()) == list(fresh.state_dict())

@@ -63,7 +63,7 @@ def test_sections_together_equal_the_network(name, size):
             assert torch.equal(network.run_from(stage, output.features[before], ()).logits, whole)
     assert {name: tuple(f.shape[1:]) for name, f in output.features.items()} == network.shapes
     assert len(network.shapes["pooled"]) == 1
-    assert own[f"{network.classifier}.weight"].shape[0] == 7
+    assert own[f"{network.classifiers[0]}.weight"].shape[0] == 7
 
 
 @pytest.mark.parametrize(

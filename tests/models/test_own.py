@@ -69,7 +69,7 @@ def test_the_function_is_called_with_classes_and_options(module):
     trusted.allow({module})
     network = create(f"{module}:SmallNet", 7, 32, options={"width": 4}, stages=("one", "two"))
     assert network.shapes == {"stage1": (4, 16, 16), "stage2": (8, 8, 8), "pooled": (8,)}
-    assert network.classifier == "fc" and list(network.model.state_dict())[0] == "one.0.weight"
+    assert network.classifiers[0] == "fc" and list(network.model.state_dict())[0] == "one.0.weight"
     images = torch.randn(3, 3, 32, 32)
     output = network.eval().output(images, ("stage2", "pooled"))
     with torch.no_grad():

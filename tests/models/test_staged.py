@@ -44,7 +44,7 @@ def test_sections_together_equal_the_network(name):
             assert torch.equal(network.run_from(stage, entering, ()).logits, whole)
     assert {name: tuple(f.shape[1:]) for name, f in output.features.items()} == network.shapes
     assert network.width("pooled") == output.features["pooled"].shape[1]
-    assert network.model.get_submodule(network.classifier).weight.shape[0] == 7
+    assert network.model.get_submodule(network.classifiers[0]).weight.shape[0] == 7
 
 
 ACTIVATED = ("resnet8", "resnet8x4", "okddip_resnet110", "vgg8", "shufflenetv1", "cifar_seresnet18")
@@ -137,7 +137,7 @@ def test_staged_keeps_the_networks_keys():
     staged = Staged(parts, name="own", num_classes=7, image_size=8)
     assert list(staged.model.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
     assert list(staged.state_dict()) == ["model." + key for key in model.state_dict()]
-    assert staged.classifier == "2"
+    assert staged.classifiers[0] == "2"
 
 
 def test_too_small_images_are_rejected():

@@ -150,7 +150,7 @@ def test_a_teacher_with_random_weights_is_rejected(tmp_path, what, message):
 def test_a_file_without_a_last_layer_teaches_its_features(tmp_path, name):
     torch.manual_seed(0)
     network = create(name, 3, 64).eval()
-    backbone = {k: x for k, x in network.model.state_dict().items() if not k.startswith(network.classifier)}
+    backbone = {k: x for k, x in network.model.state_dict().items() if not k.startswith(network.classifiers[0])}
     torch.save({"teacher": {f"module.backbone.{key}": x for key, x in backbone.items()}}, tmp_path / "dino.pth")
     taken = Network(name=name, weights=f"{tmp_path}/dino.pth#backbone")
     teacher = load(Pretrained(network=taken, **OWN, image_size=64), ANIMALS, compares_classes=False)

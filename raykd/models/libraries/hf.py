@@ -17,6 +17,7 @@ from raykd.models.staged import CAN_NOT_RUN
 from raykd.models.staged.modes import evaluating
 from raykd.models.staged.parts import Parts
 from raykd.models.staged.reader import Maps, Reader, as_map
+from raykd.output import message_of
 
 try:
     import transformers
@@ -41,23 +42,21 @@ def names() -> list[str]:
 def build(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
     """A fresh network; the options are fields of its configuration."""
     _expect_fields(name, options)
-    given = {"num_labels": num_classes, "image_size": image_size} | dict(options)
-    config = configuration(name, given)
+    config = configuration(name, {"num_labels": num_classes, "image_size": image_size} | dict(options))
     return plain(transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False))
 
 
-def configuration(name: str, given: Mapping[str, Any]) -> Any:
+def configuration(name: str, fields: Mapping[str, Any]) -> Any:
     """A model type's, or a folder's or the hub's own. Code that comes with a model is never run.
 
     Raises UserError for values that its fields can't have.
     """
     try:
         if name in names():
-            return transformers.AutoConfig.for_model(name, **given)
-        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **given)
+            return transformers.AutoConfig.for_model(name, **fields)
+        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **fields)
     except StrictDataclassError as error:
-        said = " ".join(str(error).split())[:300]
-        raise UserError(f"hf:{name} can't be built with {dict(given)}: {said}") from None
+        raise UserError(f"hf:{name} can't be built with {dict(fields)}: {message_of(error)}") from None
 
 
 def _expect_fields(name: str, options: Mapping[str, Any]) -> None:
@@ -78,9 +77,9 @@ def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[st
     """
     _expect_fields(name, options)
     config = configuration(name, {"num_labels": num_classes} | dict(options))
-    how = {"ignore_mismatched_sizes": True, "output_loading_info": True, "trust_remote_code": False}
-    model, about = transformers.AutoModelForImageClassification.from_pretrained(name, config=config, **how)
-    missing = sorted(about["missing_keys"])
+    settings = {"ignore_mismatched_sizes": True, "output_loading_info": True, "trust_remote_code": False}
+    model, loaded = transformers.AutoModelForImageClassification.from_pretrained(name, config=config, **settings)
+    missing = sorted(loaded["missing_keys"])
     if missing and configuration(name, {}).num_labels == num_classes:
         raise UserError(f"hf:{name} has no weights for {', '.join(missing[:3])}: use weights that contain them")
     return plain(model)

@@ -11,6 +11,7 @@ from raykd import UserError
 from raykd.contract import Output
 from raykd.models.staged.modes import evaluating
 from raykd.models.staged.parts import ModuleCall, Part, Parts, run_parts
+from raykd.output import message_of
 
 START = "stem"  # its input is the images
 CAN_NOT_RUN = (RuntimeError, AssertionError, ValueError)  # of convolutions and attention blocks for small images
@@ -67,13 +68,8 @@ class Staged(nn.Module):
         return self.stages[-1]
 
     @property
-    def classifier(self) -> str:
-        """Dotted name, in `model`, of the layer that computes the logits."""
-        return self.classifiers[0]
-
-    @property
     def classifiers(self) -> tuple[str, ...]:
-        """The same for each head, of networks with several; empty if the last layer is not linear."""
+        """Dotted names, in `model`, of the last layer of each head; empty if it is not linear."""
         if self.reader is not None:
             return self.reader.classifiers
         layers = [
@@ -207,8 +203,10 @@ class Staged(nn.Module):
                 else:
                     logits, features = self._run_all(x)
         except CAN_NOT_RUN as error:
-            size, reason = f"{self.image_size}×{self.image_size}", " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{self.name} can't take images of {size} pixels ({reason}): change image_size") from error
+            size = f"{self.image_size}×{self.image_size}"
+            raise UserError(
+                f"{self.name} can't take images of {size} pixels ({message_of(error)}): change image_size"
+            ) from error
         if self.num_classes and logits.shape != (1, self.num_classes):
             shape = list(logits.shape)
             raise UserError(f"{self.name} outputs {shape} for one image, not the logits [1, {self.num_classes}]")

@@ -19,6 +19,7 @@ from filelock import FileLock
 from raykd import UserError
 from raykd.models.config import Network
 from raykd.models.weights.library import expect_cached
+from raykd.output import message_of
 from raykd.storage import atomic
 
 BACKBONE = "#backbone"
@@ -101,8 +102,9 @@ def _fetch(url: str, path: Path) -> str:
                 digest.update(part)
                 file.write(part)
     except OSError as error:  # those of requests as well
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{url} could not be downloaded ({reason}): check the URL and the connection") from error
+        raise UserError(
+            f"{url} could not be downloaded ({message_of(error)}): check the URL and the connection"
+        ) from error
     return digest.hexdigest()
 
 

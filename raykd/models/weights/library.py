@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from raykd import UserError
 from raykd.models.config import LIBRARIES
 from raykd.models.libraries import module_of
+from raykd.output import message_of
 
 UNKNOWN = (OSError, RuntimeError, ValueError, LookupError)
 Channels = tuple[float, float, float]
@@ -41,9 +42,8 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except UNKNOWN as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{name} has no published weights ({reason}): see `raykd list models`, or give a file"
+            f"{name} has no published weights ({message_of(error)}): see `raykd list models`, or give a file"
         ) from error
 
 
@@ -109,8 +109,9 @@ def _huggingface(name: str) -> Published:
         side = int(size.get("height") or size["shortest_edge"])
         classes = tuple(str(config.id2label[i]) for i in range(config.num_labels))
     except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"hf:{name}: the preprocessing of its weights can't be read ({reason}): give a file") from error
+        raise UserError(
+            f"hf:{name}: the preprocessing of its weights can't be read ({message_of(error)}): give a file"
+        ) from error
     return Published(mean, std, side, len(classes), (classes,))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.models.staged import Staged
 from raykd.models.weights.files import DAMAGE, content_of
+from raykd.output import message_of
 
 # If a file has several networks, those with the first names are preferred and those with the second ones come last.
 PREFERRED = ("ema", "student")
@@ -53,7 +54,7 @@ def load_weights(network: Staged | nn.Module, path: str | os.PathLike, without_c
     try:
         model.load_state_dict(own | state | fresh)
     except RuntimeError as error:  # tensors without values, of a model on the meta device
-        raise UserError(f"{path} can't be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(f"{path} can't be loaded: {message_of(error)}") from error
     _expect_finite(model, path)
     return taken
 
