@@ -7,6 +7,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.recipe import Recipe
+from raykd.recipe.files.imported import expect_current, expect_from
 from raykd.recipe.files.modules import import_named, import_root, roots_of
 from raykd.recipe.files.sources import user_sources
 from raykd.recipe.serial import classes_in, from_dict, to_dict
@@ -33,6 +34,7 @@ def load(recipe: str | Path) -> Loaded:
     file = import_named(recipe, "recipe", Recipe)
     check_types(dataclasses.replace(file.value, search=None), file.path)
     sources = user_sources(file.modules, [file.value], roots_of(file.path))
+    expect_from(file.modules, roots_of(file.path))
     return Loaded(file.value, file.path, sources, file.docstring)
 
 
@@ -48,6 +50,7 @@ def load_object(recipe: Recipe, name: str) -> Loaded:
             "worker can import it: move it to a module (in a notebook: %%writefile mine.py) and import it"
         )
     check_types(dataclasses.replace(recipe, search=None), "the recipe")
+    expect_current(modules.values())
     roots = [Path.cwd().resolve(), *(root for name in modules if (root := import_root(name)) is not None)]
     path = Path.cwd().resolve() / f"{name}.py"
     return Loaded(recipe, path, user_sources(set(modules), [recipe], roots), "", is_file=False)

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from raykd import UserError
 from raykd.recipe.files import shipped
+from raykd.recipe.files.imported import forget_edited
 
 T = TypeVar("T")
 
@@ -61,14 +62,15 @@ def _import(path: Path) -> Any:
     for folder in map(str, (*_sources_beside(path), Path.cwd().resolve(), path.parent, root)):
         if folder not in sys.path:
             sys.path.insert(0, folder)
+    forget_edited()
     importlib.invalidate_caches()
     return _executed(path, module_name)
 
 
 def roots_of(path: Path) -> list[Path]:
-    """The folders below which the user's modules of a recipe's file may be."""
+    """The folders below which the user's modules of a recipe's file may be, in the order of Python's search."""
     here = Path.cwd().resolve()
-    return [here] if shipped.module_of(path) else [_root(path)[0], here, *_sources_beside(path)]
+    return [here] if shipped.module_of(path) else [_root(path)[0], path.parent, here, *_sources_beside(path)]
 
 
 def import_root(module: str) -> Path | None:

@@ -16,7 +16,7 @@ from raykd.data.storage.own_code import is_installed
 from raykd.models.config import Network
 from raykd.models.libraries import trusted
 from raykd.recipe import Recipe
-from raykd.recipe.files import shipped
+from raykd.recipe.files import imported, shipped
 
 
 def user_sources(modules: set[str], recipes: Sequence[Recipe], roots: Sequence[Path]) -> dict[str, str]:
@@ -28,8 +28,12 @@ def user_sources(modules: set[str], recipes: Sequence[Recipe], roots: Sequence[P
     trusted.allow(networks.values())
     for name in networks:
         trusted.callable_of(name)
+    imported.expect_one_file(networks)
     own = own_files({*modules, *networks.values()}, roots)
     trusted.allow(own)
+    imported.expect_unedited(own)
+    for name, (_, file) in own.items():
+        imported.note(name, file, _imported(name, file))
     return {str(below): read_source(file) for below, file in own.values()}
 
 

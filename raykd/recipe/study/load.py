@@ -5,6 +5,7 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.recipe import Recipe
+from raykd.recipe.files.imported import expect_from
 from raykd.recipe.files.load import Loaded, check_types
 from raykd.recipe.files.modules import import_named, roots_of
 from raykd.recipe.files.sources import user_sources
@@ -38,4 +39,5 @@ def load_study(study: str | Path) -> LoadedStudy:
     for cell in all_cells:
         check_types(replace(cell.recipe, search=None), f"{file.path}, row {cell.row.name}, column {cell.column.name}")
     sources = user_sources(file.modules, [cell.recipe for cell in all_cells], roots_of(file.path))
+    expect_from(file.modules, roots_of(file.path))
     return LoadedStudy(file.value, all_cells, file.path, sources, file.docstring)
