@@ -10,6 +10,7 @@ from raykd import UserError
 from raykd.api.run import open_local
 from raykd.data.config import Data
 from raykd.fields import MaxLoss, PositiveInt
+from raykd.output import complain
 from raykd.recipe.command_line import parse
 from raykd.terminal import Terminal
 
@@ -49,6 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     if not chosen.to and not chosen.measure:
         raise UserError("raykd export needs --to FILE (or DIR/), --measure, or both")
     from raykd.deploy.deployed import open_deployed
+    from raykd.deploy.files import DiffersError
     from raykd.deploy.write import check_target, write
 
     how = {"preprocess": chosen.preprocess, "max_loss": chosen.max_loss, "calibration": chosen.calibration}
@@ -56,7 +58,11 @@ def run(arguments: Sequence[str]) -> int:
         check_target(chosen.to, **how)
     deployed = open_deployed(*open_local(chosen.run, chosen.trust_source, chosen.data_root))
     if chosen.to:
-        Terminal().print(f"{chosen.to}: {write(deployed, chosen.to, **how)}")
+        try:
+            Terminal().print(f"{chosen.to}: {write(deployed, chosen.to, **how)}")
+        except DiffersError as error:
+            complain(f"{chosen.to} is not written: {error}")
+            return 1
     if chosen.measure:
         _measure(deployed)
     return 0

@@ -115,7 +115,7 @@ def _library_views(network: Network, num_classes: int, image_size: int) -> Itera
     elif network.weights == "pretrained":
         raise UserError(f"{network.name} has no published weights: give a file")
     else:
-        module, model = own, own.build(network.name, num_classes, network.options)
+        module, model = own, own.build(network.name, num_classes, image_size, network.options)
     views = module.views(model, num_classes, image_size)
     return _with_stages(views, network.stages) if network.stages else views
 
@@ -162,7 +162,12 @@ def _first_faithful(views: Iterator[Parts], staged_of: Callable[[Parts], Staged]
         else:
             if _is_faithful(staged):
                 return staged
-    assert rejected is not None  # the last view, without maps, is the network's own forward pass
+            # The last view, without maps, is the network's own forward pass.
+            rejected = UserError(
+                f"{staged.name} outputs other logits when it is run again on the same images: make it deterministic in "
+                "evaluation mode"
+            )
+    assert rejected is not None
     raise rejected
 
 

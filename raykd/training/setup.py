@@ -151,4 +151,8 @@ def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         method = recipe.method.with_batch_size(recipe.batch_size)
-        return method.build(new_student, [teacher.network for teacher in teachers])
+        distiller = method.build(new_student, [teacher.network for teacher in teachers])
+    deployed = next(iter(distiller.networks().values()))
+    if not any(parameter.requires_grad for parameter in deployed.parameters()):
+        raise UserError(f"student.name: {recipe.student.name} has only frozen parameters, so nothing would be trained")
+    return distiller

@@ -1,5 +1,6 @@
 """A user's network next to the recipe: used like any other, and never imported for someone else's run."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -34,6 +35,45 @@ def other_logits(num_classes):
 
 def broken(num_classes):
     raise KeyError("width")
+
+class WithLoss(SmallNet):
+    def forward(self, images):
+        logits = super().forward(images)
+        return (logits, logits.sum()) if self.training else logits
+
+class WithName(SmallNet):
+    def forward(self, images):
+        return {"logits": super().forward(images)}
+
+class WithBug(SmallNet):
+    def forward(self, images):
+        return super().forward(images)[{}["rows"]]
+
+class WithLabels(SmallNet):
+    def forward(self, images, labels):
+        return super().forward(images)
+
+class AtRandom(SmallNet):
+    def forward(self, images):
+        return nn.functional.dropout(super().forward(images), 0.5)
+
+class OfValues(SmallNet):
+    def forward(self, images):
+        maps = self.two(self.one(images))
+        return self.fc(2 * maps.mean((2, 3)) if maps.mean() > 0.1 else maps.mean((2, 3)))
+
+def of_float64(num_classes):
+    return SmallNet(num_classes).double()
+
+def without_parameters(num_classes):
+    return nn.Sequential(nn.AdaptiveAvgPool2d((1, num_classes)), nn.Flatten(2), nn.AvgPool1d(1))
+
+def lazy(num_classes):
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(nn.LazyConv2d(8, 3), nn.ReLU(), pool, nn.LazyLinear(num_classes))
+
+def frozen(num_classes, width):
+    return SmallNet(num_classes, width).requires_grad_(False)
 """
 
 RECIPE = """
@@ -87,6 +127,13 @@ def test_the_function_is_called_with_classes_and_options(module):
         ("no_network", {}, "returned int"),
         ("other_logits", {}, r"outputs \[1, 8\] for one image, not the logits \[1, 7\]"),
         ("broken", {}, "KeyError: 'width'"),
+        ("WithLoss", {}, r"in training mode it returns tuple, not a tensor of logits \[N, C\]"),
+        ("WithName", {}, "in evaluation mode it returns dict, not a tensor"),
+        ("WithBug", {}, r"in evaluation mode, for images \[2, 3, 32, 32\]: KeyError: 'rows'"),
+        ("WithLabels", {}, "missing 1 required positional argument: 'labels'"),
+        ("AtRandom", {}, "other logits when it is run again"),
+        ("of_float64", {}, r"one.0.weight is float64 on cpu: return it in float32"),
+        ("without_parameters", {}, "it has no parameters"),
         ("SmallNet", {"weights": "pretrained"}, "no published weights"),
     ],
 )
@@ -95,6 +142,46 @@ def test_invalid_networks_are_rejected_in_one_line(module, name, more, message):
     with pytest.raises(UserError, match=message) as caught:
         create(f"{module}:{name}", 7, 32, **more)
     assert "\n" not in str(caught.value)
+
+
+def test_lazy_modules_get_their_parameters(module):
+    trusted.allow({module})
+    network = create(f"{module}:lazy", 7, 32)
+    assert [tuple(p.shape) for p in network.parameters()] == [(8, 3, 3, 3), (8,), (7, 8), (7,)]
+    assert network.classifiers == ("3",) and network.shapes == {"pooled": (8,)}
+
+
+def test_checking_a_network_leaves_its_state_and_the_random_numbers_as_they_were(module):
+    trusted.allow({module})
+    torch.manual_seed(3)
+    network, after = create(f"{module}:SmallNet", 7, 32), torch.rand(1)
+    torch.manual_seed(3)
+    plain = importlib.import_module(module).SmallNet(7)
+    assert after == torch.rand(1) and all(
+        torch.equal(value, network.model.state_dict()[key]) for key, value in plain.state_dict().items()
+    )
+
+
+def test_a_student_without_trainable_parameters_is_rejected(module, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    recipe = tmp_path / f"{module}_recipe.py"
+    words = ["--student.name", f"{module}:frozen"]
+    assert main(["train", str(recipe), *words, "--storage", str(tmp_path / "runs"), "--name", "n"]) == 2
+    assert "has only frozen parameters" in capsys.readouterr().err
+
+
+def test_what_an_exporter_cannot_do_with_a_network_is_said_in_one_line(module, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    text = (tmp_path / f"{module}_recipe.py").read_text().replace(":SmallNet", ":OfValues")
+    (tmp_path / f"{module}_recipe.py").write_text(text)
+    words = ["--storage", str(tmp_path / "runs"), "--name", "own"]
+    assert main(["train", str(tmp_path / f"{module}_recipe.py"), *words]) == 0
+    for suffix in ("onnx", "pt2"):
+        capsys.readouterr()
+        assert main(["export", str(tmp_path / "runs/own"), "--to", str(tmp_path / f"own.{suffix}")]) == 2
+        out, error = capsys.readouterr()
+        assert out == "" and error.count("\n") == 1 and f"can't be exported as .{suffix}" in error
+        assert not (tmp_path / f"own.{suffix}").exists()
 
 
 @pytest.mark.parametrize("name", ["os:system", "subprocess:getoutput", "builtins:exec", "raykd.models:create"])

@@ -116,6 +116,8 @@ for folder, width in (("/c", 2), ("/d", 8)):
 from os import chdir
 elsewhere, here = Path("c").resolve(), Path("d").resolve()
 chdir("/")
-assert size(raykd.load_recipe(elsewhere / "mine.py")) == SIZES[2]
-assert "network mine:net" in refused(here / "mine.py")
+first, second = raykd.load_recipe(elsewhere / "mine.py"), raykd.load_recipe(here / "mine.py")
+assert size(second) == SIZES[8]
+assert "network mine:net: its recipe was loaded with" in refused(replace(first, schedule=second.schedule), "one")
+loaded_as(second, "two")
 """)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from raykd import UserError
 from raykd.methods.at import AT
@@ -12,11 +13,14 @@ from raykd.methods.feature_match import FeatureMatch
 from raykd.methods.kd import KD
 from raykd.methods.srrl import SRRL
 from raykd.methods.sum import Sum
+from raykd.methods.supervised import Supervised
+from raykd.models import create
 from raykd.models.staged import parameters
 from raykd.recipe import Initialise
 from raykd.teachers.frozen_teacher import FrozenTeacher
 from raykd.training import loop
 from raykd.training.update.state import new_state
+from raykd.training.update.untrained import expect_trained_classifier
 from tests.support import tiny_training as tiny
 
 RECIPE = replace(tiny.recipe(), batch_size=256, log_every=1)
@@ -54,3 +58,11 @@ def test_the_classifier_is_also_checked_after_an_initialise_phase():
     recipe = replace(RECIPE, initialise=Initialise(epochs=1))
     with pytest.raises(UserError, match="no term of"):
         train(AT.Config(gamma=0.0), recipe)
+
+
+def test_a_single_class_is_said_to_be_the_reason():
+    """Its cross-entropy is 0, whatever the logits."""
+    distiller = Supervised.Config().build(lambda: create("resnet8", 1, 32), [])
+    cross_entropy(distiller.student(torch.rand(2, 3, 32, 32)), torch.zeros(2, dtype=torch.long)).backward()
+    with pytest.raises(UserError, match="a single class"):
+        expect_trained_classifier(distiller, "Supervised")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raykd import UserError
+from raykd.deploy.files import two_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -32,7 +33,7 @@ def float_graph(model: nn.Module, images: Tensor) -> "ModelProto":
     expect_packages()
     program = torch.onnx.export(
         model,
-        (images[:2],),
+        (two_of(images),),
         dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
         input_names=[IMAGES],
         output_names=[LOGITS],

@@ -13,7 +13,7 @@ from raykd.data.config import Data, Prepared
 from raykd.data.loader import TestLoader
 from raykd.data.storage.prepare import prepare
 from raykd.deploy.deployed import Deployed
-from raykd.deploy.files import compared
+from raykd.deploy.files import compared, exporting
 from raykd.deploy.onnx.export import expect_packages, float_graph, runner, save
 from raykd.deploy.onnx.preprocess import PIXELS, PROBABILITIES, compared_with_evaluation, with_preprocessing
 from raykd.deploy.samples import check_images, check_pictures, spread_images
@@ -28,8 +28,11 @@ BATCH = 32
 def write_onnx(deployed: Deployed, path: Path, preprocess: bool = False) -> str:
     """Write the whole network as ONNX for any batch size. preprocess: from pixels on, see `preprocess`."""
     images, which = check_images(deployed.data)
-    graph = float_graph(deployed.model, images)
-    check = compared(runner(graph), deployed, images, which)
+    with exporting(deployed.about.network, ".onnx"):
+        graph = float_graph(deployed.model, images)
+        for_all_sizes = runner(graph)
+        for_all_sizes(images[:1])
+    check = compared(for_all_sizes, deployed, images, which)
     if preprocess:
         return write_preprocessed(deployed, graph, path)
     save(graph, path, deployed.described())
@@ -58,7 +61,9 @@ def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float
 
     prepared = prepare(deployed.data)
     images = spread_images(deployed.data, prepared, "train", calibration).contiguous()
-    graph = float_graph(deployed.model, images)
+    with exporting(deployed.about.network, ".int8.onnx"):
+        graph = float_graph(deployed.model, images)
+        runner(graph)(images[:1])
     accuracy = partial(top1, loader=partial(_loader, deployed.data, prepared))
     of_float = accuracy(graph)
     with temporary_folder() as folder:

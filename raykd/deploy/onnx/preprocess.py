@@ -9,6 +9,7 @@ import torch
 
 from raykd.data.augment.pipeline import evaluation
 from raykd.data.config import Data, Encoding
+from raykd.deploy.files import DiffersError
 from raykd.deploy.onnx.export import IMAGES, LOGITS, runner
 from raykd.deploy.pixels import evaluation_images
 
@@ -93,7 +94,7 @@ def compared_with_evaluation(
 ) -> float:
     """The largest difference of a probability of `preprocessed` from `graph` behind the evaluation's preprocessing.
 
-    Pictures, uint8 [H, W, 3] each, are not compressed. Raises RuntimeError if the difference is too large.
+    Pictures, uint8 [H, W, 3] each, are not compressed. Raises DiffersError if the difference is too large.
     """
     network, everything = runner(graph), runner(preprocessed)
     images = evaluation_images(pictures, replace(data, encoding=Encoding(mode="raw")), torch.device("cpu"))
@@ -101,7 +102,7 @@ def compared_with_evaluation(
     probabilities = torch.cat([everything(torch.from_numpy(picture[None])) for picture in pictures])
     difference = (probabilities - expected).abs().max().item()
     if not difference <= 0.02:
-        raise RuntimeError(f"with its preprocessing the network gives probabilities that differ by {difference:.2e}")
+        raise DiffersError(f"with its preprocessing the network gives probabilities that differ by {difference:.2e}")
     return difference
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.deploy.deployed import Deployed
+from raykd.deploy.files import exporting
 from raykd.deploy.onnx.export import expect_packages, float_graph, save
 from raykd.models.cost import flops
 from raykd.models.staged import Staged, parameters
@@ -84,7 +85,9 @@ def _written(network: Staged, path: Path) -> tuple[str, int]:
     import torch
 
     side = network.native_size
-    save(float_graph(network.model.eval(), torch.zeros(2, 3, side, side)), path, {})
+    with exporting(network.name, ".onnx"):
+        graph = float_graph(network.model.eval(), torch.zeros(2, 3, side, side))
+    save(graph, path, {})
     return str(path), side
 
 

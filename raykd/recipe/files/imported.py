@@ -6,15 +6,18 @@ an edit, while the run's directory has the text of today.
 
 import contextlib
 import importlib.util
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from raykd import UserError
 from raykd.data.storage.own_code import is_installed
+from raykd.models.config import Network
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,16 @@ class Seen:
     imports: frozenset[str]
 
 
+class Origin(NamedTuple):
+    """The module of a recipe's network when the recipe was first used; two recipes may name modules alike."""
+
+    network: weakref.ref[Network]
+    file: Path
+    text: bytes
+
+
 _SEEN: dict[str, Seen] = {}
-_NETWORKS: dict[str, Path] = {}  # the file of each network by its name, MODULE:CALLABLE
+_NETWORKS: dict[int, Origin] = {}  # by the id of the recipe's section
 
 
 def note(name: str, file: Path, imports: Iterable[str]) -> None:
@@ -79,24 +90,23 @@ def expect_from(modules: Iterable[str], folders: Sequence[Path]) -> None:
             )
 
 
-def expect_one_file(networks: Mapping[str, str]) -> None:
-    """Raise UserError if a network's module is another file than that of an earlier recipe's network of that name.
-
-    networks: the module of each by its name.
-    """
-    for name, module in networks.items():
-        file = Path(getattr(sys.modules[module], "__file__", None) or "")
-        if _NETWORKS.setdefault(name, file) != file:
-            raise UserError(
-                f"network {name}: it is in {file}, and an earlier recipe's in {_NETWORKS[name]}: rename one file, or "
-                "use another Python process"
-            )
+def expect_its_file(network: Network) -> None:
+    """Raise UserError if the module of a user's network is another file than when a recipe with it was first used."""
+    file = Path(getattr(sys.modules[network.module], "__file__", None) or os.devnull)
+    known = _NETWORKS.get(id(network))
+    if known is None or known.network() is not network:
+        _NETWORKS[id(network)] = Origin(weakref.ref(network), file, file.read_bytes())
+    elif known.file != file and known.text != file.read_bytes():
+        raise UserError(
+            f"network {network.name}: its recipe was loaded with {known.file}, but this process has imported {file} "
+            "under that name since: rename one, or use another Python process"
+        )
 
 
 def expect_current(classes: Iterable[type]) -> None:
     """Raise UserError for a class whose module has another one of that name now."""
     for cls in classes:
-        module = sys.modules.get(cls.__module__)
+        module: Any = sys.modules.get(cls.__module__)
         if module is not None and reduce(_attribute, cls.__qualname__.split("."), module) is not cls:
             raise UserError(
                 f"{cls.__qualname__}: {cls.__module__} has another class of that name now, since it was imported again "

@@ -24,12 +24,12 @@ def user_sources(modules: set[str], recipes: Sequence[Recipe], roots: Sequence[P
 
     From then on, networks may be built from them.
     """
-    networks = {network.name: network.module for network in networks_of(recipes) if network.module}
-    trusted.allow(networks.values())
-    for name in networks:
-        trusted.callable_of(name)
-    imported.expect_one_file(networks)
-    own = own_files({*modules, *networks.values()}, roots)
+    networks = [network for network in networks_of(recipes) if network.module]
+    trusted.allow(network.module for network in networks)
+    for network in networks:
+        trusted.callable_of(network.name)
+        imported.expect_its_file(network)
+    own = own_files({*modules, *(network.module for network in networks)}, roots)
     trusted.allow(own)
     imported.expect_unedited(own)
     for name, (_, file) in own.items():

@@ -24,6 +24,8 @@ def expect_trained_classifier(distiller: Distiller, method: str) -> None:
     trained = [p for p in chain.from_iterable(layer.parameters() for layer in layers) if p.requires_grad]
     gradients = [p.grad for p in trained if p.grad is not None]
     if trained and not (gradients and fetch(torch.stack(torch._foreach_norm(gradients)).any())):
+        if network.num_classes == 1:
+            raise UserError("the data has a single class, which every image is of: add images of another class")
         raise UserError(
             f"no term of {method}'s loss trains the student's classifier ({', '.join(network.classifiers)}): give the "
             "labels a weight (method.gamma) or add a method that reads logits (raykd.methods.sum); to match features "
