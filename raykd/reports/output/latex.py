@@ -41,23 +41,21 @@ def latex(report: Report) -> str:
 
 def matrix(table: Table) -> str:
     """Rows × columns; the best value is bold, values that are not significantly worse are underlined."""
-    ranked = table.ranking is not None
-    body = []
+    lines = [["Method", *map(_stacked, table.columns), "rank"]]
     if table.teachers:
-        teachers = [_accuracy_of(table, column) for column in table.columns]
-        body += [_line(["Teacher", *teachers, *([""] if ranked else [])]), r"\midrule"]
+        lines.append(["Teacher", *(_accuracy_of(table, column) for column in table.columns), ""])
     for row in table.rows:
         cells = [_cell(table.cells.get((row, column)), table.runs) for column in table.columns]
-        rank = [escaped(text.number(table.average_rank(row), ".2f"))] if ranked else []
-        body.append(_line([escaped(row), *cells, *rank]))
+        lines.append([escaped(row), *cells, escaped(text.number(table.average_rank(row), ".2f"))])
         figures = [_published(table, row, column) for column in table.columns]
         if any(figures):
-            body.append(_line([r"\quad{\scriptsize published}", *figures, *([""] if ranked else [])]))
+            lines.append([r"\quad{\scriptsize published}", *figures, ""])
     caption = f"{text.explain_table(table)} {text.explain_tests('Bold', 'Underlined')} {text.ranking(table)}"
     if text.has_published(table):
         caption += f" Below a row the published figure and the own mean's difference; {text.explain_initials(table)}"
-    head = [_stacked(column) for column in table.columns] + (["rank"] if ranked else [])
-    return _table(["Method", *head], body, caption, table.title)
+    head, *body = lines if table.ranking else [line[:-1] for line in lines]
+    rows = [_line(line) for line in body]
+    return _table(head, [rows[0], r"\midrule", *rows[1:]] if table.teachers else rows, caption, table.title)
 
 
 def _accuracy_of(table: Table, column: str) -> str:

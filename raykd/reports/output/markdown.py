@@ -91,7 +91,7 @@ def _joined(shown: str, small: str) -> str:
 def table_parts(table: Table) -> list[str]:
     """A table of several columns with its gains, published figures, ranks and missing runs."""
     explained = f"{escaped(text.explain_table(table))} {text.explain_tests('**Bold**', '*Italic*')}"
-    parts = [explained, raw_grid(["method", *map(escaped, table.columns), *_rank_head(table)], _accuracies(table))]
+    parts = [explained, raw_grid(*_accuracies(table))]
     if any(cell.gain for cell in table.cells.values()):
         gains = [[row, *(_gain(table.cells.get((row, column))) for column in table.columns)] for row in table.rows]
         title = f"Gain over {escaped(table.baseline)}, points, with Welch's 95 % interval:"
@@ -107,21 +107,17 @@ def table_parts(table: Table) -> list[str]:
     return parts
 
 
-def _rank_head(table: Table) -> list[str]:
-    return ["average rank"] if table.ranking else []
-
-
-def _accuracies(table: Table) -> list[list[str]]:
-    """Rows of Markdown: the teachers', then every method's."""
-    body = []
+def _accuracies(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of Markdown: the teachers', then every method's."""
+    lines = [["method", *map(escaped, table.columns), "average rank"]]
     if table.teachers:
         teachers = [text.accuracy(table.teachers.get(column, NOTHING)) for column in table.columns]
-        body.append(["teacher", *teachers, *("" for _ in _rank_head(table))])
+        lines.append(["teacher", *teachers, ""])
     for row in table.rows:
         cells = [marked(table.cells.get((row, column)), table.runs) for column in table.columns]
-        rank = [text.number(table.average_rank(row), ".2f") for _ in _rank_head(table)]
-        body.append([escaped(row), *cells, *rank])
-    return body
+        lines.append([escaped(row), *cells, text.number(table.average_rank(row), ".2f")])
+    head, *body = lines if table.ranking else [line[:-1] for line in lines]
+    return head, body
 
 
 def marked(cell: Entry | None, runs: list[int]) -> str:
