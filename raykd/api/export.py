@@ -36,8 +36,9 @@ def export(
     int8 loses more than max_loss; RuntimeError if the written network's outputs differ from the original's.
     """
     from raykd.deploy.deployed import open_deployed
+    from raykd.deploy.onnx.options import OnnxOptions
     from raykd.deploy.write import write
 
     deployed = open_deployed(*open_local(run, trust_source, data_root))
-    write(deployed, str(to), preprocess=preprocess, max_loss=max_loss, calibration=calibration)
+    write(deployed, str(to), OnnxOptions(preprocess, max_loss, calibration))
     return Path(to)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,14 +55,8 @@ class OfSource(Options):
 
 def run(arguments: Sequence[str]) -> int:
     """Write the files of a recipe's data set, or of a source given by name; returns the exit status."""
-    if arguments and arguments[0] == "teach":
-        from raykd.commands.teach import run as teach
-
-        return teach(arguments[1:])
-    if arguments and arguments[0] == "clean":
-        from raykd.commands.clean import run as clean
-
-        return clean(arguments[1:])
+    if arguments and arguments[0] in ("teach", "clean"):
+        return import_module(f"raykd.commands.{arguments[0]}").run(arguments[1:])
     if len(arguments) < 2 or arguments[0] != "prepare":
         raise UserError(
             "raykd data prepare RECIPE|SOURCE|FOLDER [--to DIR] [--download] [--skip-corrupt] [--field VALUE …], "

@@ -34,15 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     """Print a table of the networks' accuracy; returns the exit status."""
     default = Options(run=tyro.MISSING)
     chosen = parse(Options, default, arguments, "raykd eval", "Evaluate every network of a run on its test split.")
-    evaluated = evaluate(
-        chosen.run,
-        threads=chosen.threads,
-        batch_size=chosen.batch_size,
-        test=chosen.test,
-        trust_source=chosen.trust_source,
-        data_root=chosen.data_root,
-    )
-    Terminal().print(table(evaluated))
+    Terminal().print(table(evaluate(**vars(chosen))))
     return 0
 
 

@@ -9,6 +9,7 @@ import tyro
 from raykd import UserError
 from raykd.api.run import open_local
 from raykd.data.config import Data
+from raykd.deploy.onnx.options import OnnxOptions
 from raykd.fields import MaxLoss, PositiveInt
 from raykd.output import complain
 from raykd.recipe.command_line import parse
@@ -29,10 +30,10 @@ class Options:
     timm.create_model("local-dir:DIR", pretrained=True) loads it."""
     preprocess: bool = False
     """ONNX: include resizing, cropping and normalisation in the graph: uint8 [N, H, W, 3] in, probabilities out."""
-    max_loss: MaxLoss = 100.0
+    max_loss: MaxLoss = OnnxOptions.max_loss
     """Int8: keep layers in float32 until top-1 is at most this many percentage points below float32's, on the split of
     the run's evaluations."""
-    calibration: PositiveInt = 256
+    calibration: PositiveInt = OnnxOptions.calibration
     """Int8: number of training images for measuring the ranges of the activations."""
     measure: bool = False
     """Measure latency (batches of 1 and 32, one thread and all), memory and size of the student and its teachers with
@@ -53,13 +54,13 @@ def run(arguments: Sequence[str]) -> int:
     from raykd.deploy.files import DiffersError
     from raykd.deploy.write import check_target, write
 
-    how = {"preprocess": chosen.preprocess, "max_loss": chosen.max_loss, "calibration": chosen.calibration}
+    how = OnnxOptions(chosen.preprocess, chosen.max_loss, chosen.calibration)
     if chosen.to:
-        check_target(chosen.to, **how)
+        check_target(chosen.to, how)
     deployed = open_deployed(*open_local(chosen.run, chosen.trust_source, chosen.data_root))
     if chosen.to:
         try:
-            Terminal().print(f"{chosen.to}: {write(deployed, chosen.to, **how)}")
+            Terminal().print(f"{chosen.to}: {write(deployed, chosen.to, how)}")
         except DiffersError as error:
             complain(f"{chosen.to} is not written: {error}")
             return 1

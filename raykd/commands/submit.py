@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
@@ -11,6 +11,7 @@ from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
 from raykd.recipe.files.load import Loaded, load
+from raykd.recipe.study.overrides import Option
 from raykd.recipe.study.overrides import options as split_options
 from raykd.terminal import Terminal
 
@@ -21,7 +22,7 @@ class Sending:
 
     storage: str = ""
     """Folder or URI (s3://, gs://, …) of the runs; empty: $RAYKD_STORAGE or ~/raykd/runs on the cluster."""
-    address: str = ""
+    address: str = field(default_factory=lambda: os.environ.get("RAY_API_SERVER_ADDRESS", ""))
     """The Ray dashboard's URL, e.g. http://127.0.0.1:8265; default: $RAY_API_SERVER_ADDRESS."""
     wait: bool = True
     """Follow the log and return the job's exit status; else return after submission."""
@@ -38,29 +39,17 @@ class Options(Sending):
     """Name of the run; an existing run of that name is resumed."""
 
 
-OWN = ("--address", "--command", "--wandb-key", "--wandb_key", "--storage")
-FLAGS = ("--wait", "--no-wait")
+OWN = ("--address", "--command", "--wandb-key", "--wandb_key", "--storage", "--wait", "--no-wait")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Submit a recipe; returns the job's exit status, or 0 at once with --no-wait."""
     loaded, chosen = options(arguments)
     from raykd.api.starting.job import Request, send
-    from raykd.launch.jobs.submit import arguments_without
 
     console = Terminal()
-    passed_on = [word for word in arguments_without(arguments[1:], OWN) if word not in FLAGS]
-    request = Request(
-        loaded=loaded,
-        recipe=chosen.recipe,
-        name=chosen.name,
-        address=chosen.address,
-        storage=chosen.storage,
-        command=chosen.command,
-        wandb_key=chosen.wandb_key,
-        arguments=tuple(passed_on),
-    )
-    job = send(request, console.print)
+    fields = {name: value for name, value in vars(chosen).items() if name != "wait"}
+    job = send(Request(loaded=loaded, arguments=passed_on(arguments[1:]), **fields), console.print)
     controls = f"ray job logs -f {job.id}, stop it with ray job stop {job.id} (RAY_API_SERVER_ADDRESS={job.address})"
     if not chosen.wait:
         console.print(f"  follow it with {controls}")
@@ -79,26 +68,32 @@ def run(arguments: Sequence[str]) -> int:
 def options(arguments: Sequence[str]) -> tuple[Loaded, Options]:
     """Parse RECIPE and its options here, so that mistakes are reported before anything is sent."""
     from raykd.api.starting.job import check
-    from raykd.launch.jobs.submit import arguments_without
 
     if not arguments or arguments[0].startswith("-"):
         raise UserError("raykd submit needs a recipe: raykd submit digits/kd --address URL")
     loaded, chosen = (_of_study if _names_study(arguments) else _of_recipe)(arguments)
-    check(chosen.address, chosen.storage, arguments_without(arguments[1:], OWN))
+    check(chosen.address, chosen.storage, passed_on(arguments[1:]))
     return loaded, chosen
 
 
+def _is_own(option: Option) -> bool:
+    return option[0].partition("=")[0] in OWN
+
+
+def passed_on(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The arguments of the job's command: without the options of the submission."""
+    return tuple(word for option in split_options(arguments) if not _is_own(option) for word in option)
+
+
 def _names_study(arguments: Sequence[str]) -> bool:
-    words = [word for option in split_options(arguments[1:]) for word in "=".join(option).split("=")]
-    return ("--command", "study") in zip(words, words[1:], strict=False)
+    return any("=".join(option) == "--command=study" for option in split_options(arguments[1:]))
 
 
 def _of_recipe(arguments: Sequence[str]) -> tuple[Loaded, Options]:
     from raykd.api.starting.plan import default_name
 
     loaded = load(arguments[0])
-    address = os.environ.get("RAY_API_SERVER_ADDRESS", "")
-    default = Options(recipe=loaded.recipe, name=default_name(loaded.path), address=address)
+    default = Options(recipe=loaded.recipe, name=default_name(loaded.path))
     return loaded, parse(Options, default, arguments[1:], f"raykd submit {arguments[0]}", loaded.docstring)
 
 
@@ -106,12 +101,8 @@ def _of_study(arguments: Sequence[str]) -> tuple[Loaded, Options]:
     """The options of the job, and all others as `raykd study` reads them; the first cell stands for all."""
     from raykd.commands.study import choose
 
-    groups = split_options(arguments[1:])
-    own = [option for option in groups if option[0].partition("=")[0] in (*OWN, *FLAGS)]
-    others = [word for option in groups if option not in own for word in option]
-    plan, _ = choose([arguments[0], *others], "submit")
-    default = Sending(address=os.environ.get("RAY_API_SERVER_ADDRESS", ""))
-    words = [word for option in own for word in option]
-    sending = parse(Sending, default, words, f"raykd submit {arguments[0]}", plan.loaded.docstring)
+    plan, _ = choose([arguments[0], *passed_on(arguments[1:])], "submit")
+    words = [word for option in split_options(arguments[1:]) if _is_own(option) for word in option]
+    sending = parse(Sending, Sending(), words, f"raykd submit {arguments[0]}", plan.loaded.docstring)
     recipe = plan.cells[0].recipe
     return plan.loaded.of(recipe), Options(recipe=recipe, name=plan.name, **vars(sending))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from raykd import UserError
+from raykd.commands.submit import passed_on
 from raykd.launch.jobs import pack, submit, wandb_key
 
 
@@ -134,7 +135,7 @@ def test_a_key_is_sent_only_over_safe_connections(address, expected):
 
 def test_options_of_submit_are_not_passed_to_the_job():
     words = ["--address", "http://x", "--epochs", "3", "--storage=/a b", "--name", "it's"]
-    kept = submit.arguments_without(words, ("--address", "--storage"))
+    kept = passed_on(words)
     assert kept == ("--epochs", "3", "--name", "it's")
     job = submit.Job("train", "recipes/digits/kd.py", kept, "digits/kd")
     assert job.entrypoint == """python -m raykd train recipes/digits/kd.py --epochs 3 --name 'it'"'"'s'"""

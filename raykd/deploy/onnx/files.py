@@ -15,6 +15,7 @@ from raykd.data.storage.prepare import prepare
 from raykd.deploy.deployed import Deployed
 from raykd.deploy.files import compared, exporting
 from raykd.deploy.onnx.export import expect_packages, float_graph, runner, save
+from raykd.deploy.onnx.options import OnnxOptions
 from raykd.deploy.onnx.preprocess import PIXELS, PROBABILITIES, compared_with_evaluation, with_preprocessing
 from raykd.deploy.samples import check_images, check_pictures, spread_images
 from raykd.storage.atomic import temporary_folder
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 BATCH = 32
 
 
-def write_onnx(deployed: Deployed, path: Path, preprocess: bool = False) -> str:
-    """Write the whole network as ONNX for any batch size. preprocess: from pixels on, see `preprocess`."""
+def write_onnx(deployed: Deployed, path: Path, options: OnnxOptions) -> str:
+    """Write the whole network as ONNX for any batch size."""
     images, which = check_images(deployed.data)
     with exporting(deployed.about.network, ".onnx"):
         graph = float_graph(deployed.model, images)
         for_all_sizes = runner(graph)
         for_all_sizes(images[:1])
     check = compared(for_all_sizes, deployed, images, which)
-    if preprocess:
+    if options.preprocess:
         return write_preprocessed(deployed, graph, path)
     save(graph, path, deployed.described())
     return check
@@ -48,11 +49,10 @@ def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **ab
     return f"pixels to probabilities, within {difference:.0e} of the evaluation's on {which}"
 
 
-def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float, calibration: int) -> str:
+def write_int8(deployed: Deployed, path: Path, options: OnnxOptions) -> str:
     """Quantise, measure and write; returns a summary for the user.
 
-    max_loss: maximum loss of top-1 in percentage points, on the split of the run's evaluations; if it is exceeded,
-    layers are left in float. calibration: number of training images for measuring the ranges.
+    If int8 loses more top-1 than the options allow, layers are left in float.
     Raises UserError if the data set is not available.
     """
     expect_packages()
@@ -60,17 +60,17 @@ def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float
     from raykd.deploy.onnx.int8 import Quantizer
 
     prepared = prepare(deployed.data)
-    images = spread_images(deployed.data, prepared, "train", calibration).contiguous()
+    images = spread_images(deployed.data, prepared, "train", options.calibration).contiguous()
     with exporting(deployed.about.network, ".int8.onnx"):
         graph = float_graph(deployed.model, images)
         runner(graph)(images[:1])
     accuracy = partial(top1, loader=partial(_loader, deployed.data, prepared))
     of_float = accuracy(graph)
     with temporary_folder() as folder:
-        int8 = within(Quantizer(graph, images, folder), graph, of_float - max_loss / 100, accuracy)
-    if 100 * (of_float - int8.top1) > max_loss:
+        int8 = within(Quantizer(graph, images, folder), graph, of_float - options.max_loss / 100, accuracy)
+    if 100 * (of_float - int8.top1) > options.max_loss:
         raise UserError(
-            f"--max-loss {max_loss:g}: int8 still loses {100 * (of_float - int8.top1):.2f} points; raise it"
+            f"--max-loss {options.max_loss:g}: int8 still loses {100 * (of_float - int8.top1):.2f} points; raise it"
         )
     of_int8 = int8.top1
     if deployed.data.validation and prepared.test is not None:  # it has chosen the layers: the test split has not
@@ -82,7 +82,7 @@ def write_int8(deployed: Deployed, path: Path, preprocess: bool, max_loss: float
         "float32_layers": int8.in_float,
         "calibration": len(images),
     }
-    if preprocess:
+    if options.preprocess:
         write_preprocessed(deployed, int8.graph, path, **about)
     else:
         save(int8.graph, path, deployed.described(**about))

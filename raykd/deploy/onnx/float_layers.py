@@ -1,7 +1,9 @@
 """Chooses the layers to leave in float, so that int8 loses no more accuracy than allowed."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch.nn.functional as F
 from onnx import ModelProto
@@ -29,23 +31,17 @@ def within(quantizer: Quantizer, graph: ModelProto, least: float, accuracy: Call
     Layers are left in float in the order of `ranked`: those that change the output most first.
     """
 
-    def with_floats(names: Sequence[str]) -> Quantized:
+    def quantized(names: Sequence[str]) -> Quantized:
         int8 = quantizer.quantize(in_float=names)
         return Quantized(int8, accuracy(int8), tuple(names))
 
-    all_int8 = with_floats(())
+    all_int8 = quantized(())
     if all_int8.top1 >= least:
         return all_int8
-    order, best = ranked(quantizer, graph), None
-    too_few, enough = 0, len(order)
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        quantized = with_floats(order[:middle])
-        if quantized.top1 >= least:
-            best, enough = quantized, middle
-        else:
-            too_few = middle
-    return best or with_floats(order)
+    order = ranked(quantizer, graph)
+    with_first = cache(lambda count: quantized(order[:count]))
+    too_few = bisect_left(range(1, len(order)), True, key=lambda count: with_first(count).top1 >= least)
+    return with_first(too_few + 1)
 
 
 def ranked(quantizer: Quantizer, graph: ModelProto) -> list[str]:

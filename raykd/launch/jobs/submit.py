@@ -8,7 +8,7 @@ import secrets
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,16 +143,3 @@ def exit_status(client: Any, job_id: str) -> int:
     if code is None:
         return 0 if info.status == JobStatus.SUCCEEDED else 1
     return code if code >= 0 else 128 - code
-
-
-def arguments_without(arguments: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Command-line arguments without some options, given as --name VALUE or --name=VALUE."""
-    others, skip = [], False
-    for word in arguments:
-        if skip:
-            skip = False
-        elif word in names:
-            skip = True
-        elif word.partition("=")[0] not in names:
-            others.append(word)
-    return tuple(others)
