@@ -55,11 +55,6 @@ class RunRecord:
         return [(whole_epoch(line), line.evaluation) for line in self.lines if line.evaluation]
 
     @cached_property
-    def selections(self) -> list[float]:
-        """The value that selects the best evaluation; NaN if that is the deployed network's top-1."""
-        return [line.selection for line in self.lines if line.evaluation]
-
-    @cached_property
     def deployed(self) -> str:
         """The deployed network: the first one of an evaluation."""
         return next(iter(self.evaluations[-1][1]))

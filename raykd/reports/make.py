@@ -7,7 +7,7 @@ from pathlib import Path
 from raykd.reports.collect import Collected, RunRecord, collect
 from raykd.reports.compare import Baseline, Repeat, Row, check_baseline, compare_rows, find_baseline, new_row
 from raykd.reports.measures import Entry, by_section, entries
-from raykd.reports.table import Missing, Place, Table, build_table
+from raykd.reports.table import Missing, Table, build_table
 from raykd.reports.tables.published import Quoted
 from raykd.reports.tables.study import Study, StudyCell
 from raykd.reports.trials import Trials, read_trials
@@ -108,7 +108,7 @@ def table_of_sections(items: list[Entry]) -> Table:
         columns=list(dict.fromkeys(item.row.section for item in items)),
         title="All together",
         baseline=next((item.baseline.row.label for item in items if item.baseline.row), ""),
-        published={(item.label, item.row.section): quoted(item) for item in items},
+        published=[figure for item in items for figure in quoted(item)],
     )
 
 
@@ -145,7 +145,7 @@ def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tupl
         columns=study.columns,
         title=study.name,
         baseline=study.baseline,
-        published=_published(study),
+        published=study.published,
         missing=missing,
     )
     return table, items
@@ -162,13 +162,6 @@ def _missing(cell: StudyCell, run: RunRecord | None) -> Missing:
 def _places(folder: Path, study: Study) -> dict[Path, StudyCell]:
     """A study's cells by the directories of their runs."""
     return {(folder / cell.run).resolve(): cell for cell in study.cells}
-
-
-def _published(study: Study) -> dict[Place, list[Quoted]]:
-    by_place: dict[Place, list[Quoted]] = {}
-    for figure in study.published:
-        by_place.setdefault((figure.row, figure.column), []).append(figure)
-    return by_place
 
 
 def _named(section: list[Row], row: Row, baseline: str) -> Baseline:

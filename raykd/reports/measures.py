@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from raykd.metric import FORMAT
-from raykd.reports.collect import RunRecord
+from raykd.reports.collect import RunRecord, whole_epoch
 from raykd.reports.compare import Baseline, Row
 from raykd.reports.tables.published import Quoted
 from raykd.reports.tables.statistics import Gain, Mark, Spread, compared_with_best, gain, mark, spread
@@ -143,9 +143,10 @@ def final(runs: Sequence[RunRecord], metric: str) -> list[float]:
 
 def best(run: RunRecord) -> tuple[float, float]:
     """(epoch, top-1 of the deployed network) of the run's best evaluation; the earliest of equal ones."""
-    accuracies = [(epoch, nets[run.deployed].top1) for epoch, nets in run.evaluations]
-    chosen_by = [top1 if math.isnan(by) else by for (_, top1), by in zip(accuracies, run.selections, strict=True)]
-    return accuracies[chosen_by.index(max(chosen_by))]
+    top1 = lambda line: line.evaluation[run.deployed].top1  # noqa: E731
+    evaluated = [line for line in run.lines if line.evaluation]
+    chosen = max(evaluated, key=lambda line: top1(line) if math.isnan(line.selection) else line.selection)
+    return whole_epoch(chosen), top1(chosen)
 
 
 def best_teacher(run: RunRecord) -> float | None:

@@ -40,13 +40,17 @@ class Table:
     baseline: str  # a row, "" for none
     ranking: Ranking | None  # of `ranked` over the columns that all of them have
     ranked: tuple[str, ...]
-    published: Mapping[Place, Sequence[Quoted]]
+    published: Sequence[Quoted]
     missing: tuple[Missing, ...] = ()
 
     @property
     def runs(self) -> list[int]:
         """The different numbers of runs per cell, in ascending order."""
         return sorted({cell.last.n for cell in self.cells.values()})
+
+    def quoted(self, row: str, column: str) -> list[Quoted]:
+        """The published figures of a cell."""
+        return [figure for figure in self.published if (figure.row, figure.column) == (row, column)]
 
     def average_rank(self, row: str) -> float:
         """The row's rank, averaged over the columns; NaN if it is not ranked."""
@@ -67,7 +71,7 @@ def build_table(
     columns: Sequence[str],
     title: str,
     baseline: str,
-    published: Mapping[Place, Sequence[Quoted]],
+    published: Sequence[Quoted],
     missing: Sequence[Missing] = (),
 ) -> Table:
     """The table of entries, whose columns are their sections; `published` and `missing` are shown with it."""

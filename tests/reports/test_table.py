@@ -79,7 +79,7 @@ def table():
         columns=COLUMNS,
         title="a study",
         baseline="Supervised",
-        published={("KD", COLUMNS[0]): [copied]},
+        published=[copied],
         missing=missing,
     )
 
@@ -98,7 +98,7 @@ def test_cells_equal_scipys(table):
 
 def test_published_figures_are_compared_with_the_same_epoch(table):
     cell = table.cells["KD", COLUMNS[0]]
-    (figure,) = table.published["KD", COLUMNS[0]]
+    (figure,) = table.quoted("KD", COLUMNS[0])
     assert cell.difference(figure) == pytest.approx(np.mean(VALUES["KD"]) + 0.03 - 0.7066)
     last = figure.model_copy(update={"epoch": ""})
     assert cell.difference(last) == pytest.approx(np.mean(VALUES["KD"]) - 0.7066)

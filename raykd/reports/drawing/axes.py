@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from raykd.reports.drawing.svg import WIDTH, path, svg, text
 
@@ -40,26 +41,21 @@ def log_ticks(low: float, high: float) -> list[float]:
     return ticks[:: math.ceil(len(ticks) / 6) or 1] or [low]
 
 
+@dataclass
 class Axes:
     """Axes with ticks; `x` and `y` map values to coordinates."""
 
-    def __init__(
-        self,
-        x_range: tuple[float, float],
-        y_range: tuple[float, float],
-        *,
-        x_label: str,
-        y_label: str,
-        log_x: bool = False,
-        whole_x: bool = False,
-        height: int = HEIGHT,
-        right: float = RIGHT,
-    ):
-        self.log_x, self.height, self.right = log_x, height, right
-        self.x_label, self.y_label = x_label, y_label
-        self.x_range, self.y_range = _widened(x_range), _widened(y_range)
-        self.x_ticks = log_ticks(*x_range) if log_x else nice_ticks(*self.x_range, whole=whole_x)
-        self.y_ticks = nice_ticks(*self.y_range)
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    x_label: str
+    y_label: str
+    log_x: bool = False
+    whole_x: bool = False
+    height: int = HEIGHT
+    right: float = RIGHT
+
+    def __post_init__(self) -> None:
+        self.x_range, self.y_range = _widened(self.x_range), _widened(self.y_range)
 
     def x(self, value: float) -> float:
         low, high = self.x_range
@@ -79,10 +75,11 @@ class Axes:
         """The figure with its marks."""
         foot, end = self.height - BOTTOM, WIDTH - self.right
         parts = []
-        for tick in self.y_ticks:
+        for tick in nice_ticks(*self.y_range):
             y = self.y(tick)
             parts += [path("grid", f"M{LEFT} {y:.1f}H{end:.0f}"), text("tick end", LEFT - 6, y + 4, y_format(tick))]
-        parts += [text("tick middle", self.x(tick), foot + 16, x_format(tick)) for tick in self.x_ticks]
+        x_ticks = log_ticks(*self.x_range) if self.log_x else nice_ticks(*self.x_range, whole=self.whole_x)
+        parts += [text("tick middle", self.x(tick), foot + 16, x_format(tick)) for tick in x_ticks]
         parts.append(path("axis", f"M{LEFT} {foot}H{end:.0f}"))
         parts.append(text("name middle", (LEFT + end) / 2, self.height - 6, self.x_label))
         return svg(f"{self.y_label} by {self.x_label}", self.height, [*parts, *marks])

@@ -21,7 +21,7 @@ class Curve:
     high: list[float]
 
 
-def curve(name: str, runs: Iterable[Iterable[tuple[float, float]]], points: int = POINTS) -> Curve:
+def curve(name: str, runs: Iterable[Iterable[tuple[float, float]]]) -> Curve:
     """One curve of several runs' (epoch, value) points; non-finite values are skipped."""
     by_epoch: dict[float, list[float]] = {}
     for run in runs:
@@ -37,15 +37,15 @@ def curve(name: str, runs: Iterable[Iterable[tuple[float, float]]], points: int 
         low=[min(v) for v in values],
         high=[max(v) for v in values],
     )
-    return thinned(full, points)
+    return thinned(full)
 
 
-def thinned(full: Curve, points: int) -> Curve:
-    """A curve of at most `points`: the last epoch and value of equal stretches, the band over a whole stretch."""
+def thinned(full: Curve) -> Curve:
+    """A curve of at most POINTS: the last epoch and value of equal stretches, the band over a whole stretch."""
     size = len(full.epochs)
-    if size <= points:
+    if size <= POINTS:
         return full
-    ends = [round((i + 1) * size / points) for i in range(points)]
+    ends = [round((i + 1) * size / POINTS) for i in range(POINTS)]
     spans = list(zip([0, *ends], ends))
     return Curve(
         name=full.name,

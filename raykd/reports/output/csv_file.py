@@ -78,7 +78,7 @@ def _cell_lines(table: Table, row: str, column: str, cell: Entry) -> list[dict[s
         "hours": cell.compute.mean,
         "average_rank": table.average_rank(row),
     }
-    return [own | _published(cell, figure) for figure in table.published.get((row, column)) or (None,)]
+    return [own | _published(cell, figure) for figure in table.quoted(row, column) or (None,)]
 
 
 def _published(cell: Entry, figure: Quoted | None) -> dict[str, object]:

@@ -74,7 +74,7 @@ def _marked(item: Entry) -> str:
 
 def _published(table: Table, row: str, column: str) -> str:
     """The first published figure of a cell, with who reports it, and the own mean's difference from it."""
-    cell, figures = table.cells.get((row, column)), table.published.get((row, column))
+    cell, figures = table.cells.get((row, column)), table.quoted(row, column)
     if cell is None or not figures:
         return ""
     figure, *_ = figures

@@ -136,7 +136,7 @@ def published_rows(table: Table) -> list[list[str]]:
     return [
         [*place, text.accuracy(cell.last), text.published(cell, figure), text.provenance(figure), figure.source]
         for place, cell in table.cells.items()
-        for figure in table.published.get(place, ())
+        for figure in table.quoted(*place)
     ]
 
 

@@ -78,7 +78,7 @@ def provenance(figure: Quoted) -> str:
 
 
 def has_published(table: Table) -> bool:
-    return any(table.published.get(place) for place in table.cells)
+    return any(table.quoted(*place) for place in table.cells)
 
 
 REPORTER_WORDS = REPORTERS | {"": ("?", "who reports it is not given")}
@@ -92,7 +92,7 @@ def initials(figure: Quoted) -> str:
 
 def explain_initials(table: Table) -> str:
     """What the initials of the figures in a table mean."""
-    figures = [figure for place in table.cells for figure in table.published.get(place, ())]
+    figures = [figure for place in table.cells for figure in table.quoted(*place)]
     reporters = dict.fromkeys(figure.reporter.removesuffix("?") for figure in figures)
     meanings = ", ".join(": ".join(REPORTER_WORDS[name]) for name in reporters)
     epochs = " after it b: best epoch, l: last epoch, nothing: not given."
