@@ -13,7 +13,7 @@ from rich.text import Text
 from tyro import MISSING_NONPROP
 
 from raykd import UserError
-from raykd.data.config import Data, Encoding, Prepared
+from raykd.data.config import Data, Encoding, Prepared, Source
 from raykd.data.storage.header import open_header
 from raykd.data.storage.prepare import Tick, prepare
 from raykd.launch.cluster.signals import at_once
@@ -134,18 +134,20 @@ def _of_source(arguments: Sequence[str]) -> tuple[Options, Data]:
     from raykd.api.new.source import has_files, source_of
     from raykd.data.sources import ALL
 
-    known = {source.name: source for source in ALL}
-    there = arguments[1] not in known and has_files(arguments[1])
-    if arguments[1] not in known and not there:
-        raise UserError(f"no recipe and no source named {arguments[1]!r}; sources are {', '.join(known)}")
-    found: Any = source_of(arguments[1]) if there else None
-    source = type(found) if there else known[arguments[1]]
+    word = arguments[1]
+    by_name: dict[str, type[Source]] = {source.name: source for source in ALL}
+    if word in by_name:
+        source, default = by_name[word], dict[str, Source]()
+    elif has_files(word):
+        given = source_of(word)
+        source, default = type(given), {"source": given}
+    else:
+        raise UserError(f"no recipe and no source named {word!r}; sources are {', '.join(by_name)}")
     kind = make_dataclass("OfThisSource", [("source", source, field())], bases=(OfSource,), frozen=True, kw_only=True)
-    default = kind(source=found) if there else MISSING_NONPROP
-    chosen: Any = parse(kind, default, arguments[2:], "raykd data prepare", source.description)
-    places: dict[str, Any] = {"root": chosen.to} if chosen.to else {}
-    nothing: dict[str, Any] = {"image_size": 1}  # needed for reading, not for writing
-    return chosen, Data(source=chosen.source, encoding=chosen.encoding, **nothing, **places)
+    options = kind(**default) if default else MISSING_NONPROP
+    chosen: Any = parse(kind, options, arguments[2:], "raykd data prepare", source.description)
+    unused: dict[str, Any] = {"image_size": 1}  # needed for reading, not for writing
+    return chosen, Data(source=chosen.source, encoding=chosen.encoding, root=chosen.to or Data.root, **unused)
 
 
 class Rate(ProgressColumn):

@@ -29,8 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     if not chosen.runs:
         raise UserError("raykd sync needs run directories: raykd sync runs")
     copies = [
-        local_copy(place, lambda name: of_tracking(name) or of_results(name) or of_student(name))
-        for place in chosen.runs
+        local_copy(run, lambda name: of_tracking(name) or of_results(name) or of_student(name)) for run in chosen.runs
     ]
     for line in sync([str(copy.path) for copy in copies], chosen.to, agreed):
         Terminal().print(line)

@@ -34,10 +34,9 @@ def start(
 
     resume_step: the last step before this part, 0 at the start. notify: called with at most one line for each problem.
     """
-    run = Run(read_state(directory, recipe["wandb"]), notify)
     mode = _mode(recipe["wandb"]["mode"], notify)
-    if mode != "disabled":
-        run.open(mode, description(recipe, name, job_type), resume_step)
+    run = Run(read_state(directory, recipe["wandb"]), notify, active=mode != "disabled")
+    run.open(mode, description(recipe, name, job_type), resume_step)
     return run
 
 
@@ -59,9 +58,9 @@ def _never_fatal(method: Callable) -> Callable:
 class Run:
     """The W&B run of rank 0; a disabled one ignores everything."""
 
-    def __init__(self, state: WandbState, notify: Callable[[str], None]):
-        self.state, self.notify = state, notify
-        self.active = self.reported = False
+    def __init__(self, state: WandbState, notify: Callable[[str], None], active: bool):
+        self.state, self.notify, self.active = state, notify, active
+        self.reported = False
         self.wandb_run: Any = None  # None while offline
         self.since = -1  # the last step before this part
         self.began, self.spent = time.monotonic(), 0.0
@@ -71,21 +70,17 @@ class Run:
         """Address of the run without credentials; empty while it is offline."""
         return masked(self.state.url)
 
+    @_never_fatal
     def open(self, mode: str, about: dict[str, Any], resume_step: int) -> None:
         """Start logging, and connect to the server if `mode` is online. about: see `description`."""
-        self.active = True
-        self._open(about, resume_step)
-        self.active = not self.reported
-        if self.active and mode == "online":
-            self._connect(about)
-
-    @_never_fatal
-    def _open(self, about: dict[str, Any], resume_step: int) -> None:
-        state = self.state
+        self.active, state = False, self.state  # a run whose files can't be written is not logged
         state.name, state.id, state.uploaded = about["name"], state.id or secrets.token_hex(4), False
         state.write()
         self.since = max(state.last_step, *read_history(state.directory).rows, resume_step or -1)
         record(state.directory, {"start": about})
+        self.active = True
+        if mode == "online":
+            self._connect(about)
 
     def _connect(self, about: dict[str, Any]) -> None:
         try:
@@ -149,15 +144,12 @@ class Run:
             self.state.teachers.append(name)
             self.state.write()
 
+    @_never_fatal
     def finish(self, status: str) -> None:
         """End the run with a status of result.json; waits at most a minute for the upload."""
-        self._finish(EXIT_CODES[status])
-        self.active, self.wandb_run = False, None
-
-    @_never_fatal
-    def _finish(self, exit_code: int) -> None:
+        run, self.wandb_run, self.active = self.wandb_run, None, False
+        exit_code = EXIT_CODES[status]
         record(self.state.directory, {"exit": exit_code})
-        run = self.wandb_run
         if run is None:
             return
         connection.save_files(run, self.state.directory)

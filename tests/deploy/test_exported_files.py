@@ -20,6 +20,7 @@ from raykd.data.transforms import CenterCrop, Resize
 from raykd.deploy.deployed import open_deployed
 from raykd.deploy.onnx.export import float_graph
 from raykd.deploy.onnx.files import write_onnx
+from raykd.deploy.onnx.options import OnnxOptions
 from raykd.deploy.onnx.preprocess import with_preprocessing
 from raykd.deploy.pixels import evaluation_images
 from raykd.deploy.predictor import Predictor
@@ -169,7 +170,7 @@ def test_a_student_with_a_reused_head_is_exported_with_both_options(tmp_path):
     write_student(Folder(tmp_path), network, recipe, tuple("0123456789"))
     deployed = open_deployed(Folder(tmp_path), recipe)
     assert deployed.about.options == {"student.avg_down": True, "teacher.stem_type": "deep"}
-    write_onnx(deployed, tmp_path / "student.onnx")
+    write_onnx(deployed, tmp_path / "student.onnx", OnnxOptions())
     images = torch.randn(3, 3, 32, 32)
     (found,) = session(tmp_path / "student.onnx").run(None, {"images": images.numpy()})
     assert torch.allclose(torch.from_numpy(found), network(images), rtol=1e-4, atol=1e-4)
