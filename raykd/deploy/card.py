@@ -17,15 +17,6 @@ from raykd.recipe.serial import to_dict
 from raykd.runs.results.read import read_evaluation
 
 TEMPLATE = Path(__file__).parent / "card.md.j2"
-IN_TIMM = """import timm
-
-model = timm.create_model("local-dir:{folder}", pretrained=True).eval()
-transform = timm.data.create_transform(**timm.data.resolve_data_config(model=model))
-logits = model(transform(picture)[None])  # an RGB image of PIL"""
-IN_RAYKD = """from raykd.models import create
-
-network = create("{network}", {classes}, {size}, weights="{folder}/model.safetensors"{options}).eval()
-logits = network(images)  # float32 [N, 3, {size}, {size}], normalised"""
 
 
 def model_card(deployed: Deployed, folder: str, library: str) -> str:
@@ -49,7 +40,8 @@ def model_card(deployed: Deployed, folder: str, library: str) -> str:
         student=student,
         parameters=parameters(deployed.network),
         classes=[printable(name) for name in deployed.about.classes],
-        use=_use(deployed, folder, library),
+        folder=folder,
+        library=library,
         preprocessing=_preprocessing(deployed),
         source=f"{labels(to_dict(recipe)).data} ({recipe.data.source.description or 'a user-defined source'})",
         paper=(sys.modules[type(recipe.method).__module__].__doc__ or "").strip(),
@@ -87,15 +79,6 @@ def _header(deployed: Deployed, title: str, library: str, split: str, top1: floa
 def _kind(network: str) -> str:
     library, colon, name = network.partition(":")
     return f"{name} of {library}" if colon and library in LIBRARIES else network
-
-
-def _use(deployed: Deployed, folder: str, library: str) -> str:
-    about = deployed.about
-    if library == "timm":
-        return IN_TIMM.format(folder=folder)
-    options = f", options={dict(about.options)}" if about.options else ""
-    values = {"network": about.network, "classes": len(about.classes), "size": about.image_size}
-    return IN_RAYKD.format(folder=folder, options=options, **values)
 
 
 def _preprocessing(deployed: Deployed) -> str:

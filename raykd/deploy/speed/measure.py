@@ -32,27 +32,23 @@ def measure(deployed: Deployed, trained: Sequence[str]) -> Deployment:
     trained: run directories of the teachers that were trained for it. Raises UserError if a teacher is missing.
     """
     expect_packages()
-    networks, counts = {}, {}
-    for name, network, count in _networks(deployed, trained):
-        networks[name], counts[name] = network, count
-    with temporary_folder() as folder:
-        files = {name: _written(network, folder / f"{i}.onnx") for i, (name, network) in enumerate(networks.items())}
-        latencies = _latencies(files)
-        memory = {name: _memory(path, side) for name, (path, side) in files.items()}
-        sizes = {name: Path(path).stat().st_size for name, (path, _) in files.items()}
+    networks = {name: (network, count) for name, network, count in _networks(deployed, trained)}
     top1 = _accuracies(deployed, list(networks))
-    costs = [
-        NetworkCost(
-            name=name,
-            top1=top1[name],
-            parameters=counts[name],
-            flops=flops(network.model, network.native_size),
-            file_bytes=sizes[name],
-            memory_bytes=memory[name],
-            latencies=latencies[name],
-        )
-        for name, network in networks.items()
-    ]
+    with temporary_folder() as folder:
+        files = {name: _written(networks[name][0], folder / f"{i}.onnx") for i, name in enumerate(networks)}
+        latencies = _latencies(files)
+        costs = [
+            NetworkCost(
+                name=name,
+                top1=top1[name],
+                parameters=count,
+                flops=flops(network.model, network.native_size),
+                file_bytes=Path(files[name][0]).stat().st_size,
+                memory_bytes=_memory(*files[name]),
+                latencies=latencies[name],
+            )
+            for name, (network, count) in networks.items()
+        ]
     return Deployment(machine=machine(), threads=all_threads(), networks=costs)
 
 
