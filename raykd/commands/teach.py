@@ -30,10 +30,13 @@ def run(arguments: Sequence[str]) -> int:
     program = f"raykd data teach {arguments[0]}"
     chosen = parse(Options, Options(loaded.recipe, default_storage()), arguments[1:], program, loaded.docstring)
     lasting(chosen.storage)
+    from raykd.api.starting.plan import default_name
     from raykd.launch.driver.display import Display
+    from raykd.launch.driver.run_plan import RunPlan
     from raykd.launch.teachers.fill_cache import teach
 
-    display = Display(Terminal())
-    images = teach(loaded, chosen.recipe, chosen.storage, display)
+    display, name = Display(Terminal()), default_name(loaded.path)
+    plan = RunPlan(loaded=loaded, recipe=chosen.recipe, name=name, storage=chosen.storage, display=display)
+    images = teach(plan)
     display.console.print(f"cached the teacher outputs of {images:,} images; training reads them")
     return 0

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import tyro
 
 from raykd import UserError
-from raykd.api.starting.plan import RunPlan, default_name, display_in
+from raykd.api.starting.plan import default_name, display_in
 from raykd.launch.driver.run import default_storage
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
 from raykd.recipe.files.load import Loaded, load
@@ -37,12 +38,18 @@ def options(
     return loaded, parse(kind, default, arguments[1:], f"raykd {command} {arguments[0]}", loaded.docstring)
 
 
+def plan_of(loaded: Loaded, chosen: Any) -> RunPlan:
+    """The plan of a run from parsed options."""
+    display = display_in(chosen.storage)
+    return RunPlan(loaded=loaded, recipe=chosen.recipe, name=chosen.name, storage=chosen.storage, display=display)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Train a recipe; returns the exit status."""
     loaded, chosen = options(arguments, "train")
     from raykd.api.starting.train import train_planned
     from raykd.commands.summary import summary
 
-    plan = RunPlan(loaded, chosen.recipe, chosen.name, chosen.storage, display_in(chosen.storage))
+    plan = plan_of(loaded, chosen)
     summary(plan.display.console, train_planned(plan), plan.name, plan.storage)
     return 0

@@ -8,9 +8,9 @@ import tyro
 from rich.table import Table
 
 from raykd import UserError
-from raykd.api.starting.plan import RunPlan, display_in
-from raykd.commands.train import options
+from raykd.commands.train import options, plan_of
 from raykd.fields import NonNegativeInt
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.teachers import ensemble_report
 from raykd.launch.teachers.plan import teacher_recipes
 from raykd.recipe import Recipe
@@ -32,7 +32,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Search, or train an ensemble; returns the exit status."""
     loaded, chosen = options(arguments, "tune", Options, "digits/search", samples=0, max_concurrent=0)
-    plan = RunPlan(loaded, chosen.recipe, chosen.name, chosen.storage, display_in(chosen.storage))
+    plan = plan_of(loaded, chosen)
     (_search if chosen.recipe.search is not None else _ensemble)(plan, chosen)
     return 0
 
@@ -61,7 +61,7 @@ def _ensemble(plan: RunPlan, chosen: Options) -> None:
     most = chosen.max_concurrent or plan.recipe.teachers.max_parallel
     plan = replace(plan, recipe=replace(plan.recipe, teachers=replace(plan.recipe.teachers, max_parallel=most)))
     paths = train_planned_teachers(plan)
-    report = ensemble_report.report(plan.loaded, plan.recipe, plan.name, plan.storage, paths)
+    report = ensemble_report.report(plan, paths)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "top-1", "top-5", "loss", ""):
         table.add_column(title, overflow="fold")

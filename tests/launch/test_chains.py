@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from raykd.launch.driver.display import Display
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.teachers import train as ensemble
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.recipe.files.load import load
@@ -44,9 +45,10 @@ def test_teachers_are_ordered_after_their_own_teachers(tmp_path):
 def test_a_chain_of_teachers_is_trained_in_order_and_reused(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     text, chain = io.StringIO(), loaded(tmp_path)
-    wanted = chain, chain.recipe, str(tmp_path / "runs"), Display(Console(file=text, width=300))
-    places = ensemble.ensure(*wanted)
+    storage, display = str(tmp_path / "runs"), Display(Console(file=text, width=300))
+    plan = RunPlan(loaded=chain, recipe=chain.recipe, name="chain", storage=storage, display=display)
+    places = ensemble.ensure(plan)
     for place in places[:2]:
         assert json.loads((Path(place) / "teachers.json").read_text()) == [places[2]]
         assert json.loads((Path(place) / "result.json").read_text())["method"] == "KD"
-    assert ensemble.ensure(*wanted) == places and text.getvalue().count("already trained, top-1") == 3
+    assert ensemble.ensure(plan) == places and text.getvalue().count("already trained, top-1") == 3

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.teachers import ensemble_report
 from raykd.recipe.changes import change
 from raykd.recipe.files.load import load
@@ -50,14 +52,15 @@ def ensure(folder, name, bad, data):
     recipe = change(loaded.recipe, {"teachers.sources.1.recipe.method.bad": bad})
     text = io.StringIO()
     display = Display(Console(file=text, width=400))
-    return (loaded, recipe), lambda: ensemble.ensure(loaded, recipe, str(folder / "runs"), display), text
+    plan = RunPlan(loaded=loaded, recipe=recipe, name=name, storage=str(folder / "runs"), display=display)
+    return plan, lambda: ensemble.ensure(plan), text
 
 
 @pytest.mark.slow
 def test_a_failed_teacher_is_named_and_the_others_kept(ray, tmp_path):
     from raykd.launch.run_state.failure import RunFailed
 
-    recipe, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")
+    plan, run, text = ensure(tmp_path, "tiny_teachers", "nan", tmp_path / "data")
     with pytest.raises(RunFailed, match=r"1 of 3 teachers failed \(teachers/resnet14-.*not finite.*2 trained"):
         run()
     assert "2 at once" in text.getvalue()
@@ -67,14 +70,14 @@ def test_a_failed_teacher_is_named_and_the_others_kept(ray, tmp_path):
     failed = [p for p in (tmp_path / "runs/teachers").glob("resnet14-*/attempts.json")]
     assert len(json.loads(failed[0].read_text())) == 1  # it would only come again
 
-    recipe, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
+    plan, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
     places = run()
     assert text.getvalue().count("already trained") == 2 and [path.stat().st_mtime_ns for path in kept] == times
     assert [Path(place).name.split("-")[0] for place in places] == ["resnet8", "resnet8", "resnet14"]
-    recipe, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
+    plan, run, text = ensure(tmp_path, "tiny_teachers", "", tmp_path / "data")
     assert run() == places and text.getvalue().count("already trained") == 3
 
-    found = ensemble_report.report(*recipe, "trio", str(tmp_path / "runs"), places)
+    found = ensemble_report.report(replace(plan, name="trio"), places)
     assert found == json.loads((tmp_path / "runs/trio/ensemble.json").read_text())
     for member, place in zip(found["members"], places):
         result = json.loads(Path(place, "result.json").read_text())

@@ -72,11 +72,14 @@ def train(path, storage, **changes):
     """The final weights of a recipe's run in this process, and the printed lines."""
     from raykd.launch.driver.display import Display
     from raykd.launch.driver.run import train
+    from raykd.launch.driver.run_plan import RunPlan
 
     loaded, text = load(path), io.StringIO()
     teachers = replace(loaded.recipe.teachers, **changes.pop("teachers", {}))
     recipe = replace(loaded.recipe, teachers=teachers, **changes)
-    done = train(loaded, recipe, path.stem, str(storage), [], Display(Console(file=text, width=400)))
+    display = Display(Console(file=text, width=400))
+    plan = RunPlan(loaded=loaded, recipe=recipe, name=path.stem, storage=str(storage), display=display)
+    done = train(plan, [])
     return safetensors.torch.load_file(f"{done.location}/student.safetensors"), text.getvalue()
 
 

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from raykd import UserError
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.recipe.files.load import load
 from tests.support import tiny_recipe as tiny
 
@@ -33,7 +34,9 @@ def search(folder, name, expression, data, **changes):
     loaded = load(tiny.write(folder, name, expression, data))
     recipe = replace(loaded.recipe, search=replace(loaded.recipe.search, **changes))
     text = io.StringIO()
-    found = search(loaded, recipe, name, str(folder / "runs"), Display(Console(file=text, width=400)))
+    display = Display(Console(file=text, width=400))
+    plan = RunPlan(loaded=loaded, recipe=recipe, name=name, storage=str(folder / "runs"), display=display)
+    found = search(plan)
     return found, text.getvalue()
 
 

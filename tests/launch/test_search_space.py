@@ -6,6 +6,7 @@ import pytest
 from ray import tune
 
 from raykd import UserError
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.search.search import search
 from raykd.launch.search.searcher import picks
 from raykd.launch.search.setup import setup_of
@@ -51,8 +52,10 @@ def test_validation_shares_without_images_are_rejected_before_anything_starts(tm
 
     entries = "space={'batch_size': tune.choice([16, 32])}"
     loaded = load(tiny.write(tmp_path, "few", f"replace(base, search=Search({entries}, validation={share}))", tmp_path))
+    storage, display = str(tmp_path / "runs"), Display(Terminal())
+    plan = RunPlan(loaded=loaded, recipe=loaded.recipe, name="few", storage=storage, display=display)
     with pytest.raises(UserError, match=f"data.validation: {reason}"):
-        search(loaded, loaded.recipe, "few", str(tmp_path / "runs"), Display(Terminal()))
+        search(plan)
     assert not (tmp_path / "runs").exists()
 
 

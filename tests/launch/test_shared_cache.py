@@ -11,6 +11,7 @@ from rich.console import Console
 
 from raykd.commands.study import choose
 from raykd.launch.driver.display import Display
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.search.search import search
 from raykd.launch.study.run import StudyRun
 from raykd.recipe.files.load import load
@@ -101,7 +102,9 @@ def test_two_trials_compute_each_teacher_batch_once(write, tmp_path):
         space = "{'optimizer.learning_rate': tune.grid_search([0.05, 0.02])}"
         path = write(kind, f", search=Search(samples=1, space={space})")
         loaded, display = load(path), Display(Console(file=io.StringIO(), width=300))
-        found = search(loaded, loaded.recipe, kind, str(tmp_path / "runs"), display)
+        storage = str(tmp_path / "runs")
+        plan = RunPlan(loaded=loaded, recipe=loaded.recipe, name=kind, storage=storage, display=display)
+        found = search(plan)
         return counted(path, Path(found.location) / "trials")
 
     steps = 2 * 140 // 32  # two passes over what validation leaves of 160 images of ten classes

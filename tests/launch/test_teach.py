@@ -14,6 +14,7 @@ from raykd import UserError
 from raykd.data.mixing import Mixup
 from raykd.launch.driver import run
 from raykd.launch.driver.display import Display
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.teachers.fill_cache import teach
 from raykd.recipe.changes import change
 from raykd.recipe.files.load import load
@@ -29,7 +30,9 @@ def setting(tmp_path, monkeypatch):
     path = tiny.write(tmp_path, "tiny_taught", expression, tmp_path / "data")
     path.write_text(path.read_text().replace("from torch import nn", "from raykd.methods.aver_mkd import AverMKD"))
     text = io.StringIO()
-    return load(path), str(tmp_path / "runs"), Display(Console(file=text, width=300)), text
+    loaded, display = load(path), Display(Console(file=text, width=300))
+    plan = RunPlan(loaded=loaded, recipe=loaded.recipe, name="taught", storage=str(tmp_path / "runs"), display=display)
+    return plan, text
 
 
 def files(root) -> dict[str, str]:
@@ -40,21 +43,20 @@ def files(root) -> dict[str, str]:
 def weights(setting, name: str, recipe):
     from raykd.launch.teachers import train as ensemble
 
-    loaded, storage, display, _ = setting
-    places = ensemble.ensure(loaded, recipe, storage, display)
-    finished = run.train(loaded, recipe, name, storage, places, display)
+    plan = replace(setting[0], recipe=recipe, name=name)
+    finished = run.train(plan, ensemble.ensure(plan))
     return load_file(f"{finished.location}/student.safetensors")
 
 
 def test_filling_a_cache_ahead_equals_filling_it_in_training(setting, tmp_path):
-    loaded, storage, display, text = setting
-    assert teach(loaded, loaded.recipe, storage, display) == 2 * 384  # ⌊2.5 · 160 / 32⌋ whole batches of 32
+    plan, text = setting
+    assert teach(plan) == 2 * 384  # ⌊2.5 · 160 / 32⌋ whole batches of 32
     assert "384 images × (resnet8 logits 40 bytes, resnet8-1 logits 40 bytes)" in text.getvalue()
     ahead = files(tmp_path)
     assert len(ahead) == 2 * 3  # teachers × passes
-    read = weights(setting, "read", loaded.recipe)
+    read = weights(setting, "read", plan.recipe)
     assert files(tmp_path) == ahead
-    elsewhere = change(loaded.recipe, {"data.root": str(tmp_path / "other")})
+    elsewhere = change(plan.recipe, {"data.root": str(tmp_path / "other")})
     wrote = weights(setting, "wrote", elsewhere)
     assert all((read[name] == wrote[name]).all() for name in read)
     others = {path: path.read_bytes() for path in (tmp_path / "other").glob("teachers/*/*.rows")}
@@ -62,64 +64,64 @@ def test_filling_a_cache_ahead_equals_filling_it_in_training(setting, tmp_path):
 
 
 def test_only_what_is_missing_or_damaged_is_computed(setting, tmp_path):
-    loaded, storage, display, text = setting
-    teach(loaded, loaded.recipe, storage, display)
+    plan, text = setting
+    teach(plan)
     whole = files(tmp_path)
-    assert teach(loaded, loaded.recipe, storage, display) == 0
+    assert teach(plan) == 0
     path = next(tmp_path.glob("data/teachers/*/000001.rows"))
     content = bytearray(path.read_bytes())
     content[10 * 48 + 20] ^= 1
     path.write_bytes(content)
-    assert teach(loaded, loaded.recipe, storage, display) == 32
+    assert teach(plan) == 32
     assert f"{path} has damaged rows" in text.getvalue()
     assert files(tmp_path) == whole
 
 
 def test_each_view_of_mixed_images_is_computed_once(setting, tmp_path):
-    loaded, storage, display, _ = setting
-    chosen = replace(loaded.recipe, data=replace(loaded.recipe.data, mixing=Mixup(), views=2), epochs=40.0)
-    assert teach(loaded, chosen, storage, display) == 2 * 320
-    assert teach(loaded, chosen, storage, display) == 0
+    plan, _ = setting
+    chosen = replace(plan.recipe, data=replace(plan.recipe.data, mixing=Mixup(), views=2), epochs=40.0)
+    assert teach(replace(plan, recipe=chosen)) == 2 * 320
+    assert teach(replace(plan, recipe=chosen)) == 0
 
 
 def test_a_recipe_without_a_cache_is_rejected(setting):
-    loaded, storage, display, _ = setting
+    plan, _ = setting
     with pytest.raises(UserError, match="teachers.cache"):
-        teach(loaded, change(loaded.recipe, {"teachers.cache": "none"}), storage, display)
+        teach(replace(plan, recipe=change(plan.recipe, {"teachers.cache": "none"})))
     with pytest.raises(UserError, match="teachers.form"):
-        teach(loaded, change(loaded.recipe, {"teachers.form": "auto"}), storage, display)
+        teach(replace(plan, recipe=change(plan.recipe, {"teachers.form": "auto"})))
 
 
 @pytest.mark.slow
 def test_ray_tasks_write_the_same_files(ray, setting, tmp_path):
-    loaded, storage, display, _ = setting
-    teach(loaded, loaded.recipe, storage, display)
+    plan, _ = setting
+    teach(plan)
     here = files(tmp_path)
-    there = replace(loaded.recipe, workers=2, data=replace(loaded.recipe.data, root=str(tmp_path / "other" / "data")))
-    assert teach(loaded, there, storage, display) == 2 * 384
+    there = replace(plan.recipe, workers=2, data=replace(plan.recipe.data, root=str(tmp_path / "other" / "data")))
+    assert teach(replace(plan, recipe=there)) == 2 * 384
     assert files(tmp_path / "other") == here
     refused = change(there, {"data.root": str(tmp_path / "third"), "teachers.top_k": 11, "teachers.cache": "top-k"})
     with pytest.raises(UserError, match="top_k: 11"):
-        teach(loaded, refused, storage, display)
+        teach(replace(plan, recipe=refused))
 
 
 @pytest.mark.slow
 def test_a_repeatedly_killed_command_writes_the_same_files(raykd, setting, tmp_path):
-    loaded, storage, display, _ = setting
-    chosen = change(loaded.recipe, {"epochs": 40.0})
-    teach(loaded, chosen, storage, display)
+    plan, _ = setting
+    chosen = change(plan.recipe, {"epochs": 40.0})
+    teach(replace(plan, recipe=chosen))
     whole = files(tmp_path)
     other = tmp_path / "other"
-    options = ["--epochs", 40, "--storage", storage, "--data.root", other / "data"]
+    options = ["--epochs", 40, "--storage", plan.storage, "--data.root", other / "data"]
     for _ in range(10):
         begun = total_size(other)
-        process = raykd.start("data", "teach", loaded.path, *options)
+        process = raykd.start("data", "teach", plan.loaded.path, *options)
         while process.poll() is None and total_size(other) <= begun + 2000:
             time.sleep(0.005)
         process.kill()
         process.communicate()
     assert 0 < total_size(other) < sum(path.stat().st_size for path in tmp_path.glob("data/teachers/*/*.rows"))
-    raykd("data", "teach", loaded.path, *options)
+    raykd("data", "teach", plan.loaded.path, *options)
     assert sorted(files(other).values()) == sorted(whole.values())
 
 

@@ -1,33 +1,22 @@
-"""What is to be trained: a recipe with its sources, a name, a storage, and a progress display."""
+"""The plan of a run from what a user gives: a recipe or its file, a name, a storage."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from raykd import UserError
 from raykd.launch.driver.display import Display
 from raykd.launch.driver.run import default_storage, lasting, print_storage
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded, load, load_object
 from raykd.terminal import Terminal
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """A recipe with its sources, and the name, storage and display of its run."""
-
-    loaded: Loaded
-    recipe: Recipe
-    """The loaded recipe with overrides."""
-    name: str
-    storage: str
-    display: Display
 
 
 def plan_run(recipe: Recipe | str | Path, name: str, storage: str | Path, show: bool) -> RunPlan:
     """Load a recipe. name: "" for that of its file. storage: "" for $RAYKD_STORAGE or ./runs. show: print progress."""
     loaded, name = loaded_as(recipe, name)
     storage = str(storage) or default_storage()
-    return RunPlan(loaded, loaded.recipe, name, storage, display_in(storage, show))
+    display = display_in(storage, show)
+    return RunPlan(loaded=loaded, recipe=loaded.recipe, name=name, storage=storage, display=display)
 
 
 def display_in(storage: str, show: bool = True) -> Display:

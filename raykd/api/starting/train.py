@@ -4,8 +4,9 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.api.run import Run
-from raykd.api.starting.plan import RunPlan, plan_run
+from raykd.api.starting.plan import plan_run
 from raykd.launch.driver import run as driver
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.driver.validate import check, check_name
 from raykd.launch.teachers import train as teachers
 from raykd.launch.teachers.plan import teacher_recipes
@@ -35,8 +36,7 @@ def train_planned(plan: RunPlan) -> driver.Finished:
     """As `train`, for a loaded recipe."""
     check_name(plan.name)
     check(plan.recipe)
-    trained = teachers.ensure(plan.loaded, plan.recipe, plan.storage, plan.display)
-    return driver.train(plan.loaded, plan.recipe, plan.name, plan.storage, trained, plan.display)
+    return driver.train(plan, teachers.ensure(plan))
 
 
 @checked
@@ -55,4 +55,4 @@ def train_planned_teachers(plan: RunPlan) -> list[str]:
     if not teacher_recipes(plan.recipe):
         raise UserError(f"{plan.loaded.path} has no teachers to train: add a `Train` to `teachers.sources`")
     check(plan.recipe)
-    return teachers.ensure(plan.loaded, plan.recipe, plan.storage, plan.display)
+    return teachers.ensure(plan)

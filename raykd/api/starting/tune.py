@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from raykd import UserError
 from raykd.api.search import SearchResult
-from raykd.api.starting.plan import RunPlan, plan_run
+from raykd.api.starting.plan import plan_run
 from raykd.fields import NonNegativeInt
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.recipe import Recipe
 from raykd.recipe.validate import checked
 
@@ -40,8 +41,8 @@ def tune_planned(plan: RunPlan, samples: int, max_concurrent: int) -> "FinishedS
     """As `tune`, for a loaded recipe."""
     from raykd.launch.search.search import search
 
-    settings, recipe = plan.recipe.search, plan.recipe
+    settings = plan.recipe.search
     if settings is not None:
         samples, most = samples or settings.samples, max_concurrent or settings.max_concurrent
-        recipe = replace(recipe, search=replace(settings, samples=samples, max_concurrent=most))
-    return search(plan.loaded, recipe, plan.name, plan.storage, plan.display)
+        settings = replace(settings, samples=samples, max_concurrent=most)
+    return search(replace(plan, recipe=replace(plan.recipe, search=settings)))

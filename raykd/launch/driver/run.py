@@ -13,6 +13,7 @@ from raykd.launch.cluster import connection
 from raykd.launch.cluster.signals import Interrupted, StopRequested, signals
 from raykd.launch.driver.display import Display
 from raykd.launch.driver.on_ray import train_on_ray
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.job_spec import JobSpec, git_commit, job_of
 from raykd.launch.jobs import wandb_key
 from raykd.launch.run_state.client import Client
@@ -20,7 +21,6 @@ from raykd.launch.run_state.failure import RunFailed, give_up
 from raykd.launch.run_state.messages import Failure, Snapshot
 from raykd.launch.worker.start import work
 from raykd.recipe import Recipe
-from raykd.recipe.files.load import Loaded
 from raykd.runs.attempts import Superseded
 from raykd.runs.checkpoints.stamps import FOLDER as CHECKPOINTS
 from raykd.runs.directory import OPENED, changed_code, open_run
@@ -41,15 +41,15 @@ class Finished:
     trained: bool  # False: it was already finished
 
 
-def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list[str], display: Display) -> Finished:
+def train(plan: RunPlan, trained: list[str]) -> Finished:
     """Train one recipe whose teachers exist, resume it, or return its result if it is already finished.
 
     trained: run directories of the teachers that the recipe's `Train` sources stand for.
     """
-    run = Folder(storage) / name
+    run, loaded, recipe, display = plan.run, plan.loaded, plan.recipe, plan.display
     with lease.held(run, display.console.print), _undone(run):
         git = git_commit(loaded.path.parent)
-        job = job_of(run, recipe, trained, name=name, sources=loaded.sources, git=git)
+        job = job_of(run, recipe, trained, name=plan.name, sources=loaded.sources, git=git)
         changed = changed_code(run, loaded, recipe, job.fingerprint)
         open_run(run, recipe, loaded.sources, trained)
         if changed:
@@ -58,7 +58,7 @@ def train(loaded: Loaded, recipe: Recipe, name: str, storage: str, trained: list
         if result is not None and result.status == "finished":
             return Finished(run.location, result, trained=False)
         _expect_wandb_key(recipe)
-        with display.run(name, recipe):
+        with display.run(plan.name, recipe):
             publish(recipe.data, display.log)
             if recipe.workers == 0:
                 _train_in_this_process(job, recipe, display)

@@ -17,6 +17,7 @@ from raykd.launch.cluster import capacity, placement_groups, signals
 from raykd.launch.cluster.connection import connected
 from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver.display import Display
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.driver.validate import check_name
 from raykd.launch.job_spec import git_commit
 from raykd.launch.jobs import wandb_key
@@ -33,7 +34,6 @@ from raykd.launch.trials.tuner import Trials, run
 from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.changes import change
-from raykd.recipe.files.load import Loaded
 from raykd.recipe.files.python_source import to_source
 from raykd.recipe.serial import to_dict
 from raykd.runs import directory
@@ -60,30 +60,29 @@ class FinishedSearch:
         return self.table.setup.space.overrides(self.table.trials[self.summary.best].pick)
 
 
-def search(loaded: Loaded, recipe: Recipe, name: str, storage: str, display: Display) -> FinishedSearch:
+def search(plan: RunPlan) -> FinishedSearch:
     """Run or resume the recipe's search; trials that finished, were stopped early, or failed are not repeated.
 
     At the end, the network of the best completed trial is evaluated on the test split without retraining; `best.py`
     retrains its recipe on the whole training split. Raises RunFailed if no trial was completed.
     """
-    check_name(name)
-    setup = setup_of(recipe)
+    check_name(plan.name)
+    setup = setup_of(plan.recipe)
     _expect_images(setup.base)
-    table = TrialTable(Folder(storage) / name, setup)
-    with held(table.folder, display.console.print), connected():
+    table = TrialTable(plan.run, setup)
+    with held(table.folder, plan.display.console.print), connected():
         capacity.check_capacity(setup.base)
-        opened = _open(table, loaded, name)
-        publish(setup.base.data, display.note)
-        for teachers in setup.with_teachers():
-            ensure(loaded, teachers, storage, display)
+        summary = _open(table, plan)
+        publish(setup.base.data, plan.display.note)
+        for recipe in setup.with_teachers():
+            ensure(replace(plan, recipe=recipe))
         began = time.monotonic()
         try:
-            _run(table, _plan(table, loaded, name, storage), display)
+            _run(table, plan)
         except Interrupted:
-            _interrupted(table, opened, display)
+            _interrupted(table, summary, plan.display)
             raise
-        lasted = replace(opened, seconds=opened.seconds + time.monotonic() - began)
-        return _close(table, recipe, loaded.sources, lasted)
+        return _close(table, plan, replace(summary, seconds=summary.seconds + time.monotonic() - began))
 
 
 def _expect_images(base: Recipe) -> None:
@@ -98,50 +97,50 @@ def _expect_images(base: Recipe) -> None:
     check_split(base.data, prepared)
 
 
-def _open(table: TrialTable, loaded: Loaded, name: str) -> Summary:
+def _open(table: TrialTable, plan: RunPlan) -> Summary:
     """Create the search's directory, or check that the existing one is of the same search."""
     table.folder.create()
-    summary = Summary.of(table.setup, name).continuing(table.folder)
+    summary = Summary.of(table.setup, plan.name).continuing(table.folder)
     summary.write(table.folder)
-    directory.write_sources(table.folder, loaded.sources)
+    directory.write_sources(table.folder, plan.loaded.sources)
     table.read()
     return summary
 
 
-def _plan(table: TrialTable, loaded: Loaded, name: str, storage: str) -> SearchPlan:
+def _for_trials(table: TrialTable, plan: RunPlan) -> SearchPlan:
+    """What all trials share."""
     setup = table.setup
     return SearchPlan(
         base=to_dict(setup.base),
-        sources=loaded.sources,
+        sources=plan.loaded.sources,
         space=ray.cloudpickle.dumps(setup.space),
         folder=table.folder.location,
-        name=name,
-        storage=storage,
+        name=plan.name,
+        storage=plan.storage,
         key=wandb_key.held_for(setup.base),
         metric=setup.search.metric,
-        git=git_commit(loaded.path.parent),
+        git=git_commit(plan.loaded.path.parent),
         swaps=setup.swaps,
         repeats=setup.search.repeats,
     )
 
 
-def _run(table: TrialTable, plan: SearchPlan, display: Display) -> None:
+def _run(table: TrialTable, plan: RunPlan) -> None:
     """Run the remaining trials."""
     setup, left = table.setup, len(table.remaining())
     most = capacity.concurrent_runs(setup.base)
     limit = min(most, setup.search.max_concurrent or most)
     needed = f"{setup.base.workers} × {capacity.needs(setup.base)}"
-    display.console.print(
-        Text.assemble((plan.name, "bold"), f": {setup.trials} trials, {left} to run, {limit} at once on {needed}")
-    )
+    counts = f": {setup.trials} trials, {left} to run, {limit} at once on {needed}"
+    plan.display.console.print(Text.assemble((plan.name, "bold"), counts))
     if left:
         placement_groups.reap()
         # A scheduler that pauses trials starts others meanwhile, so only the cluster's resources limit their number.
-        _tune(table, plan, 0 if setup.swaps else limit, SearchProgress(table, display.console))
+        _tune(table, _for_trials(table, plan), 0 if setup.swaps else limit, plan.display)
         table.read()
 
 
-def _tune(table: TrialTable, plan: SearchPlan, limit: int, progress: SearchProgress) -> None:
+def _tune(table: TrialTable, plan: SearchPlan, limit: int, display: Display) -> None:
     """limit: maximum number of concurrent trials; 0: as many as Tune can place."""
     logging.getLogger("optuna").setLevel(logging.WARNING)
     search = table.setup.search
@@ -159,6 +158,7 @@ def _tune(table: TrialTable, plan: SearchPlan, limit: int, progress: SearchProgr
         trial_of_search(config, plan)
 
     options["num_samples"] = len(table.remaining())
+    progress = SearchProgress(table, display.console)
     trials = Trials(
         trainable=trainable,
         kinds=(table.setup.base,),
@@ -180,19 +180,19 @@ def _interrupted(table: TrialTable, summary: Summary, display: Display) -> None:
     display.console.print(f"interrupted ({states}); the same command continues from here")
 
 
-def _close(table: TrialTable, recipe: Recipe, sources: dict[str, str], opened: Summary) -> FinishedSearch:
+def _close(table: TrialTable, plan: RunPlan, summary: Summary) -> FinishedSearch:
     """Measure the best trial on the test split, once, and write search.json, trials.csv and best.py."""
     table.write_table()
-    ended, trial = replace(opened, states=table.counts()), table.best()
+    summary, trial = replace(summary, states=table.counts()), table.best()
     if trial is None or trial.metric is None:
-        replace(ended, status="failed", best="").write(table.folder)
+        replace(summary, status="failed", best="").write(table.folder)
         reasons = "; ".join(f"{t.name}: {t.reason or t.state}" for t in list(table.trials.values())[:3])
         raise RunFailed(f"no trial of {table.folder.location} finished ({reasons})")
-    test = opened.test if opened.best == trial.name else _test(table, trial.name, sources)
+    test = summary.test if summary.best == trial.name else _test(table, trial.name, plan.loaded.sources)
     values = table.setup.space.values(trial.pick)
-    summary = replace(ended, status="finished", best=trial.name, best_metric=trial.metric, values=values, test=test)
+    summary = replace(summary, status="finished", best=trial.name, best_metric=trial.metric, values=values, test=test)
     finished = FinishedSearch(table, summary)
-    best_recipe = change(replace(recipe, search=None), finished.overrides)
+    best_recipe = change(replace(plan.recipe, search=None), finished.overrides)
     table.folder.write("best.py", masked(to_source(best_recipe, summary.docstring())))
     summary.write(table.folder)
     return finished

@@ -9,6 +9,7 @@ from raykd import UserError
 from raykd.launch.cluster.connection import connected
 from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver.display import Display
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.run_state.failure import RunFailed
 from raykd.launch.search.search import search
 from raykd.launch.study.plan import SEARCHES, CellRun, StudyPlan, finished, runs_of
@@ -97,9 +98,15 @@ class StudyRun:
         for path, mine in by_cell.items():
             cell = mine[0].cell
             recipe = cell.seeded(self.plan.loaded.study.seeds[0])
-            name = f"{self.plan.name}/{SEARCHES}/{path}"
+            plan = RunPlan(
+                loaded=self.plan.loaded.of(recipe),
+                recipe=recipe,
+                name=f"{self.plan.name}/{SEARCHES}/{path}",
+                storage=self.plan.storage,
+                display=self.display,
+            )
             try:
-                searched = search(self.plan.loaded.of(recipe), recipe, name, self.plan.storage, self.display)
+                searched = search(plan)
                 best = replace(cell, recipe=change(cell.recipe, searched.overrides))
                 again = [replace(run, cell=best) for run in mine]
                 for run in again:

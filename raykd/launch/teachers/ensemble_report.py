@@ -7,27 +7,25 @@ from typing import Any
 from raykd import UserError
 from raykd.launch.cluster.capacity import with_fixed_workers
 from raykd.launch.cluster.connection import connected
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
 from raykd.output import without_credentials
-from raykd.recipe import Recipe
-from raykd.recipe.files.load import Loaded
-from raykd.storage.folder import Folder
 from raykd.training.update.nonfinite import NotFiniteError
 
 
-def report(loaded: Loaded, recipe: Recipe, name: str, storage: str, members: list[str]) -> dict[str, Any]:
+def report(plan: RunPlan, members: list[str]) -> dict[str, Any]:
     """Write ensemble.json: metrics on the evaluation split of each member, and of several members' mean and vote.
 
     Measured where a worker would run; with `workers=0` in this process. members: their run directories.
     """
+    recipe = plan.recipe
     fixed = recipe if recipe.workers == 0 else with_fixed_workers(recipe)
-    spec = ExperimentSpec.of(fixed, members, loaded.sources)
+    spec = ExperimentSpec.of(fixed, members, plan.loaded.sources)
     with nullcontext() if recipe.workers == 0 else connected():
         (figures,) = run_tasks(fixed, measure, [(spec,)])
-    content = {"name": name, "split": "validation" if recipe.data.validation else "test", **figures}
-    folder = Folder(storage) / name
-    folder.create()
-    folder.write("ensemble.json", json.dumps(without_credentials(content), indent=1))
+    content = {"name": plan.name, "split": "validation" if recipe.data.validation else "test", **figures}
+    plan.run.create()
+    plan.run.write("ensemble.json", json.dumps(without_credentials(content), indent=1))
     return content
 
 

@@ -15,11 +15,11 @@ from raykd.data.storage.staging import publish
 from raykd.launch.cluster.capacity import check_capacity, workers_of
 from raykd.launch.cluster.connection import connected
 from raykd.launch.driver.display import Display
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.driver.validate import check
 from raykd.launch.teachers.train import ensure
 from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
 from raykd.recipe import Recipe
-from raykd.recipe.files.load import Loaded
 from raykd.teachers.frozen_teacher import Cache, FrozenTeacher
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ PIECES = 64  # tasks, of at least one pass each: each opens data and teachers, a
 
 
 @dataclass(frozen=True)
-class Plan:
+class Division:
     """The division of the work into tasks."""
 
     pieces: list[tuple[int, int]]  # first step and end (exclusive) of each task
@@ -47,19 +47,19 @@ class Filled:
     notices: list[str]
 
 
-def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int:
+def teach(plan: RunPlan) -> int:
     """Fill the caches of the recipe's teachers; intact entries stay. Returns the number of images computed.
 
     Outputs are computed for whole global batches, as with one worker: training with one worker and the same batch size
     would write identical bits, otherwise equal ones up to rounding. Missing teachers are trained first.
     Raises UserError if the recipe has no teachers or no cache.
     """
+    recipe, display = plan.recipe, plan.display
     check(recipe)
     if not recipe.teachers.sources or recipe.teachers.cache == "none":
         raise UserError("teachers.cache: nothing to fill; set teachers and a cache, e.g. --teachers.cache float16")
-    trained = ensure(loaded, recipe, storage, display)
     one = replace(recipe, workers=min(1, workers_of(recipe)[0]))
-    spec = ExperimentSpec.of(one, trained, loaded.sources)
+    spec = ExperimentSpec.of(one, ensure(plan), plan.loaded.sources)
     if one.workers == 0:
         return _fill(one, spec, display)
     publish(recipe.data, display.note)
@@ -69,7 +69,7 @@ def teach(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> int
 
 
 def _fill(recipe: Recipe, spec: ExperimentSpec, display: Display) -> int:
-    (planned,) = run_tasks(recipe, plan, [(spec,)])
+    (planned,) = run_tasks(recipe, divide, [(spec,)])
     for line in planned.notices:
         display.note(line)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -89,14 +89,14 @@ def _fill(recipe: Recipe, spec: ExperimentSpec, display: Display) -> int:
     return images
 
 
-def plan(spec: ExperimentSpec) -> Plan:
+def divide(spec: ExperimentSpec) -> Division:
     """The work to do, and the messages to show before anything is written."""
     notices: list[str] = []
     with _opened(spec, notices.append, notices.append) as (experiment, _):
         data, recipe = experiment.train_data, experiment.recipe
         steps = min(experiment.steps, data.period or experiment.steps)
         each = max(data.size // recipe.batch_size, math.ceil(steps / PIECES), 1)
-        return Plan([(first, min(first + each, steps)) for first in range(0, steps, each)], notices)
+        return Division([(first, min(first + each, steps)) for first in range(0, steps, each)], notices)
 
 
 def fill(spec: ExperimentSpec, start: int, stop: int) -> Filled:

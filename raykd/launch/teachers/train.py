@@ -1,6 +1,7 @@
 """The teachers of a recipe: finished runs are found by their fingerprints, missing ones are trained in parallel."""
 
 import secrets
+from dataclasses import replace
 
 from rich.table import Table
 from rich.text import Text
@@ -8,8 +9,8 @@ from rich.text import Text
 from raykd.launch.cluster.capacity import check_capacity, concurrent_runs, with_fixed_workers
 from raykd.launch.cluster.connection import connected
 from raykd.launch.driver import run as driver
-from raykd.launch.driver.display import Display
 from raykd.launch.driver.lines import epoch_text
+from raykd.launch.driver.run_plan import RunPlan
 from raykd.launch.run_state.failure import RunFailed
 from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.job_progress import JobsProgress
@@ -17,28 +18,28 @@ from raykd.launch.trials.progress import cpus_in_use
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import run_jobs
 from raykd.recipe import Recipe
-from raykd.recipe.files.load import Loaded
 from raykd.storage import lease
 from raykd.storage.folder import Folder
 
 
-def ensure(loaded: Loaded, recipe: Recipe, storage: str, display: Display) -> list[str]:
+def ensure(plan: RunPlan) -> list[str]:
     """Run directories of the recipe's teachers; missing ones are trained, interrupted ones resumed.
 
     A teacher may have teachers of its own, which are trained before it. Several are trained in parallel if at least two
     fit on the cluster. Raises RunFailed naming those that failed; the others stay.
     """
-    plan = TeacherPlan(storage, group=f"{loaded.path.parent.name}/{loaded.path.stem} teachers")
-    names = plan.add(recipe)
-    for name, result in plan.finished.items():
-        display.console.print(f"{name}: already trained, top-1 {100 * result.top1:.2f} %")
-    if plan.missing:
-        _train(loaded, plan, recipe.teachers.max_parallel, display)
-    return [(Folder(storage) / name).location for name in names]
+    path = plan.loaded.path
+    teachers = TeacherPlan(plan.storage, group=f"{path.parent.name}/{path.stem} teachers")
+    names = teachers.add(plan.recipe)
+    for name, result in teachers.finished.items():
+        plan.display.console.print(f"{name}: already trained, top-1 {100 * result.top1:.2f} %")
+    if teachers.missing:
+        _train(plan, list(teachers.missing.values()))
+    return [(Folder(plan.storage) / name).location for name in names]
 
 
-def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) -> None:
-    jobs = list(plan.missing.values())
+def _train(plan: RunPlan, jobs: list[Job]) -> None:
+    at_most = plan.recipe.teachers.max_parallel
     if len(jobs) > 1 and at_most != 1 and all(can_be_a_trial(job.recipe) for job in jobs):
         with connected():
             for job in jobs:
@@ -47,22 +48,22 @@ def _train(loaded: Loaded, plan: TeacherPlan, at_most: int, display: Display) ->
             fitting = (concurrent_runs(with_fixed_workers(job.recipe)) for job in jobs)
             concurrent = min(at_most or len(jobs), len(jobs), *fitting)
             if concurrent > 1:
-                _side_by_side(loaded, jobs, plan.storage, concurrent, display)
+                _side_by_side(plan, jobs, concurrent)
                 return
     for job in jobs:
-        teachers = [(Folder(plan.storage) / name).location for name in job.teachers]
-        _alone(loaded, job, plan.storage, teachers, display)
+        trained = [(Folder(plan.storage) / name).location for name in job.teachers]
+        _alone(replace(plan, recipe=job.recipe, name=job.name), trained)
 
 
-def _alone(loaded: Loaded, job: Job, storage: str, teachers: list[str], display: Display) -> None:
+def _alone(teacher: RunPlan, trained: list[str]) -> None:
     """Train one teacher; wait for it while another driver does."""
     while True:
         try:
-            driver.train(loaded, job.recipe, job.name, storage, teachers, display)
+            driver.train(teacher, trained)
             return
         except lease.Held:
-            display.console.print(f"{job.name} is being trained by another process: waiting for it")
-            lease.wait_until_free(Folder(storage) / job.name)
+            teacher.display.console.print(f"{teacher.name} is being trained by another process: waiting for it")
+            lease.wait_until_free(teacher.run)
 
 
 def can_be_a_trial(recipe: Recipe) -> bool:
@@ -70,15 +71,16 @@ def can_be_a_trial(recipe: Recipe) -> bool:
     return recipe.workers != 0 and recipe.teachers.placement == "inline"
 
 
-def _side_by_side(loaded: Loaded, jobs: list[Job], storage: str, concurrent: int, display: Display) -> None:
+def _side_by_side(plan: RunPlan, jobs: list[Job], concurrent: int) -> None:
     queue = Queue({job.name: job for job in jobs}, most=concurrent)
     text = f", {concurrent} at once: {', '.join(queue.jobs)}"
-    display.console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), text))
+    console, folder = plan.display.console, Folder(plan.storage) / "teachers"
+    console.print(Text.assemble((f"{len(jobs)} teachers", "bold"), text))
     scratch = f".{secrets.token_hex(6)}"  # two drivers may train different ones of the same teachers
     try:
-        run_jobs(loaded, TeacherProgress(queue, storage, display.console), Folder(storage) / "teachers" / scratch)
+        run_jobs(plan.loaded, TeacherProgress(queue, plan.storage, console), folder / scratch)
     finally:
-        (Folder(storage) / "teachers").delete(scratch)
+        folder.delete(scratch)
     failed = {name: state.reason for name, state in queue.states.items() if state.status != "finished"}
     if failed:
         reasons = "; ".join(f"{name}: {reason or 'it did not finish'}" for name, reason in failed.items())
