@@ -8,7 +8,6 @@ from raykd.api.report import report as report
 from raykd.api.run import Run as Run
 from raykd.api.run import load as load
 from raykd.api.search import SearchResult as SearchResult
-from raykd.api.starting.job import Submitted as Submitted
 from raykd.api.starting.study import StudyResult as StudyResult
 from raykd.api.starting.study import study as study
 from raykd.api.starting.submit import submit as submit
@@ -53,6 +52,7 @@ from raykd.data.transforms import RandAugment as RandAugment
 from raykd.data.transforms import RandomCrop as RandomCrop
 from raykd.data.transforms import RandomResizedCrop as RandomResizedCrop
 from raykd.data.transforms import Resize as Resize
+from raykd.launch.jobs.submit import Submitted as Submitted
 from raykd.launch.run_state.failure import RunFailed as RunFailed
 from raykd.method import MethodConfig as MethodConfig
 from raykd.methods.ab import AB as AB

@@ -151,7 +151,7 @@ def test_the_exit_status_is_extracted_from_the_message(status, code, expected):
     from ray.job_submission import JobStatus
 
     info = SimpleNamespace(status=JobStatus(status), driver_exit_code=code)
-    assert submit.exit_status(SimpleNamespace(get_job_info=lambda job: info), "x") == expected
+    assert submit.Submitted("x", "", SimpleNamespace(get_job_info=lambda job: info)).exit_status == expected
 
 
 def test_relative_storage_is_rejected_in_a_job(monkeypatch):

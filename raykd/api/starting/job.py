@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from raykd import UserError
 from raykd.launch.jobs import pack as packing
@@ -39,33 +39,7 @@ class Request:
     """Words that follow the recipe in the job's command."""
 
 
-@dataclass(frozen=True)
-class Submitted:
-    """A Ray job on a cluster, the result of `raykd.submit`."""
-
-    id: str
-    """The job's id at Ray."""
-    address: str
-    """URL of the Ray dashboard."""
-    client: Any
-    """Ray's JobSubmissionClient."""
-
-    @property
-    def status(self) -> str:
-        """The job's status as named by Ray: pending, running, stopped, succeeded or failed."""
-        return self.client.get_job_status(self.id).lower()
-
-    def follow(self, write: Notify) -> str:
-        """Pass the job's log to `write` until it ends; returns the URL of its last W&B run, or an empty string."""
-        return jobs.follow(self.client, self.id, write)
-
-    @property
-    def exit_status(self) -> int:
-        """Exit status of a job that has ended: 0 done, 1 the run failed, 2 invalid input, 143 stopped."""
-        return jobs.exit_status(self.client, self.id)
-
-
-def send(request: Request, notify: Notify) -> Submitted:
+def send(request: Request, notify: Notify) -> jobs.Submitted:
     """Submit the job, and report what was sent and its dashboard; raises UserError before anything is sent."""
     address = request.address or os.environ.get("RAY_API_SERVER_ADDRESS", "")
     check(address, request.storage, request.arguments)
@@ -80,7 +54,7 @@ def send(request: Request, notify: Notify) -> Submitted:
     notify(f"job {job_id}: {job.entrypoint}")
     notify(f"  sent {packing.in_words(size)} of {root}; W&B key: {key_note}")
     notify(f"  dashboard {address.rstrip('/')}/#/jobs/{job_id}")
-    return Submitted(job_id, address, client)
+    return jobs.Submitted(job_id, address, client)
 
 
 def check(address: str, storage: str, words: Sequence[str]) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Literal
 
 from raykd import UserError
-from raykd.api.starting.job import Request, Submitted, send
+from raykd.api.starting.job import Request, send
 from raykd.api.starting.plan import default_name, loaded_as
+from raykd.launch.jobs.submit import Submitted
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.study.load import load_study

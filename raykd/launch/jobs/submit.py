@@ -93,25 +93,54 @@ def submit(client: Any, job: Job, folder: Path) -> str:
     )
 
 
-def follow(client: Any, job_id: str, write: Callable[[str], None]) -> str:
-    """Pass a job's log to `write` until it ends; returns the URL of its last W&B run, or an empty string."""
-    from ray.job_submission import JobStatus
+@dataclass(frozen=True)
+class Submitted:
+    """A Ray job on a cluster, the result of `raykd.submit`."""
 
-    seen, wandb = 0, ""
-    while True:
-        ended = client.get_job_status(job_id).is_terminal()
-        if ended:
-            text = client.get_job_logs(job_id)[seen:]
-            write(text)
-            return next(reversed(WANDB_RUN.findall(text)), wandb)
-        if client.get_job_status(job_id) == JobStatus.PENDING:
+    id: str
+    """The job's id at Ray."""
+    address: str
+    """URL of the Ray dashboard."""
+    client: Any
+    """Ray's JobSubmissionClient."""
+
+    @property
+    def status(self) -> str:
+        """The job's status as named by Ray: pending, running, stopped, succeeded or failed."""
+        return self.client.get_job_status(self.id).lower()
+
+    def follow(self, write: Callable[[str], None]) -> str:
+        """Pass the job's log to `write` until it ends; returns the URL of its last W&B run, or an empty string."""
+        from ray.job_submission import JobStatus
+
+        seen, wandb = 0, ""
+        while True:
+            status = self.client.get_job_status(self.id)
+            if status.is_terminal():
+                text = self.client.get_job_logs(self.id)[seen:]
+                write(text)
+                return next(reversed(WANDB_RUN.findall(text)), wandb)
+            for text in _tail(self.client, self.id, seen) if status == JobStatus.RUNNING else ():
+                seen += len(text)
+                write(text)
+                wandb = next(reversed(WANDB_RUN.findall(text)), wandb)
             time.sleep(0.5)
-            continue
-        for text in _tail(client, job_id, seen):
-            seen += len(text)
-            write(text)
-            wandb = next(reversed(WANDB_RUN.findall(text)), wandb)
-        time.sleep(0.5)
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of a job that has ended: 0 done, 1 the run failed, 2 invalid input, 143 stopped.
+
+        143 is that of a shell after SIGTERM.
+        """
+        from ray.job_submission import JobStatus
+
+        info = self.client.get_job_info(self.id)
+        if info.status == JobStatus.STOPPED:
+            return 128 + signal.SIGTERM
+        code = info.driver_exit_code
+        if code is None:
+            return 0 if info.status == JobStatus.SUCCEEDED else 1
+        return code if code >= 0 else 128 - code
 
 
 def _tail(client: Any, job_id: str, skip: int) -> Iterator[str]:
@@ -130,16 +159,3 @@ def _tail(client: Any, job_id: str, skip: int) -> Iterator[str]:
     finally:
         loop.run_until_complete(stream.aclose())
         loop.close()
-
-
-def exit_status(client: Any, job_id: str) -> int:
-    """The job's exit status; 143 if it was stopped, as in a shell after SIGTERM."""
-    from ray.job_submission import JobStatus
-
-    info = client.get_job_info(job_id)
-    if info.status == JobStatus.STOPPED:
-        return 128 + signal.SIGTERM
-    code = info.driver_exit_code
-    if code is None:
-        return 0 if info.status == JobStatus.SUCCEEDED else 1
-    return code if code >= 0 else 128 - code
