@@ -1,9 +1,7 @@
 """Reads run directories, searches, studies and W&B projects into validated values; nothing is averaged here."""
 
 import contextlib
-import csv
 import gc
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,9 +13,9 @@ from raykd import UserError
 from raykd.output import in_texts, one_line
 from raykd.recipe.labels import Labels, labels
 from raykd.reports.settings import settings
+from raykd.reports.tables.csv_input import read_csv
 from raykd.reports.tables.study import FILE as STUDY
 from raykd.reports.tables.study import Study, read_study
-from raykd.runs.results.bounded import read_local
 from raykd.runs.results.deployment import Deployment, read_deployment
 from raykd.runs.results.models import Accuracy, Evaluation, Line, Model, Result, Text
 from raykd.runs.results.read import SMALL, read_checked, read_evaluation, read_metrics, read_recipe, read_result
@@ -234,16 +232,8 @@ def read_search(path: Path) -> SearchRecord:
     table = path / "trials.csv"
     if not table.exists():
         return SearchRecord(path=path, name=one_line(path.name), settings=settings, trials=[])
-    try:
-        text = io.StringIO(read_local(table, SMALL).decode(), newline="")
-        rows = [[one_line(cell) for cell in row] for row in csv.reader(text, strict=True)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table} is not a CSV file in UTF-8: {error}") from None
-    columns = rows[0] if rows else []
+    columns, rows = read_csv(table, SMALL)
     if columns[:5] != ["trial", "state", "metric", "seconds", "reason"] or len(set(columns)) < len(columns):
         raise UserError(f"{table} does not begin with the columns trial,state,metric,seconds,reason")
-    wrong = next((i for i, row in enumerate(rows[1:], 2) if len(row) != len(columns)), None)
-    if wrong:
-        raise UserError(f"{table}, row {wrong}: {len(rows[wrong - 1])} cells, not {len(columns)}")
-    trials = [dict(zip(columns, row, strict=True)) for row in rows[1:]]
+    trials = list(rows.values())
     return SearchRecord(path=path, name=one_line(path.name), settings=settings, trials=trials, fields=columns[5:])

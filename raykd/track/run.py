@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from raykd.output import masked
+from raykd.output import masked, message_of
 from raykd.recipe.labels import labels
 from raykd.track import connection, server
 from raykd.track.artifacts import link_teachers, log_artifacts
@@ -50,7 +50,7 @@ def _never_fatal(method: Callable) -> Callable:
         try:
             method(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - a tracker's failure of whatever kind must not end the training
-            self._report(f"W&B failed ({server.reason(error)}); training continues")
+            self._report(f"W&B failed ({message_of(error)}); training continues")
 
     return guarded
 
@@ -86,7 +86,7 @@ class Run:
         try:
             run = connection.connect(self.state, about, self.state.directory, server.FINISH_SECONDS)
         except Exception as error:  # noqa: BLE001 - a wrong key, an invalid answer of the server: no common class
-            self.notify(f"W&B refused the run ({server.reason(error)}), so it is logged offline; raykd sync uploads it")
+            self.notify(f"W&B refused the run ({message_of(error)}), so it is logged offline; raykd sync uploads it")
             return
         self.wandb_run, self.since = run, max(self.since, run.starting_step - 1)
         connection.send_missing(run, connection.logged_by(self.state))

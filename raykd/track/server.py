@@ -87,9 +87,3 @@ def in_time(call: Callable[[], Any], seconds: float) -> Any:
     if answers and isinstance(answers[0], Exception):
         raise answers[0]
     return bool(answers) and answers[0]
-
-
-def reason(error: Exception) -> str:
-    """A failure of W&B as one line."""
-    first = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}{f': {first[:200]}' if first else ''}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd import UserError
-from raykd.output import masked
+from raykd.output import masked, message_of
 from raykd.runs.results.read import read_recipe
 from raykd.storage.atomic import temporary_folder
 from raykd.storage.folder import Folder
@@ -82,7 +82,7 @@ def upload(state: WandbState, seconds: float = SECONDS) -> str:
                 if server.in_time(lambda: _send(state, folder, seconds), seconds) != "uploaded":
                     return f"the upload took more than {seconds:.0f} s; nothing is lost, try again"
         except (server.quiet_wandb().Error, OSError) as error:
-            return f"W&B did not accept the upload ({server.reason(error)}); nothing is lost, try again"
+            return f"W&B did not accept the upload ({message_of(error)}); nothing is lost, try again"
         state.uploaded = True
         state.write()
     link_teachers(state)

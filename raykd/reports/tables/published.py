@@ -1,7 +1,5 @@
 """Reads and validates published figures from CSV files."""
 
-import csv
-import io
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,8 +8,7 @@ from annotated_types import Interval
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError
 
 from raykd import UserError
-from raykd.output import one_line
-from raykd.runs.results.bounded import read_local
+from raykd.reports.tables.csv_input import read_csv
 from raykd.runs.results.models import Model, Share, Text
 
 # Who reports a figure, with the initials for narrow tables and the meaning.
@@ -109,27 +106,20 @@ def read_published(path: Path) -> list[PublishedFigure]:
     A note may begin with the kind of its reporter: "[own] 5 runs", "[copied] from CRD", "[own?]". Raises a one-line
     UserError that names the file, the row and the column.
     """
-    try:
-        text = read_local(path, MOST_BYTES).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a CSV file in UTF-8: {error}") from None
-    head, columns = [name.strip() for name in rows[0]] if rows else [], list(PublishedFigure.model_fields)
+    columns = list(PublishedFigure.model_fields)
+    head, rows = read_csv(path, MOST_BYTES)
     if sorted(head) != sorted(columns):
         wrong = [f"no {name}" for name in columns if name not in head]
-        wrong += [f"unknown {one_line(name)[:40]!r}" for name in head if name not in columns]
+        wrong += [f"unknown {name[:40]!r}" for name in head if name not in columns]
         wrong += [f"{name} twice" for name in columns if head.count(name) > 1]
         raise UserError(f"{path} must have the columns {','.join(columns)}: {', '.join(wrong)}")
-    return [_figure(head, row, f"{path}, row {i}") for i, row in enumerate(rows[1:], 2) if row]
+    return [_figure(row, f"{path}, row {number}") for number, row in rows.items()]
 
 
-def _figure(head: list[str], row: list[str], where: str) -> PublishedFigure:
-    if len(row) != len(head):
-        raise UserError(f"{where}: {len(row)} cells, not {len(head)}")
-    cells = dict(zip(head, map(str.strip, row), strict=True))
+def _figure(row: dict[str, str], where: str) -> PublishedFigure:
     try:
-        return PublishedFigure.model_validate(cells)
+        return PublishedFigure.model_validate(row)
     except ValidationError as error:
         first = error.errors()[0]
         column = str(first["loc"][0])
-        raise UserError(f"{where}: {column} {one_line(cells[column])[:80]!r}: {first['msg']}") from None
+        raise UserError(f"{where}: {column} {row[column][:80]!r}: {first['msg']}") from None
