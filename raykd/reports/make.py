@@ -48,10 +48,7 @@ class Report:
 
     @property
     def sections(self) -> dict[str, list[Entry]]:
-        sections: dict[str, list[Entry]] = {}
-        for item in self.entries:
-            sections.setdefault(item.row.section, []).append(item)
-        return sections
+        return by_section(self.entries)
 
 
 def make(sources: list[str], baseline: str = "") -> Report:
@@ -105,7 +102,7 @@ def table_of_sections(items: list[Entry]) -> Table:
     return build_table(
         items,
         rows=list(dict.fromkeys(item.label for item in items)),
-        columns=list(dict.fromkeys(item.row.section for item in items)),
+        columns=list(dict.fromkeys(item.section for item in items)),
         title="All together",
         baseline=next((item.baseline.row.label for item in items if item.baseline.row), ""),
         published=[figure for item in items for figure in quoted(item)],
@@ -115,7 +112,7 @@ def table_of_sections(items: list[Entry]) -> Table:
 def quoted(item: Entry) -> list[Quoted]:
     """The top-1 figures that a recipe quotes."""
     return [
-        Quoted(row=item.label, column=item.row.section, value=float(p["value"]), source=str(p.get("source", "")))
+        Quoted(row=item.label, column=item.section, value=float(p["value"]), source=str(p.get("source", "")))
         for p in item.published
         if p.get("metric") == "top1" and isinstance(p.get("value"), (int, float)) and 0 <= p["value"] <= 1
     ]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from raykd.metric import FORMAT
 from raykd.reports.collect import RunRecord, whole_epoch
@@ -46,6 +46,10 @@ class Entry:
         return self.row.label
 
     @property
+    def section(self) -> str:
+        return self.row.section
+
+    @property
     def mean_agreement(self) -> tuple[float, float]:
         """Share of equal top-1 and mean KL, means over the teachers; NaN without any."""
         pairs = [(top1.mean, kl.mean) for top1, kl in self.agreement.values()] or [(math.nan, math.nan)]
@@ -61,6 +65,9 @@ class Entry:
         return (self.best if figure.epoch == "best" else self.last).mean - figure.value
 
 
+InSection = TypeVar("InSection", Row, Entry)
+
+
 def entries(rows: list[Row], baseline_of: Callable[[list[Row], Row], Baseline]) -> list[Entry]:
     """One entry for each row: by section, the baseline first, then by decreasing accuracy.
 
@@ -69,10 +76,10 @@ def entries(rows: list[Row], baseline_of: Callable[[list[Row], Row], Baseline]) 
     return [item for part in by_section(rows).values() for item in _section(part, baseline_of)]
 
 
-def by_section(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    sections: dict[str, list[Row]] = {}
-    for row in rows:
-        sections.setdefault(row.section, []).append(row)
+def by_section(items: Iterable[InSection]) -> dict[str, list[InSection]]:
+    sections: dict[str, list[InSection]] = {}
+    for item in items:
+        sections.setdefault(item.section, []).append(item)
     return sections
 
 

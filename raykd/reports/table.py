@@ -75,7 +75,7 @@ def build_table(
     missing: Sequence[Missing] = (),
 ) -> Table:
     """The table of entries, whose columns are their sections; `published` and `missing` are shown with it."""
-    cells = {(item.label, item.row.section): item for item in items}
+    cells = {(item.label, item.section): item for item in items}
     ranked, ranking = _ranking(rows, columns, cells)
     return Table(
         title=title,
@@ -93,7 +93,7 @@ def build_table(
 
 def _teachers(items: Sequence[Entry], column: str) -> Spread:
     """Top-1 of the teachers of a column's runs; a teacher of several runs counts once."""
-    return spread({best_teacher(run) for item in items if item.row.section == column for run in item.row.runs})
+    return spread({best_teacher(run) for item in items if item.section == column for run in item.row.runs})
 
 
 def _ranking(
