@@ -16,6 +16,7 @@ from raykd.reports.measures import entries
 from raykd.reports.output.csv_file import table_csv
 from raykd.reports.output.latex import matrix
 from raykd.reports.output.markdown import table_parts
+from raykd.reports.output.text import ranking
 from raykd.reports.table import Missing, build_table
 from raykd.reports.tables.published import Quoted
 from raykd.runs.results.models import Accuracy, Evaluation, FullAccuracy, Line, Result, TeacherAccuracy
@@ -109,6 +110,10 @@ def test_only_complete_rows_are_ranked(table):
     assert table.ranking.average == [3, 2, 1] and math.isnan(table.average_rank("rare"))
     hours, accuracy = table.mean_over_columns("KD")
     assert hours == 2 and accuracy == pytest.approx(np.mean(VALUES["KD"]) + 0.02)
+
+
+def test_a_row_that_is_not_ranked_is_named(table):
+    assert ranking(table).endswith("Without rare, which lacks columns.")
 
 
 def test_rows_with_equal_means_are_both_the_best():

@@ -175,7 +175,7 @@ def ranking(table: Table) -> str:
     r = table.ranking
     tested = f" Friedman's test for any difference between rows: {p_value(r.p)}." if not math.isnan(r.p) else ""
     left = [row for row in table.rows if row not in table.ranked]
-    without = f" Without {listed(left)}, which lack columns." if left else ""
+    without = f" Without {listed(left)}, which lack{'s' if len(left) == 1 else ''} columns." if left else ""
     return (
         f"Average rank over {r.columns} columns (1 is best).{tested} Two rows whose average ranks differ by less than "
         f"{r.distance:.2f} can't be distinguished (Nemenyi's critical difference at 5 %).{without}"
