@@ -10,12 +10,18 @@ from raykd.storage.folder import Folder
 
 def other_data(run: Folder, prepared: Prepared) -> str:
     """A message if the run was trained on other data than these, else ""."""
-    stored = run.read_json("data.json") if run.exists("data.json") else {"identity": prepared.identity}
-    # Version 0.1.0 did not record the code of a user's own source, which is a part of the identity's.
-    if not isinstance(stored, dict) or {*str(stored.get("identity")).split("-")} <= {*prepared.identity.split("-")}:
+    if is_of_data(run, prepared.identity):
         return ""
+    stored = run.read_json("data.json")
     was, now = (f"{x} training images of {c} classes" for x, c in (_shown(stored), _shown(about_data(prepared))))
     return f"the data has changed since this run started: {was} then, {now} now, or other images"
+
+
+def is_of_data(run: Folder, identity: str) -> bool:
+    """Whether the run was trained on the data of that identity; True if it has no record of its data."""
+    stored = run.read_json("data.json") if run.exists("data.json") else None
+    # Version 0.1.0 did not record the code of a user's own source, which is a part of the identity's.
+    return not isinstance(stored, dict) or {*str(stored.get("identity")).split("-")} <= {*identity.split("-")}
 
 
 def about_data(prepared: Prepared) -> dict[str, Any]:

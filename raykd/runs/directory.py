@@ -7,11 +7,9 @@ from pathlib import Path
 from raykd import UserError
 from raykd.output import masked_code, with_credentials_of, without_credentials
 from raykd.recipe import Recipe
-from raykd.recipe.files.load import Loaded
 from raykd.recipe.files.sources import source_bytes
-from raykd.recipe.fingerprint import comparable, differences, essence
+from raykd.recipe.fingerprint import differences, essence
 from raykd.recipe.serial import to_dict
-from raykd.runs.checkpoints.stamps import stamps
 from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
 from raykd.storage.local_copy import STUDENT
@@ -31,12 +29,13 @@ def open_run(run: Folder, recipe: Recipe, sources: Mapping[str, str], trained: S
 
 
 def write_sources(folder: Folder, sources: Mapping[str, str]) -> None:
-    """Write the recipe's source and the user's modules to `source`, without passwords in URIs."""
+    """Write the recipe's source and the user's modules to `source`, see `stored_source`."""
     for name, text in sources.items():
-        folder.write(f"source/{name}", _without_passwords(text))
+        folder.write(f"source/{name}", stored_source(text))
 
 
-def _without_passwords(text: str) -> bytes:
+def stored_source(text: str) -> bytes:
+    """A module's text as a run's directory has it, without passwords in URIs."""
     return source_bytes(masked_code(text))
 
 
@@ -91,27 +90,3 @@ def how_to_train_on(run: Folder) -> str:
         f"A run's length is part of its schedule; to train its student further, give another --name, the additional "
         f"--epochs, and --student.weights {run}/{STUDENT}"
     )
-
-
-def changed_code(run: Folder, loaded: Loaded, recipe: Recipe, fingerprint: str) -> str:
-    """A line for the user if an existing run was trained by other code, else "".
-
-    Compares the user's modules with those in the directory and, by the newest checkpoint's fingerprint, the source of
-    the method; fingerprint: the recipe's. The recipe's own file is compared by its fields, in `refuse_other`.
-    """
-    checkpoints, others = stamps(run), {name for name in loaded.sources if not loaded.is_own_file(name)}
-    names = [name for name in others if _differs(run, name, loaded.sources[name])]
-    if not names and checkpoints and not comparable(checkpoints[-1].fingerprint):
-        names = ["raykd"]
-    elif not names and checkpoints and checkpoints[-1].fingerprint != fingerprint:
-        names = [f"{type(recipe.method).__module__} (or a teacher's method)"]
-    if not names:
-        return ""
-    return (
-        f"{', '.join(sorted(names))} changed since {run} was last trained; training continues from its checkpoint "
-        "with the new code (to start again, give another --name)"
-    )
-
-
-def _differs(run: Folder, name: str, text: str) -> bool:
-    return run.exists(f"source/{name}") and run.read(f"source/{name}") != _without_passwords(text)

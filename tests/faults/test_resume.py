@@ -59,8 +59,9 @@ def test_a_changed_raykd_method_is_reported_until_the_next_checkpoint(tmp_path):
 
     from raykd.recipe.files.load import load
     from raykd.recipe.fingerprint import fingerprint
+    from raykd.runs.changed import changed_code
     from raykd.runs.checkpoints import checkpoint
-    from raykd.runs.directory import changed_code, open_run
+    from raykd.runs.directory import open_run
     from raykd.storage.folder import Folder
 
     loaded, run = load(Path(__file__).parents[2] / "recipes/digits/dkd.py"), Folder(tmp_path)

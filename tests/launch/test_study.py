@@ -10,6 +10,7 @@ from rich.console import Console
 
 from raykd import UserError
 from raykd.commands.study import choose
+from raykd.data.storage.prepare import identity_of
 from raykd.launch.cluster.autoscaler import Limits
 from raykd.launch.cluster.placement_groups import placed
 from raykd.launch.study.estimate import before_cells
@@ -177,6 +178,23 @@ def test_invalid_studies_are_rejected_before_anything_starts(study, words, messa
     with pytest.raises(UserError, match=message):
         study(*words)
     assert not (tmp_path / "runs").exists()
+
+
+def test_finished_runs_of_other_data_are_counted(study, tmp_path):
+    notes = []
+    display = SimpleNamespace(note=notes.append)
+    started = StudyRun(study(), display)
+    of_now, *others = [run for run in started.runs if run.cell.row.name == "alone"]
+    started.finished = {run.name: 0.5 for run in (of_now, *others)}
+    started._note_outdated()
+    assert not notes
+    for run in others:
+        Folder(tmp_path / "runs" / run.name).write("data.json", json.dumps({"identity": "digits-of-yesterday"}))
+    now = {"identity": identity_of(of_now.recipe.data)}
+    Folder(tmp_path / "runs" / of_now.name).write("data.json", json.dumps(now))
+    started._note_outdated()
+    (note,) = notes
+    assert note.startswith("the data changed since 3 finished runs were trained")
 
 
 def test_overrides_apply_to_all_cells_a_row_or_a_column(study):

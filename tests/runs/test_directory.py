@@ -14,7 +14,8 @@ from raykd.recipe import Run, Teachers
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipes.digits.kd import recipe as kd
-from raykd.runs.directory import changed_code, open_run, trained_teachers
+from raykd.runs.changed import changed_code
+from raykd.runs.directory import open_run, trained_teachers
 from raykd.runs.recipe import recipe_of
 from raykd.storage.folder import Folder
 

@@ -76,16 +76,25 @@ def folder_of(data: Data) -> Path:
 
     If the source is not on this machine, as on other nodes: the newest files of these settings.
     """
-    root = Path(data.root).expanduser()
-    stem = settings_stem(data)
-    paths = data.source.paths()
-    if not paths:
-        return root / stem
-    digest = content_digest(paths, root)
-    if digest:
-        return root / f"{stem}-{digest[:8]}"
-    written = [path for path in root.glob(f"{stem}-*/manifest.json")]
-    return max(written, key=lambda path: path.stat().st_mtime_ns).parent if written else root / stem
+    root, stem, name = Path(data.root).expanduser(), settings_stem(data), _name(data)
+    written = [] if name else [path for path in root.glob(f"{stem}-*/manifest.json")]
+    return max(written, key=lambda path: path.stat().st_mtime_ns).parent if written else root / (name or stem)
+
+
+def identity_of(data: Data) -> str:
+    """What `Prepared.identity` is, or would be, with the source as it is now; empty if it is not on this machine."""
+    try:
+        ready = data.source.prepared()
+    except UserError:
+        return ""
+    return ready.identity if ready is not None else _name(data)
+
+
+def _name(data: Data) -> str:
+    """The name of the folder of this data's files; empty if the source is not on this machine."""
+    paths, stem = data.source.paths(), settings_stem(data)
+    digest = content_digest(paths, Path(data.root).expanduser())
+    return f"{stem}-{digest[:8]}" if digest and paths else "" if paths else stem
 
 
 def settings_stem(data: Data) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from raykd import UserError
+from raykd.data.storage.prepare import identity_of
 from raykd.data.storage.staging import publish
 from raykd.launch.cluster import connection
 from raykd.launch.cluster.signals import Interrupted, StopRequested, signals
@@ -22,8 +23,9 @@ from raykd.launch.run_state.messages import Failure, Snapshot
 from raykd.launch.worker.start import work
 from raykd.recipe import Recipe
 from raykd.runs.attempts import Superseded
+from raykd.runs.changed import changed_code, outdated
 from raykd.runs.checkpoints.stamps import FOLDER as CHECKPOINTS
-from raykd.runs.directory import OPENED, changed_code, open_run
+from raykd.runs.directory import OPENED, open_run, refuse_other
 from raykd.runs.results.models import Result
 from raykd.runs.results.read import read_result
 from raykd.storage import lease
@@ -50,13 +52,17 @@ def train(plan: RunPlan, trained: list[str]) -> Finished:
     with lease.held(run, display.console.print), _undone(run):
         git = git_commit(loaded.path.parent)
         job = job_of(run, recipe, trained, name=plan.name, sources=loaded.sources, git=git)
+        result = read_result(run)
+        if result is not None and result.status == "finished":
+            refuse_other(run, recipe)
+            what = outdated(run, loaded, recipe, job.fingerprint, identity_of(recipe.data))
+            if what:
+                display.note(f"{what} changed since {run} was trained; to train again, give another --name")
+            return Finished(run.location, result, trained=False)
         changed = changed_code(run, loaded, recipe, job.fingerprint)
         open_run(run, recipe, loaded.sources, trained)
         if changed:
             display.note(changed)
-        result = read_result(run)
-        if result is not None and result.status == "finished":
-            return Finished(run.location, result, trained=False)
         _expect_wandb_key(recipe)
         with display.run(plan.name, recipe):
             publish(recipe.data, display.log)

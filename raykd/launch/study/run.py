@@ -1,11 +1,13 @@
 """The driver of a study: parallel teachers and cells, searches of tuned rows, and the list of what is missing."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rich.text import Text
 
 from raykd import UserError
+from raykd.data.storage.prepare import identity_of
 from raykd.launch.cluster.connection import connected
 from raykd.launch.cluster.signals import Interrupted
 from raykd.launch.driver.display import Display
@@ -19,7 +21,9 @@ from raykd.launch.teachers.plan import TeacherPlan
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.side_by_side import run_jobs
 from raykd.recipe.changes import change
+from raykd.recipe.fingerprint import fingerprint
 from raykd.runs import directory
+from raykd.runs.changed import outdated
 from raykd.storage.folder import Folder
 from raykd.storage.lease import held
 
@@ -48,6 +52,7 @@ class StudyRun:
                 if run.name in self.finished:
                     self.record.note(run.path, "finished")
             self._print_start()
+            self._note_outdated()
             try:
                 with connected():
                     self._train()
@@ -123,6 +128,24 @@ class StudyRun:
         count, finished = len(self.runs), len(self.finished)
         text = f": {count} runs of {len(self.plan.cells)} cells, {finished} finished"
         self.display.console.print(Text.assemble((self.plan.name, "bold"), text))
+
+    def _note_outdated(self) -> None:
+        """Say how many finished runs were trained with other code or data than the rest will be."""
+        identities: dict[str, str] = {}  # reading one lists all files of the data
+        counts: Counter[str] = Counter()
+        for run in self.runs:
+            if run.name not in self.finished or run.cell.row.tune is not None:  # whose values are not known yet
+                continue
+            recipe, folder, data = run.recipe, Folder(self.plan.storage) / run.name, repr(run.recipe.data)
+            if data not in identities:
+                identities[data] = identity_of(recipe.data)
+            counts[outdated(folder, self.plan.loaded.of(recipe), recipe, fingerprint(recipe), identities[data])] += 1
+        for what, count in counts.items():
+            if what:
+                self.display.note(
+                    f"{what} changed since {count} finished runs were trained, which are kept (to train them again, "
+                    "remove their directories, or give the study another --name)"
+                )
 
     def _stopped(self) -> None:
         for run in self._left(self.runs):

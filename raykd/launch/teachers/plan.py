@@ -3,11 +3,14 @@
 import re
 from dataclasses import dataclass, field, replace
 
+from raykd.data.config import Data
+from raykd.data.storage.prepare import identity_of
 from raykd.launch.driver.validate import check
 from raykd.launch.trials.queue import Job
 from raykd.recipe import Recipe, Train
 from raykd.recipe.fingerprint import fingerprint
 from raykd.runs import directory
+from raykd.runs.changed import has_other_data
 from raykd.runs.results.models import Result
 from raykd.runs.results.read import read_result
 from raykd.storage.folder import Folder
@@ -47,6 +50,7 @@ class TeacherPlan:
     group: str = ""  # of W&B
     missing: dict[str, Job] = field(default_factory=dict)
     finished: dict[str, Result] = field(default_factory=dict)  # by run name
+    _data: dict[str, Data] = field(default_factory=dict)  # of the finished ones
     _names: dict[str, str] = field(default_factory=dict)  # by fingerprint, as looking up a run reads the storage
 
     def add(self, recipe: Recipe) -> tuple[str, ...]:
@@ -55,6 +59,12 @@ class TeacherPlan:
         Raises UserError for a teacher that can't be trained.
         """
         return tuple(self._add(teacher) for teacher in teacher_recipes(recipe))
+
+    def of_other_data(self) -> list[str]:
+        """Names of the finished teachers that were trained on other data than are there now."""
+        return [
+            name for name, data in self._data.items() if has_other_data(Folder(self.storage) / name, identity_of(data))
+        ]
 
     def _add(self, teacher: Recipe) -> str:
         key = fingerprint(teacher)
@@ -65,6 +75,7 @@ class TeacherPlan:
             if result is not None and result.status == "finished":
                 directory.refuse_other(run, teacher)
                 self.finished[name] = result
+                self._data[name] = teacher.data
             else:
                 check(teacher)
                 own = self.add(teacher)

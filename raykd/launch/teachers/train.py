@@ -33,6 +33,9 @@ def ensure(plan: RunPlan) -> list[str]:
     names = teachers.add(plan.recipe)
     for name, result in teachers.finished.items():
         plan.display.console.print(f"{name}: already trained, top-1 {100 * result.top1:.2f} %")
+    for name in teachers.of_other_data():
+        directory = Folder(plan.storage) / name
+        plan.display.note(f"the data changed since {name} was trained; to train it again, remove {directory}")
     if teachers.missing:
         _train(plan, list(teachers.missing.values()))
     return [(Folder(plan.storage) / name).location for name in names]
