@@ -7,9 +7,9 @@ keeps its fingerprint when raykd gets another field. A changed meaning, or a cha
 import dataclasses
 import functools
 import hashlib
-import importlib
 import inspect
 import json
+import pkgutil
 from typing import Any
 
 from raykd.fields import affects_result
@@ -76,14 +76,11 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 @functools.cache
 def fields_of(path: Any) -> dict[str, dataclasses.Field[Any]]:
     """The fields of one of raykd's dataclasses, named as "module:Class"; empty for any other class."""
-    module, _, name = str(path).partition(":")
-    if module.split(".")[0] != "raykd":
+    if str(path).partition(":")[0].split(".")[0] != "raykd":
         return {}
     try:
-        cls: Any = importlib.import_module(module)
-        for part in name.split("."):
-            cls = getattr(cls, part)
-    except (ImportError, AttributeError):  # a class that this version does not have
+        cls = pkgutil.resolve_name(str(path))
+    except (ImportError, AttributeError, ValueError):  # a class that this version does not have
         return {}
     return {field.name: field for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import importlib
+import pkgutil
 import sys
 import types
 import typing
@@ -116,11 +116,8 @@ def _class(path: Any, kind: type, where: str) -> type:
     """The dataclass that `path` ("module:Qualified.Name") names, if it is a `kind`."""
     if not isinstance(path, str) or path.count(":") != 1:
         raise UserError(f'{where}: no "class" of the form module:Class')
-    module, qualname = path.split(":")
     try:
-        cls: Any = importlib.import_module(module)
-        for name in qualname.split("."):
-            cls = getattr(cls, name)
+        cls = pkgutil.resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{where}: can't find the class {path}: {error}") from None
     if not (isinstance(cls, type) and issubclass(cls, kind)):

@@ -30,7 +30,7 @@ from raykd.launch.search.trial import SearchPlan, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.teachers.train import ensure
 from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
-from raykd.launch.trials.tuner import Trials, run
+from raykd.launch.trials.tuner import run
 from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe.changes import change
@@ -144,31 +144,31 @@ def _tune(table: TrialTable, plan: SearchPlan, limit: int, display: Display) -> 
     """limit: maximum number of concurrent trials; 0: as many as Tune can place."""
     logging.getLogger("optuna").setLevel(logging.WARNING)
     search = table.setup.search
-    options = {"metric": search.metric, "mode": search.mode, "scheduler": copy.deepcopy(search.scheduler)}
-    space: dict[str, Any] = {}
+    options: dict[str, Any]
     if search.searcher is not None:
         suggest = Suggest(table, copy.deepcopy(search.searcher))
-        options |= {"search_alg": suggest, "max_concurrent_trials": limit or None}
+        options = {"search_alg": suggest, "max_concurrent_trials": limit or None}
     else:
         points = picks(table)
-        space = dict.fromkeys(points[0])  # Tune wants the names of all values
-        options["search_alg"] = BasicVariantGenerator(points_to_evaluate=points, max_concurrent=limit)
+        generator = BasicVariantGenerator(points_to_evaluate=points, max_concurrent=limit)
+        options = {"search_alg": generator, "space": dict.fromkeys(points[0])}  # Tune wants the names of all values
+    progress = SearchProgress(table, display.console)
 
     def trainable(config: dict[str, Any]) -> None:
         trial_of_search(config, plan)
 
-    options["num_samples"] = len(table.remaining())
-    progress = SearchProgress(table, display.console)
-    trials = Trials(
-        trainable=trainable,
-        kinds=(table.setup.base,),
-        space=space,
-        options=options,
-        callback=progress,
-        scratch=table.folder,
-    )
     with progress.shown():
-        run(trials)
+        run(
+            trainable,
+            kinds=[table.setup.base],
+            callback=progress,
+            scratch=table.folder,
+            scheduler=copy.deepcopy(search.scheduler),
+            metric=search.metric,
+            mode=search.mode,
+            num_samples=len(table.remaining()),
+            **options,
+        )
 
 
 def _interrupted(table: TrialTable, summary: Summary, display: Display) -> None:

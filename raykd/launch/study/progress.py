@@ -39,6 +39,10 @@ class StudyProgress(JobsProgress):
         self._runs = {run.name: run for run in runs}
         self._lengths: list[float] = []
 
+    def started(self, name: str) -> None:
+        if name in self._runs:
+            self.record.note(self._runs[name].path, "running")
+
     def ended(self, names: list[str]) -> None:
         for name in names:
             state = self.queue.states[name]
@@ -53,8 +57,6 @@ class StudyProgress(JobsProgress):
 
     def log(self, name: str, what: str) -> None:
         label = self._runs[name].label if name in self._runs else name
-        if what == "starts" and name in self._runs:
-            self.record.note(self._runs[name].path, "running")
         super().log(label, f"{what} ({len(self.finished)} of {len(self._runs)} finished)")
 
     def table(self) -> Group:

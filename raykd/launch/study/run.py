@@ -68,7 +68,7 @@ class StudyRun:
         plain = [run for run in self.runs if run.cell.row.tune is None]
         tuned = [run for run in self.runs if run.cell.row.tune is not None]
         self._side_by_side(plain, also_teachers_of=tuned)
-        self._side_by_side([tuned_run for run in self._searched(tuned) for tuned_run in run])
+        self._side_by_side(self._searched(tuned))
 
     def _left(self, runs: Sequence[CellRun]) -> list[CellRun]:
         return [run for run in runs if run.name not in self.finished]
@@ -94,12 +94,12 @@ class StudyRun:
         run_jobs(self.plan.loaded.of(self.plan.cells[0].recipe), progress, self.folder)
         self.reasons |= {name: state.reason for name, state in queue.states.items() if state.status == "failed"}
 
-    def _searched(self, runs: Sequence[CellRun]) -> list[list[CellRun]]:
-        """Tuned runs with the values of their searches, a list for each cell; a failed search fails its runs."""
+    def _searched(self, runs: Sequence[CellRun]) -> list[CellRun]:
+        """Tuned runs with the values of their searches; a failed search fails its runs."""
         by_cell: dict[str, list[CellRun]] = {}
         for run in self._left(runs):
             by_cell.setdefault(run.cell.path, []).append(run)
-        searched_runs = []
+        searched_runs: list[CellRun] = []
         for path, mine in by_cell.items():
             cell = mine[0].cell
             recipe = cell.seeded(self.plan.loaded.study.seeds[0])
@@ -117,7 +117,7 @@ class StudyRun:
                 for run in again:
                     if (Folder(self.plan.storage) / run.name).exists("recipe.json"):
                         directory.refuse_other(Folder(self.plan.storage) / run.name, run.recipe)
-                searched_runs.append(again)
+                searched_runs += again
             except (UserError, RunFailed) as error:
                 for run in mine:
                     self.reasons[run.name] = f"its search failed: {error}"

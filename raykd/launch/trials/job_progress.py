@@ -56,6 +56,7 @@ class JobsProgress(LiveTable):
         state = self.queue.states[str(trial)]
         state.began = time.monotonic()
         state.placed = self.queue.jobs[str(trial)].recipe.workers == 1
+        self.started(str(trial))
         self.log(str(trial), "starts")
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
@@ -88,6 +89,9 @@ class JobsProgress(LiveTable):
         self.ended(names)
         for each in names:
             self.log(each, f"failed: {self.queue.states[each].reason}")
+
+    def started(self, name: str) -> None:
+        """Called when a job has started."""
 
     def ended(self, names: list[str]) -> None:
         """Called when jobs have ended; their states say how."""

@@ -18,7 +18,7 @@ from raykd.launch.trials.job_progress import JobsProgress
 from raykd.launch.trials.queue import Job, Queue
 from raykd.launch.trials.teacher_leases import teacher_leases
 from raykd.launch.trials.trial import OUTCOME, recording_failure, train
-from raykd.launch.trials.tuner import Trials, UnsavedSearcher, run
+from raykd.launch.trials.tuner import UnsavedSearcher, run
 from raykd.recipe import Recipe
 from raykd.recipe.files.load import Loaded
 from raykd.recipe.serial import from_dict
@@ -82,15 +82,13 @@ def run_jobs(loaded: Loaded, progress: JobsProgress, scratch: Folder) -> None:
     with teacher_leases(queue.teachers, progress.storage, progress.console.print) as leases, progress.shown():
         progress.share_teachers(leases)
         run(
-            Trials(
-                trainable=trainable,
-                kinds=tuple(kinds.values()),
-                space={},
-                options={"search_alg": NextJob(queue, list(kinds), progress.settle), "num_samples": len(jobs)},
-                callback=progress,
-                scratch=scratch,
-                idle=lambda: not queue.running,
-            )
+            trainable,
+            kinds=list(kinds.values()),
+            callback=progress,
+            scratch=scratch,
+            idle=lambda: not queue.running,
+            search_alg=NextJob(queue, list(kinds), progress.settle),
+            num_samples=len(jobs),
         )
 
 

@@ -4,9 +4,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ray.tune.search import Searcher
 
 from raykd.launch.cluster import capacity, placement_groups
 from raykd.launch.cluster.signals import Interrupted
-from raykd.launch.trials.progress import WaitingMessage
+from raykd.launch.trials.progress import LiveTable, WaitingMessage
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
 
@@ -47,48 +46,49 @@ class UnsavedSearcher(Searcher):
         return {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trials:
-    """The trials to run, and Tune's options."""
+def run(
+    trainable: Callable[[dict[str, Any]], None],
+    *,
+    kinds: Sequence[Recipe],
+    callback: LiveTable,
+    scratch: Folder,
+    idle: Callable[[], bool] = lambda: False,
+    space: Mapping[str, Any] = {},  # noqa: B006  never changed
+    **options: Any,
+) -> None:
+    """Run trials to their end; raises Interrupted after SIGINT or SIGTERM.
 
-    trainable: Callable[[dict[str, Any]], None]
-    kinds: tuple[Recipe, ...]  # one for each set of resources; a trial's "kind" is its index
-    space: dict[str, Any]
-    options: dict[str, Any]  # of TuneConfig
-    callback: Any
-    scratch: Folder  # for Tune's own files, on storage that all nodes see
-    idle: Callable[[], bool] = lambda: False  # whether all trials wait for another driver's, and Tune hears no signals
-
-
-def run(trials: Trials) -> None:
-    """Run trials to their end; raises Interrupted after SIGINT or SIGTERM."""
+    kinds: a recipe for each set of resources; a trial's "kind" is its index. options: of TuneConfig.
+    scratch: for Tune's own files, on storage that all nodes see.
+    idle: whether all trials wait for another driver's, so that Tune hears no signals.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it only repeats which trials failed
-    trials.scratch.delete(".tune")
+    scratch.delete(".tune")
     tuner = tune.Tuner(
-        tune.with_resources(trials.trainable, _resources(trials.kinds)),
-        param_space=trials.space,
+        tune.with_resources(trainable, _resources(kinds)),
+        param_space=dict(space),
         tune_config=tune.TuneConfig(
             trial_name_creator=name_of,
             trial_dirname_creator=lambda trial: name_of(trial).replace("/", "-"),
             # Reusing the process saves the next trial's start, but would carry over a GPU's errors and memory.
-            reuse_actors=all(recipe.workers == 1 and not recipe.gpus_per_worker for recipe in trials.kinds),
-            **trials.options,
+            reuse_actors=all(recipe.workers == 1 and not recipe.gpus_per_worker for recipe in kinds),
+            **options,
         ),
         run_config=tune.RunConfig(
             name=".tune",
-            storage_path=trials.scratch.location,
+            storage_path=scratch.location,
             verbose=0,
-            callbacks=[trials.callback, WaitingMessage(trials.kinds, trials.callback.console)],
-            failure_config=tune.FailureConfig(max_failures=_max_failures(trials.kinds)),
+            callbacks=[callback, WaitingMessage(kinds, callback.console)],
+            failure_config=tune.FailureConfig(max_failures=_max_failures(kinds)),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=4),
         ),
     )
-    with placement_groups.reaped(), stopping(trials.idle) as caught:
+    with placement_groups.reaped(), stopping(idle) as caught:
         tuner.fit()
-    trials.scratch.delete(".tune")
+    scratch.delete(".tune")
     if caught:
         raise Interrupted(caught[0])
 
@@ -98,13 +98,13 @@ def name_of(trial: Any) -> str:
     return trial.config["id"]
 
 
-def _resources(kinds: tuple[Recipe, ...]) -> Any:
+def _resources(kinds: Sequence[Recipe]) -> Any:
     """The resources of each trial, or a function of its configuration if trials differ."""
     groups = [resources(recipe) for recipe in kinds]
     return groups[0] if len(groups) == 1 else lambda config: groups[config["kind"]]
 
 
-def _max_failures(kinds: tuple[Recipe, ...]) -> int:
+def _max_failures(kinds: Sequence[Recipe]) -> int:
     """Losses after which a trial fails; Tune has one limit for all trials; -1: unlimited."""
     limits = [recipe.max_failures for recipe in kinds]
     return -1 if -1 in limits else max(limits)
