@@ -7,14 +7,14 @@ from typing import Annotated
 
 import tyro
 
-from raykd.api.new.wanted import Wanted
+from raykd.api.new.options import NewOptions
 from raykd.launch.cluster.signals import at_once
 from raykd.recipe.command_line import parse
 from raykd.terminal import Terminal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Wanted):
+class Options(NewOptions):
     to: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """File to write, such as mine.py; an existing file is not overwritten."""
     download: bool = False

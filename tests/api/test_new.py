@@ -10,8 +10,8 @@ from raykd import UserError
 from raykd.__main__ import main
 from raykd.api.new.choices import batch_for, rate_for, size_for
 from raykd.api.new.methods import APART, entries
+from raykd.api.new.options import NewOptions
 from raykd.api.new.source import source_of
-from raykd.api.new.wanted import Wanted
 from raykd.api.new.write import new_recipe
 from raykd.data import sources as s
 from raykd.data.config import Prepared
@@ -47,7 +47,7 @@ def test_every_methods_recipe_loads_and_can_be_run(method, photos, home):
     needs_teacher = next(each for each in entries() if each.module == method).needs_teacher
     teacher = ("resnet20" if student == "resnet8" else student) if needs_teacher else ""
     path = home / f"new_{method.replace('.', '_')}.py"
-    choices = new_recipe(path, Wanted(data=str(photos), student=student, teacher=teacher, method=method))
+    choices = new_recipe(path, NewOptions(data=str(photos), student=student, teacher=teacher, method=method))
     recipe = load(path).recipe
     check(recipe)
     assert type(recipe.method).__module__ == f"raykd.methods.{method}" and recipe.student.name == student
@@ -73,7 +73,7 @@ def test_a_new_recipe_trains_unchanged(photos, home, capsys):
     assert "student distilled" in capsys.readouterr().out
     assert main(words) == 2 and "already exists" in capsys.readouterr().err
     assert (home / "mine.py").read_text() == written
-    new_recipe(home / "again.py", Wanted(data=str(photos), student="resnet8", teacher="runs/mine"))
+    new_recipe(home / "again.py", NewOptions(data=str(photos), student="resnet8", teacher="runs/mine"))
     (source,) = load(home / "again.py").recipe.teachers.sources
     assert isinstance(source, Run) and source.path == str(home / "runs/mine")
 
@@ -82,7 +82,7 @@ def test_folder_names_are_quoted_safely(photos, home):
     """The recipe contains the name as text: with quotes, backslashes, line breaks, and bytes that are not UTF-8."""
     odd = home / 'a"""\nraise SystemExit(3)\n"""\\N#\udcff é'
     odd.symlink_to(photos)
-    choices = new_recipe(home / "mine.py", Wanted(data=str(odd), student="resnet8", method="supervised"))
+    choices = new_recipe(home / "mine.py", NewOptions(data=str(odd), student="resnet8", method="supervised"))
     made = load(home / "mine.py")
     assert made.recipe.data.source == choices.source and made.recipe.data.source.path == str(odd)
 
@@ -106,7 +106,7 @@ def test_folder_names_are_quoted_safely(photos, home):
 def test_rejected_input_writes_no_file(to, changes, says, photos, home):
     wanted = {"data": str(photos), "student": "resnet8", "teacher": "resnet20"} | changes
     with pytest.raises(UserError, match=says):
-        new_recipe(home / to, Wanted(**wanted))
+        new_recipe(home / to, NewOptions(**wanted))
     assert not list(home.glob("**/*.py"))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from raykd import UserError
 from raykd.api.new import methods
+from raykd.api.new.options import NewOptions
 from raykd.api.new.source import source_of
-from raykd.api.new.wanted import Wanted
 from raykd.data.config import Data, Prepared, Source
 from raykd.data.storage.header import open_header
 from raykd.data.storage.prepare import Tick, prepare
@@ -24,7 +24,7 @@ LEAST, MOST = 30, 100  # passes
 class Choices:
     """Measurements on the images, and the settings that were chosen."""
 
-    wanted: Wanted
+    options: NewOptions
     source: Source
     prepared: Prepared
     method: methods.Entry
@@ -42,29 +42,29 @@ class Choices:
         return self.prepared.sides == (self.image_size, self.image_size)
 
 
-def choose(wanted: Wanted, progress: Tick, download: bool) -> Choices:
+def choose(options: NewOptions, progress: Tick, download: bool) -> Choices:
     """Measure the images and try the networks, and choose settings that fit; raises UserError if they can't be used."""
-    method, source = methods.entry(wanted.method), source_of(wanted.data)
-    if method.needs_teacher and not wanted.teacher:
-        raise UserError(f"{wanted.method} needs --teacher, a network such as timm:resnet18 or the directory of a run")
-    if wanted.teacher and not method.needs_teacher:
-        raise UserError(f"{wanted.method} doesn't use a teacher: remove --teacher")
+    method, source = methods.entry(options.method), source_of(options.data)
+    if method.needs_teacher and not options.teacher:
+        raise UserError(f"{options.method} needs --teacher, a network such as timm:resnet18 or the directory of a run")
+    if options.teacher and not method.needs_teacher:
+        raise UserError(f"{options.method} doesn't use a teacher: remove --teacher")
     prepared = prepare(Data(source=source, image_size=1), download=download, progress=progress)
-    size = wanted.image_size or size_for(prepared)
+    size = options.image_size or size_for(prepared)
     classes = len(prepared.classes)
     if classes < 2 or prepared.train_size <= prepared.unlabelled:
-        raise UserError(f"{wanted.data} has {classes} class(es) with labelled images, but two are needed: add images")
+        raise UserError(f"{options.data} has {classes} class(es) with labelled images, but two are needed: add images")
 
     def new(name: str) -> Callable:
         return lambda: create(name, classes, size)
 
-    teacher = wanted.teacher if wanted.teacher and not is_run(wanted.teacher) else wanted.student
-    teachers = methods.fitting(method, new(wanted.student), new(teacher), prepared.train_size)
+    teacher = options.teacher if options.teacher and not is_run(options.teacher) else options.student
+    teachers = methods.fitting(method, new(options.student), new(teacher), prepared.train_size)
     batch = batch_for(prepared.train_size)
     steps = max(1, prepared.train_size // batch)
     epochs = int(np.clip(-(-STEPS // steps), LEAST, MOST))
     return Choices(
-        wanted=wanted,
+        options=options,
         source=source,
         prepared=prepared,
         method=method,
@@ -72,7 +72,7 @@ def choose(wanted: Wanted, progress: Tick, download: bool) -> Choices:
         image_size=size,
         batch_size=batch,
         epochs=epochs,
-        learning_rate=rate_for(batch, wanted.pretrained),
+        learning_rate=rate_for(batch, options.pretrained),
         warmup_steps=max(1, epochs * steps // 20),
         smallest=smallest_class(prepared),
     )

@@ -22,17 +22,17 @@ def recipe_text(to: Path, choices: Choices) -> str:
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     own = (absolute, docstring, expression, imports, numbers, quoted)
     environment.filters |= {each.__name__: each for each in own} | {"repr": repr, "shell": shlex.quote}
-    wanted, rate = choices.wanted, choices.learning_rate
+    options, rate = choices.options, choices.learning_rate
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         choices=choices,
-        wanted=wanted,
+        options=options,
         method=choices.method,
         prepared=choices.prepared,
         classes=len(choices.prepared.classes),
-        data=Path(wanted.data).name or wanted.data,
+        data=Path(options.data).name or options.data,
         file=str(to),
         stem=to.stem,
-        trains_teacher=bool(wanted.teacher) and not is_run(wanted.teacher),
+        trains_teacher=bool(options.teacher) and not is_run(options.teacher),
         seeds=tuple(range(choices.teachers)),
         rate=f"{rate:g}",
         half_rate=f"{rate * 0.5**0.5:.1g}",

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.api.new.choices import Choices, choose
+from raykd.api.new.options import NewOptions
 from raykd.api.new.text import recipe_text
-from raykd.api.new.wanted import Wanted
 from raykd.data.storage.prepare import Tick, no_progress
 from raykd.storage import atomic
 
 
-def new_recipe(to: Path, wanted: Wanted, progress: Tick = no_progress, download: bool = False) -> Choices:
+def new_recipe(to: Path, options: NewOptions, progress: Tick = no_progress, download: bool = False) -> Choices:
     """Write a recipe; raises UserError if the file exists, and for data or networks that can't be used.
 
     The data set's .beton files are also written, as training would write them.
@@ -21,7 +21,7 @@ def new_recipe(to: Path, wanted: Wanted, progress: Tick = no_progress, download:
         raise UserError(f"{to} already exists: give another name")
     if not to.absolute().parent.is_dir():
         raise UserError(f"{to.parent} is not a folder: create it, or give another path")
-    choices = choose(wanted, progress, download)
+    choices = choose(options, progress, download)
     text = recipe_text(to, choices)
     atomic.write(to, text.encode())
     return choices

@@ -6,7 +6,7 @@ from raykd.fields import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class NewOptions:
     """The options that determine the recipe to write."""
 
     data: str
