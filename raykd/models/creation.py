@@ -23,10 +23,8 @@ from raykd.models.weights.load import load_weights
 from raykd.output import message_of
 
 LIBRARY_LINES = {
-    "torchvision": "every classifier; chains, which branch, are ResNet, ResNeXt, Wide-ResNet, VGG, MobileNet, "
-    "ShuffleNet, DenseNet, EfficientNet, ConvNeXt, RegNet",
-    "timm": "every classifier; chains are the same except ShuffleNet, and SE-ResNet, SENet, BiT (resnetv2_*_bit), "
-    "ResNeSt, RepVGG",
+    "torchvision": "every classifier; methods with branches work with most convolutional networks and Swin",
+    "timm": "every classifier; methods with branches work with most that have no class token",
     "hf": "Hugging Face's image classifiers: a hub name, a folder, or a model type; needs transformers",
 }
 # What libraries raise at options, configurations and sizes that a network can't have.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from raykd import UserError
 from raykd.models.frozen.freeze import freeze
 from raykd.models.heads import JoinClasses
-from raykd.models.staged import ModuleCall, Part, Parts, Staged, run_parts
+from raykd.models.staged import ModuleCall, Part, Parts, Staged, find_chain, run_parts
 from raykd.models.staged.layers import named
 
 PREFIX = "reused"
@@ -103,6 +103,7 @@ def _options_of(part: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def expect_chains(*networks: Staged) -> None:
     """Raise UserError unless all networks can be entered at their stages."""
     for network in networks:
+        find_chain(network)
         if not network.is_chain or len(network.shapes[network.last_stage]) != 3:
             raise UserError(
                 f"{network.name} is not a chain of stages that ends with a feature map: use another network"

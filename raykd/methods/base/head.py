@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from raykd import UserError
-from raykd.models.staged import Staged
+from raykd.models.staged import Staged, find_chain
 
 
 def apply_head(network: Staged, vectors: Tensor) -> Tensor:
@@ -27,6 +27,7 @@ def pools_by_mean(network: Staged) -> bool:
 
 def expect_mean_pooling(method: str, network: Staged) -> None:
     """Raise UserError unless the input of the network's head is the mean of its last stage's map."""
+    find_chain(network)
     if not pools_by_mean(network):
         what = "a head that reads the spatial mean of the last feature map"
         raise UserError(f"{method} requires {what}, which {network.name} does not have: use another network")

@@ -20,7 +20,7 @@ from raykd.fields import Interval, NonNegative, Positive
 from raykd.losses import cross_entropy, full_precision, kl_divergence, ramp_up, soft_cross_entropy
 from raykd.method import MethodConfig
 from raykd.methods.base.student import ConfiguredDistiller
-from raykd.models.staged import Staged
+from raykd.models.staged import Staged, find_chain
 
 WHOLE = "stem"  # branching at the stem: whole networks that share nothing
 Loss = Literal["kl", "cross-entropy"]
@@ -127,6 +127,7 @@ class BranchConfig(PeerConfig):
     def build_networks(self, new_student: Callable[[], Staged]) -> tuple[list[Staged], str]:
         """Fresh branches and their first stage; raises UserError if the network can't be branched there."""
         networks = self.build_peers(new_student, "branches")
+        find_chain(*networks)
         if self.share_block and self.branch_from != "last":
             raise UserError(
                 f"`method.share_block` of {self.name} requires `method.branch_from` last, not {self.branch_from!r}"

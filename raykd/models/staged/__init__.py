@@ -5,6 +5,7 @@ Called by everything that uses networks: methods, teachers, training, deploy. It
 
 from raykd.models.staged.network import CAN_NOT_RUN, Staged, parameters
 from raykd.models.staged.parts import ModuleCall, Part, Parts, run_parts
-from raykd.models.staged.tail import find_tail
+from raykd.models.staged.tracing.chain import find_chain
+from raykd.models.staged.tracing.tail import find_tail
 
-__all__ = ["CAN_NOT_RUN", "ModuleCall", "Part", "Parts", "Staged", "find_tail", "parameters", "run_parts"]
+__all__ = ["CAN_NOT_RUN", "ModuleCall", "Part", "Parts", "Staged", "find_chain", "find_tail", "parameters", "run_parts"]
