@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from raykd import UserError
 from raykd.fields import PositiveInt
+from raykd.output import masked
 from raykd.recipe import Recipe
 from raykd.recipe import Run as Teacher
 from raykd.recipe.validate import checked
@@ -90,7 +91,7 @@ class Run(Teacher):
         return Predictor(self.folder, self.recipe, device, batch_size)
 
     def __repr__(self) -> str:
-        return f"Run(path={str(self.folder)!r})"  # which has no credentials
+        return f"Run(path={masked(self.path)!r})"
 
     def __str__(self) -> str:
         result = read_result(self.folder)

@@ -7,6 +7,7 @@ from typing import Any
 
 from raykd import UserError
 from raykd.api.run import Run
+from raykd.output import masked
 from raykd.runs.results.read import read_object
 from raykd.storage.folder import Folder
 
@@ -17,6 +18,9 @@ class SearchResult:
 
     path: str
     """Directory of the search, a local path or a URI."""
+
+    def __repr__(self) -> str:
+        return f"SearchResult(path={masked(self.path)!r})"
 
     @property
     def summary(self) -> dict[str, Any]:

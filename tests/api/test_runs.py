@@ -9,7 +9,11 @@ import pytest
 import torch
 
 import raykd
+from raykd.api.run import Run
+from raykd.api.search import SearchResult
+from raykd.api.starting.study import StudyResult
 from raykd.launch.cluster.signals import Interrupted
+from raykd.launch.jobs.submit import Submitted
 from raykd.recipe.serial import from_dict, to_dict
 
 
@@ -188,6 +192,14 @@ def test_anything_but_an_image_is_rejected(run, images, says):
 def test_a_run_shows_no_credentials():
     run = raykd.Run(path="memory://KEY:SECRET@bucket/kd")
     assert repr(run) == "Run(path='memory://***@bucket/kd')" and "SECRET" not in str(run)
+
+
+def test_results_show_no_credentials_and_need_no_storage_to_be_shown():
+    """As a notebook shows them; the storage may be unreachable."""
+    path, address = "s3://KEY:SECRET@nowhere/kd", "http://USER:SECRET@nowhere:8265"
+    of_study = StudyResult(path=path, runs={"a": Run(path=path)}, missing=("b: failed",))
+    for result in (Run(path=path), SearchResult(path=path), of_study, Submitted("kd-1", address, None)):
+        assert "SECRET" not in repr(result) and "***@nowhere" in repr(result) and type(result).__name__ in repr(result)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])

@@ -9,6 +9,7 @@ from raykd.fields import NonNegativeInt, Seed
 from raykd.launch.driver.run import default_storage
 from raykd.launch.study.plan import StudyPlan
 from raykd.launch.study.run import StudyRun
+from raykd.output import masked
 from raykd.recipe.study.cells import select
 from raykd.recipe.study.load import load_study
 from raykd.recipe.validate import checked
@@ -25,6 +26,9 @@ class StudyResult:
     """The finished runs by name, STUDY/ROW/COLUMN/SEED."""
     missing: tuple[str, ...]
     """One line for each run that is missing, with the reason."""
+
+    def __repr__(self) -> str:
+        return f"StudyResult(path={masked(self.path)!r}, runs={self.runs!r}, missing={self.missing!r})"
 
 
 @checked

@@ -104,6 +104,9 @@ class Submitted:
     client: Any
     """Ray's JobSubmissionClient."""
 
+    def __repr__(self) -> str:
+        return f"Submitted(id={self.id!r}, address={masked(self.address)!r})"
+
     @property
     def status(self) -> str:
         """The job's status as named by Ray: pending, running, stopped, succeeded or failed."""
