@@ -15,6 +15,7 @@ from raykd.recipe.files.load import load
 from raykd.recipe.fingerprint import fingerprint
 
 NETS = """
+import torch
 from torch import nn
 
 class SmallNet(nn.Module):
@@ -71,6 +72,32 @@ def without_parameters(num_classes):
 def lazy(num_classes):
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return nn.Sequential(nn.LazyConv2d(8, 3), nn.ReLU(), pool, nn.LazyLinear(num_classes))
+
+class InAList(SmallNet):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.more = [nn.Linear(16, 16)]
+
+    def forward(self, images):
+        return self.fc(self.more[0](self.two(self.one(images)).mean((2, 3))))
+
+class Centred(SmallNet):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.register_buffer("mean", torch.zeros(16), persistent=False)
+
+    def forward(self, images):
+        pooled = self.two(self.one(images)).mean((2, 3))
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * pooled.detach().mean(0)
+        return self.fc(pooled - self.mean)
+
+class Counting(SmallNet):
+    def get_extra_state(self):
+        return {"passes": 3}
+
+    def set_extra_state(self, state):
+        pass
 
 def frozen(num_classes, width):
     return SmallNet(num_classes, width).requires_grad_(False)
@@ -134,6 +161,9 @@ def test_the_function_is_called_with_classes_and_options(module):
         ("AtRandom", {}, "other logits when it is run again"),
         ("of_float64", {}, r"one.0.weight is float64 on cpu: return it in float32"),
         ("without_parameters", {}, "it has no parameters"),
+        ("InAList", {}, "use nn.ModuleList for lists of modules"),
+        ("Centred", {}, "persistent buffers for what training changes"),
+        ("Counting", {}, "_extra_state of its state_dict is no tensor"),
         ("SmallNet", {"weights": "pretrained"}, "no published weights"),
     ],
 )
