@@ -56,6 +56,10 @@ class Entry:
         return fmean(top1 for top1, _ in pairs), fmean(kl for _, kl in pairs)
 
     @property
+    def several_teachers(self) -> bool:
+        return len(self.agreement) > 1
+
+    @property
     def evaluation(self) -> Evaluation | None:
         """The last evaluation of the first run, for what does not depend on the seed."""
         return self.row.runs[0].evaluation

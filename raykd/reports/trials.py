@@ -31,7 +31,22 @@ class Trials:
     others: list[dict[str, str]]
     scores: list[float]
     fields: list[Field]
-    best: str
+
+    @property
+    def ranked(self) -> list[tuple[dict[str, str], float]]:
+        """The finished trials with their scores, the best first; of equal ones, the earliest."""
+        sign = -1 if self.record.settings.mode == "max" else 1
+        return sorted(zip(self.finished, self.scores), key=lambda pair: sign * pair[1])
+
+    @property
+    def best(self) -> str:
+        """The name of the best trial; "" if none has finished."""
+        return self.ranked[0][0]["trial"] if self.finished else ""
+
+    @property
+    def by_importance(self) -> list[Field]:
+        """The fields, the most important first."""
+        return sorted(self.fields, key=lambda field: -np.nan_to_num(field.importance))
 
 
 def read_trials(record: SearchRecord) -> Trials:
@@ -39,7 +54,6 @@ def read_trials(record: SearchRecord) -> Trials:
     finished = [t for t in record.trials if _number(t["metric"]) is not None and t["state"] not in ("failed", "error")]
     others = [t for t in record.trials if t not in finished]
     scores = [float(t["metric"]) for t in finished]
-    pick = np.argmax if record.settings.mode == "max" else np.argmin
     columns = [_column(finished, name) for name in record.fields]
     weights = _importance(columns, scores)
     fields = [
@@ -59,7 +73,6 @@ def read_trials(record: SearchRecord) -> Trials:
         others=others,
         scores=scores,
         fields=fields,
-        best=finished[int(pick(scores))]["trial"] if finished else "",
     )
 
 

@@ -16,7 +16,7 @@ from raykd.reports.drawing.svg import labelled, look
 from raykd.reports.make import Report
 from raykd.reports.measures import Entry
 from raykd.reports.output import markdown, text
-from raykd.reports.output.columns import Columns, columns
+from raykd.reports.output.columns import columns
 from raykd.reports.table import Table
 from raykd.reports.trials import Trials
 
@@ -54,19 +54,21 @@ def page(report: Report) -> str:
     environment = jinja2.Environment(loader=assets, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["breakable"] = breakable
     environment.globals |= {"text": text, "markdown": markdown, "look": look, "best_teacher": measures.best_teacher}
+    of_sections = {"columns": columns, "overview": overview, "classes": classes, "details": details}
+    environment.globals |= of_sections | {"figures_of_table": figures_of_table, "figure_of_trials": figure_of_trials}
     return environment.get_template("report.html.j2").render(
         report=report,
-        tables=[(table, drawn([_ranks(table), _cost_of_rows(table)])) for table in report.tables],
-        sections=[section(title, items) for title, items in report.sections.items()],
         folded=len(report.sections) > MOST_SECTIONS,
-        searches=[search(trials) for trials in report.searches],
         style=assets.get_source(environment, "style.css")[0],
         script=assets.get_source(environment, "sort.js")[0],
     )
 
 
-def drawn(figures: Sequence[Drawn]) -> list[Drawn]:
-    """The figures that have anything to show."""
+def figures_of_table(table: Table) -> list[Drawn]:
+    return _not_empty([_ranks(table), _cost_of_rows(table)])
+
+
+def _not_empty(figures: Sequence[Drawn]) -> list[Drawn]:
     return [figure for figure in figures if figure.svg]
 
 
@@ -85,31 +87,6 @@ def _cost_of_rows(table: Table) -> Drawn:
     return Drawn("Accuracy against cost, means over columns", drawing, names=[point.name for point in points])
 
 
-@dataclass(frozen=True)
-class Section:
-    """The page's section on one student on one data set."""
-
-    title: str
-    items: Sequence[Entry]
-    columns: Columns
-    figures: list[Drawn]  # the table's first column is their legend
-    several_teachers: list[Entry]  # the table has the agreement with a single one
-    classes: dict[str, Any] | None
-    details: list[tuple[Entry, list[Drawn]]]
-
-
-def section(title: str, items: Sequence[Entry]) -> Section:
-    return Section(
-        title=title,
-        items=items,
-        columns=columns(items),
-        figures=drawn(overview(items)),
-        several_teachers=[item for item in items if len(item.agreement) > 1],
-        classes=classes(items),
-        details=[(item, drawn(details(item))) for item in items],
-    )
-
-
 def overview(items: Sequence[Entry]) -> list[Drawn]:
     """The figures that compare a section's rows."""
     curves = [deployed_curve(item.row) for item in items]
@@ -121,7 +98,7 @@ def overview(items: Sequence[Entry]) -> list[Drawn]:
         points = [Point(item.label, value(item), item.last.mean, item.last.deviation) for item in items]
         if len({point.x for point in points}) > 1:
             figures.append(Drawn(title, scatter(points, x_label=label.format(unit=items[0].unit), y_label="top-1")))
-    return [*figures, against_latency(items)]
+    return _not_empty([*figures, against_latency(items)])
 
 
 def against_latency(items: Sequence[Entry]) -> Drawn:
@@ -193,7 +170,7 @@ def details(item: Entry) -> list[Drawn]:
     if bins := measures.calibration(row):
         error = f"Expected calibration error {item.metrics['ece'].mean:.3f}. " if item.metrics["ece"].n else ""
         figures.append(Drawn("Calibration", reliability(bins), f"{error}A dot's area grows with its images."))
-    return figures
+    return _not_empty(figures)
 
 
 def _curves(title: str, curves: Sequence[Curve], **options: Any) -> Drawn:
@@ -201,10 +178,7 @@ def _curves(title: str, curves: Sequence[Curve], **options: Any) -> Drawn:
     return Drawn(title, lines(curves, **options), names=[curve.name for curve in curves] if len(curves) > 1 else [])
 
 
-def search(trials: Trials) -> dict[str, Any]:
+def figure_of_trials(trials: Trials) -> str:
+    """Parallel coordinates of at least two trials; "" for fewer."""
     maximize = trials.record.settings.mode == "max"
-    drawing = parallel(trials.fields, trials.scores, maximize) if len(trials.finished) > 1 and trials.fields else ""
-    order = sorted(range(len(trials.scores)), key=lambda i: -trials.scores[i] if maximize else trials.scores[i])
-    ranked = [(trials.finished[i], trials.scores[i]) for i in order[:10]]
-    weights = sorted(trials.fields, key=lambda f: -f.importance if f.importance == f.importance else 0.0)
-    return {"trials": trials, "drawing": drawing, "ranked": ranked, "weights": weights}
+    return parallel(trials.fields, trials.scores, maximize) if len(trials.finished) > 1 and trials.fields else ""
