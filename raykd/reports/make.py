@@ -7,7 +7,7 @@ from pathlib import Path
 from raykd.reports.collect import Collected, RunRecord, collect
 from raykd.reports.compare import Baseline, Repeat, Row, check_baseline, compare_rows, find_baseline, new_row
 from raykd.reports.measures import Entry, by_section, entries
-from raykd.reports.table import Missing, Table, build_table
+from raykd.reports.table import Missing, Table
 from raykd.reports.tables.published import Quoted
 from raykd.reports.tables.study import Study, StudyCell
 from raykd.reports.trials import Trials, read_trials
@@ -99,8 +99,8 @@ def _title(rows: list[Row], collected: Collected) -> str:
 
 def table_of_sections(items: list[Entry]) -> Table:
     """Runs of several students or data sets as one table, with a column for each section."""
-    return build_table(
-        items,
+    return Table(
+        items=items,
         rows=list(dict.fromkeys(item.label for item in items)),
         columns=list(dict.fromkeys(item.section for item in items)),
         title="All together",
@@ -136,8 +136,8 @@ def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tupl
         if (row, column) in finished
     ]
     items = entries(rows, lambda section, row: _named(section, row, study.baseline))
-    table = build_table(
-        items,
+    table = Table(
+        items=items,
         rows=study.rows,
         columns=study.columns,
         title=study.name,

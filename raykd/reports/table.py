@@ -4,8 +4,9 @@ In each column the best row is marked, and the rows that are not significantly w
 with Holm's correction over the column. Over all columns, rows are compared by their average ranks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,23 +31,50 @@ class Missing:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of rows and columns with its statistics."""
+    """Entries in rows and columns, which are their sections, with statistics; figures and runs to show with them."""
 
     title: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    cells: dict[Place, Entry]  # of the places that have a finished run
-    teachers: dict[str, Spread]  # by column
+    items: Sequence[Entry]
+    rows: Sequence[str]
+    columns: Sequence[str]
     baseline: str  # a row, "" for none
-    ranking: Ranking | None  # of `ranked` over the columns that all of them have
-    ranked: tuple[str, ...]
     published: Sequence[Quoted]
-    missing: tuple[Missing, ...] = ()
+    missing: Sequence[Missing] = ()
+
+    @cached_property
+    def cells(self) -> dict[Place, Entry]:
+        """The entries of the places that have a finished run."""
+        return {(item.label, item.section): item for item in self.items}
+
+    @cached_property
+    def teachers(self) -> dict[str, Spread]:
+        """By column, top-1 of the teachers of its runs; a teacher of several runs counts once."""
+        measured: dict[str, set[float | None]] = {column: set() for column in self.columns}
+        for item in self.items:
+            measured[item.section].update(map(best_teacher, item.row.runs))
+        return {column: teacher for column in self.columns if (teacher := spread(measured[column])).n}
 
     @property
     def runs(self) -> list[int]:
         """The different numbers of runs per cell, in ascending order."""
         return sorted({cell.last.n for cell in self.cells.values()})
+
+    @cached_property
+    def filled(self) -> list[str]:
+        """The columns that are not empty."""
+        return [column for column in self.columns if any((row, column) in self.cells for row in self.rows)]
+
+    @cached_property
+    def ranked(self) -> list[str]:
+        """The rows that have every column that is not empty."""
+        return [row for row in self.rows if all((row, column) in self.cells for column in self.filled)]
+
+    @cached_property
+    def ranking(self) -> Ranking | None:
+        """Ranks of the `ranked` rows; None if there are fewer than two such rows or columns."""
+        if len(self.ranked) < 2 or len(self.filled) < 2:
+            return None
+        return rank_rows([[self.cells[row, column].last.mean for column in self.filled] for row in self.ranked])
 
     def quoted(self, row: str, column: str) -> list[Quoted]:
         """The published figures of a cell."""
@@ -62,46 +90,3 @@ class Table:
         if row not in self.ranked or not cells:
             return None
         return float(np.mean([c.compute.mean for c in cells])), float(np.mean([c.last.mean for c in cells]))
-
-
-def build_table(
-    items: Sequence[Entry],
-    *,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    title: str,
-    baseline: str,
-    published: Sequence[Quoted],
-    missing: Sequence[Missing] = (),
-) -> Table:
-    """The table of entries, whose columns are their sections; `published` and `missing` are shown with it."""
-    cells = {(item.label, item.section): item for item in items}
-    ranked, ranking = _ranking(rows, columns, cells)
-    return Table(
-        title=title,
-        rows=tuple(rows),
-        columns=tuple(columns),
-        cells=cells,
-        teachers={column: teacher for column in columns if (teacher := _teachers(items, column)).n},
-        baseline=baseline,
-        ranking=ranking,
-        ranked=ranked,
-        published=published,
-        missing=tuple(missing),
-    )
-
-
-def _teachers(items: Sequence[Entry], column: str) -> Spread:
-    """Top-1 of the teachers of a column's runs; a teacher of several runs counts once."""
-    return spread({best_teacher(run) for item in items if item.section == column for run in item.row.runs})
-
-
-def _ranking(
-    rows: Sequence[str], columns: Sequence[str], cells: Mapping[Place, Entry]
-) -> tuple[tuple[str, ...], Ranking | None]:
-    """Ranks of the rows that have every non-empty column; None if there are fewer than two such rows or columns."""
-    filled = [column for column in columns if any((row, column) in cells for row in rows)]
-    ranked = tuple(row for row in rows if all((row, column) in cells for column in filled))
-    if len(ranked) < 2 or len(filled) < 2:
-        return ranked, None
-    return ranked, rank_rows([[cells[row, column].last.mean for column in filled] for row in ranked])

@@ -17,7 +17,7 @@ from raykd.reports.output.csv_file import table_csv
 from raykd.reports.output.latex import matrix
 from raykd.reports.output.markdown import table_parts
 from raykd.reports.output.text import ranking
-from raykd.reports.table import Missing, build_table
+from raykd.reports.table import Missing, Table
 from raykd.reports.tables.published import Quoted
 from raykd.runs.results.models import Accuracy, Evaluation, FullAccuracy, Line, Result, TeacherAccuracy
 
@@ -74,8 +74,8 @@ def table():
         source="CRD, t. 1",
     )
     missing = [Missing(row="rare", column=COLUMNS[2], seed=0, status="failed", reason="loss is not finite")]
-    return build_table(
-        items(),
+    return Table(
+        items=items(),
         rows=ROWS,
         columns=COLUMNS,
         title="a study",
@@ -106,7 +106,7 @@ def test_published_figures_are_compared_with_the_same_epoch(table):
 
 
 def test_only_complete_rows_are_ranked(table):
-    assert table.ranked == ("Supervised", "KD", "DKD") and table.ranking.columns == 3
+    assert table.ranked == ["Supervised", "KD", "DKD"] and table.ranking.columns == 3
     assert table.ranking.average == [3, 2, 1] and math.isnan(table.average_rank("rare"))
     hours, accuracy = table.mean_over_columns("KD")
     assert hours == 2 and accuracy == pytest.approx(np.mean(VALUES["KD"]) + 0.02)
