@@ -3,12 +3,15 @@
 import io
 import re
 from dataclasses import replace
+from unittest.mock import MagicMock
 
 import pytest
+import ray
 from rich.progress import Progress
 
-from raykd.launch.driver import lines
+from raykd.launch.driver import lines, on_ray
 from raykd.launch.driver.display import Display
+from raykd.launch.run_state.failure import RunFailed
 from raykd.launch.run_state.messages import Progress as State
 from raykd.launch.run_state.messages import Snapshot
 from raykd.recipes.digits.supervised import recipe
@@ -89,3 +92,23 @@ def test_a_terminal_that_cannot_draw_lines_again_shows_the_phases_as_a_log_does(
             display.show(Snapshot(progress=State(phase=phase)))
     _, *shown = console.file.getvalue().splitlines()
     assert [line.split(" s  ")[1] for line in shown] == ["preparing data and networks", "first step"]
+
+
+@pytest.mark.parametrize(
+    ("error", "lost", "says"),
+    [
+        (ray.exceptions.ActorDiedError(), True, "Ray has ended: .*; the same command continues from there"),
+        (ray.exceptions.OutOfMemoryError("\n".join("Memory on the node")), False, "the memory of this machine is full"),
+    ],
+)
+def test_a_lost_state_of_the_run_is_one_line(monkeypatch, error, lost, says):
+    """Also if Ray killed its actor because the machine's memory was full: other programs may need it."""
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(ray, "get", fail)
+    monitor = on_ray._Monitor(MagicMock(), recipe, Display(Terminal(width=100)))
+    with pytest.raises(RunFailed, match=says) as raised:
+        monitor.look()
+    assert "\n" not in str(raised.value) and monitor.lost is lost

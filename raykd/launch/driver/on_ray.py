@@ -18,6 +18,10 @@ from raykd.launch.run_state.state import RunState
 from raykd.recipe import Recipe
 
 SILENCE = 4.0  # seconds without news after which the user is told what the workers may be waiting for
+FULL = (
+    "the memory of this machine is full, so Ray ended the processes that manage the run: end other programs, or train "
+    "with fewer workers; the same command continues from there"
+)
 STOP_SECONDS = 60.0  # for the last checkpoint after a signal
 
 
@@ -53,12 +57,14 @@ class _Monitor:
         self.lost = False  # whether Ray has ended
 
     def read(self) -> Snapshot:
-        """The run's state; raises RunFailed if its actor is gone, as Ray or its node is then lost."""
+        """The run's state; raises RunFailed if its actor is gone, as Ray or its node is then lost, or out of memory."""
         try:
             return ray.get(self._state.read.remote())
         except ray.exceptions.ActorDiedError as error:
             self.lost = True
             raise RunFailed(f"Ray has ended: {in_short(error)}; the same command continues from there") from None
+        except ray.exceptions.OutOfMemoryError:
+            raise RunFailed(FULL) from None
 
     def look(self) -> None:
         """Read the state once; raises RunFailed or UserError if a worker has reported that the run can't continue."""
