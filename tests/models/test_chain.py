@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from raykd import UserError
 from raykd.methods.okddip import OKDDip
 from raykd.methods.simkd import SimKD
 from raykd.models import create
@@ -171,6 +172,12 @@ def test_branches_share_the_trunk_of_a_swin_transformer():
     x = torch.randn(2, 3, 64, 64)
     for branch, output in zip(distiller.eval().branches, distiller.outputs(x), strict=True):
         torch.testing.assert_close(branch(x), output.logits)
+
+
+def test_a_stage_without_convolutions_is_no_block_to_share():
+    build = partial(network, "timm:swin_tiny_patch4_window7_224")
+    with pytest.raises(UserError, match="`method.share_block` of okddip: stage4 of timm:swin_.* has no convolutions"):
+        OKDDip.Config(branches=2, share_block=True).build(build, [])
 
 
 def test_a_head_is_reused_between_networks_that_are_no_chains_by_themselves():

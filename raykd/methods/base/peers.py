@@ -61,9 +61,14 @@ def share_trunks(networks: Sequence[Staged], start: str, with_block: bool = Fals
     """Make all networks share the first one's modules before stage `start`; with_block: its convolutions, too."""
     for network in networks[1:]:
         network.share_trunk(networks[0], before=start)
-        for name, module in networks[0].modules_of(start).items() if with_block else ():
-            if any(isinstance(part, nn.Conv2d) for part in module.modules()):
-                network.model.set_submodule(name, module)
+        for name, module in convolving(networks[0], start).items() if with_block else ():
+            network.model.set_submodule(name, module)
+
+
+def convolving(network: Staged, stage: str) -> dict[str, nn.Module]:
+    """The modules of a stage that have convolutions, by their dotted names."""
+    modules = network.modules_of(stage).items()
+    return {name: module for name, module in modules if any(isinstance(part, nn.Conv2d) for part in module.modules())}
 
 
 class Ensemble(nn.Module):
@@ -132,7 +137,10 @@ class BranchConfig(PeerConfig):
             raise UserError(
                 f"`method.share_block` of {self.name} requires `method.branch_from` last, not {self.branch_from!r}"
             )
-        return networks, split_stage(self.name, networks[0], self.branch_from)
+        start = split_stage(self.name, networks[0], self.branch_from)
+        if self.share_block and not convolving(networks[0], start):
+            raise UserError(f"`method.share_block` of {self.name}: {start} of {networks[0].name} has no convolutions")
+        return networks, start
 
 
 @dataclass(frozen=True, kw_only=True)
