@@ -18,9 +18,9 @@ from raykd.data.config import Data, Mixing, Prepared
 from raykd.data.device.normalize import Normalizer
 from raykd.data.ffcv.memory import fits_memory
 from raykd.data.mixing import mix
-from raykd.data.storage.header import Header
+from raykd.data.storage.header import Header, open_header
 from raykd.data.storage.prepare import normalised
-from raykd.data.subsets import evaluation_subset, open_checked, training_subset
+from raykd.data.subsets import evaluation_subset, training_subset
 
 if TYPE_CHECKING:
     from raykd.data.ffcv.engine import Engine
@@ -42,7 +42,7 @@ class TrainLoader:
     ):
         """batch_size: images of the global batch. Raises UserError if this worker's part of it is empty."""
         data = normalised(data, prepared)
-        header = open_checked(prepared.train, prepared)
+        header = open_header(prepared.train, prepared)
         self.subset = training_subset(header.labels, data.validation, prepared.classes)
         self.size, self.classes = len(self.subset), len(prepared.classes)
         self.batch_size, self.seed, self.mixing = batch_size, seed, data.mixing
@@ -52,15 +52,14 @@ class TrainLoader:
         self.streams = _streams(data, header, self.subset, seed)
         self.mixes = type(data.mixing) is not Mixing
         self.period = _period(self.streams, batch_size)
-        rank, world = placement.rank, placement.world
-        first, last = order.worker_rows(rank, world, batch_size)
+        bounds = [order.worker_rows(worker, placement.world, batch_size) for worker in range(placement.world)]
+        self.shares = tuple(end - begin for begin, end in bounds) if placement.world > 1 else ()
+        first, last = bounds[placement.rank]
         if first == last:
             raise UserError(
-                f"batch_size {batch_size} is too small for {world} workers (worker {rank} gets no image): use fewer "
-                "workers"
+                f"batch_size {batch_size} is too small for {placement.world} workers (worker {placement.rank} gets no "
+                "image): use fewer workers"
             )
-        bounds = [order.worker_rows(worker, world, batch_size) for worker in range(world)]
-        self.shares = tuple(end - begin for begin, end in bounds) if world > 1 else ()
         # With mixing, a worker also reads the row before its own: that row's image is its first image's partner.
         self.rows = np.arange(first - self.mixes, last) % batch_size
         self.normalizer = Normalizer(data, placement, channels_last)
@@ -140,7 +139,7 @@ class TestLoader:
             raise UserError(
                 "the data set has no test split: hold out a share of the training images with data.validation"
             )
-        header = open_checked(path, prepared)
+        header = open_header(path, prepared)
         self.subset = evaluation_subset(header.labels, data.validation)
         self.size = len(self.subset)
         if self.size < placement.world:

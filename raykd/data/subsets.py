@@ -1,7 +1,6 @@
 """Which images of a data set are trained on, and which are evaluated with."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,27 +9,20 @@ from torch import Tensor
 from raykd import UserError
 from raykd.data import order
 from raykd.data.config import Data, Prepared
-from raykd.data.storage.header import Header, open_header
+from raykd.data.storage.header import open_header
 
 
 def check_split(data: Data, prepared: Prepared) -> None:
     """Raise UserError if `data.validation` leaves no image to train on, or none to evaluate with."""
-    labels = open_checked(prepared.train, prepared).labels
+    labels = open_header(prepared.train, prepared).labels
     training_subset(labels, data.validation, prepared.classes)
     evaluation_subset(labels, data.validation)
 
 
 def training_labels(data: Data, prepared: Prepared) -> Tensor:
     """The class of each row of the training file, [N]; −1: held out for validation, or without a label."""
-    labels = open_checked(prepared.train, prepared).labels
+    labels = open_header(prepared.train, prepared).labels
     return torch.from_numpy(np.where(order.held_out(labels, data.validation), -1, labels)).long()
-
-
-def open_checked(path: Path, prepared: Prepared) -> Header:
-    """The header of one of a data set's files; raises UserError for labels outside the classes."""
-    header = open_header(path, prepared)
-    header.check_labels(len(prepared.classes))
-    return header
 
 
 def training_subset(labels: np.ndarray, held_out: float, classes: Sequence[str]) -> np.ndarray:

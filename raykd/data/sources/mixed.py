@@ -5,7 +5,7 @@ from pathlib import Path
 
 from raykd import UserError
 from raykd.data.config import Source
-from raykd.data.examples import Examples, Splits, concatenate, from_arrays
+from raykd.data.examples import Splits, concatenate, from_arrays
 from raykd.data.reading.labels import NONE
 from raykd.data.reading.listing import Skipped, find_images
 from raykd.data.sources.files import from_files
@@ -54,5 +54,5 @@ class Mixed(Source):
         splits, more = self.labelled.open(root, download), self.unlabelled.open(root, download)
         if not len(more.train.labels):
             raise UserError("; ".join(("data.source.unlabelled has no training images", *more.notes)))
-        extra = Examples([NONE] * len(more.train.labels), more.train.read, more.train.name)
-        return splits._replace(train=concatenate(splits.train, extra), notes=(*splits.notes, *more.notes))
+        unlabelled = more.train._replace(labels=[NONE] * len(more.train.labels))
+        return splits._replace(train=concatenate(splits.train, unlabelled), notes=(*splits.notes, *more.notes))

@@ -103,10 +103,11 @@ class Header:
             )
         return kinds, names
 
-    def _choose(self, field: str, kind: str, names: Sequence[str], wanted: str) -> str:
-        if wanted in names or (len(names) == 1 and not wanted):
-            return wanted or names[0]
-        problem = f"no {kind} field {wanted!r}" if wanted else f"{len(names) or 'no'} {kind} fields"
+    def _choose(self, field: str, kind: str, names: Sequence[str], name: str) -> str:
+        """The field of that name, or without a name the only one."""
+        if name in names or (len(names) == 1 and not name):
+            return name or names[0]
+        problem = f"no {kind} field {name!r}" if name else f"{len(names) or 'no'} {kind} fields"
         listed = f": it has {', '.join(names)}; choose one with data.source.{field}" if names else ""
         raise UserError(f"{self.path} has {problem}{listed}")
 
@@ -141,15 +142,13 @@ class Header:
             problem = PROBLEMS[status[position]]
             raise UserError(f"{self.path}: image {index} {problem} (byte {self.offsets[index]}): {self.repair}")
 
-    def check_labels(self, classes: int) -> None:
-        """Raise UserError for a label outside the classes; −1 (missing) is allowed."""
-        if len(self.labels) and not -1 <= self.labels.min() <= self.labels.max() < classes:
-            raise UserError(f"{self.path} has labels outside 0 to {classes - 1}: {self.repair}")
-
 
 def open_header(path: Path, prepared: Prepared) -> Header:
-    """The header of one of a data set's files."""
-    return Header(path, image=prepared.image, label=prepared.label, repair=prepared.repair or PREPARE_AGAIN)
+    """The header of one of a data set's files; raises UserError for labels outside the classes, except −1 (missing)."""
+    header = Header(path, image=prepared.image, label=prepared.label, repair=prepared.repair or PREPARE_AGAIN)
+    if not -1 <= header.labels.min() <= header.labels.max() < len(prepared.classes):
+        raise UserError(f"{path} has labels outside 0 to {len(prepared.classes) - 1}: {header.repair}")
+    return header
 
 
 def _inside(images: np.ndarray, sizes: np.ndarray, size: int, page: int) -> bool:

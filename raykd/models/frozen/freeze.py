@@ -1,7 +1,7 @@
 """Optimises frozen networks: BatchNorm folded into convolutions, channels last, no gradients."""
 
 import copy
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -62,25 +62,18 @@ def cast_weights(staged: Staged, kind: torch.dtype) -> Staged:
 
 def foldable(staged: Staged) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions and the BatchNorms that are their only readers, found in the autograd graph of one forward pass."""
-    convolution_nodes: dict[nn.Conv2d, list[Any]] = {}
-    norm_nodes: dict[nn.BatchNorm2d, list[Any]] = {}
-
-    def record_convolution(conv: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        convolution_nodes.setdefault(conv, []).append(output.grad_fn)
-
-    def record_norm(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
-        norm_nodes.setdefault(norm, []).append(inputs[0].grad_fn)
-
+    conv_nodes: dict[nn.Conv2d, list[Any]] = defaultdict(list)
+    norm_nodes: dict[nn.BatchNorm2d, list[Any]] = defaultdict(list)
     weight = next(staged.parameters())
     images = torch.zeros(1, 3, staged.image_size, staged.image_size, dtype=weight.dtype, device=weight.device)
     with torch.enable_grad(), ExitStack() as hooks:
         for conv in _plain_convolutions(staged):
-            hooks.enter_context(conv.register_forward_hook(record_convolution))
+            hooks.enter_context(conv.register_forward_hook(lambda conv, _, y: conv_nodes[conv].append(y.grad_fn)))
         for norm in _norms(staged):
-            hooks.enter_context(norm.register_forward_pre_hook(record_norm))
+            hooks.enter_context(norm.register_forward_pre_hook(lambda norm, x: norm_nodes[norm].append(x[0].grad_fn)))
         logits, features = staged.output(images.requires_grad_(), tuple(staged.shapes))
     readers = _readers([logits, *features.values()])
-    ran_once = ((conv, nodes[0]) for conv, nodes in convolution_nodes.items() if len(nodes) == 1)
+    ran_once = ((conv, nodes[0]) for conv, nodes in conv_nodes.items() if len(nodes) == 1)
     by_node = {node: conv for conv, node in ran_once if readers[node] == 1}
     return [(by_node[nodes[0]], norm) for norm, nodes in norm_nodes.items() if len(nodes) == 1 and nodes[0] in by_node]
 
