@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,12 @@ def food101(base, patch):
 def any_torchvision(base, patch):
     _, *expected = pet37(base, patch)
     return s.Torchvision(kind="OxfordIIITPet", train="trainval", path=str(base)), *expected
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match="pip install datasets"):
+        s.HuggingFace(dataset="some/name").open(tmp_path, False)
 
 
 def huggingface(base, patch):

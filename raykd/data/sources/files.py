@@ -8,6 +8,8 @@ from raykd.data.config import Source
 from raykd.data.examples import Examples
 from raykd.data.reading.listing import Skipped, find_images
 
+ALLOW = "allow the download with `raykd data prepare --download`, or --data.download for other commands"
+
 
 def from_files(paths: Sequence[Path], labels: Sequence[int]) -> Examples:
     """Examples of image files."""

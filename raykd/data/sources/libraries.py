@@ -1,21 +1,17 @@
 """Data sets of torchvision and of Hugging Face's `datasets`: read from disk, or downloaded if that is allowed."""
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from raykd import UserError
 from raykd.data.config import Source
 from raykd.data.examples import Examples, Splits, numbered
-from raykd.data.reading.labels import renumbered
+from raykd.data.reading.labels import NONE, renumbered
+from raykd.data.sources.files import ALLOW
+from raykd.data.sources.hub import expect_sound, open_splits, stored
 from raykd.fields import Fraction, Given
-
-ALLOW = "allow the download with `raykd data prepare --download`, or --data.download for other commands"
 
 
 def from_torchvision(dataset: Any, origin: str) -> Examples:
@@ -155,100 +151,40 @@ class HuggingFace(Source):
         return (path,) if path.is_dir() else ()
 
     def open(self, root: Path, download: bool) -> Splits:
-        import datasets
-
-        splits = _open_huggingface(self.dataset, root / "downloads" / "huggingface", download)
-        if isinstance(splits, datasets.Dataset):
-            splits = {self.train: splits}
+        splits = open_splits(self.dataset, self.train, root / "downloads" / "huggingface", download)
         if self.train not in splits:
-            there = ", ".join(splits)
-            raise UserError(f"{self.dataset} has no split {self.train!r}; it has {there}: set data.source.train")
+            names = ", ".join(splits)
+            raise UserError(f"{self.dataset} has no split {self.train!r}; it has {names}: set data.source.train")
         train, test = splits[self.train], splits.get(self.test)
-        _expect_sound(self.dataset, train, test)
-        names = tuple(getattr(train.features.get(self.label), "names", None) or ())
-        trained = self._examples(train, names, self.train)
-        tested = None if test is None else self._examples(test, names, self.test)
-        return numbered(trained, tested, names, self.test_share, self.dataset)
+        expect_sound(self.dataset, train, test)
+        classes = tuple(getattr(train.features.get(self.label), "names", None) or ())
+        trained = self._examples(train, classes, self.train)
+        tested = None if test is None else self._examples(test, classes, self.test)
+        return numbered(trained, tested, classes, self.test_share, self.dataset)
 
-    def _labels(self, split: Any, names: tuple[str, ...]) -> list[Any]:
-        """The labels of a split, as numbers of the classes `names` if its column has class labels.
+    def _labels(self, split: Any, classes: tuple[str, ...]) -> list[Any]:
+        """The labels of a split, as numbers of `classes` if its column has class labels.
 
         In Hugging Face's data sets, −1 means that there is no label. A split may number its classes in its own order.
         """
-        wanted = [self.image, self.label] if self.label else [self.image]
-        missing = [name for name in wanted if name not in split.column_names]
-        if missing:
-            there = ", ".join(split.column_names)
-            raise UserError(
-                f"{self.dataset} has no column {missing[0]!r}; it has {there}: set data.source.image and label"
-            )
+        for name in filter(None, (self.image, self.label)):
+            if name not in split.column_names:
+                columns = ", ".join(split.column_names)
+                raise UserError(
+                    f"{self.dataset} has no column {name!r}; it has {columns}: set data.source.image and label"
+                )
         if not self.label:
             return [None] * len(split)
         values = list(split[self.label])
         own = tuple(getattr(split.features[self.label], "names", None) or ())
-        return [None if names and value == -1 else value for value in renumbered(values, own, names, self.dataset)]
+        return [
+            None if classes and value == NONE else value for value in renumbered(values, own, classes, self.dataset)
+        ]
 
-    def _examples(self, split: Any, names: tuple[str, ...], name: str) -> Examples:
+    def _examples(self, split: Any, classes: tuple[str, ...], name: str) -> Examples:
         import datasets
 
-        labels = self._labels(split, names)
+        labels = self._labels(split, classes)
         if isinstance(split.features[self.image], datasets.Image):  # bytes as stored: `read_rgb` decodes them
             split = split.cast_column(self.image, datasets.Image(decode=False))
-        return Examples(labels, lambda i: _stored(split[i][self.image]), lambda i: f"{self.dataset}, {name}, image {i}")
-
-
-def _expect_sound(name: str, *splits: Any) -> None:
-    """Raise UserError if an Arrow file is damaged; Arrow itself does not check its offsets."""
-    for split in splits:
-        try:
-            if split is not None:
-                split.data.validate(full=True)
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{name} is damaged ({reason}): restore it, or download it again") from None
-
-
-def _stored(value: Any) -> Any:
-    """A picture of a Hugging Face data set: bytes or a path in a dict, as Image columns store it."""
-    if isinstance(value, dict) and (value.get("bytes") or value.get("path")):
-        return value["bytes"] or Path(value["path"])
-    if value is None or isinstance(value, (dict, str, int, float)):
-        raise ValueError("there is no image" if value is None else f"not an image but {str(value)[:40]!r}")
-    return np.asarray(value) if isinstance(value, list) else value
-
-
-@contextmanager
-def _offline(wanted: bool) -> Iterator[None]:
-    """Keep Hugging Face's libraries off the network: their variable HF_HUB_OFFLINE is read only at import."""
-    import datasets
-    import huggingface_hub.constants
-
-    modules = (huggingface_hub.constants, datasets.config)
-    before = [module.HF_HUB_OFFLINE for module in modules]
-    for module, value in zip(modules, before, strict=True):
-        module.HF_HUB_OFFLINE = value or wanted
-    try:
-        yield
-    finally:
-        for module, value in zip(modules, before, strict=True):
-            module.HF_HUB_OFFLINE = value
-
-
-def _open_huggingface(name: str, cache: Path, download: bool) -> Any:
-    try:
-        import datasets
-    except ImportError:
-        raise UserError("the package datasets of Hugging Face is missing: pip install datasets") from None
-    if Path(name).expanduser().is_dir():
-        try:
-            return datasets.load_from_disk(str(Path(name).expanduser()))
-        except Exception as error:  # noqa: BLE001  of Arrow, of JSON, or their own: all say that the folder is damaged
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(f"{name} was not written by Dataset.save_to_disk, or is damaged: {lines[0]}") from None
-    config = datasets.DownloadConfig(local_files_only=not download)
-    try:
-        with _offline(not download):
-            return datasets.load_dataset(name, cache_dir=str(cache), download_config=config)
-    except (OSError, ValueError) as error:
-        advice = "check its name" if download else f"save it to a folder, or {ALLOW}"
-        raise UserError(f"{name} is not in {cache} ({str(error).splitlines()[0]}): {advice}") from None
+        return Examples(labels, lambda i: stored(split[i][self.image]), lambda i: f"{self.dataset}, {name}, image {i}")
