@@ -46,14 +46,20 @@ def names() -> list[str]:
 
 def build(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
     """A fresh network with timm's own initialisation."""
-    _expect_own(options)
-    return timm.create_model(name, num_classes=num_classes, **_sized(name, image_size), **options)
+    return _create(name, num_classes, image_size, options, pretrained=False)
 
 
 def pretrained(name: str, num_classes: int, image_size: int, options: Mapping[str, Any]) -> nn.Module:
     """With timm's weights (NAME.TAG selects them), and a fresh last layer for another number of classes."""
-    _expect_own(options)
-    return timm.create_model(name, pretrained=True, num_classes=num_classes, **_sized(name, image_size), **options)
+    return _create(name, num_classes, image_size, options, pretrained=True)
+
+
+def _create(name: str, num_classes: int, image_size: int, options: Mapping[str, Any], pretrained: bool) -> nn.Module:
+    for option in NO_OPTIONS & options.keys():  # keywords that bring weights along, or another kind of network
+        raise UserError(f"options: {option!r} is not an option: set the network's `weights` instead")
+    # Some weights depend on the images' size, as a transformer's do.
+    size = {"img_size": image_size} if timm.get_pretrained_cfg(name).fixed_input_size else {}
+    return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **size, **options)
 
 
 def converted(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -78,17 +84,6 @@ def is_cached(name: str) -> bool:
     if any(isinstance(try_to_load_from_cache(hub, file, revision=revision or None), str) for file in files if file):
         return True
     return bool(config.file) or bool(config.url) and (Path(get_dir()) / "checkpoints" / Path(config.url).name).is_file()
-
-
-def _expect_own(options: Mapping[str, Any]) -> None:
-    """Raise UserError for a keyword that brings weights along, or another kind of network."""
-    for option in NO_OPTIONS & options.keys():
-        raise UserError(f"options: {option!r} is not an option: set the network's `weights` instead")
-
-
-def _sized(name: str, image_size: int) -> dict[str, int]:
-    """Keywords for another image size, if the weights depend on it, as a transformer's do."""
-    return {"img_size": image_size} if timm.get_pretrained_cfg(name).fixed_input_size else {}
 
 
 def views(model: nn.Module, num_classes: int, image_size: int) -> Iterator[Parts]:

@@ -93,15 +93,11 @@ def vgg(model: nn.Module) -> Parts:
     return Parts(model, first, tuple(stages), (*last, "avgpool", flatten), ("classifier",))
 
 
-def mobilenetv2(model: nn.Module) -> Parts:
-    first, *stages = split(model, "features")
-    return Parts(model, first, tuple(stages), (mean_pool,), ("classifier",))
-
-
 def striding(model: nn.Module) -> Parts:
-    """MobileNetV3, EfficientNet."""
+    """MobileNets, EfficientNet; MobileNetV2 pools by a function."""
     first, *stages = split(model, "features")
-    return Parts(model, first, tuple(stages), ("avgpool", flatten), ("classifier",))
+    pool = ("avgpool", flatten) if hasattr(model, "avgpool") else (mean_pool,)
+    return Parts(model, first, tuple(stages), pool, ("classifier",))
 
 
 def shufflenetv2(model: nn.Module) -> Parts:
@@ -133,7 +129,7 @@ def regnet(model: nn.Module) -> Parts:
 FAMILIES = {
     library.ResNet: resnet,
     library.VGG: vgg,
-    library.MobileNetV2: mobilenetv2,
+    library.MobileNetV2: striding,
     library.MobileNetV3: striding,
     library.EfficientNet: striding,
     library.ShuffleNetV2: shufflenetv2,
