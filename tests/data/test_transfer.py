@@ -96,6 +96,6 @@ def test_a_copy_stream_orders_the_reader_after_the_copy(monkeypatch):
         reader = type("Reader", (), {"wait_event": lambda self, event: calls.append(event)})()
         monkeypatch.setattr(torch.cuda, "current_stream", lambda device: reader)
         monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: calls.append(stream))
-        received = stream.receive(sent)
+        received = sent.receive()
         assert calls == [sent.arrived, reader] and received.device == CUDA
     assert not trace.waits

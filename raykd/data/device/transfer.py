@@ -48,6 +48,13 @@ class Sent(NamedTuple):
     tensor: Tensor
     arrived: torch.cuda.Event
 
+    def receive(self) -> Tensor:
+        """The tensor, for work that is queued on the GPU from now on; the GPU waits for the copy, the host does not."""
+        reader = torch.cuda.current_stream(self.tensor.device)
+        reader.wait_event(self.arrived)
+        self.tensor.record_stream(reader)  # the memory belongs to the copy stream: not to be reused while it is read
+        return self.tensor
+
 
 class CopyStream:
     """Copies to a GPU concurrently with its other work, from any thread."""
@@ -60,10 +67,3 @@ class CopyStream:
         with torch.cuda.stream(self.stream):
             tensor = to_device(values, self.device)
             return Sent(tensor, self.stream.record_event())
-
-    def receive(self, sent: Sent) -> Tensor:
-        """The tensor, for work that is queued on the GPU from now on; the GPU waits for the copy, the host does not."""
-        reader = torch.cuda.current_stream(self.device)
-        reader.wait_event(sent.arrived)
-        sent.tensor.record_stream(reader)  # the memory belongs to the copy stream: not to be reused while it is read
-        return sent.tensor

@@ -21,7 +21,8 @@ def number_labels(
     0, 1, …; if there are none, numbers are their own names, and text is sorted. Raises UserError for anything else,
     naming the origin.
     """
-    parts = [_plain_labels(part, origin) for part in (train, test)]
+    lists = [part.tolist() if isinstance(part, np.ndarray) else part for part in (train, test)]
+    parts = [[_plain_label(label, origin) for label in labels] for labels in lists]
     known = {label for part in parts for label in part if label is not None}
     text = {label for label in known if isinstance(label, str)}
     if text and text != known:
@@ -47,14 +48,8 @@ def number_labels(
     return classes, encoded[0], encoded[1]
 
 
-def _plain_labels(labels: Iterable[Any], origin: str) -> list[int | str | None]:
-    """Each label as an integer, text, or None."""
-    if isinstance(labels, np.ndarray):
-        labels = labels.tolist()
-    return [_plain_label(label, origin) for label in labels]
-
-
 def _plain_label(label: Any, origin: str) -> int | str | None:
+    """A label as an integer, text, or None."""
     if label is None or label == "":
         return None
     if isinstance(label, bytes):
