@@ -35,7 +35,6 @@ class StudyRun:
     plan: StudyPlan
     display: Display
     finished: dict[str, float] = field(default_factory=dict)  # top-1 by run name
-    reasons: dict[str, str] = field(default_factory=dict)  # reasons of failed runs, by run name
 
     def __post_init__(self) -> None:
         plan = self.plan
@@ -61,7 +60,8 @@ class StudyRun:
                 raise
             finally:
                 self.record.write()
-        return [f"{run.label}: {self.reasons.get(run.name, 'it did not run')}" for run in self._left(self.runs)]
+        reasons = {run.label: self.record.cells[run.path].reason for run in self._left(self.runs)}
+        return [f"{label}: {reason or 'it did not run'}" for label, reason in reasons.items()]
 
     def _train(self) -> None:
         """Train the cells without a search and all teachers; then run the searches; then train the tuned cells."""
@@ -92,7 +92,6 @@ class StudyRun:
         queue = Queue(plan.missing | jobs, most=self.plan.max_parallel)
         progress = StudyProgress(queue, self.plan.storage, self.display.console, self.record, self.runs, self.finished)
         run_jobs(self.plan.loaded.of(self.plan.cells[0].recipe), progress, self.folder)
-        self.reasons |= {name: state.reason for name, state in queue.states.items() if state.status == "failed"}
 
     def _searched(self, runs: Sequence[CellRun]) -> list[CellRun]:
         """Tuned runs with the values of their searches; a failed search fails its runs."""
@@ -120,8 +119,7 @@ class StudyRun:
                 searched_runs += again
             except (UserError, RunFailed) as error:
                 for run in mine:
-                    self.reasons[run.name] = f"its search failed: {error}"
-                    self.record.note(run.path, "failed", self.reasons[run.name])
+                    self.record.note(run.path, "failed", f"its search failed: {error}")
         return searched_runs
 
     def _print_start(self) -> None:
