@@ -1,7 +1,6 @@
 """Ordinary runs in parallel, each a Tune trial that starts as soon as its teachers are finished."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -50,15 +49,6 @@ def kind(recipe: Recipe) -> str:
     return f"{recipe.workers} × {capacity.needs(recipe)}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What the processes of all jobs share."""
-
-    jobs: dict[str, JobSpec]  # without their sources, which they share
-    sources: dict[str, str]
-    key: Any  # the holder of W&B's key
-
-
 def run_jobs(loaded: Loaded, progress: JobsProgress, scratch: Folder) -> None:
     """Run all jobs of the progress's queue, resuming interrupted ones; afterwards their states say how they ended.
 
@@ -72,10 +62,12 @@ def run_jobs(loaded: Loaded, progress: JobsProgress, scratch: Folder) -> None:
         capacity.check_capacity(recipe)
     for data in {repr(job.recipe.data): job.recipe.data for job in jobs}.values():
         publish(data, progress.console.print)
-    reference = ray.put(_plan(loaded, jobs, progress.storage))
+    logged = [job.recipe for job in jobs if job.recipe.wandb.mode in ("auto", "online")]
+    key = wandb_key.held_for((logged or [jobs[0].recipe])[0])
+    specs = ray.put(_specs(loaded, jobs, progress.storage))  # the sources, which all share, are stored once
 
     def trainable(config: dict[str, Any]) -> None:
-        one_job(ray.get(reference), config["id"])
+        one_job(ray.get(specs)[config["id"]], key)
 
     queue.most = at_most(queue, list(kinds.values()))
     placement_groups.reap()
@@ -100,29 +92,30 @@ def at_most(queue: Queue, kinds: list[Recipe]) -> int:
     return min(queue.most or places, places)
 
 
-def _plan(loaded: Loaded, jobs: list[Job], storage: str) -> Plan:
-    git, specs = git_commit(loaded.path.parent), {}
-    for job in jobs:
-        trained = [(Folder(storage) / name).location for name in job.teachers]
-        specs[job.name] = job_of(
+def _specs(loaded: Loaded, jobs: list[Job], storage: str) -> dict[str, JobSpec]:
+    git = git_commit(loaded.path.parent)
+    return {
+        job.name: job_of(
             Folder(storage) / job.name,
             job.recipe,
-            trained,
+            [(Folder(storage) / name).location for name in job.teachers],
             name=job.name,
-            sources={},
+            sources=loaded.sources,
             git=git,
             role=job.role,
             group=job.group,
             cell=job.cell,
         )
-    logged = [job.recipe for job in jobs if job.recipe.wandb.mode in ("auto", "online")]
-    return Plan(jobs=specs, sources=loaded.sources, key=wandb_key.held_for((logged or [jobs[0].recipe])[0]))
+        for job in jobs
+    }
 
 
-def one_job(plan: Plan, name: str) -> None:
-    """Run one job in a trial's process. A permanent failure is recorded with its reason in the run directory."""
-    unpack(plan.sources)
-    job = replace(plan.jobs[name], sources=plan.sources)
+def one_job(job: JobSpec, key: Any) -> None:
+    """Run one job in a trial's process. A permanent failure is recorded with its reason in the run directory.
+
+    key: the holder of W&B's key.
+    """
+    unpack(job.sources)
     run, recipe = Folder(job.run), from_dict(job.recipe)
     if run.exists(OUTCOME) and not directory.is_of(run, recipe):  # a corrected recipe replaces one that failed
         for each in run.names():
@@ -130,7 +123,7 @@ def one_job(plan: Plan, name: str) -> None:
     run.create()
     run.delete(OUTCOME)
     with recording_failure(run):
-        directory.open_run(run, recipe, plan.sources, job.trained)
+        directory.open_run(run, recipe, job.sources, job.trained)
         train(
-            job, recipe, plan.key, lambda metrics: tune.report({key: metrics[key] for key in ("epoch", "step", "top1")})
+            job, recipe, key, lambda metrics: tune.report({name: metrics[name] for name in ("epoch", "step", "top1")})
         )
