@@ -13,19 +13,17 @@ def published(cells: list[Cell], files: tuple[str, ...], folder: Path) -> list[Q
     line, for a file that can't be read.
     """
     figures = [figure for file in files for figure in read_published(folder / file) if figure.metric == "top1"]
-    by_pair: dict[tuple[str, str], list[PublishedFigure]] = {}
-    for figure in figures:
-        by_pair.setdefault((figure.dataset.casefold(), figure.student.casefold()), []).append(figure)
-    quoted = []
-    for cell in cells:
-        quotes = cell.column.published
-        for figure in by_pair.get((quotes.dataset.casefold(), quotes.student.casefold()), []):
-            if quotes.student and _is_of(figure, cell):
-                quoted.append(figure.quoted(cell.row.name, cell.column.name))
-    return quoted
+    return [
+        figure.quoted(cell.row.name, cell.column.name) for cell in cells for figure in figures if _is_of(figure, cell)
+    ]
 
 
 def _is_of(figure: PublishedFigure, cell: Cell) -> bool:
-    names = {name.casefold() for name in cell.row.published or (cell.row.name,)}
-    teachers = ("", cell.column.published.teacher.casefold())
-    return figure.method.casefold() in names and figure.teacher.casefold() in teachers
+    column, methods = cell.column.published, cell.row.published or (cell.row.name,)
+    return (
+        column.student != ""
+        and figure.student.casefold() == column.student.casefold()
+        and figure.dataset.casefold() == column.dataset.casefold()
+        and figure.teacher.casefold() in ("", column.teacher.casefold())
+        and figure.method.casefold() in map(str.casefold, methods)
+    )
