@@ -225,7 +225,7 @@ def test_published_figures_are_assigned_to_cells(study, tmp_path):
     text = text.replace('"alone", method=Fragile.Config()', '"alone", method=Fragile.Config(), published=("student",)')
     quotes = "from raykd.recipe.study import Quotes\nQ = Quotes(dataset='few', teacher='r14', student='r8')\nteacher ="
     path.with_name("quoted.py").write_text(text.replace("teacher =", quotes))
-    found = choose([str(path.with_name("quoted.py"))])[0].published()
+    found = choose([str(path.with_name("quoted.py"))])[0].published
     assert [(q.row, q.column, q.value, q.deviation, q.n, q.reporter, q.epoch) for q in found] == [
         ("alone", "small", 0.6, None, None, "copied", ""),
         ("KD", "small", 0.705, 0.002, 5, "own", "last"),

@@ -1,7 +1,7 @@
 """The plan of a study: the runs that it needs, validated before anything starts, and which of them are finished."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from raykd import UserError
 from raykd.launch.cluster.capacity import with_fixed_workers
@@ -35,6 +35,7 @@ class StudyPlan:
     name: str
     storage: str
     max_parallel: int  # maximum number of concurrent runs; 0: as many as fit
+    published: list[Quoted] = field(init=False)  # of all cells
 
     def __post_init__(self) -> None:
         for cell in self.cells:
@@ -43,11 +44,8 @@ class StudyPlan:
                 check_name(f"{self.name}/{cell.path}/{max(self.seeds)}")
             except UserError as error:
                 raise UserError(f"row {cell.row.name}, column {cell.column.name}: {error}") from None
-        self.published()
-
-    def published(self) -> list[Quoted]:
-        """Published figures of all cells."""
-        return published(self.loaded.cells, self.loaded.study.published, self.loaded.path.parent)
+        quoted = published(self.loaded.cells, self.loaded.study.published, self.loaded.path.parent)
+        object.__setattr__(self, "published", quoted)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ class StudyRun:
         plan = self.plan
         self.runs = runs_of(plan.cells, plan.seeds, plan.name)
         self.folder = Folder(plan.storage) / plan.name
-        self.record = Record(self.folder, plan.name, plan.loaded.study, plan.published())
+        self.record = Record(self.folder, plan.name, plan.loaded.study, plan.published)
 
     def run(self) -> list[str]:
         """Train what is missing; returns one line for each run that still is. Raises Interrupted after a signal."""
