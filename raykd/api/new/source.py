@@ -26,7 +26,7 @@ def source_of(word: str) -> Source:
     path = Path(word).expanduser()
     if path.is_dir():
         return _in_folder(path.absolute())
-    files = list(matching(word))
+    files = matching(word)
     return _in_files(word, files[0].suffix.lower()) if files else _named(word)
 
 

@@ -6,14 +6,14 @@ bilevel converted; levels of more than 8 bits scaled if the level of white is kn
 
 import io
 import stat
-import struct
 import warnings
-import zlib
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from raykd.storage.damage import DAMAGE
 
 Picture = Path | bytes | np.ndarray | Image.Image
 """An image file, its bytes, an array of levels [H, W] or [H, W, 1 to 4], or an image of PIL."""
@@ -24,18 +24,8 @@ UNSUPPORTED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})
 MAX_SIDE = 65_535  # pixels of a side, which a .beton counts in 16 bits
 DARK_PEAK = 4096  # the peak of 12 bits: a 16-bit picture below it is more likely one of 12 bits than a dark one
 
-# Exceptions of PIL's decoders for damaged files.
-DECODE_ERRORS: tuple[type[Exception], ...] = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    AttributeError,
-)
-DECODE_ERRORS += (AssertionError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
+DECODE_ERRORS: tuple[type[Exception], ...] = (*DAMAGE, SyntaxError, Image.DecompressionBombError)
+"""What PIL's decoders raise."""
 
 # At twice the size PIL raises an error, which names the image; the warning would only break the progress bar.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

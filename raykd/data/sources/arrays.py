@@ -2,7 +2,6 @@
 
 import functools
 import struct
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from google.protobuf.message import DecodeError
 from raykd import UserError
 from raykd.data.config import Source
 from raykd.data.examples import Examples, Splits, from_arrays, numbered
-from raykd.data.reading.pictures import DECODE_ERRORS
 from raykd.fields import ClassNames, Fraction, Given
+from raykd.storage.damage import DAMAGE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class Npz(Source):
             raise UserError(
                 f"{path}: the arrays {', '.join(names)} don't fit into memory: store the images in another format"
             ) from None
-        except DECODE_ERRORS + (zipfile.BadZipFile,) as error:
+        except DAMAGE as error:
             raise UserError(f"{path} can't be read as .npz with {', '.join(names)}: {error}") from None
         if images.ndim not in (3, 4) or labels.size != len(images):
             shapes = f"{list(images.shape)} and labels {list(labels.shape)}"

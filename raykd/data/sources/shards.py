@@ -50,8 +50,7 @@ class WebDataset(Source):
     """Share of each class held out as test split if there are no test shards."""
 
     def paths(self) -> tuple[Path, ...]:
-        shards = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]
-        return tuple(shards) or (Path(self.path).expanduser(),)
+        return tuple(matching(self.path, self.test)) or (Path(self.path).expanduser(),)
 
     def open(self, root: Path, download: bool) -> Splits:
         notes: list[str] = []

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Table(Source):
     """Share of each class held out as test split if there is no test table."""
 
     def paths(self) -> tuple[Path, ...]:
-        tables = [path for pattern in (self.path, self.test) if pattern for path in matching(pattern)]
+        tables = matching(self.path, self.test)
         files = [image for table in tables for image in self._read(table)[0] if isinstance(image, Path)]
         return (*tables, *(path for path in files if path.is_file())) or (Path(self.path).expanduser(),)
 
@@ -141,10 +141,12 @@ class Table(Source):
         return Examples(labels, read, name)
 
 
-def matching(pattern: str) -> Iterator[Path]:
-    """Files that a path or a glob pattern names, sorted."""
-    path = Path(pattern).expanduser()
-    return iter([path] if path.is_file() else sorted(each for each in path.parent.glob(path.name) if each.is_file()))
+def matching(*patterns: str) -> list[Path]:
+    """Files that paths or glob patterns name, those of each pattern sorted; empty patterns name none."""
+    files = []
+    for path in (Path(pattern).expanduser() for pattern in patterns if pattern):
+        files += [path] if path.is_file() else sorted(filter(Path.is_file, path.parent.glob(path.name)))
+    return files
 
 
 def listed(path: Path) -> tuple[Column, Column]:

@@ -116,6 +116,9 @@ class Staged(nn.Module):
         if start == START and self.reader is not None:
             return self.reader(self.model, x, features)
         self._expect_section(start)
+        return self._run_sections(start, x, features)
+
+    def _run_sections(self, start: str, x: Tensor, features: Collection[str]) -> Output:
         names = list(self.sections)
         outputs = {}
         for name in names[names.index(start) :]:
@@ -201,7 +204,7 @@ class Staged(nn.Module):
                 if self.reader is not None:
                     logits, features = self.reader(self.model, x, self.reader.features)
                 else:
-                    logits, features = self._run_all(x)
+                    logits, features = self._run_sections(START, x, self._features())
         except CAN_NOT_RUN as error:
             size = f"{self.image_size}×{self.image_size}"
             raise UserError(
@@ -212,17 +215,11 @@ class Staged(nn.Module):
             raise UserError(f"{self.name} outputs {shape} for one image, not the logits [1, {self.num_classes}]")
         return {name: tuple(feature.shape[1:]) for name, feature in features.items()}
 
-    def _run_all(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits of images, and the features: each section's output, and the input of a stage's last activation."""
-        features = {}
-        for name in self.sections:
-            before, x = self._run_section(name, x)
-            features[name] = x
-            if name in self.pre:
-                features[f"{name}.pre"] = self._run(self.pre[name], x)
-            elif name.startswith("stage") and self._ends_in_activation(name):
-                features[f"{name}.pre"] = before
-        return features.pop("head"), features
+    def _features(self) -> list[str]:
+        """Names of a chain's features: its sections' outputs, and of some stages the map before their activation."""
+        stages = [name for name in self.sections if name.startswith("stage")]
+        before = [f"{name}.pre" for name in stages if name in self.pre or self._ends_in_activation(name)]
+        return [name for name in self.sections if name != "head"] + before
 
 
 def parameters(network: nn.Module) -> int:

@@ -7,9 +7,7 @@ import argparse
 import os
 import pathlib
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from raykd import UserError
+from raykd.storage.damage import DAMAGE
 
 # Objects that training scripts save with the weights: their arguments, and numpy's numbers.
 INERT: list[Any] = [
@@ -38,23 +37,7 @@ INERT: list[Any] = [
 ]
 
 
-# What readers raise at damaged files, and at files made to hurt them.
-DAMAGE: tuple[type[Exception], ...] = (
-    SafetensorError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    OSError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    MemoryError,
-)
+UNREADABLE: tuple[type[Exception], ...] = (*DAMAGE, SafetensorError)
 
 
 def content_of(path: str | os.PathLike) -> Any:
@@ -73,7 +56,7 @@ def content_of(path: str | os.PathLike) -> Any:
     except UnpicklingError as error:
         reason = "it is truncated, or contains more than tensors: save only the network's state_dict()"
         raise UserError(f"{path} can't be loaded safely; {reason} ({_first_line(error)})") from error
-    except DAMAGE as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} is not a readable weights file, or is truncated ({_first_line(error)})") from error
 
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.models.staged import Staged
-from raykd.models.weights.files import DAMAGE, content_of
+from raykd.models.weights.files import content_of
 from raykd.output import message_of
+from raykd.storage.damage import DAMAGE
 
 # If a file has several networks, those with the first names are preferred and those with the second ones come last.
 PREFERRED = ("ema", "student")
