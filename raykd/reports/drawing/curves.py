@@ -22,37 +22,25 @@ class Curve:
 
 
 def curve(name: str, runs: Iterable[Iterable[tuple[float, float]]]) -> Curve:
-    """One curve of several runs' (epoch, value) points; non-finite values are skipped."""
+    """One curve of several runs' (epoch, value) points; non-finite values are skipped.
+
+    Of many epochs, it has the last one of each of POINTS stretches, and the band over the whole stretch.
+    """
     by_epoch: dict[float, list[float]] = {}
     for run in runs:
         for epoch, value in run:
             if math.isfinite(value):
                 by_epoch.setdefault(epoch, []).append(value)
     epochs = sorted(by_epoch)
-    values = [by_epoch[epoch] for epoch in epochs]
-    full = Curve(
-        name=name,
-        epochs=epochs,
-        mean=[sum(v) / len(v) for v in values],
-        low=[min(v) for v in values],
-        high=[max(v) for v in values],
-    )
-    return thinned(full)
-
-
-def thinned(full: Curve) -> Curve:
-    """A curve of at most POINTS: the last epoch and value of equal stretches, the band over a whole stretch."""
-    size = len(full.epochs)
-    if size <= POINTS:
-        return full
-    ends = [round((i + 1) * size / POINTS) for i in range(POINTS)]
-    spans = list(zip([0, *ends], ends))
+    count = min(len(epochs), POINTS)
+    ends = [round((i + 1) * len(epochs) / count) for i in range(count)]
+    stretches = [[by_epoch[epoch] for epoch in epochs[start:end]] for start, end in zip([0, *ends], ends)]
     return Curve(
-        name=full.name,
-        epochs=[full.epochs[end - 1] for end in ends],
-        mean=[full.mean[end - 1] for end in ends],
-        low=[min(full.low[start:end]) for start, end in spans],
-        high=[max(full.high[start:end]) for start, end in spans],
+        name=name,
+        epochs=[epochs[end - 1] for end in ends],
+        mean=[sum(stretch[-1]) / len(stretch[-1]) for stretch in stretches],
+        low=[min(map(min, stretch)) for stretch in stretches],
+        high=[max(map(max, stretch)) for stretch in stretches],
     )
 
 
