@@ -130,9 +130,8 @@ class Run:
         self.state.write()
         if self.wandb_run is None:  # `raykd sync` uploads it
             return
-        address = server.quiet_wandb().setup().settings.base_url
-        if not server.in_time(lambda: server.answers(address), server.PROBE_SECONDS):
-            self._report(f"W&B: {address} no longer responds")
+        if trouble := server.unreachable():
+            self._report(f"W&B: {trouble}")
         elif not server.in_time(lambda: log_artifacts(self.state, self.wandb_run), server.FINISH_SECONDS):
             self._report(f"W&B did not accept the student within {server.FINISH_SECONDS} s")
 
