@@ -21,7 +21,7 @@ def report(
     runs: `Run`s, run directories, folders of them, studies, searches (paths or URIs), or wandb:ENTITY/PROJECT[/GROUP].
     baseline: method that gains are relative to; "": supervised training of the same student.
     out: file to write; its suffix is the format: .html, .md, .csv or .tex.
-    wandb: also save a draft W&B Report.
+    wandb: also save a draft W&B Report; needs raykd[report].
 
     Raises UserError if no run can be read, for an unknown baseline or suffix, and if the file can't be written.
     """

@@ -20,7 +20,7 @@ class Options:
     out: Path = Path("report.html")
     """File to write: .html, .md, .csv or .tex."""
     wandb: bool = False
-    """Also save the comparison as a draft W&B Report."""
+    """Also save the comparison as a draft W&B Report; needs raykd[report]."""
 
 
 def run(arguments: Sequence[str]) -> int:
