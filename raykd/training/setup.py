@@ -141,7 +141,10 @@ def expect_labels(recipe: Recipe, data: TrainLoader) -> None:
 
 
 def build_distiller(recipe: Recipe, teachers: Sequence[FrozenTeacher], classes: int, seed: int) -> Distiller:
-    """A distiller with fresh students: a pure function of the recipe and the seed."""
+    """A distiller with fresh students: a pure function of the recipe and the seed.
+
+    Raises UserError if the student has nothing to train.
+    """
 
     data = recipe.data
 
