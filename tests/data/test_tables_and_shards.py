@@ -69,6 +69,20 @@ def test_hugging_faces_parquet_is_read(tmp_path):
     assert read(splits.train) == [(0, -1), (1, 0), (2, 1)] and read(splits.test) == [(3, 1)]
 
 
+def test_images_in_parquet_are_not_read_to_find_the_files_of_the_data(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, images in (("inside", [stored(1), stored(2)]), ("beside", [None, stored(2)])):
+        rows = [{"bytes": content, "path": "1.png"} for content in images]
+        pq.write_table(pa.table({"image": rows, "label": [0, 1]}), tmp_path / f"{name}.parquet")
+    (tmp_path / "1.png").write_bytes(stored(1))
+    beside, inside = (s.Table(path=str(tmp_path / f"{name}.parquet")) for name in ("beside", "inside"))
+    assert beside.paths() == (tmp_path / "beside.parquet", tmp_path / "1.png")
+    monkeypatch.setattr(pq, "read_table", None)
+    assert inside.paths() == (tmp_path / "inside.parquet",)
+
+
 def test_plain_and_unlabelled_parquet_is_read(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -46,7 +46,8 @@ class Table(Source):
 
     def paths(self) -> tuple[Path, ...]:
         tables = matching(self.path, self.test)
-        files = [image for table in tables for image in self._read(table)[0] if isinstance(image, Path)]
+        lists = [table for table in tables if not embeds_images(table, self.image)]
+        files = [image for table in lists for image in self._read(table)[0] if isinstance(image, Path)]
         return (*tables, *(path for path in files if path.is_file())) or (Path(self.path).expanduser(),)
 
     def open(self, root: Path, download: bool) -> Splits:
@@ -139,6 +140,22 @@ class Table(Source):
             return images[i]
 
         return Examples(labels, read, name)
+
+
+def embeds_images(table: Path, column: str) -> bool:
+    """Whether a parquet file holds the bytes of all its images, by its metadata: not read at every start."""
+    import pyarrow.parquet
+
+    if table.suffix.lower() != ".parquet":
+        return False
+    try:
+        metadata = pyarrow.parquet.read_metadata(table)
+    except DECODE_ERRORS:  # reading the table reports it
+        return False
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(metadata.num_columns)]
+    images = [chunk.statistics for chunk in chunks if chunk.path_in_schema == f"{column}.bytes"]
+    return bool(images) and all(each is not None and each.null_count == 0 for each in images)
 
 
 def matching(*patterns: str) -> list[Path]:
