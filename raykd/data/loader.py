@@ -1,8 +1,7 @@
 """Loaders of batches on the device, for training and evaluation."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ from raykd.data.ffcv.memory import fits_memory
 from raykd.data.mixing import mix
 from raykd.data.storage.header import Header, open_header
 from raykd.data.storage.prepare import normalised
-from raykd.data.subsets import evaluation_subset, training_subset
+from raykd.data.subsets import evaluation_subset, training_streams, training_subset
 
 if TYPE_CHECKING:
     from raykd.data.ffcv.engine import Engine
@@ -49,7 +48,7 @@ class TrainLoader:
         self.labels = torch.from_numpy(header.labels)
         self.labelled_share = data.labelled_share
         self.identity = prepared.identity
-        self.streams = _streams(data, header, self.subset, seed)
+        self.streams = training_streams(data, header, self.subset, seed)
         self.mixes = type(data.mixing) is not Mixing
         self.period = _period(self.streams, batch_size)
         bounds = [order.worker_rows(worker, placement.world, batch_size) for worker in range(placement.world)]
@@ -160,31 +159,9 @@ class TestLoader:
             yield Batch(images, self.normalizer.to_device(self.labels[index]), self.normalizer.to_device(index))
 
 
-def _streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[order.Stream]:
-    """The streams that training reads: all images, or those with and those without a label, by their shares."""
-    share, known = data.labelled_share, header.labels[subset] >= 0
-    groups = [(subset, 1.0)] if share is None else [(subset[known], share), (subset[~known], 1.0 - share)]
-    groups = [group for group in groups if group[1]]
-    for kind, (positions, _) in zip(("labelled", "unlabelled") if share else ("unlabelled",), groups):
-        if share is not None and not len(positions):
-            raise UserError(f"data.labelled_share: {share:g}, but no training image is {kind}: remove this setting")
-    return [order.Stream(part, _orders(data, header, part, seed), weight, data.views) for part, weight in groups]
-
-
 def _period(streams: Sequence[order.Stream], batch_size: int) -> int:
     """The number of batches in which every image occurs in each of its views; 0: views never repeat."""
     return math.ceil(max(stream.views * len(stream.subset) / stream.share for stream in streams) / batch_size)
-
-
-def _orders(data: Data, header: Header, subset: np.ndarray, seed: int) -> Callable[[int], np.ndarray]:
-    """The training subset's order [n] in each epoch; the last two are cached."""
-    pages = header.pages[subset]
-
-    @lru_cache(maxsize=2)
-    def order_of(epoch: int) -> np.ndarray:
-        return order.windowed(pages, seed, epoch)
-
-    return order_of if data.order == "quasi-random" else lambda epoch: order.permutation(seed, epoch, len(subset))
 
 
 def _engine(

@@ -1,6 +1,7 @@
-"""Which images of a data set are trained on, and which are evaluated with."""
+"""Which images of a data set are trained on, in which order, and which are evaluated with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from raykd import UserError
 from raykd.data import order
 from raykd.data.config import Data, Prepared
-from raykd.data.storage.header import open_header
+from raykd.data.storage.header import Header, open_header
 
 
 def check_split(data: Data, prepared: Prepared) -> None:
@@ -45,3 +46,24 @@ def evaluation_subset(labels: np.ndarray, held_out: float) -> np.ndarray:
             else "the test split has no image with a label: hold out a share of the training split with data.validation"
         )
     return subset
+
+
+def training_streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[order.Stream]:
+    """The streams that training reads: all images, or those with and those without a label, by their shares."""
+    parts = [(subset, 1.0)]
+    if data.labelled_share is not None:
+        share, known = data.labelled_share, header.labels[subset] >= 0
+        parts = [(subset[known], share), (subset[~known], 1.0 - share)]
+        for kind, (positions, weight) in zip(("labelled", "unlabelled"), parts, strict=True):
+            if weight and not len(positions):
+                raise UserError(f"data.labelled_share: {share:g}, but no training image is {kind}: remove this setting")
+    return [
+        order.Stream(part, _order_of(data, header, part, seed), weight, data.views) for part, weight in parts if weight
+    ]
+
+
+def _order_of(data: Data, header: Header, subset: np.ndarray, seed: int) -> Callable[[int], np.ndarray]:
+    """The subset's order [n] in each pass; the last ones are cached."""
+    if data.order == "random":
+        return partial(order.permutation, seed, size=len(subset))
+    return lru_cache(maxsize=2)(partial(order.windowed, header.pages[subset], seed))
