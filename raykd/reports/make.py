@@ -58,17 +58,14 @@ def make(sources: list[str], baseline: str = "") -> Report:
     rows = compare_rows(_compared(collected, placed))
     if baseline:
         check_baseline(rows, baseline)
-    items = entries(rows, lambda section, row: find_baseline(section, row, baseline or BASELINE))
-    tables = [table_of_sections(items)] if len(by_section(rows)) > 1 else []
-    for folder, study in collected.studies.items():
-        table, of_study = study_table(folder, study, collected.runs)
-        items, tables = of_study + items, [table, *tables]
+    others = entries(rows, lambda section, row: find_baseline(section, row, baseline or BASELINE))
+    studies = [study_table(folder, study, collected.runs) for folder, study in collected.studies.items()]
     return Report(
         title=_title(rows, collected),
         made=f"{datetime.now():%Y-%m-%d %H:%M}",
         baseline=baseline or next((s.baseline for s in collected.studies.values() if s.baseline), BASELINE),
-        entries=items,
-        tables=tables,
+        entries=[item for table in studies for item in table.items] + others,
+        tables=studies + ([table_of_sections(others)] if len(by_section(rows)) > 1 else []),
         open_runs=[run for run in collected.runs.values() if run.status != "finished"],
         searches=[read_trials(record) for record in collected.searches.values()],
         left_out=list(collected.left_out.values()),
@@ -118,12 +115,11 @@ def quoted(item: Entry) -> list[Quoted]:
     ]
 
 
-def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tuple[Table, list[Entry]]:
-    """A study's table and the rows of its columns, by the study's own names and in its order."""
-    places = _places(folder, study)
+def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> Table:
+    """A study's table, by the study's own names and in its order."""
     finished: dict[tuple[str, str], list[RunRecord]] = {}
     missing = []
-    for path, cell in places.items():
+    for path, cell in _places(folder, study).items():
         run = runs.get(path)
         if run is not None and run.status == "finished":
             finished.setdefault((cell.row, cell.column), []).append(run)
@@ -135,9 +131,8 @@ def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tupl
         for row in study.rows
         if (row, column) in finished
     ]
-    items = entries(rows, lambda section, row: _named(section, row, study.baseline))
-    table = Table(
-        items=items,
+    return Table(
+        items=entries(rows, lambda section, row: _named(section, row, study.baseline)),
         rows=study.rows,
         columns=study.columns,
         title=study.name,
@@ -145,7 +140,6 @@ def study_table(folder: Path, study: Study, runs: dict[Path, RunRecord]) -> tupl
         published=study.published,
         missing=missing,
     )
-    return table, items
 
 
 def _missing(cell: StudyCell, run: RunRecord | None) -> Missing:

@@ -129,6 +129,15 @@ def test_an_invalid_study_is_rejected_in_one_line(tmp_path, old, new, message):
     assert message in line and "study.json" in line
 
 
+def test_several_studies_keep_their_order(tmp_path):
+    for name in "ab":
+        write_study(tmp_path / name, [f"row of {name}"], ["x"], seeds=1, epochs=2)
+    made = make([str(tmp_path)])
+    assert [table.rows for table in made.tables] == [["row of a"], ["row of b"]]
+    report([str(tmp_path)], out=tmp_path / "first.csv")
+    assert "row of a" in (tmp_path / "first.csv").read_text()
+
+
 def test_mutated_runs_searches_and_studies_are_read_or_left_out(tmp_path):
     """Changed, removed and duplicated bytes: every output is written, or one line says why not."""
     root = tmp_path / "study"
