@@ -10,7 +10,7 @@ from raykd.metric import FORMAT
 from raykd.reports.collect import RunRecord, whole_epoch
 from raykd.reports.compare import Baseline, Row
 from raykd.reports.tables.published import Quoted
-from raykd.reports.tables.statistics import Gain, Mark, Spread, compared_with_best, gain, mark, spread
+from raykd.reports.tables.statistics import Gain, Mark, Spread, compared_with_best, gain, spread
 from raykd.runs.results.models import Evaluation
 
 
@@ -88,18 +88,13 @@ def by_section(items: Iterable[InSection]) -> dict[str, list[InSection]]:
 
 
 def _section(rows: list[Row], baseline_of: Callable[[list[Row], Row], Baseline]) -> list[Entry]:
-    values = [final(row.runs, "top1") for row in rows]
-    top, p = compared_with_best(values)
-    highest = spread(values[top]).mean
-    section = [
-        entry(row, baseline_of(rows, row), mark(spread(mine).mean == highest, p[i]), p[i])
-        for i, (row, mine) in enumerate(zip(rows, values, strict=True))
-    ]
+    compared = compared_with_best([final(row.runs, "top1") for row in rows])
+    section = [entry(row, baseline_of(rows, row), *result) for row, result in zip(rows, compared, strict=True)]
     bases = {id(item.baseline.row) for item in section}
     return sorted(section, key=lambda item: (id(item.row) not in bases, -item.last.mean))
 
 
-def entry(row: Row, baseline: Baseline, marked: Mark, p: float) -> Entry:
+def entry(row: Row, baseline: Baseline, mark: Mark, p: float) -> Entry:
     runs, first = row.runs, row.runs[0]
     mine = final(runs, "top1")
     other = final(baseline.row.runs, "top1") if baseline.row else []
@@ -114,7 +109,7 @@ def entry(row: Row, baseline: Baseline, marked: Mark, p: float) -> Entry:
         best_epochs=[epoch for epoch, _ in bests],
         formats=formats(first),
         metrics={name: spread(final(runs, name)) for name in metric_names(runs)},
-        mark=marked,
+        mark=mark,
         p=p,
         gain=gain(mine, other) if other else None,
         baseline=baseline,

@@ -94,15 +94,17 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def compared_with_best(groups: Sequence[Sequence[float]]) -> tuple[int, list[float]]:
-    """Index of the group with the highest mean, and Holm-adjusted p values against it; NaN if untested."""
-    best = int(np.argmax([np.mean(group) for group in groups]))
+def compared_with_best(groups: Sequence[Sequence[float]]) -> list[tuple[Mark, float]]:
+    """For each group its mark, and the Holm-adjusted p value against the one with the highest mean; NaN if untested."""
+    means = [np.mean(group) for group in groups]
+    best = int(np.argmax(means))
     others = [i for i in range(len(groups)) if i != best]
     adjusted = dict(zip(others, holm([welch(groups[best], groups[i]) for i in others]), strict=True))
-    return best, [adjusted.get(i, np.nan) for i in range(len(groups))]
+    p = [adjusted.get(i, np.nan) for i in range(len(groups))]
+    return [(_mark(bool(mean == means[best]), p[i]), p[i]) for i, mean in enumerate(means)]
 
 
-def mark(is_best: bool, p: float) -> Mark:
+def _mark(is_best: bool, p: float) -> Mark:
     """The mark of a row from its p value against the best; NaN: not tested."""
     if is_best:
         return "best"
