@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from raykd import UserError
+from raykd.contract import Distiller, Step
 from raykd.methods.at import AT
 from raykd.methods.dkd import DKD
 from raykd.methods.feature_match import FeatureMatch
@@ -29,9 +31,13 @@ RECIPE = replace(tiny.recipe(), batch_size=256, log_every=1)
 def train(config, recipe=RECIPE):
     torch.manual_seed(1)
     teacher = tiny.network().eval().requires_grad_(False)
-    state = new_state(recipe, tiny.distiller(config, [teacher]), tiny.CPU)
-    data, test = tiny.data(recipe)
     frozen = [FrozenTeacher("tiny", teacher, "", parameters(teacher))]
+    return fit(tiny.distiller(config, [teacher]), recipe, frozen)
+
+
+def fit(distiller, recipe=RECIPE, frozen=()):
+    state = new_state(recipe, distiller, tiny.CPU)
+    data, test = tiny.data(recipe)
     return list(loop.fit(recipe, state, frozen, data, lambda d: {"evaluation": {}}, tiny.ALONE, lambda step: False))
 
 
@@ -66,3 +72,42 @@ def test_a_single_class_is_said_to_be_the_reason():
     cross_entropy(distiller.student(torch.rand(2, 3, 32, 32)), torch.zeros(2, dtype=torch.long)).backward()
     with pytest.raises(UserError, match="a single class"):
         expect_trained_classifier(distiller, "Supervised")
+
+
+class WithProjectors(Distiller):
+    """A method whose layers may be in a plain list, which torch doesn't register."""
+
+    def __init__(self, student, kind):
+        super().__init__()
+        self.student, self.projectors = student, kind([nn.Linear(10, 10)])
+
+    def forward(self, batch, teachers, epoch):
+        logits = self.student(batch.images)
+        return Step({"ce": cross_entropy(self.projectors[0](logits), batch.labels)}, {})
+
+    def networks(self):
+        return {"student": self.student}
+
+
+class Constant(WithProjectors):
+    def forward(self, batch, teachers, epoch):
+        return Step({"one": torch.ones(())}, {})
+
+
+@pytest.mark.parametrize(
+    ("distiller", "message"),
+    [
+        (
+            lambda: WithProjectors(tiny.network(), list),
+            r"WithProjectors: its loss depends on a parameter \[10.*: register its module",
+        ),
+        (lambda: Constant(tiny.network(), nn.ModuleList), "Constant: its loss depends on no parameter that trains"),
+    ],
+)
+def test_a_loss_of_other_parameters_than_the_methods_own_is_rejected(distiller, message):
+    with pytest.raises(UserError, match=message):
+        fit(distiller())
+
+
+def test_registered_layers_are_accepted():
+    assert fit(WithProjectors(tiny.network(), nn.ModuleList))[-1].step == 5

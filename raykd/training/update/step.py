@@ -21,7 +21,7 @@ from raykd.training.update import optim
 from raykd.training.update.meters import Stopwatch
 from raykd.training.update.nonfinite import FiniteCheck, skip
 from raykd.training.update.state import State, seed_step
-from raykd.training.update.untrained import expect_trained_classifier
+from raykd.training.update.untrained import expect_registered, expect_trained_classifier
 
 
 def wrap(recipe: Recipe, distiller: Distiller, device: torch.device) -> nn.Module:
@@ -67,6 +67,13 @@ class StepContext:
         self.watch = Stopwatch(self.placement.device)
         self.reads_cache = any(teacher.cache is not None for teacher in self.teachers)
         self._classifier_trains = False
+        self._registered: set[bool] = set()
+
+    def expect_registered(self, loss: Tensor) -> None:
+        """Check it once in each phase."""
+        if self.state.initialising not in self._registered:
+            expect_registered(loss, self.state.distiller, type(self.state.distiller).__name__)
+            self._registered.add(self.state.initialising)
 
     def expect_trained_classifier(self) -> None:
         """Check it once; not by a step at epoch 0, where a weight that grows with the epoch is still 0."""
@@ -133,6 +140,7 @@ def _backward(run: StepContext, part: Batch, addresses: np.ndarray | None, remot
     # DDP averages over workers, so each worker's mean is weighted by its share of the global batch.
     share = len(part.index) * run.placement.world / run.recipe.batch_size
     loss = terms.sum() if share == 1 else terms.sum() * share
+    run.expect_registered(loss)
     state.scaler.scale(loss).backward()
     run.watch.lap("backward")
     return step

@@ -1,9 +1,11 @@
-"""Rejects a run whose loss does not train the classifier that it will deploy."""
+"""Rejects a loss that doesn't train the classifier that will be deployed, or depends on parameters that don't train."""
 
+from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from raykd import UserError
 from raykd.contract import Distiller
@@ -31,3 +33,32 @@ def expect_trained_classifier(distiller: Distiller, method: str) -> None:
             "labels a weight (method.gamma) or add a method that reads logits (raykd.methods.sum); to match features "
             "only, use feature_match and then train a linear probe"
         )
+
+
+def expect_registered(loss: Tensor, distiller: Distiller, method: str) -> None:
+    """Raise UserError if the loss depends on parameters that are not the distiller's, or on none that trains.
+
+    Layers in a plain list are not the distiller's: nothing would train or save them.
+    """
+    if loss.grad_fn is None:
+        raise UserError(f"{method}: its loss depends on no parameter that trains")
+    known = {id(parameter) for parameter in distiller.parameters()}
+    for parameter in _parameters_of(loss):
+        if id(parameter) not in known:
+            raise UserError(
+                f"{method}: its loss depends on a parameter {list(parameter.shape)} that it doesn't contain, so "
+                "nothing would train it: register its module (nn.ModuleList for lists)"
+            )
+
+
+def _parameters_of(loss: Tensor) -> Iterator[nn.Parameter]:
+    """The parameters that the graph of a loss ends in."""
+    left: list[Any] = [loss.grad_fn]
+    seen = set(left)
+    while left:
+        node = left.pop()
+        if isinstance(getattr(node, "variable", None), nn.Parameter):
+            yield node.variable
+        following = [each for each, _ in node.next_functions if each is not None and each not in seen]
+        seen.update(following)
+        left += following
