@@ -30,7 +30,7 @@ from torch.hub import get_dir
 
 from raykd import UserError
 from raykd.models.libraries.probe import Layer, stage_ends
-from raykd.models.staged.layers import as_map, flatten, split
+from raykd.models.staged.layers import flatten, one_pixel, split
 from raykd.models.staged.parts import ModuleCall, Part, Parts
 from raykd.models.staged.reader import Maps, Reader
 
@@ -160,7 +160,7 @@ def pool_and_head(model: Any, children: Sequence[str]) -> tuple[tuple[Part, ...]
     if isinstance(model.head, NormMlpClassifierHead):
         return ("head.global_pool", "head.norm", "head.flatten", "head.pre_logits"), ("head.drop", "head.fc")
     if isinstance(model.get_submodule("head.fc"), nn.Conv2d):
-        return ("head.global_pool", flatten), (as_map, "head.drop", "head.fc", "head.flatten")
+        return ("head.global_pool", flatten), (one_pixel, "head.drop", "head.fc", "head.flatten")
     return ("head.global_pool",), ("head.drop", "head.fc", "head.flatten")
 
 

@@ -46,7 +46,7 @@ def flatten(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def as_map(x: Tensor) -> Tensor:
+def one_pixel(x: Tensor) -> Tensor:
     """[B, D] → [B, D, 1, 1], for heads that are 1×1 convolutions."""
     return x[:, :, None, None]
 

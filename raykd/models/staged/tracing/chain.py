@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from raykd.contract import Output
-from raykd.models.staged.layers import as_map, flatten
+from raykd.models.staged.layers import flatten, one_pixel
 from raykd.models.staged.modes import without_tf32
 from raykd.models.staged.network import START, Staged
 from raykd.models.staged.parts import Part, run_parts
@@ -70,7 +70,7 @@ def _sections(model: nn.Module, reader: Reader, images: Tensor, stages: Sequence
         if call.part == reader.classifiers[0]:
             convolves = call.given.shape[2:] == (1, 1)  # a 1×1 convolution; what is pooled is a vector all the same
             sections["pooled"] = parts + between + ((flatten,) if convolves else ())
-            parts, between = (), (as_map,) if convolves else ()
+            parts, between = (), (one_pixel,) if convolves else ()
         parts, x = (*parts, *between, call.part), call.output
         for stage in (name for name, end in ends.items() if end == call.part):
             if (to_map := function_between(x, maps[stage])) is None:

@@ -19,6 +19,7 @@ from raykd.models.staged.parts import ModuleCall, Part, run_parts
 from raykd.models.staged.tracing.calls import Call, Calls, as_maps, equal, not_default, parts_of
 
 
+@torch.no_grad()
 def find_tail(network: Staged) -> None:
     """Set `network.tail` if it has none, so that the network classifies maps of its last stage.
 
@@ -28,8 +29,10 @@ def find_tail(network: Staged) -> None:
         return
     with evaluating(network), without_tf32():  # whose rounding would look like another function
         logits, feature_map, followers = _recorded(network, network.last_stage)
-        found = (parts_of(feature_map, calls, logits) for calls in _readings(followers))
-        network.tail = next((parts for parts in found if parts and _is_exact(network, parts, feature_map, logits)), ())
+        for parts in (parts_of(feature_map, calls, logits) for calls in _readings(followers)):
+            if parts and equal(run_parts(network.model, parts, feature_map), logits):
+                network.tail = parts
+                break
     if not network.tail:
         raise UserError(
             f"{network.name} can't classify feature maps, because its logits are not computed from its last map alone, "
@@ -37,7 +40,6 @@ def find_tail(network: Staged) -> None:
         )
 
 
-@torch.no_grad()
 def _recorded(network: Staged, last: str) -> tuple[Tensor, Tensor, list[Calls]]:
     """Logits and last map of random images, and what follows each module whose output is that map."""
     weight, size = next(network.parameters()), network.image_size
@@ -80,11 +82,6 @@ def _readings(followers: Sequence[Calls]) -> Iterator[list[Call]]:
             if equal(first.given, second.given) and first.output.shape == second.output.shape:
                 mean = ModuleCall("", partial(mean_of_heads, names=(first.part, second.part)))
                 yield [*others, Call(mean, first.given, (first.output + second.output) / 2)]
-
-
-@torch.no_grad()
-def _is_exact(network: Staged, parts: Sequence[Part], feature_map: Tensor, logits: Tensor) -> bool:
-    return equal(run_parts(network.model, parts, feature_map), logits)
 
 
 def mean_of_heads(model: nn.Module, x: Tensor, names: Sequence[Part]) -> Tensor:
