@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from raykd.data.examples import Splits
 
+PREPARE_AGAIN = "delete the file and prepare it again"
 Channels = tuple[float, float, float]
 Deviation = Annotated[float, Interval(ge=0.001, le=1000)]
 Level = Annotated[int, Interval(ge=0, le=255)]
@@ -30,8 +31,8 @@ class Prepared:
     """Field of the images, see `Header`."""
     label: str = ""
     """Field of the labels."""
-    repair: str = ""
-    """What error messages advise for damaged files; empty: to prepare them again."""
+    repair: str = PREPARE_AGAIN
+    """What error messages advise for damaged files."""
     mean: Channels | None = None
     """Per-channel mean of all training pixels, scaled to [0, 1]; None: not measured."""
     std: Channels | None = None

@@ -25,11 +25,11 @@ def normal_by_fan_in(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight)
 
 
-def small_linear(model: nn.Module, std: float = 0.01) -> None:
-    """Linear layers N(0, std²), biases 0."""
+def small_linear(model: nn.Module) -> None:
+    """Linear layers N(0, 0.01²), biases 0."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0.0, std)
+            nn.init.normal_(module.weight, 0.0, 0.01)
             nn.init.zeros_(module.bias)
 
 

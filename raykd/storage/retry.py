@@ -10,10 +10,8 @@ PATIENCE = 600.0  # seconds; enough to free a full disk or restore a mount
 LONGEST_PAUSE = 30.0
 
 
-def patiently(
-    action: Callable[[], Result], what: str, notify: Callable[[str], None], seconds: float = PATIENCE
-) -> Result:
-    """The result of `action`, retried with growing pauses while it raises OSError; after `seconds` that is raised.
+def patiently(action: Callable[[], Result], what: str, notify: Callable[[str], None]) -> Result:
+    """The result of `action`, retried with growing pauses while it raises OSError; after PATIENCE that is raised.
 
     what: the action, as the subject of a message, e.g. "writing result.json".
     """
@@ -23,10 +21,10 @@ def patiently(
             result = action()
             break
         except OSError as error:
-            if time.monotonic() - began + pause > seconds:
+            if time.monotonic() - began + pause > PATIENCE:
                 raise
             if not reported:
-                notify(f"{what} fails ({reason(error)}); trying again for {seconds / 60:.0f} minutes")
+                notify(f"{what} fails ({reason(error)}); trying again for {PATIENCE / 60:.0f} minutes")
             reported = True
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)

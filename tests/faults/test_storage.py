@@ -88,8 +88,9 @@ def test_a_failing_write_is_retried_and_reported(run, monkeypatch, hasty):
     retry.patiently(lambda: run.write("result.json", "{}"), "writing the result", said.append)
     assert run.read_json("result.json") == {} and len(said) == 2
     mended.clear()
+    monkeypatch.setattr(retry, "PATIENCE", 0.1)
     with pytest.raises(OSError):
-        retry.patiently(lambda: run.write("x", ""), "writing", said.append, seconds=0.1)
+        retry.patiently(lambda: run.write("x", ""), "writing", said.append)
 
 
 def test_a_real_full_disk_is_survived(tmp_path, hasty):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from raykd import UserError
-from raykd.data.config import Prepared
+from raykd.data.config import PREPARE_AGAIN, Prepared
 from raykd.data.order import INDEX_MASK
 
 VERSION = 2
@@ -51,7 +51,6 @@ PROBLEMS = (
     "is gone: the file was truncated while it was read",
     "needs more memory than is available",
 )
-PREPARE_AGAIN = "delete the file and prepare it again"
 
 
 class Header:
@@ -145,7 +144,7 @@ class Header:
 
 def open_header(path: Path, prepared: Prepared) -> Header:
     """The header of one of a data set's files; raises UserError for labels outside the classes, except −1 (missing)."""
-    header = Header(path, image=prepared.image, label=prepared.label, repair=prepared.repair or PREPARE_AGAIN)
+    header = Header(path, image=prepared.image, label=prepared.label, repair=prepared.repair)
     if not -1 <= header.labels.min() <= header.labels.max() < len(prepared.classes):
         raise UserError(f"{path} has labels outside 0 to {len(prepared.classes) - 1}: {header.repair}")
     return header

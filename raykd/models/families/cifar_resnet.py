@@ -38,10 +38,10 @@ WIDENED, CARDINALITY_32 = Block(base_width=128), Block(bottleneck=True, base_wid
 class SqueezeExcitation(nn.Module):
     """Squeeze-and-excitation (Hu et al., CVPR 2018) with reduction 16: [B, D, h, w] → [B, D, h, w]."""
 
-    def __init__(self, channels: int, reduction: int = 16):
+    def __init__(self, channels: int):
         super().__init__()
-        self.fc1 = nn.Conv2d(channels, channels // reduction, 1)
-        self.fc2 = nn.Conv2d(channels // reduction, channels, 1)
+        self.fc1 = nn.Conv2d(channels, channels // 16, 1)
+        self.fc2 = nn.Conv2d(channels // 16, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1))))
