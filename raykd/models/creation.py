@@ -143,8 +143,11 @@ def _built(module: ModuleType, network: Network, num_classes: int, image_size: i
         raise UserError(f"{network.name} can't be built with {network.options}: {message_of(error)}") from error
     except FAILURES as error:
         if not pretrained:
-            why = f"with images of {image_size}×{image_size} pixels ({message_of(error)}): change image_size"
-            raise UserError(f"{network.name} can't be built {why}") from error
+            options, cure = (f"{network.options} and ", "the options or ") if network.options else ("", "")
+            what = f"with {options}images of {image_size}×{image_size} pixels"
+            raise UserError(
+                f"{network.name} can't be built {what} ({message_of(error)}): change {cure}image_size"
+            ) from error
         why = f"could not be loaded ({message_of(error)})"
         raise UserError(f"the weights of {network.name} {why}; give a file") from error
 

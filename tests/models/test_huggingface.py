@@ -8,6 +8,7 @@ import torch
 from raykd import UserError
 from raykd.models import create, published
 from raykd.models.frozen.freeze import freeze
+from raykd.models.staged import find_chain
 
 transformers = pytest.importorskip("transformers")
 
@@ -109,3 +110,14 @@ def test_the_image_processors_preprocessing_is_read(tmp_path):
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(plain | damage))
         with pytest.raises(UserError, match="can't be read"):
             published(f"hf:{tmp_path}")
+
+
+@torch.no_grad()
+def test_a_network_is_cut_into_its_stages():
+    network = create("hf:resnet", 7, 32, options=NETWORKS["hf:resnet"][0]).eval()
+    find_chain(network)
+    images = torch.randn(2, 3, 32, 32)
+    for before, stage in zip(network.stages, network.stages[1:]):
+        feature_map = network.output(images, (before,)).features[before]
+        torch.testing.assert_close(network.trunk(images, stage), feature_map)
+        torch.testing.assert_close(network.run_from(stage, feature_map, ()).logits, network(images))

@@ -23,6 +23,11 @@ def test_dropout_must_be_a_number():
         ("resnet8", {"dropout": 0.1}, "resnet8 has no option 'dropout'; it takes none"),
         ("okddip_vgg16", {"depth": 3}, "no option 'depth'; it has dropout"),
         ("okddip_vgg16", {"dropout": 1.5}, "can't be built"),
+        (
+            "timm:pvt_v2_b0",
+            {"embed_dims": (8, 16, 31, 64)},
+            r"'embed_dims': .* and images of 32×32 .*: change the options or",
+        ),
     ],
 )
 def test_unknown_options_are_rejected(name: str, options: dict, said: str):
