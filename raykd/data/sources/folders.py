@@ -47,19 +47,18 @@ class ImageFolder(Source):
         train, test = self._folders(base)
         skipped = [Skipped(each) for each in (train or base, test or base, base / self.unlabelled)]
         classes = subfolders(train or test or base, skipped[0] if train else skipped[1])
-        notes: list[str] = []
         examples = from_folders(train, classes, skipped[0]) if train else from_files([], [])
         if test is None:
-            _, examples, test_examples, assumptions = split_off_test(classes, examples, self.test_share, str(train))
-            notes += assumptions
+            splits = split_off_test(classes, examples, self.test_share, str(train))
         else:
-            test_examples = self._test(test, classes, skipped[1] if train else Skipped(test), notes)
+            tested, notes = self._test(test, classes, skipped[1] if train else Skipped(test))
+            splits = Splits(classes, examples, tested, notes)
         if self.unlabelled:
             files = find_images(base / self.unlabelled, skipped[2])
             if not files:
                 raise UserError(f"{base / self.unlabelled} has no images: correct data.source.unlabelled")
-            examples = concatenate(examples, from_files(files, [NONE] * len(files)))
-        return Splits(classes, examples, test_examples, (*notes, *(note for part in skipped for note in part.notes())))
+            splits = splits._replace(train=concatenate(splits.train, from_files(files, [NONE] * len(files))))
+        return splits._replace(notes=(*splits.notes, *(note for part in skipped for note in part.notes())))
 
     def _folders(self, base: Path) -> tuple[Path | None, Path | None]:
         """Folders of the training split and the test split; None if there is none."""
@@ -96,7 +95,8 @@ class ImageFolder(Source):
             )
 
     @staticmethod
-    def _test(base: Path, classes: tuple[str, ...], skipped: Skipped, notes: list[str]) -> Examples:
+    def _test(base: Path, classes: tuple[str, ...], skipped: Skipped) -> tuple[Examples, tuple[str, ...]]:
+        """The test split, and notes about it."""
         extra = sorted(set(subfolders(base, skipped)) - set(classes))
         if extra:
             raise UserError(
@@ -105,9 +105,8 @@ class ImageFolder(Source):
             )
         test_examples = from_folders(base, classes, skipped)
         missing = [classes[i] for i in sorted(set(range(len(classes))) - set(test_examples.labels))]
-        if missing:
-            notes.append(f"{base} has no image of {len(missing)} classes: {', '.join(missing[:3])}")
-        return test_examples
+        note = f"{base} has no image of {len(missing)} classes: {', '.join(missing[:3])}"
+        return test_examples, (note,) if missing else ()
 
 
 def contains_images(base: Path) -> bool:
