@@ -22,11 +22,9 @@ class Renormalized(Staged):
     def __init__(self, staged: Staged, scale: Tensor, shift: Tensor, image_size: int):
         nn.Module.__init__(self)
         self.model = staged.model
-        self.name, self.num_classes, self.image_size = staged.name, staged.num_classes, image_size
-        self.reader, self.sections, self.shapes = staged.reader, staged.sections, staged.shapes
-        self.pre, self.tail, self.weights_taken = staged.pre, staged.tail, staged.weights_taken
-        self.options, self.stage_modules = staged.options, staged.stage_modules
-        self.native_size = staged.image_size
+        # All that describes the network; attributes that begin with "_" are torch's own.
+        vars(self).update({name: value for name, value in vars(staged).items() if not name.startswith("_")})
+        self.native_size, self.image_size = staged.image_size, image_size
         # Not saved: they follow from the recipe.
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", shift.view(1, 3, 1, 1), persistent=False)
