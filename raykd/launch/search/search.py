@@ -26,7 +26,7 @@ from raykd.launch.search.progress import SearchProgress
 from raykd.launch.search.searcher import Suggest, picks
 from raykd.launch.search.setup import setup_of
 from raykd.launch.search.summary import Summary
-from raykd.launch.search.trial import SearchPlan, trial_of_search
+from raykd.launch.search.trial import TrialSpec, trial_of_search
 from raykd.launch.search.trial_table import TrialTable
 from raykd.launch.teachers.train import ensure
 from raykd.launch.trials.tasks import ExperimentSpec, run_tasks
@@ -107,10 +107,10 @@ def _open(table: TrialTable, plan: RunPlan) -> Summary:
     return summary
 
 
-def _for_trials(table: TrialTable, plan: RunPlan) -> SearchPlan:
+def _trial_spec(table: TrialTable, plan: RunPlan) -> TrialSpec:
     """What all trials share."""
     setup = table.setup
-    return SearchPlan(
+    return TrialSpec(
         base=to_dict(setup.base),
         sources=plan.loaded.sources,
         space=ray.cloudpickle.dumps(setup.space),
@@ -136,11 +136,11 @@ def _run(table: TrialTable, plan: RunPlan) -> None:
     if left:
         placement_groups.reap()
         # A scheduler that pauses trials starts others meanwhile, so only the cluster's resources limit their number.
-        _tune(table, _for_trials(table, plan), 0 if setup.swaps else limit, plan.display)
+        _tune(table, _trial_spec(table, plan), 0 if setup.swaps else limit, plan.display)
         table.read()
 
 
-def _tune(table: TrialTable, plan: SearchPlan, limit: int, display: Display) -> None:
+def _tune(table: TrialTable, spec: TrialSpec, limit: int, display: Display) -> None:
     """limit: maximum number of concurrent trials; 0: as many as Tune can place."""
     logging.getLogger("optuna").setLevel(logging.WARNING)
     search = table.setup.search
@@ -155,7 +155,7 @@ def _tune(table: TrialTable, plan: SearchPlan, limit: int, display: Display) -> 
     progress = SearchProgress(table, display.console)
 
     def trainable(config: dict[str, Any]) -> None:
-        trial_of_search(config, plan)
+        trial_of_search(config, spec)
 
     with progress.shown():
         run(

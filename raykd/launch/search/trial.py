@@ -26,7 +26,7 @@ from raykd.training.update.nonfinite import NotFiniteError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchPlan:
+class TrialSpec:
     """The parts of a search that a trial's process receives."""
 
     base: dict[str, Any]  # the recipe that all trials start from, as plain data
@@ -42,51 +42,51 @@ class SearchPlan:
     swaps: bool  # whether the scheduler pauses trials or continues them from another trial's checkpoint
 
 
-def trial_of_search(pick: dict[str, Any], plan: SearchPlan) -> None:
+def trial_of_search(pick: dict[str, Any], spec: TrialSpec) -> None:
     """One trial: trains the recipe of its pick in STORAGE/NAME/trials/ID, and records the reason of a failure there."""
-    unpack(plan.sources)
+    unpack(spec.sources)
     name = tune.get_context().get_trial_name()
-    run = Folder(plan.folder) / f"trials/{name}"
+    run = Folder(spec.folder) / f"trials/{name}"
     run.create()
     picked = {field: value for field, value in pick.items() if field != "id"}
-    if plan.swaps:
+    if spec.swaps:
         _take_over(run, name, picked)
     run.write("trial.json", json.dumps(picked))
     with recording_failure(run):
-        job = _job(run, name, picked, plan)
+        job = _job(run, name, picked, spec)
         recipe = from_dict(job.recipe)
-        report = reporter(run, name, plan, recipe)
-        train(job, recipe, plan.key, lambda metrics: None if at_end(metrics, recipe.epochs) else report(metrics))
+        report = reporter(run, name, spec, recipe)
+        train(job, recipe, spec.key, lambda metrics: None if at_end(metrics, recipe.epochs) else report(metrics))
         report_last(run, report)
 
 
-def _job(run: Folder, name: str, picked: dict[str, Any], plan: SearchPlan) -> JobSpec:
-    space: Space = ray.cloudpickle.loads(plan.space)
-    recipe = change(from_dict(plan.base), space.overrides(picked))
-    recipe = replace(recipe, seed=recipe.seed + int(name) % plan.repeats)
-    trained = [(Folder(plan.storage) / run_in(plan.storage, teacher)).location for teacher in teacher_recipes(recipe)]
-    directory.open_run(run, recipe, plan.sources, trained)
+def _job(run: Folder, name: str, picked: dict[str, Any], spec: TrialSpec) -> JobSpec:
+    space: Space = ray.cloudpickle.loads(spec.space)
+    recipe = change(from_dict(spec.base), space.overrides(picked))
+    recipe = replace(recipe, seed=recipe.seed + int(name) % spec.repeats)
+    trained = [(Folder(spec.storage) / run_in(spec.storage, teacher)).location for teacher in teacher_recipes(recipe)]
+    directory.open_run(run, recipe, spec.sources, trained)
     return job_of(
         run,
         recipe,
         trained,
-        name=f"{plan.name}/trials/{name}",
-        sources=plan.sources,
-        git=plan.git,
+        name=f"{spec.name}/trials/{name}",
+        sources=spec.sources,
+        git=spec.git,
         role="trial",
-        group=plan.name,
+        group=spec.name,
         overrides=space.values(picked),
     )
 
 
-def reporter(run: Folder, name: str, plan: SearchPlan, recipe: Recipe) -> Callable[[dict[str, Any]], None]:
+def reporter(run: Folder, name: str, spec: TrialSpec, recipe: Recipe) -> Callable[[dict[str, Any]], None]:
     """A function that reports an evaluation to Tune, with the checkpoint if the scheduler swaps trials."""
 
     def report(metrics: dict[str, Any]) -> None:
         plain = as_reported(metrics, recipe.evaluate_every, recipe.epochs)
-        if not math.isfinite(plain[plan.metric]):
-            raise NotFiniteError(f"epoch {plain['epoch']:g}: {plan.metric} is {plain[plan.metric]}")
-        if not plan.swaps:
+        if not math.isfinite(plain[spec.metric]):
+            raise NotFiniteError(f"epoch {plain['epoch']:g}: {spec.metric} is {plain[spec.metric]}")
+        if not spec.swaps:
             tune.report(plain)
             return
         with temporary_folder() as folder:
