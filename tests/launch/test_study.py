@@ -6,6 +6,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.utils.callback import _create_default_callbacks
 from rich.console import Console
 
 from raykd import UserError
@@ -18,7 +20,7 @@ from raykd.launch.study.plan import runs_of
 from raykd.launch.study.progress import cell_text, duration, fitting, matrix, seconds_left
 from raykd.launch.study.run import StudyRun
 from raykd.launch.teachers.plan import TeacherPlan
-from raykd.launch.trials.progress import WaitingMessage
+from raykd.launch.trials.progress import NoOutput, WaitingMessage
 from raykd.launch.trials.queue import Job, Queue, State, admission, left_by_others
 from raykd.launch.trials.side_by_side import at_most
 from raykd.recipe.study import Column, Row, Study
@@ -114,6 +116,12 @@ def test_waiting_is_reported_only_while_nothing_trains(monkeypatch):
     assert said(pending) == "  waiting for 1\n"
     assert said(pending, trial("RUNNING", 0)) == said(pending, trial("RUNNING", 1, epoch=0.5)) == ""
     assert said(pending, trial("RUNNING", 1)) == "  waiting for 1\n"  # its own workers may wait
+
+
+def test_tune_prints_nothing_about_a_trial_without_reports(capsys):
+    (output,) = [each for each in _create_default_callbacks([NoOutput()]) if isinstance(each, TrialProgressCallback)]
+    output.on_trial_complete(0, [], SimpleNamespace(last_result={}))
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("width, columns", [(60, 3), (100, 5)])

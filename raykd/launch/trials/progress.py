@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 from ray.tune import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 from rich.console import RenderableType
 from rich.live import Live
 
@@ -66,6 +67,16 @@ class WaitingMessage(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+class NoOutput(TrialProgressCallback):
+    """Replaces Tune's own output, which has a line for a trial that ends without a report, whatever `verbose` is."""
+
+    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
+        pass
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        pass
 
 
 def cpus_in_use() -> str:

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from raykd.launch.cluster import capacity, placement_groups
 from raykd.launch.cluster.signals import Interrupted
-from raykd.launch.trials.progress import LiveTable, WaitingMessage
+from raykd.launch.trials.progress import LiveTable, NoOutput, WaitingMessage
 from raykd.recipe import Recipe
 from raykd.storage.folder import Folder
 
@@ -81,7 +81,7 @@ def run(
             name=".tune",
             storage_path=scratch.location,
             verbose=0,
-            callbacks=[callback, WaitingMessage(kinds, callback.console)],
+            callbacks=[callback, WaitingMessage(kinds, callback.console), NoOutput()],
             failure_config=tune.FailureConfig(max_failures=_max_failures(kinds)),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=4),
         ),
