@@ -4,8 +4,10 @@ import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from raykd.data.ffcv.kernels.batch import jpeg_batch, raw_batch
 from raykd.data.ffcv.kernels.colour import recolour
@@ -42,7 +44,7 @@ CALLER = """
 import os, sys, time
 from pathlib import Path
 from closing_over import entry
-from raykd.data.ffcv.kernels.compiled import once_per_machine
+from raykd.data.device.compiled import once_per_machine
 
 add = entry("a")
 folder = Path(sys.argv[1])
@@ -61,3 +63,32 @@ def test_processes_that_start_together_compile_a_kernel_once(tmp_path):
     command = [sys.executable, "-c", CALLER, str(tmp_path)]
     processes = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert sorted(int(process.communicate(timeout=120)[0]) for process in processes) == [0, 0, 1]
+
+
+ALONE = """
+import errno, sys
+from closing_over import entry
+from numba.core.caching import IndexDataCacheFile
+from raykd.data.device.compiled import once_per_machine
+
+def full(self, *arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+IndexDataCacheFile.save = full
+add = once_per_machine(entry("a"))
+print(add(1), add(2))
+"""
+
+
+@pytest.mark.parametrize("lock", ["none", "a folder in its place", "a link to nowhere"])
+def test_a_kernel_that_cannot_be_saved_or_locked_is_used_all_the_same(tmp_path, lock):
+    (tmp_path / "closing_over.py").write_text(MODULE)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    env["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+    command = [sys.executable, "-c", ALONE]
+    if lock != "none":
+        where = [sys.executable, "-c", "from closing_over import entry; print(entry('a').stats.cache_path)"]
+        path = Path(subprocess.run(where, env=env, capture_output=True, text=True).stdout.strip(), "add.lock")
+        path.mkdir(parents=True) if "folder" in lock else path.symlink_to(tmp_path / "nowhere/x")
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)
+    assert done.stdout.split() == ["2", "3"], done.stderr

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from raykd.contract import Placement
 from raykd.data.config import Data
+from raykd.data.device.compiled import once_per_machine
 from raykd.data.device.transfer import CopyStream, Sent, to_device
 
 
+@once_per_machine
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
 def normalise(pixels: np.ndarray, factor: np.ndarray, offset: np.ndarray, planar: bool, out: np.ndarray) -> None:
     """out = pixels [B, S, S, 3] · factor − offset as float32, [B, 3, S, S] where planar, else [B, S, S, 3].

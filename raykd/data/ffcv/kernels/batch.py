@@ -3,7 +3,8 @@
 import numpy as np
 from numba import njit, prange
 
-from raykd.data.ffcv.kernels.compiled import SOURCES, STRICT, once_per_machine
+from raykd.data.device.compiled import once_per_machine
+from raykd.data.ffcv.kernels.compiled import SOURCES, STRICT
 from raykd.data.ffcv.kernels.crop import cut
 from raykd.data.ffcv.kernels.jpeg import read_jpeg
 from raykd.data.ffcv.kernels.types import CORRUPT, CUT_OFF, NO_MEMORY, OK, Buffers, Crop

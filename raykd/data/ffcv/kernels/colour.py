@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from raykd.data.ffcv.kernels.compiled import SOURCES, STRICT, once_per_machine
+from raykd.data.device.compiled import once_per_machine
+from raykd.data.ffcv.kernels.compiled import SOURCES, STRICT
 
 # Operations, numbered as in augment/colour.py (whose constants numba would freeze into the cache unseen).
 SHEAR_X, SHEAR_Y, TRANSLATE_X, TRANSLATE_Y, ROTATE, BRIGHTNESS, SATURATION = range(1, 8)
