@@ -115,7 +115,7 @@ class Collected:
                 f"{one_line(source)} is not a directory: give a run directory, a folder of runs, or "
                 "wandb:ENTITY/PROJECT"
             )
-        for path in _find(root, set()):
+        for path in _find(root):
             try:
                 self._take(path, "" if path == root else str(path.relative_to(root)))
             except UserError as error:
@@ -167,30 +167,23 @@ def collect(sources: list[str]) -> Collected:
     return collected
 
 
-def _find(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+def _find(root: Path) -> Iterator[Path]:
     """Run, search and study directories at or below a folder, each once, even if linked several times.
 
-    A search's trials belong to it and are no runs of their own; a study's cells are.
+    A search's trials belong to it and are no runs of their own; a study's cells are. Unreadable folders are skipped.
     """
-    try:
-        about = folder.stat()
-        if (about.st_dev, about.st_ino) in seen:
-            return
-        seen.add((about.st_dev, about.st_ino))
-        if (folder / "files" / "recipe.json").exists():  # W&B's own folder of an offline run
-            folder = folder / "files"
-        with os.scandir(folder) as entries:  # knows folders from files without asking the disk for each of them
-            children = sorted(entries, key=lambda child: child.name)
-        below = [Path(child) for child in children if child.is_dir()]
-    except OSError:  # not readable for this user
-        return
-    names = {child.name for child in children}
-    if names & {STUDY, "recipe.json", "search.json"}:
-        yield folder
-    if not names & {"recipe.json", "search.json"}:
-        for child in below:
-            if child.name not in NO_RUNS and not child.name.startswith("."):
-                yield from _find(child, seen)
+    seen: set[str] = set()
+    for folder, below, files in os.walk(root, followlinks=True):
+        path, names = os.path.realpath(folder), {*below, *files}
+        is_new, is_run = path not in seen, names & {"recipe.json", "search.json"}
+        seen.add(path)
+        if is_new and (is_run or STUDY in names):
+            yield Path(folder)
+        if is_run or not is_new:
+            below.clear()
+        elif os.path.exists(f"{folder}/files/recipe.json"):  # W&B's own folder of an offline run
+            below[:] = ["files"]
+        below[:] = sorted(name for name in below if name not in NO_RUNS and not name.startswith("."))
 
 
 def read_run(path: Path, name: str = "") -> RunRecord:
