@@ -1,6 +1,7 @@
 """raykd export --measure: a table of the inference costs of the student and its teachers."""
 
 from collections.abc import Callable
+from functools import partial
 
 from rich.table import Table
 
@@ -34,12 +35,9 @@ def _measures(deployment: Deployment) -> dict[str, tuple[Callable[[NetworkCost],
         f"memory for {batch} images": (lambda n: n.memory_bytes, _megabytes),
     }
     for each in deployment.networks[0].latencies:
-        measures[_setting(each)] = (_latency_at(each.batch, each.threads), lambda x: f"{1000 * x:.2f} ms")
+        latency = partial(NetworkCost.latency, batch=each.batch, threads=each.threads)
+        measures[_setting(each)] = (latency, lambda x: f"{1000 * x:.2f} ms")
     return measures | {"highest images/s": (lambda n: n.images_per_second, "{:,.0f}".format)}
-
-
-def _latency_at(batch: int, threads: int) -> Callable[[NetworkCost], float]:
-    return lambda network: network.latency(batch, threads)
 
 
 def _setting(latency: Latency) -> str:

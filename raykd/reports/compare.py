@@ -34,13 +34,17 @@ class Row:
     section: str  # rows of one section are shown in one table: one student on one split of one data set
     method: str
     variant: str  # the settings that distinguish it from the method's other rows, "" if there are none
-    name: str  # the common part of the runs' names
     runs: tuple[RunRecord, ...]  # one for each seed
     repeats: tuple[Repeat, ...] = ()
 
     @property
     def label(self) -> str:
         return f"{self.method} ({self.variant})" if self.variant else self.method
+
+    @property
+    def name(self) -> str:
+        """The common part of the runs' names."""
+        return stem(self.runs[0])
 
     @property
     def split(self) -> str:
@@ -78,7 +82,7 @@ def _rows(section: str, method: str, groups: list[list[RunRecord]]) -> list[Row]
 
 def new_row(section: str, method: str, variant: str, runs: list[RunRecord]) -> Row:
     distinct, repeats = each_seed_once(runs)
-    return Row(section=section, method=method, variant=variant, name=stem(distinct[0]), runs=distinct, repeats=repeats)
+    return Row(section=section, method=method, variant=variant, runs=distinct, repeats=repeats)
 
 
 def each_seed_once(group: list[RunRecord]) -> tuple[tuple[RunRecord, ...], tuple[Repeat, ...]]:
