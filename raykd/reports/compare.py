@@ -1,6 +1,7 @@
 """Groups runs into rows: finished runs of one recipe with different seeds, each seed once."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -62,11 +63,39 @@ class Baseline:
 def compare_rows(records: Iterable[RunRecord]) -> list[Row]:
     """Rows of the finished runs, by data set, student, split and method."""
     groups: dict[tuple[str, str], dict[frozenset, list[RunRecord]]] = {}
-    for record in records:
-        if record.status == "finished":
-            group = groups.setdefault((section(record), record.labels.method), {})
+    for title, of_section in sections(record for record in records if record.status == "finished").items():
+        for record in of_section:
+            group = groups.setdefault((title, record.labels.method), {})
             group.setdefault(frozenset(without_seeds(record.settings).items()), []).append(record)
     return [row for key in sorted(groups) for row in _rows(*key, list(groups[key].values()))]
+
+
+def sections(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Runs by the titles of their tables; apart if their splits have other images, as of a folder that has changed.
+
+    Runs without a record of their images count as of the most frequent split.
+    """
+    by_title: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_title.setdefault(section(record), []).append(record)
+    titled: dict[str, list[RunRecord]] = {}
+    for title, runs in by_title.items():
+        splits = [split for split, _ in Counter(filter(None, map(images_of, runs))).most_common()]
+        for run in runs:
+            number = splits.index(images_of(run) or splits[0]) if splits else 0
+            titled.setdefault(title + (_apart(splits, number) if len(splits) > 1 else ""), []).append(run)
+    return titled
+
+
+def _apart(splits: list[tuple[int, ...]], number: int) -> str:
+    """What distinguishes one of several splits, as a part of a title."""
+    return f" (images {number + 1} of {len(splits)}: {sum(splits[number]):,} of {len(splits[number])} classes)"
+
+
+def images_of(record: RunRecord) -> tuple[int, ...]:
+    """The number of images of each class of the run's evaluation split; empty if the run has no such record."""
+    networks = record.evaluation.networks.values() if record.evaluation else ()
+    return next((tuple(network.per_class_count) for network in networks), ())
 
 
 def section(record: RunRecord) -> str:

@@ -1,5 +1,6 @@
 """Matches a teacher's classes with the data's, by name and never by count."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
@@ -20,16 +21,17 @@ def positions_of(
         return tuple((i,) for i in range(len(classes)))
     groups = [renamed.get(name, (name,)) for name in classes]
     required = [name for group in groups for name in group]
-    twice = [name for name in classes if list(classes).count(name) > 1][:1]
-    if twice:
+    twice = next((name for name, count in Counter(classes).items() if count > 1), None)
+    if twice is not None:
         raise UserError(
-            f"teachers: two classes of the data are named {twice[0]!r}: rename one, so that those of {teacher} can be "
+            f"teachers: two classes of the data are named {twice!r}: rename one, so that those of {teacher} can be "
             "matched"
         )
     best: list[str] = required
     known: Sequence[str] = ()
     for naming in namings:
-        positions = {name: i for i, name in enumerate(naming) if list(naming).count(name) == 1}
+        counts = Counter(naming)
+        positions = {name: i for i, name in enumerate(naming) if counts[name] == 1}
         missing = [name for name in required if name not in positions]
         if not missing:
             return tuple(tuple(positions[name] for name in group) for group in groups)

@@ -1,6 +1,7 @@
 """How runs are grouped into rows: seeds count once, irrelevant settings are ignored, and baselines must be
 comparable."""
 
+import json
 import shutil
 
 import pytest
@@ -45,6 +46,28 @@ def test_copies_and_repeated_seeds_count_once(tmp_path, recipe):
         ("kd-seed0", True),
         ("kd-seed1-again", False),
     ]
+
+
+def test_runs_that_were_evaluated_on_other_images_are_not_compared(tmp_path, recipe):
+    """The folder of images had changed between them; one without a record of its images is of the others."""
+    for name in ("Supervised", "KD"):
+        for seed in (0, 1):
+            write_run(tmp_path, recipe(name, seed), f"{name}-seed{seed}")
+    (tmp_path / "KD-seed1" / "evaluation.json").unlink()
+    path = tmp_path / "KD-seed0" / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    for network in evaluation["networks"].values():
+        network["per_class_count"][0] += 5
+    assert len(make([str(tmp_path)]).sections) == 1
+    path.write_text(json.dumps(evaluation))
+    rows = {item.section.partition(" (")[2]: [] for item in make([str(tmp_path)]).entries}
+    for item in make([str(tmp_path)]).entries:
+        rows[item.section.partition(" (")[2]].append((item.label, item.last.n, item.baseline.row is None))
+    count, classes = sum(network["per_class_count"]), len(network["per_class_count"])
+    assert {name: sorted(of) for name, of in rows.items()} == {
+        f"images 1 of 2: {count - 5:,} of {classes} classes)": [("KD", 1, False), ("Supervised", 2, True)],
+        f"images 2 of 2: {count:,} of {classes} classes)": [("KD", 1, True)],
+    }
 
 
 def test_teacher_seeds_distinguish_runs_but_not_rows(tmp_path, recipe):

@@ -45,8 +45,10 @@ def write_preprocessed(deployed: Deployed, graph: "ModelProto", path: Path, **ab
     pictures, which = check_pictures(deployed.data)
     preprocessed = with_preprocessing(graph, deployed.data)
     difference = compared_with_evaluation(preprocessed, graph, deployed.data, pictures)
-    save(preprocessed, path, deployed.described(input=PIXELS, output=PROBABILITIES, **about))
-    return f"pixels to probabilities, within {difference:.0e} of the evaluation's on {which}"
+    most = deployed.data.encoding.max_resolution
+    before = f"; shrink pictures whose longer side exceeds {most} pixels to it before, as the data's" if most else ""
+    save(preprocessed, path, deployed.described(input=PIXELS + before, output=PROBABILITIES, **about))
+    return f"pixels to probabilities, within {difference:.0e} of the evaluation's on {which}{before}"
 
 
 def write_int8(deployed: Deployed, path: Path, options: OnnxOptions) -> str:
