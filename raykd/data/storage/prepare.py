@@ -122,7 +122,7 @@ def _settings(data: Data) -> dict[str, Any]:
 
 def _source_settings(source: Source) -> dict:
     """A source's type and fields, nested sources likewise."""
-    values = {name: getattr(source, name) for name in asdict(source)}
+    values = {field.name: getattr(source, field.name) for field in fields(source)}
     inner = {name: _source_settings(value) if isinstance(value, Source) else value for name, value in values.items()}
     return {"type": source.name} | inner
 
