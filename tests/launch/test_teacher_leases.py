@@ -114,7 +114,7 @@ def test_a_study_takes_over_a_teacher_when_its_driver_dies(ray, tmp_path, monkey
 
 def test_the_table_of_teachers_shows_whole_epochs(tmp_path, monkeypatch):
     """Steps rarely end exactly where epochs do: here at 5.99 of 6."""
-    monkeypatch.setattr(train, "cpus_in_use", lambda: "")
+    monkeypatch.setattr(train, "cpus_in_use", lambda: "1/2 CPUs in use")
     job = Job(name="teachers/a", recipe=replace(digits, workers=1, epochs=6), role="teacher")
     queue = Queue({job.name: job}, lambda recipe: 1, lambda waiting: lambda recipe: True)
     progress = TeacherProgress(queue, str(tmp_path), Console(file=io.StringIO()))
@@ -124,3 +124,7 @@ def test_the_table_of_teachers_shows_whole_epochs(tmp_path, monkeypatch):
     assert cells()[2:] == ["1", "50.00 %"]
     progress.on_trial_result(0, [], "teachers/a", {"epoch": 5.987, "step": 126, "top1": 0.75})
     assert cells()[2:] == ["6", "75.00 %"]
+    queue.states["teachers/a"].status = "running"
+    assert progress.table().title == "1/2 CPUs in use"
+    queue.states["teachers/a"].status = "finished"
+    assert progress.table().title is None

@@ -95,7 +95,8 @@ class TeacherProgress(JobsProgress):
     """One line for each teacher's start and end, and a live table of the running ones."""
 
     def table(self) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold", title=cpus_in_use(), title_justify="left")
+        in_use = cpus_in_use() if self.queue.running else None  # not below the last state, which stays
+        table = Table(box=None, pad_edge=False, header_style="bold", title=in_use, title_justify="left")
         for name in ("teacher", "state"):
             table.add_column(name, overflow="fold")
         for name in ("epoch", "top-1"):
