@@ -67,7 +67,7 @@ def test_two_folders_with_modules_of_one_name_are_not_mixed(process):
     process("""
 first = raykd.load_recipe("a/mine.py")
 assert size(first) == SIZES[2]
-assert "module nets would be" in refused("b/mine.py") and "b/nets.py" in refused("b/mine.py")
+assert "module widths would be" in refused("b/mine.py") and "b/widths.py" in refused("b/mine.py")
 assert size(raykd.load_recipe("a/mine.py")) == SIZES[2]
 """)
 
@@ -120,4 +120,16 @@ first, second = raykd.load_recipe(elsewhere / "mine.py"), raykd.load_recipe(here
 assert size(second) == SIZES[8]
 assert "network mine:net: its recipe was loaded with" in refused(replace(first, schedule=second.schedule), "one")
 loaded_as(second, "two")
+""")
+
+
+def test_copies_of_modules_count_as_the_same(process):
+    """As a search leaves them beside its best recipe, which may be loaded in the process of the search."""
+    process("""
+from shutil import copytree
+first = raykd.load_recipe("a/mine.py")
+copytree("a", "best/source")
+Path("best/search.json").write_text("{}")
+Path("best/best.py").write_text("import mine\\nrecipe = mine.recipe\\n")
+assert size(first) == size(raykd.load_recipe("best/best.py")) == SIZES[2]
 """)

@@ -76,18 +76,28 @@ def expect_unedited(names: Iterable[str]) -> None:
 
 
 def expect_from(modules: Iterable[str], folders: Sequence[Path]) -> None:
-    """Raise UserError if modules import one that is not of these folders, but of the same name from elsewhere."""
-    imports = (seen.imports for name in modules if (seen := _SEEN.get(name)) is not None)
-    for name in sorted(frozenset[str]().union(*imports)):
+    """Raise UserError if modules import one that is not of these folders, but of the same name from elsewhere.
+
+    A copy counts as the same: a search's best recipe brings copies of the modules of the recipe that was searched.
+    """
+    left = {name for module in modules if module in _SEEN for name in _SEEN[module].imports}
+    checked: set[str] = set()
+    while left:
+        name = min(left)
+        left.remove(name)
+        checked.add(name)
         loaded = getattr(sys.modules.get(name), "__file__", None)
         wanted = _file_of(name, folders)
         if loaded is None or wanted is None or is_installed(Path(loaded)) or name.split(".")[0] == "raykd":
             continue
-        if Path(loaded).resolve() != wanted.resolve():
+        if Path(loaded).resolve() == wanted.resolve():
+            continue
+        if name not in _SEEN or _SEEN[name].text != wanted.read_bytes():
             raise UserError(
                 f"module {name} would be {wanted}, but this process has imported {loaded} under that name: rename one, "
                 "or use another Python process"
             )
+        left |= _SEEN[name].imports - checked
 
 
 def expect_its_file(network: Network) -> None:
