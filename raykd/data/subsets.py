@@ -49,7 +49,10 @@ def evaluation_subset(labels: np.ndarray, held_out: float) -> np.ndarray:
 
 
 def training_streams(data: Data, header: Header, subset: np.ndarray, seed: int) -> list[order.Stream]:
-    """The streams that training reads: all images, or those with and those without a label, by their shares."""
+    """The streams that training reads: all images, or those with and those without a label, by their shares.
+
+    Raises UserError if no training image is of a kind that has a share.
+    """
     parts = [(subset, 1.0)]
     if data.labelled_share is not None:
         share, known = data.labelled_share, header.labels[subset] >= 0
