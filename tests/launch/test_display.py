@@ -84,7 +84,7 @@ def test_a_run_begins_with_where_it_trains(workers, shown, capsys):
 
 def test_a_terminal_that_cannot_draw_lines_again_shows_the_phases_as_a_log_does(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
-    console = Terminal(width=60)
+    console = Terminal(width=100)
     console.file, console._force_terminal = io.StringIO(), True
     display = Display(console)
     with display.run("mine", recipe):
