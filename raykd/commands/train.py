@@ -1,7 +1,7 @@
 """raykd train: trains the teachers, then the student, and prints the result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import tyro
@@ -13,6 +13,7 @@ from raykd.launch.driver.run_plan import RunPlan
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
 from raykd.recipe.files.load import Loaded, load
+from raykd.recipe.shared import shared_with_teachers
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def options(
         raise UserError(f"raykd {command} needs a recipe: raykd {command} {example} [--field VALUE …]")
     loaded = load(arguments[0])
     default = kind(loaded.recipe, default_name(loaded.path), default_storage(), **more)
-    return loaded, parse(kind, default, arguments[1:], f"raykd {command} {arguments[0]}", loaded.docstring)
+    chosen = parse(kind, default, arguments[1:], f"raykd {command} {arguments[0]}", loaded.docstring)
+    return loaded, replace(chosen, recipe=shared_with_teachers(loaded.recipe, chosen.recipe))
 
 
 def plan_of(loaded: Loaded, chosen: Any) -> RunPlan:

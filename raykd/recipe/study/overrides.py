@@ -11,6 +11,7 @@ from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.changes import change, value_at
 from raykd.recipe.command_line import parse
+from raykd.recipe.shared import shared_with_teachers
 from raykd.recipe.study import Study
 from raykd.recipe.study.cells import Cell, select
 
@@ -90,7 +91,7 @@ def _overridden(cell: Cell, overrides: Overrides, known: dict[tuple[Option, ...]
     if not words:
         return cell
     try:
-        return replace(cell, recipe=_changed(cell.recipe, words, known))
+        return replace(cell, recipe=shared_with_teachers(cell.recipe, _changed(cell.recipe, words, known)))
     except UserError as error:
         raise UserError(f"row {cell.row.name}, column {cell.column.name}: {error}") from None
 
