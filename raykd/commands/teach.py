@@ -10,6 +10,7 @@ from raykd import UserError
 from raykd.recipe import Recipe
 from raykd.recipe.command_line import parse
 from raykd.recipe.files.load import load
+from raykd.recipe.shared import shared_with_teachers
 from raykd.terminal import Terminal
 
 
@@ -36,7 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     from raykd.launch.teachers.fill_cache import teach
 
     display, name = Display(Terminal()), default_name(loaded.path)
-    plan = RunPlan(loaded=loaded, recipe=chosen.recipe, name=name, storage=chosen.storage, display=display)
+    recipe = shared_with_teachers(loaded.recipe, chosen.recipe)
+    plan = RunPlan(loaded=loaded, recipe=recipe, name=name, storage=chosen.storage, display=display)
     images = teach(plan)
     display.console.print(f"cached the teacher outputs of {images:,} images; training reads them")
     return 0

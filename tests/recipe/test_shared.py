@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from raykd.commands import teach
 from raykd.commands.train import options
+from raykd.launch.teachers import fill_cache
 from raykd.recipe import Checkpoint, Run, Teachers, Train, WandB
 from raykd.recipe.fingerprint import fingerprint
 from raykd.recipe.shared import shared_with_teachers
@@ -65,3 +67,11 @@ def test_a_studys_options_hold_for_its_teachers():
     (cell,) = overridden(cells(study), study, split(words, set())[1])
     own = cell.recipe.teachers.sources[0].recipe
     assert (own.wandb.mode, own.workers) == ("disabled", 0)
+
+
+def test_filling_a_cache_trains_the_same_teachers_as_the_run(monkeypatch, tmp_path):
+    plans = []
+    monkeypatch.setattr(fill_cache, "teach", lambda plan: plans.append(plan) or 0)
+    words = ["--teachers.cache", "float16", "--wandb.mode", "disabled"]
+    teach.run(["digits/kd", *words, "--storage", str(tmp_path)])
+    assert plans[0].recipe == taught(" ".join(words))[0]
